@@ -1,0 +1,124 @@
+"""What can go wrong, in the words of the domain.
+
+Each edge (HTTP, command line, dashboard) translates these once; none of them knows a status code. A message names what
+was given, what is allowed and what to do.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class LightboxError(Exception):
+    """An error that Lightbox expects and can explain.
+
+    `code` is stable and part of the HTTP contract. `details` carries machine-readable facts (a limit, the names that
+    exist) beside the sentence.
+    """
+
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: Mapping[str, object] = details
+
+
+class InvalidParameterError(LightboxError):
+    """A request parameter is outside what it may be."""
+
+    code = "invalid_parameter"
+
+
+class MissingImageError(LightboxError):
+    """A request carries no image, or an empty one."""
+
+    code = "missing_image"
+
+
+class UnknownModelError(LightboxError):
+    """A request names a model that is not served."""
+
+    code = "unknown_model"
+
+
+class ImageTooLargeError(LightboxError):
+    """An image, or the request around it, has more bytes than allowed."""
+
+    code = "image_too_large"
+
+
+class TooManyPixelsError(LightboxError):
+    """An image's header declares more pixels than allowed; nothing was decoded."""
+
+    code = "too_many_pixels"
+
+
+class TooManyImagesError(LightboxError):
+    """A batch request carries more images than allowed."""
+
+    code = "too_many_images"
+
+
+class UnsupportedFormatError(LightboxError):
+    """The bytes are none of the image formats that Lightbox reads, whatever their declared type."""
+
+    code = "unsupported_format"
+
+
+class UndecodableImageError(LightboxError):
+    """The bytes begin like an image but are truncated or corrupt."""
+
+    code = "undecodable_image"
+
+
+class DeadlineExceededError(LightboxError):
+    """The request's deadline passed before its answer was ready."""
+
+    code = "deadline_exceeded"
+
+
+class InferenceFailedError(LightboxError):
+    """The engine failed on this one image."""
+
+    code = "inference_failed"
+
+
+class RetryableError(LightboxError):
+    """A refusal that a later try may not meet.
+
+    `retry_after_s` is the predicted time until then, in seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float, **details: object) -> None:
+        super().__init__(message, **details)
+        self.retry_after_s = retry_after_s
+
+
+class OverloadedError(RetryableError):
+    """The predicted wait exceeds the latency target or the request's deadline."""
+
+    code = "overloaded"
+
+
+class NotReadyError(RetryableError):
+    """The models are still loading or warming up."""
+
+    code = "not_ready"
+
+
+class DrainingError(RetryableError):
+    """The process is shutting down: it finishes what is admitted and admits nothing more."""
+
+    code = "draining"
+
+
+class OutOfMemoryError(LightboxError):
+    """An engine had too little memory for a batch of this size."""
+
+    code = "inference_failed"
+
+
+class ModelLoadError(LightboxError):
+    """A model cannot be had: no such name, no network for its weights, or damaged files. Raised to the operator."""
+
+    code = "model_unavailable"

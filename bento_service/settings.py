@@ -1,0 +1,99 @@
+"""Every setting of the service, its default and its limits. Each is an environment variable `LIGHTBOX_<NAME>`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Values outside their limits are refused at start, by name."""
+
+    model_config = SettingsConfigDict(env_prefix="LIGHTBOX_", frozen=True, extra="ignore")
+
+    models: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
+        min_length=1,
+        description="Models to serve, separated by commas: a bundled name, `timm/<name>` or `torchvision/<name>`.",
+    )
+    default_model: str | None = Field(
+        default=None, description="The model that answers when a request names none; the first of `models` if unset."
+    )
+    engine: Literal["auto", "openvino", "torch"] = Field(
+        default="auto", description="What runs the models; `auto` takes PyTorch on a CUDA GPU and OpenVINO on a CPU."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where they run; `auto` takes a CUDA GPU if there is one."
+    )
+    workers: int = Field(default=1, ge=1, le=64, description="Service processes; each loads its own models.")
+    lanes: int | None = Field(
+        default=None, ge=1, le=64, description="Batches in flight a worker; from the hardware if unset."
+    )
+    decode_threads: int | None = Field(
+        default=None, ge=1, le=64, description="Threads a worker that decode images; from the hardware if unset."
+    )
+    target_p99_ms: float = Field(
+        default=1000.0, gt=0, le=60_000, description="Latency target; a request predicted to wait longer is shed (429)."
+    )
+    max_queue_items: int = Field(
+        default=512, ge=1, le=65_536, description="Images admitted and not yet answered, at most, a worker."
+    )
+    max_image_bytes: int = Field(default=20_000_000, ge=1, description="Largest encoded image, in bytes.")
+    max_pixels: int = Field(default=50_000_000, ge=1, description="Largest image, in pixels, read from its header.")
+    max_images: int = Field(default=64, ge=1, le=1024, description="Most images in one batch request.")
+    max_request_bytes: int = Field(default=256_000_000, ge=1, description="Largest batch request, in bytes.")
+    max_inflight_bytes: int = Field(
+        default=512_000_000, ge=1, description="Request bodies held in memory at once, in bytes, a worker."
+    )
+    receive_timeout_s: float = Field(
+        default=30.0, gt=0, le=600, description="Longest that a client may take to send one request, in seconds."
+    )
+    drain_timeout_s: float = Field(
+        default=30.0, ge=0, le=600, description="Longest that a stopping worker waits for admitted work, in seconds."
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: Path.home() / ".lightbox", description="Folder for the journal's SQLite file."
+    )
+    journal_url: str | None = Field(
+        default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."
+    )
+    journal_retention_days: float = Field(
+        default=30.0, gt=0, description="Days that single receipts are kept; rollups stay for 400 days."
+    )
+    journal_buffer_rows: int = Field(
+        default=20_000, ge=1, description="Receipts waiting to be written, at most; more are dropped and counted."
+    )
+    host: str = Field(default="127.0.0.1", description="Address that `lightbox serve` binds.")
+    port: int = Field(default=3000, ge=1, le=65_535, description="Port that `lightbox serve` binds.")
+    dashboard_host: str = Field(default="127.0.0.1", description="Address that `lightbox dashboard` binds.")
+    dashboard_port: int = Field(default=8501, ge=1, le=65_535, description="Port that `lightbox dashboard` binds.")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _check_default_model(self) -> "Settings":
+        if self.default_model is not None and self.default_model not in self.models:
+            raise ValueError(f"default_model is {self.default_model!r}, which is not among models: {self.models}")
+        return self
+
+    @property
+    def default_model_name(self) -> str:
+        """The model that answers when a request names none."""
+        return self.default_model or self.models[0]
+
+    @property
+    def resolved_journal_url(self) -> str:
+        """The journal's SQLAlchemy URL."""
+        return self.journal_url or f"sqlite:///{self.data_dir / 'journal.sqlite3'}"
+
+
+def count_cpus() -> int:
+    """CPUs that this process may use: its affinity mask, which containers and `taskset` narrow."""
+    return len(os.sched_getaffinity(0))

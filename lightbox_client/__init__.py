@@ -1,0 +1,1 @@
+"""The wire contract of Lightbox and a Python client for it."""

@@ -1,0 +1,235 @@
+"""What goes over the wire, as pydantic models: the service writes these, the client and the dashboard read them.
+
+Unknown fields are ignored on reading, so that an older client understands a newer service.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class WireModel(BaseModel):
+    """Base of every message: immutable."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ModelRef(WireModel):
+    """Which model answered. `version` is a digest of its weights and input recipe."""
+
+    name: str
+    version: str
+
+
+class Prediction(WireModel):
+    """One class and its softmax probability in [0, 1]."""
+
+    class_id: int
+    label: str
+    score: float
+
+
+class ImageInfo(WireModel):
+    """The image as it arrived: format by its bytes, size in pixels as a viewer shows it."""
+
+    format: str
+    width: int
+    height: int
+
+
+class TimingsMs(WireModel):
+    """Where a request's milliseconds went; the four stages do not overlap and add up to at most `total`."""
+
+    receive: float
+    decode: float
+    queue: float
+    inference: float
+    total: float
+
+
+class Classification(WireModel):
+    """One image's answer. `predictions` is sorted by descending score, ties by class_id."""
+
+    request_id: str
+    model: ModelRef
+    predictions: list[Prediction]
+    image: ImageInfo
+    warnings: list[str]
+    cached: bool
+    batch_size: int
+    dispatch: str
+    timings_ms: TimingsMs
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 `application/problem+json`; further members (a limit, the names that exist) are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+class BatchItem(WireModel):
+    """One file of a batch request: a result or an error, never both."""
+
+    index: int
+    filename: str | None
+    result: Classification | None = None
+    error: Problem | None = None
+
+
+class BatchClassification(WireModel):
+    """The answers of a batch request, in the order of its files."""
+
+    request_id: str
+    results: list[BatchItem]
+
+
+class InputSize(WireModel):
+    """The size that a model takes, in pixels."""
+
+    width: int
+    height: int
+
+
+class Parity(WireModel):
+    """How far the served path lies from f32 PyTorch on timm's evaluation transform, over `crops` photographs."""
+
+    crops: int
+    top1_agreement: float
+    max_probability_difference: float
+
+
+class ModelCard(WireModel):
+    """What a served model is, where it comes from and what runs it."""
+
+    name: str
+    version: str
+    is_default: bool
+    labels_count: int
+    input_size: InputSize
+    source: str
+    licence: str
+    engine: str
+    precision: str
+    state: str
+    parity: Parity | None = None
+
+
+class ModelList(WireModel):
+    """The models that are served, in the order of the settings."""
+
+    models: list[ModelCard]
+
+
+class Labels(WireModel):
+    """A model's labels; the position is the class_id."""
+
+    model: ModelRef
+    labels: list[str]
+
+
+class QuantilesMs(WireModel):
+    """Percentiles in milliseconds; null where nothing was answered."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class ClassCount(WireModel):
+    """How often a class came first."""
+
+    class_id: int
+    label: str
+    count: int
+
+
+class HistoryBucket(WireModel):
+    """A stretch of time. Percentiles, batch sizes and classes count answered requests; errors are by code."""
+
+    start: datetime
+    count: int = Field(description="All requests, answered or not.")
+    errors: int = Field(description="Requests not answered, refusals for load not counted in.")
+    shed: int = Field(description="Requests refused for load (`overloaded`).")
+    outcomes: dict[str, int]
+    total_ms: QuantilesMs
+    stages_ms: dict[str, QuantilesMs]
+    batch_sizes: dict[int, int]
+    top_classes: list[ClassCount]
+
+
+class History(WireModel):
+    """Server-side aggregates over a window, all clients together."""
+
+    since: datetime
+    until: datetime
+    model: str | None
+    bucket_s: float
+    buckets: list[HistoryBucket]
+    total: HistoryBucket
+
+
+class HistoryRequest(WireModel):
+    """One receipt out of the journal. `outcome` is `ok` or an error code; `predictions` holds up to five."""
+
+    request_id: str
+    received_at: datetime
+    model: str
+    model_version: str
+    outcome: str
+    predictions: list[Prediction]
+    image: ImageInfo | None
+    digest: str
+    warnings: list[str]
+    cached: bool
+    batch_size: int
+    dispatch: str
+    timings_ms: TimingsMs
+
+
+class HistoryRequests(WireModel):
+    """Single receipts, in the order asked for."""
+
+    requests: list[HistoryRequest]
+
+
+class DeviceInfo(WireModel):
+    """The hardware that the engine runs on."""
+
+    kind: str
+    name: str
+    memory_bytes: int
+    cores: int
+
+
+class Status(WireModel):
+    """How the answering worker is doing."""
+
+    state: str = Field(description="loading, ready, draining or failed")
+    device: DeviceInfo | None
+    engine: str
+    workers: int
+    lanes: int
+    decode_threads: int
+    queue_depth: int = Field(description="Images admitted and not yet answered.")
+    batch_ceiling: dict[str, int] = Field(description="Largest batch, by model.")
+    predicted_wait_ms: float
+    target_p99_ms: float
+    uptime_s: float
+    journal: dict[str, Any] = Field(description="Rows waiting, written and dropped.")
+
+
+class Version(WireModel):
+    """What is running: Lightbox, its libraries and its models."""
+
+    lightbox: str
+    python: str
+    libraries: dict[str, str]
+    models: dict[str, str]
