@@ -1,0 +1,45 @@
+"""What an engine promises, whatever library runs it."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bento_service.domain import Device
+
+
+class Engine(Protocol):
+    """One model, loaded on one device.
+
+    `infer` may be called from as many threads at once as the engine was given lanes; it releases the GIL while it
+    computes. Normalisation and softmax are part of the graph.
+    """
+
+    @property
+    def name(self) -> str:
+        """`openvino` or `torch`."""
+
+    @property
+    def precision(self) -> str:
+        """The arithmetic it computes in, for example `f32`."""
+
+    @property
+    def device(self) -> Device:
+        """The hardware that it runs on."""
+
+    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify a batch.
+
+        Args:
+            batch_nhwc: RGB, 0-255, shape (n, height, width, 3), n >= 1, C-contiguous.
+
+        Returns:
+            Softmax probabilities, shape (n, classes). The caller may keep the array.
+
+        Raises:
+            OutOfMemoryError: The device has too little memory for this batch; a smaller one may pass.
+            InferenceFailedError: Anything else that the library raised, as its cause.
+        """
+
+    def close(self) -> None:
+        """Release the device's memory. The engine is not used after."""

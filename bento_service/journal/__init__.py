@@ -1,0 +1,1 @@
+"""The journal: stored receipts, and what can be read from them."""
