@@ -1,0 +1,230 @@
+"""What the fake service answers with: plausible, deterministic, and built from the wire contract itself."""
+
+import math
+from datetime import UTC, datetime, timedelta
+
+from lightbox_client.contract import (
+    ClassCount,
+    Classification,
+    DeviceInfo,
+    History,
+    HistoryBucket,
+    HistoryRequest,
+    HistoryRequests,
+    ImageInfo,
+    InputSize,
+    Labels,
+    ModelCard,
+    ModelList,
+    ModelRef,
+    Parity,
+    Prediction,
+    QuantilesMs,
+    Status,
+    TimingsMs,
+    Version,
+)
+
+LABELS_COUNT = 1000
+DEFAULT_MODEL = "efficientnet_lite0"
+TOP_CLASSES = (
+    (285, "Egyptian cat"),
+    (281, "tabby"),
+    (282, "tiger cat"),
+    (287, "lynx"),
+    (283, "Persian cat"),
+    (904, "window screen"),
+    (721, "pillow"),
+    (728, "plastic bag"),
+    (753, "radiator"),
+    (278, "kit fox"),
+)
+TOP_SCORE = 0.3561
+SCORE_FALL = 1 - TOP_SCORE
+"""A geometric series that starts at TOP_SCORE and adds up to 1 falls by this factor."""
+STAGES_MS = {"receive": 0.4, "decode": 1.3, "queue": 2.0, "inference": 9.1}
+_KNOWN_LABELS = dict(TOP_CLASSES)
+_SIZES_PX = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
+
+
+def model_cards() -> ModelList:
+    """Three EfficientNet-Lite cards, the first of them the default."""
+    return ModelList(
+        models=[
+            ModelCard(
+                name=name,
+                version=f"{position + 1:012x}",
+                is_default=name == DEFAULT_MODEL,
+                labels_count=LABELS_COUNT,
+                input_size=InputSize(width=size_px, height=size_px),
+                source="bundled",
+                licence="Apache-2.0",
+                engine="openvino",
+                precision="f32",
+                state="ready",
+                parity=Parity(crops=240, top1_agreement=1.0, max_probability_difference=0.004),
+            )
+            for position, (name, size_px) in enumerate(_SIZES_PX.items())
+        ]
+    )
+
+
+def model_card(name: str | None) -> ModelCard | None:
+    """The card of that name, the default's for None, and None where there is no such model."""
+    wanted = name or DEFAULT_MODEL
+    return next((card for card in model_cards().models if card.name == wanted), None)
+
+
+def model_labels(card: ModelCard) -> Labels:
+    """A thousand labels: real ones for TOP_CLASSES, `class <id>` for the others."""
+    names = [_KNOWN_LABELS.get(class_id, f"class {class_id}") for class_id in range(LABELS_COUNT)]
+    return Labels(model=ModelRef(name=card.name, version=card.version), labels=names)
+
+
+def ranked_predictions(top_k: int) -> list[Prediction]:
+    """The best `top_k` of a distribution that falls geometrically from TOP_SCORE."""
+    others = ((class_id, f"class {class_id}") for class_id in range(LABELS_COUNT) if class_id not in _KNOWN_LABELS)
+    ranking = [*TOP_CLASSES, *others][:top_k]
+    return [
+        Prediction(class_id=class_id, label=label, score=TOP_SCORE * SCORE_FALL**rank)
+        for rank, (class_id, label) in enumerate(ranking)
+    ]
+
+
+def timings_ms(stretch: float = 1.0) -> TimingsMs:
+    """STAGES_MS, `stretch` times as long, with 0.2 ms that belong to no stage."""
+    stages = {stage: round(value * stretch, 3) for stage, value in STAGES_MS.items()}
+    return TimingsMs(**stages, total=round(sum(stages.values()) + 0.2, 3))
+
+
+def classification(
+    request_id: str, card: ModelCard, image: ImageInfo, top_k: int, warnings: list[str]
+) -> Classification:
+    """An answer: Egyptian cat with 0.3561 on top, whatever the image shows."""
+    return Classification(
+        request_id=request_id,
+        model=ModelRef(name=card.name, version=card.version),
+        predictions=ranked_predictions(top_k),
+        image=image,
+        warnings=warnings,
+        cached=False,
+        batch_size=4,
+        dispatch="lane_free",
+        timings_ms=timings_ms(),
+    )
+
+
+def history(since: datetime, until: datetime, buckets: int, model: str | None, *, is_empty: bool) -> History:
+    """A gentle wave of traffic over the window; buckets without any where `is_empty`."""
+    width = (until - since) / buckets
+    parts = [
+        _bucket(since + width * position, 0 if is_empty else 40 + round(20 * math.sin(position / 4)), position)
+        for position in range(buckets)
+    ]
+    total = _bucket(since, sum(part.count for part in parts), 0)
+    return History(since=since, until=until, model=model, bucket_s=width.total_seconds(), buckets=parts, total=total)
+
+
+def _bucket(start: datetime, count: int, position: int) -> HistoryBucket:
+    if count == 0:
+        nothing = QuantilesMs(p50=None, p95=None, p99=None)
+        return HistoryBucket(
+            start=start,
+            count=0,
+            errors=0,
+            shed=0,
+            outcomes={},
+            total_ms=nothing,
+            stages_ms=dict.fromkeys(STAGES_MS, nothing),
+            batch_sizes={},
+            top_classes=[],
+        )
+    errors, shed = count // 40, count // 20
+    answered = count - errors - shed
+    stretch = 1 + 0.25 * math.sin(position / 3)
+    return HistoryBucket(
+        start=start,
+        count=count,
+        errors=errors,
+        shed=shed,
+        outcomes={"ok": answered, "undecodable_image": errors, "overloaded": shed},
+        total_ms=_quantiles(timings_ms(stretch).total),
+        stages_ms={stage: _quantiles(value * stretch) for stage, value in STAGES_MS.items()},
+        batch_sizes={1: answered - answered // 2, 2: answered // 2 - answered // 4, 4: answered // 4},
+        top_classes=[
+            ClassCount(class_id=class_id, label=label, count=max(1, answered // 2 ** (rank + 1)))
+            for rank, (class_id, label) in enumerate(TOP_CLASSES[:5])
+        ],
+    )
+
+
+def _quantiles(p50_ms: float) -> QuantilesMs:
+    return QuantilesMs(p50=round(p50_ms, 3), p95=round(p50_ms * 1.8, 3), p99=round(p50_ms * 2.6, 3))
+
+
+def history_requests(until: datetime, order: str, limit: int, model: str | None, *, is_empty: bool) -> HistoryRequests:
+    """Up to forty receipts, one a second before `until`, every tenth of them an error."""
+    rows = [] if is_empty else [_receipt(position, until) for position in range(40)]
+    if model is not None:
+        rows = [row for row in rows if row.model == model]
+    if order == "slowest":
+        rows = sorted((row for row in rows if row.outcome == "ok"), key=lambda row: -row.timings_ms.total)
+    return HistoryRequests(requests=rows[:limit])
+
+
+def _receipt(position: int, until: datetime) -> HistoryRequest:
+    card = model_cards().models[position % 3]
+    is_ok = position % 10 != 9
+    return HistoryRequest(
+        request_id=f"past-{position:04d}",
+        received_at=until - timedelta(seconds=position + 1),
+        model=card.name,
+        model_version=card.version,
+        outcome="ok" if is_ok else "undecodable_image",
+        predictions=ranked_predictions(5) if is_ok else [],
+        image=ImageInfo(format="JPEG", width=451, height=300) if is_ok else None,
+        digest=f"{position:064x}",
+        warnings=[],
+        cached=False,
+        batch_size=1 + position % 4 if is_ok else 0,
+        dispatch="lane_free" if is_ok else "",
+        timings_ms=timings_ms(1 + (position * 7 % 11) / 4),
+    )
+
+
+def status(state: str = "ready") -> Status:
+    """Two lanes on a small CPU, nothing waiting."""
+    return Status(
+        state=state,
+        device=DeviceInfo(kind="cpu", name="Example CPU @ 2.60GHz", memory_bytes=8_000_000_000, cores=2),
+        engine="openvino",
+        workers=1,
+        lanes=2,
+        decode_threads=2,
+        queue_depth=0,
+        batch_ceiling=dict.fromkeys(_SIZES_PX, 8),
+        predicted_wait_ms=0.0,
+        target_p99_ms=1000.0,
+        uptime_s=3600.0,
+        journal={"waiting": 0, "written": 1200, "dropped": 0},
+    )
+
+
+def version() -> Version:
+    """Versions of nothing that exists."""
+    return Version(
+        lightbox="0.1.0",
+        python="3.11.0",
+        libraries={"bentoml": "1.4.0", "openvino": "2026.1.0"},
+        models={card.name: card.version for card in model_cards().models},
+    )
+
+
+def parse_time(value: str | None, otherwise: datetime) -> datetime:
+    """Read ISO 8601 or epoch seconds, as the service does."""
+    if not value:
+        return otherwise
+    try:
+        return datetime.fromtimestamp(float(value), tz=UTC)
+    except ValueError:
+        return datetime.fromisoformat(value)
