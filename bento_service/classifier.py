@@ -1,38 +1,116 @@
-"""The one pipeline from encoded bytes to an answer and its receipt. No HTTP in it."""
+"""Every served model behind one door: admission, then the one pipeline. No HTTP in it."""
 
-from types import TracebackType
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
 
-from bento_service.domain import Answer, ModelCard
+from bento_service.domain import ModelCard, ModelState, Receipt, ServedModel, Timings
+from bento_service.engines.base import Engine
+from bento_service.errors import (
+    DrainingError,
+    InvalidParameterError,
+    LightboxError,
+    OverloadedError,
+    UnknownModelError,
+)
+from bento_service.images.intake import IntakeLimits
+from bento_service.pending_request import PendingRequest, Pipeline
+from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.policy import has_to_shed
+from bento_service.scheduling.scheduler import Scheduler
+
+MAX_DEADLINE_MS = 600_000.0
+"""Longest deadline that a client may ask for: ten minutes."""
 
 
-class PendingRequest:
-    """One image's way through the pipeline, from its admission to its receipt; a context manager.
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that is warm. `ceiling` is its largest batch, as warm-up measured it."""
 
-    Leaving the context writes the receipt, whatever happened: `ok`, the code of the `LightboxError` that left it, or
-    `cancelled` where the client hung up.
-    """
+    card: ModelCard
+    engine: Engine
+    ceiling: int
 
-    request_id: str
-    model: ModelCard
 
-    def __enter__(self) -> "PendingRequest":
-        """Return itself."""
-        raise NotImplementedError
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a classifier admits. `target_ms` bounds the predicted wait, `max_queue_items` the images in flight."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Record the receipt and free the place in the queue."""
+    target_ms: float
+    max_queue_items: int
+    intake: IntakeLimits
 
-    async def classify(self, encoded: bytes) -> Answer:
-        """Decode, schedule, infer. `receive_ms` ends as this is called. Cancelling the call costs no further compute.
 
-        Raises:
-            LightboxError: Any of the errors of intake, scheduling and inference.
-        """
-        raise NotImplementedError
+class Observer(Protocol):
+    """Who is told of each finished request; called on the event loop, so it must not wait."""
+
+    def observe_receipt(self, receipt: Receipt) -> None:
+        """Take note of a receipt."""
+
+    def observe_shed(self, reason: str) -> None:
+        """Take note of a refusal for load."""
 
 
 class Classifier:
     """Every served model behind one door. Used on one event loop."""
+
+    def __init__(
+        self,
+        models: Sequence[LoadedModel],
+        *,
+        default_model: str,
+        limits: Limits,
+        decode_pool: Executor,
+        scheduler: Scheduler,
+        predictor: WaitPredictor,
+        observers: Sequence[Observer],
+        clock: Callable[[], float],
+    ) -> None:
+        self._models = {model.card.name: model for model in models}
+        self._default_model = default_model
+        self._limits = limits
+        self._observers = observers
+        self._clock = clock
+        self._is_draining = False
+        self._pipeline = Pipeline(decode_pool, limits.intake, scheduler, predictor, self._finish, clock)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether it has stopped to admit."""
+        return self._is_draining
+
+    @property
+    def in_flight(self) -> int:
+        """Images admitted and not yet answered."""
+        return self._pipeline.predictor.in_flight
+
+    @property
+    def predicted_wait_ms(self) -> float:
+        """Time until an image that came in now would be answered, its own work left out."""
+        return self._pipeline.predictor.predicted_wait_ms
+
+    def models(self) -> tuple[ServedModel, ...]:
+        """Return the served models, in the order of the settings."""
+        return tuple(
+            ServedModel(
+                card=model.card,
+                is_default=model.card.name == self._default_model,
+                engine=model.engine.name,
+                precision=model.engine.precision,
+                state=ModelState.READY,
+            )
+            for model in self._models.values()
+        )
+
+    def batch_ceilings(self) -> dict[str, int]:
+        """Return the largest batch of each model."""
+        return {name: model.ceiling for name, model in self._models.items()}
+
+    def stop_admitting(self) -> None:
+        """Refuse every further request; what is admitted goes on."""
+        self._is_draining = True
 
     def open(
         self,
@@ -50,13 +128,95 @@ class Classifier:
             model: A served model's name, or None for the default.
             top_k: Predictions wanted, 1 to the model's number of classes.
             deadline_ms: The client's own limit on `total_ms`, or None.
-            started_s: `time.perf_counter()` as the request's headers arrived.
+            started_s: The clock as the request's headers arrived.
 
         Raises:
             UnknownModelError: `model` is not served.
             InvalidParameterError: `top_k` or `deadline_ms` is out of range.
-            OverloadedError: The predicted wait exceeds target or deadline.
-            NotReadyError: Still loading.
+            OverloadedError: The predicted wait exceeds target or deadline, or too much is in flight.
             DrainingError: Shutting down.
         """
-        raise NotImplementedError
+        loaded = self._models.get(model or self._default_model)
+        receipt = Receipt(
+            request_id=request_id,
+            received_at=datetime.now(UTC),
+            model=loaded.card.name if loaded else "",
+            model_version=loaded.card.version if loaded else "",
+            outcome="",
+            timings=Timings(),
+        )
+        try:
+            if loaded is None:
+                names = ", ".join(self._models)
+                raise UnknownModelError(
+                    f"No model named {model!r} is served. Served: {names}.", models=list(self._models)
+                )
+            self._check_parameters(loaded.card, top_k, deadline_ms)
+            self._check_load(deadline_ms, started_s)
+        except LightboxError as error:
+            self._refuse(receipt, error, started_s)
+            raise
+        return PendingRequest(
+            self._pipeline,
+            receipt=receipt,
+            model=loaded.card,
+            top_k=top_k,
+            deadline_ms=deadline_ms,
+            started_s=started_s,
+        )
+
+    def _check_parameters(self, card: ModelCard, top_k: int, deadline_ms: float | None) -> None:
+        classes = len(card.labels)
+        if not 1 <= top_k <= classes:
+            raise InvalidParameterError(
+                f"top_k is {top_k}; {card.name} has {classes} classes, so it must lie in 1..{classes}.",
+                parameter="top_k",
+                minimum=1,
+                maximum=classes,
+            )
+        if deadline_ms is not None and not 0 < deadline_ms <= MAX_DEADLINE_MS:
+            raise InvalidParameterError(
+                f"deadline_ms is {deadline_ms:g}; it must be more than 0 and at most {MAX_DEADLINE_MS:g}.",
+                parameter="deadline_ms",
+                minimum=0,
+                maximum=MAX_DEADLINE_MS,
+            )
+
+    def _check_load(self, deadline_ms: float | None, started_s: float) -> None:
+        if self._is_draining:
+            raise DrainingError("This server is shutting down and takes no more images. Try again.", retry_after_s=1.0)
+        wait_ms = self.predicted_wait_ms
+        remaining_ms = None
+        if deadline_ms is not None:
+            remaining_ms = deadline_ms - (self._clock() - started_s) * 1000
+        if self.in_flight >= self._limits.max_queue_items:
+            reason = "queue_full"
+        elif has_to_shed(wait_ms, target_ms=self._limits.target_ms, remaining_ms=remaining_ms):
+            reason = "target" if wait_ms > self._limits.target_ms else "deadline"
+        else:
+            return
+        raise OverloadedError(
+            f"{self.in_flight} images are ahead, a predicted wait of {wait_ms:.0f} ms; "
+            f"{self._explain_limit(reason, deadline_ms)} Try again after the time in Retry-After.",
+            retry_after_s=wait_ms / 1000,
+            reason=reason,
+            predicted_wait_ms=round(wait_ms, 1),
+        )
+
+    def _explain_limit(self, reason: str, deadline_ms: float | None) -> str:
+        if reason == "queue_full":
+            return f"at most {self._limits.max_queue_items} may be."
+        if reason == "deadline":
+            return f"this request's deadline is {deadline_ms:g} ms."
+        return f"the latency target is {self._limits.target_ms:g} ms."
+
+    def _refuse(self, receipt: Receipt, error: LightboxError, started_s: float) -> None:
+        elapsed_ms = (self._clock() - started_s) * 1000
+        if isinstance(error, OverloadedError):
+            for observer in self._observers:
+                observer.observe_shed(str(error.details["reason"]))
+        self._finish(replace(receipt, outcome=error.code, timings=Timings(total_ms=elapsed_ms)))
+
+    def _finish(self, receipt: Receipt) -> None:
+        for observer in self._observers:
+            observer.observe_receipt(receipt)

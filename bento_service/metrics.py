@@ -1,0 +1,110 @@
+"""The Prometheus series of Lightbox. Every label is bounded: model names from the settings, codes, route templates."""
+
+import os
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, multiprocess
+
+from bento_service.domain import OUTCOME_OK, Receipt
+
+_STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """What Prometheus can scrape. Thread-safe; made once in a process, as a registry takes each name once.
+
+    With `PROMETHEUS_MULTIPROC_DIR` set, as BentoML sets it, the values of all workers are added up at the scrape.
+    """
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.requests = Counter(
+            "lightbox_requests_total",
+            "Images asked for, by model and outcome (ok or an error code).",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "lightbox_stage_seconds",
+            "Duration of each stage of answered requests, and of the whole (stage=total).",
+            ["model", "stage"],
+            buckets=_STAGE_BUCKETS_S,
+            registry=registry,
+        )
+        self.batch_size = Histogram(
+            "lightbox_batch_size_images",
+            "Images in the batch that an answered image ran in.",
+            ["model"],
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.queue_depth = Gauge(
+            "lightbox_queue_depth_images",
+            "Images admitted and not yet answered.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.shed = Counter(
+            "lightbox_shed_total",
+            "Images refused for load, by reason: target, deadline, queue_full, memory.",
+            ["reason"],
+            registry=registry,
+        )
+        self.dispatch = Counter(
+            "lightbox_dispatch_total",
+            "Answered images by the reason for which their batch was let go.",
+            ["reason"],
+            registry=registry,
+        )
+        self.journal_dropped = Counter(
+            "lightbox_journal_rows_dropped_total", "Receipts that the journal could not keep.", registry=registry
+        )
+        self.journal_written = Counter(
+            "lightbox_journal_rows_written_total", "Receipts that the journal has stored.", registry=registry
+        )
+        self.http_requests = Counter(
+            "lightbox_http_requests_total",
+            "HTTP requests by route template (unmatched for unknown paths), method and status.",
+            ["route", "method", "status"],
+            registry=registry,
+        )
+        self.http_seconds = Histogram(
+            "lightbox_http_request_seconds",
+            "Duration of HTTP requests by route template.",
+            ["route"],
+            buckets=_STAGE_BUCKETS_S,
+            registry=registry,
+        )
+
+    def observe_receipt(self, receipt: Receipt) -> None:
+        """Count one finished request."""
+        self.requests.labels(receipt.model, receipt.outcome).inc()
+        if receipt.outcome != OUTCOME_OK:
+            return
+        timings = receipt.timings
+        for stage, duration_ms in (
+            ("receive", timings.receive_ms),
+            ("decode", timings.decode_ms),
+            ("queue", timings.queue_ms),
+            ("inference", timings.inference_ms),
+            ("total", timings.total_ms),
+        ):
+            self.stage_seconds.labels(receipt.model, stage).observe(duration_ms / 1000)
+        self.batch_size.labels(receipt.model).observe(receipt.batch_size)
+        self.dispatch.labels(receipt.dispatch).inc()
+
+    def observe_http(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count one HTTP request; `route` is a template, never a raw path."""
+        self.http_requests.labels(route, method, str(status)).inc()
+        self.http_seconds.labels(route).observe(seconds)
+
+
+def drop_gauges_of_dead_workers() -> None:
+    """Forget the live gauges of worker processes that were killed; prometheus_client keeps them otherwise."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        return
+    for file in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists():
+            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
