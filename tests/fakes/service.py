@@ -7,7 +7,7 @@ with FakeService() as service:
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
@@ -99,10 +99,17 @@ class FakeService:
         self._add(_Rule(path, reply, times))
 
     def answer(
-        self, status: int, body: bytes, content_type: str = "text/html", *, path: str = "/", times: int | None = None
+        self,
+        status: int,
+        body: bytes,
+        content_type: str = "text/html",
+        *,
+        headers: Mapping[str, str] | None = None,
+        path: str = "/",
+        times: int | None = None,
     ) -> None:
         """Answer with these bytes instead: a proxy's HTML page, half a document, another program's JSON."""
-        self._add(_Rule(path, Reply(status, body, content_type), times))
+        self._add(_Rule(path, Reply(status, body, content_type, headers or {}), times))
 
     def answer_json(self, document: object, *, path: str = "/", times: int | None = None) -> None:
         """Answer 200 with this document instead."""

@@ -1,0 +1,190 @@
+"""One HTTP exchange with the service: time limits, retries, and every failure as a typed error."""
+
+import email.utils
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import urlsplit
+
+import requests
+from pydantic import ValidationError
+
+from lightbox_client.contract import Problem
+from lightbox_client.errors import (
+    InvalidAddressError,
+    ServiceTimeoutError,
+    ServiceUnreachableError,
+    UnexpectedAnswerError,
+    error_from_problem,
+)
+
+RETRIED_STATUSES = frozenset({429, 503})
+EXCERPT_CHARS = 120
+
+Query = Mapping[str, str | int | float | None]
+FormFiles = Sequence[tuple[str, tuple[str, bytes, str]]]
+
+
+class Transport:
+    """Sends requests to one address.
+
+    Safe to use from several threads: nothing is kept between requests but the connection pool, cookies are refused.
+
+    Args:
+        base_url: The service's address, with a path where a proxy serves it under one.
+        connect_timeout_s: Longest wait for a connection.
+        read_timeout_s: Longest silence of the service while it answers.
+        max_retries: Further tries after a 429 or a 503 that carries `Retry-After`. Nothing else is retried.
+        max_retry_wait_s: Longest wait, over all retries of a call. Where the service asks for more, the call fails at
+            once, for coming back earlier than asked only adds to the load.
+        session: Used in place of an own one, and then not closed.
+        sleep: Waits that many seconds between tries.
+
+    Raises:
+        InvalidAddressError: `base_url` is no http or https URL.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        connect_timeout_s: float,
+        read_timeout_s: float,
+        max_retries: int,
+        max_retry_wait_s: float,
+        session: requests.Session | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.base_url = _checked_address(base_url)
+        self._timeout_s = (connect_timeout_s, read_timeout_s)
+        self._max_retries = max_retries
+        self._max_retry_wait_s = max_retry_wait_s
+        self._sleep = sleep
+        self._owns_session = session is None
+        self._session = session or _new_session()
+
+    def get(self, path: str, query: Query | None = None) -> requests.Response:
+        """Read; returns a 2xx answer or raises as `post` does."""
+        return self._request("GET", path, query)
+
+    def post(
+        self,
+        path: str,
+        query: Query,
+        *,
+        body: bytes | None = None,
+        media_type: str | None = None,
+        files: FormFiles | None = None,
+    ) -> requests.Response:
+        """Send a raw body or form files.
+
+        Raises:
+            ServiceUnreachableError: No connection, or it broke.
+            ServiceTimeoutError: No answer in time.
+            ProblemError: The service refused.
+            UnexpectedAnswerError: The answer is not Lightbox's.
+        """
+        headers = {"Content-Type": media_type} if media_type else {}
+        return self._request("POST", path, query, data=body, files=files, headers=headers)
+
+    def probe(self, path: str) -> int:
+        """Read once, without retries, and return the status whatever it is."""
+        return self._exchange("GET", path, None).status_code
+
+    def close(self) -> None:
+        """Close the connections, unless the session is the caller's."""
+        if self._owns_session:
+            self._session.close()
+
+    def _request(self, method: str, path: str, query: Query | None, **parts: object) -> requests.Response:
+        waited_s = 0.0
+        for tries_left in range(self._max_retries, -1, -1):
+            response = self._exchange(method, path, query, **parts)
+            if response.ok and not response.is_redirect:
+                return response
+            retry_after_s = parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+            is_worth_a_retry = response.status_code in RETRIED_STATUSES and tries_left > 0
+            if not is_worth_a_retry or retry_after_s is None or waited_s + retry_after_s > self._max_retry_wait_s:
+                break
+            self._sleep(retry_after_s)
+            waited_s += retry_after_s
+        raise _error_from(response, retry_after_s)
+
+    def _exchange(self, method: str, path: str, query: Query | None, **parts: object) -> requests.Response:
+        url = self.base_url + path
+        try:
+            # A followed redirect would turn a POST into a GET, so its target is reported instead.
+            return self._session.request(
+                method,
+                url,
+                params=query,
+                timeout=self._timeout_s,
+                allow_redirects=False,
+                **parts,  # type: ignore[arg-type]
+            )
+        except requests.ConnectTimeout as error:
+            message = f"no connection to {self.base_url} within {self._timeout_s[0]:g} s; is the service running there?"
+            raise ServiceUnreachableError(message) from error
+        except requests.Timeout as error:
+            message = f"{self.base_url} took the request but did not answer within {self._timeout_s[1]:g} s"
+            raise ServiceTimeoutError(message) from error
+        except requests.ConnectionError as error:
+            message = f"cannot reach {self.base_url} ({_root_cause(error)}); is the service running there?"
+            raise ServiceUnreachableError(message) from error
+        except requests.RequestException as error:
+            raise ServiceUnreachableError(f"the exchange with {self.base_url} failed: {error}") from error
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Read a Retry-After header (RFC 9110, 10.2.3), a number of seconds or a date, as seconds from `now`; else None."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, (email.utils.parsedate_to_datetime(value) - now).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def unexpected(response: requests.Response, why: str) -> UnexpectedAnswerError:
+    """Describe an answer that is not Lightbox's, with its beginning."""
+    media_type = response.headers.get("Content-Type", "no content type")
+    target = f", pointing to {response.headers['Location']}" if response.is_redirect else ""
+    excerpt = " ".join(response.text[:EXCERPT_CHARS].split())
+    message = f"{response.url} answered {response.status_code} ({media_type}){target}, {why}: {excerpt!r}"
+    return UnexpectedAnswerError(message, status=response.status_code)
+
+
+def _error_from(response: requests.Response, retry_after_s: float | None) -> Exception:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return unexpected(response, "which is no answer of Lightbox")
+    return error_from_problem(problem, retry_after_s=retry_after_s)
+
+
+def _checked_address(base_url: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise InvalidAddressError(f"{base_url!r} is no address of a service; it looks like http://127.0.0.1:3000")
+    return base_url.rstrip("/")
+
+
+def _new_session() -> requests.Session:
+    session = requests.Session()
+    session.headers["User-Agent"] = "lightbox-client"
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # the one thing that threads would share
+    return session
+
+
+def _root_cause(error: BaseException) -> str:
+    """Find the operating system's words, such as `Connection refused`, under what the libraries wrapped around them."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.strerror:
+            return seen.strerror
+        reason = getattr(seen, "reason", None)
+        seen = reason if isinstance(reason, BaseException) else seen.__cause__ or seen.__context__
+    return "the connection broke"

@@ -1,0 +1,181 @@
+import io
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import requests
+from PIL import Image
+
+from lightbox_client import Client, ProblemError
+from lightbox_client.errors import InvalidImageError, InvalidRequestError, UnknownModelError, UnreadableImageFileError
+from tests.fakes.service import FakeService
+
+
+def test_bytes_are_posted_as_they_are_and_answered_as_a_classification(
+    client: Client, service: FakeService, photograph: bytes
+) -> None:
+    answer = client.classify(photograph, model="efficientnet_lite1", top_k=3, deadline_ms=250)
+
+    assert [prediction.label for prediction in answer.predictions] == ["Egyptian cat", "tabby", "tiger cat"]
+    assert (answer.model.name, answer.image.format, answer.image.width) == ("efficientnet_lite1", "PNG", 60)
+    [request] = service.seen("/v1/classify")
+    assert request.body == photograph
+    assert request.query == {"model": "efficientnet_lite1", "top_k": "3", "deadline_ms": "250"}
+
+
+def test_what_is_not_asked_for_is_left_to_the_service(client: Client, service: FakeService, photograph: bytes) -> None:
+    client.classify(photograph)
+
+    [request] = service.seen("/v1/classify")
+    assert request.query == {"top_k": "5"}
+    assert request.headers["content-type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("cat.jpg", "image/jpeg"),
+        ("cat.WEBP", "image/webp"),
+        ("cat.txt", "application/octet-stream"),
+        ("cat", "application/octet-stream"),
+    ],
+)
+def test_a_file_is_posted_with_the_type_that_its_name_suggests(
+    client: Client, service: FakeService, tmp_path: Path, name: str, media_type: str
+) -> None:
+    path = tmp_path / name
+    Image.new("RGB", (8, 8)).save(path, "PNG")
+
+    client.classify(path)
+    client.classify(str(path))
+    with path.open("rb") as stream:
+        client.classify(stream)
+
+    assert [request.headers["content-type"] for request in service.seen("/v1/classify")] == [media_type] * 3
+    assert {request.body for request in service.seen("/v1/classify")} == {path.read_bytes()}
+
+
+def test_a_stream_without_a_name_is_read(client: Client, service: FakeService, photograph: bytes) -> None:
+    client.classify(io.BytesIO(photograph))
+
+    assert service.seen("/v1/classify")[0].body == photograph
+
+
+def test_a_file_that_does_not_exist_is_named_with_the_reason(
+    client: Client, service: FakeService, tmp_path: Path
+) -> None:
+    with pytest.raises(UnreadableImageFileError, match=r"cannot read .*nowhere\.jpg: No such file or directory"):
+        client.classify(tmp_path / "nowhere.jpg")
+    with pytest.raises(UnreadableImageFileError, match="Is a directory"):
+        client.classify(tmp_path)
+
+    assert service.requests == []
+
+
+def test_a_batch_answers_in_order_with_each_file_its_result_or_its_error(
+    client: Client, photograph: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / "Kätzchen „7“.png"
+    path.write_bytes(photograph)
+
+    answer = client.classify_batch([path, b"no image", photograph], top_k=1)
+
+    good, bad, unnamed = answer.results
+    assert good.filename == path.name
+    assert good.result is not None
+    assert len(good.result.predictions) == 1
+    assert bad.error is not None
+    assert (bad.filename, bad.error.code) == ("image-1", "unsupported_format")
+    assert unnamed.result is not None
+
+
+def test_models_cards_and_labels_are_typed(client: Client) -> None:
+    cards = client.models().models
+
+    assert [card.name for card in cards if card.is_default] == ["efficientnet_lite0"]
+    assert client.model("efficientnet_lite2").input_size.width == 260
+    assert client.labels("efficientnet_lite0").labels[285] == "Egyptian cat"
+
+
+def test_a_model_name_may_contain_a_slash(client: Client, service: FakeService) -> None:
+    with pytest.raises(UnknownModelError, match=r"timm/resnet50"):
+        client.model("timm/resnet50.a1_in1k")
+
+    assert service.requests[0].path == "/v1/models/timm/resnet50.a1_in1k"
+
+
+def test_a_model_name_cannot_leave_its_path(client: Client, service: FakeService) -> None:
+    with pytest.raises(UnknownModelError):
+        client.model("a?b#c")
+
+    assert service.requests[0].path == "/v1/models/a?b#c"
+
+
+def test_history_is_asked_for_with_moments_in_any_time_zone(client: Client, service: FakeService) -> None:
+    until = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=2)))
+
+    history = client.history(since=until - timedelta(hours=1), until=until, buckets=12, model="efficientnet_lite0")
+
+    assert len(history.buckets) == 12
+    assert history.until == datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
+    assert service.requests[0].query["model"] == "efficientnet_lite0"
+
+
+def test_a_moment_without_a_time_zone_is_refused_before_anything_is_sent(client: Client, service: FakeService) -> None:
+    with pytest.raises(ValueError, match="no time zone"):
+        client.history(since=datetime(2026, 3, 1))
+
+    assert service.requests == []
+
+
+def test_the_slowest_requests_come_first(client: Client) -> None:
+    rows = client.history_requests(order="slowest", limit=5).requests
+
+    totals_ms = [row.timings_ms.total for row in rows]
+    assert len(rows) == 5
+    assert totals_ms == sorted(totals_ms, reverse=True)
+
+
+def test_status_and_version_are_typed(client: Client) -> None:
+    assert client.status().lanes == 2
+    assert client.version().lightbox == "0.1.0"
+
+
+def test_readiness_follows_the_service(client: Client, service: FakeService, waits_s: list[float]) -> None:
+    assert client.is_ready()
+    service.is_loading = True
+    assert not client.is_ready()
+    service.stop()
+    assert not client.is_ready()
+    service.is_loading = False
+    service.start()
+    assert client.is_ready()
+    assert waits_s == []
+
+
+def test_refusals_arrive_as_errors_that_say_what_was_wrong(client: Client, photograph: bytes) -> None:
+    with pytest.raises(InvalidImageError) as refused:
+        client.classify(photograph[:60])
+    assert (refused.value.status, refused.value.code) == (422, "undecodable_image")
+    assert refused.value.request_id == "fake-000001"
+
+    with pytest.raises(InvalidRequestError, match="1 to 1000"):
+        client.classify(photograph, top_k=0)
+
+
+def test_a_session_of_the_callers_is_used_and_left_open(service: FakeService) -> None:
+    with requests.Session() as session:
+        session.headers["Authorization"] = "Bearer token"
+        with Client(service.url, session=session) as client:
+            client.version()
+        assert session.get(f"{service.url}/livez", timeout=10).ok
+
+    assert service.requests[0].headers["authorization"] == "Bearer token"
+
+
+def test_an_address_may_end_in_a_slash_or_have_a_path(service: FakeService) -> None:
+    assert Client(f"{service.url}/").base_url == service.url
+    with Client(f"{service.url}/under/a/path/") as client, pytest.raises(ProblemError):
+        client.models()
+
+    assert service.requests[0].path == "/under/a/path/v1/models"
