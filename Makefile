@@ -1,0 +1,46 @@
+# `make up` starts Lightbox; `make test` runs every test that needs no Docker. Both work on a fresh machine.
+PYTHON ?= python3.11
+PORT ?= 3000
+DASHBOARD_PORT ?= 8501
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up test check format bento
+
+help: ## Show what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## Make .venv with everything that is pinned
+
+$(STAMP): $(REQUIREMENTS)
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; Lightbox needs Python 3.11 (PYTHON=/path/to/it)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-r requirements.txt -r requirements-dashboard.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+up: setup ## Start service and dashboard, print both addresses, stop both on Ctrl-C
+	@exec env LIGHTBOX_PORT=$(PORT) LIGHTBOX_DASHBOARD_PORT=$(DASHBOARD_PORT) $(BIN)/lightbox up
+
+check: setup ## Lint, types and import rules: what CI runs before the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup check ## Run every test that needs no Docker
+	tests/install-programs
+	$(BIN)/python -m pytest
+
+format: setup ## Let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bento: setup ## Build the bento with the models inside
+	$(BIN)/lightbox models prepare
+	$(BIN)/bentoml build
