@@ -159,6 +159,17 @@ class ModelState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as it is served: its card, what runs it, and where it stands."""
+
+    card: ModelCard
+    is_default: bool
+    engine: str
+    precision: str
+    state: ModelState
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """The hardware that an engine runs on. `memory_bytes` is the machine's for a CPU, the card's for a GPU."""
 
@@ -166,6 +177,37 @@ class Device:
     name: str
     memory_bytes: int
     cores: int = 0
+
+
+class ServiceState(StrEnum):
+    """Where a worker stands."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """How a worker is doing.
+
+    `queue_depth` counts images admitted and not yet answered; `batch_ceiling` is the largest batch by model; `journal`
+    holds the rows waiting, written and dropped. `device` is None until a model is loaded.
+    """
+
+    state: ServiceState
+    device: Device | None
+    engine: str
+    workers: int
+    lanes: int
+    decode_threads: int
+    queue_depth: int
+    batch_ceiling: Mapping[str, int]
+    predicted_wait_ms: float
+    target_p99_ms: float
+    uptime_s: float
+    journal: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,18 @@ class UndecodableImageError(LightboxError):
     code = "undecodable_image"
 
 
+class ReceiveTimeoutError(LightboxError):
+    """The client took longer than allowed to send its request."""
+
+    code = "receive_timeout"
+
+
+class ClientGoneError(LightboxError):
+    """The client hung up before its answer; nobody is told, but the receipt says so."""
+
+    code = "cancelled"
+
+
 class DeadlineExceededError(LightboxError):
     """The request's deadline passed before its answer was ready."""
 
@@ -110,6 +122,12 @@ class DrainingError(RetryableError):
     """The process is shutting down: it finishes what is admitted and admits nothing more."""
 
     code = "draining"
+
+
+class JournalUnavailableError(RetryableError):
+    """The journal's database cannot be read now; images are classified all the same."""
+
+    code = "journal_unavailable"
 
 
 class OutOfMemoryError(LightboxError):
