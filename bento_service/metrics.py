@@ -93,6 +93,10 @@ class Metrics:
         self.batch_size.labels(receipt.model).observe(receipt.batch_size)
         self.dispatch.labels(receipt.dispatch).inc()
 
+    def observe_shed(self, reason: str) -> None:
+        """Count one refusal for load."""
+        self.shed.labels(reason).inc()
+
     def observe_http(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one HTTP request; `route` is a template, never a raw path."""
         self.http_requests.labels(route, method, str(status)).inc()

@@ -16,17 +16,26 @@ class WaitPredictor:
     so it needs no model of which of them is the bottleneck. Thread-safe.
     """
 
-    def __init__(self, *, initial_interval_ms: float, capacity: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        initial_interval_ms: float,
+        capacity: int,
+        clock: Callable[[], float],
+        on_change: Callable[[int], None] = lambda in_flight: None,
+    ) -> None:
         """Start from a measured interval.
 
         Args:
             initial_interval_ms: Time between answers at full load, as warm-up measured it; more than 0.
             capacity: Images that run at the same time; with fewer in flight the machine is not at full load.
             clock: Seconds, monotonic.
+            on_change: Told the number of images in flight whenever it changes.
         """
         self._interval_ms = initial_interval_ms
         self._capacity = capacity
         self._clock = clock
+        self._on_change = on_change
         self._lock = threading.Lock()
         self._in_flight = 0
         self._last_answer_s = clock()
@@ -48,12 +57,14 @@ class WaitPredictor:
             if self._in_flight == 0:
                 self._busy_since_s = self._clock()
             self._in_flight += 1
+            self._on_change(self._in_flight)
 
     def release(self, *, answered: bool) -> None:
         """Count one image out; only an answered one says something about speed."""
         with self._lock:
             before = self._in_flight
             self._in_flight -= 1
+            self._on_change(self._in_flight)
             if answered:
                 self._learn(before)
 
