@@ -1,0 +1,42 @@
+"""What a source of models promises, wherever the weights come from."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bento_service.domain import InputRecipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A classifier in memory, as its source gave it.
+
+    `module` is in evaluation mode, on the CPU, in f32. It takes normalised RGB of shape (n, 3, height, width) and
+    returns logits of shape (n, len(labels)).
+    """
+
+    name: str
+    module: "nn.Module"
+    labels: tuple[str, ...]
+    recipe: InputRecipe
+    source: str
+    licence: str
+
+
+class ModelSource(Protocol):
+    """A place that models come from. Each name belongs to exactly one source."""
+
+    def offers(self, name: str) -> bool:
+        """Tell whether a name is in this source's form; the model itself may still not exist."""
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name that this source knows, in the form in which settings give it. May import a library."""
+
+    def load(self, name: str) -> LoadedModel:
+        """Load a model with its weights. May download them.
+
+        Raises:
+            ModelLoadError: There is no such model, its weights cannot be had, or they do not fit it.
+        """

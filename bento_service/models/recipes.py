@@ -1,0 +1,82 @@
+"""Input recipes out of the data that timm and torchvision ship with their weights."""
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, get_args
+
+from bento_service.domain import InputRecipe, Interpolation
+from bento_service.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+
+def recipe_of_timm(name: str, cfg: "PretrainedCfg") -> InputRecipe:
+    """Return the recipe of timm's evaluation transform for a model (timm/data/config.py).
+
+    Raises:
+        ModelLoadError: The model wants another crop, interpolation or number of channels than Lightbox makes.
+    """
+    from timm.data.config import resolve_data_config
+
+    config = resolve_data_config(pretrained_cfg=cfg.to_dict())
+    channels, height_px, width_px = config["input_size"]
+    if config["crop_mode"] != "center":
+        raise _unsupported(name, "crop", config["crop_mode"], allowed="center")
+    if channels != 3:
+        raise _unsupported(name, "number of channels", channels, allowed="3")
+    return InputRecipe(
+        height_px=height_px,
+        width_px=width_px,
+        crop_fraction=config["crop_pct"],
+        interpolation=_to_interpolation(name, config["interpolation"]),
+        mean=_to_rgb(config["mean"]),
+        std=_to_rgb(config["std"]),
+    )
+
+
+def recipe_of_torchvision(name: str, transform: object) -> InputRecipe:
+    """Return the recipe of a torchvision `ImageClassification` preset (torchvision/transforms/_presets.py).
+
+    Raises:
+        ModelLoadError: The preset is not of this kind, or wants something that Lightbox does not make.
+    """
+    from torchvision.transforms._presets import ImageClassification
+
+    if not isinstance(transform, ImageClassification):
+        raise _unsupported(name, "transform", type(transform).__name__, allowed="ImageClassification")
+    (crop_px,), (resize_px,) = transform.crop_size, transform.resize_size
+    return InputRecipe(
+        height_px=crop_px,
+        width_px=crop_px,
+        crop_fraction=crop_fraction(crop_px, resize_px),
+        interpolation=_to_interpolation(name, transform.interpolation.value),
+        mean=_to_rgb(transform.mean),
+        std=_to_rgb(transform.std),
+    )
+
+
+def crop_fraction(crop_px: int, resize_px: int) -> float:
+    """Return the fraction for which `floor(crop_px / fraction)` is `resize_px` exactly.
+
+    Their plain quotient misses by one pixel where it rounds up: 32 / (32 / 93) is 92.99….
+    """
+    fraction = crop_px / resize_px
+    return fraction if math.floor(crop_px / fraction) == resize_px else math.nextafter(fraction, 0.0)
+
+
+def _to_interpolation(name: str, value: str) -> Interpolation:
+    allowed: tuple[Interpolation, ...] = get_args(Interpolation)
+    for interpolation in allowed:
+        if interpolation == value:
+            return interpolation
+    raise _unsupported(name, "interpolation", value, allowed=" or ".join(allowed))
+
+
+def _to_rgb(values: Iterable[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _unsupported(name: str, what: str, value: object, *, allowed: str) -> ModelLoadError:
+    return ModelLoadError(f"{name!r} cannot be served: its {what} is {value!r}; Lightbox makes {allowed}.")

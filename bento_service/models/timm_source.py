@@ -1,0 +1,114 @@
+"""Models of timm by name: `timm/resnet50.a1_in1k`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bento_service.errors import ModelLoadError
+from bento_service.models.base import LoadedModel
+from bento_service.models.labels import imagenet_labels
+from bento_service.models.names import unknown_model
+from bento_service.models.reachability import check_reachable, no_weights
+from bento_service.models.recipes import recipe_of_timm
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+_PREFIX = "timm/"
+_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+"""What timm looks for in a model's repository (timm/models/_hub.py)."""
+
+
+class TimmSource:
+    """Loads any classifier of timm that has pretrained weights."""
+
+    def __init__(self, *, is_pretrained: bool = True) -> None:
+        """Choose the weights.
+
+        Args:
+            is_pretrained: False leaves the weights as timm initialises them, and never uses the network.
+        """
+        self._is_pretrained = is_pretrained
+
+    def offers(self, name: str) -> bool:
+        """Tell whether a name begins with `timm/`."""
+        return name.startswith(_PREFIX)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every name with weights, architecture and tag: `timm/resnet50.a1_in1k`."""
+        import timm
+
+        return tuple(f"{_PREFIX}{name}" for name in timm.list_models(pretrained=True))
+
+    def load(self, name: str) -> LoadedModel:
+        """Load a model, its weights from Hugging Face's cache or, failing that, from its hub."""
+        import timm
+
+        cfg = self._find_cfg(name)
+        recipe = recipe_of_timm(name, cfg)
+        labels = _labels(name, cfg)
+        if self._is_pretrained and not _is_cached(cfg):
+            check_reachable(_download_url(cfg), model=name, cache_dir=_cache_dir())
+        timm_name = name.removeprefix(_PREFIX)
+        try:
+            module = timm.create_model(timm_name, pretrained=self._is_pretrained)
+        except OSError as error:
+            raise no_weights(name, cache_dir=_cache_dir(), reason=str(error)) from error
+        return LoadedModel(
+            name=name,
+            module=module.eval(),
+            labels=labels,
+            recipe=recipe,
+            source=f"timm {cfg.architecture}.{cfg.tag}" if cfg.tag else f"timm {cfg.architecture}",
+            licence=cfg.license or "unknown",
+        )
+
+    def _find_cfg(self, name: str) -> "PretrainedCfg":
+        import timm
+
+        timm_name = name.removeprefix(_PREFIX)
+        cfg = timm.get_pretrained_cfg(timm_name) if timm.models.is_model_pretrained(timm_name) else None
+        if cfg is not None:
+            return cfg
+        architectures = tuple(f"{_PREFIX}{architecture}" for architecture in timm.list_models())
+        raise unknown_model(
+            name,
+            (*self.names(), *architectures),
+            allowed="A timm model is named `timm/<architecture>` or `timm/<architecture>.<weights>`.",
+        )
+
+
+def _labels(name: str, cfg: "PretrainedCfg") -> tuple[str, ...]:
+    from timm.data.imagenet_info import infer_imagenet_subset
+
+    if cfg.label_names:
+        descriptions = cfg.label_descriptions or {}
+        return tuple(descriptions.get(label, label) for label in cfg.label_names)
+    subset = infer_imagenet_subset(cfg)
+    if subset is None:
+        raise ModelLoadError(
+            f"{name!r} cannot be served: timm names no classes for its {cfg.num_classes} outputs. "
+            "Choose weights trained to classify, such as those tagged `in1k`."
+        )
+    return imagenet_labels(subset)
+
+
+def _is_cached(cfg: "PretrainedCfg") -> bool:
+    import huggingface_hub
+    import torch
+
+    if cfg.hf_hub_id:
+        found = (huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, file_name) for file_name in _WEIGHT_FILES)
+        return any(isinstance(path, str) for path in found)
+    return (Path(torch.hub.get_dir()) / "checkpoints" / Path(str(cfg.url)).name).exists()
+
+
+def _download_url(cfg: "PretrainedCfg") -> str:
+    import huggingface_hub
+
+    return huggingface_hub.hf_hub_url(cfg.hf_hub_id, _WEIGHT_FILES[0]) if cfg.hf_hub_id else str(cfg.url)
+
+
+def _cache_dir() -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return str(HF_HUB_CACHE)

@@ -1,0 +1,63 @@
+"""Models of torchvision by name: `torchvision/resnet50`, with its default weights and their transform."""
+
+from pathlib import Path
+
+from bento_service.errors import ModelLoadError
+from bento_service.models.base import LoadedModel
+from bento_service.models.names import unknown_model
+from bento_service.models.reachability import check_reachable, no_weights
+from bento_service.models.recipes import recipe_of_torchvision
+
+_PREFIX = "torchvision/"
+
+
+class TorchvisionSource:
+    """Loads any classifier of torchvision."""
+
+    def __init__(self, *, is_pretrained: bool = True) -> None:
+        """Choose the weights.
+
+        Args:
+            is_pretrained: False leaves the weights as torchvision initialises them, and never uses the network.
+        """
+        self._is_pretrained = is_pretrained
+
+    def offers(self, name: str) -> bool:
+        """Tell whether a name begins with `torchvision/`."""
+        return name.startswith(_PREFIX)
+
+    def names(self) -> tuple[str, ...]:
+        """Return every classifier's name: `torchvision/resnet50`."""
+        from torchvision import models
+
+        return tuple(f"{_PREFIX}{name}" for name in models.list_models(module=models))
+
+    def load(self, name: str) -> LoadedModel:
+        """Load a model, its weights from torch.hub's cache or, failing that, from torchvision's site."""
+        import torch
+        from torchvision import models
+
+        if name not in self.names():
+            raise unknown_model(name, self.names(), allowed="A torchvision model is named `torchvision/<name>`.")
+        torchvision_name = name.removeprefix(_PREFIX)
+        weights = models.get_model_weights(torchvision_name).DEFAULT
+        recipe = recipe_of_torchvision(name, weights.transforms())
+        cache_dir = Path(torch.hub.get_dir()) / "checkpoints"
+        if self._is_pretrained and not (cache_dir / Path(weights.url).name).exists():
+            check_reachable(weights.url, model=name, cache_dir=str(cache_dir))
+        try:
+            module = models.get_model(torchvision_name, weights=weights if self._is_pretrained else None)
+        except OSError as error:
+            raise no_weights(name, cache_dir=str(cache_dir), reason=str(error)) from error
+        except RuntimeError as error:  # torch.hub's digest check
+            raise ModelLoadError(
+                f"The weights of {name!r} are damaged: {error}. Delete them from {cache_dir} and try again."
+            ) from error
+        return LoadedModel(
+            name=name,
+            module=module.eval(),
+            labels=tuple(weights.meta["categories"]),
+            recipe=recipe,
+            source=f"torchvision {torchvision_name} {weights.name}",
+            licence=weights.meta.get("license", "BSD-3-Clause"),
+        )

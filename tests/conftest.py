@@ -1,0 +1,35 @@
+"""What every test may use: the bundled models, prepared once and kept between runs, and real photographs."""
+
+import os
+from pathlib import Path
+
+import pytest
+import skimage
+
+from bento_service.models.catalogue import Catalogue
+from bento_service.models.names import BUNDLED_NAMES
+
+_BENTOML_HOME = Path(__file__).parents[1] / ".cache" / "test-bentoml"
+
+# BentoML settles on its home the first time it needs it, which may be as a test module imports it: so before any does.
+# None of the imports above load it.
+os.environ["BENTOML_HOME"] = str(_BENTOML_HOME)
+# Tests report to nobody.
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+_PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg")
+
+
+@pytest.fixture(scope="session")
+def bentoml_home() -> Path:
+    """A BentoML home whose store has the three bundled models. The first run prepares them, in about half a minute."""
+    _BENTOML_HOME.mkdir(parents=True, exist_ok=True)
+    Catalogue().prepare(BUNDLED_NAMES, lambda model, step: print(f"{model}: {step}"))
+    return _BENTOML_HOME
+
+
+@pytest.fixture(scope="session")
+def photographs() -> tuple[Path, ...]:
+    """Real photographs that come with scikit-image."""
+    folder = Path(skimage.__file__).parent / "data"
+    return tuple(folder / name for name in _PHOTOGRAPHS)
