@@ -125,7 +125,7 @@ class DrainingError(RetryableError):
 
 
 class JournalUnavailableError(RetryableError):
-    """The journal's database cannot be read now; images are classified all the same."""
+    """The journal's database cannot be read or written now; images are classified all the same."""
 
     code = "journal_unavailable"
 
@@ -140,3 +140,9 @@ class ModelLoadError(LightboxError):
     """A model cannot be had: no such name, no network for its weights, or damaged files. Raised to the operator."""
 
     code = "model_unavailable"
+
+
+class JournalUrlError(LightboxError):
+    """The journal's URL is none that Lightbox can use. Raised to the operator; the message never holds a password."""
+
+    code = "invalid_journal_url"
