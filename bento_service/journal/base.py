@@ -22,17 +22,28 @@ class JournalCounts:
 class JournalStore(Protocol):
     """A place that keeps receipts. Blocking; safe to call from several threads and processes at once.
 
-    All times are timezone-aware UTC. A model of None means every model.
+    All times are timezone-aware; those returned are UTC. A model of None means every model. Each method but `close`
+    raises JournalUnavailableError where a later try may succeed: the database is down, the disk full, the file locked.
     """
 
     def migrate(self) -> None:
         """Bring the schema up to date. Safe when several processes do it at once."""
 
     def append(self, receipts: Sequence[Receipt]) -> None:
-        """Store receipts and add them to the rollups, all in one transaction or not at all."""
+        """Store receipts and add them to the rollups, all in one transaction or not at all.
+
+        Any error but JournalUnavailableError means that the store cannot take one of these receipts.
+        """
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        """Aggregate `[since, until)` into `buckets` stretches of equal length, empty ones included."""
+        """Aggregate `[since, until)` into at most `buckets` stretches of equal length, empty ones included.
+
+        The window moves to whole steps of 5 s, 60 s, 10 min, 1 h or 1 d: `windows.plan_window` says how. The history
+        names the window that it holds. Percentiles are within 1 % of the true ones.
+
+        Raises:
+            InvalidParameterError: `until` is not after `since`, or `buckets` is below 1.
+        """
 
     def read_receipts(
         self,
@@ -44,10 +55,17 @@ class JournalStore(Protocol):
         model: str | None = None,
         outcome: str | None = None,
     ) -> tuple[Receipt, ...]:
-        """Return single receipts of `[since, until)`; `slowest` by total time of answered requests."""
+        """Return single receipts of `[since, until)`.
 
-    def prune(self, *, receipts_before: datetime, rollups_before: datetime) -> int:
-        """Delete what is older and return how many receipts went."""
+        `newest` takes every outcome unless one is named; `slowest`, by total time, answered requests unless another
+        outcome is named.
+        """
+
+    def prune(self, *, receipts_before: datetime, limit: int) -> int:
+        """Delete at most `limit` older receipts and return how many went; fewer than `limit` means that none is left.
+
+        Then rollups go too that are older than their resolution is kept (`windows.RESOLUTIONS`).
+        """
 
     def close(self) -> None:
         """Release connections. The store is not used after."""
@@ -77,5 +95,5 @@ class Journal(Protocol):
     ) -> tuple[Receipt, ...]:
         """Like `JournalStore.read_receipts`. Blocking."""
 
-    def close(self) -> None:
-        """Write what waits, then release the store. Blocking."""
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Write what waits, for at most `timeout_s` seconds, then release the store. Blocking."""

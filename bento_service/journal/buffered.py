@@ -1,0 +1,238 @@
+"""A journal that writes in the background: requests hand over receipts and never wait for a database."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import islice
+
+from bento_service.domain import History, Receipt
+from bento_service.errors import JournalUnavailableError
+from bento_service.journal.base import JournalCounts, JournalStore, Order
+from bento_service.journal.epoch import utc_now
+
+_PRUNE_ROWS = 5_000
+_log = logging.getLogger(__name__)
+
+
+def ignore_count(_rows: int) -> None:
+    """Do nothing: the default of `on_written` and `on_dropped`."""
+
+
+class BufferedJournal:
+    """A `Journal` over a store, with a bounded buffer and one daemon thread that writes and prunes.
+
+    Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While
+    the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
+    `retry_max_s`; what no longer fits is dropped and counted. A receipt that the store cannot take at all is dropped
+    alone. An outage is logged once as it begins and once as it ends.
+    """
+
+    def __init__(
+        self,
+        store: JournalStore,
+        *,
+        capacity: int,
+        retention: timedelta,
+        flush_interval_s: float = 1.0,
+        batch_rows: int = 1_000,
+        retry_min_s: float = 0.5,
+        retry_max_s: float = 30.0,
+        prune_interval_s: float = 3_600.0,
+        now: Callable[[], datetime] = utc_now,
+        on_written: Callable[[int], None] = ignore_count,
+        on_dropped: Callable[[int], None] = ignore_count,
+    ) -> None:
+        """Start the thread, which migrates the store before its first write.
+
+        Args:
+            store: Where receipts go; closed together with the journal.
+            capacity: Receipts that may wait, at most.
+            retention: How long receipts are kept.
+            flush_interval_s: Pause between writes.
+            batch_rows: Receipts a transaction, at most.
+            retry_min_s: First pause after a failure.
+            retry_max_s: Longest pause after failures.
+            prune_interval_s: Time between prunings.
+            now: The clock that retention goes by.
+            on_written: Told how many receipts were just written. Called from any thread; must be quick and not raise.
+            on_dropped: Told how many were just dropped; likewise.
+        """
+        self._store = store
+        self._capacity = capacity
+        self._retention = retention
+        self._flush_interval_s = flush_interval_s
+        self._batch_rows = batch_rows
+        self._retry_min_s = retry_min_s
+        self._retry_max_s = retry_max_s
+        self._prune_interval = timedelta(seconds=prune_interval_s)
+        self._now = now
+        self._on_written = on_written
+        self._on_dropped = on_dropped
+
+        # Guards the buffer, the counts and the closing; held for microseconds only, never while the store is at work.
+        self._changed = threading.Condition()
+        self._waiting: deque[Receipt] = deque()
+        self._written = 0
+        self._dropped = 0
+        self._close_by_s: float | None = None
+
+        # Of the thread alone.
+        self._is_migrated = False
+        self._failures = 0
+        self._dropped_reported = 0
+        self._prune_at = now()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    def record(self, receipt: Receipt) -> None:
+        """Take one receipt without waiting; drop and count it where the buffer is full or the journal closed."""
+        with self._changed:
+            is_taken = len(self._waiting) < self._capacity and self._close_by_s is None
+            if is_taken:
+                self._waiting.append(receipt)
+                if len(self._waiting) == self._batch_rows:
+                    self._changed.notify()
+        if not is_taken:
+            self._count_dropped(1)
+
+    def counts(self) -> JournalCounts:
+        """Return how many rows wait, were written and were dropped."""
+        with self._changed:
+            return JournalCounts(waiting=len(self._waiting), written=self._written, dropped=self._dropped)
+
+    def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
+        """Ask the store; receipts that still wait are not in the answer."""
+        return self._store.read_history(since=since, until=until, buckets=buckets, model=model)
+
+    def read_receipts(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        order: Order,
+        limit: int,
+        model: str | None = None,
+        outcome: str | None = None,
+    ) -> tuple[Receipt, ...]:
+        """Ask the store; receipts that still wait are not in the answer."""
+        return self._store.read_receipts(
+            since=since, until=until, order=order, limit=limit, model=model, outcome=outcome
+        )
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Write what waits, for at most `timeout_s` seconds; drop and count the rest. May be called again."""
+        with self._changed:
+            if self._close_by_s is None:
+                self._close_by_s = time.monotonic() + timeout_s
+            self._changed.notify()
+        self._thread.join(timeout_s)
+        with self._changed:
+            lost = len(self._waiting)
+            self._waiting.clear()
+        if lost:
+            self._count_dropped(lost)
+            _log.error("The journal was closed before %d receipts could be written; they are lost.", lost)
+        self._store.close()
+
+    def _run(self) -> None:
+        while True:
+            self._pause()
+            try:
+                self._work()
+            except Exception as error:  # noqa: BLE001 - whatever the store raises, requests go on and the thread tries again
+                self._note_failure(error)
+            else:
+                self._note_success()
+            if self._is_done():
+                return
+
+    def _pause(self) -> None:
+        """Wait for the next write: an interval, a full batch or the closing; after a failure, for longer and longer."""
+        with self._changed:
+            if not self._failures:
+                self._changed.wait_for(
+                    lambda: self._close_by_s is not None or len(self._waiting) >= self._batch_rows,
+                    timeout=self._flush_interval_s,
+                )
+            elif self._close_by_s is None:
+                pause_s = min(self._retry_max_s, self._retry_min_s * 2 ** min(self._failures - 1, 32))
+                self._changed.wait_for(lambda: self._close_by_s is not None, timeout=pause_s)
+            else:
+                self._changed.wait(timeout=min(self._retry_min_s, max(0.0, self._close_by_s - time.monotonic())))
+
+    def _is_done(self) -> bool:
+        with self._changed:
+            if self._close_by_s is None:
+                return False
+            return not self._waiting or time.monotonic() >= self._close_by_s
+
+    def _work(self) -> None:
+        if not self._is_migrated:
+            self._store.migrate()
+            self._is_migrated = True
+        while batch := self._peek():
+            self._write(batch)
+        if self._close_by_s is None and self._now() >= self._prune_at:
+            self._prune()
+
+    def _peek(self) -> list[Receipt]:
+        with self._changed:
+            return list(islice(self._waiting, self._batch_rows))
+
+    def _write(self, batch: list[Receipt]) -> None:
+        """Write the first receipts of the buffer, which `batch` holds, and take them out of it."""
+        try:
+            self._store.append(batch)
+        except JournalUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a receipt that the store cannot take must not keep the others out
+            if len(batch) > 1:
+                self._write(batch[: len(batch) // 2])
+                self._write(batch[len(batch) // 2 :])
+                return
+            _log.debug("The journal cannot take the receipt of request %s: %s", batch[0].request_id, error)
+            self._count_dropped(self._take_out(1))
+        else:
+            written = self._take_out(len(batch))
+            with self._changed:
+                self._written += written
+            self._on_written(written)
+
+    def _take_out(self, rows: int) -> int:
+        """Remove up to `rows` receipts from the buffer's front; fewer where `close` gave up on them meanwhile."""
+        with self._changed:
+            rows = min(rows, len(self._waiting))
+            for _ in range(rows):
+                self._waiting.popleft()
+        return rows
+
+    def _prune(self) -> None:
+        deleted = self._store.prune(receipts_before=self._now() - self._retention, limit=_PRUNE_ROWS)
+        # A full portion means that more is left: go on after the next write instead of holding writers up.
+        if deleted < _PRUNE_ROWS:
+            self._prune_at = self._now() + self._prune_interval
+
+    def _count_dropped(self, rows: int) -> None:
+        with self._changed:
+            self._dropped += rows
+        self._on_dropped(rows)
+
+    def _note_failure(self, error: Exception) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            is_expected = isinstance(error, JournalUnavailableError)
+            _log.error("Receipts wait in memory: %s", error, exc_info=None if is_expected else error)
+
+    def _note_success(self) -> None:
+        if self._failures:
+            _log.warning("The journal is written again, after %d tries.", self._failures)
+            self._failures = 0
+        dropped = self.counts().dropped
+        if dropped > self._dropped_reported:
+            _log.warning(
+                "The journal dropped %d receipts: full buffer or refused row.", dropped - self._dropped_reported
+            )
+            self._dropped_reported = dropped

@@ -1,0 +1,53 @@
+"""Builds the journal that the settings name."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from bento_service.errors import JournalUnavailableError
+from bento_service.journal.buffered import BufferedJournal, ignore_count
+from bento_service.journal.store import SqlJournalStore
+from bento_service.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def open_journal(
+    settings: Settings,
+    *,
+    on_written: Callable[[int], None] = ignore_count,
+    on_dropped: Callable[[int], None] = ignore_count,
+) -> BufferedJournal:
+    """Migrate the journal's database and start writing to it.
+
+    A database that is down does not keep the service from starting: receipts wait in the buffer until it is back.
+
+    Raises:
+        JournalUrlError: The URL is none of SQLite or PostgreSQL.
+    """
+    store = SqlJournalStore(settings.resolved_journal_url)
+    try:
+        store.migrate()
+    except JournalUnavailableError as error:
+        _log.error("Starting without a journal, and trying again: %s", error)
+    return BufferedJournal(
+        store,
+        capacity=settings.journal_buffer_rows,
+        retention=timedelta(days=settings.journal_retention_days),
+        on_written=on_written,
+        on_dropped=on_dropped,
+    )
+
+
+def migrate(url: str) -> None:
+    """Bring a journal's database up to date.
+
+    Raises:
+        JournalUrlError: The URL is none of SQLite or PostgreSQL.
+        JournalUnavailableError: The database cannot be reached or written.
+    """
+    store = SqlJournalStore(url)
+    try:
+        store.migrate()
+    finally:
+        store.close()

@@ -1,0 +1,75 @@
+"""The journal's tables. `migrations/` brings a database to this shape; a contract test holds the two together."""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+receipts = Table(
+    "receipts",
+    metadata,
+    # SQLite numbers rows by itself only where the key's type is INTEGER.
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("request_id", Text, nullable=False),
+    Column("received_at_us", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("model_version", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("receive_ms", Double, nullable=False),
+    Column("decode_ms", Double, nullable=False),
+    Column("queue_ms", Double, nullable=False),
+    Column("inference_ms", Double, nullable=False),
+    Column("total_ms", Double, nullable=False),
+    Column("top", JSON, nullable=False),
+    Column("batch_size", Integer, nullable=False),
+    Column("dispatch", Text, nullable=False),
+    Column("image_format", Text),
+    Column("image_width_px", Integer),
+    Column("image_height_px", Integer),
+    Column("digest", Text, nullable=False),
+    Column("cached", Boolean, nullable=False),
+    Column("warnings", JSON, nullable=False),
+)
+"""One row a request."""
+
+Index("ix_receipts_time", receipts.c.received_at_us)
+Index("ix_receipts_model_time", receipts.c.model, receipts.c.received_at_us)
+# Walked from its slow end, with the other filters in the index itself, so that no row is touched in vain.
+slowest_index = Index(
+    "ix_receipts_slowest", receipts.c.outcome, receipts.c.total_ms, receipts.c.received_at_us, receipts.c.model
+)
+
+rollups = Table(
+    "rollups",
+    metadata,
+    Column("resolution_s", Integer, primary_key=True, autoincrement=False),
+    Column("start_s", BigInteger, primary_key=True, autoincrement=False),
+    Column("model", Text, primary_key=True),
+    Column("outcomes", JSON, nullable=False),
+    Column("durations", LargeBinary, nullable=False),
+    Column("batch_sizes", LargeBinary, nullable=False),
+    Column("classes", LargeBinary, nullable=False),
+)
+"""One row for each model and stretch of time; the binary columns are tallies (`tallies.py`)."""
+
+classes = Table(
+    "classes",
+    metadata,
+    Column("key", Integer, primary_key=True),
+    Column("class_id", Integer, nullable=False),
+    Column("label", Text, nullable=False),
+    UniqueConstraint("class_id", "label", name="uq_classes_class_id_label"),
+)
+"""A number for each class that ever came first, so that rollups need not spell labels out."""

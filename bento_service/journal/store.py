@@ -1,0 +1,121 @@
+"""The journal in a SQL database."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+
+from bento_service.domain import OUTCOME_OK, History, Receipt
+from bento_service.journal import schema
+from bento_service.journal.base import Order
+from bento_service.journal.database import Database
+from bento_service.journal.epoch import from_epoch_s, to_epoch_us, utc_now
+from bento_service.journal.rollup_table import (
+    add_rollups,
+    assign_class_keys,
+    prune_rollups,
+    read_class_names,
+    read_rollups,
+)
+from bento_service.journal.rollups import ClassName, merge, summarise, to_bucket
+from bento_service.journal.rows import from_receipt, to_receipt
+from bento_service.journal.schema_version import upgrade
+from bento_service.journal.windows import plan_window
+
+
+class SqlJournalStore:
+    """A `JournalStore` in SQLite or PostgreSQL.
+
+    Counts are kept as rollups at several resolutions (`windows.RESOLUTIONS`), merged as receipts are written, so that
+    reading a month costs about as much as reading an hour.
+    """
+
+    def __init__(self, url: str, *, now: Callable[[], datetime] = utc_now) -> None:
+        """Open no connection yet.
+
+        Args:
+            url: `sqlite:///<path>` or `postgresql://…`; JournalUrlError otherwise.
+            now: The clock, by which resolutions that are no longer kept are left out of account.
+        """
+        self._database = Database(url)
+        self._now = now
+        # Holds committed classes only; grows by at most the classes of the models ever served.
+        self._class_keys: dict[ClassName, int] = {}
+
+    @property
+    def name(self) -> str:
+        """The database's URL without its password, for people."""
+        return self._database.name
+
+    def migrate(self) -> None:
+        """Bring the schema up to date."""
+        upgrade(self._database)
+
+    def append(self, receipts: Sequence[Receipt]) -> None:
+        """Store receipts and add them to the rollups."""
+        if not receipts:
+            return
+        rows = [from_receipt(receipt) for receipt in receipts]
+        with self._database.writing() as connection:
+            class_keys = assign_class_keys(connection, receipts, self._class_keys)
+            add_rollups(connection, summarise(receipts, {**self._class_keys, **class_keys}))
+            connection.execute(insert(schema.receipts), rows)
+        self._class_keys.update(class_keys)
+
+    def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
+        """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
+        window = plan_window(since=since, until=until, buckets=buckets, now=self._now())
+        with self._database.reading() as connection:
+            parts = read_rollups(connection, window, model)
+            class_names = read_class_names(connection)
+        merged = [merge(part) for part in parts]
+        starts = [from_epoch_s(start_s) for start_s in window.bucket_starts()]
+        return History(
+            since=starts[0],
+            until=from_epoch_s(window.until_s),
+            bucket_s=float(window.width_s),
+            buckets=tuple(to_bucket(start, rollup, class_names) for start, rollup in zip(starts, merged, strict=True)),
+            total=to_bucket(starts[0], merge(merged), class_names),
+        )
+
+    def read_receipts(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        order: Order,
+        limit: int,
+        model: str | None = None,
+        outcome: str | None = None,
+    ) -> tuple[Receipt, ...]:
+        """Return single receipts, of equal ones the latest written first."""
+        table = schema.receipts.c
+        since_us, until_us = to_epoch_us(since), to_epoch_us(until)
+        query = select(schema.receipts).where(table.received_at_us >= since_us, table.received_at_us < until_us)
+        if model is not None:
+            query = query.where(table.model == model)
+        if order == "slowest":
+            query = query.where(table.outcome == (outcome or OUTCOME_OK)).order_by(
+                table.total_ms.desc(), table.id.desc()
+            )
+        else:
+            if outcome is not None:
+                query = query.where(table.outcome == outcome)
+            query = query.order_by(table.received_at_us.desc(), table.id.desc())
+        with self._database.reading() as connection:
+            return tuple(to_receipt(row) for row in connection.execute(query.limit(limit)))
+
+    def prune(self, *, receipts_before: datetime, limit: int) -> int:
+        """Delete old receipts by the time index; rollups by what `windows.RESOLUTIONS` promises."""
+        table = schema.receipts.c
+        old = select(table.id).where(table.received_at_us < to_epoch_us(receipts_before))
+        old = old.order_by(table.received_at_us).limit(limit)
+        with self._database.writing() as connection:
+            deleted = connection.execute(delete(schema.receipts).where(table.id.in_(old))).rowcount
+            if deleted < limit:
+                prune_rollups(connection, to_epoch_us(self._now()) // 1_000_000)
+        return deleted
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._database.close()

@@ -1,0 +1,104 @@
+"""Which rollups answer a question about a window of time. Pure functions; times in whole seconds since 1970."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from bento_service.errors import InvalidParameterError
+from bento_service.journal.epoch import to_epoch_us
+
+_STEPS_PER_BUCKET = 12
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """Rollups of `width_s` seconds, aligned to multiples of it, kept for `kept_s` seconds."""
+
+    width_s: int
+    kept_s: int
+
+
+RESOLUTIONS = (
+    Resolution(width_s=5, kept_s=2 * _DAY_S),
+    Resolution(width_s=60, kept_s=31 * _DAY_S),
+    Resolution(width_s=600, kept_s=31 * _DAY_S),
+    Resolution(width_s=3_600, kept_s=400 * _DAY_S),
+    Resolution(width_s=_DAY_S, kept_s=400 * _DAY_S),
+)
+"""Finest first; each width is a multiple of the one before, so that coarse stretches are made of whole finer ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`count` buckets of `width_s` seconds, the first from `since_s`."""
+
+    since_s: int
+    width_s: int
+    count: int
+
+    @property
+    def until_s(self) -> int:
+        """The end of the last bucket, not part of it."""
+        return self.since_s + self.width_s * self.count
+
+    def bucket_starts(self) -> range:
+        """Return the start of each bucket."""
+        return range(self.since_s, self.until_s, self.width_s)
+
+
+def plan_window(*, since: datetime, until: datetime, buckets: int, now: datetime) -> Window:
+    """Fit a window to whole rollups.
+
+    Times move in steps: the coarsest resolution of which twelve fit in a bucket (else the finest), and no finer than
+    what is still kept at that age. The width is rounded up to whole steps, `until` up to the next step; `since`
+    follows, so that the window is at least as long as asked for and longer by less than one bucket. A round question
+    (an hour in 60, a month in 120) gets the number of buckets that it named; others get at most that many.
+
+    Raises:
+        InvalidParameterError: `until` is not after `since`, or `buckets` is below 1.
+    """
+    since_us, until_us, now_us = to_epoch_us(since), to_epoch_us(until), to_epoch_us(now)
+    if until_us <= since_us:
+        raise InvalidParameterError(f"until is {until.isoformat()}; it has to be after since, {since.isoformat()}.")
+    if buckets < 1:
+        raise InvalidParameterError(f"buckets is {buckets}; it has to be at least 1.")
+
+    fitting = [
+        step for step in RESOLUTIONS if step.width_s * 1_000_000 * _STEPS_PER_BUCKET * buckets <= until_us - since_us
+    ]
+    finest = RESOLUTIONS.index(fitting[-1]) if fitting else 0
+    for step in RESOLUTIONS[finest:]:
+        window = _fit(since_us, until_us, buckets, step.width_s)
+        if window.since_s * 1_000_000 >= now_us - step.kept_s * 1_000_000:
+            break
+    return window
+
+
+def cover(since_s: int, until_s: int) -> Iterator[tuple[int, int]]:
+    """Yield the fewest rollups that make up `[since_s, until_s)`, as pairs of resolution and start, in order.
+
+    Both ends are multiples of the finest resolution.
+    """
+    position_s = since_s
+    while position_s < until_s:
+        width_s = max(
+            step.width_s
+            for step in RESOLUTIONS
+            if position_s % step.width_s == 0 and position_s + step.width_s <= until_s
+        )
+        yield width_s, position_s
+        position_s += width_s
+
+
+def _fit(since_us: int, until_us: int, buckets: int, step_s: int) -> Window:
+    step_us = step_s * 1_000_000
+    span_us = until_us - since_us
+    width_us = _divide_up(span_us, buckets * step_us) * step_us
+    count = _divide_up(span_us, width_us)
+    end_us = _divide_up(until_us, step_us) * step_us
+    return Window(since_s=(end_us - count * width_us) // 1_000_000, width_s=width_us // 1_000_000, count=count)
+
+
+def _divide_up(dividend: int, divisor: int) -> int:
+    return -(-dividend // divisor)
