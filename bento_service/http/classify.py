@@ -1,0 +1,67 @@
+"""`POST /v1/classify`: one image."""
+
+import time
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bento_service.http.edge import EdgeProvider
+from bento_service.http.hangup import CancelOnHangup
+from bento_service.http.openapi import describe_image_body, describe_problems
+from bento_service.http.parameters import ClassifyQuery
+from bento_service.http.request_id import request_id_of
+from bento_service.http.upload import read_image
+from bento_service.http.wire import JsonResponse, to_classification
+from lightbox_client.contract import Classification
+
+IMAGE_PROBLEMS = (
+    "invalid_parameter",
+    "missing_image",
+    "unknown_model",
+    "receive_timeout",
+    "image_too_large",
+    "too_many_pixels",
+    "unsupported_format",
+    "undecodable_image",
+    "overloaded",
+    "inference_failed",
+    "not_ready",
+    "draining",
+    "deadline_exceeded",
+)
+
+
+def classify_router(provide: EdgeProvider) -> APIRouter:
+    """Return the router of single images."""
+    router = APIRouter(tags=["classify"])
+
+    @router.post(
+        "/v1/classify",
+        summary="Classify one image",
+        response_model=Classification,
+        responses=describe_problems(*IMAGE_PROBLEMS),
+        openapi_extra=describe_image_body(),
+    )
+    async def classify(request: Request, query: Annotated[ClassifyQuery, Query()]) -> Response:
+        """Send the image as the raw body or as the form field `image`; its bytes decide its format.
+
+        A request that cannot be answered in time is refused before its body is read. Hanging up cancels it.
+        """
+        started_s = time.perf_counter()
+        edge = provide()
+        admitted = edge.classifier.open(
+            request_id=request_id_of(request.scope),
+            model=query.model,
+            top_k=query.top_k,
+            deadline_ms=query.deadline_ms,
+            started_s=started_s,
+        )
+        with admitted as pending, edge.budget.lease() as lease:
+            encoded = await read_image(request, edge.settings, lease)
+            async with CancelOnHangup(request.receive):
+                answer = await pending.classify(encoded)
+        return JsonResponse(to_classification(answer))
+
+    return router

@@ -1,0 +1,59 @@
+"""What the HTTP edge needs from the rest of the service, and no more."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Protocol
+
+from bento_service.domain import Answer, ServedModel
+from bento_service.http.budget import ByteBudget
+from bento_service.journal.base import Journal
+from bento_service.settings import Settings
+
+
+class Pending(Protocol):
+    """One admitted image; see `bento_service.pending_request.PendingRequest`."""
+
+    def __enter__(self) -> "Pending":
+        """Take a place in the queue."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the place and write the receipt."""
+
+    async def classify(self, encoded: bytes) -> Answer:
+        """Decode, schedule, infer."""
+
+
+class Admission(Protocol):
+    """The door to the models; see `bento_service.classifier.Classifier`."""
+
+    def open(
+        self, *, request_id: str, model: str | None, top_k: int, deadline_ms: float | None, started_s: float
+    ) -> Pending:
+        """Admit one image before any of its bytes are read."""
+
+    def models(self) -> tuple[ServedModel, ...]:
+        """Return the served models, in the order of the settings."""
+
+
+def utc_now() -> datetime:
+    """Return the time now, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """The wired parts that requests are answered with. `clock` tells the time in UTC."""
+
+    classifier: Admission
+    journal: Journal
+    settings: Settings
+    budget: ByteBudget
+    clock: Callable[[], datetime] = utc_now
+
+
+EdgeProvider = Callable[[], Edge]
+"""Returns the wired parts, or raises `NotReadyError` while they are not."""

@@ -1,0 +1,91 @@
+"""`GET /v1/history`: what the journal knows."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Literal, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import Response
+
+from bento_service.domain import OUTCOME_OK
+from bento_service.errors import InvalidParameterError
+from bento_service.http.edge import EdgeProvider
+from bento_service.http.openapi import describe_problems
+from bento_service.http.parameters import OrNone, WindowQuery
+from bento_service.http.problems import PROBLEM_TYPES
+from bento_service.http.wire import JsonResponse, to_history, to_history_request
+from lightbox_client.contract import History, HistoryRequests
+
+READS_AT_ONCE = 2
+"""Threads that read the journal: slow queries wait for each other instead of crowding the decode threads' cores."""
+_OUTCOMES = (OUTCOME_OK, *PROBLEM_TYPES)
+_PROBLEMS = ("invalid_parameter", "not_ready", "journal_unavailable")
+
+T = TypeVar("T")
+
+
+class HistoryQuery(WindowQuery):
+    """Which aggregates."""
+
+    buckets: int = Field(default=60, ge=1, le=500, description="Stretches of equal length to cut the window into.")
+
+
+class ReceiptsQuery(WindowQuery):
+    """Which receipts."""
+
+    order: Literal["slowest", "newest"] = Field(default="newest", description="`slowest` by total time.")
+    limit: int = Field(default=20, ge=1, le=500, description="Receipts at most.")
+    outcome: Annotated[str | None, OrNone] = Field(default=None, description="`ok` or an error's code; else all.")
+
+
+def history_router(provide: EdgeProvider) -> APIRouter:
+    """Return the router of the journal's reads; they block, so they run in threads."""
+    router = APIRouter(prefix="/v1/history", tags=["history"])
+    limiter = CapacityLimiter(READS_AT_ONCE)
+
+    async def read(query: Callable[[], T]) -> T:
+        return await anyio.to_thread.run_sync(query, limiter=limiter)
+
+    @router.get("", summary="Aggregate the journal", response_model=History, responses=describe_problems(*_PROBLEMS))
+    async def show_history(query: Annotated[HistoryQuery, Query()]) -> Response:
+        """Return counts, percentiles of each stage, batch sizes and top classes, all clients together."""
+        edge = provide()
+        since, until = query.window(edge.clock())
+        history = await read(
+            partial(edge.journal.read_history, since=since, until=until, buckets=query.buckets, model=query.model)
+        )
+        return JsonResponse(to_history(history, query.model))
+
+    @router.get(
+        "/requests",
+        summary="List single receipts",
+        response_model=HistoryRequests,
+        responses=describe_problems(*_PROBLEMS),
+    )
+    async def list_receipts(query: Annotated[ReceiptsQuery, Query()]) -> Response:
+        """Return what single requests cost and gave, slowest or newest first."""
+        edge = provide()
+        if query.outcome is not None and query.outcome not in _OUTCOMES:
+            raise InvalidParameterError(
+                f"outcome is {query.outcome!r}; it must be one of: {', '.join(_OUTCOMES)}.",
+                parameter="outcome",
+                given=query.outcome,
+            )
+        since, until = query.window(edge.clock())
+        receipts = await read(
+            partial(
+                edge.journal.read_receipts,
+                since=since,
+                until=until,
+                order=query.order,
+                limit=query.limit,
+                model=query.model,
+                outcome=query.outcome,
+            )
+        )
+        return JsonResponse(HistoryRequests(requests=[to_history_request(receipt) for receipt in receipts]))
+
+    return router

@@ -1,0 +1,84 @@
+"""What the API's description says beyond types: problems, request bodies, and the page that shows it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from bento_service.http.problems import MEDIA_TYPE, PROBLEM_TYPES, build_problem
+from bento_service.http.upload import BATCH_FIELD, SINGLE_FIELD
+from lightbox_client.contract import Problem
+
+OPENAPI_PATH = "/v1/openapi.json"
+DOCS_PATH = "/v1/docs"
+_ASSETS_PATH = f"{DOCS_PATH}/assets"
+_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/*")
+_BINARY = {"type": "string", "format": "binary"}
+
+Responses = dict[int | str, dict[str, Any]]
+
+
+def describe_problems(*codes: str) -> Responses:
+    """Return FastAPI's `responses` for these codes, by status, each with an example of each code."""
+    responses: Responses = {}
+    for code in (*codes, "internal_error"):
+        kind = PROBLEM_TYPES[code]
+        response = responses.setdefault(kind.status, _empty_response())
+        response["description"] = f"{response['description']} `{code}`: {kind.when}".strip()
+        example = build_problem(code, kind.when, "0b4e63f2c7a94d6c8a52f1d04be9a1c3").model_dump()
+        response["content"][MEDIA_TYPE]["examples"][code] = {"summary": kind.title, "value": example}
+        if kind.status in {429, 503}:
+            response["headers"]["Retry-After"] = {"description": "Whole seconds.", "schema": {"type": "integer"}}
+    # FastAPI documents its own 422 body, which is never sent here, unless `default` says what else there may be.
+    responses["default"] = {"description": "Any other problem.", "model": Problem}
+    return responses
+
+
+def describe_image_body() -> dict[str, Any]:
+    """Return `openapi_extra` for one image: the raw body, or a form."""
+    content: dict[str, Any] = {kind: {"schema": _BINARY} for kind in (*_IMAGE_TYPES, "application/octet-stream")}
+    content["multipart/form-data"] = {"schema": _form_schema(SINGLE_FIELD, _BINARY)}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def describe_batch_body() -> dict[str, Any]:
+    """Return `openapi_extra` for a form of many images."""
+    images = {"type": "array", "items": _BINARY}
+    content = {"multipart/form-data": {"schema": _form_schema(BATCH_FIELD, images)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def add_docs_page(app: FastAPI, swagger_assets: Path | None) -> None:
+    """Serve Swagger UI at `DOCS_PATH`.
+
+    Args:
+        app: Where to add it.
+        swagger_assets: A folder with `swagger-ui-bundle.js` and `swagger-ui.css`, which makes the page work without
+            internet; None loads them from FastAPI's CDN.
+    """
+    links: dict[str, Any] = {}
+    if swagger_assets is not None:
+        app.mount(_ASSETS_PATH, StaticFiles(directory=swagger_assets), name="swagger-assets")
+        links = {
+            "swagger_js_url": f"{_ASSETS_PATH}/swagger-ui-bundle.js",
+            "swagger_css_url": f"{_ASSETS_PATH}/swagger-ui.css",
+            "swagger_favicon_url": "data:,",
+        }
+
+    async def show_docs(request: Request) -> HTMLResponse:
+        return get_swagger_ui_html(openapi_url=OPENAPI_PATH, title=f"{app.title}: the API", **links)
+
+    app.add_route(DOCS_PATH, show_docs, include_in_schema=False)
+
+
+def _empty_response() -> dict[str, Any]:
+    return {"model": Problem, "description": "", "headers": {}, "content": {MEDIA_TYPE: {"examples": {}}}}
+
+
+def _form_schema(field: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": [field], "properties": {field: schema}}

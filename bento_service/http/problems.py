@@ -1,0 +1,133 @@
+"""From an error to its HTTP answer: RFC 9457 `application/problem+json`. The one place that knows status codes."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from starlette.responses import Response
+
+from bento_service.errors import LightboxError, RetryableError
+from lightbox_client.contract import Problem
+
+MEDIA_TYPE = "application/problem+json"
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that hung up. It reaches logs and metrics only: nobody is there to be answered."""
+_MAX_RETRY_AFTER_S = 3600
+_TYPE_PREFIX = "urn:problem-type:lightbox:"
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of problem. `when` says when it happens, for people who read the API's description."""
+
+    status: int
+    title: str
+    when: str
+
+
+PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
+    {
+        "invalid_parameter": ProblemType(
+            400, "Invalid parameter", "A parameter is no number or out of range, or the form is malformed."
+        ),
+        "missing_image": ProblemType(
+            400, "Missing image", "The body is empty, or the form has no image in the field that is asked for."
+        ),
+        "unknown_model": ProblemType(404, "Unknown model", "No such model is served; `models` lists those that are."),
+        "not_found": ProblemType(404, "Not found", "There is nothing at this path."),
+        "method_not_allowed": ProblemType(
+            405, "Method not allowed", "The path exists, but not for this method; `Allow` lists those that do."
+        ),
+        "receive_timeout": ProblemType(
+            408, "Receive timeout", "The request took longer to arrive than the server waits."
+        ),
+        "image_too_large": ProblemType(
+            413, "Image too large", "The image or the request has more bytes than allowed; counted while receiving."
+        ),
+        "too_many_pixels": ProblemType(
+            413, "Too many pixels", "The image's header declares more pixels than allowed; nothing was decoded."
+        ),
+        "too_many_images": ProblemType(413, "Too many images", "The batch has more files than allowed."),
+        "unsupported_format": ProblemType(
+            415, "Unsupported format", "The bytes are no JPEG, PNG, WebP, GIF, BMP or TIFF, whatever the declared type."
+        ),
+        "undecodable_image": ProblemType(422, "Undecodable image", "The image is truncated or corrupt."),
+        "overloaded": ProblemType(
+            429, "Overloaded", "The predicted wait exceeds the latency target or the deadline; see `Retry-After`."
+        ),
+        "cancelled": ProblemType(
+            CLIENT_CLOSED_REQUEST, "Cancelled", "The client hung up; seen in metrics and in the journal only."
+        ),
+        "inference_failed": ProblemType(500, "Inference failed", "The model failed on this image and on no other."),
+        "internal_error": ProblemType(500, "Internal error", "The server has a defect; its log has the request's id."),
+        "not_ready": ProblemType(503, "Not ready", "The models are still loading; see `Retry-After`."),
+        "draining": ProblemType(503, "Draining", "The server is shutting down; see `Retry-After`."),
+        "journal_unavailable": ProblemType(
+            503, "Journal unavailable", "The journal's database cannot be read now; see `Retry-After`."
+        ),
+        "deadline_exceeded": ProblemType(504, "Deadline exceeded", "`deadline_ms` passed before the answer was ready."),
+    }
+)
+
+
+class ProblemResponse(Response):
+    """A problem as an HTTP answer."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem.model_dump_json(fallback=str), status_code=problem.status, headers=headers)
+
+
+def build_problem(code: str, detail: str, request_id: str, **details: object) -> Problem:
+    """Describe what went wrong.
+
+    Args:
+        code: One of `PROBLEM_TYPES`.
+        detail: One sentence on this occurrence.
+        request_id: The request's id.
+        details: Further members of the problem; they never replace one of RFC 9457's.
+    """
+    kind = PROBLEM_TYPES[code]
+    members = details | {
+        "type": _TYPE_PREFIX + code,
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+    return Problem.model_validate(members)
+
+
+def describe_error(error: LightboxError, request_id: str) -> Problem:
+    """Return an error as a problem, with its details and, where a later try may help, `retry_after_s`."""
+    details = dict(error.details)
+    if isinstance(error, RetryableError):
+        details["retry_after_s"] = round_retry_after(error.retry_after_s)
+    return build_problem(error.code, error.message, request_id, **details)
+
+
+def answer_error(error: LightboxError, request_id: str) -> ProblemResponse:
+    """Return an error as an HTTP answer."""
+    headers: dict[str, str] = {}
+    if isinstance(error, RetryableError):
+        headers["Retry-After"] = str(round_retry_after(error.retry_after_s))
+    if PROBLEM_TYPES[error.code].status == PROBLEM_TYPES["receive_timeout"].status:
+        # RFC 9110, 15.5.9: whatever still comes of that request must not be taken for the next one.
+        headers["Connection"] = "close"
+    return ProblemResponse(describe_error(error, request_id), headers)
+
+
+def answer_internal_error(request_id: str) -> ProblemResponse:
+    """Return the answer to an unexpected exception, which tells nothing of it."""
+    detail = f"Something unexpected went wrong. The server's log has the cause, under request {request_id}."
+    return ProblemResponse(build_problem("internal_error", detail, request_id))
+
+
+def round_retry_after(seconds: float) -> int:
+    """Return whole seconds for `Retry-After`: rounded up, at least 1, at most an hour."""
+    if not math.isfinite(seconds):
+        return _MAX_RETRY_AFTER_S
+    return min(max(1, math.ceil(seconds)), _MAX_RETRY_AFTER_S)

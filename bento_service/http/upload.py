@@ -1,0 +1,116 @@
+"""The images that a request carries: one, as raw body or form field, or many, as a form."""
+
+from python_multipart.multipart import parse_options_header
+from starlette.requests import Request
+
+from bento_service.errors import InvalidParameterError, MissingImageError, TooManyImagesError
+from bento_service.http.body import SizeLimit, receive_chunks, receive_whole, receiving_within
+from bento_service.http.budget import ByteLease
+from bento_service.http.form import FormFile, ImageForm
+from bento_service.settings import Settings
+
+SINGLE_FIELD = "image"
+BATCH_FIELD = "images"
+FORM_OVERHEAD_BYTES = 65_536
+"""Room for boundaries, part headers and other fields around a single image."""
+
+
+async def read_image(request: Request, settings: Settings, lease: ByteLease) -> bytes:
+    """Receive the one image of a request: the raw body, or the form field `image`. The bytes decide what it is.
+
+    Raises:
+        MissingImageError: The body is empty, has no such field, or is a form of another kind.
+        InvalidParameterError: The form is malformed or has more than one image.
+        ImageTooLargeError: It passes `settings.max_image_bytes`.
+        ReceiveTimeoutError: It took longer than `settings.receive_timeout_s`.
+        OverloadedError: Too many bytes are in flight.
+        ClientGoneError: The client hung up.
+    """
+    content_type = request.headers.get("content-type", "")
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        return await _read_form_image(request, content_type, settings, lease)
+    if kind.startswith("multipart/") or kind == "application/x-www-form-urlencoded":
+        raise MissingImageError(
+            f"A body of type {kind} carries no image. Send the image's bytes as image/* or application/octet-stream, "
+            f"or a multipart/form-data form with the field `{SINGLE_FIELD}`."
+        )
+    limit = SizeLimit(settings.max_image_bytes)
+    limit.check_declared(request.headers)
+    async with receiving_within(settings.receive_timeout_s):
+        encoded = await receive_whole(request.receive, limit, lease)
+    if not encoded:
+        raise MissingImageError("The body is empty. Send an image's bytes.")
+    return encoded
+
+
+async def read_images(request: Request, settings: Settings, lease: ByteLease) -> tuple[FormFile, ...]:
+    """Receive the images of a batch: each part of the form's field `images`.
+
+    A file that passes `settings.max_image_bytes` is there without content, so that its neighbours can be answered.
+
+    Raises:
+        MissingImageError: The body is no form, or has no such field.
+        TooManyImagesError: More files than `settings.max_images`.
+        ImageTooLargeError: The request passes `settings.max_request_bytes`.
+        LightboxError: As `read_image`, for the other errors of receiving.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
+        raise MissingImageError(
+            f"A batch is a multipart/form-data form with the images in the field `{BATCH_FIELD}`; "
+            f"this body is {content_type[:100] or 'of no declared type'}."
+        )
+
+    def refuse() -> TooManyImagesError:
+        return TooManyImagesError(
+            f"The batch has more than {settings.max_images} images. Send it in several requests.",
+            limit=settings.max_images,
+        )
+
+    form = ImageForm(
+        _boundary_of(content_type),
+        field=BATCH_FIELD,
+        max_files=settings.max_images,
+        max_file_bytes=settings.max_image_bytes,
+        too_many_files=refuse,
+        lease=lease,
+    )
+    return await _read_form(request, form, SizeLimit(settings.max_request_bytes), settings.receive_timeout_s)
+
+
+async def _read_form_image(request: Request, content_type: str, settings: Settings, lease: ByteLease) -> bytes:
+    def refuse() -> InvalidParameterError:
+        return InvalidParameterError(
+            f"The form has more than one field `{SINGLE_FIELD}`. Send one, or use POST /v1/classify/batch.",
+            parameter=SINGLE_FIELD,
+        )
+
+    form = ImageForm(
+        _boundary_of(content_type),
+        field=SINGLE_FIELD,
+        max_files=1,
+        max_file_bytes=settings.max_image_bytes,
+        too_many_files=refuse,
+        lease=lease,
+    )
+    limit = SizeLimit(settings.max_image_bytes, FORM_OVERHEAD_BYTES)
+    files = await _read_form(request, form, limit, settings.receive_timeout_s)
+    return files[0].demand_content()
+
+
+async def _read_form(request: Request, form: ImageForm, limit: SizeLimit, timeout_s: float) -> tuple[FormFile, ...]:
+    limit.check_declared(request.headers)
+    is_empty = True
+    async with receiving_within(timeout_s):
+        async for chunk in receive_chunks(request.receive, limit):
+            is_empty = False
+            form.feed(chunk)
+    if is_empty:
+        raise MissingImageError("The body is empty. Send a form with an image.")
+    return form.finish()
+
+
+def _boundary_of(content_type: str) -> bytes:
+    _, options = parse_options_header(content_type)
+    return options.get(b"boundary", b"")

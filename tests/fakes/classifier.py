@@ -1,0 +1,131 @@
+"""A classifier without models: admits, answers or fails as a test wants, and remembers what it was asked."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+
+from bento_service.domain import (
+    OUTCOME_OK,
+    Answer,
+    ImageInfo,
+    InputRecipe,
+    ModelCard,
+    ModelState,
+    Parity,
+    Prediction,
+    Receipt,
+    ServedModel,
+    Timings,
+)
+from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
+
+LABELS = tuple(f"class {class_id}" for class_id in range(10))
+RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def served_model(name: str, *, is_default: bool = False) -> ServedModel:
+    """A served model with ten classes."""
+    card = ModelCard(name, f"v-{name}", LABELS, RECIPE, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
+    return ServedModel(card, is_default, "openvino", "f32", ModelState.READY)
+
+
+def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
+    """An answer as long as asked for."""
+    predictions = tuple(Prediction(index, card.labels[index], 0.5 / (index + 1)) for index in range(top_k))
+    image = ImageInfo("JPEG", 451, 300)
+    warnings = ("exif_orientation_applied",)
+    receipt = Receipt(
+        request_id=request_id,
+        received_at=datetime(2026, 1, 1, tzinfo=UTC),
+        model=card.name,
+        model_version=card.version,
+        outcome=OUTCOME_OK,
+        timings=Timings(0.4, 1.3, 2.0, 9.1, 13.0),
+        top=predictions[:5],
+        batch_size=4,
+        dispatch="lane_free",
+        image=image,
+        digest="00" * 32,
+        warnings=warnings,
+    )
+    return Answer(receipt, predictions, image, warnings)
+
+
+@dataclass
+class FakeClassifier:
+    """Implements `bento_service.http.edge.Admission`.
+
+    `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
+    With `gate` set, images wait for it. `outcomes` holds each ended request's outcome by its id.
+    """
+
+    refuse: Callable[[str], LightboxError | None] = lambda request_id: None
+    fail: Callable[[bytes], Exception | None] = lambda encoded: None
+    gate: asyncio.Event | None = None
+    served: tuple[ServedModel, ...] = field(
+        default_factory=lambda: (served_model("lite0", is_default=True), served_model("timm/resnet50.a1_in1k"))
+    )
+    admitted: list[str] = field(default_factory=list)
+    deadlines_ms: list[float | None] = field(default_factory=list)
+    images: list[bytes] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    in_flight: int = 0
+    most_in_flight: int = 0
+
+    def models(self) -> tuple[ServedModel, ...]:
+        return self.served
+
+    def open(
+        self, *, request_id: str, model: str | None, top_k: int, deadline_ms: float | None, started_s: float
+    ) -> "FakePending":
+        names = [served.card.name for served in self.served]
+        if (error := self.refuse(request_id)) is not None:
+            self.outcomes[request_id] = error.code
+            raise error
+        if (model or names[0]) not in names:
+            raise UnknownModelError(f"No model named {model!r} is served. Served: {', '.join(names)}.", models=names)
+        if not 1 <= top_k <= len(LABELS):
+            raise InvalidParameterError(f"top_k is {top_k}; it must lie in 1..{len(LABELS)}.", parameter="top_k")
+        self.admitted.append(request_id)
+        self.deadlines_ms.append(deadline_ms)
+        return FakePending(self, request_id, self.served[names.index(model or names[0])].card, top_k)
+
+
+class FakePending:
+    """Implements `bento_service.http.edge.Pending`."""
+
+    def __init__(self, classifier: FakeClassifier, request_id: str, card: ModelCard, top_k: int) -> None:
+        self._classifier = classifier
+        self._request_id = request_id
+        self._card = card
+        self._top_k = top_k
+
+    def __enter__(self) -> "FakePending":
+        self._classifier.in_flight += 1
+        self._classifier.most_in_flight = max(self._classifier.most_in_flight, self._classifier.in_flight)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._classifier.in_flight -= 1
+        self._classifier.outcomes[self._request_id] = _name(error)
+
+    async def classify(self, encoded: bytes) -> Answer:
+        self._classifier.images.append(encoded)
+        await asyncio.sleep(0)
+        if self._classifier.gate is not None:
+            await self._classifier.gate.wait()
+        if (error := self._classifier.fail(encoded)) is not None:
+            raise error
+        return answer_for(self._request_id, self._card, self._top_k)
+
+
+def _name(error: BaseException | None) -> str:
+    if error is None:
+        return OUTCOME_OK
+    if isinstance(error, LightboxError):
+        return error.code
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "internal_error"
