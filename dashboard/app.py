@@ -1,0 +1,33 @@
+"""The dashboard's entry: `streamlit run dashboard/app.py`. Wiring only."""
+
+from pathlib import Path
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+VIEWS = HERE / "views"
+
+
+def main() -> None:
+    """Set the frame and run the page that the visitor is on."""
+    st.set_page_config(page_title="Lightbox", page_icon=HERE / "icon.png", layout="wide")
+    classify = st.Page(
+        VIEWS / "classify.py",
+        title="Classify",
+        icon=":material/image_search:",
+        url_path="classify",
+        default=True,
+        help="See what a model makes of an image",
+    )
+    performance = st.Page(
+        VIEWS / "performance.py",
+        title="Performance",
+        icon=":material/speed:",
+        url_path="performance",
+        help="See how the service is doing, for all its clients",
+    )
+    st.navigation([classify, performance], position="top").run()
+
+
+if __name__ == "__main__":
+    main()

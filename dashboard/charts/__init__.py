@@ -1,0 +1,1 @@
+"""Pure functions from what the service said to Altair charts. `answer` draws one receipt, `history` a window."""

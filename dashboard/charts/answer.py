@@ -1,0 +1,107 @@
+"""Charts of one answer: how sure the model is, and where the milliseconds went."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+from altair.typing import ChartType
+
+from dashboard import wording
+from dashboard.charts.axes import LABEL_LIMIT_PX
+from dashboard.charts.palette import BLUE, SKY, STAGES
+from lightbox_client.contract import Prediction, TimingsMs
+
+ROW_PX = 28
+SCORE_AXIS_PX = 46
+STAGE_BAR_PX = 26
+STAGE_AXIS_PX = 84
+"""Room below the bar for axis and legend: a chart's height is all of it."""
+VALUE_ROOM_PX = 52
+
+
+def scores(predictions: Sequence[Prediction], *, ink: str) -> ChartType:
+    """Draw one horizontal bar a class, best first, on a fixed axis from 0 to 1.
+
+    Args:
+        predictions: At least one, best first.
+        ink: The colour of the page's text, for the figures beside the bars.
+    """
+    rows = pd.DataFrame(
+        {
+            "rank": range(len(predictions)),
+            "label": [_unique_label(predictions, rank) for rank in range(len(predictions))],
+            "score": [prediction.score for prediction in predictions],
+            "value": [wording.percent(prediction.score) for prediction in predictions],
+            "class_id": [prediction.class_id for prediction in predictions],
+        }
+    )
+    score = alt.X(
+        "score:Q",
+        title="score",
+        scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
+    )
+    label = alt.Y(
+        "label:N", sort=alt.SortField("rank"), title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False)
+    )
+    base = alt.Chart(rows).encode(
+        x=score,
+        y=label,
+        tooltip=[
+            alt.Tooltip("label:N", title="class"),
+            alt.Tooltip("class_id:Q", title="class_id"),
+            alt.Tooltip("score:Q", title="score", format=".4f"),
+        ],
+    )
+    bars = base.mark_bar(height=alt.RelativeBandSize(0.62), cornerRadiusEnd=3).encode(
+        color=alt.when(alt.datum.rank == 0).then(alt.value(BLUE)).otherwise(alt.value(SKY))
+    )
+    values = base.mark_text(align="left", dx=6, color=ink, fontSize=12).encode(text="value:N")
+    return alt.layer(bars, values).properties(
+        height=ROW_PX * len(predictions) + SCORE_AXIS_PX,
+        padding={"left": 0, "top": 4, "right": VALUE_ROOM_PX, "bottom": 0},
+    )
+
+
+def stages(timings: TimingsMs) -> ChartType:
+    """Draw one request's total as a single bar, a segment a stage; the legend carries the milliseconds."""
+    durations_ms = {stage: getattr(timings, stage) for stage in STAGES if stage != "other"}
+    durations_ms["other"] = max(0.0, timings.total - sum(durations_ms.values()))
+    starts_ms = [sum(list(durations_ms.values())[:position]) for position in range(len(durations_ms))]
+    names = [f"{stage} {wording.milliseconds(value)}" for stage, value in durations_ms.items()]
+    rows = pd.DataFrame(
+        {
+            "stage": names,
+            "start": starts_ms,
+            "end": [start + value for start, value in zip(starts_ms, durations_ms.values(), strict=True)],
+        }
+    )
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(size=STAGE_BAR_PX)
+        .encode(
+            x=alt.X(
+                "start:Q",
+                title=None,
+                scale=alt.Scale(domain=[0, max(timings.total, 0.001)], nice=False),
+                axis=alt.Axis(labelExpr="datum.label + ' ms'", tickCount=5, grid=False),
+            ),
+            x2="end:Q",
+            color=alt.Color(
+                "stage:N",
+                title=None,
+                scale=alt.Scale(domain=names, range=list(STAGES.values())),
+                legend=alt.Legend(orient="bottom", columns=3, symbolType="square", labelLimit=0, offset=6),
+            ),
+            tooltip=[alt.Tooltip("stage:N", title="stage")],
+        )
+        .properties(height=STAGE_BAR_PX + STAGE_AXIS_PX)
+    )
+    return chart
+
+
+def _unique_label(predictions: Sequence[Prediction], rank: int) -> str:
+    """Add the class_id to a label that another class of the answer has too (ImageNet has two cranes)."""
+    label = predictions[rank].label
+    is_shared = sum(prediction.label == label for prediction in predictions) > 1
+    return f"{label} ({predictions[rank].class_id})" if is_shared else label

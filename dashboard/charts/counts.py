@@ -1,0 +1,52 @@
+"""Charts that count: batch sizes, classes, errors."""
+
+from collections.abc import Mapping
+
+import altair as alt
+import pandas as pd
+from altair.typing import ChartType
+
+from dashboard.charts.axes import LABEL_LIMIT_PX, round_up, value_axis
+from dashboard.charts.palette import BLUE
+
+HEIGHT_PX = 240
+ROW_PX = 28
+AXIS_PX = 52
+
+
+def batch_sizes(counts: Mapping[int, int]) -> ChartType:
+    """Draw how many requests ran in a batch of each size."""
+    sizes = sorted(counts)
+    rows = pd.DataFrame({"size": [str(size) for size in sizes], "count": [counts[size] for size in sizes]})
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(color=BLUE, cornerRadiusEnd=3, width=alt.RelativeBandSize(0.62))
+        .encode(
+            x=alt.X("size:N", sort=None, title="images in the batch", axis=alt.Axis(labelAngle=0, ticks=False)),
+            y=value_axis("count", "requests", round_up(max(counts.values(), default=0))),
+            tooltip=[alt.Tooltip("size:N", title="batch size"), alt.Tooltip("count:Q", title="requests", format=",")],
+        )
+        .properties(height=HEIGHT_PX)
+    )
+    return chart
+
+
+def ranking(counts: Mapping[str, int], *, title: str, colour: str = BLUE) -> ChartType:
+    """Draw counts as horizontal bars, in the order given."""
+    rows = pd.DataFrame({"name": list(counts), "count": list(counts.values())})
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_bar(color=colour, height=alt.RelativeBandSize(0.62), cornerRadiusEnd=3)
+        .encode(
+            x=alt.X(
+                "count:Q",
+                title=title,
+                scale=alt.Scale(domain=[0, round_up(max(counts.values(), default=0))], nice=False),
+                axis=alt.Axis(format="~s", tickCount=4, tickMinStep=1),
+            ),
+            y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False)),
+            tooltip=[alt.Tooltip("name:N", title="name"), alt.Tooltip("count:Q", title=title, format=",")],
+        )
+        .properties(height=ROW_PX * len(rows) + AXIS_PX)
+    )
+    return chart

@@ -1,0 +1,32 @@
+"""The headline figures of a window."""
+
+import streamlit as st
+
+from dashboard import wording
+from dashboard.reads import Traffic
+from lightbox_client.contract import HistoryBucket
+
+FIGURE_PX = 146
+
+
+def show_figures(traffic: Traffic, *, is_fresh: bool) -> None:
+    """Show how much came, how much failed or was shed, and how fast answers were, over the whole window."""
+    history, total = traffic.history, traffic.history.total
+    window_s = max((history.until - history.since).total_seconds(), 1.0)
+    figures = [
+        ("Requests", f"{total.count:,}", "All clients together, over the whole window."),
+        ("Requests/s", f"{total.count / window_s:,.2f}", "The mean over the whole window."),
+        ("Errors", _share(total.errors, total), f"{total.errors:,} requests without an answer, the shed not counted."),
+        ("Shed", _share(total.shed, total), f"{total.shed:,} requests refused for load (HTTP 429)."),
+        ("p50", wording.milliseconds(total.total_ms.p50), "Half of the answers took at most this long."),
+        ("p95", wording.milliseconds(total.total_ms.p95), "95 of 100 answers took at most this long."),
+        ("p99", wording.milliseconds(total.total_ms.p99), "99 of 100 answers took at most this long."),
+    ]
+    with st.container(horizontal=True, gap="small"):
+        for label, value, explanation in figures:
+            shown = value if is_fresh else f":gray[{value}]"
+            st.metric(label, shown, help=explanation, border=True, width=FIGURE_PX)
+
+
+def _share(part: int, total: HistoryBucket) -> str:
+    return wording.percent(part / total.count) if total.count else "–"

@@ -1,0 +1,37 @@
+"""One calm banner where the service cannot answer, which goes away by itself."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from dashboard import wording
+from dashboard.service import Service
+from lightbox_client import LightboxClientError
+
+RETRY_EVERY_S = 3.0
+
+
+def show_banner(error: LightboxClientError, service: Service, *, key: str) -> None:
+    """Say what is wrong, where it was looked for and what to do, with a button to look again now."""
+    outage = wording.outage(error, service.settings.url)
+    show = st.info if outage.is_passing else st.warning
+    show(
+        outage.text,
+        title=outage.title,
+        icon=":material/hourglass_top:" if outage.is_passing else ":material/cloud_off:",
+    )
+    st.button("Try again now", key=key, icon=":material/refresh:", on_click=service.try_again)
+
+
+def rerun_once_back(probe: Callable[[], object]) -> None:
+    """Ask every `RETRY_EVERY_S` seconds and rerun the page as soon as `probe` raises no `LightboxClientError`."""
+
+    @st.fragment(run_every=RETRY_EVERY_S)
+    def ask() -> None:
+        try:
+            probe()
+        except LightboxClientError:
+            return
+        st.rerun()
+
+    ask()

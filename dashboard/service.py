@@ -1,0 +1,99 @@
+"""The dashboard's only way to the service: one door for all visitors, and no waiting on a dead service."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Literal, TypeVar
+
+from dashboard.breaker import CircuitBreaker
+from dashboard.settings import DashboardSettings
+from dashboard.uploads import Picked
+from lightbox_client import Client, LightboxClientError
+from lightbox_client.contract import Classification, History, HistoryRequests, ModelList, Status
+from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
+
+IN_FLIGHT = 4
+"""Images that one visitor has at the service at once: enough to keep its lanes busy, too few to crowd out others."""
+COOL_DOWN_S = 2.0
+"""How long a service that was down is not asked again, in seconds."""
+
+T = TypeVar("T")
+Order = Literal["slowest", "newest"]
+Outcome = Classification | LightboxClientError
+
+
+class Service:
+    """Calls the service. Shared by all visitors; safe to use from several threads.
+
+    Every call raises a `LightboxClientError`, and at once while the service is known to be down.
+    """
+
+    def __init__(self, settings: DashboardSettings) -> None:
+        self.settings = settings
+        connect = partial(
+            Client,
+            settings.url,
+            connect_timeout_s=settings.dashboard_connect_timeout_s,
+            read_timeout_s=settings.dashboard_read_timeout_s,
+        )
+        self._reader = connect(max_retries=0)
+        self._classifier = connect(max_retries=2, max_retry_wait_s=5.0)
+        self._breaker = CircuitBreaker(
+            (ServiceUnreachableError, ServiceTimeoutError), cool_down_s=COOL_DOWN_S, clock_s=time.monotonic
+        )
+
+    def models(self) -> ModelList:
+        """Return the served models."""
+        return self._guarded(self._reader.models)
+
+    def status(self) -> Status:
+        """Return how the answering worker is doing."""
+        return self._guarded(self._reader.status)
+
+    def history(self, window: timedelta, buckets: int, model: str | None) -> History:
+        """Return aggregates of the window that ends now."""
+        until = datetime.now(UTC)
+        return self._guarded(
+            lambda: self._reader.history(since=until - window, until=until, buckets=buckets, model=model)
+        )
+
+    def receipts(self, window: timedelta, order: Order, limit: int, model: str | None) -> HistoryRequests:
+        """Return single receipts of the window that ends now."""
+        until = datetime.now(UTC)
+        return self._guarded(
+            lambda: self._reader.history_requests(
+                since=until - window, until=until, order=order, limit=limit, model=model
+            )
+        )
+
+    def classify_each(self, images: Sequence[Picked], *, model: str, top_k: int) -> Iterator[tuple[Picked, Outcome]]:
+        """Classify images, `IN_FLIGHT` at a time, and yield each as it is done, with its answer or its error.
+
+        Images not yet sent are dropped where the caller stops iterating.
+        """
+        pool = ThreadPoolExecutor(max_workers=IN_FLIGHT, thread_name_prefix="classify")
+        try:
+            pending: dict[Future[Outcome], Picked] = {
+                pool.submit(self._classify, image, model, top_k): image for image in images
+            }
+            while pending:
+                done, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield pending.pop(future), future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def try_again(self) -> None:
+        """Ask the service on the next call even if it was down a moment ago."""
+        self._breaker.close()
+
+    def _guarded(self, call: Callable[[], T]) -> T:
+        return self._breaker.call(call)
+
+    def _classify(self, image: Picked, model: str, top_k: int) -> Outcome:
+        try:
+            return self._guarded(lambda: self._classifier.classify(image.encoded, model=model, top_k=top_k))
+        except LightboxClientError as error:
+            return error

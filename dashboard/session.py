@@ -1,0 +1,66 @@
+"""What one visitor's session keeps between reruns and page switches."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import streamlit as st
+
+from dashboard.reads import Traffic
+from dashboard.service import Outcome
+from dashboard.uploads import Selection
+from lightbox_client import LightboxClientError
+from lightbox_client.contract import ModelCard
+
+State = TypeVar("State")
+
+OutcomeKey = tuple[str, str]
+"""An image's digest and a model's version: equal keys have equal answers."""
+
+
+@dataclass
+class ClassifySession:
+    """The images on the page and what became of them. `cards` are the models as last seen."""
+
+    selection: Selection = field(default_factory=Selection)
+    outcomes: dict[OutcomeKey, Outcome] = field(default_factory=dict)
+    cards: tuple[ModelCard, ...] = ()
+
+    def show(self, selection: Selection) -> None:
+        """Put these images on the page; answers of images that are gone are forgotten."""
+        self.selection = selection
+        digests = {image.digest for image in selection.images}
+        self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if key[0] in digests}
+
+    def forget_failures(self) -> None:
+        """Let every image without an answer be asked for again."""
+        self.outcomes = {
+            key: outcome for key, outcome in self.outcomes.items() if not isinstance(outcome, LightboxClientError)
+        }
+
+
+@dataclass
+class PerformanceSession:
+    """The last traffic that was read, for when the service is away, and whether it is away."""
+
+    traffic: Traffic | None = None
+    is_away: bool = False
+    model_names: tuple[str, ...] = ()
+
+
+def classify_session() -> ClassifySession:
+    """Return this visitor's state of the Classify page."""
+    return _kept("classify_session", ClassifySession)
+
+
+def performance_session() -> PerformanceSession:
+    """Return this visitor's state of the Performance page."""
+    return _kept("performance_session", PerformanceSession)
+
+
+def _kept(key: str, kind: type[State]) -> State:
+    if key not in st.session_state:
+        st.session_state[key] = kind()
+    state = st.session_state[key]
+    if not isinstance(state, kind):
+        raise TypeError(f"session_state[{key!r}] is a {type(state).__name__}, not a {kind.__name__}")
+    return state

@@ -1,0 +1,112 @@
+"""The Performance page: how the service is doing, for all its clients. Wiring only."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import streamlit as st
+
+from dashboard import wording
+from dashboard.panels.figures import show_figures
+from dashboard.panels.outage import RETRY_EVERY_S, show_banner
+from dashboard.panels.status import show_status
+from dashboard.panels.traffic import show_charts, show_requests
+from dashboard.reads import Traffic, open_service, read_models, read_traffic
+from dashboard.service import Order, Service
+from dashboard.session import PerformanceSession, performance_session
+from dashboard.windows import DEFAULT_WINDOW, WINDOWS, Window, window_of
+from lightbox_client import LightboxClientError
+
+REFRESHES_S: Mapping[str, float | None] = MappingProxyType({"Off": None, "2 s": 2.0, "5 s": 5.0, "15 s": 15.0})
+DEFAULT_REFRESH = "5 s"
+ORDERS: Mapping[str, Order] = MappingProxyType({"Slowest": "slowest", "Newest": "newest"})
+
+
+def render() -> None:
+    """Draw the page: the controls once, everything below them as often as the visitor chose."""
+    service, session = open_service(), performance_session()
+    st.title("Performance", anchor=False)
+    window, model, refresh_s = _choose(service, session)
+    # A service that is away is watched even with refresh off, so that the page comes back by itself.
+    every_s = refresh_s or (RETRY_EVERY_S if session.is_away else None)
+    st.fragment(_show_live, run_every=every_s)(service, session, window, model)
+
+
+def _choose(service: Service, session: PerformanceSession) -> tuple[Window, str | None, float | None]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        key = st.segmented_control(
+            "Window",
+            [window.key for window in WINDOWS],
+            default=DEFAULT_WINDOW,
+            required=True,
+            format_func=lambda key: window_of(key).title,
+            key="perf_window",
+            bind="query-params",
+        )
+        model = st.selectbox(
+            "Model",
+            _model_names(service, session),
+            index=None,
+            placeholder="All models",
+            key="perf_model",
+            bind="query-params",
+            width=260,
+        )
+        refresh = st.segmented_control(
+            "Live refresh",
+            list(REFRESHES_S),
+            default=DEFAULT_REFRESH,
+            required=True,
+            key="perf_refresh",
+            bind="query-params",
+        )
+    return window_of(key or DEFAULT_WINDOW), model, REFRESHES_S[refresh or "Off"]
+
+
+def _model_names(service: Service, session: PerformanceSession) -> list[str]:
+    """Name the served models; while the service is away those seen last, and the one that the address names."""
+    try:
+        session.model_names = tuple(card.name for card in read_models(service).models)
+    except LightboxClientError:
+        asked = st.query_params.get("perf_model")
+        session.model_names = tuple(dict.fromkeys([*session.model_names, *([asked] if asked else [])]))
+    return list(session.model_names)
+
+
+def _show_live(service: Service, session: PerformanceSession, window: Window, model: str | None) -> None:
+    order = ORDERS[st.session_state.get("perf_order") or "Slowest"]
+    was_away = session.is_away
+    try:
+        session.traffic = read_traffic(service, window=window.length, buckets=window.buckets, model=model, order=order)
+        session.is_away = False
+    except LightboxClientError as error:
+        session.is_away = True
+        show_banner(error, service, key="perf_retry")
+    if session.is_away != was_away:
+        st.rerun()
+    if session.traffic is not None:
+        _show_traffic(session.traffic, window, is_fresh=not session.is_away)
+
+
+def _show_traffic(traffic: Traffic, window: Window, *, is_fresh: bool) -> None:
+    show_status(traffic.status, is_fresh=is_fresh)
+    read_at = traffic.read_at.astimezone(wording.zone(st.context.timezone))
+    st.caption(f"{'As of' if is_fresh else 'Last heard of the service at'} {read_at:%H:%M:%S}")
+    if traffic.history.total.count == 0:
+        st.info(
+            "Classify an image on the other page, or from a shell: "
+            "`lightbox classify chelsea.png`. It shows up here within seconds.",
+            title=f"No requests in the last {window.title}",
+            icon=":material/inbox:",
+        )
+        return
+    show_figures(traffic, is_fresh=is_fresh)
+    show_charts(traffic, is_fresh=is_fresh)
+    st.subheader("Requests", anchor=False)
+    st.segmented_control(
+        "Order", list(ORDERS), default="Slowest", required=True, key="perf_order", label_visibility="collapsed"
+    )
+    show_requests(traffic.receipts, st.context.timezone)
+
+
+if __name__ == "__main__":
+    render()

@@ -1,0 +1,167 @@
+"""The sentences that people read, from what the service said. Pure functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from types import MappingProxyType
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from lightbox_client import LightboxClientError, ProblemError
+from lightbox_client.contract import Classification, ModelCard, Prediction
+from lightbox_client.errors import (
+    NotReadyError,
+    ServiceTimeoutError,
+    ServiceUnreachableError,
+    UnexpectedAnswerError,
+)
+
+CONFIDENT_FROM = 0.5
+"""From here on the best class has more probability than all others together."""
+DOUBTFUL_BELOW = 0.2
+
+_WARNINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "exif_orientation_applied": "The file asks to be turned; it was, before the model saw it.",
+        "greyscale_converted": "A greyscale image; the model saw it as RGB.",
+        "cmyk_converted": "An image for print (CMYK); its colours were converted to RGB.",
+        "palette_converted": "An image with a colour palette; it was converted to RGB.",
+        "alpha_over_white": "The image is transparent in places; the model saw white there.",
+        "sixteen_bit_converted": "A 16-bit image; the model saw it with 8 bits a channel.",
+        "first_frame_only": "An animation; only its first frame was classified.",
+        "icc_profile_ignored": "The image's colour profile was ignored, as it is in training.",
+    }
+)
+_DISPATCHES: Mapping[str, str] = MappingProxyType(
+    {
+        "lane_free": "ran at once, a lane was free",
+        "backlog": "waited until a lane came free",
+        "bisected": "ran again in a smaller batch after another image failed",
+    }
+)
+
+
+def headline(predictions: Sequence[Prediction]) -> str:
+    """Name the best class, no more surely than its score allows."""
+    best = predictions[0]
+    if best.score >= CONFIDENT_FROM:
+        return capitalise(best.label)
+    if best.score >= DOUBTFUL_BELOW:
+        return f"Perhaps {best.label}"
+    return f"Unclear; closest is {best.label}"
+
+
+def subline(predictions: Sequence[Prediction]) -> str:
+    """Say how sure the model is and, below one half, what else it may be."""
+    best, rest = predictions[0], predictions[1:3]
+    if best.score >= CONFIDENT_FROM or not rest:
+        return f"{percent(best.score)} sure"
+    others = " or ".join(f"{prediction.label} ({percent(prediction.score)})" for prediction in rest)
+    return f"Only {percent(best.score)} sure. It may also be {others}."
+
+
+def percent(share: float) -> str:
+    """Write a share in [0, 1] as per cent, never rounded to a certainty or an impossibility that it is not."""
+    if 0.999 <= share < 1:
+        return "> 99.9 %"
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if share < 0.1:
+        return f"{share:.1%}".replace("%", " %")
+    return f"{share:.0%}".replace("%", " %") if share < 0.99 else f"{share:.1%}".replace("%", " %")
+
+
+def capitalise(text: str) -> str:
+    """Raise the first letter and leave the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def warning(code: str) -> str:
+    """Explain one of an answer's warnings; a code that is new to this dashboard is spelt out."""
+    return _WARNINGS.get(code) or capitalise(code.replace("_", " ")) + "."
+
+
+def dispatch(answer: Classification) -> str:
+    """Say how the scheduler handled the request."""
+    if answer.cached:
+        return "answered from the cache"
+    how = _DISPATCHES.get(answer.dispatch, answer.dispatch.replace("_", " "))
+    company = "alone" if answer.batch_size == 1 else f"in a batch of {answer.batch_size}"
+    return f"{company}, {how}" if how else company
+
+
+def model_line(card: ModelCard) -> str:
+    """Describe a model in one line."""
+    size = f"{card.input_size.width} × {card.input_size.height} px"
+    return f"{card.labels_count:,} classes · {size} · {card.engine} {card.precision} · {card.licence}"
+
+
+def milliseconds(value_ms: float | None) -> str:
+    """Write a duration with as many digits as matter."""
+    if value_ms is None:
+        return "–"
+    return f"{value_ms:,.1f} ms" if value_ms < 100 else f"{value_ms:,.0f} ms"
+
+
+def duration(value_s: float) -> str:
+    """Write a long duration with its two largest units."""
+    minutes, seconds = divmod(int(value_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What a banner says. `is_passing` where waiting is all there is to do."""
+
+    title: str
+    text: str
+    is_passing: bool = False
+
+
+def outage(error: LightboxClientError, url: str) -> Outage:
+    """Explain why the service at `url` cannot answer now and what to do about it."""
+    by_itself = "This page goes on by itself as soon as it answers."
+    if isinstance(error, NotReadyError):
+        if error.code == "draining":
+            return Outage("The service is shutting down", f"{url} takes no new images. {by_itself}", is_passing=True)
+        text = "Its models are being loaded. This page goes on by itself as soon as they are ready."
+        return Outage("The service is warming up", text, is_passing=True)
+    if isinstance(error, ServiceTimeoutError):
+        return Outage(
+            "The service does not answer in time", f"It was asked at {url} and may be overloaded. {by_itself}"
+        )
+    if isinstance(error, UnexpectedAnswerError):
+        text = f"{url} answered with HTTP {error.status}, not in Lightbox's words. Set `LIGHTBOX_URL` to the service."
+        return Outage("Something else answers there", f"{text} {by_itself}")
+    if isinstance(error, ProblemError):
+        return Outage("The service cannot answer this", problem(error))
+    text = (
+        f"Nothing answers at {url}. Start it with `lightbox serve`, or set `LIGHTBOX_URL` to where it runs. {by_itself}"
+    )
+    return Outage("The service is out of reach", text)
+
+
+def problem(error: LightboxClientError) -> str:
+    """Say in one line why a call was refused, with what an operator needs to find it."""
+    sentence = capitalise(str(error)).rstrip(".") + "."
+    if isinstance(error, ProblemError):
+        return f"{sentence} (`{error.code}`, request `{error.request_id}`)"
+    return sentence
+
+
+def is_outage(error: LightboxClientError) -> bool:
+    """Whether the service as a whole is away, rather than one request refused."""
+    return isinstance(error, ServiceUnreachableError | ServiceTimeoutError | UnexpectedAnswerError | NotReadyError)
+
+
+def zone(name: str | None) -> tzinfo:
+    """Return a visitor's time zone; UTC where the browser names none that is known here."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
