@@ -142,6 +142,12 @@ class ModelLoadError(LightboxError):
     code = "model_unavailable"
 
 
+class EngineUnavailableError(LightboxError):
+    """The engine or device of the settings cannot be had on this machine. Raised to the operator."""
+
+    code = "engine_unavailable"
+
+
 class JournalUrlError(LightboxError):
     """The journal's URL is none that Lightbox can use. Raised to the operator; the message never holds a password."""
 

@@ -1,1 +1,1 @@
-"""Engines: what runs a model on a device."""
+"""Engines: what runs a model on a device. Each imports its library only as it is made."""

@@ -1,0 +1,60 @@
+"""What the hardware calls itself, and how much memory it has."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from bento_service.domain import Device
+from bento_service.hardware import count_cpus
+
+_CPU_INFO = Path("/proc/cpuinfo")
+_MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""A container's memory limit: cgroup v2, then v1."""
+
+_GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
+"""What a GPU's driver puts there: NVIDIA's, NVIDIA's under WSL, and AMD's, which torch calls `cuda` too."""
+
+
+def describe_cpu() -> Device:
+    """Describe the CPU: its name, the cores that this process may use, and memory within the container's limit."""
+    return Device(
+        kind="cpu", name=read_cpu_name(_CPU_INFO), memory_bytes=read_memory_bytes(_MEMORY_LIMITS), cores=count_cpus()
+    )
+
+
+def has_cuda() -> bool:
+    """Tell whether torch can use a CUDA GPU. Torch, slow and large to import, is asked only where there is a driver."""
+    if not any(node.exists() for node in _GPU_NODES) or importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def describe_cuda() -> Device:
+    """Describe the CUDA GPU that torch uses: its name and the card's memory. There has to be one."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return Device(kind="cuda", name=properties.name, memory_bytes=properties.total_memory, cores=count_cpus())
+
+
+def read_cpu_name(cpu_info: Path) -> str:
+    """Return the CPU's name out of `/proc/cpuinfo`, or `CPU` where it does not say."""
+    try:
+        lines = cpu_info.read_text().splitlines()
+    except OSError:
+        return "CPU"
+    fields = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in fields if key.strip() == "model name"), "CPU")
+
+
+def read_memory_bytes(limit_files: tuple[Path, ...]) -> int:
+    """Return the machine's memory in bytes, or the smaller limit that one of the files names."""
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in limit_files:
+        try:
+            return min(machine_bytes, int(file.read_text()))
+        except (OSError, ValueError):  # no such file, or `max`
+            continue
+    return machine_bytes

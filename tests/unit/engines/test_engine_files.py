@@ -1,0 +1,63 @@
+"""What engines do with the files that they load."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bento_service.domain import ModelCard
+from bento_service.engines.factory import EngineKind, create_engine
+from bento_service.engines.openvino_engine import OpenVINOEngine
+from bento_service.engines.torch_engine import TorchEngine
+from bento_service.errors import EngineUnavailableError, ModelLoadError
+from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import StoredModel
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files that may be damaged or missing."""
+
+    card: ModelCard
+    onnx_path: Path
+    program_path: Path
+
+
+@pytest.fixture(scope="module")
+def model(bentoml_home: Path) -> StoredModel:
+    return Catalogue().load("efficientnet_lite0")
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch"])
+@pytest.mark.parametrize("content", [None, b"", b"neither a graph nor a program"], ids=["missing", "empty", "damaged"])
+def test_a_file_that_cannot_be_loaded_is_reported_with_the_models_name(
+    kind: EngineKind, content: bytes | None, model: StoredModel, tmp_path: Path
+) -> None:
+    files = Files(model.card, tmp_path / "model.onnx", tmp_path / "model.pt2")
+    if content is not None:
+        files.onnx_path.write_bytes(content)
+        files.program_path.write_bytes(content)
+
+    with pytest.raises(ModelLoadError, match="'efficientnet_lite0'"):
+        create_engine(kind, "cpu", files, lanes=1, threads=1)
+
+
+def test_openvino_answers_the_same_out_of_its_compiled_model_cache(model: StoredModel, tmp_path: Path) -> None:
+    batch = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    answers = []
+    for _ in range(2):
+        engine = OpenVINOEngine(model.onnx_path, model.card, lanes=1, threads=1, workers=2, cache_dir=tmp_path)
+        answers.append(engine.infer(batch))
+        engine.close()
+
+    assert list(tmp_path.glob("*.blob"))
+    np.testing.assert_allclose(answers[1], answers[0], atol=1e-6)
+
+
+def test_torch_on_cuda_is_refused_where_there_is_no_gpu(model: StoredModel) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
+        TorchEngine(model.program_path, model.card, device="cuda", threads=1)
