@@ -81,7 +81,7 @@ class Guard:
             await app(scope, receive, send_seen)
         finally:
             route = path if is_bento else getattr(scope.get("route"), "path", UNMATCHED)
-            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            method = scope["method"] if scope["method"] in _METHODS else "other"
             self._on_request(route, method, status, time.perf_counter() - started_s)
 
 

@@ -1,0 +1,51 @@
+"""A journal that answers reads with what a test put in, and remembers how it was asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from bento_service.domain import History, HistoryBucket, Receipt
+from bento_service.journal.base import JournalCounts, Order
+
+
+@dataclass
+class FakeJournal:
+    """Implements `bento_service.journal.base.Journal`. With `error` set, every read raises it."""
+
+    bucket: HistoryBucket | None = None
+    receipts: tuple[Receipt, ...] = ()
+    error: Exception | None = None
+    asked: list[Mapping[str, object]] = field(default_factory=list)
+    recorded: list[Receipt] = field(default_factory=list)
+
+    def record(self, receipt: Receipt) -> None:
+        self.recorded.append(receipt)
+
+    def counts(self) -> JournalCounts:
+        return JournalCounts(0, len(self.recorded), 0)
+
+    def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
+        self._ask(since=since, until=until, buckets=buckets, model=model)
+        bucket = self.bucket or HistoryBucket(since)
+        return History(since, until, (until - since).total_seconds() / buckets, (bucket,) * buckets, bucket)
+
+    def read_receipts(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        order: Order,
+        limit: int,
+        model: str | None = None,
+        outcome: str | None = None,
+    ) -> tuple[Receipt, ...]:
+        self._ask(since=since, until=until, order=order, limit=limit, model=model, outcome=outcome)
+        return self.receipts[:limit]
+
+    def close(self) -> None:
+        """Nothing waits to be written."""
+
+    def _ask(self, **question: object) -> None:
+        self.asked.append(question)
+        if self.error is not None:
+            raise self.error
