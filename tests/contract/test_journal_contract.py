@@ -1,0 +1,213 @@
+"""What every journal store promises, held against SQLite and a real PostgreSQL."""
+
+import multiprocessing
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from bento_service.domain import HistoryBucket, Quantiles, Timings
+from bento_service.errors import InvalidParameterError
+from bento_service.journal import schema
+from bento_service.journal.base import Order
+from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.database import parse_url
+from bento_service.journal.store import SqlJournalStore
+from tests.contract.writer import BATCHES, ROWS_A_BATCH, write_to
+from tests.unit.journal.naive_history import assert_bucket_tells_of
+from tests.unit.journal.receipts import NOW, make_receipt, make_traffic
+
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+FOREVER = {"since": NOW - 1000 * DAY, "until": NOW + DAY}
+
+
+def test_every_field_of_a_receipt_comes_back(store: SqlJournalStore) -> None:
+    receipt = replace(
+        make_receipt(cached=True, label="Blässhuhn 🐦"),
+        received_at=datetime(2026, 5, 17, 11, 59, 59, 123457, tzinfo=timezone(timedelta(hours=2))),
+        timings=Timings(receive_ms=0.1, decode_ms=1 / 3, queue_ms=0.0, inference_ms=9.1e-5, total_ms=12345.678901234),
+        warnings=("exif_orientation_applied", "converted_from_cmyk"),
+    )
+    store.append([receipt])
+    (stored,) = store.read_receipts(**FOREVER, order="newest", limit=10)
+    assert stored == receipt
+    assert stored.received_at.utcoffset() == timedelta(0)
+
+
+def test_a_refusal_without_model_image_or_predictions_comes_back(store: SqlJournalStore) -> None:
+    receipt = replace(make_receipt(outcome="unknown_model", model=""), image=None, digest="", model_version="")
+    store.append([receipt])
+    assert store.read_receipts(**FOREVER, order="newest", limit=10) == (receipt,)
+
+
+def test_newest_receipts_come_first_and_no_more_than_asked_for(store: SqlJournalStore) -> None:
+    receipts = [make_receipt(str(number), received_at=NOW - number * HOUR) for number in (3, 1, 2)]
+    store.append(receipts)
+    found = store.read_receipts(**FOREVER, order="newest", limit=2)
+    assert [receipt.request_id for receipt in found] == ["1", "2"]
+
+
+def test_slowest_receipts_are_answered_ones_by_total_time(store: SqlJournalStore) -> None:
+    store.append(
+        [
+            make_receipt("fast", total_ms=1.0),
+            make_receipt("slow", total_ms=100.0),
+            make_receipt("refused", total_ms=1000.0, outcome="overloaded"),
+            make_receipt("old", total_ms=500.0, received_at=NOW - 2 * DAY),
+        ]
+    )
+    found = store.read_receipts(since=NOW - DAY, until=NOW + DAY, order="slowest", limit=9)
+    assert [receipt.request_id for receipt in found] == ["slow", "fast"]
+
+
+@pytest.mark.parametrize("order", ["newest", "slowest"])
+def test_receipts_are_filtered_by_model_outcome_and_half_open_window(store: SqlJournalStore, order: Order) -> None:
+    store.append(
+        [
+            make_receipt("wanted", outcome="overloaded"),
+            make_receipt("other model", outcome="overloaded", model="lite1"),
+            make_receipt("other outcome"),
+            make_receipt("at until", outcome="overloaded", received_at=NOW + HOUR),
+        ]
+    )
+    found = store.read_receipts(since=NOW, until=NOW + HOUR, order=order, limit=9, model="lite0", outcome="overloaded")
+    assert [receipt.request_id for receipt in found] == ["wanted"]
+
+
+@pytest.mark.parametrize("model", [None, "lite0", ""])
+@pytest.mark.parametrize(
+    ("span", "buckets"), [(timedelta(minutes=5), 60), (HOUR, 60), (DAY, 24), (7 * DAY, 120), (30 * DAY, 120)], ids=str
+)
+def test_a_history_equals_what_the_receipts_say(
+    store: SqlJournalStore, span: timedelta, buckets: int, model: str | None
+) -> None:
+    # Reaching beyond the window on both sides, and appended out of order in several batches.
+    receipts = make_traffic(1, 900, since=NOW - span * 1.1, span=span * 1.2)
+    for start in range(0, 900, 300):
+        store.append(receipts[start : start + 300])
+    history = store.read_history(since=NOW - span, until=NOW, buckets=buckets, model=model)
+
+    own = [receipt for receipt in receipts if model is None or receipt.model == model]
+    assert (history.since, history.until) == (NOW - span, NOW)
+    assert len(history.buckets) == buckets
+    assert history.bucket_s == span.total_seconds() / buckets
+    for bucket in history.buckets:
+        assert_bucket_tells_of(bucket, own, until=bucket.start + timedelta(seconds=history.bucket_s))
+    assert_bucket_tells_of(history.total, own, until=NOW)
+
+
+def test_a_crooked_window_is_moved_to_whole_steps_and_says_so(store: SqlJournalStore) -> None:
+    receipts = make_traffic(2, 600, since=NOW - 3 * DAY, span=3 * DAY)
+    store.append(receipts)
+    history = store.read_history(
+        since=NOW - timedelta(hours=31, minutes=7, seconds=3.3), until=NOW - timedelta(seconds=1.7), buckets=37
+    )
+    assert 0 < len(history.buckets) <= 37
+    assert history.until == NOW
+    for bucket in history.buckets:
+        assert_bucket_tells_of(bucket, receipts, until=bucket.start + timedelta(seconds=history.bucket_s))
+
+
+def test_an_empty_journal_gives_empty_buckets(store: SqlJournalStore) -> None:
+    history = store.read_history(since=NOW - HOUR, until=NOW, buckets=2)
+    stages = dict.fromkeys(("total", "receive", "decode", "queue", "inference"), Quantiles())
+    assert history.buckets == (HistoryBucket(NOW - HOUR, stages=stages), HistoryBucket(NOW - HOUR / 2, stages=stages))
+
+
+def test_a_window_that_ends_before_it_begins_is_refused(store: SqlJournalStore) -> None:
+    with pytest.raises(InvalidParameterError, match="has to be after since"):
+        store.read_history(since=NOW, until=NOW - HOUR, buckets=10)
+
+
+def test_a_label_that_a_second_writer_was_first_to_name_is_counted_with_it(
+    store: SqlJournalStore, journal_url: str
+) -> None:
+    other = SqlJournalStore(journal_url)
+    store.append([make_receipt()])
+    other.append([make_receipt(), make_receipt(class_id=1, label="goldfish")])
+    store.append([make_receipt(class_id=1, label="goldfish"), make_receipt(class_id=1, label="goldfish")])
+    other.close()
+    history = store.read_history(since=NOW - HOUR, until=NOW + HOUR, buckets=1)
+    assert history.total.top_classes == ((1, "goldfish", 3), (285, "Egyptian cat", 2))
+
+
+def test_a_batch_with_a_bad_receipt_leaves_nothing_behind(store: SqlJournalStore) -> None:
+    bad = replace(make_receipt("bad"), request_id=None)
+    with pytest.raises(Exception, match="request_id"):
+        store.append([make_receipt("good", class_id=7, label="cock"), bad])
+    assert store.read_receipts(**FOREVER, order="newest", limit=10) == ()
+
+    store.append([make_receipt("good", class_id=7, label="cock")])
+    total = store.read_history(since=NOW - HOUR, until=NOW + HOUR, buckets=1).total
+    assert total.outcomes == {"ok": 1}
+    assert total.top_classes == ((7, "cock", 1),)
+
+
+def test_processes_that_migrate_and_write_at_once_lose_nothing(journal_url: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=write_to, args=(journal_url, number)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+
+    store = SqlJournalStore(journal_url, now=lambda: NOW)
+    expected = len(writers) * BATCHES * ROWS_A_BATCH
+    assert len(store.read_receipts(**FOREVER, order="newest", limit=10_000)) == expected
+    # One width for each resolution that rollups are kept at.
+    for span in (timedelta(seconds=5), timedelta(minutes=1), timedelta(minutes=10), HOUR, DAY):
+        history = store.read_history(
+            since=NOW - NOW.hour * HOUR, until=NOW - NOW.hour * HOUR + DAY, buckets=DAY // span
+        )
+        assert history.total.outcomes == {"ok": expected}
+        assert sum(history.total.batch_sizes.values()) == expected
+        assert {count for *_, count in history.total.top_classes} == {len(writers) * ROWS_A_BATCH}
+    store.close()
+
+
+def test_pruning_deletes_old_receipts_a_portion_at_a_time(store: SqlJournalStore) -> None:
+    store.append([make_receipt(str(number), received_at=NOW - number * DAY) for number in range(7)])
+    before = NOW - timedelta(days=2.5)
+    assert store.prune(receipts_before=before, limit=3) == 3
+    assert store.prune(receipts_before=before, limit=3) == 1
+    left = store.read_receipts(**FOREVER, order="newest", limit=10)
+    assert [receipt.request_id for receipt in left] == ["0", "1", "2"]
+
+
+def test_rollups_outlive_receipts_at_coarser_resolutions(store: SqlJournalStore) -> None:
+    store.append([make_receipt(received_at=NOW - age) for age in (HOUR, 40 * DAY, 500 * DAY)])
+    store.prune(receipts_before=NOW, limit=10)
+    assert store.read_receipts(**FOREVER, order="newest", limit=10) == ()
+    history = store.read_history(since=NOW - 600 * DAY, until=NOW, buckets=1)
+    assert history.total.outcomes == {"ok": 2}
+    zoomed = store.read_history(since=NOW - 40 * DAY - HOUR, until=NOW - 40 * DAY + HOUR, buckets=60)
+    assert zoomed.bucket_s == 3600
+    assert zoomed.total.outcomes == {"ok": 1}
+
+
+def test_migrating_twice_changes_nothing_and_gives_the_tables_of_the_schema(
+    store: SqlJournalStore, journal_url: str
+) -> None:
+    store.append([make_receipt()])
+    store.migrate()
+    assert len(store.read_receipts(**FOREVER, order="newest", limit=10)) == 1
+    engine = create_engine(parse_url(journal_url))
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    engine.dispose()
+
+
+def test_closing_a_buffered_journal_writes_every_receipt(store: SqlJournalStore, journal_url: str) -> None:
+    journal = BufferedJournal(store, capacity=5_000, retention=30 * DAY, flush_interval_s=3600, now=lambda: NOW)
+    for number in range(2_500):
+        journal.record(make_receipt(str(number)))
+    journal.close(timeout_s=60)
+    assert journal.counts().written == 2_500
+    reader = SqlJournalStore(journal_url)
+    assert len(reader.read_receipts(**FOREVER, order="newest", limit=10_000)) == 2_500
+    reader.close()
