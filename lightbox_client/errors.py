@@ -1,6 +1,7 @@
 """What a call can end with instead of an answer. Every error of the client is a `LightboxClientError`."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from lightbox_client.contract import Problem
@@ -15,7 +16,12 @@ class InvalidAddressError(LightboxClientError, ValueError):
 
 
 class UnreadableImageFileError(LightboxClientError):
-    """An image file cannot be read from here: it does not exist, is a folder, or may not be opened."""
+    """An image file cannot be read from here; `reason` has the system's words, such as `No such file or directory`."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"cannot read {path}: {reason}")
+        self.path = path
+        self.reason = reason
 
 
 class ServiceUnreachableError(LightboxClientError):

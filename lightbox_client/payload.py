@@ -40,7 +40,7 @@ def read_payload(source: ImageSource, *, unnamed: str = "image") -> ImagePayload
         try:
             return _payload(path.read_bytes(), path.name)
         except OSError as error:
-            raise UnreadableImageFileError(f"cannot read {path}: {error.strerror or error}") from error
+            raise UnreadableImageFileError(path, error.strerror or str(error)) from error
     name = getattr(source, "name", unnamed)
     return _payload(source.read(), Path(name).name if isinstance(name, str) else unnamed)
 
