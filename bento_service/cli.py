@@ -1,0 +1,174 @@
+"""The `lightbox` command: what can be typed. What each subcommand does is in `bento_service.commands`.
+
+Neither PyTorch, BentoML nor OpenVINO is imported before a subcommand needs them, so that help comes at once.
+"""
+
+import sys
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bento_service.commands import models as model_listing
+from bento_service.commands import servers
+from bento_service.commands.classification import Classify, by_service
+from bento_service.commands.classify import Form, classify_files, demand_images
+from bento_service.commands.failures import explained_errors, read_settings
+from bento_service.commands.inputs import find_images
+from bento_service.ports import local_url
+from lightbox_client import Client
+from lightbox_client.client import DEFAULT_URL
+
+LOCAL_TARGET_MS = 60_000.0
+"""Nobody else waits for a local run, so nothing is refused for load before the largest target there is."""
+
+FROM_SETTINGS = "from the settings"
+
+app = typer.Typer(
+    name="lightbox",
+    help="Serve image classifiers, and classify images.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+app.add_typer(models_app, name="models")
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default=FROM_SETTINGS)]
+Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.", show_default=FROM_SETTINGS)]
+
+
+def main() -> None:
+    """Run the command that was typed, and leave with its exit code."""
+    app()
+
+
+@app.command()
+def classify(
+    *,
+    context: typer.Context,
+    images: Annotated[
+        list[str], typer.Argument(help="Image files, folders (searched with all below them), or quoted patterns.")
+    ],
+    url: Annotated[str, typer.Option(envvar="LIGHTBOX_URL", help="The service to ask.")] = DEFAULT_URL,
+    local: Annotated[bool, typer.Option("--local", help="Classify in this process; no service is needed.")] = False,
+    model: Annotated[str | None, typer.Option(help="Model to use.", show_default="the service's default")] = None,
+    top_k: Annotated[int, typer.Option(min=1, help="Predictions for each image.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines: one document a file.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV: a row a prediction, with a header.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Files in flight at once.")] = 4,
+) -> None:
+    """Classify images.
+
+    Answers go to stdout, in the order of the files. What went wrong goes to stderr, by file, and stops no other file.
+
+    Exit code: 0 if every input was answered, 2 if some input was not, 1 if the service cannot be reached.
+    """
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    origin = context.get_parameter_source("url")
+    if local and origin is not None and origin.name == "COMMANDLINE":
+        raise typer.BadParameter("--local and --url exclude each other")
+    form = Form.JSON if as_json else Form.CSV if as_csv else Form.TABLE
+    with explained_errors():
+        inputs = demand_images(find_images(images))
+        if local:
+            source = _local_source(model, top_k)
+            classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
+            return
+        with Client(url) as client:
+            source = by_service(client, model=model, top_k=top_k, concurrency=concurrency)
+            classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
+
+
+@models_app.callback()
+def models(
+    context: typer.Context,
+    url: Annotated[str | None, typer.Option(help="Ask this service.", show_default="look on this machine")] = None,
+) -> None:
+    """Show the models of the settings (LIGHTBOX_MODELS), or those of a running service."""
+    if context.invoked_subcommand is not None:
+        return
+    with explained_errors():
+        if url is not None:
+            with Client(url) as client:
+                rows = model_listing.list_served(client)
+        else:
+            rows = model_listing.list_prepared(_catalogue(), read_settings().models)
+        model_listing.write_rows(rows, sys.stdout)
+
+
+@models_app.command("prepare")
+def prepare_models(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models to prepare.", show_default="those of LIGHTBOX_MODELS")
+    ] = None,
+) -> None:
+    """Bring in the models that are missing: load their weights, export them, store them."""
+    with explained_errors():
+        model_listing.prepare(_catalogue(), names or read_settings().models, sys.stderr)
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Service processes.", show_default=FROM_SETTINGS)
+    ] = None,
+) -> None:
+    """Run the service, after bringing in the models that are missing."""
+    with explained_errors():
+        servers.serve(read_settings(host=host, port=port, workers=workers))
+
+
+@app.command()
+def dashboard(
+    host: Host = None,
+    port: Port = None,
+    url: Annotated[
+        str | None, typer.Option(envvar="LIGHTBOX_URL", help="The service to show.", show_default="this machine's")
+    ] = None,
+) -> None:
+    """Run the dashboard."""
+    with explained_errors():
+        settings = read_settings(dashboard_host=host, dashboard_port=port)
+        servers.show_dashboard(settings, url or local_url(settings.host, settings.port))
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port of the service.", show_default=FROM_SETTINGS)
+    ] = None,
+    dashboard_port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port of the dashboard.", show_default=FROM_SETTINGS)
+    ] = None,
+) -> None:
+    """Run service and dashboard together, until Ctrl-C."""
+    with explained_errors():
+        servers.up(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
+
+
+def _catalogue() -> model_listing.Catalogue:
+    from bento_service.models.catalogue import Catalogue  # noqa: PLC0415 - help and --url need no catalogue
+
+    return Catalogue()
+
+
+def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
+    from bento_service.bootstrap import open_local  # noqa: PLC0415 - loads the engine's library
+    from bento_service.commands.in_process import in_process  # noqa: PLC0415 - only --local needs it
+
+    settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
+    name = model or settings.default_model_name
+    if _catalogue().missing([name]):
+        model_listing.prepare_in_subprocess([name])
+    return in_process(lambda: open_local(settings, model=name), model=name, top_k=top_k)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""`lightbox classify`: files in, answers out."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bento_service.commands.classification import Classify, Outcome, classify_in_order
+from bento_service.commands.failures import CommandError, ExitCode
+from bento_service.commands.inputs import Inputs
+from bento_service.commands.reports import CsvReport, JsonLinesReport, Report, TableReport
+
+
+class Form(StrEnum):
+    """How answers are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+_REPORTS: dict[Form, Callable[[TextIO], Report]] = {
+    Form.TABLE: TableReport,
+    Form.JSON: JsonLinesReport,
+    Form.CSV: CsvReport,
+}
+
+
+def demand_images(inputs: Inputs) -> Inputs:
+    """Show the arguments that gave no file, and return the inputs if there is anything to classify.
+
+    Raises:
+        CommandError: There is nothing.
+    """
+    console = _stderr()
+    for problem in inputs.problems:
+        console.print(problem)
+    if not inputs.paths:
+        raise CommandError("there is no image to classify", ExitCode.BAD_INPUT)
+    return inputs
+
+
+def classify_files(
+    inputs: Inputs, source: AbstractAsyncContextManager[Classify], *, form: Form, output: Path | None, concurrency: int
+) -> None:
+    """Classify the files with `source` and write the answers to `output`, or stdout if None.
+
+    Raises:
+        CommandError: Some input got no answer, or `output` cannot be written.
+        LightboxError, LightboxClientError: The run could not go on; what was answered is written.
+    """
+    with _opened(output) as stream:
+        failed = asyncio.run(_classify_all(inputs.paths, source, _REPORTS[form](stream), _stderr(), concurrency))
+    failed += len(inputs.problems)
+    if failed:
+        total = len(inputs.paths) + len(inputs.problems)
+        raise CommandError(f"{failed} of {total} inputs got no answer", ExitCode.BAD_INPUT)
+
+
+async def _classify_all(
+    paths: Sequence[Path],
+    source: AbstractAsyncContextManager[Classify],
+    report: Report,
+    console: Console,
+    concurrency: int,
+) -> int:
+    """Report each file and return how many failed."""
+    failed = 0
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task("classifying", total=len(paths))
+            async with source as classify:
+                async for outcome in classify_in_order(paths, classify, concurrency=concurrency):
+                    failed += _take(outcome, report, console)
+                    progress.advance(task)
+    finally:
+        report.finish()
+    return failed
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, emoji=False, markup=False, soft_wrap=True)
+
+
+def _take(outcome: Outcome, report: Report, console: Console) -> int:
+    report.add(outcome)
+    if outcome.failure is None:
+        return 0
+    console.print(f"{outcome.path}: {outcome.failure.message} ({outcome.failure.code})")
+    return 1
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        stream = output.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise CommandError(f"cannot write {output}: {error.strerror or error}", ExitCode.BAD_INPUT) from error
+    with stream:
+        yield stream

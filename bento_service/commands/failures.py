@@ -1,0 +1,85 @@
+"""Turns what can go wrong into one line on stderr and an exit code: the command line's edge."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+import typer
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
+from bento_service.settings import Settings
+from lightbox_client import errors as client_errors
+from lightbox_client.errors import LightboxClientError
+
+
+class ExitCode(IntEnum):
+    """What the shell is told."""
+
+    FAILED = 1
+    """The service cannot be reached, a model cannot be had, a port is taken, a child died."""
+    BAD_INPUT = 2
+    """What was asked for is wrong, or some image got no answer."""
+
+
+class CommandError(Exception):
+    """Ends a command with a sentence for the person who typed it."""
+
+    def __init__(self, message: str, exit_code: ExitCode = ExitCode.FAILED) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+_BAD_INPUT_ERRORS = (
+    UnknownModelError,
+    InvalidParameterError,
+    client_errors.UnknownModelError,
+    client_errors.InvalidRequestError,
+    client_errors.InvalidAddressError,
+)
+
+
+@contextmanager
+def explained_errors() -> Iterator[None]:
+    """Say what went wrong in one line and leave with the fitting code; what nobody expected keeps its traceback."""
+    try:
+        yield
+    except CommandError as error:
+        raise _exit(str(error), error.exit_code) from error
+    except (LightboxError, LightboxClientError) as error:
+        is_bad_input = isinstance(error, _BAD_INPUT_ERRORS)
+        raise _exit(str(error), ExitCode.BAD_INPUT if is_bad_input else ExitCode.FAILED) from error
+
+
+def read_settings(**chosen: object) -> Settings:
+    """Read the settings from the environment, with what the command line chose (not None) in their place.
+
+    Raises:
+        CommandError: A value is outside what it may be; the message names the variable, the value and the limits.
+    """
+    try:
+        return Settings.model_validate({name: value for name, value in chosen.items() if value is not None})
+    except ValidationError as error:
+        raise CommandError(describe_invalid_settings(error), ExitCode.BAD_INPUT) from error
+
+
+def describe_invalid_settings(error: ValidationError) -> str:
+    """Name each variable with its value and what it may be."""
+    return "\n".join(_describe(found) for found in error.errors(include_url=False))
+
+
+def _describe(found: ErrorDetails) -> str:
+    message = found["msg"].removeprefix("Value error, ")
+    # An environment variable is located by its own name, a value of the command line by its field's.
+    name = str(found["loc"][0]).removeprefix("LIGHTBOX_").lower() if found["loc"] else ""
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return message
+    return f"LIGHTBOX_{name.upper()} is {found['input']!r}: {message[:1].lower()}{message[1:]}. ({field.description})"
+
+
+def _exit(message: str, code: ExitCode) -> typer.Exit:
+    sys.stderr.write(f"lightbox: {message}\n")
+    return typer.Exit(code)

@@ -1,0 +1,137 @@
+"""`lightbox models`: what is served here or elsewhere, and bringing in what is missing."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from bento_service.commands.failures import CommandError
+from bento_service.domain import ModelCard
+from lightbox_client import Client
+
+MISSING = "missing"
+PREPARED = "prepared"
+STDERR = 2
+"""Where the libraries that prepare models print, for stdout belongs to answers."""
+
+
+class RunProcess(Protocol):
+    """`subprocess.run`, as far as it is used here."""
+
+    def __call__(self, args: Sequence[str], /, *, stdout: int, check: bool) -> "subprocess.CompletedProcess[bytes]":
+        """Run a command to its end; what it prints goes where this process prints."""
+
+
+class StoredModel(Protocol):
+    """A prepared model."""
+
+    @property
+    def card(self) -> ModelCard:
+        """What it is."""
+
+
+class Catalogue(Protocol):
+    """The part of the catalogue that is needed here."""
+
+    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return those that are not prepared."""
+
+    def prepare(self, names: Sequence[str], on_progress: Callable[[str, str], None]) -> None:
+        """Bring in what is missing."""
+
+    def load(self, name: str) -> StoredModel:
+        """Return a prepared model."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """A line of the listing; empty where it is not known before the model is prepared."""
+
+    name: str
+    state: str
+    version: str = ""
+    input_size: str = ""
+    licence: str = ""
+    source: str = ""
+
+
+def list_prepared(catalogue: Catalogue, names: Sequence[str]) -> list[ModelRow]:
+    """Return a row for each of the settings' models: `prepared`, or `missing` with nothing but its name."""
+    missing = catalogue.missing(names)
+    return [ModelRow(name, MISSING) if name in missing else _row_of(catalogue.load(name).card) for name in names]
+
+
+def list_served(client: Client) -> list[ModelRow]:
+    """Return a row for each model that a service has.
+
+    Raises:
+        LightboxClientError: It did not answer.
+    """
+    return [
+        ModelRow(
+            name=card.name,
+            state=card.state,
+            version=card.version,
+            input_size=f"{card.input_size.width}×{card.input_size.height}",
+            licence=card.licence,
+            source=card.source,
+        )
+        for card in client.models().models
+    ]
+
+
+def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
+    """Write the listing, and how to get what is missing."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("name", "state", "version", "input", "licence", "source"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(row.name, row.state, row.version, row.input_size, row.licence, row.source)
+    console = Console(file=stream, highlight=False, emoji=False, markup=False)
+    console.print(table)
+    if any(row.state == MISSING for row in rows):
+        console.print("\nBring in what is missing with `lightbox models prepare`.")
+
+
+def prepare(catalogue: Catalogue, names: Sequence[str], stream: TextIO) -> None:
+    """Bring in what is missing, with a line a step on `stream`; silent where nothing is.
+
+    Raises:
+        ModelLoadError: A model cannot be had.
+    """
+    started_s = time.monotonic()
+
+    def show(model: str, step: str) -> None:
+        stream.write(f"[{time.monotonic() - started_s:5.1f} s] {model}: {step}\n")
+        stream.flush()
+
+    catalogue.prepare(names, show)
+
+
+def prepare_in_subprocess(names: Sequence[str], run: RunProcess = subprocess.run) -> None:
+    """Bring in what is missing in a process of its own, which takes PyTorch's memory with it as it ends.
+
+    Raises:
+        CommandError: It failed; why is on stderr already, in that process's own words.
+    """
+    command = (sys.executable, "-m", "bento_service.cli", "models", "prepare", *names)
+    code = run(command, stdout=STDERR, check=False).returncode
+    if code:
+        raise CommandError(f"the models could not be prepared (exit code {code})")
+
+
+def _row_of(card: ModelCard) -> ModelRow:
+    recipe = card.recipe
+    return ModelRow(
+        name=card.name,
+        state=PREPARED,
+        version=card.version,
+        input_size=f"{recipe.width_px}×{recipe.height_px}",
+        licence=card.licence,
+        source=card.source,
+    )

@@ -1,0 +1,106 @@
+"""How the answers of `lightbox classify` are written: a table for people, JSON lines and CSV for programs."""
+
+import csv
+from typing import Any, Protocol, TextIO
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from bento_service.commands.classification import Outcome
+from lightbox_client.contract import Classification
+
+
+class Report(Protocol):
+    """Takes outcomes in their order."""
+
+    def add(self, outcome: Outcome) -> None:
+        """Take one; written at once where the form allows it."""
+
+    def finish(self) -> None:
+        """Write what is left."""
+
+
+class _Failure(BaseModel):
+    code: str
+    message: str
+
+
+class _Line(BaseModel):
+    file: str
+    result: Classification | None
+    error: _Failure | None
+
+
+class JsonLinesReport:
+    """One JSON document a line and file: `file`, `result` as in the HTTP contract or null, `error` or null."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def add(self, outcome: Outcome) -> None:
+        """Write a line."""
+        failure = outcome.failure
+        error = _Failure(code=failure.code, message=failure.message) if failure else None
+        line = _Line(file=str(outcome.path), result=outcome.answer, error=error)
+        self._stream.write(line.model_dump_json() + "\n")
+        self._stream.flush()
+
+    def finish(self) -> None:
+        """Nothing is left."""
+
+
+class CsvReport:
+    """Long form, a row a prediction, with a header. A file without an answer has one row, with its error."""
+
+    COLUMNS = ("file", "model", "rank", "class_id", "label", "score", "total_ms", "error_code", "error")
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._rows: Any = csv.DictWriter(stream, self.COLUMNS, lineterminator="\n")
+        self._rows.writeheader()
+
+    def add(self, outcome: Outcome) -> None:
+        """Write the file's rows."""
+        if outcome.failure is not None:
+            failure = outcome.failure
+            self._rows.writerow({"file": outcome.path, "error_code": failure.code, "error": failure.message})
+        elif outcome.answer is not None:
+            answer = outcome.answer
+            shared = {"file": outcome.path, "model": answer.model.name, "total_ms": answer.timings_ms.total}
+            for rank, prediction in enumerate(answer.predictions, start=1):
+                self._rows.writerow(shared | {"rank": rank} | prediction.model_dump())
+        self._stream.flush()
+
+    def finish(self) -> None:
+        """Nothing is left."""
+
+
+class TableReport:
+    """A table with a row a prediction. It is written at the end, for its columns fit what is in them."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream, highlight=False, emoji=False, markup=False)
+        self._table = Table(box=None, pad_edge=False, header_style="bold")
+        self._table.add_column("file", overflow="fold")
+        self._table.add_column("class", overflow="fold")
+        self._table.add_column("score", justify="right", no_wrap=True)
+        self._table.add_column("id", justify="right", no_wrap=True)
+        self._table.add_column("ms", justify="right", no_wrap=True)
+
+    def add(self, outcome: Outcome) -> None:
+        """Keep the file's rows; files without an answer are only reported as errors."""
+        if outcome.answer is None:
+            return
+        first, *others = outcome.answer.predictions
+        total_ms = f"{outcome.answer.timings_ms.total:.1f}"
+        self._table.add_row(
+            str(outcome.path), first.label, f"{first.score:.1%}", str(first.class_id), total_ms, style="bold"
+        )
+        for prediction in others:
+            self._table.add_row("", prediction.label, f"{prediction.score:.1%}", str(prediction.class_id), "")
+
+    def finish(self) -> None:
+        """Write the table, unless it is empty."""
+        if self._table.row_count:
+            self._console.print(self._table)

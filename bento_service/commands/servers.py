@@ -1,0 +1,153 @@
+"""`lightbox serve`, `lightbox dashboard` and `lightbox up`: the product's servers, alone and together."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, Protocol, TextIO
+
+from bento_service.commands.failures import CommandError
+from bento_service.commands.models import prepare_in_subprocess
+from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
+from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
+from bento_service.settings import Settings
+
+SERVICE_IMPORT = "bento_service.service:LightboxService"
+STOP_MARGIN_S = 10.0
+"""What a stopping service gets beyond its drain time to write its journal and leave."""
+
+
+class ReplaceProcess(Protocol):
+    """`os.execvpe`: this process becomes that one, which then gets the signals that were meant for it."""
+
+    def __call__(self, file: str, args: tuple[str, ...], env: Mapping[str, str], /) -> NoReturn:
+        """Never return."""
+
+
+def service_command(settings: Settings, environment: Mapping[str, str]) -> Command:
+    """Return what starts the service. It reads the rest of its settings from its environment."""
+    argv = (sys.executable, "-m", "bentoml", "serve", SERVICE_IMPORT)
+    address = ("--host", settings.host, "--port", str(settings.port))
+    chosen = {
+        "LIGHTBOX_HOST": settings.host,
+        "LIGHTBOX_PORT": str(settings.port),
+        "LIGHTBOX_WORKERS": str(settings.workers),
+        "LIGHTBOX_MODELS": ",".join(settings.models),
+    }
+    # BentoML's usage reports go over the network, which an operator should choose rather than find out about.
+    return Command(argv + address, {"BENTOML_DO_NOT_TRACK": "True"} | dict(environment) | chosen)
+
+
+def dashboard_command(settings: Settings, service_url: str, environment: Mapping[str, str]) -> Command:
+    """Return what starts the dashboard.
+
+    Raises:
+        CommandError: Streamlit or the dashboard is not installed.
+    """
+    argv = (sys.executable, "-m", "streamlit", "run", str(find_dashboard_script()), "--server.headless", "true")
+    address = ("--server.address", settings.dashboard_host, "--server.port", str(settings.dashboard_port))
+    return Command(argv + address, dict(environment) | {"LIGHTBOX_URL": service_url})
+
+
+def find_dashboard_script() -> Path:
+    """Return where the dashboard's script is, without importing it.
+
+    Raises:
+        CommandError: Streamlit or the dashboard is not installed.
+    """
+    folders: list[str] = []
+    for package in ("streamlit", "dashboard"):
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.submodule_search_locations is None:
+            raise CommandError(f"{package} is not installed; run `pip install -r requirements-dashboard.txt`")
+        folders = list(spec.submodule_search_locations)
+    return Path(folders[0]) / "app.py"
+
+
+def serve(
+    settings: Settings,
+    *,
+    prepare: Callable[[Sequence[str]], None] = prepare_in_subprocess,
+    replace_process: ReplaceProcess = os.execvpe,
+) -> NoReturn:
+    """Prepare what is missing, then become the service.
+
+    Raises:
+        CommandError: The port is taken, or a model cannot be had.
+    """
+    _demand_port(settings.host, settings.port, "--port", "PORT")
+    prepare(settings.models)
+    command = service_command(settings, os.environ)
+    replace_process(command.argv[0], command.argv, command.env)
+
+
+def show_dashboard(settings: Settings, service_url: str, *, replace_process: ReplaceProcess = os.execvpe) -> NoReturn:
+    """Become the dashboard.
+
+    Raises:
+        CommandError: The port is taken, or the dashboard is not installed.
+    """
+    _demand_port(settings.dashboard_host, settings.dashboard_port, "--port", "DASHBOARD_PORT")
+    command = dashboard_command(settings, service_url, os.environ)
+    replace_process(command.argv[0], command.argv, command.env)
+
+
+def up(settings: Settings, output: TextIO) -> None:
+    """Run service and dashboard until Ctrl-C, SIGTERM or a closed terminal stops both.
+
+    Raises:
+        CommandError: A port is taken, a model cannot be had, or one of the two ended by itself.
+    """
+    _demand_port(settings.host, settings.port, "--port", "PORT")
+    _demand_port(settings.dashboard_host, settings.dashboard_port, "--dashboard-port", "DASHBOARD_PORT")
+    service_url = local_url(settings.host, settings.port)
+    dashboard_url = local_url(settings.dashboard_host, settings.dashboard_port)
+    children = children_of(settings, service_url, dashboard_url)
+    prepare_in_subprocess(settings.models)
+
+    def announce(line: str) -> None:
+        output.write(f"{line}\n")
+        output.flush()
+
+    def greet() -> None:
+        announce(f"\n  Dashboard  {dashboard_url}\n  Service    {service_url}  (API: {service_url}/v1/docs)")
+        announce(f"  Logs       {children[0].log.parent}\n\nCtrl-C stops both.")
+
+    with stop_on_signals() as stop:
+        try:
+            run_together(
+                children,
+                stop,
+                announce=announce,
+                on_ready=greet,
+                patience=Patience(stop_s=settings.drain_timeout_s + STOP_MARGIN_S),
+            )
+        except ChildFailedError as error:
+            raise CommandError(str(error)) from error
+    announce("\nStopped.")
+
+
+def children_of(settings: Settings, service_url: str, dashboard_url: str) -> tuple[Child, Child]:
+    """Return both servers, as `up` runs them.
+
+    Raises:
+        CommandError: The dashboard is not installed.
+    """
+    logs = settings.data_dir / "logs"
+    service = service_command(settings, os.environ)
+    dashboard = dashboard_command(settings, service_url, os.environ)
+    return (
+        Child("the service", service, f"{service_url}/readyz", logs / "service.log"),
+        Child("the dashboard", dashboard, f"{dashboard_url}/_stcore/health", logs / "dashboard.log"),
+    )
+
+
+def _demand_port(host: str, port: int, option: str, variable: str) -> None:
+    try:
+        check_port_free(host, port)
+    except PortTakenError as error:
+        advice = f"stop that process or choose another port: {option} {port + 1}, or `make up {variable}={port + 1}`"
+        raise CommandError(f"{error}; {advice}") from error
+    except AddressUnusableError as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,210 @@
+"""Runs several servers as children of one command: starts them, waits until they answer, stops them together."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import FrameType
+
+import requests
+
+POLL_S = 0.1
+TAIL_LINES = 15
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to run: the program and its arguments, and its whole environment."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A server to start. It is ready as `ready_url` answers 200; what it prints goes to the file `log`."""
+
+    name: str
+    command: Command
+    ready_url: str
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for readiness, and for a child to leave after SIGTERM until it is killed; in seconds."""
+
+    ready_s: float = 600.0
+    stop_s: float = 40.0
+
+
+class ChildFailedError(Exception):
+    """A child ended by itself or was not ready in time; the message ends with the last lines of its log."""
+
+
+class StopRequest:
+    """Set when the children are to stop; a second request means at once. Safe to set from a signal handler."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._urged = threading.Event()
+
+    def ask(self) -> None:
+        """Ask to stop; asked again, the children are killed without waiting for them."""
+        (self._urged if self._asked.is_set() else self._asked).set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until asked, at most that long; whether it was."""
+        return self._asked.wait(timeout_s)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it was asked twice."""
+        return self._urged.is_set()
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turn Ctrl-C, SIGTERM and a closed terminal into a stop request. Main thread only; restores the handlers."""
+    request = StopRequest()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        request.ask()
+
+    previous = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
+    try:
+        yield request
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def run_together(
+    children: Sequence[Child],
+    stop: StopRequest,
+    *,
+    announce: Callable[[str], None],
+    on_ready: Callable[[], None],
+    patience: Patience | None = None,
+) -> None:
+    """Start the children, call `on_ready` once all of them answer, and return after `stop` was asked for.
+
+    All of them are gone as this returns or raises, whatever happened: SIGTERM first, SIGKILL after `patience.stop_s`.
+
+    Args:
+        children: What to start, in this order and without waiting for one another.
+        stop: Asks for the end.
+        announce: Takes a line for the person who waits.
+        on_ready: Called once.
+        patience: Limits on waiting.
+
+    Raises:
+        ChildFailedError: A child ended by itself, or was not ready in time.
+    """
+    patience = patience or Patience()
+    running: list[tuple[Child, subprocess.Popen[bytes]]] = []
+    try:
+        running.extend((child, _start(child)) for child in children)
+        if _wait_until_ready(running, stop, announce, patience.ready_s):
+            on_ready()
+            while not stop.wait(POLL_S):
+                _check_alive(running)
+    finally:
+        _stop_all([process for _, process in running], stop, patience.stop_s)
+
+
+def _start(child: Child) -> subprocess.Popen[bytes]:
+    child.log.parent.mkdir(parents=True, exist_ok=True)
+    # A session of its own keeps the terminal's Ctrl-C from the child, so that it is stopped once and in order.
+    with child.log.open("wb") as log:
+        return subprocess.Popen(  # noqa: S603 - the product's own servers
+            child.command.argv,
+            env=dict(child.command.env),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(
+    running: Sequence[tuple[Child, "subprocess.Popen[bytes]"]],
+    stop: StopRequest,
+    announce: Callable[[str], None],
+    limit_s: float,
+) -> bool:
+    """Whether all became ready; False where a stop was asked for first."""
+    started_s = time.monotonic()
+    waiting = [child for child, _ in running]
+    announce(f"Waiting for {' and '.join(child.name for child in waiting)} …")
+    while waiting:
+        if stop.wait(POLL_S):
+            return False
+        _check_alive(running)
+        waited_s = time.monotonic() - started_s
+        for child in [each for each in waiting if _is_answering(each.ready_url)]:
+            waiting.remove(child)
+            announce(f"  {child.name} is ready after {waited_s:.1f} s")
+        if waiting and waited_s > limit_s:
+            late = waiting[0]
+            raise ChildFailedError(f"{late.name} was not ready within {limit_s:g} s.{_tail(late.log)}")
+    return True
+
+
+def _check_alive(running: Sequence[tuple[Child, "subprocess.Popen[bytes]"]]) -> None:
+    for child, process in running:
+        code = process.poll()
+        if code is not None:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            raise ChildFailedError(f"{child.name} {how}.{_tail(child.log)}")
+
+
+def _is_answering(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=2).status_code == HTTPStatus.OK
+    except requests.RequestException:
+        return False
+
+
+def _tail(log: Path) -> str:
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        last = deque((line.rstrip() for line in lines if line.strip()), maxlen=TAIL_LINES)
+    return "".join(["\n", f"The end of {log}:", *(f"\n  {line}" for line in last)]) if last else f" {log} is empty."
+
+
+def _stop_all(processes: Sequence["subprocess.Popen[bytes]"], stop: StopRequest, limit_s: float) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    give_up_s = time.monotonic() + limit_s
+    while any(process.poll() is None for process in processes):
+        if stop.is_urgent or time.monotonic() > give_up_s:
+            break
+        _pause(processes)
+    for process in processes:
+        # The leader's own children too, which it may have left behind.
+        _kill_session(process.pid)
+        process.wait()
+
+
+def _pause(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    remaining = next(process for process in processes if process.returncode is None)
+    try:
+        remaining.wait(POLL_S)
+    except subprocess.TimeoutExpired:
+        """Looked at again by the caller."""
+
+
+def _kill_session(leader_pid: int) -> None:
+    try:
+        os.killpg(leader_pid, signal.SIGKILL)
+    except ProcessLookupError:
+        """Everything has left by itself."""

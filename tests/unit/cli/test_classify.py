@@ -1,0 +1,160 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bento_service.cli import app
+from lightbox_client.contract import Classification
+from tests.fakes.service import FakeService
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["classify", *map(str, arguments)], env={"COLUMNS": "200", "LIGHTBOX_URL": None})
+
+
+def test_people_get_a_table_with_the_best_class_first(service: FakeService, photographs: Path) -> None:
+    result = run(photographs / "a.png", "--url", service.url, "--top-k", "2")
+
+    assert result.exit_code == 0
+    header, best, second = result.stdout.splitlines()
+    assert header.split() == ["file", "class", "score", "id", "ms"]
+    assert best.split() == [str(photographs / "a.png"), "Egyptian", "cat", "35.6%", "285", "13.0"]
+    assert second.split() == ["tabby", "22.9%", "281"]
+    assert result.stderr == ""
+
+
+def test_a_bad_file_is_named_and_stops_no_other(service: FakeService, photographs: Path) -> None:
+    result = run(photographs, "--url", service.url, "--top-k", "1")
+
+    assert result.exit_code == 2
+    assert [line.split()[0].rsplit("/")[-1] for line in result.stdout.splitlines()[1:]] == ["a.png", "c.png", "d.PNG"]
+    assert f"{photographs / 'b.jpg'}: The bytes are no JPEG" in result.stderr
+    assert "(unsupported_format)" in result.stderr
+    assert result.stderr.endswith("lightbox: 1 of 4 inputs got no answer\n")
+
+
+def test_json_is_a_document_a_line_in_the_order_of_the_files(service: FakeService, photographs: Path) -> None:
+    result = run(photographs, "--url", service.url, "--json", "--model", "efficientnet_lite2")
+
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [Path(line["file"]).name for line in lines] == ["a.png", "b.jpg", "c.png", "d.PNG"]
+    assert lines[1]["result"] is None
+    assert lines[1]["error"]["code"] == "unsupported_format"
+    answer = Classification.model_validate(lines[0]["result"])
+    assert answer.model.name == "efficientnet_lite2"
+    assert len(answer.predictions) == 5
+
+
+def test_csv_has_a_row_a_prediction_and_one_for_an_error(service: FakeService, photographs: Path) -> None:
+    result = run(photographs, "--url", service.url, "--csv", "--top-k", "2")
+
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(Path(row["file"]).name, row["rank"], row["label"], row["error_code"]) for row in rows[:3]] == [
+        ("a.png", "1", "Egyptian cat", ""),
+        ("a.png", "2", "tabby", ""),
+        ("b.jpg", "", "", "unsupported_format"),
+    ]
+    assert float(rows[0]["score"]) == 0.3561
+
+
+def test_answers_can_go_to_a_file(service: FakeService, photographs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "answers.jsonl"
+
+    result = run(photographs / "a.png", "--url", service.url, "--json", "--output", output)
+
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert len(output.read_text().splitlines()) == 1
+
+
+def test_an_output_that_cannot_be_written_is_said_before_any_work(
+    service: FakeService, photographs: Path, tmp_path: Path
+) -> None:
+    result = run(photographs, "--url", service.url, "--output", tmp_path / "nowhere" / "answers.csv")
+
+    assert result.exit_code == 2
+    assert "cannot write" in result.stderr
+    assert "No such file or directory" in result.stderr
+    assert service.requests == []
+
+
+def test_nothing_to_classify_is_bad_input(service: FakeService, tmp_path: Path) -> None:
+    result = run(tmp_path / "*.jpg", "--url", service.url)
+
+    assert result.exit_code == 2
+    assert "*.jpg: no image file matches this pattern\nlightbox: there is no image to classify\n" in result.stderr
+
+
+def test_a_missing_file_beside_good_ones_is_bad_input_and_the_good_ones_are_answered(
+    service: FakeService, photographs: Path
+) -> None:
+    result = run(photographs / "a.png", photographs / "nowhere.png", "--url", service.url, "--json")
+
+    assert result.exit_code == 2
+    assert len(result.stdout.splitlines()) == 1
+    assert "nowhere.png: no such file or folder" in result.stderr
+
+
+def test_a_service_that_is_down_is_one_line_and_exit_code_1(service: FakeService, photographs: Path) -> None:
+    service.stop()
+
+    result = run(photographs, "--url", service.url)
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"lightbox: cannot reach {service.url} (Connection refused)")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_is_wrong_with_every_file_is_said_once(service: FakeService, photographs: Path) -> None:
+    result = run(photographs, "--url", service.url, "--model", "resnet50")
+
+    assert result.exit_code == 2
+    assert result.stderr.startswith("lightbox: There is no model 'resnet50'; there are efficientnet_lite0")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_answer_of_another_program_is_exit_code_1(service: FakeService, photographs: Path) -> None:
+    service.answer(200, b"<html>hello</html>")
+
+    result = run(photographs, "--url", service.url)
+
+    assert result.exit_code == 1
+    assert "which is no Classification of Lightbox" in result.stderr
+
+
+def test_a_failure_of_one_image_is_of_that_image(service: FakeService, photographs: Path) -> None:
+    service.refuse("inference_failed", times=1)
+
+    result = run(photographs / "a.png", photographs / "c.png", "--url", service.url, "--json", "--concurrency", "1")
+
+    assert result.exit_code == 2
+    first, second = [json.loads(line) for line in result.stdout.splitlines()]
+    assert first["error"]["code"] == "inference_failed"
+    assert second["result"] is not None
+
+
+def test_what_is_no_address_is_bad_input(photographs: Path) -> None:
+    result = run(photographs, "--url", "localhost:3000")
+
+    assert result.exit_code == 2
+    assert "'localhost:3000' is no address of a service" in result.stderr
+
+
+def test_the_environment_names_the_service(service: FakeService, photographs: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["classify", str(photographs / "a.png"), "--json"], env={"LIGHTBOX_URL": service.url}
+    )
+
+    assert result.exit_code == 0
+    assert len(service.seen("/v1/classify")) == 1
+
+
+@pytest.mark.parametrize("options", [("--json", "--csv"), ("--local", "--url", "http://127.0.0.1:3000")])
+def test_options_that_contradict_each_other_are_refused(photographs: Path, options: tuple[str, ...]) -> None:
+    result = run(photographs, *options)
+
+    assert result.exit_code == 2
+    assert "exclude each other" in result.stderr

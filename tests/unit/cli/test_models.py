@@ -1,0 +1,97 @@
+import io
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from typer.testing import CliRunner
+
+from bento_service.cli import app
+from bento_service.commands.failures import CommandError
+from bento_service.commands.models import list_prepared, prepare, prepare_in_subprocess, write_rows
+from bento_service.domain import InputRecipe, ModelCard
+from tests.fakes.service import FakeService
+
+RECIPE = InputRecipe(224, 240, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@dataclass(frozen=True)
+class FakeStored:
+    card: ModelCard
+
+
+@dataclass
+class FakeCatalogue:
+    prepared: set[str] = field(default_factory=set)
+
+    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name not in self.prepared)
+
+    def prepare(self, names: Sequence[str], on_progress: Callable[[str, str], None]) -> None:
+        for name in self.missing(names):
+            on_progress(name, "exporting to ONNX")
+            self.prepared.add(name)
+
+    def load(self, name: str) -> FakeStored:
+        return FakeStored(ModelCard(name, "0123abcd", ("cat",), RECIPE, "bundled", "Apache-2.0"))
+
+
+def test_prepared_models_are_listed_with_their_cards_and_missing_ones_with_what_to_do() -> None:
+    stream = io.StringIO()
+
+    write_rows(list_prepared(FakeCatalogue({"lite0"}), ["lite0", "timm/resnet50"]), stream)
+
+    _, prepared, missing, _, advice = stream.getvalue().splitlines()
+    assert prepared.split() == ["lite0", "prepared", "0123abcd", "240×224", "Apache-2.0", "bundled"]
+    assert missing.split() == ["timm/resnet50", "missing"]
+    assert "lightbox models prepare" in advice
+
+
+def test_nothing_is_advised_where_nothing_is_missing() -> None:
+    stream = io.StringIO()
+
+    write_rows(list_prepared(FakeCatalogue({"lite0"}), ["lite0"]), stream)
+
+    assert "prepare`" not in stream.getvalue()
+
+
+def test_preparing_shows_each_step_with_its_time() -> None:
+    stream = io.StringIO()
+
+    prepare(FakeCatalogue({"lite0"}), ["lite0", "lite1"], stream)
+
+    assert stream.getvalue() == "[  0.0 s] lite1: exporting to ONNX\n"
+
+
+def test_models_are_prepared_in_a_process_whose_failure_is_reported() -> None:
+    commands: list[Sequence[str]] = []
+
+    def run(args: Sequence[str], /, *, stdout: int, check: bool) -> "subprocess.CompletedProcess[bytes]":
+        commands.append(args)
+        return subprocess.CompletedProcess(args, returncode=1)
+
+    with pytest.raises(CommandError, match=r"could not be prepared \(exit code 1\)"):
+        prepare_in_subprocess(["lite0"], run)
+
+    assert commands == [(sys.executable, "-m", "bento_service.cli", "models", "prepare", "lite0")]
+
+
+def test_a_running_service_is_asked_for_its_models(service: FakeService) -> None:
+    result = CliRunner().invoke(app, ["models", "--url", service.url], env={"COLUMNS": "200"})
+
+    assert result.exit_code == 0
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [
+        ["efficientnet_lite0", "ready"],
+        ["efficientnet_lite1", "ready"],
+        ["efficientnet_lite2", "ready"],
+    ]
+
+
+def test_a_service_that_is_still_loading_is_exit_code_1(service: FakeService) -> None:
+    service.refuse("not_ready")
+
+    result = CliRunner().invoke(app, ["models", "--url", service.url])
+
+    assert result.exit_code == 1
+    assert result.stderr == "lightbox: The fake service says not_ready.\n"

@@ -1,0 +1,179 @@
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from typer.testing import CliRunner
+
+from bento_service.cli import app
+from bento_service.commands.failures import CommandError
+from bento_service.commands.servers import children_of, dashboard_command, serve, service_command, show_dashboard
+from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
+from bento_service.settings import Settings
+
+
+class Became(Exception):  # noqa: N818 - not an error: it stands for the process that exec never returns from
+    def __init__(self, argv: tuple[str, ...], env: Mapping[str, str]) -> None:
+        super().__init__(argv)
+        self.argv = argv
+        self.env = env
+
+
+def become(file: str, args: tuple[str, ...], env: Mapping[str, str], /) -> NoReturn:
+    assert file == args[0]
+    raise Became(args, env)
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def test_a_free_port_is_free_and_stays_so(free_port: int) -> None:
+    check_port_free("127.0.0.1", free_port)
+    check_port_free("127.0.0.1", free_port)
+
+
+def test_a_port_in_use_is_taken_even_where_it_could_be_shared(free_port: int) -> None:
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        server.bind(("127.0.0.1", free_port))
+        server.listen()
+        with pytest.raises(PortTakenError, match=f"port {free_port} on 127.0.0.1 is taken"):
+            check_port_free("127.0.0.1", free_port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_that_is_not_this_machines_is_unusable(host: str) -> None:
+    with pytest.raises(AddressUnusableError, match=f"cannot listen on {host}:3000: "):
+        check_port_free(host, 3000)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:80"),
+        ("0.0.0.0", "http://127.0.0.1:80"),  # noqa: S104 - the text of a setting
+        ("::", "http://[::1]:80"),
+        ("box.example", "http://box.example:80"),
+    ],
+)
+def test_a_wildcard_is_reached_by_loopback(host: str, url: str) -> None:
+    assert local_url(host, 80) == url
+
+
+def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
+    settings = Settings(port=free_port, workers=2, models=("efficientnet_lite1",))
+    prepared: list[Sequence[str]] = []
+
+    with pytest.raises(Became) as became:
+        serve(settings, prepare=prepared.append, replace_process=become)
+
+    assert prepared == [("efficientnet_lite1",)]
+    assert became.value.argv == (
+        *(sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService"),
+        *("--host", "127.0.0.1", "--port", str(free_port)),
+    )
+    assert became.value.env["LIGHTBOX_WORKERS"] == "2"
+    assert became.value.env["LIGHTBOX_MODELS"] == "efficientnet_lite1"
+    assert became.value.env["PATH"] == os.environ["PATH"]
+
+
+def test_a_taken_port_is_said_before_any_model_is_prepared(taken_port: int) -> None:
+    with pytest.raises(
+        CommandError, match=rf"port {taken_port} .* is taken .* --port {taken_port + 1}, or `make up PORT="
+    ):
+        serve(Settings(port=taken_port), prepare=lambda names: pytest.fail("too early"), replace_process=become)
+
+
+def test_the_dashboard_is_streamlit_on_its_script_told_where_the_service_is(free_port: int) -> None:
+    with pytest.raises(Became) as became:
+        show_dashboard(Settings(dashboard_port=free_port), "http://box:3000", replace_process=become)
+
+    _, _, program, run, script, *options = became.value.argv
+    assert (program, run) == ("streamlit", "run")
+    assert Path(script).parts[-2:] == ("dashboard", "app.py")
+    assert options[-2:] == ["--server.port", str(free_port)]
+    assert became.value.env["LIGHTBOX_URL"] == "http://box:3000"
+
+
+def test_the_dashboards_port_has_its_own_variable(taken_port: int) -> None:
+    with pytest.raises(CommandError, match="make up DASHBOARD_PORT="):
+        show_dashboard(Settings(dashboard_port=taken_port), "http://box:3000", replace_process=become)
+
+
+@pytest.mark.parametrize(("option", "variable"), [("--port", "PORT"), ("--dashboard-port", "DASHBOARD_PORT")])
+def test_up_says_which_port_is_taken_and_how_to_choose_another(
+    taken_port: int, free_port: int, option: str, variable: str
+) -> None:
+    other = {"--port": "--dashboard-port", "--dashboard-port": "--port"}[option]
+
+    result = CliRunner().invoke(app, ["up", option, str(taken_port), other, str(free_port)])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"lightbox: port {taken_port} on 127.0.0.1 is taken by another process")
+    assert f"{option} {taken_port + 1}, or `make up {variable}={taken_port + 1}`" in result.stderr
+
+
+def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+
+    service, dashboard = children_of(settings, "http://127.0.0.1:3000", "http://127.0.0.1:8501")
+
+    assert service.command == service_command(settings, os.environ)
+    assert service.ready_url == "http://127.0.0.1:3000/readyz"
+    assert dashboard.command == dashboard_command(settings, "http://127.0.0.1:3000", os.environ)
+    assert dashboard.ready_url == "http://127.0.0.1:8501/_stcore/health"
+    assert service.log.parent == tmp_path / "logs"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
+        ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
+        ("LIGHTBOX_ENGINE", "tensorrt", "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino' or 'torch'"),
+        (
+            "LIGHTBOX_DEFAULT_MODEL",
+            "nothing",
+            "lightbox: LIGHTBOX_DEFAULT_MODEL is 'nothing', which is not among LIGHTBOX_MODELS",
+        ),
+    ],
+)
+def test_a_setting_outside_its_limits_is_named_with_what_is_allowed(variable: str, value: str, message: str) -> None:
+    result = CliRunner().invoke(app, ["serve"], env={variable: value})
+
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_option_outside_its_limits_is_named_too() -> None:
+    result = CliRunner().invoke(app, ["serve", "--port", "70000"])
+
+    assert result.exit_code == 2
+    assert "--port" in result.stderr
+    assert "65535" in result.stderr
+
+
+def test_help_needs_no_heavy_library() -> None:
+    script = (
+        "import sys, bento_service.cli\n"
+        "print(sorted({'torch', 'bentoml', 'openvino', 'timm', 'streamlit', 'fastapi'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
