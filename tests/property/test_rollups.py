@@ -1,0 +1,142 @@
+"""Rollups, whatever the traffic: adding up, reading percentiles, fitting windows."""
+
+import math
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bento_service.domain import Receipt
+from bento_service.journal.durations import LARGEST_MS, RELATIVE_ERROR, SMALLEST_MS, find_bins, find_quantiles
+from bento_service.journal.epoch import from_epoch_s, from_epoch_us, to_epoch_us
+from bento_service.journal.rollups import RollupKey, merge, summarise, to_bucket
+from bento_service.journal.tallies import add_up, count_keys, decode
+from bento_service.journal.windows import RESOLUTIONS, cover, plan_window
+from tests.unit.journal.naive_history import assert_bucket_tells_of
+from tests.unit.journal.receipts import NOW, make_receipt
+
+keys = st.lists(st.integers(0, 5_000), max_size=50)
+moments = st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))
+receipts = st.builds(
+    make_receipt,
+    received_at=st.datetimes(datetime(2026, 5, 17), datetime(2026, 5, 17, 0, 30), timezones=st.just(UTC)),
+    model=st.sampled_from(["lite0", "lite1", ""]),
+    outcome=st.sampled_from(["ok", "overloaded", "cancelled"]),
+    total_ms=st.floats(0.01, 60_000),
+    batch_size=st.integers(1, 64),
+    cached=st.booleans(),
+    class_id=st.integers(0, 20),
+    label=st.sampled_from(["a", "b"]),
+)
+
+
+def number_classes(traffic: list[Receipt]) -> dict[tuple[int, str], int]:
+    names = {(top.class_id, top.label) for receipt in traffic for top in receipt.top}
+    return {name: key for key, name in enumerate(sorted(names, reverse=True), start=1)}
+
+
+@given(st.lists(keys, max_size=6))
+def test_tallies_add_up_to_the_tally_of_everything(parts: list[list[int]]) -> None:
+    total = add_up([count_keys(part) for part in parts])
+    assert total.as_dict() == Counter(key for part in parts for key in part)
+    assert list(total.keys) == sorted(total.keys)
+
+
+@given(keys)
+def test_a_tally_survives_its_encoding(seen: list[int]) -> None:
+    assert decode(count_keys(seen).encode()).as_dict() == Counter(seen)
+
+
+def test_a_count_stays_at_its_largest_instead_of_starting_again() -> None:
+    tally = count_keys([1])
+    for _ in range(33):
+        tally = add_up([tally, tally])
+    assert tally.as_dict() == {1: 2**32 - 1}
+
+
+@given(st.lists(st.floats(SMALLEST_MS, LARGEST_MS), min_size=1, max_size=200), st.floats(0, 1))
+def test_a_percentile_is_within_one_per_cent_of_the_true_one(durations_ms: list[float], share: float) -> None:
+    tally = count_keys(find_bins(np.array(durations_ms)).tolist())
+    found = find_quantiles(tally.keys, tally.counts, [share])
+    assert found is not None
+    exact = sorted(durations_ms)[math.floor(share * (len(durations_ms) - 1))]
+    assert abs(found[0] - exact) <= RELATIVE_ERROR * exact * (1 + 1e-9) + SMALLEST_MS
+
+
+@given(st.floats())
+def test_any_number_finds_a_bin(duration_ms: float) -> None:
+    tally = count_keys(find_bins(np.array([duration_ms])).tolist())
+    found = find_quantiles(tally.keys, tally.counts, [0.5])
+    assert found is not None
+    assert 0.0 <= found[0] <= LARGEST_MS * (1 + RELATIVE_ERROR)
+
+
+@given(st.lists(receipts, max_size=30), st.integers(0, 30))
+def test_rollups_of_parts_merge_into_the_rollup_of_the_whole(traffic: list[Receipt], cut: int) -> None:
+    class_keys = number_classes(traffic)
+    class_names = {key: name for name, key in class_keys.items()}
+    parts = [summarise(traffic[:cut], class_keys), summarise(traffic[cut:], class_keys)]
+    whole = summarise(traffic, class_keys)
+    assert whole.keys() == parts[0].keys() | parts[1].keys()
+    for key, rollup in whole.items():
+        merged = merge([part[key] for part in parts if key in part])
+        assert to_bucket(NOW, merged, class_names) == to_bucket(NOW, rollup, class_names)
+
+
+@given(st.lists(receipts, max_size=30))
+def test_each_rollup_tells_of_its_stretch_and_its_model(traffic: list[Receipt]) -> None:
+    class_keys = number_classes(traffic)
+    class_names = {key: name for name, key in class_keys.items()}
+    rollups = summarise(traffic, class_keys)
+    for key, rollup in rollups.items():
+        start = from_epoch_s(key.start_s)
+        own = [receipt for receipt in traffic if receipt.model == key.model]
+        until = start + timedelta(seconds=key.resolution_s)
+        assert_bucket_tells_of(to_bucket(start, rollup, class_names), own, until=until)
+    for resolution in RESOLUTIONS:
+        counted = sum(sum(r.outcomes.values()) for key, r in rollups.items() if key.resolution_s == resolution.width_s)
+        assert counted == len(traffic)
+
+
+def test_a_batch_is_rolled_up_at_every_resolution_and_model() -> None:
+    rollups = summarise([make_receipt(), make_receipt(model="")], {(285, "Egyptian cat"): 1})
+    assert {key.resolution_s for key in rollups} == {5, 60, 600, 3_600, 86_400}
+    assert RollupKey(86_400, to_epoch_us(NOW) // 1_000_000 - 12 * 3_600, "") in rollups
+
+
+@given(st.integers(0, 500_000), st.integers(1, 100_000))
+def test_a_cover_is_gapless_aligned_and_exact(start: int, length: int) -> None:
+    since_s, until_s = start * 5, (start + length) * 5
+    position_s = since_s
+    for resolution_s, start_s in cover(since_s, until_s):
+        assert start_s == position_s
+        assert start_s % resolution_s == 0
+        position_s += resolution_s
+    assert position_s == until_s
+
+
+@given(moments, st.timedeltas(timedelta(seconds=1), timedelta(days=500)), st.integers(1, 500), st.data())
+def test_a_planned_window_is_what_was_asked_for_to_within_a_step(
+    now: datetime, span: timedelta, buckets: int, data: st.DataObject
+) -> None:
+    until = now - data.draw(st.timedeltas(timedelta(0), timedelta(days=450)))
+    window = plan_window(since=until - span, until=until, buckets=buckets, now=now)
+
+    starts = window.bucket_starts()
+    assert len(starts) == window.count <= buckets
+    step_s = max(r.width_s for r in RESOLUTIONS if window.width_s % r.width_s == 0 and window.since_s % r.width_s == 0)
+    assert 0 <= window.until_s - until.timestamp() <= step_s
+    length_s = window.until_s - window.since_s
+    assert span.total_seconds() <= length_s < span.total_seconds() + window.width_s
+    # Every rollup that it reads is still kept.
+    kept_s = {resolution.width_s: resolution.kept_s for resolution in RESOLUTIONS}
+    coarsest_s = RESOLUTIONS[-1].width_s
+    for resolution_s, start_s in cover(window.since_s, window.until_s):
+        assert resolution_s == coarsest_s or now.timestamp() - start_s <= kept_s[resolution_s]
+
+
+@given(moments)
+def test_times_survive_their_numbers(moment: datetime) -> None:
+    assert from_epoch_us(to_epoch_us(moment)) == moment

@@ -1,0 +1,78 @@
+"""A journal store in memory that fails when told to."""
+
+import threading
+from collections.abc import Sequence
+from datetime import datetime
+
+from bento_service.domain import History, HistoryBucket, Receipt
+from bento_service.errors import JournalUnavailableError
+from bento_service.journal.base import Order
+
+
+class FakeStore:
+    """Keeps receipts in a list.
+
+    While `is_down`, every call raises JournalUnavailableError. Receipts whose request id is in `refused` cannot be
+    taken. `appending` is set whenever a write begins; a cleared `may_append` holds it up.
+    """
+
+    def __init__(self) -> None:
+        self.receipts: list[Receipt] = []
+        self.refused: set[str] = set()
+        self.is_down = False
+        self.is_closed = False
+        self.calls: list[str] = []
+        self.pruned: list[tuple[datetime, int]] = []
+        self.prunable = 0
+        self.appending = threading.Event()
+        self.may_append = threading.Event()
+        self.may_append.set()
+        self.tries = threading.Semaphore(0)
+        self.prunings = threading.Semaphore(0)
+
+    @property
+    def request_ids(self) -> list[str]:
+        return [receipt.request_id for receipt in self.receipts]
+
+    def migrate(self) -> None:
+        self._enter("migrate")
+
+    def append(self, receipts: Sequence[Receipt]) -> None:
+        self.appending.set()
+        self.may_append.wait(timeout=30)
+        self._enter("append")
+        if any(receipt.request_id in self.refused for receipt in receipts):
+            raise ValueError("a receipt that this store cannot take")
+        self.receipts.extend(receipts)
+
+    def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
+        bucket = HistoryBucket(since, outcomes={f"{model} in {buckets}": 1})
+        return History(since=since, until=until, bucket_s=1.0, buckets=(bucket,), total=bucket)
+
+    def read_receipts(
+        self,
+        *,
+        since: datetime,
+        until: datetime,
+        order: Order,
+        limit: int,
+        model: str | None = None,
+        outcome: str | None = None,
+    ) -> tuple[Receipt, ...]:
+        return tuple(self.receipts[:limit])
+
+    def prune(self, *, receipts_before: datetime, limit: int) -> int:
+        self.pruned.append((receipts_before, limit))
+        deleted = min(self.prunable, limit)
+        self.prunable -= deleted
+        self.prunings.release()
+        return deleted
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def _enter(self, call: str) -> None:
+        self.calls.append(call)
+        self.tries.release()
+        if self.is_down:
+            raise JournalUnavailableError("the fake store is down", retry_after_s=1.0)

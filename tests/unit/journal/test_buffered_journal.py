@@ -1,0 +1,226 @@
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bento_service.journal.base import JournalCounts
+from bento_service.journal.buffered import BufferedJournal
+from tests.unit.journal.fake_store import FakeStore
+from tests.unit.journal.receipts import NOW, make_receipt
+
+AN_HOUR_S = 3600.0
+RETENTION = timedelta(days=30)
+Open = Callable[..., BufferedJournal]
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+def open_journal(store: FakeStore) -> Iterator[Open]:
+    """Open journals that never write by the clock unless told to."""
+    opened: list[BufferedJournal] = []
+
+    def open_one(**changes: Any) -> BufferedJournal:
+        options = {"capacity": 100, "retention": RETENTION, "flush_interval_s": AN_HOUR_S, "now": lambda: NOW}
+        options |= {"retry_min_s": 0.001, "retry_max_s": 0.002}
+        opened.append(BufferedJournal(store, **(options | changes)))
+        return opened[-1]
+
+    yield open_one
+    store.may_append.set()
+    for journal in opened:
+        journal.close(timeout_s=0.1 if store.is_down else 30)
+
+
+def record(journal: BufferedJournal, *request_ids: str) -> None:
+    for request_id in request_ids:
+        journal.record(make_receipt(request_id))
+
+
+def wait_for(semaphore: threading.Semaphore, times: int = 1) -> None:
+    for _ in range(times):
+        assert semaphore.acquire(timeout=30)
+
+
+def test_closing_writes_what_waits_in_order_and_closes_the_store(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal(batch_rows=2)
+    record(journal, "a", "b", "c", "d", "e")
+    journal.close()
+    assert store.request_ids == ["a", "b", "c", "d", "e"]
+    assert store.is_closed
+    assert journal.counts() == JournalCounts(waiting=0, written=5, dropped=0)
+
+
+def test_receipts_are_written_in_batches_not_one_by_one(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal(batch_rows=50)
+    record(journal, *(str(number) for number in range(49)))
+    journal.close()
+    assert store.calls == ["migrate", "append"]
+
+
+def test_a_full_batch_is_written_before_the_interval_is_over(store: FakeStore, open_journal: Open) -> None:
+    written = threading.Semaphore(0)
+    journal = open_journal(batch_rows=2, on_written=written.release)
+    record(journal, "a", "b")
+    wait_for(written, 2)
+    assert store.request_ids == ["a", "b"]
+
+
+def test_receipts_are_written_after_the_interval_without_closing(store: FakeStore, open_journal: Open) -> None:
+    written = threading.Semaphore(0)
+    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
+    record(journal, "a")
+    wait_for(written)
+    assert store.request_ids == ["a"]
+
+
+def test_recording_never_waits_for_the_store(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal(batch_rows=1)
+    store.may_append.clear()
+    record(journal, "a")
+    assert store.appending.wait(timeout=30)
+    # The store is in the middle of a write that will not end by itself.
+    record(journal, "b", "c")
+    assert journal.counts() == JournalCounts(waiting=3, written=0, dropped=0)
+
+
+def test_what_does_not_fit_in_the_buffer_is_dropped_and_counted(store: FakeStore, open_journal: Open) -> None:
+    dropped: list[int] = []
+    journal = open_journal(capacity=3, on_dropped=dropped.append)
+    record(journal, "a", "b", "c", "d", "e")
+    assert journal.counts() == JournalCounts(waiting=3, written=0, dropped=2)
+    assert dropped == [1, 1]
+    journal.close()
+    assert store.request_ids == ["a", "b", "c"]
+
+
+def test_receipts_wait_while_the_store_is_down_and_are_written_once(store: FakeStore, open_journal: Open) -> None:
+    written = threading.Semaphore(0)
+    store.is_down = True
+    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
+    record(journal, "a", "b")
+    wait_for(store.tries, 5)
+    assert store.receipts == []
+    store.is_down = False
+    wait_for(written, 2)
+    assert store.request_ids == ["a", "b"]
+    assert journal.counts() == JournalCounts(waiting=0, written=2, dropped=0)
+
+
+def test_a_full_batch_does_not_hurry_the_next_try_while_the_store_is_down(store: FakeStore, open_journal: Open) -> None:
+    store.is_down = True
+    journal = open_journal(flush_interval_s=0.001, batch_rows=1, retry_min_s=AN_HOUR_S, retry_max_s=AN_HOUR_S)
+    wait_for(store.tries)
+    record(journal, "a", "b")
+    assert not store.tries.acquire(timeout=0.05)
+
+
+def test_an_outage_is_logged_once_as_it_begins_and_once_as_it_ends(
+    store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    store.is_down = True
+    journal = open_journal(flush_interval_s=0.001, capacity=2)
+    record(journal, "a", "b", "c", "d", "e")
+    wait_for(store.tries, 10)
+    store.is_down = False
+    journal.close()
+    messages = [message for message in caplog.messages if "tries" not in message]
+    assert messages == [
+        "Receipts wait in memory: the fake store is down",
+        "The journal dropped 3 receipts: full buffer or refused row.",
+    ]
+    assert sum("The journal is written again" in message for message in caplog.messages) == 1
+
+
+def test_closing_while_the_store_is_down_gives_up_in_time_and_counts_the_loss(
+    store: FakeStore, open_journal: Open
+) -> None:
+    dropped: list[int] = []
+    store.is_down = True
+    journal = open_journal(on_dropped=dropped.append)
+    record(journal, "a", "b")
+    journal.close(timeout_s=0.01)
+    assert journal.counts() == JournalCounts(waiting=0, written=0, dropped=2)
+    assert dropped == [2]
+    assert store.is_closed
+
+
+def test_closing_while_a_write_hangs_gives_up_in_time(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal(batch_rows=1)
+    store.may_append.clear()
+    record(journal, "a", "b")
+    assert store.appending.wait(timeout=30)
+    journal.close(timeout_s=0.01)
+    assert journal.counts() == JournalCounts(waiting=0, written=0, dropped=2)
+
+
+def test_a_receipt_that_the_store_cannot_take_is_dropped_alone(store: FakeStore, open_journal: Open) -> None:
+    dropped: list[int] = []
+    store.refused = {"bad", "worse"}
+    journal = open_journal(on_dropped=dropped.append)
+    record(journal, "a", "bad", "b", "c", "worse", "d")
+    journal.close()
+    assert store.request_ids == ["a", "b", "c", "d"]
+    assert journal.counts() == JournalCounts(waiting=0, written=4, dropped=2)
+    assert dropped == [1, 1]
+
+
+def test_a_closed_journal_drops_and_counts(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal()
+    journal.close()
+    record(journal, "late")
+    assert journal.counts() == JournalCounts(waiting=0, written=0, dropped=1)
+
+
+def test_closing_twice_is_harmless(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal()
+    record(journal, "a")
+    journal.close()
+    journal.close()
+    assert store.request_ids == ["a"]
+
+
+def test_many_threads_may_record_at_once(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal(capacity=10_000, flush_interval_s=0.001, batch_rows=7)
+    threads = [
+        threading.Thread(target=record, args=(journal, *(f"{thread}-{number}" for number in range(500))))
+        for thread in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    journal.close(timeout_s=30)
+    assert len(set(store.request_ids)) == len(store.request_ids) == 2_000
+
+
+def test_old_receipts_are_pruned_in_portions_until_none_is_left(store: FakeStore, open_journal: Open) -> None:
+    store.prunable = 7_000
+    open_journal(flush_interval_s=0.001)
+    wait_for(store.prunings, 2)
+    assert store.prunable == 0
+    assert {before for before, _ in store.pruned} == {NOW - RETENTION}
+
+
+def test_pruning_comes_again_only_after_its_interval(store: FakeStore, open_journal: Open) -> None:
+    moments = [NOW]
+    journal = open_journal(flush_interval_s=0.001, prune_interval_s=600.0, now=lambda: moments[-1])
+    wait_for(store.prunings)
+    assert not store.prunings.acquire(timeout=0.02)
+    moments.append(NOW + timedelta(seconds=600))
+    wait_for(store.prunings)
+    journal.close()
+
+
+def test_reading_asks_the_store(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal()
+    history = journal.read_history(since=NOW, until=NOW + RETENTION, buckets=3, model="lite0")
+    assert history.total.outcomes == {"lite0 in 3": 1}
+    assert journal.read_receipts(since=NOW, until=NOW + RETENTION, order="newest", limit=5) == ()

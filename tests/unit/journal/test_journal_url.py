@@ -1,0 +1,44 @@
+import pytest
+
+from bento_service.errors import JournalUnavailableError, JournalUrlError
+from bento_service.journal.database import parse_url
+from bento_service.journal.store import SqlJournalStore
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_postgresql_means_psycopg_3(scheme: str) -> None:
+    url = parse_url(f"{scheme}://user:secret@host:5433/lightbox")
+    assert url.render_as_string(hide_password=False) == "postgresql+psycopg://user:secret@host:5433/lightbox"
+
+
+def test_a_sqlite_file_is_taken_as_it_is() -> None:
+    assert parse_url("sqlite:////var/lib/lightbox/journal.sqlite3").database == "/var/lib/lightbox/journal.sqlite3"
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("mysql://user:secret@host/db", "begins with 'mysql'"),
+        ("postgresql+psycopg2://user:secret@host/db", "begins with"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("secret", "cannot be read"),
+        ("", "cannot be read"),
+        ("postgresql://user:secret@host:port/db", "cannot be read"),
+    ],
+)
+def test_a_url_that_cannot_serve_is_refused_without_repeating_its_password(url: str, complaint: str) -> None:
+    with pytest.raises(JournalUrlError, match=complaint) as caught:
+        parse_url(url)
+    assert "secret" not in caught.value.message
+    assert "sqlite:///<path>" in caught.value.message
+
+
+def test_a_server_that_does_not_answer_is_unavailable_and_its_password_stays_unsaid() -> None:
+    # Port 1 of the machine itself: refused at once.
+    store = SqlJournalStore("postgresql://user:secret@127.0.0.1:1/lightbox")
+    with pytest.raises(JournalUnavailableError, match=r"127\.0\.0\.1") as caught:
+        store.migrate()
+    assert "secret" not in caught.value.message
+    assert "secret" not in store.name
+    store.close()
