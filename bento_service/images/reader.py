@@ -1,0 +1,140 @@
+"""Opening a file with Pillow: one plugin, chosen by the sniffed format, and nothing decoded yet."""
+
+import io
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.ExifTags import Base as Tag
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from bento_service.errors import LightboxError, TooManyPixelsError, UndecodableImageError
+from bento_service.images.colour import SampleLayout
+from bento_service.images.formats import ImageFormat
+
+# The plugin classes themselves rather than Image.open: no other plugin can ever run (a JPEG with several pictures would
+# reach MPO's), and Pillow's process-wide MAX_IMAGE_PIXELS stays out of it.
+_READERS: Final[Mapping[ImageFormat, type[ImageFile]]] = {
+    ImageFormat.JPEG: JpegImageFile,
+    ImageFormat.PNG: PngImageFile,
+    ImageFormat.WEBP: WebPImageFile,
+    ImageFormat.GIF: GifImageFile,
+    ImageFormat.BMP: BmpImageFile,
+    ImageFormat.TIFF: TiffImageFile,
+}
+_PNG_BIT_DEPTH_OFFSET = 24
+_WHITE_IS_ZERO = 0
+
+
+def silence_pillow() -> None:
+    """Keep Pillow's warnings about strangers' files off standard error, for the whole process; call it once at start.
+
+    They say nothing that an answer's warnings or its error don't, and Python remembers each text for ever.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+@contextmanager
+def reporting_damage(image_format: ImageFormat) -> Iterator[None]:
+    """Turn whatever a decoder trips over into one of Lightbox's errors.
+
+    Raises:
+        TooManyPixelsError: Pillow's own limit was met, inside a header (a frame or a tile larger than its image).
+        UndecodableImageError: Anything else.
+    """
+    try:
+        yield
+    except LightboxError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise TooManyPixelsError(f"The {image_format} declares more pixels than can be decoded: {error}") from error
+    # Decoders of damaged files raise whatever they trip over (struct.error, IndexError, SyntaxError, zlib.error,
+    # MemoryError, RecursionError ...): nothing but the bytes can be the cause here.
+    except Exception as error:
+        raise UndecodableImageError(
+            f"The {image_format} is truncated, corrupt or of an unusual kind ({error or type(error).__name__}); "
+            "send the whole file, or export it again."
+        ) from error
+
+
+def check_pixels(width_px: int, height_px: int, max_pixels: int) -> None:
+    """Refuse an image larger than allowed.
+
+    Raises:
+        TooManyPixelsError: `width_px` times `height_px` exceeds `max_pixels`.
+    """
+    if width_px * height_px > max_pixels:
+        raise TooManyPixelsError(
+            f"The image is {width_px} x {height_px} = {width_px * height_px:,} pixels; {max_pixels:,} are allowed; "
+            "send a smaller one.",
+            pixels=width_px * height_px,
+            max_pixels=max_pixels,
+        )
+
+
+def open_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
+    """Read a file's header; the pixels stay encoded until `load`.
+
+    Raises:
+        TooManyPixelsError: The image, or a tile that its decoder would have to hold, exceeds `max_pixels`.
+        UndecodableImageError: The header is damaged.
+    """
+    with reporting_damage(image_format):
+        if image_format is ImageFormat.WEBP:
+            # Pillow's reader allocates two canvases as it opens the file.
+            check_pixels(*read_webp_size(encoded), max_pixels)
+        header = _READERS[image_format](io.BytesIO(encoded))
+    check_pixels(*header.size, max_pixels)
+    if isinstance(header, TiffImageFile):
+        tile_size = header.tag_v2.get(Tag.TileWidth, 0), header.tag_v2.get(Tag.TileLength, 0)
+        with reporting_damage(image_format):
+            check_pixels(int(tile_size[0]), int(tile_size[1]), max_pixels)
+    return header
+
+
+def read_webp_size(encoded: bytes) -> tuple[int, int]:
+    """Read width and height in pixels from a WebP's first chunk (RFC 9649, 2.5 to 2.7).
+
+    Raises:
+        UndecodableImageError: It is none of the three kinds that may come first.
+    """
+    kind, body = encoded[12:16], encoded[20:30]
+    if kind == b"VP8X" and len(body) == 10:
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L" and len(body) >= 5:
+        sizes = int.from_bytes(body[1:5], "little")
+        return (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 " and len(body) == 10:
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    raise UndecodableImageError(f"The WEBP's first chunk is {kind!r} of {len(body)} bytes; send the whole file.")
+
+
+def read_orientation(header: ImageFile) -> int:
+    """Read the EXIF or XMP orientation, 1 to 8; 1 (upright) where there is none or it makes no sense."""
+    try:
+        orientation = header.getexif().get(Tag.Orientation, 1)
+    # Metadata is no reason to refuse a picture, and Pillow's parsers raise whatever they trip over.
+    except Exception:  # noqa: BLE001
+        return 1
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def read_layout(header: ImageFile, encoded: bytes) -> SampleLayout:
+    """Read what Pillow's mode leaves out of a file's samples."""
+    if isinstance(header, PngImageFile):
+        return SampleLayout(bits=encoded[_PNG_BIT_DEPTH_OFFSET])
+    if isinstance(header, TiffImageFile):
+        bits = header.tag_v2.get(Tag.BitsPerSample, (1,))
+        return SampleLayout(
+            bits=max(bits, default=1),
+            is_white_zero=header.tag_v2.get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO,
+        )
+    return SampleLayout(is_ink_plain=isinstance(header, JpegImageFile) and "adobe" not in header.info)

@@ -1,0 +1,242 @@
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageChops, ImageCms
+
+from bento_service.domain import PreparedImage
+from bento_service.images.intake import prepare
+from tests.unit.images.encodings import (
+    LIMITS,
+    RECIPE,
+    convert,
+    decode_with_pillow,
+    encode,
+    encode_every_kind,
+    load_photograph,
+    png_chunk,
+)
+from tests.unit.images.timm_reference import transform_with_timm
+
+ONE_PIXEL = (1, 1)
+
+
+def _prepare(encoded: bytes) -> PreparedImage:
+    return prepare(encoded, RECIPE, LIMITS)
+
+
+def _centre(encoded: bytes) -> tuple[int, ...]:
+    """The colour that a file of one colour ends as."""
+    return tuple(int(value) for value in _prepare(encoded).pixels_hwc[112, 112])
+
+
+def _drop_adobe_marker(encoded: bytes) -> bytes:
+    start = encoded.index(b"\xff\xee")
+    return encoded[:start] + encoded[start + 2 + struct.unpack_from(">H", encoded, start + 2)[0] :]
+
+
+@pytest.mark.parametrize(
+    ("mode", "image_format", "expected"),
+    [
+        ("RGB", "PNG", ()),
+        ("RGB", "WEBP", ()),
+        ("RGB", "BMP", ()),
+        ("RGB", "TIFF", ()),
+        ("YCbCr", "TIFF", ()),
+        ("1", "PNG", ("greyscale_converted",)),
+        ("1", "TIFF", ("greyscale_converted",)),
+        ("L", "BMP", ("greyscale_converted",)),
+        ("P", "PNG", ("palette_converted",)),
+        ("P", "GIF", ("palette_converted",)),
+        ("P", "BMP", ("palette_converted",)),
+        ("CMYK", "TIFF", ("cmyk_converted",)),
+        ("CMYK", "JPEG", ("cmyk_converted",)),
+    ],
+)
+def test_a_mode_that_pillow_converts_faithfully_equals_timm_and_is_named(
+    mode: str, image_format: str, expected: tuple[str, ...]
+) -> None:
+    encoded = encode(convert(load_photograph(), mode), image_format)
+    prepared = _prepare(encoded)
+    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
+    assert prepared.warnings == expected
+
+
+def test_cmyk_with_an_adobe_marker_is_read_as_inverted_and_without_one_as_plain() -> None:
+    inks = load_photograph().convert("CMYK")
+    inverted_on_disk = encode(inks, "JPEG", quality=95)
+    plain_on_disk = _drop_adobe_marker(encode(ImageChops.invert(inks), "JPEG", quality=95))
+    for encoded in (inverted_on_disk, plain_on_disk):
+        prepared = _prepare(encoded)
+        assert prepared.warnings == ("cmyk_converted",)
+        difference = np.abs(prepared.pixels_hwc.astype(int) - transform_with_timm(load_photograph(), RECIPE))
+        assert difference.mean() < 3
+
+
+def test_ycck_equals_timm_and_is_named() -> None:
+    encoded = bytearray(encode(load_photograph().convert("CMYK"), "JPEG"))
+    transform_at = encoded.index(b"Adobe") + 11
+    encoded[transform_at] = 2
+    prepared = _prepare(bytes(encoded))
+    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(bytes(encoded)), RECIPE)).all()
+    assert prepared.warnings == ("cmyk_converted",)
+
+
+def test_lab_becomes_the_rgb_that_it_came_from() -> None:
+    prepared = _prepare(encode(convert(load_photograph(), "LAB"), "TIFF"))
+    difference = np.abs(prepared.pixels_hwc.astype(int) - transform_with_timm(load_photograph(), RECIPE))
+    assert difference.mean() < 2
+    assert prepared.warnings == ("lab_converted",)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF"])
+def test_transparent_colour_is_laid_over_white(image_format: str) -> None:
+    options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
+    encoded = encode(Image.new("RGBA", ONE_PIXEL, (255, 0, 0, 51)), image_format, **options)
+    assert _centre(encoded) == (255, 204, 204)
+    assert _prepare(encoded).warnings == ("alpha_flattened",)
+
+
+def test_what_is_fully_transparent_is_white_whatever_colour_hides_there() -> None:
+    assert _centre(encode(Image.new("RGBA", ONE_PIXEL, (1, 2, 3, 0)), "PNG")) == (255, 255, 255)
+
+
+def test_transparent_grey_is_laid_over_white() -> None:
+    encoded = encode(Image.new("LA", ONE_PIXEL, (0, 51)), "PNG")
+    assert _centre(encoded) == (204, 204, 204)
+    assert _prepare(encoded).warnings == ("greyscale_converted", "alpha_flattened")
+
+
+def test_a_premultiplied_tiff_is_laid_over_white_as_its_straight_twin() -> None:
+    directory = [(256, 1), (257, 1), (258, 8), (262, 2), (273, 8), (277, 4), (278, 1), (279, 4), (338, 1)]
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in directory)
+    premultiplied_red = bytes((51, 0, 0, 51))
+    encoded = b"II*\0" + struct.pack("<I", 12) + premultiplied_red + struct.pack("<H", 9) + entries + bytes(4)
+    assert _centre(encoded) == (255, 204, 204)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "GIF"])
+def test_a_transparent_palette_entry_is_laid_over_white(image_format: str) -> None:
+    image = Image.new("P", ONE_PIXEL, 1)
+    image.putpalette([0, 0, 0, 200, 0, 0])
+    encoded = encode(image, image_format, transparency=1)
+    assert _centre(encoded) == (255, 255, 255)
+    assert _prepare(encoded).warnings == ("palette_converted", "alpha_flattened")
+
+
+def test_a_half_transparent_palette_entry_is_laid_over_white() -> None:
+    image = Image.new("P", ONE_PIXEL, 0)
+    image.putpalette([255, 0, 0])
+    assert _centre(encode(image, "PNG", transparency=b"\x33")) == (255, 204, 204)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "transparency", "kinds"),
+    [
+        ("RGB", (9, 8, 7), (9, 8, 7), ("alpha_flattened",)),
+        ("L", 9, 9, ("greyscale_converted", "alpha_flattened")),
+        ("1", 0, 0, ("greyscale_converted", "alpha_flattened")),
+        ("I;16", 900, 900, ("bit_depth_reduced", "greyscale_converted", "alpha_flattened")),
+    ],
+)
+def test_a_colour_that_a_png_declares_transparent_is_white(
+    mode: str, colour: object, transparency: object, kinds: tuple[str, ...]
+) -> None:
+    encoded = encode(Image.new(mode, ONE_PIXEL, colour), "PNG", transparency=transparency)
+    assert _centre(encoded) == (255, 255, 255)
+    assert _prepare(encoded).warnings == kinds
+
+
+def test_an_icc_profile_is_ignored_and_noted() -> None:
+    photograph = load_photograph()
+    for image_format in ("JPEG", "PNG", "WEBP", "TIFF"):
+        options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
+        plain = _prepare(encode(photograph, image_format, **options))
+        profiled = _prepare(encode(photograph, image_format, icc_profile=_make_profile(), **options))
+        assert profiled.warnings == ("icc_profile_ignored",)
+        assert (profiled.pixels_hwc == plain.pixels_hwc).all()
+
+
+def _make_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["gif animated", "webp animated", "png animated", "tiff pages"])
+def test_only_the_first_frame_of_an_animation_is_used(kind: str) -> None:
+    encoded = encode_every_kind()[kind]
+    first = Image.open(io.BytesIO(encoded))
+    prepared = _prepare(encoded)
+    assert prepared.warnings[0] == "first_frame_used"
+    assert (prepared.pixels_hwc == transform_with_timm(first, RECIPE)).all()
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp RGB lossless=True", "png RGB", "tiff RGB None"])
+def test_a_single_frame_is_no_animation(kind: str) -> None:
+    assert "first_frame_used" not in _prepare(encode_every_kind()[kind]).warnings
+
+
+def _deep_png(colour_type: int, samples: tuple[int, ...]) -> bytes:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + _idat(samples) + png_chunk(b"IEND", b"")
+
+
+def _idat(samples: tuple[int, ...]) -> bytes:
+    return png_chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples)))
+
+
+def _deep_tiff(samples: tuple[int, ...], *, big_endian: bool, white_is_zero: bool = False) -> bytes:
+    order, mark = (">", b"MM\0*") if big_endian else ("<", b"II*\0")
+    photometric = 2 if len(samples) > 1 else 0 if white_is_zero else 1
+    data = struct.pack(f"{order}{len(samples)}H", *samples)
+    bits = struct.pack(f"{order}{len(samples)}H", *[16] * len(samples))
+    data_at, bits_at = 8, 8 + len(data)
+    entries = [
+        (256, 3, 1, 1),
+        (257, 3, 1, 1),
+        (258, 3, len(samples), bits_at if len(samples) > 1 else 16),
+        (262, 3, 1, photometric),
+        (273, 4, 1, data_at),
+        (277, 3, 1, len(samples)),
+        (278, 3, 1, 1),
+        (279, 4, 1, len(data)),
+    ]
+    directory_at = bits_at + len(bits)
+    directory = struct.pack(f"{order}H", len(entries))
+    for tag, kind, count, value in entries:
+        is_short = kind == 3 and count == 1
+        directory += struct.pack(f"{order}HHI", tag, kind, count)
+        directory += struct.pack(f"{order}HH", value, 0) if is_short else struct.pack(f"{order}I", value)
+    return mark + struct.pack(f"{order}I", directory_at) + data + bits + directory + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("encode_deep", "samples", "expected"),
+    [
+        (lambda samples: _deep_png(0, samples), (0x8000,), (128, 128, 128)),
+        (lambda samples: _deep_png(2, samples), (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
+        (lambda samples: _deep_png(4, samples), (0x4000, 0xFFFF), (64, 64, 64)),
+        (lambda samples: _deep_png(6, samples), (0xFFFF, 0x8000, 0x00FF, 0xFFFF), (255, 128, 0)),
+        (lambda samples: _deep_tiff(samples, big_endian=False), (0x8000,), (128, 128, 128)),
+        (lambda samples: _deep_tiff(samples, big_endian=True), (0x8000,), (128, 128, 128)),
+        (lambda samples: _deep_tiff(samples, big_endian=False), (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
+        (lambda samples: _deep_tiff(samples, big_endian=True), (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
+        (lambda samples: _deep_tiff(samples, big_endian=False, white_is_zero=True), (0x4000,), (191, 191, 191)),
+    ],
+)
+def test_sixteen_bits_are_scaled_by_their_full_range_and_not_clipped(
+    encode_deep: Callable[[tuple[int, ...]], bytes], samples: tuple[int, ...], expected: tuple[int, int, int]
+) -> None:
+    encoded = encode_deep(samples)
+    assert _centre(encoded) == expected
+    assert "bit_depth_reduced" in _prepare(encoded).warnings
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
+def test_a_sixteen_bit_photograph_equals_its_eight_bit_twin(image_format: str) -> None:
+    deep = _prepare(encode(convert(load_photograph(), "I;16"), image_format))
+    plain = _prepare(encode(load_photograph().convert("L"), "PNG"))
+    assert (deep.pixels_hwc == plain.pixels_hwc).all()
+    assert deep.warnings == ("bit_depth_reduced", "greyscale_converted")

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import simplejpeg
+
+from bento_service.images.intake import prepare
+from bento_service.images.jpeg import MIN_OVERSAMPLING, choose_scale
+from tests.unit.images.encodings import LIMITS, RECIPE, decode_with_pillow, encode, load_photograph
+from tests.unit.images.timm_reference import transform_with_timm
+
+
+@pytest.mark.parametrize("subsampling", ["444", "422", "420", "440", "411", "Gray"])
+@pytest.mark.parametrize("photograph", ["chelsea.png", "coffee.png", "rocket.jpg"])
+def test_a_jpeg_of_any_subsampling_equals_pillow_and_timm_to_the_pixel(photograph: str, subsampling: str) -> None:
+    pixels = np.array(load_photograph(photograph))
+    is_grey = subsampling == "Gray"
+    source = np.ascontiguousarray(pixels[:, :, :1]) if is_grey else pixels
+    encoded = simplejpeg.encode_jpeg(source, 90, "GRAY" if is_grey else "RGB", subsampling)
+    prepared = prepare(encoded, RECIPE, LIMITS)
+    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
+    assert prepared.warnings == (("greyscale_converted",) if is_grey else ())
+
+
+@pytest.mark.parametrize(
+    "options", [{"progressive": True}, {"keep_rgb": True}, {"restart_marker_blocks": 3}, {"quality": 5}]
+)
+def test_a_jpeg_of_any_build_equals_pillow_and_timm_to_the_pixel(options: dict[str, object]) -> None:
+    encoded = encode(load_photograph(), "JPEG", **options)
+    prepared = prepare(encoded, RECIPE, LIMITS)
+    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
+    assert prepared.warnings == ()
+
+
+def test_a_file_of_several_pictures_is_read_as_the_jpeg_that_it_begins_with() -> None:
+    first = load_photograph()
+    encoded = encode(first, "MPO", save_all=True, append_images=[first.rotate(180)])
+    prepared = prepare(encoded, RECIPE, LIMITS)
+    assert prepared.info.format == "JPEG"
+    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
+
+
+def test_a_large_jpeg_is_scaled_while_decoding_and_stays_close_to_the_full_decode() -> None:
+    encoded = encode(load_photograph("retina.jpg").resize((2822, 2822)), "JPEG", quality=90)
+    prepared = prepare(encoded, RECIPE, LIMITS)
+    difference = np.abs(
+        prepared.pixels_hwc.astype(int) - transform_with_timm(decode_with_pillow(encoded), RECIPE).astype(int)
+    )
+    assert 0 < difference.mean() < 1
+    assert (prepared.info.width_px, prepared.info.height_px) == (2822, 2822)
+
+
+@pytest.mark.parametrize(
+    ("stored", "resized", "scale"),
+    [
+        ((4000, 3000), (341, 256), 2),
+        ((8000, 6000), (341, 256), 4),
+        ((8500, 6400), (341, 256), 8),
+        ((1535, 1535), (256, 256), 2),
+        ((1534, 1534), (256, 256), 1),
+        ((30_000, 700), (341, 256), 1),
+        ((100, 100), (256, 256), 1),
+    ],
+)
+def test_decoding_scales_only_as_far_as_the_parity_gate_allows(
+    stored: tuple[int, int], resized: tuple[int, int], scale: int
+) -> None:
+    assert choose_scale(stored, resized) == scale
+    assert (
+        scale == 1 or min(-(-stored[0] // scale) / resized[0], -(-stored[1] // scale) / resized[1]) >= MIN_OVERSAMPLING
+    )

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bento_service.domain import InputRecipe
+from bento_service.images.resize import MAX_RESIZED_PX, plan_geometry, resize_and_crop
+from tests.unit.images.encodings import RECIPE, load_photograph
+from tests.unit.images.timm_reference import transform_with_timm
+
+RECTANGULAR = replace(RECIPE, height_px=160, width_px=224)
+TIGHT = replace(RECIPE, height_px=240, width_px=240, crop_fraction=1.0, interpolation="bilinear")
+WIDER_THAN_ITS_RESIZE = replace(RECIPE, crop_fraction=1.25)
+
+recipes = st.builds(
+    replace,
+    st.just(RECIPE),
+    height_px=st.integers(8, 96),
+    width_px=st.integers(8, 96),
+    crop_fraction=st.sampled_from([0.875, 0.9, 0.95, 1.0, 1.3]),
+    interpolation=st.sampled_from(["bilinear", "bicubic"]),
+)
+
+
+def _prepare(image: Image.Image, recipe: InputRecipe) -> np.ndarray:
+    return resize_and_crop(image, plan_geometry(image.width, image.height, recipe), recipe)
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, RECTANGULAR, TIGHT, WIDER_THAN_ITS_RESIZE])
+@pytest.mark.parametrize(
+    "photograph", ["astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"]
+)
+def test_a_photograph_equals_timms_evaluation_transform_to_the_pixel(photograph: str, recipe: InputRecipe) -> None:
+    image = load_photograph(photograph)
+    for turned in (image, image.transpose(Image.Transpose.ROTATE_90)):
+        assert (_prepare(turned, recipe) == transform_with_timm(turned, recipe)).all()
+
+
+@pytest.mark.parametrize(
+    "size", [(1, 1), (1, 2), (2, 1), (3, 90), (90, 3), (256, 256), (257, 255), (224, 224), (3, 190)]
+)
+@pytest.mark.parametrize("recipe", [RECIPE, RECTANGULAR, TIGHT, WIDER_THAN_ITS_RESIZE])
+def test_an_odd_size_equals_timms_evaluation_transform_to_the_pixel(size: tuple[int, int], recipe: InputRecipe) -> None:
+    image = load_photograph().resize(size)
+    assert (_prepare(image, recipe) == transform_with_timm(image, recipe)).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(width_px=st.integers(1, 300), height_px=st.integers(1, 300), recipe=recipes)
+def test_any_size_and_recipe_equal_timms_evaluation_transform_to_the_pixel(
+    width_px: int, height_px: int, recipe: InputRecipe
+) -> None:
+    image = load_photograph().crop((20, 0, 20 + width_px, height_px))
+    assert (_prepare(image, recipe) == transform_with_timm(image, recipe)).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(width_px=st.integers(1, 300), height_px=st.integers(1, 300), recipe=recipes)
+def test_grey_gives_the_same_pixels_in_one_channel_as_in_three(
+    width_px: int, height_px: int, recipe: InputRecipe
+) -> None:
+    grey = load_photograph().convert("L").crop((20, 0, 20 + width_px, height_px))
+    assert (_prepare(grey, recipe) == _prepare(grey.convert("RGB"), recipe)).all()
+
+
+@pytest.mark.parametrize("size", [(3, 2000), (2000, 3)])
+def test_a_sliver_is_resized_in_its_crop_alone_and_stays_close_to_timm(size: tuple[int, int]) -> None:
+    image = load_photograph().resize(size)
+    geometry = plan_geometry(*size, RECIPE)
+    assert geometry.resized_width_px * geometry.resized_height_px > MAX_RESIZED_PX
+    difference = np.abs(_prepare(image, RECIPE).astype(int) - transform_with_timm(image, RECIPE).astype(int))
+    assert difference.max() <= 2
+    assert difference.mean() < 0.05
+
+
+@pytest.mark.parametrize("size", [(1, 65_500), (65_500, 1), (1, 50_000_000)])
+@pytest.mark.parametrize("recipe", [RECIPE, RECTANGULAR, WIDER_THAN_ITS_RESIZE])
+def test_the_thinnest_sliver_is_resized_without_the_memory_that_its_whole_would_take(
+    size: tuple[int, int], recipe: InputRecipe
+) -> None:
+    pixels = _prepare(Image.new("RGB", size, (10, 20, 30)), recipe)
+    assert pixels.shape == (recipe.height_px, recipe.width_px, 3)
+    assert tuple(pixels[recipe.height_px // 2, recipe.width_px // 2]) == (10, 20, 30)
+
+
+def test_the_result_is_contiguous_and_may_be_written_to() -> None:
+    pixels = _prepare(load_photograph(), RECIPE)
+    assert pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert pixels.flags.writeable
+
+
+def test_what_the_crop_takes_from_beyond_the_image_is_black() -> None:
+    pixels = _prepare(Image.new("RGB", (100, 100), "white"), WIDER_THAN_ITS_RESIZE)
+    assert (pixels[0] == 0).all()
+    assert (pixels[112, 112] == 255).all()
