@@ -104,7 +104,7 @@ class Database:
             raise
         except DBAPIError as error:
             raise self._unavailable(error.orig or error) from error
-        except (PoolTimeoutError, OSError) as error:
+        except (PoolTimeoutError, OSError, sqlite3.Error) as error:
             raise self._unavailable(error) from error
 
     def _unavailable(self, cause: BaseException) -> JournalUnavailableError:
