@@ -18,7 +18,7 @@ from bento_service.errors import (
 from bento_service.images.intake import IntakeLimits
 from bento_service.pending_request import PendingRequest, Pipeline
 from bento_service.scheduling.admission import WaitPredictor
-from bento_service.scheduling.policy import has_to_shed
+from bento_service.scheduling.gate import Gate
 from bento_service.scheduling.scheduler import Scheduler
 
 MAX_DEADLINE_MS = 600_000.0
@@ -70,11 +70,13 @@ class Classifier:
     ) -> None:
         self._models = {model.card.name: model for model in models}
         self._default_model = default_model
-        self._limits = limits
         self._observers = observers
         self._clock = clock
         self._is_draining = False
-        self._pipeline = Pipeline(decode_pool, limits.intake, scheduler, predictor, self._finish, clock)
+        self._gate = Gate(predictor, target_ms=limits.target_ms, max_in_flight=limits.max_queue_items)
+        self._pipeline = Pipeline(
+            decode_pool, limits.intake, scheduler, predictor, self._gate, finish=self._finish, clock=clock
+        )
 
     @property
     def is_draining(self) -> bool:
@@ -133,6 +135,7 @@ class Classifier:
         Raises:
             UnknownModelError: `model` is not served.
             InvalidParameterError: `top_k` or `deadline_ms` is out of range.
+            DeadlineExceededError: The deadline has passed already.
             OverloadedError: The predicted wait exceeds target or deadline, or too much is in flight.
             DrainingError: Shutting down.
         """
@@ -152,9 +155,15 @@ class Classifier:
                     f"No model named {model!r} is served. Served: {names}.", models=list(self._models)
                 )
             self._check_parameters(loaded.card, top_k, deadline_ms)
-            self._check_load(deadline_ms, started_s)
+            if self._is_draining:
+                raise DrainingError(
+                    "This server is shutting down and takes no more images. Try again.", retry_after_s=1.0
+                )
+            self._gate.check_place()
+            self._gate.check_wait(deadline_ms=deadline_ms, elapsed_ms=self._elapsed_ms(started_s))
         except LightboxError as error:
-            self._refuse(receipt, error, started_s)
+            refused = replace(receipt, outcome=error.code, timings=Timings(total_ms=self._elapsed_ms(started_s)))
+            self._finish(refused, error)
             raise
         return PendingRequest(
             self._pipeline,
@@ -182,41 +191,11 @@ class Classifier:
                 maximum=MAX_DEADLINE_MS,
             )
 
-    def _check_load(self, deadline_ms: float | None, started_s: float) -> None:
-        if self._is_draining:
-            raise DrainingError("This server is shutting down and takes no more images. Try again.", retry_after_s=1.0)
-        wait_ms = self.predicted_wait_ms
-        remaining_ms = None
-        if deadline_ms is not None:
-            remaining_ms = deadline_ms - (self._clock() - started_s) * 1000
-        if self.in_flight >= self._limits.max_queue_items:
-            reason = "queue_full"
-        elif has_to_shed(wait_ms, target_ms=self._limits.target_ms, remaining_ms=remaining_ms):
-            reason = "target" if wait_ms > self._limits.target_ms else "deadline"
-        else:
-            return
-        raise OverloadedError(
-            f"{self.in_flight} images are ahead, a predicted wait of {wait_ms:.0f} ms; "
-            f"{self._explain_limit(reason, deadline_ms)} Try again after the time in Retry-After.",
-            retry_after_s=wait_ms / 1000,
-            reason=reason,
-            predicted_wait_ms=round(wait_ms, 1),
-        )
+    def _elapsed_ms(self, started_s: float) -> float:
+        return (self._clock() - started_s) * 1000
 
-    def _explain_limit(self, reason: str, deadline_ms: float | None) -> str:
-        if reason == "queue_full":
-            return f"at most {self._limits.max_queue_items} may be."
-        if reason == "deadline":
-            return f"this request's deadline is {deadline_ms:g} ms."
-        return f"the latency target is {self._limits.target_ms:g} ms."
-
-    def _refuse(self, receipt: Receipt, error: LightboxError, started_s: float) -> None:
-        elapsed_ms = (self._clock() - started_s) * 1000
-        if isinstance(error, OverloadedError):
-            for observer in self._observers:
-                observer.observe_shed(str(error.details["reason"]))
-        self._finish(replace(receipt, outcome=error.code, timings=Timings(total_ms=elapsed_ms)))
-
-    def _finish(self, receipt: Receipt) -> None:
+    def _finish(self, receipt: Receipt, error: BaseException | None) -> None:
         for observer in self._observers:
+            if isinstance(error, OverloadedError):
+                observer.observe_shed(str(error.details["reason"]))
             observer.observe_receipt(receipt)

@@ -15,6 +15,7 @@ from bento_service.domain import OUTCOME_OK, Answer, ModelCard, Prediction, Prep
 from bento_service.errors import DeadlineExceededError, LightboxError
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.gate import Gate
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion
 
@@ -23,21 +24,25 @@ _RECEIPT_PREDICTIONS = 5
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The parts that every request goes through. `clock` gives seconds, monotonic."""
+    """The parts that every request goes through.
+
+    `finish` takes each request's receipt, and the error that ended it. `clock` gives seconds, monotonic.
+    """
 
     decode_pool: Executor
     limits: IntakeLimits
     scheduler: Scheduler
     predictor: WaitPredictor
-    finish: Callable[[Receipt], None]
+    gate: Gate
+    finish: Callable[[Receipt, BaseException | None], None]
     clock: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """What a decode thread made of an image, and when."""
+    """What a decode thread made of an image, and when: an image that it refused costs time and has a digest too."""
 
-    prepared: PreparedImage
+    outcome: PreparedImage | LightboxError
     digest: str
     started_s: float
     finished_s: float
@@ -66,6 +71,7 @@ class PendingRequest:
         self._top_k = top_k
         self._deadline_ms = deadline_ms
         self._started_s = started_s
+        self._was_received = False
 
     @property
     def request_id(self) -> str:
@@ -85,46 +91,60 @@ class PendingRequest:
         if error is not None or receipt.outcome != OUTCOME_OK:
             timings = replace(receipt.timings, total_ms=self._elapsed_ms())
             receipt = replace(receipt, outcome=name_outcome(error), timings=timings)
-        self._pipeline.predictor.release(answered=receipt.outcome == OUTCOME_OK)
-        self._pipeline.finish(receipt)
+        self._pipeline.predictor.release(was_received=self._was_received, is_answered=receipt.outcome == OUTCOME_OK)
+        self._pipeline.finish(receipt, error)
 
     async def classify(self, encoded: bytes) -> Answer:
         """Decode, schedule, infer. `receive_ms` ends as this is called. Cancelling the call costs no further compute.
+
+        The predicted wait is held against target and deadline once more: much may have come in while this one did.
 
         Args:
             encoded: The image's bytes, in any of the formats of `bento_service.images`.
 
         Raises:
-            LightboxError: Any of the errors of intake, scheduling and inference.
+            LightboxError: Any of the errors of admission, intake, scheduling and inference.
         """
         received_s = self._pipeline.clock()
-        self._update_timings(receive_ms=(received_s - self._started_s) * 1000)
+        receive_ms = (received_s - self._started_s) * 1000
+        self._update_timings(receive_ms=receive_ms)
+        self._pipeline.gate.check_wait(deadline_ms=self._deadline_ms, elapsed_ms=receive_ms)
+        self._pipeline.predictor.receive()
+        self._was_received = True
         if self._deadline_ms is None:
             return await self._run(encoded, received_s, deadline_s=None)
         deadline_s = self._started_s + self._deadline_ms / 1000
-        if deadline_s <= received_s:
-            raise self._deadline_error("while the image was received; it was dropped before any compute")
         try:
             async with asyncio.timeout(deadline_s - received_s):
                 return await self._run(encoded, received_s, deadline_s=deadline_s)
         except TimeoutError:
-            raise self._deadline_error("before the answer was ready") from None
+            raise DeadlineExceededError(
+                f"The deadline of {self._deadline_ms:g} ms passed before the answer was ready. Allow more time, or "
+                "send less at once.",
+                deadline_ms=self._deadline_ms,
+            ) from None
 
     async def _run(self, encoded: bytes, received_s: float, *, deadline_s: float | None) -> Answer:
         loop = asyncio.get_running_loop()
         decoded = await loop.run_in_executor(self._pipeline.decode_pool, self._decode, encoded)
-        prepared = decoded.prepared
-        self._receipt = replace(self._receipt, digest=decoded.digest, image=prepared.info, warnings=prepared.warnings)
         wait_for_thread_ms = (decoded.started_s - received_s) * 1000
         self._update_timings(decode_ms=(decoded.finished_s - decoded.started_s) * 1000, queue_ms=wait_for_thread_ms)
+        self._receipt = replace(self._receipt, digest=decoded.digest)
+        prepared = decoded.outcome
+        if isinstance(prepared, LightboxError):
+            raise prepared
+        self._receipt = replace(self._receipt, image=prepared.info, warnings=prepared.warnings)
         completion = await self._pipeline.scheduler.submit(self.model.name, prepared.pixels_hwc, deadline_s=deadline_s)
         return self._answer(prepared, completion, wait_for_thread_ms)
 
     def _decode(self, encoded: bytes) -> _Decoded:
         started_s = self._pipeline.clock()
-        prepared = prepare(encoded, self.model.recipe, self._pipeline.limits)
         digest = hashlib.sha256(encoded).hexdigest()
-        return _Decoded(prepared, digest, started_s, self._pipeline.clock())
+        try:
+            outcome: PreparedImage | LightboxError = prepare(encoded, self.model.recipe, self._pipeline.limits)
+        except LightboxError as error:
+            outcome = error
+        return _Decoded(outcome, digest, started_s, self._pipeline.clock())
 
     def _answer(self, prepared: PreparedImage, completion: Completion, wait_for_thread_ms: float) -> Answer:
         count = max(self._top_k, _RECEIPT_PREDICTIONS)
@@ -149,12 +169,6 @@ class PendingRequest:
 
     def _elapsed_ms(self) -> float:
         return (self._pipeline.clock() - self._started_s) * 1000
-
-    def _deadline_error(self, when: str) -> DeadlineExceededError:
-        return DeadlineExceededError(
-            f"The deadline of {self._deadline_ms:g} ms passed {when}. Allow more time, or send less at once.",
-            deadline_ms=self._deadline_ms,
-        )
 
 
 def rank(scores: NDArray[np.float32], labels: tuple[str, ...], count: int) -> tuple[Prediction, ...]:

@@ -28,15 +28,13 @@ def run_batch(infer: Infer, items: Sequence[WorkItem], *, clock: Callable[[], fl
 
     A failing batch is halved until the image that makes it fail is alone: only that one gets `InferenceFailedError`.
     """
-    return _run(infer, items, clock=clock, taken_s=clock(), is_retry=False)
+    return _run(infer, items, clock=clock, is_retry=False)
 
 
-def _run(
-    infer: Infer, items: Sequence[WorkItem], *, clock: Callable[[], float], taken_s: float, is_retry: bool
-) -> Iterator[Result]:
+def _run(infer: Infer, items: Sequence[WorkItem], *, clock: Callable[[], float], is_retry: bool) -> Iterator[Result]:
     started_s = clock()
     try:
-        scores = _infer_finite(infer, items)
+        scores = _infer_checked(infer, items)
     # An engine may raise anything, and whatever it is belongs to this batch alone.
     except Exception as error:  # noqa: BLE001
         if len(items) == 1:
@@ -45,8 +43,8 @@ def _run(
             return
         logger.warning("A batch of %d for %s failed and is bisected: %s", len(items), items[0].model, error)
         middle = len(items) // 2
-        yield from _run(infer, items[:middle], clock=clock, taken_s=taken_s, is_retry=True)
-        yield from _run(infer, items[middle:], clock=clock, taken_s=taken_s, is_retry=True)
+        yield from _run(infer, items[:middle], clock=clock, is_retry=True)
+        yield from _run(infer, items[middle:], clock=clock, is_retry=True)
         return
     finished_s = clock()
     for item, row in zip(items, scores, strict=True):
@@ -62,10 +60,12 @@ def _run(
         )
 
 
-def _infer_finite(infer: Infer, items: Sequence[WorkItem]) -> NDArray[np.float32]:
+def _infer_checked(infer: Infer, items: Sequence[WorkItem]) -> NDArray[np.float32]:
     # One image needs no copy into a batch; a view of its pixels has the shape already.
     batch_nhwc = items[0].pixels_hwc[None] if len(items) == 1 else np.stack([item.pixels_hwc for item in items])
     scores = infer(batch_nhwc)
+    if len(scores) != len(items):
+        raise InferenceFailedError(f"The model answered {len(scores)} rows for a batch of {len(items)}.")
     if not np.isfinite(scores).all():
         raise InferenceFailedError("The model's probabilities are not finite.")
     return scores

@@ -1,16 +1,19 @@
 """Lanes over a queue, seen from the event loop."""
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.errors import DeadlineExceededError
+from bento_service.errors import DeadlineExceededError, DrainingError
 from bento_service.scheduling.execution import Infer, Result, run_batch
 from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.work import Completion, WorkItem
+
+logger = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -40,7 +43,7 @@ class Scheduler:
         self._models = models
         self._clock = clock
         self._loop = loop
-        self._queue = WorkQueue(ceilings, clock=clock, on_expired=self._expire)
+        self._queue = WorkQueue({model: ceilings[model] for model in models}, clock=clock, on_expired=self._expire)
         self._lanes = [
             threading.Thread(target=self._run_lane, name=f"lightbox-lane-{number}", daemon=True)
             for number in range(lanes)
@@ -63,6 +66,7 @@ class Scheduler:
 
         Raises:
             DeadlineExceededError: The deadline passed while it waited.
+            DrainingError: The scheduler is closed, or gave up on what waited.
             InferenceFailedError: The model failed on this image.
         """
         item = WorkItem(model, pixels_hwc, self._clock(), deadline_s, self._loop.create_future())
@@ -70,15 +74,20 @@ class Scheduler:
         try:
             return await item.future
         except asyncio.CancelledError:
-            item.is_cancelled = True
+            self._queue.remove(item)
             raise
 
     def close(self, *, timeout_s: float) -> None:
-        """Let the lanes finish what waits, then stop them. Blocking: call it from a thread of its own."""
+        """Let the lanes finish what waits, then stop them. Blocking: call it from a thread of its own.
+
+        Args:
+            timeout_s: After this long, what still waits fails with `DrainingError`; batches on a lane are left to end.
+        """
         self._queue.close()
         give_up_s = self._clock() + timeout_s
         for lane in self._lanes:
             lane.join(max(0.0, give_up_s - self._clock()))
+        self._deliver([(item, _gave_up(timeout_s)) for item in self._queue.clear()])
 
     def _run_lane(self) -> None:
         while items := self._queue.take():
@@ -86,14 +95,30 @@ class Scheduler:
             self._deliver(list(results))
 
     def _expire(self, items: list[WorkItem]) -> None:
-        error = DeadlineExceededError("The deadline passed while the image waited; it was dropped before any compute.")
-        self._deliver([(item, error) for item in items])
+        self._deliver([(item, _expired()) for item in items])
 
-    def _deliver(self, results: Iterable[Result]) -> None:
-        self._loop.call_soon_threadsafe(_resolve, results)
+    def _deliver(self, results: Sequence[Result]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(_resolve, results)
+        except RuntimeError:
+            # Only a closed loop refuses a callback, and with it went everyone who waited. The lane has to outlive it:
+            # whoever closes the scheduler still joins it.
+            logger.warning("The event loop is closed; %d results had nobody to go to.", len(results))
 
 
-def _resolve(results: Iterable[Result]) -> None:
+# An exception belongs to the one task that raises it, which writes its traceback into it: each image gets its own.
+def _expired() -> DeadlineExceededError:
+    return DeadlineExceededError("The deadline passed while the image waited; it was dropped before any compute.")
+
+
+def _gave_up(timeout_s: float) -> DrainingError:
+    return DrainingError(
+        f"This server stopped before the image's turn came: it was given {timeout_s:g} s to finish what waited.",
+        retry_after_s=1.0,
+    )
+
+
+def _resolve(results: Sequence[Result]) -> None:
     for item, outcome in results:
         if item.future.done():
             continue

@@ -4,8 +4,10 @@ import statistics
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bento_service.domain import InputRecipe
+from bento_service.errors import OutOfMemoryError
 from bento_service.scheduling.execution import Infer
 
 
@@ -29,7 +31,11 @@ def time_batch_sizes(
         budget_s: No further size is begun after this long, so that a slow model does not hold up the start.
 
     Returns:
-        Duration in milliseconds by batch size; size 1 always.
+        Duration in milliseconds by batch size; size 1 always. It ends before the first size that the device has too
+        little memory for.
+
+    Raises:
+        OutOfMemoryError: Not even one image fits.
     """
     begun_s = clock()
     duration_ms: dict[int, float] = {}
@@ -40,11 +46,20 @@ def time_batch_sizes(
         batch_nhwc = np.random.default_rng(0).integers(
             0, 256, (size, recipe.height_px, recipe.width_px, 3), dtype=np.uint8
         )
-        infer(batch_nhwc)
-        samples = []
-        for _ in range(repeats):
-            started_s = clock()
-            infer(batch_nhwc)
-            samples.append((clock() - started_s) * 1000)
-        duration_ms[size] = statistics.median(samples)
+        try:
+            duration_ms[size] = _time(infer, batch_nhwc, repeats=repeats, clock=clock)
+        except OutOfMemoryError:
+            if not duration_ms:
+                raise
+            break
     return duration_ms
+
+
+def _time(infer: Infer, batch_nhwc: NDArray[np.uint8], *, repeats: int, clock: Callable[[], float]) -> float:
+    infer(batch_nhwc)
+    samples_ms = []
+    for _ in range(repeats):
+        started_s = clock()
+        infer(batch_nhwc)
+        samples_ms.append((clock() - started_s) * 1000)
+    return statistics.median(samples_ms)

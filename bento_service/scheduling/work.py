@@ -1,7 +1,7 @@
 """One image's place in the queue, and what comes of it."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,7 @@ class Completion:
 class WorkItem:
     """One image on its way through the scheduler.
 
-    `pixels_hwc` is RGB, uint8, 0-255. Times are on the scheduler's clock, in seconds. `is_cancelled` may be set from
-    any thread until a lane has taken the item.
+    `pixels_hwc` is RGB, uint8, 0-255. Times are on the scheduler's clock, in seconds.
     """
 
     model: str
@@ -34,7 +33,6 @@ class WorkItem:
     deadline_s: float | None
     future: "asyncio.Future[Completion]"
     has_found_idle_lane: bool = False
-    is_cancelled: bool = field(default=False)
 
     @property
     def reason(self) -> DispatchReason:
