@@ -1,0 +1,84 @@
+"""A forward pass and an engine whose answers give the image away, that fail on demand and stop at a gate."""
+
+import threading
+from collections.abc import Callable, Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bento_service.domain import Device
+
+PATIENCE_S = 10.0
+"""Longest that a fake waits for a test; then something is stuck and the test fails."""
+
+
+def make_image(value: int, side_px: int = 1) -> NDArray[np.uint8]:
+    """Return an image of one colour, by which `FakeInfer` knows it again."""
+    return np.full((side_px, side_px, 3), value, dtype=np.uint8)
+
+
+def expected_scores(value: int, model: int = 0) -> NDArray[np.float32]:
+    """Return what `FakeInfer` answers for `make_image(value)`: no other image or model gives the same."""
+    return np.array([value / 255, 1 - value / 255, model], dtype=np.float32)
+
+
+class FakeInfer:
+    """A forward pass that fails for each batch with a poisonous image in it.
+
+    `calls` holds the images' values, by batch. While the gate is closed, lanes that called it wait there.
+    """
+
+    def __init__(
+        self,
+        model: int = 0,
+        *,
+        poison: Collection[int] = (),
+        error: Callable[[], Exception] = lambda: RuntimeError("poison"),
+        on_call: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self.calls: list[tuple[int, ...]] = []
+        self.entered = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+        self._model = model
+        self._poison = frozenset(poison)
+        self._error = error
+        self._on_call = on_call
+
+    def __call__(self, batch_nhwc: NDArray[np.uint8], /) -> NDArray[np.float32]:
+        values = tuple(int(value) for value in batch_nhwc[:, 0, 0, 0])
+        self.calls.append(values)
+        self._on_call(len(values))
+        self.entered.release()
+        if not self.gate.wait(PATIENCE_S):
+            raise TimeoutError("nobody opened the gate")
+        if self._poison.intersection(values):
+            raise self._error()
+        return np.stack([expected_scores(value, self._model) for value in values])
+
+    @property
+    def computed(self) -> set[int]:
+        """Every image that was ever in a batch."""
+        return {value for call in self.calls for value in call}
+
+    def wait_for_lane(self) -> None:
+        """Return as soon as one more lane has called."""
+        if not self.entered.acquire(timeout=PATIENCE_S):
+            raise TimeoutError("no lane took the image")
+
+
+class FakeEngine:
+    """An engine around a function."""
+
+    name = "fake"
+    precision = "f32"
+    device = Device(kind="cpu", name="fake", memory_bytes=0)
+
+    def __init__(self, infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
+        self._infer = infer
+
+    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._infer(batch_nhwc)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,182 @@
+"""Whatever clients do, each image gets exactly one outcome, the right one."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bento_service.errors import DeadlineExceededError, InferenceFailedError
+from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.work import Completion
+from tests.fakes.clock import FakeClock
+from tests.fakes.engine import PATIENCE_S, FakeInfer, expected_scores, make_image
+
+MODELS = ("a", "b", "c")
+POISON = frozenset(range(3, 200, 7))
+PLUG = 250
+"""An image that only keeps a lane busy; there are at most five more after it."""
+
+Outcome = Completion | BaseException
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one client does. `cancel_after` counts further images; `deadline_ms` runs from its arrival."""
+
+    model: str
+    cancel_after: int | None
+    deadline_ms: int | None
+    pause_ms: int
+
+
+orders = st.lists(
+    st.builds(
+        Order,
+        model=st.sampled_from(MODELS),
+        cancel_after=st.none() | st.integers(0, 5),
+        deadline_ms=st.none() | st.integers(0, 20),
+        pause_ms=st.integers(0, 5),
+    ),
+    max_size=40,
+)
+lanes = st.integers(1, 4)
+ceilings = st.fixed_dictionaries({model: st.integers(1, 9) for model in MODELS})
+
+
+class World:
+    """A scheduler with three models, and everything that was asked of it. The image's value is the order's number."""
+
+    def __init__(self, ceilings: dict[str, int], lanes: int, poison: Collection[int] = POISON) -> None:
+        self.clock = FakeClock()
+        self.infers = {model: FakeInfer(number, poison=poison) for number, model in enumerate(MODELS)}
+        self.tasks: list[asyncio.Task[Completion]] = []
+        self.lanes = lanes
+        self.ceilings = ceilings
+        self.scheduler = Scheduler(
+            self.infers, ceilings=ceilings, lanes=lanes, clock=self.clock, loop=asyncio.get_running_loop()
+        )
+
+    async def submit(self, value: int, order: Order) -> "asyncio.Task[Completion]":
+        deadline_s = None if order.deadline_ms is None else self.clock() + order.deadline_ms / 1000
+        task = asyncio.create_task(self.scheduler.submit(order.model, make_image(value), deadline_s=deadline_s))
+        await asyncio.sleep(0)
+        return task
+
+    async def play(self, orders: list[Order]) -> list[int]:
+        """Do what the clients do, in order; return whom they cancelled."""
+        cancelled = []
+        for now, order in enumerate(orders):
+            self.tasks.append(await self.submit(now, order))
+            for earlier in range(now + 1):
+                if orders[earlier].cancel_after == now - earlier and self.tasks[earlier].cancel():
+                    cancelled.append(earlier)
+            self.clock.advance_ms(order.pause_ms)
+        await asyncio.sleep(0)
+        return cancelled
+
+    async def occupy_every_lane(self) -> "list[asyncio.Task[Completion]]":
+        """Return once each lane is held at a closed gate."""
+        for infer in self.infers.values():
+            infer.gate.clear()
+        plugs = []
+        for lane in range(self.lanes):
+            plugs.append(await self.submit(PLUG + lane, Order("a", None, None, 0)))
+            self.infers["a"].wait_for_lane()
+        return plugs
+
+    def open_gates(self) -> None:
+        for infer in self.infers.values():
+            infer.gate.set()
+
+    async def finish(self) -> list[Outcome]:
+        """Close, and return what came of each order."""
+        await asyncio.to_thread(self.scheduler.close, timeout_s=PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            return await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def check_batches(self, orders: list[Order]) -> None:
+        for model, infer in self.infers.items():
+            for call in infer.calls:
+                assert len(call) <= self.ceilings[model]
+                assert all(value >= PLUG or orders[value].model == model for value in call)
+
+    def check_outcome(self, value: int, order: Order, outcome: Outcome) -> None:
+        if isinstance(outcome, Completion):
+            assert value not in POISON
+            assert np.array_equal(outcome.scores, expected_scores(value, MODELS.index(order.model)))
+            assert 1 <= outcome.batch_size <= self.ceilings[order.model]
+        elif isinstance(outcome, InferenceFailedError):
+            assert value in POISON
+        elif isinstance(outcome, DeadlineExceededError):
+            assert order.deadline_ms is not None
+        else:
+            assert isinstance(outcome, asyncio.CancelledError)
+            assert order.cancel_after is not None
+
+
+@settings(deadline=None)
+@given(orders=orders, lanes=lanes, ceilings=ceilings)
+def test_whatever_meets_busy_lanes_gets_the_one_outcome_that_it_has_to_get(
+    orders: list[Order], lanes: int, ceilings: dict[str, int]
+) -> None:
+    async def scenario() -> None:
+        world = World(ceilings, lanes)
+        plugs = await world.occupy_every_lane()
+        started_s = world.clock()
+        cancelled = await world.play(orders)
+        arrived_s = started_s
+        expired = set()
+        for value, order in enumerate(orders):
+            if order.deadline_ms is not None and arrived_s + order.deadline_ms / 1000 <= world.clock():
+                expired.add(value)
+            arrived_s += order.pause_ms / 1000
+        assert world.scheduler.waiting == len(orders) - len(cancelled)
+        world.open_gates()
+        outcomes = await world.finish()
+        assert all(isinstance(plug.result(), Completion) for plug in plugs)
+        world.check_batches(orders)
+        computed = {value for infer in world.infers.values() for value in infer.computed}
+        assert computed.isdisjoint(cancelled)
+        assert computed.isdisjoint(expired)
+        for value, (order, outcome) in enumerate(zip(orders, outcomes, strict=True)):
+            world.check_outcome(value, order, outcome)
+            assert isinstance(outcome, asyncio.CancelledError) == (value in cancelled)
+            assert isinstance(outcome, DeadlineExceededError) == (value in expired and value not in cancelled)
+
+    asyncio.run(scenario())
+
+
+@settings(deadline=None)
+@given(orders=orders, lanes=lanes, ceilings=ceilings)
+def test_whatever_races_with_running_lanes_gets_exactly_one_outcome_that_is_true(
+    orders: list[Order], lanes: int, ceilings: dict[str, int]
+) -> None:
+    async def scenario() -> None:
+        world = World(ceilings, lanes)
+        await world.play(orders)
+        outcomes = await world.finish()
+        world.check_batches(orders)
+        for value, (order, outcome) in enumerate(zip(orders, outcomes, strict=True)):
+            world.check_outcome(value, order, outcome)
+        assert world.scheduler.waiting == 0
+
+    asyncio.run(scenario())
+
+
+@settings(deadline=None, max_examples=50)
+@given(models=st.lists(st.sampled_from(MODELS), max_size=40), ceilings=ceilings)
+def test_images_of_one_model_start_in_the_order_in_which_they_came(models: list[str], ceilings: dict[str, int]) -> None:
+    async def scenario() -> None:
+        world = World(ceilings, lanes=1, poison=())
+        await world.occupy_every_lane()
+        await world.play([Order(model, None, None, 1) for model in models])
+        world.open_gates()
+        await world.finish()
+        for infer in world.infers.values():
+            started = [value for call in infer.calls for value in call if value < PLUG]
+            assert started == sorted(started)
+
+    asyncio.run(scenario())

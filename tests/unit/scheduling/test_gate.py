@@ -1,0 +1,53 @@
+import pytest
+
+from bento_service.errors import DeadlineExceededError, OverloadedError
+from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.gate import Gate
+from tests.fakes.clock import FakeClock
+
+
+def make_gate(*, received: int = 0, uploading: int = 0, max_in_flight: int = 100) -> Gate:
+    """Make a gate for a target of 100 ms behind which each image ahead takes 10 ms."""
+    predictor = WaitPredictor(initial_interval_ms=10, capacity=1, clock=FakeClock())
+    for _ in range(received):
+        predictor.admit()
+        predictor.receive()
+    for _ in range(uploading):
+        predictor.admit()
+    return Gate(predictor, target_ms=100, max_in_flight=max_in_flight)
+
+
+def test_an_image_that_would_wait_exactly_as_long_as_the_target_comes_in() -> None:
+    make_gate(received=10).check_wait(deadline_ms=None, elapsed_ms=0)
+
+
+def test_an_image_that_would_wait_longer_than_the_target_is_refused_with_the_time_until_the_line_is_clear() -> None:
+    with pytest.raises(OverloadedError, match="11 images are ahead, a predicted wait of 110 ms") as refusal:
+        make_gate(received=11).check_wait(deadline_ms=None, elapsed_ms=0)
+    assert refusal.value.details["reason"] == "target"
+    assert refusal.value.retry_after_s == pytest.approx(0.11)
+
+
+def test_an_image_that_would_wait_past_its_own_deadline_is_refused() -> None:
+    with pytest.raises(OverloadedError, match="deadline of 80 ms is 40 ms away") as refusal:
+        make_gate(received=5).check_wait(deadline_ms=80, elapsed_ms=40)
+    assert refusal.value.details["reason"] == "deadline"
+    assert refusal.value.retry_after_s > 0
+
+
+def test_a_deadline_that_has_passed_is_the_clients_problem_not_an_overload() -> None:
+    with pytest.raises(DeadlineExceededError, match="deadline of 80 ms passed while the image was received"):
+        make_gate().check_wait(deadline_ms=80, elapsed_ms=80)
+
+
+def test_an_idle_server_refuses_nobody() -> None:
+    gate = make_gate()
+    gate.check_place()
+    gate.check_wait(deadline_ms=0.001, elapsed_ms=0)
+
+
+def test_a_full_house_is_refused_with_a_sensible_time_even_where_all_of_it_is_still_uploading() -> None:
+    with pytest.raises(OverloadedError, match="100 images are in flight, and at most 100 may be") as refusal:
+        make_gate(uploading=100).check_place()
+    assert refusal.value.details["reason"] == "queue_full"
+    assert refusal.value.retry_after_s == 1
