@@ -17,6 +17,7 @@ import requests
 
 POLL_S = 0.1
 TAIL_LINES = 15
+STDERR = 2
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -85,6 +86,20 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def run_to_end(argv: Sequence[str]) -> int:
+    """Run a command in the foreground and return its exit code; what it prints to stdout goes to stderr.
+
+    Where this process is asked to stop, the command is ended first, so that it never outlives who wanted it. Main
+    thread only.
+    """
+    with stop_on_signals() as stop, subprocess.Popen(argv, stdout=STDERR) as process:  # noqa: S603 - our own command
+        while process.poll() is None:
+            if stop.wait(POLL_S):
+                process.terminate()
+                process.wait()
+    return process.returncode
 
 
 def run_together(

@@ -1,30 +1,19 @@
 """`lightbox models`: what is served here or elsewhere, and bringing in what is missing."""
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from rich.console import Console
-from rich.table import Table
-
 from bento_service.commands.failures import CommandError
+from bento_service.commands.tables import new_table, write_table
 from bento_service.domain import ModelCard
+from bento_service.launch import run_to_end
 from lightbox_client import Client
 
 MISSING = "missing"
 PREPARED = "prepared"
-STDERR = 2
-"""Where the libraries that prepare models print, for stdout belongs to answers."""
-
-
-class RunProcess(Protocol):
-    """`subprocess.run`, as far as it is used here."""
-
-    def __call__(self, args: Sequence[str], /, *, stdout: int, check: bool) -> "subprocess.CompletedProcess[bytes]":
-        """Run a command to its end; what it prints goes where this process prints."""
 
 
 class StoredModel(Protocol):
@@ -87,15 +76,15 @@ def list_served(client: Client) -> list[ModelRow]:
 
 def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
     """Write the listing, and how to get what is missing."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("name", "state", "version", "input", "licence", "source"):
-        table.add_column(heading, overflow="fold")
+    table = new_table()
+    for heading in ("name", "state", "version", "input", "licence"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("source", overflow="fold")
     for row in rows:
         table.add_row(row.name, row.state, row.version, row.input_size, row.licence, row.source)
-    console = Console(file=stream, highlight=False, emoji=False, markup=False)
-    console.print(table)
+    write_table(table, stream)
     if any(row.state == MISSING for row in rows):
-        console.print("\nBring in what is missing with `lightbox models prepare`.")
+        stream.write("\nBring in what is missing with `lightbox models prepare`.\n")
 
 
 def prepare(catalogue: Catalogue, names: Sequence[str], stream: TextIO) -> None:
@@ -113,16 +102,15 @@ def prepare(catalogue: Catalogue, names: Sequence[str], stream: TextIO) -> None:
     catalogue.prepare(names, show)
 
 
-def prepare_in_subprocess(names: Sequence[str], run: RunProcess = subprocess.run) -> None:
+def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
     """Bring in what is missing in a process of its own, which takes PyTorch's memory with it as it ends.
 
     Raises:
         CommandError: It failed; why is on stderr already, in that process's own words.
     """
-    command = (sys.executable, "-m", "bento_service.cli", "models", "prepare", *names)
-    code = run(command, stdout=STDERR, check=False).returncode
+    code = run((sys.executable, "-m", "bento_service.cli", "models", "prepare", *names))
     if code:
-        raise CommandError(f"the models could not be prepared (exit code {code})")
+        raise CommandError(f"the models were not prepared (exit code {code})")
 
 
 def _row_of(card: ModelCard) -> ModelRow:

@@ -4,10 +4,9 @@ import csv
 from typing import Any, Protocol, TextIO
 
 from pydantic import BaseModel
-from rich.console import Console
-from rich.table import Table
 
 from bento_service.commands.classification import Outcome
+from bento_service.commands.tables import new_table, write_table
 from lightbox_client.contract import Classification
 
 
@@ -80,8 +79,8 @@ class TableReport:
     """A table with a row a prediction. It is written at the end, for its columns fit what is in them."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._console = Console(file=stream, highlight=False, emoji=False, markup=False)
-        self._table = Table(box=None, pad_edge=False, header_style="bold")
+        self._stream = stream
+        self._table = new_table()
         self._table.add_column("file", overflow="fold")
         self._table.add_column("class", overflow="fold")
         self._table.add_column("score", justify="right", no_wrap=True)
@@ -103,4 +102,4 @@ class TableReport:
     def finish(self) -> None:
         """Write the table, unless it is empty."""
         if self._table.row_count:
-            self._console.print(self._table)
+            write_table(self._table, self._stream)

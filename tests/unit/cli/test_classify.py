@@ -12,7 +12,7 @@ from tests.fakes.service import FakeService
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, ["classify", *map(str, arguments)], env={"COLUMNS": "200", "LIGHTBOX_URL": None})
+    return CliRunner().invoke(app, ["classify", *map(str, arguments)], env={"LIGHTBOX_URL": None})
 
 
 def test_people_get_a_table_with_the_best_class_first(service: FakeService, photographs: Path) -> None:

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.launch import Child, ChildFailedError, Command, Patience, StopRequest, run_together, stop_on_signals
+from bento_service.launch import (
+    Child,
+    ChildFailedError,
+    Command,
+    Patience,
+    StopRequest,
+    run_to_end,
+    run_together,
+    stop_on_signals,
+)
 from tests.fakes.service import FakeService
 
 SLEEPER = "import signal; signal.pause()"
@@ -157,6 +166,17 @@ def test_what_a_child_left_behind_goes_with_it(service: FakeService, tmp_path: P
     run_together([parent], stop, announce=lambda line: None, on_ready=ask)
 
     assert has_ended(processes[0])
+
+
+@pytest.mark.parametrize(("script", "code"), [("pass", 0), ("raise SystemExit(3)", 3)])
+def test_a_command_in_the_foreground_gives_its_exit_code(script: str, code: int) -> None:
+    assert run_to_end([sys.executable, "-c", script]) == code
+
+
+def test_a_command_in_the_foreground_ends_with_who_wanted_it() -> None:
+    tell_parent = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
+
+    assert run_to_end([sys.executable, "-c", tell_parent]) == -signal.SIGTERM
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
