@@ -18,7 +18,7 @@ from bento_service.http.edge import EdgeProvider
 from bento_service.http.envelope import Envelope
 from bento_service.http.history import history_router
 from bento_service.http.models import models_router
-from bento_service.http.openapi import OPENAPI_PATH, add_docs_page
+from bento_service.http.openapi import OPENAPI_PATH, DescribedApi, add_docs_page
 from bento_service.http.parameters import explain_validation_error
 from bento_service.http.problems import ProblemResponse, answer_error, build_problem
 from bento_service.http.request_id import request_id_of
@@ -47,7 +47,7 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
         status: Tells how the worker is doing, at any time.
         swagger_assets: See `add_docs_page`.
     """
-    app = FastAPI(
+    app = DescribedApi(
         title="Lightbox",
         version=__version__,
         description=_DESCRIPTION,

@@ -39,6 +39,16 @@ def describe_problems(*codes: str) -> Responses:
     return responses
 
 
+class DescribedApi(FastAPI):
+    """FastAPI, with problems described under their own media type."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, made at the first call."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _move_problems(super().openapi())
+        return self.openapi_schema
+
+
 def describe_image_body() -> dict[str, Any]:
     """Return `openapi_extra` for one image: the raw body, or a form."""
     content: dict[str, Any] = {kind: {"schema": _BINARY} for kind in (*_IMAGE_TYPES, "application/octet-stream")}
@@ -74,6 +84,17 @@ def add_docs_page(app: FastAPI, swagger_assets: Path | None) -> None:
         return get_swagger_ui_html(openapi_url=OPENAPI_PATH, title=f"{app.title}: the API", **links)
 
     app.add_route(DOCS_PATH, show_docs, include_in_schema=False)
+
+
+def _move_problems(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI files every model under `application/json`; errors are `application/problem+json`."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for status, response in operation["responses"].items():
+                if not status.startswith("2"):
+                    problem = response["content"].pop("application/json")
+                    response["content"].setdefault(MEDIA_TYPE, {}).update(problem)
+    return document
 
 
 def _empty_response() -> dict[str, Any]:

@@ -47,6 +47,7 @@ def to_model_card(served: domain.ServedModel) -> contract.ModelCard:
         is_default=served.is_default,
         labels_count=len(card.labels),
         input_size=contract.InputSize(width=card.recipe.width_px, height=card.recipe.height_px),
+        crop_fraction=card.recipe.crop_fraction,
         source=card.source,
         licence=card.licence,
         engine=served.engine,

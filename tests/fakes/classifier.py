@@ -53,17 +53,36 @@ def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
     return Answer(receipt, predictions, image, warnings)
 
 
+class Gate:
+    """Where images wait until it opens; a test can wait for their arrival."""
+
+    def __init__(self) -> None:
+        self._opened = asyncio.Event()
+        self._arrivals = asyncio.Semaphore(0)
+
+    def open(self) -> None:
+        self._opened.set()
+
+    async def wait_for_arrivals(self, count: int) -> None:
+        for _ in range(count):
+            await self._arrivals.acquire()
+
+    async def pass_through(self) -> None:
+        self._arrivals.release()
+        await self._opened.wait()
+
+
 @dataclass
 class FakeClassifier:
     """Implements `bento_service.http.edge.Admission`.
 
     `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
-    With `gate` set, images wait for it. `outcomes` holds each ended request's outcome by its id.
+    With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id.
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None
     fail: Callable[[bytes], Exception | None] = lambda encoded: None
-    gate: asyncio.Event | None = None
+    gate: "Gate | None" = None
     served: tuple[ServedModel, ...] = field(
         default_factory=lambda: (served_model("lite0", is_default=True), served_model("timm/resnet50.a1_in1k"))
     )
@@ -117,7 +136,7 @@ class FakePending:
         self._classifier.images.append(encoded)
         await asyncio.sleep(0)
         if self._classifier.gate is not None:
-            await self._classifier.gate.wait()
+            await self._classifier.gate.pass_through()
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
         return answer_for(self._request_id, self._card, self._top_k)

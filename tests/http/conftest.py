@@ -35,6 +35,10 @@ def status_of(state: ServiceState) -> ServiceStatus:
     )
 
 
+def app_over(edge: Edge) -> FastAPI:
+    return create_app(lambda: edge, status=lambda: status_of(ServiceState.READY))
+
+
 @pytest.fixture
 def settings() -> Settings:
     return Settings(
@@ -64,7 +68,7 @@ def edge(classifier: FakeClassifier, journal: FakeJournal, settings: Settings) -
 
 @pytest.fixture
 def app(edge: Edge) -> FastAPI:
-    return create_app(lambda: edge, status=lambda: status_of(ServiceState.READY))
+    return app_over(edge)
 
 
 @pytest.fixture

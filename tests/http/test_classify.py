@@ -15,20 +15,11 @@ from bento_service.errors import (
     UnsupportedFormatError,
 )
 from bento_service.http.edge import Edge
-from lightbox_client.contract import Classification, Problem
+from lightbox_client.contract import Classification
 from tests.fakes.classifier import FakeClassifier
+from tests.http.expectations import expect_problem
 
 IMAGE = b"\xff\xd8 an image"
-
-
-def expect_problem(response: object, status: int, code: str) -> Problem:
-    assert response.status_code == status  # type: ignore[attr-defined]
-    assert response.headers["content-type"] == "application/problem+json"  # type: ignore[attr-defined]
-    problem = Problem.model_validate_json(response.content)  # type: ignore[attr-defined]
-    assert (problem.status, problem.code) == (status, code)
-    assert problem.request_id == response.headers["x-request-id"]  # type: ignore[attr-defined]
-    assert problem.detail
-    return problem
 
 
 @pytest.mark.parametrize(

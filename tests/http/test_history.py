@@ -1,0 +1,171 @@
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from starlette.testclient import TestClient
+
+from bento_service.domain import HistoryBucket, Quantiles
+from bento_service.errors import InvalidParameterError, JournalUnavailableError
+from bento_service.http.parameters import WindowQuery
+from lightbox_client.contract import History, HistoryRequests
+from tests.fakes.classifier import answer_for, served_model
+from tests.fakes.journal import FakeJournal
+from tests.http.conftest import NOW
+from tests.http.expectations import expect_problem
+
+RECEIPT = answer_for("r1", served_model("lite0").card, 5).receipt
+
+
+def test_history_is_the_last_hour_in_sixty_buckets_unless_said_otherwise(
+    client: TestClient, journal: FakeJournal
+) -> None:
+    answer = History.model_validate_json(client.get("/v1/history").content)
+
+    assert journal.asked == [{"since": NOW - timedelta(hours=1), "until": NOW, "buckets": 60, "model": None}]
+    assert (answer.bucket_s, len(answer.buckets)) == (60, 60)
+
+
+def test_a_bucket_counts_errors_apart_from_refusals_for_load(client: TestClient, journal: FakeJournal) -> None:
+    journal.bucket = HistoryBucket(
+        start=NOW,
+        outcomes={"ok": 5, "overloaded": 3, "undecodable_image": 2},
+        stages={"total": Quantiles(1.0, 2.0, 3.0), "decode": Quantiles(0.5, None, None)},
+        batch_sizes={4: 5},
+        top_classes=((285, "Egyptian cat", 5),),
+    )
+
+    total = client.get("/v1/history").json()["total"]
+
+    assert total == {
+        "start": "2026-03-01T12:00:00Z",
+        "count": 10,
+        "errors": 2,
+        "shed": 3,
+        "outcomes": {"ok": 5, "overloaded": 3, "undecodable_image": 2},
+        "total_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0},
+        "stages_ms": {"decode": {"p50": 0.5, "p95": None, "p99": None}},
+        "batch_sizes": {"4": 5},
+        "top_classes": [{"class_id": 285, "label": "Egyptian cat", "count": 5}],
+    }
+
+
+@pytest.mark.parametrize(
+    "since",
+    ["2026-03-01T11:30:00Z", "2026-03-01T11:30:00", "2026-03-01T13:30:00%2B02:00", "1772364600", "1772364600.0"],
+)
+def test_a_time_may_be_iso_8601_or_unix_seconds(client: TestClient, journal: FakeJournal, since: str) -> None:
+    assert client.get(f"/v1/history?since={since}").status_code == 200
+    assert journal.asked[0]["since"] == datetime(2026, 3, 1, 11, 30, tzinfo=UTC)
+
+
+def test_an_end_without_a_start_means_the_hour_before_it(client: TestClient, journal: FakeJournal) -> None:
+    client.get("/v1/history?until=2026-02-01T00:00:00Z")
+
+    assert journal.asked[0]["since"] == datetime(2026, 1, 31, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("path", ["/v1/history", "/v1/history/requests"])
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("since=2026-03-01T12:00:00Z", "since"),
+        ("since=2026-03-02&until=2026-03-01", "since"),
+        ("since=yesterday", "since"),
+        ("until=inf", "until"),
+        ("until=0001-01-01T00:00:00%2B10:00", "until"),
+        ("model=" + "m" * 300, "model"),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused(
+    client: TestClient, journal: FakeJournal, path: str, query: str, parameter: str
+) -> None:
+    problem = expect_problem(client.get(f"{path}?{query}"), 400, "invalid_parameter")
+
+    assert (problem.model_extra or {})["parameter"] == parameter
+    assert journal.asked == []
+
+
+@pytest.mark.parametrize("query", ["buckets=0", "buckets=501", "buckets=many"])
+def test_the_number_of_buckets_is_bounded(client: TestClient, query: str) -> None:
+    expect_problem(client.get(f"/v1/history?{query}"), 400, "invalid_parameter")
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=501", "order=oldest", "outcome=fine"])
+def test_a_list_of_receipts_names_what_it_allows(client: TestClient, query: str) -> None:
+    name, _, given_value = query.partition("=")
+
+    problem = expect_problem(client.get(f"/v1/history/requests?{query}"), 400, "invalid_parameter")
+
+    assert problem.model_extra == {"parameter": name, "given": given_value}
+
+
+def test_filters_reach_the_journal(client: TestClient, journal: FakeJournal) -> None:
+    client.get("/v1/history/requests?order=slowest&limit=7&outcome=overloaded&model=gone/long-ago")
+
+    assert journal.asked == [
+        {
+            "since": NOW - timedelta(hours=1),
+            "until": NOW,
+            "order": "slowest",
+            "limit": 7,
+            "model": "gone/long-ago",
+            "outcome": "overloaded",
+        }
+    ]
+
+
+def test_receipts_are_newest_first_and_twenty_unless_said_otherwise(client: TestClient, journal: FakeJournal) -> None:
+    client.get("/v1/history/requests?outcome=&model=")
+
+    question = journal.asked[0]
+    assert (question["order"], question["limit"], question["outcome"], question["model"]) == ("newest", 20, None, None)
+
+
+def test_a_receipt_has_the_shape_of_the_contract(client: TestClient, journal: FakeJournal) -> None:
+    journal.receipts = (RECEIPT, replace(RECEIPT, image=None, top=(), outcome="overloaded"))
+
+    first, second = HistoryRequests.model_validate_json(client.get("/v1/history/requests").content).requests
+
+    assert first.request_id == "r1"
+    assert first.received_at == RECEIPT.received_at
+    assert first.timings_ms.total == 13.0
+    assert len(first.predictions) == 5
+    assert first.image is not None
+    assert (second.image, second.predictions, second.outcome) == (None, [], "overloaded")
+
+
+def test_a_journal_that_is_down_is_a_problem_of_its_own(client: TestClient, journal: FakeJournal) -> None:
+    journal.error = JournalUnavailableError("the database is away", retry_after_s=5)
+
+    for path in ("/v1/history", "/v1/history/requests"):
+        response = client.get(path)
+        expect_problem(response, 503, "journal_unavailable")
+        assert response.headers["retry-after"] == "5"
+
+
+def test_the_journal_is_read_off_the_event_loop(client: TestClient, journal: FakeJournal) -> None:
+    threads: list[str] = []
+
+    class Watching(FakeJournal):
+        def _ask(self, **question: object) -> None:
+            threads.append(threading.current_thread().name)
+
+    journal.__class__ = Watching
+
+    client.get("/v1/history")
+
+    assert "AnyIO worker thread" in threads
+
+
+@given(st.datetimes(timezones=st.none() | st.timezones()), st.datetimes(timezones=st.none() | st.timezones()))
+def test_a_window_is_refused_or_in_utc_and_in_order(one: datetime, other: datetime) -> None:
+    try:
+        since, until = WindowQuery(since=one, until=other).window(NOW)
+    except (InvalidParameterError, ValidationError):
+        return
+    assert since < until
+    assert since.tzinfo is until.tzinfo is UTC
