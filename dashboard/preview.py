@@ -16,7 +16,8 @@ DEFAULT_CROP_FRACTION = 0.875
 """timm's default (timm/data/constants.py), for cards that name none."""
 MAX_PIXELS = 50_000_000
 """As the service's own limit by default: nothing larger is decoded here either."""
-OVERVIEW_SIDE_PX = 720
+OVERVIEW_PX = (640, 440)
+MAX_ENLARGEMENT = 4.0
 OUTSIDE_BRIGHTNESS = 0.45
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -87,10 +88,10 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _overview(image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """Draw the whole image, small, darker where the model did not look."""
-    shrink = min(1.0, OVERVIEW_SIDE_PX / max(image.size))
-    small = image.resize((max(1, round(image.width * shrink)), max(1, round(image.height * shrink))))
-    left, top, right, bottom = (round(edge * shrink) for edge in box)
+    """Draw the whole image, fit for the page, darker where the model did not look."""
+    scale = min(MAX_ENLARGEMENT, OVERVIEW_PX[0] / image.width, OVERVIEW_PX[1] / image.height)
+    small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
+    left, top, right, bottom = (round(edge * scale) for edge in box)
     shaded = ImageEnhance.Brightness(small).enhance(OUTSIDE_BRIGHTNESS)
     shaded.paste(small.crop((left, top, right, bottom)), (left, top))
     ImageDraw.Draw(shaded).rectangle((left, top, right - 1, bottom - 1), outline=SKY, width=2)

@@ -36,6 +36,11 @@ def read_models(service: Service) -> ModelList:
     return _read_models(service, service.settings.url)
 
 
+def forget_models() -> None:
+    """Let the next `read_models` ask the service."""
+    _read_models.clear()
+
+
 def read_traffic(service: Service, *, window: timedelta, buckets: int, model: str | None, order: Order) -> Traffic:
     """Return a window's traffic, at most `TRAFFIC_TTL_S` old; raises `LightboxClientError`."""
     return _read_traffic(service, service.settings.url, window, buckets, model, order)

@@ -5,10 +5,10 @@ from typing import TypeVar
 
 import streamlit as st
 
+from dashboard import wording
 from dashboard.reads import Traffic
 from dashboard.service import Outcome
 from dashboard.uploads import Selection
-from lightbox_client import LightboxClientError
 from lightbox_client.contract import ModelCard
 
 State = TypeVar("State")
@@ -19,11 +19,12 @@ OutcomeKey = tuple[str, str]
 
 @dataclass
 class ClassifySession:
-    """The images on the page and what became of them. `cards` are the models as last seen."""
+    """The images on the page and what became of them. `cards` and `is_away` are the service as last seen."""
 
     selection: Selection = field(default_factory=Selection)
     outcomes: dict[OutcomeKey, Outcome] = field(default_factory=dict)
     cards: tuple[ModelCard, ...] = ()
+    is_away: bool = False
 
     def show(self, selection: Selection) -> None:
         """Put these images on the page; answers of images that are gone are forgotten."""
@@ -31,11 +32,9 @@ class ClassifySession:
         digests = {image.digest for image in selection.images}
         self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if key[0] in digests}
 
-    def forget_failures(self) -> None:
-        """Let every image without an answer be asked for again."""
-        self.outcomes = {
-            key: outcome for key, outcome in self.outcomes.items() if not isinstance(outcome, LightboxClientError)
-        }
+    def forget_passing_failures(self) -> None:
+        """Let every image that failed for a passing reason be asked for again."""
+        self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if not wording.is_passing(outcome)}
 
 
 @dataclass

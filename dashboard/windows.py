@@ -9,19 +9,18 @@ class Window:
     """A stretch of time up to now. `buckets` cut it into stretches that read well: 5 s, a minute, two hours."""
 
     key: str
-    title: str
     length: timedelta
     buckets: int
 
 
 WINDOWS = (
-    Window("5m", "5 min", timedelta(minutes=5), 60),
-    Window("15m", "15 min", timedelta(minutes=15), 60),
-    Window("1h", "1 h", timedelta(hours=1), 60),
-    Window("6h", "6 h", timedelta(hours=6), 72),
-    Window("24h", "24 h", timedelta(hours=24), 96),
-    Window("7d", "7 d", timedelta(days=7), 84),
-    Window("30d", "30 d", timedelta(days=30), 90),
+    Window("5m", timedelta(minutes=5), 60),
+    Window("15m", timedelta(minutes=15), 60),
+    Window("1h", timedelta(hours=1), 60),
+    Window("6h", timedelta(hours=6), 72),
+    Window("24h", timedelta(hours=24), 96),
+    Window("7d", timedelta(days=7), 84),
+    Window("30d", timedelta(days=30), 90),
 )
 DEFAULT_WINDOW = "15m"
 

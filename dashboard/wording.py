@@ -9,9 +9,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from lightbox_client import LightboxClientError, ProblemError
 from lightbox_client.contract import Classification, ModelCard, Prediction
 from lightbox_client.errors import (
+    InvalidImageError,
+    InvalidRequestError,
     NotReadyError,
     ServiceTimeoutError,
-    ServiceUnreachableError,
     UnexpectedAnswerError,
 )
 
@@ -154,9 +155,9 @@ def problem(error: LightboxClientError) -> str:
     return sentence
 
 
-def is_outage(error: LightboxClientError) -> bool:
-    """Whether the service as a whole is away, rather than one request refused."""
-    return isinstance(error, ServiceUnreachableError | ServiceTimeoutError | UnexpectedAnswerError | NotReadyError)
+def is_passing(outcome: object) -> bool:
+    """Whether an image failed for a reason that a later try may not meet, rather than for what it is."""
+    return isinstance(outcome, LightboxClientError) and not isinstance(outcome, InvalidImageError | InvalidRequestError)
 
 
 def zone(name: str | None) -> tzinfo:

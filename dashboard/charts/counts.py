@@ -11,7 +11,7 @@ from dashboard.charts.palette import BLUE
 
 HEIGHT_PX = 240
 ROW_PX = 28
-AXIS_PX = 52
+AXIS_PX = 66
 
 
 def batch_sizes(counts: Mapping[int, int]) -> ChartType:
@@ -42,7 +42,7 @@ def ranking(counts: Mapping[str, int], *, title: str, colour: str = BLUE) -> Cha
                 "count:Q",
                 title=title,
                 scale=alt.Scale(domain=[0, round_up(max(counts.values(), default=0))], nice=False),
-                axis=alt.Axis(format="~s", tickCount=4, tickMinStep=1),
+                axis=alt.Axis(format=",.0f", tickCount=4, tickMinStep=1),
             ),
             y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False)),
             tooltip=[alt.Tooltip("name:N", title="name"), alt.Tooltip("count:Q", title=title, format=",")],

@@ -13,6 +13,7 @@ from dashboard.charts.palette import OUTCOMES, PERCENTILES, STAGES, VERMILLION
 from lightbox_client.contract import History, HistoryBucket
 
 HEIGHT_PX = 240
+STALE_OPACITY = 0.35
 TARGET_IN_SIGHT = 4.0
 """The target is drawn while it is at most this many times the slowest percentile; further up it would flatten them."""
 HISTORY_STAGES = ("receive", "decode", "queue", "inference")
@@ -88,7 +89,11 @@ def is_target_in_sight(history: History, target_ms: float | None) -> bool:
 
 def dim(chart: ChartType) -> ChartType:
     """Return the chart faded: what it shows is no longer fresh."""
-    faded: ChartType = chart.configure_mark(opacity=0.35).configure_legend(symbolOpacity=0.35)
+    faded: ChartType = (
+        chart.configure_mark(opacity=STALE_OPACITY)
+        .configure_point(opacity=STALE_OPACITY)
+        .configure_legend(symbolOpacity=STALE_OPACITY)
+    )
     return faded
 
 

@@ -37,13 +37,16 @@ def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> Non
     st.image(
         views.overview,
         caption=f"{image.name} · {about} · the model looks inside the frame",
-        width="stretch",
+        width="content",
         alt=f"{image.name}, with the part that the model saw framed",
     )
-    small, words = st.columns([1, 2], vertical_alignment="center")
-    small.image(views.model_input, width="stretch", alt=f"What the model saw of {image.name}")
     size = f"{card.input_size.width} × {card.input_size.height} px"
-    words.caption(f"What the model saw: {size}, turned upright, cropped, and on white where it was transparent.")
+    st.image(
+        views.model_input,
+        caption=f"What the model saw: {size}",
+        width="content",
+        alt=f"The part of {image.name} that the model saw",
+    )
 
 
 def _show_findings(answer: Classification) -> None:

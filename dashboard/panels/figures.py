@@ -18,9 +18,9 @@ def show_figures(traffic: Traffic, *, is_fresh: bool) -> None:
         ("Requests/s", f"{total.count / window_s:,.2f}", "The mean over the whole window."),
         ("Errors", _share(total.errors, total), f"{total.errors:,} requests without an answer, the shed not counted."),
         ("Shed", _share(total.shed, total), f"{total.shed:,} requests refused for load (HTTP 429)."),
-        ("p50", wording.milliseconds(total.total_ms.p50), "Half of the answers took at most this long."),
-        ("p95", wording.milliseconds(total.total_ms.p95), "95 of 100 answers took at most this long."),
-        ("p99", wording.milliseconds(total.total_ms.p99), "99 of 100 answers took at most this long."),
+        ("p50, ms", _milliseconds(total.total_ms.p50), "Half of the answers took at most this long."),
+        ("p95, ms", _milliseconds(total.total_ms.p95), "95 of 100 answers took at most this long."),
+        ("p99, ms", _milliseconds(total.total_ms.p99), "99 of 100 answers took at most this long."),
     ]
     with st.container(horizontal=True, gap="small"):
         for label, value, explanation in figures:
@@ -30,3 +30,7 @@ def show_figures(traffic: Traffic, *, is_fresh: bool) -> None:
 
 def _share(part: int, total: HistoryBucket) -> str:
     return wording.percent(part / total.count) if total.count else "–"
+
+
+def _milliseconds(value_ms: float | None) -> str:
+    return wording.milliseconds(value_ms).removesuffix(" ms")

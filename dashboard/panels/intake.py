@@ -14,6 +14,7 @@ from dashboard.uploads import select
 UPLOAD, PASTE, CAMERA = "Upload", "Paste", "Camera"
 FILE_TYPES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 THUMBNAIL_PX = (240, 160)
+SAMPLE_PX = 90  # four of them side by side on a telephone
 CAMERA_NAME = "camera.jpg"
 
 
@@ -63,17 +64,18 @@ def _show_own(settings: DashboardSettings) -> None:
 
 def _show_samples(settings: DashboardSettings) -> None:
     st.markdown(":small[Or a sample]", help="  \n".join(f"{sample.title}: {sample.credit}" for sample in SAMPLES))
-    for sample, column in zip(SAMPLES, st.columns(len(SAMPLES), gap="small"), strict=True):
-        with column:
-            st.image(_thumbnail(sample.name), width="stretch", alt=sample.alt)
-            st.button(
-                sample.title,
-                key=f"classify_sample_{sample.name}",
-                help=sample.credit,
-                width="stretch",
-                on_click=_take,
-                args=([(sample.name, sample)], settings),
-            )
+    with st.container(horizontal=True, gap="xsmall"):
+        for sample in SAMPLES:
+            with st.container(width=SAMPLE_PX, gap="xsmall"):
+                st.image(_thumbnail(sample.name), width="stretch", alt=sample.alt)
+                st.button(
+                    sample.title,
+                    key=f"classify_sample_{sample.name}",
+                    help=sample.credit,
+                    width="stretch",
+                    on_click=_take,
+                    args=([(sample.name, sample)], settings),
+                )
 
 
 def _take_uploaded(settings: DashboardSettings) -> None:

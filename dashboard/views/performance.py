@@ -38,7 +38,6 @@ def _choose(service: Service, session: PerformanceSession) -> tuple[Window, str 
             [window.key for window in WINDOWS],
             default=DEFAULT_WINDOW,
             required=True,
-            format_func=lambda key: window_of(key).title,
             key="perf_window",
             bind="query-params",
         )
@@ -95,7 +94,7 @@ def _show_traffic(traffic: Traffic, window: Window, *, is_fresh: bool) -> None:
         st.info(
             "Classify an image on the other page, or from a shell: "
             "`lightbox classify chelsea.png`. It shows up here within seconds.",
-            title=f"No requests in the last {window.title}",
+            title=f"No requests in the last {window.key}",
             icon=":material/inbox:",
         )
         return

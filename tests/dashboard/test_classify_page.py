@@ -1,0 +1,147 @@
+from collections.abc import Sequence
+
+from streamlit.testing.v1 import AppTest
+
+from tests.dashboard.screen import forget_reads, texts
+from tests.fakes.service import FakeService
+
+SAMPLE = "classify_sample_chelsea.png"
+
+
+def classified(service: FakeService) -> Sequence[object]:
+    return service.seen("/v1/classify")
+
+
+def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    return (
+        app.file_uploader(key="classify_upload").set_value([(name, body, "image/jpeg") for name, body in files]).run()
+    )
+
+
+def test_a_clicked_sample_gets_a_headline_that_is_no_surer_than_its_score(app: AppTest) -> None:
+    app.run().button(key=SAMPLE).click().run()
+    assert app.subheader[0].value == "Perhaps Egyptian cat"
+    assert "Only 36 % sure" in texts(app)
+    assert not app.exception
+
+
+def test_an_uploaded_image_is_sent_as_it_is(app: AppTest, service: FakeService, photograph: bytes) -> None:
+    upload(app.run(), ("mine.jpg", photograph))
+    assert [request.body for request in service.seen("/v1/classify")] == [photograph]
+    assert "Perhaps Egyptian cat" in texts(app)
+
+
+def test_another_number_of_classes_costs_no_second_request(app: AppTest, service: FakeService) -> None:
+    app.run().button(key=SAMPLE).click().run()
+    app.slider(key="classify_top_k").set_value(12).run()
+    assert len(classified(service)) == 1
+    assert len(app.get("json")[0].proto.body.split('"class_id"')) == 12 + 1
+
+
+def test_another_model_is_asked_once_and_the_first_ones_answer_is_kept(app: AppTest, service: FakeService) -> None:
+    app.run().button(key=SAMPLE).click().run()
+    for model in ("efficientnet_lite1", "efficientnet_lite0", "efficientnet_lite1"):
+        app.selectbox(key="classify_model").select(model).run()
+    assert [request.query["model"] for request in service.seen("/v1/classify")] == [
+        "efficientnet_lite0",
+        "efficientnet_lite1",
+    ]
+
+
+def test_answers_survive_a_visit_to_the_other_page(app: AppTest, service: FakeService) -> None:
+    app.run().button(key=SAMPLE).click().run()
+    app.switch_page("views/performance.py").run()
+    app.switch_page("views/classify.py").run()
+    assert app.subheader[0].value == "Perhaps Egyptian cat"
+    assert len(classified(service)) == 1
+
+
+def test_a_warning_is_told_in_plain_words(app: AppTest, turned_photograph: bytes) -> None:
+    upload(app.run(), ("turned.jpg", turned_photograph))
+    assert "The file asks to be turned" in texts(app)
+
+
+def test_a_corrupt_file_is_one_calm_sentence_and_its_neighbours_are_answered(app: AppTest, photograph: bytes) -> None:
+    upload(app.run(), ("broken.jpg", photograph[: len(photograph) // 2]), ("fine.jpg", photograph))
+    assert len(app.warning) == 1
+    assert "undecodable_image" in app.warning[0].value
+    assert "request `fake-" in app.warning[0].value
+    assert "fine.jpg" in app.expander[0].label
+    assert not app.exception
+
+
+def test_a_refused_image_is_asked_again_only_when_the_visitor_says_so(app: AppTest, service: FakeService) -> None:
+    service.refuse("inference_failed", path="/v1/classify", times=1)
+    app.run().button(key=SAMPLE).click().run()
+    app.run()
+    assert len(classified(service)) == 1
+    app.button(key="classify_again").click().run()
+    assert len(classified(service)) == 2
+    assert app.subheader[0].value == "Perhaps Egyptian cat"
+
+
+def test_more_files_than_allowed_are_left_out_with_a_note(
+    app: AppTest, service: FakeService, photograph: bytes, turned_photograph: bytes
+) -> None:
+    files = [(f"{number}.jpg", photograph + bytes([number])) for number in range(25)]
+    upload(app.run(), *files)
+    assert len(classified(service)) == 20
+    assert "5 left out: at most 20 images" in texts(app)
+
+
+def test_a_service_that_is_down_is_a_banner_and_its_return_is_noticed(app: AppTest, service: FakeService) -> None:
+    service.stop()
+    app.run()
+    assert f"Nothing answers at {service.url}" in texts(app)
+    assert not app.exception
+    service.start()
+    app.button(key="classify_retry").click().run()
+    assert not app.warning
+    assert app.selectbox(key="classify_model").value == "efficientnet_lite0"
+
+
+def test_answers_stay_while_the_service_is_away(app: AppTest, service: FakeService) -> None:
+    app.run().button(key=SAMPLE).click().run()
+    service.stop()
+    forget_reads()
+    app.run()
+    assert "Nothing answers" in texts(app)
+    assert app.subheader[0].value == "Perhaps Egyptian cat"
+
+
+def test_an_image_handed_over_while_the_service_is_away_is_classified_on_its_return(
+    app: AppTest, service: FakeService
+) -> None:
+    app.run()
+    service.stop()
+    app.button(key=SAMPLE).click().run()
+    assert not app.exception
+    service.start()
+    app.button(key="classify_retry").click().run()
+    assert app.subheader[0].value == "Perhaps Egyptian cat"
+
+
+def test_a_loading_service_is_said_to_be_warming_up(app: AppTest, service: FakeService) -> None:
+    service.is_loading = True
+    app.run()
+    assert "warming up" in texts(app)
+    assert not app.warning
+
+
+def test_a_proxys_page_is_no_traceback(app: AppTest, service: FakeService) -> None:
+    service.answer(502, b"<h1>Bad gateway</h1>")
+    app.run()
+    assert "HTTP 502" in texts(app)
+    assert not app.exception
+
+
+def test_the_camera_is_off_until_it_is_chosen(app: AppTest) -> None:
+    assert not app.run().get("camera_input")
+    app.segmented_control(key="classify_source").set_value("Camera").run()
+    assert app.get("camera_input")
+
+
+def test_a_pasted_image_is_classified(app: AppTest, service: FakeService, photograph: bytes) -> None:
+    app.run().segmented_control(key="classify_source").set_value("Paste").run()
+    app.chat_input(key="classify_paste").upload("image.png", photograph, "image/png").run()
+    assert [request.body for request in service.seen("/v1/classify")] == [photograph]

@@ -1,0 +1,115 @@
+from datetime import datetime
+
+from streamlit.testing.v1 import AppTest
+
+from tests.dashboard.screen import forget_reads, texts
+from tests.fakes.service import FakeService
+
+
+def window_s(service: FakeService) -> float:
+    """The length of the window that was asked for last, in seconds."""
+    query = service.seen("/v1/history")[-1].query
+    return (datetime.fromisoformat(query["until"]) - datetime.fromisoformat(query["since"])).total_seconds()
+
+
+def test_the_figures_are_the_services_own(performance: AppTest, service: FakeService) -> None:
+    figures = {metric.label: metric.value for metric in performance.metric}
+    assert figures["p99, ms"] == "33.8"
+    assert figures["Errors"] == "2.5 %"
+    assert figures["Shed"] == "5.0 %"
+    assert not performance.exception
+
+
+def test_every_chart_of_a_window_with_traffic_is_drawn(performance: AppTest) -> None:
+    titles = [subheader.value for subheader in performance.subheader]
+    assert titles == [
+        "Traffic",
+        "Latency",
+        "Where the time goes",
+        "Batch sizes",
+        "Classes",
+        "Errors and refusals",
+        "Requests",
+    ]
+    assert len(performance.get("vega_lite_chart")) == 6
+
+
+def test_another_window_asks_for_that_stretch_of_time(performance: AppTest, service: FakeService) -> None:
+    performance.segmented_control(key="perf_window").set_value("24h").run()
+    assert window_s(service) == 24 * 3600
+    assert service.seen("/v1/history")[-1].query["buckets"] == "96"
+
+
+def test_the_model_filter_reaches_history_and_receipts(performance: AppTest, service: FakeService) -> None:
+    performance.selectbox(key="perf_model").select("efficientnet_lite2").run()
+    assert service.seen("/v1/history")[-1].query["model"] == "efficientnet_lite2"
+    assert service.seen("/v1/history/requests")[-1].query["model"] == "efficientnet_lite2"
+    assert set(performance.dataframe[0].value["model"]) == {"efficientnet_lite2"}
+
+
+def test_a_deep_link_chooses_window_and_model(app: AppTest, service: FakeService) -> None:
+    app.run()
+    app.query_params["perf_window"] = "7d"
+    app.query_params["perf_model"] = "efficientnet_lite1"
+    app.switch_page("views/performance.py").run()
+    assert window_s(service) == 7 * 24 * 3600
+    assert service.seen("/v1/history")[-1].query["model"] == "efficientnet_lite1"
+
+
+def test_the_table_lists_the_slowest_first_and_the_newest_on_demand(performance: AppTest, service: FakeService) -> None:
+    totals = list(performance.dataframe[0].value["total"])
+    assert totals == sorted(totals, reverse=True)
+    performance.segmented_control(key="perf_order").set_value("Newest").run()
+    assert service.seen("/v1/history/requests")[-1].query["order"] == "newest"
+    assert performance.dataframe[0].value["request"][0] == "past-0000"
+
+
+def test_visitors_share_a_read_while_it_is_fresh(performance: AppTest, service: FakeService) -> None:
+    before = len(service.seen("/v1/history"))
+    performance.run()
+    assert len(service.seen("/v1/history")) == before
+
+
+def test_an_empty_journal_says_how_to_make_traffic(app: AppTest, service: FakeService) -> None:
+    service.is_history_empty = True
+    app.run().switch_page("views/performance.py").run()
+    assert "No requests in the last 15m" in texts(app)
+    assert "lightbox classify" in texts(app)
+    assert not app.metric
+
+
+def test_a_service_that_goes_away_leaves_its_last_figures_dimmed_and_dated(
+    performance: AppTest, service: FakeService
+) -> None:
+    service.stop()
+    forget_reads()
+    performance.run()
+    assert "Nothing answers" in texts(performance)
+    assert "Last heard of the service at" in texts(performance)
+    assert performance.metric[0].value.startswith(":gray[")
+    assert not performance.exception
+
+
+def test_the_page_recovers_when_the_service_returns(performance: AppTest, service: FakeService) -> None:
+    service.stop()
+    forget_reads()
+    performance.run()
+    service.start()
+    performance.button(key="perf_retry").click().run()
+    assert not performance.warning
+    assert "As of" in texts(performance)
+
+
+def test_a_service_that_was_never_there_is_a_banner_and_no_figures(app: AppTest, service: FakeService) -> None:
+    service.stop()
+    app.run().switch_page("views/performance.py").run()
+    assert "Nothing answers" in texts(app)
+    assert not app.metric
+    assert not app.exception
+
+
+def test_a_journal_that_is_away_is_named_with_its_code(app: AppTest, service: FakeService) -> None:
+    service.refuse("journal_unavailable", path="/v1/history")
+    app.run().switch_page("views/performance.py").run()
+    assert "journal_unavailable" in texts(app)
+    assert not app.exception
