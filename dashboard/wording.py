@@ -22,14 +22,16 @@ DOUBTFUL_BELOW = 0.2
 
 _WARNINGS: Mapping[str, str] = MappingProxyType(
     {
-        "exif_orientation_applied": "The file asks to be turned; it was, before the model saw it.",
-        "greyscale_converted": "A greyscale image; the model saw it as RGB.",
-        "cmyk_converted": "An image for print (CMYK); its colours were converted to RGB.",
-        "palette_converted": "An image with a colour palette; it was converted to RGB.",
-        "alpha_over_white": "The image is transparent in places; the model saw white there.",
-        "sixteen_bit_converted": "A 16-bit image; the model saw it with 8 bits a channel.",
-        "first_frame_only": "An animation; only its first frame was classified.",
+        "first_frame_used": "An animation or a document of several pages; only the first was classified.",
         "icc_profile_ignored": "The image's colour profile was ignored, as it is in training.",
+        "damage_tolerated": "The file is slightly damaged; part of the picture may be wrong.",
+        "bit_depth_reduced": "The image has more than 8 bits a channel; the model saw 8.",
+        "greyscale_converted": "A greyscale image; the model saw it as RGB.",
+        "palette_converted": "An image with a colour palette; it was converted to RGB.",
+        "cmyk_converted": "An image for print (CMYK); its colours were converted to RGB.",
+        "lab_converted": "The image's colours (CIE L*a*b*) were converted to RGB.",
+        "alpha_flattened": "The image is transparent in places; the model saw white there.",
+        "exif_orientation_applied": "The file asks to be turned; it was, before the model saw it.",
     }
 )
 _DISPATCHES: Mapping[str, str] = MappingProxyType(

@@ -1,6 +1,8 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bento_service.images.intake_warning import IntakeWarning
 from dashboard import wording
 from lightbox_client.contract import Prediction
 
@@ -21,6 +23,11 @@ def test_below_one_half_the_headline_says_perhaps_and_names_others() -> None:
 
 def test_a_faint_best_class_is_called_unclear() -> None:
     assert wording.headline(predictions(0.1, 0.09)) == "Unclear; closest is thing 0"
+
+
+@pytest.mark.parametrize("code", IntakeWarning)
+def test_every_warning_of_the_service_has_a_sentence_of_its_own(code: IntakeWarning) -> None:
+    assert wording.warning(code.value) != wording.capitalise(code.value.replace("_", " ")) + "."
 
 
 def test_a_warning_that_is_new_is_spelt_out() -> None:
