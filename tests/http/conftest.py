@@ -1,42 +1,17 @@
 """The edge over fakes: small limits, a fixed clock, and a client that speaks ASGI to it."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from bento_service.domain import Device, ServiceState, ServiceStatus
-from bento_service.http.app import create_app
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.settings import Settings
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.journal import FakeJournal
-
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-
-
-def status_of(state: ServiceState) -> ServiceStatus:
-    return ServiceStatus(
-        state=state,
-        device=Device("cpu", "a CPU", 8_000_000_000, 2) if state is not ServiceState.LOADING else None,
-        engine="openvino",
-        workers=1,
-        lanes=2,
-        decode_threads=2,
-        queue_depth=3,
-        batch_ceiling={"lite0": 8},
-        predicted_wait_ms=12.5,
-        target_p99_ms=1000.0,
-        uptime_s=60.0,
-        journal={"waiting": 0, "written": 7, "dropped": 0},
-    )
-
-
-def app_over(edge: Edge) -> FastAPI:
-    return create_app(lambda: edge, status=lambda: status_of(ServiceState.READY))
+from tests.http.wiring import NOW, Service, app_over, serve
 
 
 @pytest.fixture
@@ -75,3 +50,13 @@ def app(edge: Edge) -> FastAPI:
 def client(app: FastAPI) -> Iterator[TestClient]:
     with TestClient(app) as client:
         yield client
+
+
+@pytest.fixture
+def service(app: FastAPI, edge: Edge) -> Service:
+    return serve(app, edge)
+
+
+@pytest.fixture
+def http(service: Service) -> TestClient:
+    return TestClient(service.guard)

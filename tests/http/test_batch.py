@@ -16,10 +16,10 @@ from bento_service.http.batch import IN_FLIGHT
 from bento_service.http.edge import Edge
 from lightbox_client.contract import BatchClassification
 from tests.fakes.classifier import FakeClassifier, Gate
-from tests.http.conftest import app_over
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
 from tests.http.test_upload import FORM, part
+from tests.http.wiring import app_over
 
 PATH = "/v1/classify/batch"
 

@@ -14,8 +14,8 @@ from bento_service.http.parameters import WindowQuery
 from lightbox_client.contract import History, HistoryRequests
 from tests.fakes.classifier import answer_for, served_model
 from tests.fakes.journal import FakeJournal
-from tests.http.conftest import NOW
 from tests.http.expectations import expect_problem
+from tests.http.wiring import NOW
 
 RECEIPT = answer_for("r1", served_model("lite0").card, 5).receipt
 

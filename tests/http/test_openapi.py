@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from bento_service.http.app import create_app
 from bento_service.http.edge import Edge
 from bento_service.http.problems import PROBLEM_TYPES
-from tests.http.conftest import status_of
+from tests.http.wiring import status_of
 
 CALLS = {
     ("post", "/v1/classify"),

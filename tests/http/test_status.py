@@ -8,8 +8,8 @@ from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
 from bento_service.http.edge import Edge
 from lightbox_client.contract import Status, Version
-from tests.http.conftest import status_of
 from tests.http.expectations import expect_problem
+from tests.http.wiring import status_of
 
 
 def loading() -> Edge:

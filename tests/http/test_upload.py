@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.http.upload import FORM_OVERHEAD_BYTES
 from tests.fakes.classifier import FakeClassifier
-from tests.http.conftest import app_over
 from tests.http.exchange import Exchange, http_scope
+from tests.http.wiring import app_over
 
+CLASSIFY = "/v1/classify"
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 
 
@@ -25,7 +28,7 @@ def send(
 ) -> Exchange:
     async def talk() -> Exchange:
         exchange = Exchange(chunks)
-        await exchange.run(app, http_scope("POST", "/v1/classify", headers))
+        await exchange.run(app, http_scope("POST", path, headers))
         return exchange
 
     return asyncio.run(talk())
@@ -138,3 +141,19 @@ def test_a_request_that_does_not_arrive_in_time_is_refused(edge: Edge, classifie
 @pytest.mark.parametrize("parameters", ["boundary=" + "b" * 300, 'boundary="\\', ";;=;boundary", "boundary*=utf-8''x"])
 def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: FastAPI, parameters: str) -> None:
     assert send(app, [b"x"], {"Content-Type": f"multipart/form-data; {parameters}"}).status == 400
+
+
+@given(
+    st.lists(st.binary(max_size=400), max_size=6),
+    st.sampled_from(["image/jpeg", "multipart/form-data; boundary=cut", "application/x-www-form-urlencoded", "\x00"])
+    | st.text(st.characters(codec="ascii"), max_size=40),
+    st.sampled_from(["/v1/classify", "/v1/classify/batch"]),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_body_of_any_declared_type_is_a_defect_of_the_server(
+    app: FastAPI, edge: Edge, chunks: list[bytes], content_type: str, path: str
+) -> None:
+    exchange = send(app, [*chunks, b""], {"Content-Type": content_type}, path)
+
+    assert exchange.status in {200, 400, 413}
+    assert edge.budget.held_bytes == 0
