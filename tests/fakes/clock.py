@@ -1,4 +1,7 @@
-"""A clock that moves when it is told to."""
+"""Clocks that move when they are told to, and an event loop that goes by one."""
+
+import asyncio
+from itertools import count
 
 
 class FakeClock:
@@ -17,3 +20,24 @@ class FakeClock:
     def advance_ms(self, milliseconds: float) -> None:
         """Let time pass."""
         self.now_s += milliseconds / 1000
+
+
+class TickingClock:
+    """Seconds, monotonic; one millisecond passes with each look, so that no two events fall together."""
+
+    def __init__(self) -> None:
+        self._ticks = count()
+
+    def __call__(self) -> float:
+        return next(self._ticks) / 1000
+
+
+class FakeTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers go by a fake clock: `asyncio.timeout` ends as a test moves it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+
+    def time(self) -> float:
+        return self.clock()

@@ -1,0 +1,165 @@
+"""A real classifier around fake models, on a clock that the test moves."""
+
+import asyncio
+import io
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bento_service.classifier import Classifier, Limits, LoadedModel
+from bento_service.domain import Answer, InputRecipe, ModelCard, Receipt
+from bento_service.images.intake import IntakeLimits
+from bento_service.pending_request import PendingRequest
+from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.scheduler import Scheduler
+from tests.fakes.clock import FakeClock, FakeTimeLoop
+from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer
+
+Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+
+RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+INTERVAL_MS = 10.0
+TARGET_MS = 100.0
+
+
+def encode_image(value: int = 7, *, file_format: str = "PNG", width_px: int = 12, height_px: int = 10) -> bytes:
+    """Encode an image of one colour; as PNG, `FakeInfer` knows it again."""
+    encoded = io.BytesIO()
+    Image.new("RGB", (width_px, height_px), (value, value, value)).save(encoded, file_format)
+    return encoded.getvalue()
+
+
+def answer_always(scores: list[float]) -> Forward:
+    """Make a model that gives every image the same scores."""
+    return lambda batch_nhwc: np.tile(np.array(scores, dtype=np.float32), (len(batch_nhwc), 1))
+
+
+@dataclass
+class Notebook:
+    """An observer that keeps what it is told."""
+
+    receipts: list[Receipt] = field(default_factory=list)
+    sheds: list[str] = field(default_factory=list)
+
+    def observe_receipt(self, receipt: Receipt) -> None:
+        self.receipts.append(receipt)
+
+    def observe_shed(self, reason: str) -> None:
+        self.sheds.append(reason)
+
+
+class Kitchen:
+    """A classifier at work, and what its observer saw."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        notebook: Notebook,
+        *,
+        pool: ThreadPoolExecutor,
+        scheduler: Scheduler,
+        clock: Callable[[], float],
+    ) -> None:
+        self.classifier = classifier
+        self.notebook = notebook
+        self.scheduler = scheduler
+        self._pool = pool
+        self._clock = clock
+
+    @property
+    def receipt(self) -> Receipt:
+        """The only receipt that there is."""
+        [receipt] = self.notebook.receipts
+        return receipt
+
+    def open(
+        self, *, model: str | None = None, top_k: int = 1, deadline_ms: float | None = None, request_id: str = "r-1"
+    ) -> PendingRequest:
+        return self.classifier.open(
+            request_id=request_id, model=model, top_k=top_k, deadline_ms=deadline_ms, started_s=self._clock()
+        )
+
+    async def classify(self, encoded: bytes, *, top_k: int = 1, deadline_ms: float | None = None) -> Answer:
+        with self.open(top_k=top_k, deadline_ms=deadline_ms) as pending:
+            return await pending.classify(encoded)
+
+    async def start(self, encoded: bytes, *, deadline_ms: float | None = None) -> "asyncio.Task[Answer]":
+        """Return once the image has been handed to the decode threads."""
+        task = asyncio.create_task(self.classify(encoded, deadline_ms=deadline_ms))
+        await asyncio.sleep(0)
+        return task
+
+    async def start_and_queue(self, encoded: bytes, *, deadline_ms: float | None = None) -> "asyncio.Task[Answer]":
+        """Return once the image is decoded and waits for a lane; every lane must be busy."""
+        waiting = self.scheduler.waiting
+        task = await self.start(encoded, deadline_ms=deadline_ms)
+        while self.scheduler.waiting == waiting:
+            await self.flush_decoding()
+        return task
+
+    async def flush_decoding(self) -> None:
+        """Return once the decode thread has finished what it was given so far."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, lambda: None)
+
+    def block_decoding(self) -> threading.Event:
+        """Keep the decode thread busy until the event is set."""
+        done = threading.Event()
+        self._pool.submit(done.wait, PATIENCE_S)
+        return done
+
+    def take_places(self, count: int) -> list[PendingRequest]:
+        """Let so many clients begin, who send nothing."""
+        return [self.open(request_id=f"uploading-{number}").__enter__() for number in range(count)]
+
+
+@asynccontextmanager
+async def running(
+    models: Mapping[str, Forward],
+    *,
+    classes: int = 3,
+    clock: Callable[[], float] | None = None,
+    max_in_flight: int = 50,
+) -> AsyncIterator[Kitchen]:
+    """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
+    loop = asyncio.get_running_loop()
+    clock = clock or fake_clock()
+    ceilings = dict.fromkeys(models, 4)
+    labels = tuple(f"class {class_id}" for class_id in range(classes))
+    pool = ThreadPoolExecutor(1)
+    scheduler = Scheduler(models, ceilings=ceilings, lanes=1, clock=clock, loop=loop)
+    notebook = Notebook()
+    classifier = Classifier(
+        [
+            LoadedModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT"), FakeEngine(infer), 4)
+            for name, infer in models.items()
+        ],
+        default_model=next(iter(models)),
+        limits=Limits(TARGET_MS, max_in_flight, IntakeLimits(max_bytes=100_000, max_pixels=10_000)),
+        decode_pool=pool,
+        scheduler=scheduler,
+        predictor=WaitPredictor(initial_interval_ms=INTERVAL_MS, capacity=1, clock=clock),
+        observers=[notebook],
+        clock=clock,
+    )
+    try:
+        yield Kitchen(classifier, notebook, pool=pool, scheduler=scheduler, clock=clock)
+    finally:
+        for infer in models.values():
+            if isinstance(infer, FakeInfer):
+                infer.gate.set()
+        await asyncio.to_thread(scheduler.close, timeout_s=PATIENCE_S)
+        pool.shutdown()
+
+
+def fake_clock() -> FakeClock:
+    """Return the clock that the running event loop goes by."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, FakeTimeLoop):
+        raise TypeError(f"the event loop is {type(loop).__name__}; run the test on a FakeTimeLoop")
+    return loop.clock

@@ -1,0 +1,249 @@
+import asyncio
+import hashlib
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bento_service.errors import (
+    DeadlineExceededError,
+    DrainingError,
+    InvalidParameterError,
+    LightboxError,
+    OverloadedError,
+    UnknownModelError,
+)
+from bento_service.pending_request import rank
+from tests.fakes.clock import FakeTimeLoop, TickingClock
+from tests.fakes.engine import FakeInfer
+from tests.fakes.pipeline import INTERVAL_MS, answer_always, encode_image, fake_clock, running
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": FakeTimeLoop}
+
+
+async def test_an_answer_and_its_receipt_tell_the_same_and_all_of_it_is_true() -> None:
+    encoded = encode_image(7, width_px=12, height_px=10)
+    async with running({"a": FakeInfer()}) as kitchen:
+        answer = await kitchen.classify(encoded, top_k=2)
+    receipt = kitchen.receipt
+    assert answer.receipt == receipt
+    assert (receipt.request_id, receipt.model, receipt.model_version) == ("r-1", "a", "v-a")
+    assert (receipt.outcome, receipt.batch_size, receipt.dispatch) == ("ok", 1, "lane_free")
+    assert receipt.digest == hashlib.sha256(encoded).hexdigest()
+    assert receipt.image == answer.image
+    assert (answer.image.format, answer.image.width_px, answer.image.height_px) == ("PNG", 12, 10)
+    assert abs(datetime.now(UTC) - receipt.received_at) < timedelta(minutes=1)
+    assert [prediction.class_id for prediction in answer.predictions] == [1, 0]
+    assert [prediction.label for prediction in answer.predictions] == ["class 1", "class 0"]
+    assert kitchen.classifier.in_flight == 0
+
+
+async def test_what_the_intake_did_to_an_image_is_in_answer_and_receipt() -> None:
+    encoded = encode_image(7, file_format="GIF")
+    async with running({"a": FakeInfer()}) as kitchen:
+        answer = await kitchen.classify(encoded)
+    assert answer.warnings
+    assert kitchen.receipt.warnings == answer.warnings
+
+
+async def test_images_that_ran_together_say_in_how_big_a_batch() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        first = await kitchen.start(encode_image(1))
+        await asyncio.to_thread(infer.wait_for_lane)
+        others = [await kitchen.start_and_queue(encode_image(value)) for value in (2, 3, 4)]
+        infer.gate.set()
+        answers = await asyncio.gather(first, *others)
+    assert [answer.receipt.batch_size for answer in answers] == [1, 3, 3, 3]
+    assert [answer.receipt.dispatch for answer in answers] == ["lane_free", "backlog", "backlog", "backlog"]
+    assert [answer.predictions[0].score for answer in answers] == [
+        float(np.float32(1 - value / 255)) for value in (1, 2, 3, 4)
+    ]
+
+
+async def test_the_stages_do_not_overlap_and_fit_into_the_total() -> None:
+    async with running({"a": FakeInfer()}, clock=TickingClock()) as kitchen:
+        await kitchen.classify(encode_image())
+    timings = kitchen.receipt.timings
+    stages_ms = (timings.receive_ms, timings.decode_ms, timings.queue_ms, timings.inference_ms)
+    assert all(stage_ms > 0 for stage_ms in stages_ms)
+    assert sum(stages_ms) <= timings.total_ms + 1e-6
+
+
+async def test_waiting_for_a_decode_thread_counts_as_queueing_and_slow_sending_as_receiving() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        thread_is_free = kitchen.block_decoding()
+        with kitchen.open() as pending:
+            fake_clock().advance_ms(3)
+            task = asyncio.create_task(pending.classify(encode_image()))
+            await asyncio.sleep(0)
+            fake_clock().advance_ms(40)
+            thread_is_free.set()
+            await task
+    timings = kitchen.receipt.timings
+    assert timings.receive_ms == pytest.approx(3)
+    assert timings.queue_ms == pytest.approx(40)
+    assert timings.total_ms == pytest.approx(43)
+
+
+async def test_the_receipt_keeps_five_predictions_however_many_were_asked_for() -> None:
+    async with running({"a": answer_always([0.05, 0.1, 0.15, 0.2, 0.2, 0.1, 0.2])}, classes=7) as kitchen:
+        one = await kitchen.classify(encode_image(), top_k=1)
+        all_of_them = await kitchen.classify(encode_image(), top_k=7)
+    assert (len(one.predictions), len(all_of_them.predictions)) == (1, 7)
+    assert [len(receipt.top) for receipt in kitchen.notebook.receipts] == [5, 5]
+    assert [prediction.class_id for prediction in one.receipt.top] == [3, 4, 6, 2, 1]
+
+
+async def test_scores_keep_the_engines_full_precision() -> None:
+    third = float(np.float32(1 / 3))
+    async with running({"a": answer_always([1 / 3, 0.1, 0.2])}) as kitchen:
+        answer = await kitchen.classify(encode_image())
+    assert answer.predictions[0].score == third
+    assert kitchen.receipt.top[0].score == third
+
+
+@given(scores=st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5]), min_size=1, max_size=30), count=st.integers(1, 40))
+def test_classes_are_ranked_by_descending_score_and_ties_by_class_id(scores: list[float], count: int) -> None:
+    ranked = rank(np.array(scores, dtype=np.float32), tuple(map(str, range(len(scores)))), count)
+    keys = [(-prediction.score, prediction.class_id) for prediction in ranked]
+    every_key = sorted((-float(np.float32(score)), class_id) for class_id, score in enumerate(scores))
+    assert keys == every_key[:count]
+    assert all(prediction.label == str(prediction.class_id) for prediction in ranked)
+
+
+async def test_a_model_is_asked_for_by_name_and_the_default_answers_who_names_none() -> None:
+    async with running({"a": FakeInfer(0), "b": FakeInfer(1)}) as kitchen:
+        with kitchen.open(model="b") as pending:
+            await pending.classify(encode_image())
+        with kitchen.open() as pending:
+            await pending.classify(encode_image())
+    assert [receipt.model for receipt in kitchen.notebook.receipts] == ["b", "a"]
+
+
+async def test_an_unknown_model_is_refused_with_the_names_that_exist_and_not_spelled_out_in_the_receipt() -> None:
+    async with running({"a": FakeInfer(), "b": FakeInfer()}) as kitchen:
+        with pytest.raises(UnknownModelError, match=r"'resnet' is served\. Served: a, b") as refusal:
+            kitchen.open(model="resnet")
+    assert refusal.value.details["models"] == ["a", "b"]
+    assert (kitchen.receipt.outcome, kitchen.receipt.model) == ("unknown_model", "")
+
+
+@pytest.mark.parametrize("top_k", [-1, 0, 4])
+async def test_top_k_outside_the_models_classes_is_refused(top_k: int) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with pytest.raises(InvalidParameterError, match=f"top_k is {top_k}; a has 3 classes") as refusal:
+            kitchen.open(top_k=top_k)
+    assert refusal.value.details == {"parameter": "top_k", "minimum": 1, "maximum": 3}
+    assert kitchen.receipt.outcome == "invalid_parameter"
+
+
+@pytest.mark.parametrize("deadline_ms", [-5.0, 0.0, 600_001.0, float("inf"), float("nan")])
+async def test_a_deadline_that_is_none_is_refused(deadline_ms: float) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with pytest.raises(InvalidParameterError, match="deadline_ms is"):
+            kitchen.open(deadline_ms=deadline_ms)
+    assert kitchen.receipt.outcome == "invalid_parameter"
+
+
+async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it_has() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with kitchen.open() as admitted:
+            kitchen.classifier.stop_admitting()
+            with pytest.raises(DrainingError) as refusal:
+                kitchen.open(request_id="r-2")
+            await admitted.classify(encode_image())
+    assert refusal.value.retry_after_s > 0
+    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["draining", "ok"]
+    assert kitchen.classifier.is_draining
+
+
+async def test_an_image_that_would_wait_past_the_target_is_refused_before_it_is_read() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        thread_is_free = kitchen.block_decoding()
+        ahead = [await kitchen.start(encode_image(value)) for value in range(11)]
+        with pytest.raises(OverloadedError, match="11 images are ahead") as refusal:
+            kitchen.open(request_id="late")
+        thread_is_free.set()
+        await asyncio.gather(*ahead)
+    assert refusal.value.retry_after_s == pytest.approx(11 * INTERVAL_MS / 1000)
+    assert kitchen.notebook.sheds == ["target"]
+    refused = kitchen.notebook.receipts[0]
+    assert (refused.request_id, refused.outcome, refused.model, refused.digest) == ("late", "overloaded", "a", "")
+
+
+async def test_an_image_is_refused_before_decoding_where_others_overtook_it_while_it_was_sent() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        with pytest.raises(OverloadedError), kitchen.open(request_id="slow") as slow:
+            thread_is_free = kitchen.block_decoding()
+            ahead = [await kitchen.start(encode_image(value)) for value in range(11)]
+            await slow.classify(encode_image(200))
+        thread_is_free.set()
+        await asyncio.gather(*ahead)
+    assert kitchen.notebook.sheds == ["target"]
+    assert kitchen.notebook.receipts[0].outcome == "overloaded"
+    assert 200 not in infer.computed
+    assert kitchen.classifier.in_flight == 0
+
+
+async def test_clients_that_send_slowly_keep_nobody_out_while_there_are_places() -> None:
+    async with running({"a": FakeInfer()}, max_in_flight=50) as kitchen:
+        kitchen.take_places(49)
+        answer = await kitchen.classify(encode_image())
+        assert answer.receipt.outcome == "ok"
+        kitchen.take_places(1)
+        with pytest.raises(OverloadedError, match="50 images are in flight, and at most 50 may be") as refusal:
+            kitchen.open()
+    assert refusal.value.retry_after_s >= 1
+    assert kitchen.notebook.sheds == ["queue_full"]
+
+
+async def test_an_image_that_would_wait_past_its_own_deadline_is_refused() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        thread_is_free = kitchen.block_decoding()
+        ahead = [await kitchen.start(encode_image(value)) for value in range(5)]
+        with pytest.raises(OverloadedError, match="deadline of 20 ms"):
+            kitchen.open(deadline_ms=20)
+        kitchen.open(deadline_ms=60)
+        thread_is_free.set()
+        await asyncio.gather(*ahead)
+    assert kitchen.notebook.sheds == ["deadline"]
+
+
+async def test_a_deadline_that_passed_before_admission_is_no_overload() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        started_s = fake_clock()()
+        fake_clock().advance_ms(31)
+        with pytest.raises(DeadlineExceededError):
+            kitchen.classifier.open(request_id="r", model=None, top_k=1, deadline_ms=30, started_s=started_s)
+    assert kitchen.receipt.outcome == "deadline_exceeded"
+    assert kitchen.receipt.timings.total_ms == pytest.approx(31)
+    assert kitchen.notebook.sheds == []
+
+
+async def test_a_shed_further_down_is_counted_by_its_reason_too() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with pytest.raises(LightboxError), kitchen.open():
+            raise OverloadedError("Too many bytes in memory.", retry_after_s=1, reason="memory")
+    assert kitchen.notebook.sheds == ["memory"]
+    assert kitchen.receipt.outcome == "overloaded"
+
+
+async def test_the_served_models_are_described_in_order_with_their_default() -> None:
+    async with running({"a": FakeInfer(), "b": FakeInfer()}) as kitchen:
+        models = kitchen.classifier.models()
+    assert [(model.card.name, model.is_default, model.engine) for model in models] == [
+        ("a", True, "fake"),
+        ("b", False, "fake"),
+    ]
+    assert kitchen.classifier.batch_ceilings() == {"a": 4, "b": 4}
