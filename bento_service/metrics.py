@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 from bento_service.domain import OUTCOME_OK, Receipt
 
 _STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -98,8 +99,11 @@ class Metrics:
         self.shed.labels(reason).inc()
 
     def observe_http(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count one HTTP request; `route` is a template, never a raw path."""
-        self.http_requests.labels(route, method, str(status)).inc()
+        """Count one HTTP request; `route` is a template, never a raw path.
+
+        HTTP lets a client invent methods; whatever is not a usual one counts as `other`.
+        """
+        self.http_requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
         self.http_seconds.labels(route).observe(seconds)
 
 

@@ -1,6 +1,5 @@
 """Every setting of the service, its default and its limits. Each is an environment variable `LIGHTBOX_<NAME>`."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,9 +8,16 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """What an operator may choose. Values outside their limits are refused at start, by name."""
+    """What an operator may choose. Values outside their limits are refused at start, by the name of the variable."""
 
-    model_config = SettingsConfigDict(env_prefix="LIGHTBOX_", frozen=True, extra="ignore")
+    # The prefix guards the plain field names, which `populate_by_name` would else let in: `PORT` is not ours to read.
+    model_config = SettingsConfigDict(
+        env_prefix="LIGHTBOX_",
+        alias_generator=lambda name: f"LIGHTBOX_{name.upper()}",
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+    )
 
     models: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
@@ -74,13 +80,18 @@ class Settings(BaseSettings):
     @classmethod
     def _split_names(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
+            names = (name.strip() for name in value.split(","))
+            return tuple(dict.fromkeys(name for name in names if name))
         return value
 
     @model_validator(mode="after")
     def _check_default_model(self) -> "Settings":
         if self.default_model is not None and self.default_model not in self.models:
-            raise ValueError(f"default_model is {self.default_model!r}, which is not among models: {self.models}")
+            served = ", ".join(self.models)
+            raise ValueError(
+                f"LIGHTBOX_DEFAULT_MODEL is {self.default_model!r}, which is not among LIGHTBOX_MODELS: {served}. "
+                "Add it there or name one of these."
+            )
         return self
 
     @property
@@ -92,8 +103,3 @@ class Settings(BaseSettings):
     def resolved_journal_url(self) -> str:
         """The journal's SQLAlchemy URL."""
         return self.journal_url or f"sqlite:///{self.data_dir / 'journal.sqlite3'}"
-
-
-def count_cpus() -> int:
-    """CPUs that this process may use: its affinity mask, which containers and `taskset` narrow."""
-    return len(os.sched_getaffinity(0))

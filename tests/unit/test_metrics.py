@@ -1,0 +1,140 @@
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from bento_service.domain import Receipt, Timings
+from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
+
+
+class Scrape:
+    """Metrics of their own, and what Prometheus would read."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+
+    def read(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+    def count_series(self) -> int:
+        return sum(len(family.samples) for family in self.registry.collect())
+
+
+def make_receipt(*, outcome: str = "ok", model: str = "a", batch_size: int = 4) -> Receipt:
+    return Receipt(
+        request_id="r",
+        received_at=datetime(2026, 1, 1, tzinfo=UTC),
+        model=model,
+        model_version="v",
+        outcome=outcome,
+        timings=Timings(receive_ms=1, decode_ms=2, queue_ms=4, inference_ms=8, total_ms=16),
+        batch_size=batch_size,
+        dispatch="backlog",
+    )
+
+
+def test_each_receipt_counts_by_model_and_outcome() -> None:
+    scrape = Scrape()
+    for outcome in ("ok", "ok", "overloaded"):
+        scrape.metrics.observe_receipt(make_receipt(outcome=outcome))
+    assert scrape.read("lightbox_requests_total", model="a", outcome="ok") == 2
+    assert scrape.read("lightbox_requests_total", model="a", outcome="overloaded") == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "seconds"),
+    [("receive", 0.001), ("decode", 0.002), ("queue", 0.004), ("inference", 0.008), ("total", 0.016)],
+)
+def test_each_stage_of_an_answer_is_observed_in_seconds(stage: str, seconds: float) -> None:
+    scrape = Scrape()
+    scrape.metrics.observe_receipt(make_receipt())
+    assert scrape.read("lightbox_stage_seconds_sum", model="a", stage=stage) == pytest.approx(seconds)
+    assert scrape.read("lightbox_stage_seconds_count", model="a", stage=stage) == 1
+
+
+def test_an_answer_is_counted_by_the_size_of_its_batch_and_the_reason_for_it() -> None:
+    scrape = Scrape()
+    scrape.metrics.observe_receipt(make_receipt(batch_size=4))
+    assert scrape.read("lightbox_batch_size_images_bucket", model="a", le="2.0") == 0
+    assert scrape.read("lightbox_batch_size_images_bucket", model="a", le="4.0") == 1
+    assert scrape.read("lightbox_dispatch_total", reason="backlog") == 1
+
+
+def test_a_refusal_counts_but_says_nothing_about_stages_or_batches() -> None:
+    scrape = Scrape()
+    scrape.metrics.observe_receipt(make_receipt(outcome="undecodable_image", batch_size=0))
+    assert scrape.read("lightbox_stage_seconds_count", model="a", stage="total") is None
+    assert scrape.read("lightbox_batch_size_images_count", model="a") is None
+    assert scrape.read("lightbox_dispatch_total", reason="backlog") is None
+
+
+def test_a_shed_counts_by_its_reason() -> None:
+    scrape = Scrape()
+    scrape.metrics.observe_shed("queue_full")
+    assert scrape.read("lightbox_shed_total", reason="queue_full") == 1
+
+
+def test_the_queue_depth_and_the_journals_rows_can_be_read() -> None:
+    scrape = Scrape()
+    scrape.metrics.queue_depth.set(3)
+    scrape.metrics.journal_written.inc(5)
+    scrape.metrics.journal_dropped.inc(2)
+    assert scrape.read("lightbox_queue_depth_images") == 3
+    assert scrape.read("lightbox_journal_rows_written_total") == 5
+    assert scrape.read("lightbox_journal_rows_dropped_total") == 2
+
+
+def test_an_http_request_counts_by_route_method_and_status() -> None:
+    scrape = Scrape()
+    scrape.metrics.observe_http("/v1/classify", "POST", 429, 0.25)
+    labels = {"route": "/v1/classify", "method": "POST", "status": "429"}
+    assert scrape.read("lightbox_http_requests_total", **labels) == 1
+    assert scrape.read("lightbox_http_request_seconds_sum", route="/v1/classify") == pytest.approx(0.25)
+
+
+def test_more_traffic_of_the_same_kind_makes_no_more_series() -> None:
+    scrape = Scrape()
+    scrape.metrics.observe_receipt(make_receipt())
+    scrape.metrics.observe_http("unmatched", "GET", 404, 0.001)
+    series = scrape.count_series()
+    for size in range(1, 500):
+        scrape.metrics.observe_receipt(make_receipt(batch_size=size))
+        scrape.metrics.observe_http("unmatched", "GET", 404, size)
+    assert scrape.count_series() == series
+
+
+def test_methods_that_clients_invent_share_one_series() -> None:
+    scrape = Scrape()
+    for number in range(500):
+        scrape.metrics.observe_http("unmatched", f"BREW{number}", 405, 0.001)
+    assert scrape.read("lightbox_http_requests_total", route="unmatched", method="other", status="405") == 500
+
+
+def test_two_metrics_in_one_registry_are_refused() -> None:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    with pytest.raises(ValueError, match="Duplicated timeseries"):
+        Metrics(registry)
+
+
+def test_gauges_of_dead_workers_are_dropped_and_those_of_living_ones_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    names = (f"gauge_livesum_{dead.pid}.db", f"gauge_livesum_{os.getpid()}.db", f"counter_{dead.pid}.db")
+    for name in names:
+        (tmp_path / name).touch()
+    drop_gauges_of_dead_workers()
+    assert {file.name for file in tmp_path.iterdir()} == set(names[1:])
+
+
+def test_without_a_folder_of_gauges_there_is_nothing_to_drop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    drop_gauges_of_dead_workers()

@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from bento_service.settings import Settings
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment without any setting of ours."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"LIGHTBOX_{name.upper()}", raising=False)
+    return monkeypatch
+
+
+def test_everything_has_a_default(environment: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    assert settings.default_model_name == settings.models[0] == "efficientnet_lite0"
+    assert (settings.host, settings.port) == ("127.0.0.1", 3000)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_a_setting_comes_from_its_environment_variable(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_TARGET_P99_MS", "250")
+    environment.setenv("LIGHTBOX_LANES", "3")
+    settings = Settings()
+    assert (settings.target_p99_ms, settings.lanes) == (250, 3)
+
+
+def test_a_variable_without_our_prefix_is_not_ours(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "4000")
+    environment.setenv("MODELS", "resnet")
+    assert Settings() == Settings(port=3000)
+
+
+def test_a_variable_that_we_do_not_know_is_ignored(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_API_KEY", "x")
+    assert Settings().port == 3000
+
+
+def test_an_argument_goes_before_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_PORT", "4000")
+    assert Settings(port=5000).port == 5000
+
+
+@pytest.mark.parametrize(
+    ("value", "models"),
+    [
+        ("efficientnet_lite1", ("efficientnet_lite1",)),
+        ("b,a", ("b", "a")),
+        (" a , timm/resnet50.a1_in1k ,, ", ("a", "timm/resnet50.a1_in1k")),
+        ("a,b,a", ("a", "b")),
+    ],
+)
+def test_models_are_separated_by_commas_and_kept_in_order_once_each(
+    environment: pytest.MonkeyPatch, value: str, models: tuple[str, ...]
+) -> None:
+    environment.setenv("LIGHTBOX_MODELS", value)
+    assert Settings().models == models
+
+
+def test_the_first_model_is_the_default_unless_another_is_named(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_MODELS", "a,b")
+    assert Settings().default_model_name == "a"
+    environment.setenv("LIGHTBOX_DEFAULT_MODEL", "b")
+    assert Settings().default_model_name == "b"
+
+
+def test_a_default_model_that_is_not_served_is_refused_with_those_that_are(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_MODELS", "a,b")
+    environment.setenv("LIGHTBOX_DEFAULT_MODEL", "c")
+    with pytest.raises(
+        ValidationError, match="LIGHTBOX_DEFAULT_MODEL is 'c', which is not among LIGHTBOX_MODELS: a, b"
+    ):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("LIGHTBOX_MODELS", " , ", "at least 1 item"),
+        ("LIGHTBOX_PORT", "0", "greater than or equal to 1"),
+        ("LIGHTBOX_PORT", "http", "valid integer"),
+        ("LIGHTBOX_ENGINE", "tensorflow", "'auto', 'openvino' or 'torch'"),
+        ("LIGHTBOX_DEVICE", "tpu", "'auto', 'cpu' or 'cuda'"),
+        ("LIGHTBOX_TARGET_P99_MS", "-1", "greater than 0"),
+        ("LIGHTBOX_WORKERS", "65", "less than or equal to 64"),
+        ("LIGHTBOX_MAX_QUEUE_ITEMS", "0", "greater than or equal to 1"),
+        ("LIGHTBOX_DRAIN_TIMEOUT_S", "601", "less than or equal to 600"),
+    ],
+)
+def test_a_value_outside_its_limits_is_refused_by_the_name_of_its_variable_with_what_is_allowed(
+    environment: pytest.MonkeyPatch, variable: str, value: str, allowed: str
+) -> None:
+    environment.setenv(variable, value)
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    [error] = refusal.value.errors()
+    assert error["loc"] == (variable,)
+    assert allowed in error["msg"]
+
+
+def test_settings_cannot_change_once_made(environment: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().port = 1  # type: ignore[misc]
+
+
+def test_the_journal_lies_in_the_data_folder_unless_it_has_a_url(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_DATA_DIR", "/data")
+    assert Settings().data_dir == Path("/data")
+    assert Settings().resolved_journal_url == "sqlite:////data/journal.sqlite3"
+    environment.setenv("LIGHTBOX_JOURNAL_URL", "postgresql://db/lightbox")
+    assert Settings().resolved_journal_url == "postgresql://db/lightbox"
