@@ -120,6 +120,9 @@ class ModelCard(WireModel):
     precision: str
     state: str
     parity: Parity | None = None
+    crop_fraction: float | None = Field(
+        default=None, description="Share of the resized image's short side that the centre crop keeps."
+    )
 
 
 class ModelList(WireModel):

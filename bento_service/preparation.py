@@ -1,0 +1,28 @@
+"""What has to be done once, before any worker starts: models brought in, the journal's schema up to date."""
+
+import logging
+
+from bento_service.commands.models import prepare_in_subprocess
+from bento_service.errors import JournalUnavailableError
+from bento_service.journal.factory import migrate
+from bento_service.models.catalogue import Catalogue
+from bento_service.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_deployment(settings: Settings) -> None:
+    """Prepare the missing models and migrate the journal, so that workers find both done.
+
+    Raises:
+        CommandError: A model could not be prepared.
+        JournalUrlError: The journal's URL is none that Lightbox can use.
+    """
+    missing = Catalogue().missing(settings.models)
+    if missing:
+        logger.info("Preparing %s: this happens once.", ", ".join(missing))
+        prepare_in_subprocess(missing)
+    try:
+        migrate(settings.resolved_journal_url)
+    except JournalUnavailableError as error:
+        logger.error("The journal cannot be reached yet; receipts will wait for it: %s", error)

@@ -1,0 +1,106 @@
+"""The BentoML service: wiring only. `bentoml serve bento_service.service:LightboxService` runs it."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Annotated
+
+import bentoml
+from _bentoml_sdk import Service
+from bentoml.validators import ContentType
+from pydantic import Field
+from starlette.types import ASGIApp
+
+from bento_service.domain import ServiceState
+from bento_service.http.app import create_app
+from bento_service.http.guard import Guard
+from bento_service.http.wire import to_classification
+from bento_service.lifecycle import Lifecycle
+from bento_service.preparation import prepare_deployment
+from bento_service.settings import Settings
+from lightbox_client.contract import Classification
+
+# BentoML's own Swagger UI; without it the page at /v1/docs would need the internet.
+_SWAGGER_ASSETS = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
+_BENTO_PATHS = (
+    *("/", "/classify", "/livez", "/healthz", "/readyz", "/metrics", "/docs.json", "/schema.json"),
+    *(f"/static_content/{file.name}" for file in _SWAGGER_ASSETS.iterdir()),
+)
+
+# BentoML configures a service by decorating its class, so the settings are read and the HTTP application is made as
+# this module is imported. Models load later, in each worker.
+settings = Settings()
+lifecycle = Lifecycle(settings)
+edge_app = create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS)
+
+
+class GuardedService(Service):  # type: ignore[type-arg]
+    """A BentoML service with our guard as its outermost layer."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """Return BentoML's application behind the guard (ADR 2)."""
+        return Guard(
+            super().to_asgi(is_main),
+            edge_app,
+            _BENTO_PATHS,
+            provide=lifecycle.edge,
+            status=lifecycle.status,
+            on_request=lifecycle.metrics.observe_http,
+        )
+
+
+@bentoml.service(
+    name="lightbox",
+    service_class=GuardedService,
+    workers=settings.workers,
+    # Time limits are ours, by deadline and while receiving; BentoML's would answer 504 while the work goes on.
+    traffic={"timeout": 3600},
+    # One line a request costs more than the request is worth; the journal has every one.
+    logging={"access": {"enabled": False}},
+    http={"host": settings.host, "port": settings.port},
+)
+class LightboxService:
+    """Classifies images and says what each answer cost."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def prepare() -> None:
+        """Bring in the models and migrate the journal, once, before the workers start."""
+        prepare_deployment(settings)
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Begin to load the models; the worker answers probes meanwhile."""
+        lifecycle.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Finish what is admitted and flush the journal."""
+        await lifecycle.stop()
+
+    async def __is_ready__(self) -> bool:
+        """Whether the models are warm and the worker is not draining."""
+        return lifecycle.state is ServiceState.READY
+
+    async def __is_alive__(self) -> bool:
+        """Whether a restart would not help: false only after loading failed."""
+        return lifecycle.state is not ServiceState.FAILED
+
+    @bentoml.api
+    async def classify(
+        self,
+        image: Annotated[Path, ContentType("image/*")] = Field(description="The image to classify."),  # noqa: B008
+        model: str | None = Field(default=None, description="A served model's name."),
+        top_k: int = Field(default=5, description="How many predictions to return."),
+        deadline_ms: float | None = Field(default=None, description="The longest that the answer may take."),
+    ) -> Classification:
+        """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
+        admitted = lifecycle.lightbox().classifier.open(
+            request_id=uuid.uuid4().hex,
+            model=model,
+            top_k=top_k,
+            deadline_ms=deadline_ms,
+            started_s=time.perf_counter(),
+        )
+        with admitted as pending:
+            return to_classification(await pending.classify(image.read_bytes()))

@@ -1,0 +1,262 @@
+"""The HTTP contract of the real service process, with real models and real files."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import bentoml
+import pytest
+import requests
+
+from tests.integration.running_service import RunningService, wait_until
+
+CATS = range(281, 286)
+
+
+@pytest.fixture
+def chelsea(photographs: tuple[Path, ...]) -> bytes:
+    return next(path for path in photographs if path.name == "chelsea.png").read_bytes()
+
+
+def png_bomb(width_px: int, height_px: int) -> bytes:
+    """A small PNG that declares a huge size."""
+    header = struct.pack(">IIBBBBB", width_px, height_px, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1_000_000))), (b"IEND", b""))
+    packed = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def assert_problem(response: requests.Response, status: int, code: str) -> dict[str, object]:
+    problem: dict[str, object] = response.json()
+    assert response.status_code == status, problem
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert problem["code"] == code
+    assert problem["status"] == status
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+    assert problem["detail"]
+    return problem
+
+
+def test_a_cat_in_the_body_is_classified_as_a_cat(service: RunningService, chelsea: bytes) -> None:
+    response = requests.post(f"{service.url}/v1/classify", data=chelsea, headers={"Content-Type": "image/png"})
+
+    answer = response.json()
+    assert response.status_code == 200
+    assert answer["predictions"][0]["class_id"] in CATS
+    assert len(answer["predictions"]) == 5
+    assert answer["image"] == {"format": "PNG", "width": 451, "height": 300}
+    assert answer["model"]["name"] == "efficientnet_lite0"
+
+
+def test_a_cat_in_a_form_is_classified_as_a_cat(service: RunningService, chelsea: bytes) -> None:
+    response = requests.post(f"{service.url}/v1/classify", files={"image": ("chelsea.png", chelsea)})
+
+    assert response.json()["predictions"][0]["class_id"] in CATS
+
+
+@pytest.mark.parametrize("model", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
+def test_every_bundled_model_knows_the_cat(service: RunningService, chelsea: bytes, model: str) -> None:
+    response = requests.post(f"{service.url}/v1/classify", params={"model": model, "top_k": 1}, data=chelsea)
+
+    answer = response.json()
+    assert answer["model"]["name"] == model
+    assert [prediction["class_id"] in CATS for prediction in answer["predictions"]] == [True]
+
+
+def test_the_stages_of_a_receipt_add_up_to_at_most_its_total(service: RunningService, chelsea: bytes) -> None:
+    timings = requests.post(f"{service.url}/v1/classify", data=chelsea).json()["timings_ms"]
+
+    stages = [timings[stage] for stage in ("receive", "decode", "queue", "inference")]
+    assert min(stages) >= 0
+    assert timings["decode"] > 0
+    assert timings["inference"] > 0
+    assert sum(stages) <= timings["total"]
+
+
+def test_a_batch_answers_in_order_and_a_bad_file_spoils_no_other(service: RunningService, chelsea: bytes) -> None:
+    files = [("images", ("a.png", chelsea)), ("images", ("b.txt", b"hello")), ("images", ("c.png", chelsea))]
+
+    results = requests.post(f"{service.url}/v1/classify/batch", files=files).json()["results"]
+
+    assert [result["filename"] for result in results] == ["a.png", "b.txt", "c.png"]
+    assert [result["result"] is None for result in results] == [False, True, False]
+    assert results[1]["error"]["code"] == "unsupported_format"
+    assert results[0]["result"]["predictions"] == results[2]["result"]["predictions"]
+
+
+@pytest.mark.parametrize(
+    "query", [{"top_k": 0}, {"top_k": 1001}, {"top_k": "many"}, {"deadline_ms": -1}, {"deadline_ms": "soon"}]
+)
+def test_a_parameter_out_of_range_is_named(service: RunningService, chelsea: bytes, query: dict[str, object]) -> None:
+    problem = assert_problem(
+        requests.post(f"{service.url}/v1/classify", params=query, data=chelsea), 400, "invalid_parameter"
+    )
+
+    assert next(iter(query)) in str(problem["detail"])
+
+
+def test_an_empty_body_is_a_missing_image(service: RunningService) -> None:
+    assert_problem(requests.post(f"{service.url}/v1/classify", data=b""), 400, "missing_image")
+
+
+def test_a_form_without_the_field_is_a_missing_image(service: RunningService, chelsea: bytes) -> None:
+    assert_problem(requests.post(f"{service.url}/v1/classify", files={"picture": chelsea}), 400, "missing_image")
+
+
+def test_an_unknown_model_is_answered_with_those_that_exist(service: RunningService, chelsea: bytes) -> None:
+    problem = assert_problem(
+        requests.post(f"{service.url}/v1/classify", params={"model": "resnet5000"}, data=chelsea), 404, "unknown_model"
+    )
+
+    assert problem["models"] == ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+
+
+def test_too_many_bytes_are_refused(service: RunningService) -> None:
+    assert_problem(requests.post(f"{service.url}/v1/classify", data=b"\xff\xd8" * 1_500_000), 413, "image_too_large")
+
+
+def test_too_many_bytes_without_a_declared_length_are_refused_while_receiving(service: RunningService) -> None:
+    chunks = (b"\xff\xd8" * 50_000 for _ in range(40))
+
+    assert_problem(requests.post(f"{service.url}/v1/classify", data=chunks), 413, "image_too_large")
+
+
+def test_too_many_pixels_are_refused_by_the_header(service: RunningService) -> None:
+    assert_problem(requests.post(f"{service.url}/v1/classify", data=png_bomb(100_000, 100_000)), 413, "too_many_pixels")
+
+
+def test_too_many_images_are_refused(service: RunningService, chelsea: bytes) -> None:
+    files = [("images", (f"{number}.png", chelsea)) for number in range(5)]
+
+    assert_problem(requests.post(f"{service.url}/v1/classify/batch", files=files), 413, "too_many_images")
+
+
+def test_bytes_decide_the_format_whatever_the_declared_type(service: RunningService) -> None:
+    response = requests.post(f"{service.url}/v1/classify", data=b"<svg/>", headers={"Content-Type": "image/png"})
+
+    assert_problem(response, 415, "unsupported_format")
+
+
+def test_a_truncated_photograph_is_undecodable(service: RunningService, jpegs: list[Path]) -> None:
+    half = jpegs[0].read_bytes()[:20_000]
+
+    assert_problem(requests.post(f"{service.url}/v1/classify", data=half), 422, "undecodable_image")
+
+
+def test_a_deadline_that_cannot_be_met_is_exceeded(service: RunningService, chelsea: bytes) -> None:
+    response = requests.post(f"{service.url}/v1/classify", params={"deadline_ms": 0.5}, data=chelsea)
+
+    assert_problem(response, 504, "deadline_exceeded")
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/v1/nothing", "/v1/models/none", "/static_content/none.js"])
+def test_an_unknown_path_is_a_problem(service: RunningService, path: str) -> None:
+    assert_problem(requests.get(service.url + path), 404, "unknown_model" if "models" in path else "not_found")
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch", "/classify"])
+def test_a_wrong_method_is_a_problem_that_says_which_is_right(service: RunningService, path: str) -> None:
+    response = requests.get(service.url + path)
+
+    assert_problem(response, 405, "method_not_allowed")
+    assert response.headers["Allow"] == "POST"
+
+
+def test_a_clients_request_id_comes_back(service: RunningService, chelsea: bytes) -> None:
+    response = requests.post(f"{service.url}/v1/classify", data=chelsea, headers={"X-Request-ID": "mine-1"})
+
+    assert response.json()["request_id"] == response.headers["X-Request-ID"] == "mine-1"
+
+
+def test_models_and_labels_are_listed(service: RunningService) -> None:
+    models = requests.get(f"{service.url}/v1/models").json()["models"]
+    labels = requests.get(f"{service.url}/v1/models/efficientnet_lite0/labels").json()["labels"]
+
+    assert [model["name"] for model in models if model["is_default"]] == ["efficientnet_lite0"]
+    assert {model["state"] for model in models} == {"ready"}
+    assert {model["engine"] for model in models} == {"openvino"}
+    assert len(labels) == 1000
+    assert labels[285] == "Egyptian cat"
+
+
+def test_status_and_version_tell_what_runs(service: RunningService) -> None:
+    status = requests.get(f"{service.url}/v1/status").json()
+    version = requests.get(f"{service.url}/version").json()
+
+    assert status["state"] == "ready"
+    assert status["device"]["kind"] == "cpu"
+    assert set(version["models"]) == set(status["batch_ceiling"])
+    assert version["libraries"]["bentoml"]
+
+
+def test_history_counts_what_happened(service: RunningService, chelsea: bytes) -> None:
+    request_id = requests.post(f"{service.url}/v1/classify", data=chelsea).json()["request_id"]
+
+    def is_there() -> bool:
+        found = requests.get(f"{service.url}/v1/history/requests", params={"order": "newest", "limit": 500}).json()
+        return request_id in [receipt["request_id"] for receipt in found["requests"]]
+
+    wait_until(is_there)
+    history = requests.get(f"{service.url}/v1/history", params={"buckets": 6}).json()
+    assert len(history["buckets"]) == 6
+    assert history["total"]["outcomes"]["ok"] >= 1
+    assert history["total"]["total_ms"]["p99"] >= history["total"]["total_ms"]["p50"] > 0
+    assert sum(bucket["count"] for bucket in history["buckets"]) == history["total"]["count"]
+
+
+def test_metrics_have_our_series_and_a_scan_of_unknown_paths_does_not_grow_them(
+    service: RunningService, chelsea: bytes
+) -> None:
+    def series() -> set[str]:
+        lines = requests.get(f"{service.url}/metrics").text.splitlines()
+        return {line.rpartition(" ")[0] for line in lines if not line.startswith("#")}
+
+    requests.post(f"{service.url}/v1/classify", data=chelsea)
+    requests.get(f"{service.url}/scan/first")
+    requests.get(f"{service.url}/v1/models/scan-first")
+    series()
+    before = series()
+    for number in range(50):
+        requests.get(f"{service.url}/scan/{number}")
+        requests.get(f"{service.url}/v1/models/scan-{number}")
+        requests.get(f"{service.url}/static_content/{number}")
+
+    assert series() <= before
+    for name in ("requests_total", "stage_seconds_bucket", "batch_size_images_bucket", "queue_depth_images"):
+        assert any(line.startswith(f"lightbox_{name}") for line in before), name
+
+
+def test_bentomls_own_pages_and_probes_answer(service: RunningService) -> None:
+    for path in ("/", "/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json", "/v1/docs"):
+        assert requests.get(service.url + path).status_code == 200, path
+    assert "/classify" in requests.get(f"{service.url}/docs.json").json()["paths"]
+    assert requests.get(f"{service.url}/static_content/swagger-ui-bundle.js").status_code == 200
+
+
+def test_bentomls_client_classifies(service: RunningService, photographs: tuple[Path, ...]) -> None:
+    chelsea = next(path for path in photographs if path.name == "chelsea.png")
+    with bentoml.SyncHTTPClient(service.url) as client:
+        answer = client.classify(image=chelsea, top_k=2)
+
+    assert answer["predictions"][0]["class_id"] in CATS
+    assert len(answer["predictions"]) == 2
+
+
+def test_bentomls_call_fails_as_ours_does(service: RunningService, chelsea: bytes) -> None:
+    url = f"{service.url}/classify"
+
+    assert_problem(requests.post(url, files={"image": ("a.png", b"hello")}), 415, "unsupported_format")
+    assert_problem(
+        requests.post(url, files={"image": ("a.png", chelsea)}, data={"top_k": "0"}), 400, "invalid_parameter"
+    )
+    assert_problem(requests.post(url, data={"top_k": "1"}), 400, "missing_image")
+    assert_problem(requests.post(url, files={"image": b"\xff\xd8" * 1_500_000}), 413, "image_too_large")
+
+
+def test_bentomls_call_fetches_no_address_for_a_stranger(service: RunningService) -> None:
+    """BentoML itself downloads what a text in place of a file points to; here it is just no image."""
+    form = {"image": (None, f"{service.url}/static_content/favicon-light-32x32.png")}
+
+    assert_problem(requests.post(f"{service.url}/classify", files=form), 400, "missing_image")
