@@ -1,0 +1,175 @@
+"""Images a second through the intake, one thread, against Pillow with torchvision's transforms.
+
+Run `python -m bench.intake`; with `--json`, the figures also go to `bench/results/intake-<date>.json`.
+"""
+
+import argparse
+import io
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import skimage
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torchvision import transforms
+
+from bench.environment import describe_environment, write_result
+from bento_service.domain import InputRecipe
+from bento_service.images.intake import IntakeLimits, prepare
+
+RECIPE = InputRecipe(
+    height_px=224,
+    width_px=224,
+    crop_fraction=0.875,
+    interpolation="bicubic",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+)
+LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg")
+PACKAGES = ("pillow", "simplejpeg", "torchvision", "numpy", "scikit-image")
+
+Decode = Callable[[bytes], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One way over one set of files. `median_ms` and `images_per_s` are of the median round."""
+
+    files: str
+    way: str
+    mean_bytes: int
+    median_ms: float
+    images_per_s: float
+    largest_difference: int
+    mean_difference: float
+
+
+def load_photographs() -> list[Image.Image]:
+    """Load scikit-image's photographs as RGB."""
+    folder = Path(skimage.__file__).parent / "data"
+    return [Image.open(folder / name).convert("RGB") for name in PHOTOGRAPHS]
+
+
+def encode_jpeg(image: Image.Image, quality: int) -> bytes:
+    """Encode with Pillow's defaults (4:2:0)."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def make_small_files(photographs: Sequence[Image.Image], count: int) -> list[bytes]:
+    """Cut `count` different crops of 451 x 300, about 50 kB each."""
+    rng = np.random.default_rng(0)
+    files = []
+    for index in range(count):
+        photograph = photographs[index % len(photographs)]
+        left = int(rng.integers(0, photograph.width - 451 + 1))
+        top = int(rng.integers(0, photograph.height - 300 + 1))
+        files.append(encode_jpeg(photograph.crop((left, top, left + 451, top + 300)), quality=95))
+    return files
+
+
+def make_large_file(photographs: Sequence[Image.Image]) -> bytes:
+    """Lay the photographs side by side into one of 4000 x 3000."""
+    canvas = Image.new("RGB", (4000, 3000))
+    side_px = 1000
+    for index in range(12):
+        tile = photographs[index % len(photographs)].resize((side_px, side_px), Image.Resampling.BICUBIC)
+        canvas.paste(tile, (index % 4 * side_px, index // 4 * side_px))
+    return encode_jpeg(canvas, quality=90)
+
+
+def prepare_with_lightbox(encoded: bytes) -> NDArray[np.uint8]:
+    """Prepare as the service does."""
+    return prepare(encoded, RECIPE, LIMITS).pixels_hwc
+
+
+def make_torchvision_way() -> Decode:
+    """Pillow and the steps of timm's evaluation transform, up to the uint8 crop."""
+    steps = transforms.Compose(
+        [
+            transforms.Resize(256, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop((RECIPE.height_px, RECIPE.width_px)),
+        ]
+    )
+
+    def decode(encoded: bytes) -> NDArray[np.uint8]:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return np.array(steps(image.convert("RGB")))
+
+    return decode
+
+
+def measure(files_name: str, files: Sequence[bytes], ways: Sequence[tuple[str, Decode]], rounds: int) -> list[Figure]:
+    """Time each way over all files, `rounds` times in turn, and compare its pixels with the last way's."""
+    durations_s: dict[str, list[float]] = {name: [] for name, _ in ways}
+    for _ in range(rounds):
+        for name, way in ways:
+            started_s = time.perf_counter()
+            for encoded in files:
+                way(encoded)
+            durations_s[name].append((time.perf_counter() - started_s) / len(files))
+    reference = [ways[-1][1](encoded).astype(np.int16) for encoded in files]
+    figures = []
+    for name, way in ways:
+        pairs = zip(files, reference, strict=True)
+        differences = np.stack([np.abs(way(encoded) - expected) for encoded, expected in pairs])
+        median_s = statistics.median(durations_s[name])
+        figures.append(
+            Figure(
+                files=files_name,
+                way=name,
+                mean_bytes=round(statistics.mean(map(len, files))),
+                median_ms=round(median_s * 1000, 3),
+                images_per_s=round(1 / median_s, 1),
+                largest_difference=int(differences.max()),
+                mean_difference=round(float(differences.mean()), 4),
+            )
+        )
+    return figures
+
+
+def show(figures: Sequence[Figure]) -> None:
+    """Print the figures as a table."""
+    table = Table("files", "way", "kB", "ms", "images/s", "largest difference", "mean difference")
+    for figure in figures:
+        table.add_row(
+            figure.files,
+            figure.way,
+            f"{figure.mean_bytes / 1000:.0f}",
+            f"{figure.median_ms:.2f}",
+            f"{figure.images_per_s:.0f}",
+            str(figure.largest_difference),
+            f"{figure.mean_difference:.3f}",
+        )
+    Console().print(table)
+
+
+def main() -> None:
+    """Measure, print and perhaps keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="times each set of files is prepared")
+    parser.add_argument("--json", action="store_true", help="write bench/results/intake-<date>.json too")
+    arguments = parser.parse_args()
+    photographs = load_photographs()
+    ways = [("Lightbox intake", prepare_with_lightbox), ("Pillow + torchvision", make_torchvision_way())]
+    figures = [
+        *measure("60 JPEGs of 451x300", make_small_files(photographs, 60), ways, arguments.rounds),
+        *measure("one JPEG of 4000x3000", [make_large_file(photographs)], ways, arguments.rounds),
+    ]
+    show(figures)
+    if arguments.json:
+        environment = describe_environment("python -m bench.intake --json", PACKAGES)
+        figures_json = [asdict(figure) for figure in figures]
+        Console().print(f"Kept in {write_result('intake', {**environment, 'figures': figures_json})}")
+
+
+if __name__ == "__main__":
+    main()
