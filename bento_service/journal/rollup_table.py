@@ -40,7 +40,7 @@ def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> No
             for key in keys
         )
         query = select(_TABLE.resolution_s, _TABLE.start_s, _TABLE.model, *_COUNTS).where(or_(*conditions))
-        stored.update((RollupKey(*row[:3]), to_rollup(*row[3:])) for row in connection.execute(query))
+        stored.update((RollupKey(*row[:3]), to_rollup(*row[3:])) for row in connection.execute(query).all())
 
     added = [from_rollup(key, rollup) for key, rollup in fresh.items() if key not in stored]
     if added:
@@ -66,7 +66,7 @@ def read_rollups(connection: Connection, window: Window, model: str | None) -> l
             )
             if model is not None:
                 query = query.where(_TABLE.model == model)
-            for start_s, *counts in connection.execute(query):
+            for start_s, *counts in connection.execute(query).all():
                 found[buckets[start_s]].append(to_rollup(*counts))
     return found
 
@@ -87,7 +87,7 @@ def assign_class_keys(
     if not missing:
         return {}
     table = schema.classes.c
-    stored = {(row.class_id, row.label): row.key for row in connection.execute(select(schema.classes))}
+    stored = {(row.class_id, row.label): row.key for row in connection.execute(select(schema.classes)).all()}
     new = [{"class_id": class_id, "label": label} for class_id, label in sorted(missing - stored.keys())]
     if new:
         query = insert(schema.classes).returning(table.class_id, table.label, table.key)
@@ -97,7 +97,7 @@ def assign_class_keys(
 
 def read_class_names(connection: Connection) -> dict[int, ClassName]:
     """Return every class that ever came first, by its key."""
-    return {row.key: (row.class_id, row.label) for row in connection.execute(select(schema.classes))}
+    return {row.key: (row.class_id, row.label) for row in connection.execute(select(schema.classes)).all()}
 
 
 def _in_parts(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -1,0 +1,49 @@
+"""Where and when a measurement was taken, as the JSON in `results/` keeps it."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def describe_environment(command: str, packages: Iterable[str]) -> dict[str, object]:
+    """Return date, machine, versions and commit; `command` is what makes the figures again."""
+    return {
+        "command": command,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "cpu": _read_cpu_name(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "commit": _read_commit(),
+    }
+
+
+def write_result(name: str, result: Mapping[str, object]) -> Path:
+    """Write a result as `results/<name>-<date>.json` and return its path."""
+    path = RESULTS / f"{name}-{datetime.now(UTC).date().isoformat()}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    return path
+
+
+def _read_cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _read_commit() -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    done = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)  # noqa: S603 - fixed
+    return done.stdout.strip() or "unknown"
