@@ -1,0 +1,118 @@
+"""Measure the parity gate as a model is prepared: intake and OpenVINO against timm's transform and f32 PyTorch."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bento_service.domain import InputRecipe, ModelCard, Parity
+from bento_service.engines.base import Engine
+from bento_service.engines.openvino_engine import OpenVINOEngine
+from bento_service.hardware import count_cpus
+from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.models.base import LoadedModel
+from bento_service.models.catalogue import MeasureParity, measure_nothing
+from bento_service.models.parity import compare
+
+CROPS = 200
+"""As many as it takes for one that disagrees to be 0.5 %, what the gate allows."""
+
+_BATCH = 8
+_LIMITS = IntakeLimits(max_bytes=100_000_000, max_pixels=100_000_000)
+_SMALLEST_CROP_PX = 96
+_SAMPLES = Path(__file__).parents[1] / "dashboard" / "samples"
+
+
+def measure_over_samples() -> MeasureParity:
+    """Return what fills the parity of the cards, over the dashboard's sample photographs; nothing where they are not.
+
+    A serving container has no dashboard, and prepares no models.
+    """
+    photographs = sorted(path for path in _SAMPLES.glob("*") if path.suffix in {".jpg", ".png"})
+    if not photographs:
+        return measure_nothing
+
+    def measure(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
+        return {OpenVINOEngine.name: _measure_openvino(model, onnx_path, photographs)}
+
+    return measure
+
+
+def make_crops(photographs: Sequence[Path], count: int, *, seed: int = 0) -> Iterator[bytes]:
+    """Cut encoded images out of photographs: each photograph whole, then crops of any place, size and aspect.
+
+    Every third is a PNG, the others are JPEGs of quality 70 to 95 with and without chroma subsampling.
+
+    Args:
+        photographs: Image files, at least one.
+        count: Images to make.
+        seed: Equal seeds make equal crops.
+    """
+    random = np.random.default_rng(seed)
+    images = [Image.open(path).convert("RGB") for path in photographs]
+    for index in range(count):
+        image = images[index % len(images)]
+        crop = image if index < len(images) else _cut(image, random)
+        buffer = io.BytesIO()
+        if index % 3 == 0:
+            crop.save(buffer, "PNG", compress_level=1)
+        else:
+            crop.save(buffer, "JPEG", quality=int(random.integers(70, 96)), subsampling=index % 3)
+        yield buffer.getvalue()
+
+
+def classify_as_served(engine: Engine, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
+    """Return an engine's probabilities for encoded images that went through the intake, shape (len(crops), classes)."""
+    answers = []
+    for batch in _batches(crops):
+        pixels = [prepare(crop, recipe, _LIMITS).pixels_hwc for crop in batch]
+        answers.append(engine.infer(np.stack(pixels)))
+    return np.concatenate(answers)
+
+
+def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray[np.float32]:
+    """Return f32 PyTorch's probabilities for images decoded by Pillow, through timm's evaluation transform."""
+    # Only a process that prepares models has these.
+    import torch  # noqa: PLC0415
+    from timm.data.transforms_factory import create_transform  # noqa: PLC0415
+
+    recipe = model.recipe
+    transform = create_transform(
+        input_size=(3, recipe.height_px, recipe.width_px),
+        interpolation=recipe.interpolation,
+        crop_pct=recipe.crop_fraction,
+        mean=recipe.mean,
+        std=recipe.std,
+    )
+    answers = []
+    with torch.inference_mode():
+        for batch in _batches(crops):
+            images = torch.stack([transform(Image.open(io.BytesIO(crop)).convert("RGB")) for crop in batch])
+            answers.append(torch.softmax(model.module(images), dim=1).numpy())
+    return np.concatenate(answers)
+
+
+def _measure_openvino(model: LoadedModel, onnx_path: Path, photographs: Sequence[Path]) -> Parity:
+    crops = list(make_crops(photographs, CROPS))
+    card = ModelCard(model.name, "", model.labels, model.recipe, model.source, model.licence)
+    engine = OpenVINOEngine(onnx_path, card, lanes=1, threads=count_cpus())
+    try:
+        return compare(classify_as_reference(model, crops), classify_as_served(engine, model.recipe, crops))
+    finally:
+        engine.close()
+
+
+def _cut(image: Image.Image, random: np.random.Generator) -> Image.Image:
+    width_px = int(random.integers(min(_SMALLEST_CROP_PX, image.width), image.width + 1))
+    height_px = int(random.integers(min(_SMALLEST_CROP_PX, image.height), image.height + 1))
+    left = int(random.integers(0, image.width - width_px + 1))
+    top = int(random.integers(0, image.height - height_px + 1))
+    return image.crop((left, top, left + width_px, top + height_px))
+
+
+def _batches(crops: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(crops), _BATCH):
+        yield crops[start : start + _BATCH]
