@@ -16,11 +16,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from sqlalchemy import create_engine
 
 from bench.environment import describe_environment, write_result
 from bento_service.domain import ImageInfo, Prediction, Receipt, Timings
 from bento_service.journal.base import JournalStore
 from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.database import parse_url
 from bento_service.journal.store import SqlJournalStore
 
 DAYS = 30
@@ -118,7 +120,14 @@ def measure(url: str, receipts_a_minute: int) -> dict[str, object]:
     store.migrate()
     seed_month(store, receipts_a_minute)
     reads = time_reads(store)
-    return {"reads_ms": reads, "writes_ms": time_writes(store), "record_us": time_record(store)}
+    writes = time_writes(store)
+    return {"version": _read_version(url), "reads_ms": reads, "writes_ms": writes, "record_us": time_record(store)}
+
+
+def _read_version(url: str) -> str:
+    engine = create_engine(parse_url(url))
+    with engine.connect():
+        return ".".join(str(part) for part in engine.dialect.server_version_info or ())
 
 
 def _time(question: Callable[[], object]) -> dict[str, float]:

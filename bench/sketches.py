@@ -7,6 +7,7 @@ and read back and merge those of many rollups.
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from ddsketch import DDSketch
@@ -23,13 +24,16 @@ from bento_service.journal.tallies import add_up, count_keys, decode
 SKETCHES = 1_000
 VALUES_A_SKETCH = 130
 
+# The package has no types.
+_PROTO: Any = DDSketchProto
+
 
 def fill_sketch(durations_ms: NDArray[np.float64]) -> bytes:
     """Return the package's sketch of durations, encoded by its own protobuf message."""
     sketch = DDSketch(RELATIVE_ERROR)
     for duration_ms in durations_ms.tolist():
         sketch.add(duration_ms)
-    encoded: bytes = DDSketchProto.to_proto(sketch).SerializeToString()
+    encoded: bytes = _PROTO.to_proto(sketch).SerializeToString()
     return encoded
 
 
@@ -39,7 +43,7 @@ def merge_sketches(encoded: Sequence[bytes]) -> None:
     for data in encoded:
         message = ddsketch_pb2.DDSketch()
         message.ParseFromString(data)
-        merged.merge(DDSketchProto.from_proto(message))
+        merged.merge(_PROTO.from_proto(message))
 
 
 def fill_tally(durations_ms: NDArray[np.float64]) -> bytes:

@@ -27,7 +27,7 @@ class BufferedJournal:
     Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While
     the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
     `retry_max_s`; what no longer fits is dropped and counted. A receipt that the store cannot take at all is dropped
-    alone. An outage is logged once as it begins and once as it ends.
+    alone, and the first of a flush logged. An outage is logged once as it begins and once as it ends.
     """
 
     def __init__(
@@ -82,6 +82,7 @@ class BufferedJournal:
         # Of the thread alone.
         self._is_migrated = False
         self._failures = 0
+        self._has_refused = False
         self._dropped_reported = 0
         self._prune_at = now()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -173,6 +174,7 @@ class BufferedJournal:
         if not self._is_migrated:
             self._store.migrate()
             self._is_migrated = True
+        self._has_refused = False
         while batch := self._peek():
             self._write(batch)
         if self._close_by_s is None and self._now() >= self._prune_at:
@@ -193,7 +195,9 @@ class BufferedJournal:
                 self._write(batch[: len(batch) // 2])
                 self._write(batch[len(batch) // 2 :])
                 return
-            _log.debug("The journal cannot take the receipt of request %s: %s", batch[0].request_id, error)
+            if not self._has_refused:
+                _log.warning("The journal cannot take the receipt of request %s: %s", batch[0].request_id, error)
+                self._has_refused = True
             self._count_dropped(self._take_out(1))
         else:
             written = self._take_out(len(batch))
@@ -210,10 +214,12 @@ class BufferedJournal:
         return rows
 
     def _prune(self) -> None:
+        # Set first: pruning that fails is put off, and keeps no receipt from being written meanwhile.
+        self._prune_at = self._now() + self._prune_interval
         deleted = self._store.prune(receipts_before=self._now() - self._retention, limit=_PRUNE_ROWS)
         # A full portion means that more is left: go on after the next write instead of holding writers up.
-        if deleted < _PRUNE_ROWS:
-            self._prune_at = self._now() + self._prune_interval
+        if deleted == _PRUNE_ROWS:
+            self._prune_at = self._now()
 
     def _count_dropped(self, rows: int) -> None:
         with self._changed:

@@ -24,6 +24,7 @@ class FakeStore:
         self.calls: list[str] = []
         self.pruned: list[tuple[datetime, int]] = []
         self.prunable = 0
+        self.is_prune_broken = False
         self.appending = threading.Event()
         self.may_append = threading.Event()
         self.may_append.set()
@@ -66,6 +67,8 @@ class FakeStore:
         deleted = min(self.prunable, limit)
         self.prunable -= deleted
         self.prunings.release()
+        if self.is_prune_broken:
+            raise ValueError("this store cannot prune")
         return deleted
 
     def close(self) -> None:

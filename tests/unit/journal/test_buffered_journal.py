@@ -161,7 +161,9 @@ def test_closing_while_a_write_hangs_gives_up_in_time(store: FakeStore, open_jou
     assert journal.counts() == JournalCounts(waiting=0, written=0, dropped=2)
 
 
-def test_a_receipt_that_the_store_cannot_take_is_dropped_alone(store: FakeStore, open_journal: Open) -> None:
+def test_a_receipt_that_the_store_cannot_take_is_dropped_alone(
+    store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     dropped: list[int] = []
     store.refused = {"bad", "worse"}
     journal = open_journal(on_dropped=dropped.append)
@@ -170,6 +172,7 @@ def test_a_receipt_that_the_store_cannot_take_is_dropped_alone(store: FakeStore,
     assert store.request_ids == ["a", "b", "c", "d"]
     assert journal.counts() == JournalCounts(waiting=0, written=4, dropped=2)
     assert dropped == [1, 1]
+    assert sum("cannot take the receipt of request bad" in message for message in caplog.messages) == 1
 
 
 def test_a_closed_journal_drops_and_counts(store: FakeStore, open_journal: Open) -> None:
@@ -217,6 +220,18 @@ def test_pruning_comes_again_only_after_its_interval(store: FakeStore, open_jour
     moments.append(NOW + timedelta(seconds=600))
     wait_for(store.prunings)
     journal.close()
+
+
+def test_pruning_that_fails_is_put_off_and_keeps_nothing_from_being_written(
+    store: FakeStore, open_journal: Open
+) -> None:
+    written = threading.Semaphore(0)
+    store.is_prune_broken = True
+    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
+    wait_for(store.prunings)
+    record(journal, "a")
+    wait_for(written)
+    assert not store.prunings.acquire(timeout=0.02)
 
 
 def test_reading_asks_the_store(store: FakeStore, open_journal: Open) -> None:
