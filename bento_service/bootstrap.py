@@ -13,6 +13,7 @@ from bento_service.domain import Receipt, ServiceState, ServiceStatus
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.hardware import Division, count_cpus, divide
 from bento_service.images.intake import IntakeLimits
+from bento_service.images.reader import silence_pillow
 from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.metrics import Metrics
@@ -148,6 +149,7 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
 
 
 def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
+    silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
     division = divide(
         count_cpus(),

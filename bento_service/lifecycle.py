@@ -92,6 +92,8 @@ class Lifecycle:
 
     def start(self) -> None:
         """Begin to load; returns at once."""
+        # BentoML's log shows warnings only of loggers other than its own.
+        logging.getLogger("bento_service").setLevel(self.settings.log_level)
         drop_gauges_of_dead_workers()
         self._drain_on_sigterm()
         self._loading = asyncio.create_task(self._load())

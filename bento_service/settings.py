@@ -71,6 +71,9 @@ class Settings(BaseSettings):
     journal_buffer_rows: int = Field(
         default=20_000, ge=1, description="Receipts waiting to be written, at most; more are dropped and counted."
     )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="Least severe message that a worker logs."
+    )
     host: str = Field(default="127.0.0.1", description="Address that `lightbox serve` binds.")
     port: int = Field(default=3000, ge=1, le=65_535, description="Port that `lightbox serve` binds.")
     dashboard_host: str = Field(default="127.0.0.1", description="Address that `lightbox dashboard` binds.")

@@ -1,0 +1,129 @@
+"""The real service under load: nothing but 200 and 429, nothing lost, memory level, and a drain that loses nothing."""
+
+import http.client
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import sqlalchemy
+
+from tests.integration.running_service import RunningService, running_service, wait_until
+
+CONNECTIONS = 64
+DURATION_S = 60
+SETTLED_S = 10
+MAX_GROWTH_BYTES = 50_000_000
+SCRIPT = Path(__file__).parents[2] / "bench" / "classify.lua"
+
+
+@pytest.fixture
+def fresh_service(bentoml_home: Path, tmp_path: Path) -> Iterator[RunningService]:
+    with running_service(tmp_path) as running:
+        yield running
+
+
+def resident_bytes(service: RunningService) -> int:
+    parent = psutil.Process(service.process.pid)
+    return sum(process.memory_info().rss for process in (parent, *parent.children(recursive=True)))
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
+@pytest.mark.timeout(180)
+def test_a_minute_of_64_connections_gets_only_200_and_429_and_leaves_memory_level(
+    fresh_service: RunningService, jpegs: list[Path]
+) -> None:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{DURATION_S}s", "--timeout", "10s", "-s", str(SCRIPT)]
+    wrk = subprocess.Popen(
+        [*command, f"{fresh_service.url}/v1/classify", "--", str(jpegs[0].parent)], stdout=subprocess.PIPE, text=True
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        wrk.wait(SETTLED_S)
+    settled_bytes = resident_bytes(fresh_service)
+    with pytest.raises(subprocess.TimeoutExpired):
+        wrk.wait(DURATION_S - SETTLED_S - 2)
+    growth_bytes = resident_bytes(fresh_service) - settled_bytes
+    output, _ = wrk.communicate(timeout=60)
+
+    statuses = {int(status): int(count) for status, count in re.findall(r"status (\d+) (\d+)", output)}
+    assert set(statuses) <= {200, 429}, output
+    assert statuses[200] > 0
+    assert "lost connect=0 read=0 write=0 timeout=0" in output
+    assert growth_bytes < MAX_GROWTH_BYTES
+
+
+@dataclass
+class Caller:
+    """One client on one connection, which asks again as soon as it is answered, until its connection fails."""
+
+    url: str
+    number: int
+    bodies: list[bytes]
+    statuses: dict[str, int] = field(default_factory=dict)
+    unanswered: list[str] = field(default_factory=list)
+
+    def run(self) -> None:
+        address = urlsplit(self.url)
+        assert address.hostname
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+        turn = 0
+        while not self.unanswered:
+            turn += 1
+            request_id = f"caller-{self.number}-{turn}"
+            try:
+                connection.request(
+                    "POST",
+                    "/v1/classify",
+                    body=self.bodies[(self.number + turn) % len(self.bodies)],
+                    headers={"X-Request-ID": request_id, "Content-Type": "image/jpeg"},
+                )
+                response = connection.getresponse()
+                response.read()
+            except (OSError, http.client.HTTPException):
+                self.unanswered.append(request_id)
+            else:
+                self.statuses[request_id] = response.status
+
+
+def journal_outcomes(data_dir: Path) -> dict[str, str]:
+    engine = sqlalchemy.create_engine(f"sqlite:///{data_dir / 'journal.sqlite3'}")
+    with engine.connect() as connection:
+        rows = connection.execute(sqlalchemy.text("SELECT request_id, outcome FROM receipts")).all()
+    engine.dispose()
+    return {row.request_id: row.outcome for row in rows}
+
+
+@pytest.mark.timeout(120)
+def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
+    fresh_service: RunningService, jpegs: list[Path]
+) -> None:
+    bodies = [path.read_bytes() for path in jpegs]
+    callers = [Caller(fresh_service.url, number, bodies) for number in range(CONNECTIONS)]
+    threads = [threading.Thread(target=caller.run) for caller in callers]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: sum(len(caller.statuses) for caller in callers) > 500, timeout_s=60)
+
+    started_s = time.monotonic()
+    exit_code = fresh_service.terminate()
+    stopped_after_s = time.monotonic() - started_s
+    for thread in threads:
+        thread.join(30)
+
+    outcomes = journal_outcomes(fresh_service.data_dir)
+    statuses = {request_id: status for caller in callers for request_id, status in caller.statuses.items()}
+    answered = {request_id for request_id, status in statuses.items() if status == 200}
+    assert set(statuses.values()) <= {200, 429, 503}
+    assert {request_id for request_id, outcome in outcomes.items() if outcome == "ok"} == answered
+    assert set(outcomes.values()) <= {"ok", "overloaded", "draining"}
+    assert set(statuses) <= set(outcomes)
+    assert not {request_id for caller in callers for request_id in caller.unanswered} & set(outcomes)
+    assert exit_code == 0
+    assert stopped_after_s < 15
