@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import timm
+from hypothesis import given
+from hypothesis import strategies as st
+from timm.models import PretrainedCfg
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
+
+from bento_service.domain import InputRecipe
+from bento_service.errors import ModelLoadError
+from bento_service.models.recipes import crop_fraction, recipe_of_timm, recipe_of_torchvision
+
+
+@given(crop_px=st.integers(1, 1024), margin_px=st.integers(0, 1024))
+def test_the_crop_fraction_leads_back_to_the_resize_exactly(crop_px: int, margin_px: int) -> None:
+    resize_px = crop_px + margin_px
+
+    assert math.floor(crop_px / crop_fraction(crop_px, resize_px)) == resize_px
+
+
+def test_the_lite_models_are_scaled_to_plus_minus_one() -> None:
+    recipe = recipe_of_timm("efficientnet_lite0", timm.get_pretrained_cfg("tf_efficientnet_lite0"))
+
+    assert recipe == InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_a_torchvision_preset_becomes_a_recipe() -> None:
+    recipe = recipe_of_torchvision("torchvision/resnet50", ImageClassification(crop_size=224, resize_size=232))
+
+    assert (recipe.height_px, recipe.width_px, recipe.interpolation) == (224, 224, "bilinear")
+    assert math.floor(224 / recipe.crop_fraction) == 232
+    assert recipe.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "what"),
+    [
+        (PretrainedCfg(crop_mode="squash"), "crop"),
+        (PretrainedCfg(interpolation="nearest"), "interpolation"),
+        (PretrainedCfg(input_size=(1, 224, 224)), "number of channels"),
+    ],
+)
+def test_a_timm_model_that_wants_something_else_is_refused_by_what_it_wants(cfg: PretrainedCfg, what: str) -> None:
+    with pytest.raises(ModelLoadError, match=f"'timm/odd' cannot be served: its {what}"):
+        recipe_of_timm("timm/odd", cfg)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        ImageClassification(crop_size=224, interpolation=InterpolationMode.NEAREST),
+        SemanticSegmentation(resize_size=224),
+    ],
+)
+def test_a_torchvision_model_that_wants_something_else_is_refused(transform: object) -> None:
+    with pytest.raises(ModelLoadError, match="'torchvision/odd' cannot be served"):
+        recipe_of_torchvision("torchvision/odd", transform)
