@@ -1,0 +1,50 @@
+"""The bento that `bentoml build` makes: it answers with the models it was built with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.integration.running_service import RunningService, free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.timeout(180)
+def test_a_built_bento_serves_the_models_inside(
+    bentoml_home: Path, tmp_path: Path, photographs: tuple[Path, ...]
+) -> None:
+    environment = {**os.environ, "LIGHTBOX_DATA_DIR": str(tmp_path)}
+    bentoml = [sys.executable, "-m", "bentoml"]
+    built = subprocess.run(
+        [*bentoml, "build", "--output", "tag"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    tag = built.stdout.strip().rpartition("__tag__:")[2]
+    port = free_port()
+    log = tmp_path / "bento.log"
+
+    # From an empty folder, so that nothing of the checkout is on the path.
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*bentoml, "serve", tag, "--port", str(port), "--host", "127.0.0.1"],
+            cwd=tmp_path,
+            env=environment,
+            stdout=output,
+            stderr=output,
+        )
+    service = RunningService(process, f"http://127.0.0.1:{port}", tmp_path, log)
+    try:
+        service.wait_for("/readyz")
+        chelsea = next(path for path in photographs if path.name == "chelsea.png")
+        answer = requests.post(f"{service.url}/v1/classify", files={"image": chelsea.read_bytes()}).json()
+        models = requests.get(f"{service.url}/v1/models").json()["models"]
+    finally:
+        service.terminate()
+        subprocess.run([*bentoml, "delete", "--yes", tag], env=environment, check=True, capture_output=True)
+
+    assert answer["predictions"][0]["class_id"] in range(281, 286)
+    assert len(models) == 3
