@@ -1,5 +1,6 @@
 """Measure the parity gate as a model is prepared: intake and OpenVINO against timm's transform and f32 PyTorch."""
 
+import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,8 +36,12 @@ def measure_over_samples() -> MeasureParity:
     if not photographs:
         return measure_nothing
 
+    @functools.cache  # several models are measured over the same crops
+    def crops() -> Sequence[bytes]:
+        return tuple(make_crops(photographs, CROPS))
+
     def measure(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
-        return {OpenVINOEngine.name: _measure_openvino(model, onnx_path, photographs)}
+        return {OpenVINOEngine.name: _measure_openvino(model, onnx_path, crops())}
 
     return measure
 
@@ -95,8 +100,7 @@ def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray
     return np.concatenate(answers)
 
 
-def _measure_openvino(model: LoadedModel, onnx_path: Path, photographs: Sequence[Path]) -> Parity:
-    crops = list(make_crops(photographs, CROPS))
+def _measure_openvino(model: LoadedModel, onnx_path: Path, crops: Sequence[bytes]) -> Parity:
     card = ModelCard(model.name, "", model.labels, model.recipe, model.source, model.licence)
     engine = OpenVINOEngine(onnx_path, card, lanes=1, threads=count_cpus())
     try:
