@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format bento
+.PHONY: help setup up test check format docs bento
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,10 +18,11 @@ setup: $(STAMP) ## Make .venv with everything that is pinned
 
 $(STAMP): $(REQUIREMENTS)
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; Lightbox needs Python 3.11 (PYTHON=/path/to/it)" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	@echo "Installing into $(VENV); the first time takes a few minutes."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
 		-r requirements.txt -r requirements-dashboard.txt -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 up: setup ## Start service and dashboard, print both addresses, stop both on Ctrl-C
@@ -40,6 +41,9 @@ test: setup check ## Run every test that needs no Docker
 format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup ## Write the README's tables anew from the code
+	$(BIN)/python -m docs.tables
 
 bento: setup ## Build the bento with the models inside
 	$(BIN)/lightbox models prepare

@@ -118,7 +118,7 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
 
     Raises:
         ModelLoadError: A model of the settings cannot be had.
-        JournalUnavailableError: The journal's database does not answer.
+        JournalUrlError: The journal's URL is none that Lightbox can use.
     """
     started_s = time.monotonic()
     journal = await asyncio.to_thread(

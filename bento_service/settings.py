@@ -66,7 +66,7 @@ class Settings(BaseSettings):
         default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."
     )
     journal_retention_days: float = Field(
-        default=30.0, gt=0, description="Days that single receipts are kept; rollups stay for 400 days."
+        default=30.0, gt=0, description="Days that single receipts are kept; history by the hour stays for 400 days."
     )
     journal_buffer_rows: int = Field(
         default=20_000, ge=1, description="Receipts waiting to be written, at most; more are dropped and counted."
