@@ -18,6 +18,7 @@ from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
+from bento_service.parity_gate import measure_over_samples
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.policy import choose_ceiling
 from bento_service.scheduling.scheduler import Scheduler
@@ -113,6 +114,11 @@ class _Parts:
             model.engine.close()
 
 
+def open_catalogue() -> Catalogue:
+    """Return the models of BentoML's store; what it prepares gets its parity measured over the sample photographs."""
+    return Catalogue(measure_parity=measure_over_samples())
+
+
 async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
     """Load and warm every model, open the journal, start the lanes; on the event loop that will serve.
 
@@ -158,7 +164,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
         lanes=settings.lanes,
         decode_threads=settings.decode_threads,
     )
-    catalogue = Catalogue()
+    catalogue = open_catalogue()
     sizes = _GPU_BATCH_SIZES if device == "cuda" else _CPU_BATCH_SIZES
     models = []
     interval_ms = 0.0

@@ -154,9 +154,9 @@ def up(
 
 
 def _catalogue() -> model_listing.Catalogue:
-    from bento_service.models.catalogue import Catalogue  # noqa: PLC0415 - help and --url need no catalogue
+    from bento_service.bootstrap import open_catalogue  # noqa: PLC0415 - help and --url need no catalogue
 
-    return Catalogue()
+    return open_catalogue()
 
 
 def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:

@@ -237,7 +237,7 @@ class HistoryBucket:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Aggregates of the journal: one bucket for each stretch of `bucket_s` seconds, and `total` over the whole window."""
+    """Aggregates of the journal: a bucket for each stretch of `bucket_s` seconds, and `total` over the whole window."""
 
     since: datetime
     until: datetime

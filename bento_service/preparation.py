@@ -2,10 +2,10 @@
 
 import logging
 
+from bento_service.bootstrap import open_catalogue
 from bento_service.commands.models import prepare_in_subprocess
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.factory import migrate
-from bento_service.models.catalogue import Catalogue
 from bento_service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ def prepare_deployment(settings: Settings) -> None:
         CommandError: A model could not be prepared.
         JournalUrlError: The journal's URL is none that Lightbox can use.
     """
-    missing = Catalogue().missing(settings.models)
+    missing = open_catalogue().missing(settings.models)
     if missing:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))
         prepare_in_subprocess(missing)
