@@ -8,21 +8,13 @@ from typing import Protocol
 
 from bento_service.domain import ModelCard, ModelState, Receipt, ServedModel, Timings
 from bento_service.engines.base import Engine
-from bento_service.errors import (
-    DrainingError,
-    InvalidParameterError,
-    LightboxError,
-    OverloadedError,
-    UnknownModelError,
-)
+from bento_service.errors import DrainingError, LightboxError, OverloadedError
 from bento_service.images.intake import IntakeLimits
+from bento_service.offer import Offer, check_parameters
 from bento_service.pending_request import PendingRequest, Pipeline
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
 from bento_service.scheduling.scheduler import Scheduler
-
-MAX_DEADLINE_MS = 600_000.0
-"""Longest deadline that a client may ask for: ten minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +61,20 @@ class Classifier:
         clock: Callable[[], float],
     ) -> None:
         self._models = {model.card.name: model for model in models}
-        self._default_model = default_model
+        self._offer = Offer({name: model.card for name, model in self._models.items()}, default_model)
         self._observers = observers
         self._clock = clock
         self._is_draining = False
         self._gate = Gate(predictor, target_ms=limits.target_ms, max_in_flight=limits.max_queue_items)
         self._pipeline = Pipeline(
-            decode_pool, limits.intake, scheduler, predictor, self._gate, finish=self._finish, clock=clock
+            self._offer,
+            decode_pool,
+            limits.intake,
+            scheduler,
+            predictor,
+            self._gate,
+            finish=self._finish,
+            clock=clock,
         )
 
     @property
@@ -98,7 +97,7 @@ class Classifier:
         return tuple(
             ServedModel(
                 card=model.card,
-                is_default=model.card.name == self._default_model,
+                is_default=model.card.name == self._offer.default_model,
                 engine=model.engine.name,
                 precision=model.engine.precision,
                 state=ModelState.READY,
@@ -139,22 +138,18 @@ class Classifier:
             OverloadedError: The predicted wait exceeds target or deadline, or too much is in flight.
             DrainingError: Shutting down.
         """
-        loaded = self._models.get(model or self._default_model)
         receipt = Receipt(
             request_id=request_id,
             received_at=datetime.now(UTC),
-            model=loaded.card.name if loaded else "",
-            model_version=loaded.card.version if loaded else "",
+            model="",
+            model_version="",
             outcome="",
             timings=Timings(),
         )
         try:
-            if loaded is None:
-                names = ", ".join(self._models)
-                raise UnknownModelError(
-                    f"No model named {model!r} is served. Served: {names}.", models=list(self._models)
-                )
-            self._check_parameters(loaded.card, top_k, deadline_ms)
+            card = self._offer.find(model)
+            receipt = replace(receipt, model=card.name, model_version=card.version)
+            check_parameters(card, top_k=top_k, deadline_ms=deadline_ms)
             if self._is_draining:
                 raise DrainingError(
                     "This server is shutting down and takes no more images. Try again.", retry_after_s=1.0
@@ -168,28 +163,11 @@ class Classifier:
         return PendingRequest(
             self._pipeline,
             receipt=receipt,
-            model=loaded.card,
+            model=card,
             top_k=top_k,
             deadline_ms=deadline_ms,
             started_s=started_s,
         )
-
-    def _check_parameters(self, card: ModelCard, top_k: int, deadline_ms: float | None) -> None:
-        classes = len(card.labels)
-        if not 1 <= top_k <= classes:
-            raise InvalidParameterError(
-                f"top_k is {top_k}; {card.name} has {classes} classes, so it must lie in 1..{classes}.",
-                parameter="top_k",
-                minimum=1,
-                maximum=classes,
-            )
-        if deadline_ms is not None and not 0 < deadline_ms <= MAX_DEADLINE_MS:
-            raise InvalidParameterError(
-                f"deadline_ms is {deadline_ms:g}; it must be more than 0 and at most {MAX_DEADLINE_MS:g}.",
-                parameter="deadline_ms",
-                minimum=0,
-                maximum=MAX_DEADLINE_MS,
-            )
 
     def _elapsed_ms(self, started_s: float) -> float:
         return (self._clock() - started_s) * 1000

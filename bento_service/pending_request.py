@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bento_service.domain import OUTCOME_OK, Answer, ModelCard, Prediction, PreparedImage, Receipt, Timings
 from bento_service.errors import DeadlineExceededError, LightboxError
 from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.offer import Offer, check_parameters
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
 from bento_service.scheduling.scheduler import Scheduler
@@ -29,6 +30,7 @@ class Pipeline:
     `finish` takes each request's receipt, and the error that ended it. `clock` gives seconds, monotonic.
     """
 
+    offer: Offer
     decode_pool: Executor
     limits: IntakeLimits
     scheduler: Scheduler
@@ -93,6 +95,22 @@ class PendingRequest:
             receipt = replace(receipt, outcome=name_outcome(error), timings=timings)
         self._pipeline.predictor.release(was_received=self._was_received, is_answered=receipt.outcome == OUTCOME_OK)
         self._pipeline.finish(receipt, error)
+
+    def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
+        """Ask for something else than at admission, for a request that says within its body what it wants.
+
+        Call it before `classify`, which holds the new deadline against the predicted wait.
+
+        Raises:
+            UnknownModelError: `model` is not served.
+            InvalidParameterError: `top_k` or `deadline_ms` is out of range.
+        """
+        self._receipt = replace(self._receipt, model="", model_version="")
+        self.model = self._pipeline.offer.find(model)
+        self._receipt = replace(self._receipt, model=self.model.name, model_version=self.model.version)
+        check_parameters(self.model, top_k=top_k, deadline_ms=deadline_ms)
+        self._top_k = top_k
+        self._deadline_ms = deadline_ms
 
     async def classify(self, encoded: bytes) -> Answer:
         """Decode, schedule, infer. `receive_ms` ends as this is called. Cancelling the call costs no further compute.

@@ -11,9 +11,13 @@ from bento_service.errors import (
     DeadlineExceededError,
     ImageTooLargeError,
     InferenceFailedError,
+    InvalidParameterError,
+    LightboxError,
     MissingImageError,
+    OverloadedError,
     TooManyPixelsError,
     UndecodableImageError,
+    UnknownModelError,
     UnsupportedFormatError,
 )
 from tests.fakes.clock import FakeTimeLoop, TickingClock
@@ -211,6 +215,54 @@ async def test_a_client_that_goes_as_its_answer_is_ready_counts_as_gone() -> Non
             raise ClientGoneError("The client hung up.")
     assert kitchen.receipt.outcome == ClientGoneError.code
     assert kitchen.receipt.batch_size == 1
+
+
+async def test_an_image_shed_for_memory_as_it_came_in_is_told_to_the_observers_once() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with pytest.raises(OverloadedError), kitchen.open():
+            raise OverloadedError("Too many bytes are in memory.", retry_after_s=1.0, reason="memory")
+    assert kitchen.notebook.sheds == ["memory"]
+    assert kitchen.receipt.outcome == "overloaded"
+    check_left_nothing(kitchen)
+
+
+async def test_a_request_may_say_after_admission_what_it_asks_for() -> None:
+    async with running({"a": FakeInfer(0), "b": FakeInfer(1)}) as kitchen:
+        with kitchen.open() as pending:
+            pending.ask_for(model="b", top_k=3, deadline_ms=30)
+            answer = await pending.classify(encode_image())
+    assert (answer.receipt.model, answer.receipt.model_version) == ("b", "v-b")
+    assert len(answer.predictions) == 3
+    check_left_nothing(kitchen)
+
+
+async def test_a_deadline_that_is_asked_for_after_admission_counts_from_the_requests_start() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with pytest.raises(DeadlineExceededError), kitchen.open() as pending:
+            fake_clock().advance_ms(31)
+            pending.ask_for(model=None, top_k=1, deadline_ms=30)
+            await pending.classify(encode_image())
+    assert (kitchen.receipt.outcome, kitchen.receipt.model) == ("deadline_exceeded", "a")
+    check_left_nothing(kitchen)
+
+
+@pytest.mark.parametrize(
+    ("model", "top_k", "deadline_ms", "error", "blamed"),
+    [
+        ("resnet", 1, None, UnknownModelError, ""),
+        ("a", 4, None, InvalidParameterError, "a"),
+        ("a", 1, -1.0, InvalidParameterError, "a"),
+    ],
+    ids=["unknown model", "top_k", "deadline_ms"],
+)
+async def test_what_is_asked_for_after_admission_is_held_to_the_same_limits(
+    model: str, top_k: int, deadline_ms: float | None, error: type[LightboxError], blamed: str
+) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with pytest.raises(error), kitchen.open() as pending:
+            pending.ask_for(model=model, top_k=top_k, deadline_ms=deadline_ms)
+    assert (kitchen.receipt.outcome, kitchen.receipt.model) == (error.code, blamed)
+    check_left_nothing(kitchen)
 
 
 async def test_a_defect_of_our_own_leaves_a_receipt_too() -> None:
