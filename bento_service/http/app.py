@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from bento_service import __version__
 from bento_service.errors import ClientGoneError, LightboxError
 from bento_service.http.batch import batch_router
+from bento_service.http.bento_classify import bento_classify_router
 from bento_service.http.classify import classify_router
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.envelope import Envelope
@@ -59,6 +60,7 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
     )
     app.include_router(classify_router(provide))
     app.include_router(batch_router(provide))
+    app.include_router(bento_classify_router(provide))
     app.include_router(models_router(provide))
     app.include_router(history_router(provide))
     app.include_router(status_router(provide, status))

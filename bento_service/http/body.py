@@ -46,14 +46,14 @@ def too_large(allowed_bytes: int) -> ImageTooLargeError:
 
 
 @asynccontextmanager
-async def receiving_within(timeout_s: float, *, left_s: float | None = None) -> AsyncIterator[None]:
-    """Bound the time in which a request has to arrive: `timeout_s`, of which `left_s` are left.
+async def receiving_within(timeout_s: float) -> AsyncIterator[None]:
+    """Bound the time in which a request has to arrive.
 
     Raises:
         ReceiveTimeoutError: It took longer than `timeout_s`.
     """
     try:
-        async with asyncio.timeout(timeout_s if left_s is None else left_s):
+        async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
         raise ReceiveTimeoutError(

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.http.edge import EdgeProvider
+from bento_service.http.edge import Edge, EdgeProvider, Pending
 from bento_service.http.hangup import CancelOnHangup
 from bento_service.http.openapi import describe_image_body, describe_problems
 from bento_service.http.parameters import ClassifyQuery
 from bento_service.http.request_id import request_id_of
-from bento_service.http.upload import read_image
+from bento_service.http.upload import read_upload
 from bento_service.http.wire import JsonResponse, to_classification
 from lightbox_client.contract import Classification
 
@@ -49,19 +49,22 @@ def classify_router(provide: EdgeProvider) -> APIRouter:
 
         A request that cannot be answered in time is refused before its body is read. Hanging up cancels it.
         """
-        started_s = time.perf_counter()
         edge = provide()
-        admitted = edge.classifier.open(
-            request_id=request_id_of(request.scope),
-            model=query.model,
-            top_k=query.top_k,
-            deadline_ms=query.deadline_ms,
-            started_s=started_s,
-        )
-        with admitted as pending, edge.budget.lease() as lease:
-            encoded = await read_image(request, edge.settings, lease)
+        with admit(edge, request, query) as pending, edge.budget.lease() as lease:
+            upload = await read_upload(request, edge.settings, lease)
             async with CancelOnHangup(request.receive):
-                answer = await pending.classify(encoded)
+                answer = await pending.classify(upload.encoded)
         return JsonResponse(to_classification(answer))
 
     return router
+
+
+def admit(edge: Edge, request: Request, query: ClassifyQuery) -> Pending:
+    """Admit the one image of a request; its clock starts here. Raises as `Classifier.open`."""
+    return edge.classifier.open(
+        request_id=request_id_of(request.scope),
+        model=query.model,
+        top_k=query.top_k,
+        deadline_ms=query.deadline_ms,
+        started_s=time.perf_counter(),
+    )

@@ -23,6 +23,9 @@ class Pending(Protocol):
     ) -> None:
         """Free the place and write the receipt."""
 
+    def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
+        """Replace what was asked for at admission."""
+
     async def classify(self, encoded: bytes) -> Answer:
         """Decode, schedule, infer."""
 

@@ -1,7 +1,7 @@
-"""Multipart forms: files out of one field, parsed while they arrive, in memory and bounded."""
+"""Multipart forms: the files of one field and a few short texts, parsed while they arrive, in memory and bounded."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from python_multipart.exceptions import FormParserError
@@ -12,7 +12,9 @@ from bento_service.http.body import too_large
 from bento_service.http.budget import ByteLease
 
 MAX_OTHER_PARTS = 32
-"""Fields beside the images that a form may have; they are skipped."""
+"""Fields beside the images that a form may have."""
+MAX_TEXT_BYTES = 1024
+"""Longest text field that is kept: room for any name or number, too little to be charged to the byte budget."""
 MAX_NAME_CHARS = 255
 """Longest filename or field name that is given back."""
 
@@ -30,20 +32,25 @@ class FormFile:
 
         Raises:
             ImageTooLargeError: It has too many.
-            MissingImageError: It has none.
+            MissingImageError: It has none, or is a text.
         """
         if self.content is None:
             raise too_large(self.limit_bytes)
         if not self.content:
             raise MissingImageError("The file is empty. Send an image's bytes.")
+        if self.filename is None and self.content.isascii():
+            raise MissingImageError(
+                "The image's field holds a text. Send the image itself as a file: paths are not opened and addresses "
+                "not fetched."
+            )
         return self.content
 
 
 class ImageForm:
-    """A parser of one multipart body, which keeps the files of one field and skips the rest.
+    """A parser of one multipart body, which keeps the files of one field and the named texts, and skips the rest.
 
     Feed it chunks as they come, cut anywhere, then finish it. The library's parser bounds the part headers
-    (8 of 4 kB each); this class bounds the number of files, their sizes and the number of other parts.
+    (8 of 4 kB each); this class bounds the number of files, their sizes, the texts and the number of other parts.
     """
 
     def __init__(
@@ -55,8 +62,18 @@ class ImageForm:
         max_file_bytes: int,
         too_many_files: Callable[[], LightboxError],
         lease: ByteLease,
+        text_fields: Collection[str] = (),
     ) -> None:
         """Prepare to parse.
+
+        Args:
+            boundary: What separates the parts.
+            field: The name of the parts that are files.
+            max_files: How many of them there may be.
+            max_file_bytes: Above it a file is not kept; its neighbours are.
+            too_many_files: Makes the error for one file too many.
+            lease: Pays for the files.
+            text_fields: The names of the parts whose text is kept.
 
         Raises:
             InvalidParameterError: The boundary is missing or too long.
@@ -67,11 +84,14 @@ class ImageForm:
         self._too_many_files = too_many_files
         self._lease = lease
         self._files: list[FormFile] = []
+        self._text_fields = frozenset(text_fields)
+        self._texts: dict[str, bytes] = {}
         self._other_names: list[str] = []
         self._header_name = b""
         self._header_value = b""
         self._disposition = b""
         self._filename: str | None = None
+        self._text_name: str | None = None
         self._chunks: list[bytes] | None = None
         self._size_bytes = 0
         self._has_ended = False
@@ -81,7 +101,7 @@ class ImageForm:
         """Parse the next bytes.
 
         Raises:
-            InvalidParameterError: The form is malformed, or has too many other fields.
+            InvalidParameterError: The form is malformed, has too many other fields, or too long a text.
             TooManyImagesError: Or whatever `too_many_files` makes.
             OverloadedError: The byte budget is spent.
         """
@@ -105,6 +125,11 @@ class ImageForm:
                 f"The form has no field `{self._field.decode()}`; its fields: {found}. Send the image in that field."
             )
         return tuple(self._files)
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The texts of `text_fields` that came, by name; of one that came twice, the last."""
+        return {name: text.decode("utf-8", errors="replace") for name, text in self._texts.items()}
 
     def _open_parser(self, boundary: bytes) -> MultipartParser:
         if not boundary:
@@ -132,6 +157,7 @@ class ImageForm:
     def _begin_part(self) -> None:
         self._disposition = b""
         self._filename = None
+        self._text_name = None
         self._chunks = None
         self._size_bytes = 0
 
@@ -152,7 +178,7 @@ class ImageForm:
         if name is None:
             raise _malformed("a part has no Content-Disposition with a name")
         if name != self._field:
-            self._note_other(name)
+            self._begin_other(_decode(name))
             return
         if len(self._files) >= self._max_files:
             raise self._too_many_files()
@@ -160,12 +186,17 @@ class ImageForm:
         self._filename = None if filename is None else _decode(filename)
         self._chunks = []
 
-    def _note_other(self, name: bytes) -> None:
+    def _begin_other(self, name: str) -> None:
         if len(self._other_names) >= MAX_OTHER_PARTS:
             raise _malformed(f"it has more than {MAX_OTHER_PARTS} fields beside `{self._field.decode()}`")
-        self._other_names.append(_decode(name))
+        self._other_names.append(name)
+        if name in self._text_fields:
+            self._text_name = name
+            self._texts[name] = b""
 
     def _extend_content(self, data: bytes, start: int, end: int) -> None:
+        if self._text_name is not None:
+            self._extend_text(self._text_name, data[start:end])
         if self._chunks is None or self._size_bytes > self._max_file_bytes:
             return
         count = end - start
@@ -176,6 +207,15 @@ class ImageForm:
             self._lease.take(count)
             self._chunks.append(data[start:end])
         self._size_bytes += count
+
+    def _extend_text(self, name: str, data: bytes) -> None:
+        text = self._texts[name] + data
+        if len(text) > MAX_TEXT_BYTES:
+            raise InvalidParameterError(
+                f"The form's field `{name}` is longer than the {MAX_TEXT_BYTES} bytes allowed. Send a shorter value.",
+                parameter=name,
+            )
+        self._texts[name] = text
 
     def _end_part(self) -> None:
         if self._chunks is None:

@@ -2,37 +2,33 @@
 
 import time
 from collections.abc import Callable, Collection
-from contextlib import ExitStack
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bento_service.errors import LightboxError
-from bento_service.http.bento_api import BoundedReceive, translate_failure
-from bento_service.http.body import SizeLimit
-from bento_service.http.edge import EdgeProvider
+from bento_service.http.bento_classify import CLASSIFY_PATH
+from bento_service.http.bento_failure import translate_failure
 from bento_service.http.envelope import Envelope
 from bento_service.http.openapi import OPENAPI_PATH
-from bento_service.http.problems import CLIENT_CLOSED_REQUEST, ProblemResponse, answer_error, build_problem
+from bento_service.http.problems import CLIENT_CLOSED_REQUEST, ProblemResponse, build_problem
 from bento_service.http.request_id import request_id_of
 from bento_service.http.status import StatusProvider
-from bento_service.http.upload import FORM_OVERHEAD_BYTES
 
-CLASSIFY_PATH = "/classify"
-"""BentoML's own form of the classify call, the only one of its paths that takes a body."""
 UNMATCHED = "unmatched"
+_EDGE_PREFIX = "/v1/"
+_EDGE_PATHS = frozenset({"/version", CLASSIFY_PATH})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_MAX_FAILURE_BYTES = 65_536
 
 OnRequest = Callable[[str, str, int, float], None]
 """Called with route template, method, status and seconds of each request; every label is bounded."""
 
 
 class Guard:
-    """Pure ASGI. `/v1…` and `/version` go straight to our own application, known paths to BentoML's, the rest nowhere.
+    """Pure ASGI. Our calls go straight to our own application, known paths to BentoML's, the rest nowhere (ADR 2).
 
-    BentoML's middleware labels its metrics with raw paths, so a path that it has not got must never reach it. Its
-    failures leave as problems. Lifespan events are BentoML's; web sockets are refused.
+    Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so a path that
+    it has not got must never reach it. Its failures leave as problems. Lifespan events are BentoML's; web sockets are
+    refused.
     """
 
     def __init__(
@@ -41,14 +37,13 @@ class Guard:
         edge_app: ASGIApp,
         bento_paths: Collection[str],
         *,
-        provide: EdgeProvider,
         status: StatusProvider,
         on_request: OnRequest,
     ) -> None:
         self._lifespan_app = bento_app
         self._edge_app = edge_app
         self._bento_paths = frozenset(bento_paths)
-        self._bento_app = Envelope(_Translated(bento_app, provide, status))
+        self._bento_app = Envelope(_Translated(bento_app, status))
         self._nowhere = Envelope(_answer_not_found)
         self._on_request = on_request
 
@@ -72,10 +67,11 @@ class Guard:
             await send(message)
 
         path: str = scope["path"]
-        is_bento = path in self._bento_paths
-        if path.startswith("/v1/") or path == "/version":
+        is_bento = False
+        if path.startswith(_EDGE_PREFIX) or path in _EDGE_PATHS:
             app = self._edge_app
         else:
+            is_bento = path in self._bento_paths
             app = self._bento_app if is_bento else self._nowhere
         try:
             await app(scope, receive, send_seen)
@@ -86,49 +82,30 @@ class Guard:
 
 
 class _Translated:
-    """BentoML's application, its uploads bounded and its failures turned into problems."""
+    """BentoML's application, its failures turned into problems."""
 
-    def __init__(self, app: ASGIApp, provide: EdgeProvider, status: StatusProvider) -> None:
+    def __init__(self, app: ASGIApp, status: StatusProvider) -> None:
         self._app = app
-        self._provide = provide
         self._status = status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         failure = _Failure(send)
-        with ExitStack() as stack:
-            if scope["path"] == CLASSIFY_PATH and scope["method"] == "POST":
-                try:
-                    receive = self._bound(scope, receive, stack)
-                except LightboxError as error:
-                    await answer_error(error, request_id_of(scope))(scope, receive, send)
-                    return
-            try:
-                await self._app(scope, receive, failure.send)
-            finally:
-                # Also where the application raised after it had answered 500: the answer was held back, so it is ours.
-                if failure.status is not None:
-                    problem = translate_failure(
-                        scope, failure.status, Headers(raw=failure.headers), bytes(failure.body), self._status
-                    )
-                    if problem is not None:
-                        await problem(scope, receive, send)
-
-    def _bound(self, scope: Scope, receive: Receive, stack: ExitStack) -> Receive:
-        edge = self._provide()
-        limit = SizeLimit(edge.settings.max_image_bytes, FORM_OVERHEAD_BYTES)
-        limit.check_declared(Headers(scope=scope))
-        lease = stack.enter_context(edge.budget.lease())
-        return BoundedReceive(scope, receive, limit=limit, timeout_s=edge.settings.receive_timeout_s, lease=lease)
+        try:
+            await self._app(scope, receive, failure.send)
+        finally:
+            # Also where the application raised after it had answered 500: the answer was held back, so it is ours.
+            if failure.status is not None:
+                problem = translate_failure(scope, failure.status, Headers(raw=failure.headers), self._status)
+                await problem(scope, receive, send)
 
 
 class _Failure:
-    """Lets an answer pass, unless it is a failure: that it keeps."""
+    """Lets an answer pass, unless it is a failure: of that it keeps status and headers."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self.status: int | None = None
         self.headers: list[tuple[bytes, bytes]] = []
-        self.body = bytearray()
 
     async def send(self, message: Message) -> None:
         """Take one ASGI message."""
@@ -137,8 +114,6 @@ class _Failure:
             self.headers = list(message.get("headers", ()))
         elif self.status is None:
             await self._send(message)
-        elif len(self.body) < _MAX_FAILURE_BYTES:
-            self.body += message.get("body", b"")
 
 
 async def _answer_not_found(scope: Scope, receive: Receive, send: Send) -> None:

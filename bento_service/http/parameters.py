@@ -1,10 +1,12 @@
-"""Query parameters: their types, limits and descriptions, shared by the routers."""
+"""Parameters: their types, limits and descriptions, shared by the routers."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
 from bento_service.errors import InvalidParameterError
 
@@ -54,6 +56,21 @@ class ClassifyQuery(BatchQuery):
         description="Longest that the answer may take, in milliseconds, from the request's headers on.",
     )
 
+    def override(self, texts: Mapping[str, str]) -> Self:
+        """Return these parameters with those replaced that a form gives, as BentoML's clients write them.
+
+        Args:
+            texts: By name, a JSON value (`5`, `"name"`), or a name without quotes; `null` is as good as nothing.
+
+        Raises:
+            InvalidParameterError: One is no number or out of range.
+        """
+        given = {name: value for name, text in texts.items() if (value := _unquote(text)) is not None}
+        try:
+            return type(self).model_validate(self.model_dump() | given)
+        except ValidationError as error:
+            raise explain_validation_error(error) from None
+
 
 class WindowQuery(Query):
     """A window of time, and a model."""
@@ -81,12 +98,21 @@ class WindowQuery(Query):
         return since, until
 
 
-def explain_validation_error(error: RequestValidationError) -> InvalidParameterError:
-    """Return FastAPI's verdict on a request as an error that names parameter, given value and what is allowed."""
+def explain_validation_error(error: RequestValidationError | ValidationError) -> InvalidParameterError:
+    """Return a verdict on parameters as an error that names the parameter, what was given and what is allowed."""
     first, *others = (_Fault.of(fault) for fault in error.errors())
     return InvalidParameterError(
         " ".join(fault.sentence for fault in (first, *others)), parameter=first.parameter, given=first.given
     )
+
+
+def _unquote(text: str) -> str | None:
+    """Read a JSON string or null; any other text, numbers too, stays as it is written."""
+    try:
+        value = from_json(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, str) else text
 
 
 class _Fault(BaseModel):
@@ -97,7 +123,7 @@ class _Fault(BaseModel):
     sentence: str
 
     @classmethod
-    def of(cls, fault: dict[str, Any]) -> "_Fault":
+    def of(cls, fault: Mapping[str, Any]) -> "_Fault":
         parameter = str(fault["loc"][1] if len(fault["loc"]) > 1 else fault["loc"][0])
         given = str(fault["input"])[:_MAX_GIVEN_CHARS]
         allowed = str(fault["msg"])

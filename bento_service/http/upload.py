@@ -1,5 +1,8 @@
 """The images that a request carries: one, as raw body or form field, or many, as a form."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
@@ -15,12 +18,24 @@ FORM_OVERHEAD_BYTES = 65_536
 """Room for boundaries, part headers and other fields around a single image."""
 
 
-async def read_image(request: Request, settings: Settings, lease: ByteLease) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One image, not yet looked at, and the texts that came with it in a form, by field."""
+
+    encoded: bytes
+    texts: Mapping[str, str]
+
+
+async def read_upload(
+    request: Request, settings: Settings, lease: ByteLease, *, text_fields: Collection[str] = ()
+) -> Upload:
     """Receive the one image of a request: the raw body, or the form field `image`. The bytes decide what it is.
 
+    Texts are kept of those form fields that `text_fields` names.
+
     Raises:
-        MissingImageError: The body is empty, has no such field, or is a form of another kind.
-        InvalidParameterError: The form is malformed or has more than one image.
+        MissingImageError: The body is empty, has no such file, or is a form of another kind.
+        InvalidParameterError: The form is malformed, has more than one image, or too long a text.
         ImageTooLargeError: It passes `settings.max_image_bytes`.
         ReceiveTimeoutError: It took longer than `settings.receive_timeout_s`.
         OverloadedError: Too many bytes are in flight.
@@ -29,7 +44,7 @@ async def read_image(request: Request, settings: Settings, lease: ByteLease) -> 
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _read_form_image(request, content_type, settings, lease)
+        return await _read_form_upload(request, content_type, settings, lease, text_fields)
     if kind.startswith("multipart/") or kind == "application/x-www-form-urlencoded":
         raise MissingImageError(
             f"A body of type {kind} carries no image. Send the image's bytes as image/* or application/octet-stream, "
@@ -41,7 +56,7 @@ async def read_image(request: Request, settings: Settings, lease: ByteLease) -> 
         encoded = await receive_whole(request.receive, limit, lease)
     if not encoded:
         raise MissingImageError("The body is empty. Send an image's bytes.")
-    return encoded
+    return Upload(encoded, {})
 
 
 async def read_images(request: Request, settings: Settings, lease: ByteLease) -> tuple[FormFile, ...]:
@@ -53,7 +68,7 @@ async def read_images(request: Request, settings: Settings, lease: ByteLease) ->
         MissingImageError: The body is no form, or has no such field.
         TooManyImagesError: More files than `settings.max_images`.
         ImageTooLargeError: The request passes `settings.max_request_bytes`.
-        LightboxError: As `read_image`, for the other errors of receiving.
+        LightboxError: As `read_upload`, for the other errors of receiving.
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "multipart/form-data":
@@ -79,7 +94,9 @@ async def read_images(request: Request, settings: Settings, lease: ByteLease) ->
     return await _read_form(request, form, SizeLimit(settings.max_request_bytes), settings.receive_timeout_s)
 
 
-async def _read_form_image(request: Request, content_type: str, settings: Settings, lease: ByteLease) -> bytes:
+async def _read_form_upload(
+    request: Request, content_type: str, settings: Settings, lease: ByteLease, text_fields: Collection[str]
+) -> Upload:
     def refuse() -> InvalidParameterError:
         return InvalidParameterError(
             f"The form has more than one field `{SINGLE_FIELD}`. Send one, or use POST /v1/classify/batch.",
@@ -93,10 +110,11 @@ async def _read_form_image(request: Request, content_type: str, settings: Settin
         max_file_bytes=settings.max_image_bytes,
         too_many_files=refuse,
         lease=lease,
+        text_fields=text_fields,
     )
     limit = SizeLimit(settings.max_image_bytes, FORM_OVERHEAD_BYTES)
     files = await _read_form(request, form, limit, settings.receive_timeout_s)
-    return files[0].demand_content()
+    return Upload(files[0].demand_content(), form.texts)
 
 
 async def _read_form(request: Request, form: ImageForm, limit: SizeLimit, timeout_s: float) -> tuple[FormFile, ...]:

@@ -77,7 +77,8 @@ class FakeClassifier:
     """Implements `bento_service.http.edge.Admission`.
 
     `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
-    With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id.
+    With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id, `deadlines_ms` the last
+    that each admitted one asked for.
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None
@@ -99,17 +100,21 @@ class FakeClassifier:
     def open(
         self, *, request_id: str, model: str | None, top_k: int, deadline_ms: float | None, started_s: float
     ) -> "FakePending":
-        names = [served.card.name for served in self.served]
         if (error := self.refuse(request_id)) is not None:
             self.outcomes[request_id] = error.code
             raise error
+        card = self.find(model, top_k)
+        self.admitted.append(request_id)
+        self.deadlines_ms.append(deadline_ms)
+        return FakePending(self, request_id, card, top_k)
+
+    def find(self, model: str | None, top_k: int) -> ModelCard:
+        names = [served.card.name for served in self.served]
         if (model or names[0]) not in names:
             raise UnknownModelError(f"No model named {model!r} is served. Served: {', '.join(names)}.", models=names)
         if not 1 <= top_k <= len(LABELS):
             raise InvalidParameterError(f"top_k is {top_k}; it must lie in 1..{len(LABELS)}.", parameter="top_k")
-        self.admitted.append(request_id)
-        self.deadlines_ms.append(deadline_ms)
-        return FakePending(self, request_id, self.served[names.index(model or names[0])].card, top_k)
+        return self.served[names.index(model or names[0])].card
 
 
 class FakePending:
@@ -131,6 +136,11 @@ class FakePending:
     ) -> None:
         self._classifier.in_flight -= 1
         self._classifier.outcomes[self._request_id] = _name(error)
+
+    def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
+        self._card = self._classifier.find(model, top_k)
+        self._top_k = top_k
+        self._classifier.deadlines_ms[-1] = deadline_ms
 
     async def classify(self, encoded: bytes) -> Answer:
         self._classifier.images.append(encoded)

@@ -53,8 +53,8 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def service(app: FastAPI, edge: Edge) -> Service:
-    return serve(app, edge)
+def service(app: FastAPI) -> Service:
+    return serve(app)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from bento_service.errors import (
     TooManyImagesError,
 )
 from bento_service.http.budget import ByteBudget
-from bento_service.http.form import MAX_OTHER_PARTS, FormFile, ImageForm
+from bento_service.http.form import MAX_OTHER_PARTS, MAX_TEXT_BYTES, FormFile, ImageForm
 
 BOUNDARY = b"----cut"
 BUDGET_BYTES = 1_000_000
@@ -26,6 +26,7 @@ def image_form(*, max_files: int = 8, max_file_bytes: int = 1000, budget: ByteBu
         max_file_bytes=max_file_bytes,
         too_many_files=lambda: TooManyImagesError("too many"),
         lease=(budget or ByteBudget(BUDGET_BYTES)).lease(),
+        text_fields=["top_k", "model"],
     )
 
 
@@ -125,6 +126,52 @@ def test_one_file_too_many_is_refused_as_it_begins() -> None:
 
     with pytest.raises(TooManyImagesError):
         form.feed(encode([("images", None, b"x")] * 3).removesuffix(b"x\r\n--" + BOUNDARY + b"--\r\n"))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["top_k", "model", "other"]), st.text(filename_characters, max_size=50)),
+    st.lists(st.integers(0, 10_000), max_size=12),
+)
+def test_named_texts_are_kept_however_the_form_is_cut(texts: dict[str, str], cuts: list[int]) -> None:
+    parts = [(name, None, text.encode()) for name, text in texts.items()]
+    body = encode([*parts[:1], ("images", "a.jpg", b"image"), *parts[1:]])
+    form = image_form()
+    edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
+    for start, end in itertools.pairwise(edges):
+        form.feed(body[start:end])
+
+    assert [file.content for file in form.finish()] == [b"image"]
+    assert form.texts == {name: text for name, text in texts.items() if name != "other"}
+
+
+def test_of_a_text_that_comes_twice_the_last_counts() -> None:
+    form = image_form()
+    form.feed(encode([("top_k", None, b"2"), ("images", "a", b"x"), ("top_k", None, b"3")]))
+
+    assert form.texts == {"top_k": "3"}
+
+
+@pytest.mark.parametrize("step", [1, 7, 5000])
+def test_a_text_may_be_long_but_not_longer_than_the_limit(step: int) -> None:
+    longest = encode([("model", None, b"m" * MAX_TEXT_BYTES)])
+    too_long = encode([("model", None, b"m" * (MAX_TEXT_BYTES + 1))])
+    form, refusing = image_form(), image_form()
+    for start in range(0, len(longest), step):
+        form.feed(longest[start : start + step])
+
+    assert form.texts == {"model": "m" * MAX_TEXT_BYTES}
+    with pytest.raises(InvalidParameterError, match="`model` is longer than the 1024 bytes") as refusal:
+        for start in range(0, len(too_long), step):
+            refusing.feed(too_long[start : start + step])
+    assert refusal.value.details == {"parameter": "model"}
+
+
+def test_a_text_in_place_of_a_file_is_a_missing_image() -> None:
+    address, image = parse(encode([("images", None, b"http://169.254.169.254/"), ("images", None, b"\xff\xd8")]))
+
+    assert image.demand_content() == b"\xff\xd8"
+    with pytest.raises(MissingImageError, match="as a file"):
+        address.demand_content()
 
 
 def test_other_fields_are_skipped_but_not_without_number() -> None:

@@ -9,7 +9,6 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from bento_service.domain import ServiceState
-from bento_service.http.edge import Edge
 from bento_service.http.guard import Guard
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
@@ -17,16 +16,26 @@ from tests.http.wiring import PATHS, Service, status_of
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/version", "/v1/status", "/v1/openapi.json"])
-def test_the_contract_is_answered_by_the_edge(http: TestClient, path: str) -> None:
+def test_the_contract_is_answered_by_the_edge(http: TestClient, service: Service, path: str) -> None:
     assert http.get(path).status_code == 200
+    assert service.bento.paths == []
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
-def test_the_paths_of_bentoml_are_answered_by_bentoml(http: TestClient, path: str) -> None:
+def test_the_paths_of_bentoml_are_answered_by_bentoml(http: TestClient, service: Service, path: str) -> None:
     response = http.get(path)
 
     assert (response.status_code, response.text) == (200, "\n")
     assert len(response.headers["x-request-id"]) == 32
+    assert service.bento.paths == [path]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
+def test_bentomls_own_parser_never_sees_its_classify_call(http: TestClient, service: Service, method: str) -> None:
+    response = http.request(method, "/classify", content=b"image")
+
+    assert response.status_code == (200 if method == "POST" else 405)
+    assert service.bento.paths == []
 
 
 @pytest.mark.parametrize("path", ["/wp-login.php", "/v1", "/v2/models", "/classify/", "/versions", "//", "/livez/../x"])
@@ -47,6 +56,7 @@ def test_requests_are_counted_by_route_templates_and_never_by_raw_paths(http: Te
     http.get("/v1/nope/7")
     http.get("/v1/classify")
     http.post("/v1/classify", content=b"x")
+    http.post("/classify", content=b"x")
     http.get("/livez")
     http.request("BREW", "/pot")
 
@@ -56,6 +66,7 @@ def test_requests_are_counted_by_route_templates_and_never_by_raw_paths(http: Te
         ("unmatched", "GET", 404),
         ("/v1/classify", "GET", 405),
         ("/v1/classify", "POST", 200),
+        ("/classify", "POST", 200),
         ("/livez", "GET", 200),
         ("unmatched", "other", 404),
     ]
@@ -73,19 +84,8 @@ def test_a_client_that_hung_up_is_counted_as_499(service: Service) -> None:
     assert service.seen == [("/v1/classify", "POST", 499)]
 
 
-def test_a_wrong_method_on_a_path_of_bentoml_is_a_problem(http: TestClient) -> None:
-    response = http.get("/classify")
-
-    expect_problem(response, 405, "method_not_allowed")
-    assert response.headers["allow"] == "POST"
-
-
-def test_a_path_that_bentoml_does_not_have_after_all_is_a_problem(http: TestClient) -> None:
-    expect_problem(http.get("/gone"), 404, "not_found")
-
-
 def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
-    app: FastAPI, edge: Edge, caplog: pytest.LogCaptureFixture
+    app: FastAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def explode(request: Request) -> Response:
         raise RuntimeError("secret")
@@ -94,7 +94,6 @@ def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
         Starlette(routes=[Route("/", explode)]),
         app,
         PATHS,
-        provide=lambda: edge,
         status=lambda: status_of(ServiceState.READY),
         on_request=lambda route, method, status, seconds: None,
     )
@@ -111,7 +110,7 @@ def test_a_web_socket_is_closed(service: Service) -> None:
     assert [message["type"] for message in exchange.sent] == ["websocket.close"]
 
 
-def test_lifespan_events_are_those_of_bentoml(app: FastAPI, edge: Edge) -> None:
+def test_lifespan_events_are_those_of_bentoml(app: FastAPI) -> None:
     seen = []
 
     async def bento(scope: dict, receive: object, send: object) -> None:
@@ -121,7 +120,6 @@ def test_lifespan_events_are_those_of_bentoml(app: FastAPI, edge: Edge) -> None:
         bento,
         app,
         PATHS,
-        provide=lambda: edge,
         status=lambda: status_of(ServiceState.READY),
         on_request=lambda route, method, status, seconds: None,
     )

@@ -147,7 +147,7 @@ def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: FastAPI, paramet
     st.lists(st.binary(max_size=400), max_size=6),
     st.sampled_from(["image/jpeg", "multipart/form-data; boundary=cut", "application/x-www-form-urlencoded", "\x00"])
     | st.text(st.characters(codec="ascii"), max_size=40),
-    st.sampled_from(["/v1/classify", "/v1/classify/batch"]),
+    st.sampled_from(["/v1/classify", "/v1/classify/batch", "/classify"]),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_of_any_declared_type_is_a_defect_of_the_server(

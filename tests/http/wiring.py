@@ -35,7 +35,7 @@ def app_over(edge: Edge) -> FastAPI:
     return create_app(lambda: edge, status=lambda: status_of(ServiceState.READY))
 
 
-PATHS = frozenset({"/", "/classify", "/livez", "/readyz", "/metrics", "/gone"})
+PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/gone"})
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Service:
     state: ServiceState = ServiceState.READY
 
 
-def serve(app: FastAPI, edge: Edge) -> Service:
+def serve(app: FastAPI) -> Service:
     bento = FakeBento()
     seen: list[tuple[str, str, int]] = []
 
@@ -59,6 +59,6 @@ def serve(app: FastAPI, edge: Edge) -> Service:
     def status() -> ServiceStatus:
         return status_of(service.state)
 
-    guard = Guard(bento.app(), app, PATHS, provide=lambda: edge, status=status, on_request=on_request)
+    guard = Guard(bento, app, PATHS, status=status, on_request=on_request)
     service = Service(guard, bento, seen)
     return service

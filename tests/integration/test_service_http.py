@@ -244,6 +244,27 @@ def test_bentomls_client_classifies(service: RunningService, photographs: tuple[
     assert len(answer["predictions"]) == 2
 
 
+@pytest.mark.anyio
+async def test_bentomls_asynchronous_client_chooses_the_model(
+    service: RunningService, photographs: tuple[Path, ...]
+) -> None:
+    chelsea = next(path for path in photographs if path.name == "chelsea.png")
+    async with bentoml.AsyncHTTPClient(service.url) as client:
+        answer = await client.classify(image=chelsea, model="efficientnet_lite1", top_k=1, deadline_ms=None)
+
+    assert answer["model"]["name"] == "efficientnet_lite1"
+    assert [prediction["class_id"] in CATS for prediction in answer["predictions"]] == [True]
+
+
+def test_bentomls_document_describes_the_fields_of_its_call(service: RunningService) -> None:
+    call = requests.get(f"{service.url}/docs.json").json()["paths"]["/classify"]["post"]
+    form = call["requestBody"]["content"]["multipart/form-data"]["schema"]
+
+    assert form["required"] == ["image"]
+    assert set(form["properties"]) == {"image", "model", "top_k", "deadline_ms"}
+    assert all(field["description"] for field in form["properties"].values())
+
+
 def test_bentomls_call_fails_as_ours_does(service: RunningService, chelsea: bytes) -> None:
     url = f"{service.url}/classify"
 
