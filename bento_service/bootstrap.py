@@ -13,6 +13,7 @@ from bento_service.domain import Receipt, ServiceState, ServiceStatus
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.hardware import Division, count_cpus, divide
 from bento_service.images.intake import IntakeLimits
+from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.reader import silence_pillow
 from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
@@ -27,8 +28,7 @@ from bento_service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_CPU_BATCH_SIZES = (1, 2, 4, 8)
-_GPU_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _BATCH_SHARE_OF_TARGET = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
 
@@ -165,7 +165,6 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
         decode_threads=settings.decode_threads,
     )
     catalogue = open_catalogue()
-    sizes = _GPU_BATCH_SIZES if device == "cuda" else _CPU_BATCH_SIZES
     models = []
     interval_ms = 0.0
     for name in names:
@@ -174,7 +173,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
         engine = create_engine(
             kind, device, stored, lanes=division.lanes, threads=division.compute_threads, workers=settings.workers
         )
-        duration_ms = time_batch_sizes(engine.infer, stored.card.recipe, sizes=sizes, clock=time.perf_counter)
+        duration_ms = time_batch_sizes(engine.infer, stored.card.recipe, sizes=_BATCH_SIZES, clock=time.perf_counter)
         ceiling = choose_ceiling(duration_ms, budget_ms=settings.target_p99_ms * _BATCH_SHARE_OF_TARGET)
         models.append(LoadedModel(stored.card_served_by(kind), engine, ceiling))
         interval_ms = max(interval_ms, duration_ms[ceiling] / ceiling / division.lanes)
@@ -220,5 +219,6 @@ def _wire(
         predictor=predictor,
         observers=observers,
         clock=time.perf_counter,
+        min_oversampling=OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
     )
     return classifier, _Parts(warm, scheduler, decode_pool)

@@ -50,7 +50,7 @@ def choose_ceiling(duration_ms: Mapping[int, float], *, budget_ms: float, tolera
     it wait longer, so it has to earn that. Sizes that alone take longer than `budget_ms` do not count, 1 excepted.
 
     Args:
-        duration_ms: Median duration by batch size, in milliseconds; has size 1.
+        duration_ms: Duration by batch size, in milliseconds; has size 1.
         budget_ms: Longest duration that a batch may take.
         tolerance: Share of the best throughput that may be given up for a smaller batch.
     """
