@@ -59,7 +59,9 @@ class Classifier:
         predictor: WaitPredictor,
         observers: Sequence[Observer],
         clock: Callable[[], float],
+        min_oversampling: int | None = None,
     ) -> None:
+        """Wire the parts. `min_oversampling` lets large JPEGs be scaled while decoding, see `images.intake.prepare`."""
         self._models = {model.card.name: model for model in models}
         self._offer = Offer({name: model.card for name, model in self._models.items()}, default_model)
         self._observers = observers
@@ -70,6 +72,7 @@ class Classifier:
             self._offer,
             decode_pool,
             limits.intake,
+            min_oversampling,
             scheduler,
             predictor,
             self._gate,

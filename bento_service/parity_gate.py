@@ -69,11 +69,16 @@ def make_crops(photographs: Sequence[Path], count: int, *, seed: int = 0) -> Ite
         yield buffer.getvalue()
 
 
-def classify_as_served(engine: Engine, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
-    """Return an engine's probabilities for encoded images that went through the intake, shape (len(crops), classes)."""
+def classify_as_served(
+    engine: Engine, recipe: InputRecipe, crops: Sequence[bytes], *, min_oversampling: int | None = None
+) -> NDArray[np.float32]:
+    """Return an engine's probabilities for encoded images that went through the intake, shape (len(crops), classes).
+
+    `min_oversampling` is that of `prepare`.
+    """
     answers = []
     for batch in _batches(crops):
-        pixels = [prepare(crop, recipe, _LIMITS).pixels_hwc for crop in batch]
+        pixels = [prepare(crop, recipe, _LIMITS, min_oversampling=min_oversampling).pixels_hwc for crop in batch]
         answers.append(engine.infer(np.stack(pixels)))
     return np.concatenate(answers)
 

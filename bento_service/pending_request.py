@@ -27,12 +27,14 @@ _RECEIPT_PREDICTIONS = 5
 class Pipeline:
     """The parts that every request goes through.
 
-    `finish` takes each request's receipt, and the error that ended it. `clock` gives seconds, monotonic.
+    `min_oversampling` is that of `images.intake.prepare`. `finish` takes each request's receipt, and the error that
+    ended it. `clock` gives seconds, monotonic.
     """
 
     offer: Offer
     decode_pool: Executor
     limits: IntakeLimits
+    min_oversampling: int | None
     scheduler: Scheduler
     predictor: WaitPredictor
     gate: Gate
@@ -159,7 +161,12 @@ class PendingRequest:
         started_s = self._pipeline.clock()
         digest = hashlib.sha256(encoded).hexdigest()
         try:
-            outcome: PreparedImage | LightboxError = prepare(encoded, self.model.recipe, self._pipeline.limits)
+            outcome: PreparedImage | LightboxError = prepare(
+                encoded,
+                self.model.recipe,
+                self._pipeline.limits,
+                min_oversampling=self._pipeline.min_oversampling,
+            )
         except LightboxError as error:
             outcome = error
         return _Decoded(outcome, digest, started_s, self._pipeline.clock())

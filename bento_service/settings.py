@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     )
     max_image_bytes: int = Field(default=20_000_000, ge=1, description="Largest encoded image, in bytes.")
     max_pixels: int = Field(default=50_000_000, ge=1, description="Largest image, in pixels, read from its header.")
+    scaled_decoding: bool = Field(
+        default=False,
+        description="Scale JPEGs of several megapixels while decoding them: faster, but top-1 then differs on some; "
+        "each such answer has the warning `scaled_decoding`.",
+    )
     max_images: int = Field(default=64, ge=1, le=1024, description="Most images in one batch request.")
     max_request_bytes: int = Field(default=256_000_000, ge=1, description="Largest batch request, in bytes.")
     max_inflight_bytes: int = Field(

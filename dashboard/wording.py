@@ -24,6 +24,7 @@ _WARNINGS: Mapping[str, str] = MappingProxyType(
     {
         "first_frame_used": "An animation or a document of several pages; only the first was classified.",
         "icc_profile_ignored": "The image's colour profile was ignored, as it is in training.",
+        "scaled_decoding": "A large photograph was scaled while decoding, to save time; scores may differ slightly.",
         "damage_tolerated": "The file is slightly damaged; part of the picture may be wrong.",
         "bit_depth_reduced": "The image has more than 8 bits a channel; the model saw 8.",
         "greyscale_converted": "A greyscale image; the model saw it as RGB.",

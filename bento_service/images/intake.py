@@ -43,11 +43,20 @@ class IntakeLimits:
     max_pixels: int
 
 
-def prepare(encoded: bytes, recipe: InputRecipe, limits: IntakeLimits) -> PreparedImage:
+def prepare(
+    encoded: bytes, recipe: InputRecipe, limits: IntakeLimits, *, min_oversampling: int | None = None
+) -> PreparedImage:
     """Turn an encoded image into a model's input. Safe to call from several threads at once.
 
-    Equal to Pillow's decoding and timm's evaluation transform to the pixel, unless a JPEG is so much larger than the
-    model's input that it is scaled while decoding (see `jpeg.MIN_OVERSAMPLING`).
+    Equal to Pillow's decoding and timm's evaluation transform, to the pixel or, for large images, to a rounding step
+    (see `resize.MAX_WHOLE_PX`).
+
+    Args:
+        encoded: The file.
+        recipe: The model's input recipe.
+        limits: What to refuse.
+        min_oversampling: Scale large JPEGs while decoding as long as this many times the size that the resize aims at
+            remain, faster and no longer equal (see `jpeg.OPT_IN_OVERSAMPLING`); None never does.
 
     Raises:
         MissingImageError: There are no bytes.
@@ -60,7 +69,7 @@ def prepare(encoded: bytes, recipe: InputRecipe, limits: IntakeLimits) -> Prepar
     image_format = sniff(encoded)
     header = open_header(encoded, image_format, limits.max_pixels)
     with reporting_damage(image_format):
-        image, info, warnings = _decode(encoded, header, image_format, recipe)
+        image, info, warnings = _decode(encoded, header, image_format, recipe, min_oversampling)
         pixels_hwc = resize_and_crop(image, plan_geometry(info.width_px, info.height_px, recipe), recipe)
     return PreparedImage(pixels_hwc=pixels_hwc, info=info, warnings=warnings)
 
@@ -77,9 +86,9 @@ def _check_bytes(encoded: bytes, limits: IntakeLimits) -> None:
 
 
 def _decode(
-    encoded: bytes, header: ImageFile, image_format: ImageFormat, recipe: InputRecipe
+    encoded: bytes, header: ImageFile, image_format: ImageFormat, recipe: InputRecipe, min_oversampling: int | None
 ) -> tuple[Image.Image, ImageInfo, tuple[str, ...]]:
-    """Decode to an upright image of mode `RGB` or `L`, perhaps smaller than its `ImageInfo` says."""
+    """Decode to an upright image of mode `RGB`, `RGBX` or `L`, perhaps smaller than its `ImageInfo` says."""
     warnings: list[IntakeWarning] = []
     if getattr(header, "is_animated", False):
         warnings.append(IntakeWarning.FIRST_FRAME_USED)
@@ -95,7 +104,9 @@ def _decode(
     decoded: Image.Image | None = None
     if isinstance(header, JpegImageFile):
         check_jpeg_scans(encoded, first_scan=_tell(header))
-        decoded, remarks = decode_plain_jpeg(encoded, header, _plan_stored(header, info, recipe))
+        decoded, remarks = decode_plain_jpeg(
+            encoded, header, _plan_stored(header, info, recipe), min_oversampling=min_oversampling
+        )
         warnings.extend(remarks)
     if decoded is None:
         header.load()

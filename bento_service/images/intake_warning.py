@@ -10,6 +10,8 @@ class IntakeWarning(StrEnum):
     """The file is an animation or has several pages; only the first was classified."""
     ICC_PROFILE_IGNORED = "icc_profile_ignored"
     """The file carries an ICC colour profile; its values were read as sRGB."""
+    SCALED_DECODING = "scaled_decoding"
+    """A large JPEG was scaled down while it was decoded, which is faster and fails the parity gate: opt-in."""
     DAMAGE_TOLERATED = "damage_tolerated"
     """A JPEG holds bytes that its decoder had no use for: the picture is complete, but part of it may be wrong."""
     BIT_DEPTH_REDUCED = "bit_depth_reduced"

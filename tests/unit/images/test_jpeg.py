@@ -3,7 +3,7 @@ import pytest
 import simplejpeg
 
 from bento_service.images.intake import prepare
-from bento_service.images.jpeg import MIN_OVERSAMPLING, choose_scale
+from bento_service.images.jpeg import OPT_IN_OVERSAMPLING, choose_scale
 from tests.unit.images.encodings import LIMITS, RECIPE, decode_with_pillow, encode, load_photograph
 from tests.unit.images.timm_reference import transform_with_timm
 
@@ -38,9 +38,10 @@ def test_a_file_of_several_pictures_is_read_as_the_jpeg_that_it_begins_with() ->
     assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
 
 
-def test_a_large_jpeg_is_scaled_while_decoding_and_stays_close_to_the_full_decode() -> None:
+def test_where_it_is_asked_for_a_large_jpeg_is_scaled_while_decoding_which_the_answer_says() -> None:
     encoded = encode(load_photograph("retina.jpg").resize((2822, 2822)), "JPEG", quality=90)
-    prepared = prepare(encoded, RECIPE, LIMITS)
+    prepared = prepare(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
+    assert prepared.warnings == ("scaled_decoding",)
     difference = np.abs(
         prepared.pixels_hwc.astype(int) - transform_with_timm(decode_with_pillow(encoded), RECIPE).astype(int)
     )
@@ -60,10 +61,23 @@ def test_a_large_jpeg_is_scaled_while_decoding_and_stays_close_to_the_full_decod
         ((100, 100), (256, 256), 1),
     ],
 )
-def test_decoding_scales_only_as_far_as_the_parity_gate_allows(
+def test_scaled_decoding_keeps_the_oversampling_that_is_asked_for(
     stored: tuple[int, int], resized: tuple[int, int], scale: int
 ) -> None:
-    assert choose_scale(stored, resized) == scale
-    assert (
-        scale == 1 or min(-(-stored[0] // scale) / resized[0], -(-stored[1] // scale) / resized[1]) >= MIN_OVERSAMPLING
-    )
+    assert choose_scale(stored, resized, 3) == scale
+    assert scale == 1 or min(-(-stored[0] // scale) / resized[0], -(-stored[1] // scale) / resized[1]) >= 3
+
+
+def test_a_jpeg_that_is_not_large_is_never_scaled_and_no_answer_says_so() -> None:
+    encoded = encode(load_photograph(), "JPEG")
+    scaled = prepare(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
+    assert (scaled.pixels_hwc == prepare(encoded, RECIPE, LIMITS).pixels_hwc).all()
+    assert scaled.warnings == ()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_large_jpeg_equals_pillow_and_timm_to_the_pixel_by_default(mode: str) -> None:
+    encoded = encode(load_photograph("retina.jpg").resize((2822, 2100)).convert(mode), "JPEG", quality=90)
+    prepared = prepare(encoded, RECIPE, LIMITS)
+    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
+    assert prepared.warnings == (("greyscale_converted",) if mode == "L" else ())
