@@ -1,4 +1,4 @@
-"""From any size to the size that a model takes, equal to timm's evaluation transform to the pixel."""
+"""From any size to the size that a model takes, equal to timm's evaluation transform: see `MAX_WHOLE_PX`."""
 
 import math
 from dataclasses import dataclass
@@ -9,10 +9,22 @@ from PIL import Image
 
 from bento_service.domain import InputRecipe
 
-MAX_RESIZED_PX = 16_777_216
-"""Above this, only the crop is resized: a photograph never gets there, a 1 x 65535 JPEG would ask for 12 GB.
+MAX_WHOLE_PX = 2_000_000
+"""Of an image of more pixels only what the crop shows is resized, in 0.6 of the time; up to here the result is timm's.
 
-The crop alone may differ from timm's by a rounding step in some pixels, because Pillow takes its box in float32.
+It then differs from timm's by 1 or 2 levels in up to 0.5 % of values (300 images of random size, five recipes), because
+Pillow takes its box in float32.
+"""
+MAX_CUT_ASPECT = 1.5
+"""Images taller than this many times their width are resized whole.
+
+Pillow resizes columns before rows where that is cheaper, which cutting a tall image may change: the rounding between
+the two then differs in 20 % of values, by up to 4 levels.
+"""
+MAX_RESIZED_PX = 16_777_216
+"""Where the whole would become larger than this, only the crop is made, whatever the aspect.
+
+A photograph never gets there, a 1 x 65535 JPEG would ask for 12 GB.
 """
 
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -61,7 +73,8 @@ def resize_and_crop(image: Image.Image, geometry: Geometry, recipe: InputRecipe)
     """Resize an image and cut out its centre; what the crop takes from beyond the image is black.
 
     Args:
-        image: Mode `RGB` or `L`. Its size may differ from the one that `geometry` was planned for (scaled decoding).
+        image: Mode `RGB`, `RGBX` or `L`; its size may differ from the one that `geometry` was planned for, where it was
+            scaled while decoding.
         geometry: From `plan_geometry`.
         recipe: The model's input recipe.
 
@@ -71,7 +84,7 @@ def resize_and_crop(image: Image.Image, geometry: Geometry, recipe: InputRecipe)
     size = (geometry.resized_width_px, geometry.resized_height_px)
     left, top = geometry.left_px, geometry.top_px
     resampling = _RESAMPLING[recipe.interpolation]
-    if size[0] * size[1] <= MAX_RESIZED_PX:
+    if _is_resized_whole(image, geometry):
         resized = image.resize(size, resampling)
     else:
         # Clipped to the resized image: Pillow refuses a box beyond its source.
@@ -88,3 +101,9 @@ def resize_and_crop(image: Image.Image, geometry: Geometry, recipe: InputRecipe)
         left, top = left - first[0], top - first[1]
     crop = resized.crop((left, top, left + recipe.width_px, top + recipe.height_px))
     return np.array(crop if crop.mode == "RGB" else crop.convert("RGB"))
+
+
+def _is_resized_whole(image: Image.Image, geometry: Geometry) -> bool:
+    if geometry.resized_width_px * geometry.resized_height_px > MAX_RESIZED_PX:
+        return False
+    return image.width * image.height <= MAX_WHOLE_PX or image.height > MAX_CUT_ASPECT * image.width

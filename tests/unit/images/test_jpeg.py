@@ -3,7 +3,7 @@ import pytest
 import simplejpeg
 
 from bento_service.images.intake import prepare
-from bento_service.images.jpeg import OPT_IN_OVERSAMPLING, choose_scale
+from bento_service.images.jpeg import OPT_IN_OVERSAMPLING, ZERO_COPY_FROM_PX, choose_scale
 from tests.unit.images.encodings import LIMITS, RECIPE, decode_with_pillow, encode, load_photograph
 from tests.unit.images.timm_reference import transform_with_timm
 
@@ -76,8 +76,10 @@ def test_a_jpeg_that_is_not_large_is_never_scaled_and_no_answer_says_so() -> Non
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_a_large_jpeg_equals_pillow_and_timm_to_the_pixel_by_default(mode: str) -> None:
-    encoded = encode(load_photograph("retina.jpg").resize((2822, 2100)).convert(mode), "JPEG", quality=90)
+def test_a_jpeg_that_pillow_takes_over_without_a_copy_equals_timm_to_the_pixel(mode: str) -> None:
+    photograph = load_photograph("retina.jpg").resize((1500, 1200))
+    assert photograph.width * photograph.height >= ZERO_COPY_FROM_PX
+    encoded = encode(photograph.convert(mode), "JPEG", quality=90)
     prepared = prepare(encoded, RECIPE, LIMITS)
     assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
     assert prepared.warnings == (("greyscale_converted",) if mode == "L" else ())

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bento_service.domain import InputRecipe
-from bento_service.images.resize import MAX_RESIZED_PX, plan_geometry, resize_and_crop
+from bento_service.images.resize import MAX_CUT_ASPECT, MAX_RESIZED_PX, MAX_WHOLE_PX, plan_geometry, resize_and_crop
 from tests.unit.images.encodings import RECIPE, load_photograph
 from tests.unit.images.timm_reference import transform_with_timm
 
@@ -64,6 +65,28 @@ def test_grey_gives_the_same_pixels_in_one_channel_as_in_three(
 ) -> None:
     grey = load_photograph().convert("L").crop((20, 0, 20 + width_px, height_px))
     assert (_prepare(grey, recipe) == _prepare(grey.convert("RGB"), recipe)).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    height_px=st.integers(700, 2500),
+    aspect=st.floats(1 / MAX_CUT_ASPECT, 4),
+    recipe=st.sampled_from([RECIPE, RECTANGULAR, TIGHT]),
+)
+def test_a_large_image_differs_from_timm_by_a_rounding_step_in_few_values(
+    height_px: int, aspect: float, recipe: InputRecipe
+) -> None:
+    width_px = max(math.ceil(height_px * aspect), MAX_WHOLE_PX // height_px + 1)
+    image = load_photograph().resize((width_px, height_px), Image.Resampling.NEAREST)
+    difference = np.abs(_prepare(image, recipe).astype(int) - transform_with_timm(image, recipe).astype(int))
+    assert difference.max() <= 2
+    assert (difference > 0).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(1080, 1920), (1000, 3000), (1633, 1224)])
+def test_a_tall_image_and_one_below_two_megapixels_equal_timm_to_the_pixel(size: tuple[int, int]) -> None:
+    image = load_photograph().resize(size)
+    assert (_prepare(image, RECIPE) == transform_with_timm(image, RECIPE)).all()
 
 
 @pytest.mark.parametrize("size", [(3, 2000), (2000, 3)])
