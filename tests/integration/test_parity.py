@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.large_photographs import make_large_jpegs
 from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.models.bundled import BundledSource
 from bento_service.models.catalogue import Catalogue
@@ -61,3 +62,17 @@ def test_the_reference_of_the_cards_is_timms_own(
     reference = classify_as_reference(BundledSource().load(model_name), crops[:20])
 
     np.testing.assert_allclose(reference, timms_answers[:20], atol=1e-5)
+
+
+def test_large_jpegs_are_answered_as_timm_does(bentoml_home: Path) -> None:
+    large = list(make_large_jpegs(48, seed=1))
+    stored = Catalogue().load("efficientnet_lite0")
+    reference = classify_as_reference(BundledSource().load("efficientnet_lite0"), large)
+    engine = create_engine("openvino", "cpu", stored, lanes=1, threads=2)
+    try:
+        parity = compare(reference, classify_as_served(engine, stored.card.recipe, large))
+    finally:
+        engine.close()
+
+    print(f"large JPEGs: {parity}")
+    assert passes_gate(parity), parity
