@@ -111,7 +111,7 @@ def test_a_closed_queue_refuses_an_image_that_no_lane_would_ever_take(loop: asyn
 
 def test_closing_wakes_every_waiting_lane(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
-    lanes = [threading.Thread(target=desk.queue.take) for _ in range(4)]
+    lanes = [threading.Thread(target=desk.queue.take, daemon=True) for _ in range(4)]
     for lane in lanes:
         lane.start()
     desk.queue.close()
