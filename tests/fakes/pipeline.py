@@ -125,6 +125,7 @@ async def running(
     classes: int = 3,
     clock: Callable[[], float] | None = None,
     max_in_flight: int = 50,
+    min_oversampling: int | None = None,
 ) -> AsyncIterator[Kitchen]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     loop = asyncio.get_running_loop()
@@ -146,6 +147,7 @@ async def running(
         predictor=WaitPredictor(initial_interval_ms=INTERVAL_MS, capacity=1, clock=clock),
         observers=[notebook],
         clock=clock,
+        min_oversampling=min_oversampling,
     )
     try:
         yield Kitchen(classifier, notebook, pool=pool, scheduler=scheduler, clock=clock)

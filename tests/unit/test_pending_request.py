@@ -72,6 +72,16 @@ async def test_an_image_that_the_intake_refuses_reaches_no_model_and_leaves_its_
     check_left_nothing(kitchen)
 
 
+@pytest.mark.parametrize(("min_oversampling", "warnings"), [(None, ()), (3, ("scaled_decoding",))])
+async def test_a_large_jpeg_is_scaled_while_decoding_only_where_the_operator_asks_for_it(
+    min_oversampling: int | None, warnings: tuple[str, ...]
+) -> None:
+    async with running({"model": FakeInfer()}, min_oversampling=min_oversampling) as kitchen:
+        with kitchen.open() as pending:
+            answer = await pending.classify(encode_image(width_px=96, height_px=96, file_format="JPEG"))
+    assert answer.warnings == kitchen.receipt.warnings == warnings
+
+
 async def test_an_image_on_which_the_model_fails_is_told_apart_from_its_neighbours() -> None:
     infer = FakeInfer(poison=[13])
     async with running({"a": infer}) as kitchen:
