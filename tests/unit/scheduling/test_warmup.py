@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bento_service.domain import InputRecipe
 from bento_service.errors import OutOfMemoryError
@@ -25,9 +26,9 @@ def test_sizes_are_tried_as_long_as_they_gain() -> None:
 
 
 def test_batches_have_the_models_input_size() -> None:
-    shapes = set()
+    shapes: set[tuple[tuple[int, ...], np.dtype[np.uint8]]] = set()
 
-    def infer(batch_nhwc: "np.typing.NDArray[np.uint8]", /) -> "np.typing.NDArray[np.float32]":
+    def infer(batch_nhwc: NDArray[np.uint8], /) -> NDArray[np.float32]:
         clock.advance_ms(5)
         shapes.add((batch_nhwc.shape, batch_nhwc.dtype))
         return np.zeros((len(batch_nhwc), 3), dtype=np.float32)
@@ -62,6 +63,7 @@ def test_a_size_that_does_not_fit_into_memory_ends_the_list_and_not_the_start() 
     clock = FakeClock()
     infer = fail_above(2, clock)
     assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4, 8], clock=clock)) == [1, 2]
+    assert max(map(len, infer.calls)) == 4
 
 
 def test_a_model_of_which_not_one_image_fits_is_an_error() -> None:
