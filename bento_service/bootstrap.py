@@ -29,6 +29,8 @@ from bento_service.settings import Settings
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_STOP_TIMEOUT_S = 5.0
+"""Longest wait for lanes that have nothing left to do but the batches in them."""
 _BATCH_SHARE_OF_TARGET = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
 
@@ -94,8 +96,8 @@ class Lightbox:
 
     async def close(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
-        self.classifier.stop_admitting()
-        await self._parts.close(timeout_s=self.settings.drain_timeout_s)
+        await self.classifier.drain(timeout_s=self.settings.drain_timeout_s)
+        await self._parts.close(timeout_s=_STOP_TIMEOUT_S)
         await asyncio.to_thread(self.journal.close)
 
 
@@ -151,7 +153,7 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
     try:
         yield classifier
     finally:
-        await parts.close(timeout_s=settings.drain_timeout_s)
+        await parts.close(timeout_s=_STOP_TIMEOUT_S)
 
 
 def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
@@ -201,7 +203,7 @@ def _wire(
     )
     predictor = WaitPredictor(
         initial_interval_ms=warm.interval_ms,
-        capacity=warm.division.lanes,
+        capacity=warm.division.lanes * max(model.ceiling for model in warm.models),
         clock=time.perf_counter,
         on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
     )

@@ -1,5 +1,7 @@
 """Every served model behind one door: admission, then the one pipeline. No HTTP in it."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -15,6 +17,8 @@ from bento_service.pending_request import PendingRequest, Pipeline
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
 from bento_service.scheduling.scheduler import Scheduler
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Classifier:
         self._observers = observers
         self._clock = clock
         self._is_draining = False
+        self._is_drained = asyncio.Event()
         self._gate = Gate(predictor, target_ms=limits.target_ms, max_in_flight=limits.max_queue_items)
         self._pipeline = Pipeline(
             self._offer,
@@ -115,6 +120,17 @@ class Classifier:
     def stop_admitting(self) -> None:
         """Refuse every further request; what is admitted goes on."""
         self._is_draining = True
+
+    async def drain(self, *, timeout_s: float) -> None:
+        """Stop admitting, and wait until every admitted request has its receipt, or until the time is up."""
+        self.stop_admitting()
+        if self.in_flight == 0:
+            return
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._is_drained.wait()
+        except TimeoutError:
+            logger.warning("%d admitted requests were not answered within %g s.", self.in_flight, timeout_s)
 
     def open(
         self,
@@ -180,3 +196,5 @@ class Classifier:
             if isinstance(error, OverloadedError):
                 observer.observe_shed(str(error.details["reason"]))
             observer.observe_receipt(receipt)
+        if self._is_draining and self.in_flight == 0:
+            self._is_drained.set()

@@ -247,3 +247,24 @@ async def test_the_served_models_are_described_in_order_with_their_default() -> 
         ("b", False, "fake"),
     ]
     assert kitchen.classifier.batch_ceilings() == {"a": 4, "b": 4}
+
+
+async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        request = await kitchen.start(encode_image(1))
+        drain = asyncio.create_task(kitchen.classifier.drain(timeout_s=60))
+        await asyncio.sleep(0)
+        assert kitchen.classifier.is_draining
+        assert not drain.done()
+        infer.gate.set()
+        await request
+        await drain
+    assert kitchen.receipt.outcome == "ok"
+
+
+async def test_draining_an_idle_classifier_waits_for_nothing() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        await kitchen.classifier.drain(timeout_s=60)
+        assert kitchen.classifier.is_draining
