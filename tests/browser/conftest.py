@@ -64,8 +64,9 @@ def dashboard_url(service_url: str, tmp_path: Path) -> Iterator[str]:
             process.wait(STOP_TIMEOUT_S)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One Chromium a module: as long as it is open Playwright keeps an event loop running, which breaks async tests."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
     with sync_playwright() as playwright:
