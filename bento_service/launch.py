@@ -1,6 +1,5 @@
 """Runs several servers as children of one command: starts them, waits until they answer, stops them together."""
 
-import os
 import signal
 import subprocess
 import threading
@@ -14,6 +13,8 @@ from pathlib import Path
 from types import FrameType
 
 import requests
+
+from bento_service.kinship import Kinship
 
 POLL_S = 0.1
 TAIL_LINES = 15
@@ -45,6 +46,15 @@ class Patience:
 
     ready_s: float = 600.0
     stop_s: float = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A child that was started, and what finds all that descends from it."""
+
+    child: Child
+    process: "subprocess.Popen[bytes]"
+    kinship: Kinship
 
 
 class ChildFailedError(Exception):
@@ -112,7 +122,8 @@ def run_together(
 ) -> None:
     """Start the children, call `on_ready` once all of them answer, and return after `stop` was asked for.
 
-    All of them are gone as this returns or raises, whatever happened: SIGTERM first, SIGKILL after `patience.stop_s`.
+    All of them are gone as this returns or raises, with all that descends from them, whatever happened: SIGTERM first,
+    SIGKILL after `patience.stop_s`.
 
     Args:
         children: What to start, in this order and without waiting for one another.
@@ -123,42 +134,45 @@ def run_together(
 
     Raises:
         ChildFailedError: A child ended by itself, or was not ready in time.
+        OSError: The folder of a log cannot be made, or a log not be written.
     """
     patience = patience or Patience()
-    running: list[tuple[Child, subprocess.Popen[bytes]]] = []
+    running: list[_Running] = []
     try:
-        running.extend((child, _start(child)) for child in children)
+        running.extend(_start(child) for child in children)
         if _wait_until_ready(running, stop, announce, patience.ready_s):
             on_ready()
             while not stop.wait(POLL_S):
                 _check_alive(running)
     finally:
-        _stop_all([process for _, process in running], stop, patience.stop_s)
+        _stop_all(running, stop, patience.stop_s)
 
 
-def _start(child: Child) -> subprocess.Popen[bytes]:
+def _start(child: Child) -> _Running:
     child.log.parent.mkdir(parents=True, exist_ok=True)
+    kinship = Kinship()
     # A session of its own keeps the terminal's Ctrl-C from the child, so that it is stopped once and in order.
     with child.log.open("wb") as log:
-        return subprocess.Popen(  # noqa: S603 - the product's own servers
+        process = subprocess.Popen(  # noqa: S603 - the product's own servers
             child.command.argv,
-            env=dict(child.command.env),
+            env={**child.command.env, **kinship.environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    return _Running(child, process, kinship)
 
 
 def _wait_until_ready(
-    running: Sequence[tuple[Child, "subprocess.Popen[bytes]"]],
+    running: Sequence[_Running],
     stop: StopRequest,
     announce: Callable[[str], None],
     limit_s: float,
 ) -> bool:
     """Whether all became ready; False where a stop was asked for first."""
     started_s = time.monotonic()
-    waiting = [child for child, _ in running]
+    waiting = [server.child for server in running]
     announce(f"Waiting for {' and '.join(child.name for child in waiting)} …")
     while waiting:
         if stop.wait(POLL_S):
@@ -174,12 +188,12 @@ def _wait_until_ready(
     return True
 
 
-def _check_alive(running: Sequence[tuple[Child, "subprocess.Popen[bytes]"]]) -> None:
-    for child, process in running:
-        code = process.poll()
+def _check_alive(running: Sequence[_Running]) -> None:
+    for server in running:
+        code = server.process.poll()
         if code is not None:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ChildFailedError(f"{child.name} {how}.{_tail(child.log)}")
+            raise ChildFailedError(f"{server.child.name} {how}.{_tail(server.child.log)}")
 
 
 def _is_answering(url: str) -> bool:
@@ -195,31 +209,19 @@ def _tail(log: Path) -> str:
     return "".join(["\n", f"The end of {log}:", *(f"\n  {line}" for line in last)]) if last else f" {log} is empty."
 
 
-def _stop_all(processes: Sequence["subprocess.Popen[bytes]"], stop: StopRequest, limit_s: float) -> None:
-    for process in processes:
-        if process.poll() is None:
-            process.terminate()
+def _stop_all(running: Sequence[_Running], stop: StopRequest, limit_s: float) -> None:
+    # A child that leaves when asked takes its own along. One that ended by itself left them with work to finish.
+    crashed = [server for server in running if server.process.poll() is not None]
+    for server in running:
+        server.process.terminate()
+    for server in crashed:
+        server.kinship.signal(signal.SIGTERM)
     give_up_s = time.monotonic() + limit_s
-    while any(process.poll() is None for process in processes):
+    while any(server.process.poll() is None for server in running) or any(each.kinship.members() for each in crashed):
         if stop.is_urgent or time.monotonic() > give_up_s:
             break
-        _pause(processes)
-    for process in processes:
-        # The leader's own children too, which it may have left behind.
-        _kill_session(process.pid)
-        process.wait()
-
-
-def _pause(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
-    remaining = next(process for process in processes if process.returncode is None)
-    try:
-        remaining.wait(POLL_S)
-    except subprocess.TimeoutExpired:
-        """Looked at again by the caller."""
-
-
-def _kill_session(leader_pid: int) -> None:
-    try:
-        os.killpg(leader_pid, signal.SIGKILL)
-    except ProcessLookupError:
-        """Everything has left by itself."""
+        time.sleep(POLL_S)
+    for server in running:
+        server.kinship.signal(signal.SIGKILL)
+        server.process.kill()
+        server.process.wait()

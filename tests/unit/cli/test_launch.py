@@ -1,3 +1,4 @@
+import contextlib
 import os
 import select
 import signal
@@ -164,6 +165,34 @@ def test_what_a_child_left_behind_goes_with_it(service: FakeService, tmp_path: P
 
     parent = child("parent", script, f"{service.url}/readyz", tmp_path)
     run_together([parent], stop, announce=lambda line: None, on_ready=ask)
+
+    assert has_ended(processes[0])
+
+
+@pytest.mark.parametrize("is_urgent", [False, True])
+def test_a_worker_in_a_session_of_its_own_goes_with_its_master_however_that_ends(
+    is_urgent: bool, service: FakeService, tmp_path: Path, pipe: Path
+) -> None:
+    worker = (STUBBORN if is_urgent else "{tell}\n" + SLEEPER).format(tell=TELL.format(pipe=str(pipe)))
+    start = f"subprocess.Popen([sys.executable, '-c', {worker!r}], start_new_session=True)"
+    script = f"import os, signal, subprocess, sys; {start}; os.kill(os.getpid(), signal.SIGKILL)"
+    stop, processes = StopRequest(), list[int]()
+
+    def note(line: str) -> None:
+        processes.append(os.pidfd_open(int(pipe.read_text())))
+
+    if is_urgent:
+        stop.ask()
+        stop.ask()
+    with contextlib.ExitStack() as expected:
+        if not is_urgent:
+            expected.enter_context(pytest.raises(ChildFailedError, match="master was ended by SIGKILL"))
+        run_together(
+            [child("master", script, "http://127.0.0.1:9/readyz", tmp_path)],
+            stop,
+            announce=note,
+            on_ready=pytest.fail,
+        )
 
     assert has_ended(processes[0])
 
