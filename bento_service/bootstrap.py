@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from bento_service.classifier import Classifier, Limits, LoadedModel, Observer
+from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.domain import Receipt, ServiceState, ServiceStatus
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.hardware import Division, count_cpus, divide
@@ -39,7 +39,7 @@ _BATCH_SHARE_OF_TARGET = 0.25
 class _WarmModels:
     """Loaded models, how the machine is divided among them, and the measured time between answers at full load."""
 
-    models: tuple[LoadedModel, ...]
+    models: tuple[WarmModel, ...]
     division: Division
     interval_ms: float
 
@@ -177,7 +177,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
         )
         duration_ms = time_batch_sizes(engine.infer, stored.card.recipe, sizes=_BATCH_SIZES, clock=time.perf_counter)
         ceiling = choose_ceiling(duration_ms, budget_ms=settings.target_p99_ms * _BATCH_SHARE_OF_TARGET)
-        models.append(LoadedModel(stored.card_served_by(kind), engine, ceiling))
+        models.append(WarmModel(stored.card_served_by(kind), engine, ceiling))
         interval_ms = max(interval_ms, duration_ms[ceiling] / ceiling / division.lanes)
         logger.info(
             "%s is warm on %s after %.1f s: %.1f ms an image, batch ceiling %d",

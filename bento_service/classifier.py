@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A model that is warm. `ceiling` is its largest batch, as warm-up measured it."""
+class WarmModel:
+    """A model that is loaded and has run. `ceiling` is its largest batch, as warm-up measured it."""
 
     card: ModelCard
     engine: Engine
@@ -54,7 +54,7 @@ class Classifier:
 
     def __init__(
         self,
-        models: Sequence[LoadedModel],
+        models: Sequence[WarmModel],
         *,
         default_model: str,
         limits: Limits,

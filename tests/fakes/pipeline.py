@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.classifier import Classifier, Limits, LoadedModel
+from bento_service.classifier import Classifier, Limits, WarmModel
 from bento_service.domain import Answer, InputRecipe, ModelCard, Receipt
 from bento_service.images.intake import IntakeLimits
 from bento_service.pending_request import PendingRequest
@@ -137,7 +137,7 @@ async def running(
     notebook = Notebook()
     classifier = Classifier(
         [
-            LoadedModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT"), FakeEngine(infer), 4)
+            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT"), FakeEngine(infer), 4)
             for name, infer in models.items()
         ],
         default_model=next(iter(models)),
