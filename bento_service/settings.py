@@ -3,8 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LANES_STOP_S = 5.0
+"""Longest wait for lanes that have nothing left to do but the batches in them, after the drain."""
+JOURNAL_CLOSE_S = 10.0
+"""Longest wait for the journal's last write, after that."""
 
 
 class Settings(BaseSettings):
@@ -17,6 +22,8 @@ class Settings(BaseSettings):
         populate_by_name=True,
         frozen=True,
         extra="ignore",
+        # What does not validate is printed as the service starts, and among it would be the journal's password.
+        hide_input_in_errors=True,
     )
 
     models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -67,7 +74,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: Path.home() / ".lightbox", description="Folder for the journal's SQLite file."
     )
-    journal_url: str | None = Field(
+    journal_url: SecretStr | None = Field(
         default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."
     )
     journal_retention_days: float = Field(
@@ -109,5 +116,12 @@ class Settings(BaseSettings):
 
     @property
     def resolved_journal_url(self) -> str:
-        """The journal's SQLAlchemy URL."""
-        return self.journal_url or f"sqlite:///{self.data_dir / 'journal.sqlite3'}"
+        """The journal's SQLAlchemy URL, with its password."""
+        if self.journal_url is None:
+            return f"sqlite:///{self.data_dir / 'journal.sqlite3'}"
+        return self.journal_url.get_secret_value()
+
+    @property
+    def stop_timeout_s(self) -> float:
+        """The longest that a worker takes to stop by itself: to drain, to stop its lanes, to close its journal."""
+        return self.drain_timeout_s + LANES_STOP_S + JOURNAL_CLOSE_S

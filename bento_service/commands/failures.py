@@ -4,9 +4,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import get_args
 
 import typer
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
@@ -66,7 +68,7 @@ def read_settings(**chosen: object) -> Settings:
 
 
 def describe_invalid_settings(error: ValidationError) -> str:
-    """Name each variable with its value and what it may be."""
+    """Name each variable with its value, unless that is a secret, and what it may be."""
     return "\n".join(_describe(found) for found in error.errors(include_url=False))
 
 
@@ -77,7 +79,12 @@ def _describe(found: ErrorDetails) -> str:
     field = Settings.model_fields.get(name)
     if field is None:
         return message
-    return f"LIGHTBOX_{name.upper()} is {found['input']!r}: {message[:1].lower()}{message[1:]}. ({field.description})"
+    given = "(not shown)" if _is_secret(field) else repr(found["input"])
+    return f"LIGHTBOX_{name.upper()} is {given}: {message[:1].lower()}{message[1:]}. ({field.description})"
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
 
 
 def _exit(message: str, code: ExitCode) -> typer.Exit:

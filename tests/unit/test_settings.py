@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bento_service.settings import Settings
+from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
 
 @pytest.fixture
@@ -115,3 +115,21 @@ def test_the_journal_lies_in_the_data_folder_unless_it_has_a_url(environment: py
     assert Settings().resolved_journal_url == "sqlite:////data/journal.sqlite3"
     environment.setenv("LIGHTBOX_JOURNAL_URL", "postgresql://db/lightbox")
     assert Settings().resolved_journal_url == "postgresql://db/lightbox"
+
+
+def test_a_refusal_never_shows_the_journals_password(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_JOURNAL_URL", "postgresql://lightbox:s3cret@db/lightbox")
+    environment.setenv("LIGHTBOX_DEFAULT_MODEL", "nothing")
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+    assert "s3cret" not in f"{refusal.value}{refusal.value!r}"
+
+
+def test_settings_that_are_logged_never_show_the_journals_password(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_JOURNAL_URL", "postgresql://lightbox:s3cret@db/lightbox")
+    assert "s3cret" not in f"{Settings()!r}{Settings().model_dump()}{Settings().model_dump_json()}"
+    assert Settings().resolved_journal_url == "postgresql://lightbox:s3cret@db/lightbox"
+
+
+def test_stopping_takes_at_most_the_drain_the_lanes_and_the_journal_one_after_the_other() -> None:
+    assert Settings(drain_timeout_s=2).stop_timeout_s == 2 + LANES_STOP_S + JOURNAL_CLOSE_S

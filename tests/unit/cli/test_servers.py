@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bento_service.cli import app
-from bento_service.commands.failures import CommandError
+from bento_service.commands.failures import CommandError, read_settings
 from bento_service.commands.servers import children_of, dashboard_command, serve, service_command, show_dashboard
 from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import Settings
@@ -158,6 +158,13 @@ def test_a_setting_outside_its_limits_is_named_with_what_is_allowed(variable: st
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_journal_url_that_is_refused_is_not_shown() -> None:
+    with pytest.raises(CommandError, match=r"LIGHTBOX_JOURNAL_URL is \(not shown\): input should be") as refusal:
+        read_settings(journal_url=b"postgresql://lightbox:s3cret\xff@db/lightbox")
+
+    assert "s3cret" not in str(refusal.value)
 
 
 def test_an_option_outside_its_limits_is_named_too() -> None:
