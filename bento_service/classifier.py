@@ -1,9 +1,9 @@
 """Every served model behind one door: admission, then the one pipeline. No HTTP in it."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -17,9 +17,6 @@ from bento_service.pending_request import PendingRequest, Pipeline
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
 from bento_service.scheduling.scheduler import Scheduler
-
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class WarmModel:
@@ -71,6 +68,7 @@ class Classifier:
         self._observers = observers
         self._clock = clock
         self._is_draining = False
+        self._has_given_up = False
         self._is_drained = asyncio.Event()
         self._gate = Gate(predictor, target_ms=limits.target_ms, max_in_flight=limits.max_queue_items)
         self._pipeline = Pipeline(
@@ -121,16 +119,23 @@ class Classifier:
         """Refuse every further request; what is admitted goes on."""
         self._is_draining = True
 
-    async def drain(self, *, timeout_s: float) -> None:
-        """Stop admitting, and wait until every admitted request has its receipt, or until the time is up."""
+    def give_up(self) -> None:
+        """Take no more time over what is admitted: what is cancelled from now on ends as `draining`, by our doing."""
         self.stop_admitting()
-        if self.in_flight == 0:
-            return
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._is_drained.wait()
-        except TimeoutError:
-            logger.warning("%d admitted requests were not answered within %g s.", self.in_flight, timeout_s)
+        self._has_given_up = True
+
+    async def drain(self, *, timeout_s: float) -> int:
+        """Stop admitting, and wait until every admitted image has its receipt, or until the time is up.
+
+        Returns:
+            The images that have none, which is 0 unless the time was up.
+        """
+        self.stop_admitting()
+        if self.in_flight:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._is_drained.wait()
+        return self.in_flight
 
     def open(
         self,
@@ -192,6 +197,8 @@ class Classifier:
         return (self._clock() - started_s) * 1000
 
     def _finish(self, receipt: Receipt, error: BaseException | None) -> None:
+        if self._has_given_up and isinstance(error, asyncio.CancelledError):
+            receipt = replace(receipt, outcome=DrainingError.code)
         for observer in self._observers:
             if isinstance(error, OverloadedError):
                 observer.observe_shed(str(error.details["reason"]))

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
     @property
     def resolved_journal_url(self) -> str:
         """The journal's SQLAlchemy URL, with its password."""
-        if self.journal_url is None:
+        if not self.journal_url:
             return f"sqlite:///{self.data_dir / 'journal.sqlite3'}"
         return self.journal_url.get_secret_value()
 

@@ -95,5 +95,9 @@ class Journal(Protocol):
     ) -> tuple[Receipt, ...]:
         """Like `JournalStore.read_receipts`. Blocking."""
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """Write what waits, for at most `timeout_s` seconds, then release the store. Blocking."""
+    def close(self, timeout_s: float = 10.0) -> int:
+        """Write what waits, for at most `timeout_s` seconds, then release the store. Blocking.
+
+        Returns:
+            The receipts that could not be written in that time, and are lost.
+        """

@@ -123,8 +123,8 @@ class BufferedJournal:
             since=since, until=until, order=order, limit=limit, model=model, outcome=outcome
         )
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """Write what waits, for at most `timeout_s` seconds; drop and count the rest. May be called again."""
+    def close(self, timeout_s: float = 10.0) -> int:
+        """Write what waits, for at most `timeout_s` seconds; drop, count and return the rest. May be called again."""
         with self._changed:
             if self._close_by_s is None:
                 self._close_by_s = time.monotonic() + timeout_s
@@ -137,6 +137,7 @@ class BufferedJournal:
             self._count_dropped(lost)
             _log.error("The journal was closed before %d receipts could be written; they are lost.", lost)
         self._store.close()
+        return lost
 
     def _run(self) -> None:
         while True:

@@ -42,8 +42,9 @@ class FakeJournal:
         self._ask(since=since, until=until, order=order, limit=limit, model=model, outcome=outcome)
         return self.receipts[:limit]
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = 10.0) -> int:
         """Nothing waits to be written."""
+        return 0
 
     def _ask(self, **question: object) -> None:
         self.asked.append(question)

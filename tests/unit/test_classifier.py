@@ -260,8 +260,30 @@ async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
         assert not drain.done()
         infer.gate.set()
         await request
-        await drain
+        assert await drain == 0
     assert kitchen.receipt.outcome == "ok"
+
+
+async def test_a_drain_that_ran_out_of_time_says_how_many_images_it_left() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        requests = [await kitchen.start(encode_image(value)) for value in (1, 2)]
+        assert await kitchen.classifier.drain(timeout_s=0) == 2
+        infer.gate.set()
+        await asyncio.gather(*requests)
+
+
+async def test_what_is_cancelled_after_the_server_gave_up_is_no_hangup_of_its_client() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        for value in (1, 2):
+            request = await kitchen.start(encode_image(value))
+            request.cancel()
+            await asyncio.wait([request])
+            kitchen.classifier.give_up()
+    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["cancelled", "draining"]
 
 
 async def test_draining_an_idle_classifier_waits_for_nothing() -> None:

@@ -51,7 +51,7 @@ def wait_for(semaphore: threading.Semaphore, times: int = 1) -> None:
 def test_closing_writes_what_waits_in_order_and_closes_the_store(store: FakeStore, open_journal: Open) -> None:
     journal = open_journal(batch_rows=2)
     record(journal, "a", "b", "c", "d", "e")
-    journal.close()
+    assert journal.close() == 0
     assert store.request_ids == ["a", "b", "c", "d", "e"]
     assert store.is_closed
     assert journal.counts() == JournalCounts(waiting=0, written=5, dropped=0)
@@ -146,7 +146,7 @@ def test_closing_while_the_store_is_down_gives_up_in_time_and_counts_the_loss(
     store.is_down = True
     journal = open_journal(on_dropped=dropped.append)
     record(journal, "a", "b")
-    journal.close(timeout_s=0.01)
+    assert journal.close(timeout_s=0.01) == 2
     assert journal.counts() == JournalCounts(waiting=0, written=0, dropped=2)
     assert dropped == [2]
     assert store.is_closed
