@@ -151,11 +151,9 @@ class Answer:
 
 
 class ModelState(StrEnum):
-    """Where a served model stands."""
+    """Where a served model stands. A worker names its models only once all of them are warm."""
 
-    LOADING = "loading"
     READY = "ready"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

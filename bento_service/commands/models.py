@@ -10,18 +10,11 @@ from bento_service.commands.failures import CommandError
 from bento_service.commands.tables import new_table, write_table
 from bento_service.domain import ModelCard
 from bento_service.launch import run_to_end
+from bento_service.models.store import StoredModel
 from lightbox_client import Client
 
 MISSING = "missing"
 PREPARED = "prepared"
-
-
-class StoredModel(Protocol):
-    """A prepared model."""
-
-    @property
-    def card(self) -> ModelCard:
-        """What it is."""
 
 
 class Catalogue(Protocol):

@@ -34,7 +34,6 @@ class OpenVINOEngine:
         lanes: int,
         threads: int,
         workers: int = 1,
-        cache_dir: Path | None = None,
     ) -> None:
         """Compile the model.
 
@@ -45,7 +44,6 @@ class OpenVINOEngine:
             threads: Compute threads, shared by the lanes.
             workers: Processes on this machine that run engines. Threads are pinned to cores only where it is one, as
                 several processes would pin theirs to the same cores.
-            cache_dir: Where OpenVINO keeps the compiled model for the next start, or None for nowhere.
 
         Raises:
             ModelLoadError: OpenVINO cannot read or compile the file.
@@ -58,8 +56,6 @@ class OpenVINOEngine:
             "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": workers == 1,
         }
-        if cache_dir is not None:
-            properties["CACHE_DIR"] = str(cache_dir)
         try:
             compiled = openvino.Core().compile_model(str(onnx_path), "CPU", properties)
         except RuntimeError as error:

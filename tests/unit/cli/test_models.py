@@ -2,6 +2,7 @@ import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -10,14 +11,10 @@ from bento_service.cli import app
 from bento_service.commands.failures import CommandError
 from bento_service.commands.models import list_prepared, prepare, prepare_in_subprocess, write_rows
 from bento_service.domain import InputRecipe, ModelCard
+from bento_service.models.store import StoredModel
 from tests.fakes.service import FakeService
 
 RECIPE = InputRecipe(224, 240, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-
-
-@dataclass(frozen=True)
-class FakeStored:
-    card: ModelCard
 
 
 @dataclass
@@ -32,8 +29,9 @@ class FakeCatalogue:
             on_progress(name, "exporting to ONNX")
             self.prepared.add(name)
 
-    def load(self, name: str) -> FakeStored:
-        return FakeStored(ModelCard(name, "0123abcd", ("cat",), RECIPE, "bundled", "Apache-2.0"))
+    def load(self, name: str) -> StoredModel:
+        card = ModelCard(name, "0123abcd", ("cat",), RECIPE, "bundled", "Apache-2.0")
+        return StoredModel(card, Path("model.onnx"), Path("model.pt2"), parities={})
 
 
 def test_prepared_models_are_listed_with_their_cards_and_missing_ones_with_what_to_do() -> None:

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from bento_service.domain import ModelCard
 from bento_service.engines.factory import EngineKind, create_engine
-from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.engines.torch_engine import TorchEngine
 from bento_service.errors import EngineUnavailableError, ModelLoadError
 from bento_service.models.catalogue import Catalogue
@@ -42,18 +40,6 @@ def test_a_file_that_cannot_be_loaded_is_reported_with_the_models_name(
 
     with pytest.raises(ModelLoadError, match="'efficientnet_lite0'"):
         create_engine(kind, "cpu", files, lanes=1, threads=1)
-
-
-def test_openvino_answers_the_same_out_of_its_compiled_model_cache(model: StoredModel, tmp_path: Path) -> None:
-    batch = np.random.default_rng(1).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
-    answers = []
-    for _ in range(2):
-        engine = OpenVINOEngine(model.onnx_path, model.card, lanes=1, threads=1, workers=2, cache_dir=tmp_path)
-        answers.append(engine.infer(batch))
-        engine.close()
-
-    assert list(tmp_path.glob("*.blob"))
-    np.testing.assert_allclose(answers[1], answers[0], atol=1e-6)
 
 
 def test_torch_on_cuda_is_refused_where_there_is_no_gpu(model: StoredModel) -> None:

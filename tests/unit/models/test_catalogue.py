@@ -34,9 +34,6 @@ class TinySource:
     def offers(self, name: str) -> bool:
         return name.startswith("tiny")
 
-    def names(self) -> tuple[str, ...]:
-        return ("tiny",)
-
     def load(self, name: str) -> LoadedModel:
         self.loads += 1
         torch.manual_seed(self._seed)
