@@ -96,7 +96,8 @@ def dispatch(answer: Classification) -> str:
 def model_line(card: ModelCard) -> str:
     """Describe a model in one line."""
     size = f"{card.input_size.width} × {card.input_size.height} px"
-    return f"{card.labels_count:,} classes · {size} · {card.engine} {card.precision} · {card.licence}"
+    licence = "licence unknown" if card.licence == "unknown" else card.licence
+    return f"{card.labels_count:,} classes · {size} · {card.engine} {card.precision} · {licence}"
 
 
 def milliseconds(value_ms: float | None) -> str:

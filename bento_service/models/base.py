@@ -8,13 +8,16 @@ from bento_service.domain import InputRecipe
 if TYPE_CHECKING:
     from torch import nn
 
+UNKNOWN_LICENCE = "unknown"
+"""What a card says where nobody names a licence of the weights; that of the code around them says nothing of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     """A classifier in memory, as its source gave it.
 
     `module` is in evaluation mode, on the CPU, in f32. It takes normalised RGB of shape (n, 3, height, width) and
-    returns logits of shape (n, len(labels)).
+    returns logits of shape (n, len(labels)). `licence` is that of the weights, or `UNKNOWN_LICENCE`.
     """
 
     name: str
@@ -30,9 +33,6 @@ class ModelSource(Protocol):
 
     def offers(self, name: str) -> bool:
         """Tell whether a name is in this source's form; the model itself may still not exist."""
-
-    def names(self) -> tuple[str, ...]:
-        """Return every name that this source knows, in the form in which settings give it. May import a library."""
 
     def load(self, name: str) -> LoadedModel:
         """Load a model with its weights. May download them.

@@ -28,6 +28,9 @@ class _Weights:
     timm_name: str
 
 
+_LICENCE = "Apache-2.0"
+"""Of the weights, as the LICENSE file in each package says."""
+
 _DIGESTS = ("57934424", "77cc7160", "9656183e")
 
 _WEIGHTS: Mapping[str, _Weights] = MappingProxyType(
@@ -48,10 +51,6 @@ class BundledSource:
     def offers(self, name: str) -> bool:
         """Tell whether a name has no `/`: those with one belong to the other sources."""
         return "/" not in name
-
-    def names(self) -> tuple[str, ...]:
-        """Return the bundled names."""
-        return BUNDLED_NAMES
 
     def load(self, name: str) -> LoadedModel:
         """Load a bundled model. Never uses the network."""
@@ -75,7 +74,7 @@ class BundledSource:
             labels=imagenet_labels(),
             recipe=recipe_of_timm(name, cfg),
             source=f"{weights.package} {metadata.version(weights.package)}, as timm {weights.timm_name}",
-            licence=cfg.license or "unknown",
+            licence=_LICENCE,
         )
 
 

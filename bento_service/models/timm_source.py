@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.base import LoadedModel
+from bento_service.models.base import UNKNOWN_LICENCE, LoadedModel
 from bento_service.models.labels import imagenet_labels
 from bento_service.models.names import unknown_model
 from bento_service.models.reachability import check_reachable, no_weights
@@ -33,17 +33,11 @@ class TimmSource:
         """Tell whether a name begins with `timm/`."""
         return name.startswith(_PREFIX)
 
-    def names(self) -> tuple[str, ...]:
-        """Return every name with weights, architecture and tag: `timm/resnet50.a1_in1k`."""
-        import timm
-
-        return tuple(f"{_PREFIX}{name}" for name in timm.list_models(pretrained=True))
-
     def load(self, name: str) -> LoadedModel:
         """Load a model, its weights from Hugging Face's cache or, failing that, from its hub."""
         import timm
 
-        cfg = self._find_cfg(name)
+        cfg = _find_cfg(name)
         recipe = recipe_of_timm(name, cfg)
         labels = _labels(name, cfg)
         if self._is_pretrained and not _is_cached(cfg):
@@ -59,22 +53,23 @@ class TimmSource:
             labels=labels,
             recipe=recipe,
             source=f"timm {cfg.architecture}.{cfg.tag}" if cfg.tag else f"timm {cfg.architecture}",
-            licence=cfg.license or "unknown",
+            licence=cfg.license or UNKNOWN_LICENCE,
         )
 
-    def _find_cfg(self, name: str) -> "PretrainedCfg":
-        import timm
 
-        timm_name = name.removeprefix(_PREFIX)
-        cfg = timm.get_pretrained_cfg(timm_name) if timm.models.is_model_pretrained(timm_name) else None
-        if cfg is not None:
-            return cfg
-        architectures = tuple(f"{_PREFIX}{architecture}" for architecture in timm.list_models())
-        raise unknown_model(
-            name,
-            (*self.names(), *architectures),
-            allowed="A timm model is named `timm/<architecture>` or `timm/<architecture>.<weights>`.",
-        )
+def _find_cfg(name: str) -> "PretrainedCfg":
+    import timm
+
+    timm_name = name.removeprefix(_PREFIX)
+    cfg = timm.get_pretrained_cfg(timm_name) if timm.models.is_model_pretrained(timm_name) else None
+    if cfg is not None:
+        return cfg
+    known = (*timm.list_models(pretrained=True), *timm.list_models())
+    raise unknown_model(
+        name,
+        tuple(f"{_PREFIX}{known_name}" for known_name in known),
+        allowed="A timm model is named `timm/<architecture>` or `timm/<architecture>.<weights>`.",
+    )
 
 
 def _labels(name: str, cfg: "PretrainedCfg") -> tuple[str, ...]:

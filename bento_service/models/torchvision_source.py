@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.base import LoadedModel
+from bento_service.models.base import UNKNOWN_LICENCE, LoadedModel
 from bento_service.models.names import unknown_model
 from bento_service.models.reachability import check_reachable, no_weights
 from bento_service.models.recipes import recipe_of_torchvision
@@ -26,19 +26,14 @@ class TorchvisionSource:
         """Tell whether a name begins with `torchvision/`."""
         return name.startswith(_PREFIX)
 
-    def names(self) -> tuple[str, ...]:
-        """Return every classifier's name: `torchvision/resnet50`."""
-        from torchvision import models
-
-        return tuple(f"{_PREFIX}{name}" for name in models.list_models(module=models))
-
     def load(self, name: str) -> LoadedModel:
         """Load a model, its weights from torch.hub's cache or, failing that, from torchvision's site."""
         import torch
         from torchvision import models
 
-        if name not in self.names():
-            raise unknown_model(name, self.names(), allowed="A torchvision model is named `torchvision/<name>`.")
+        names = tuple(f"{_PREFIX}{known}" for known in models.list_models(module=models))
+        if name not in names:
+            raise unknown_model(name, names, allowed="A torchvision model is named `torchvision/<name>`.")
         torchvision_name = name.removeprefix(_PREFIX)
         weights = models.get_model_weights(torchvision_name).DEFAULT
         recipe = recipe_of_torchvision(name, weights.transforms())
@@ -59,5 +54,6 @@ class TorchvisionSource:
             labels=tuple(weights.meta["categories"]),
             recipe=recipe,
             source=f"torchvision {torchvision_name} {weights.name}",
-            licence=weights.meta.get("license", "BSD-3-Clause"),
+            # torchvision's own licence is that of its code; of most weights it names none.
+            licence=weights.meta.get("license", UNKNOWN_LICENCE),
         )

