@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from bento_service import __version__
 from bento_service.commands import models as model_listing
 from bento_service.commands import servers
 from bento_service.commands.classification import Classify, by_service
@@ -23,11 +24,14 @@ from lightbox_client.client import DEFAULT_URL
 LOCAL_TARGET_MS = 60_000.0
 """Nobody else waits for a local run, so nothing is refused for load before the largest target there is."""
 
+PATIENT_RETRIES = 20
+PATIENT_WAIT_S = 60.0
+"""Longest that one file waits for a busy service: many files are in no hurry, and each answer makes room."""
+
 FROM_SETTINGS = "from the settings"
 
 app = typer.Typer(
     name="lightbox",
-    help="Serve image classifiers, and classify images.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -36,8 +40,11 @@ app = typer.Typer(
 models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default=FROM_SETTINGS)]
-Port = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port to listen on.", show_default=FROM_SETTINGS)]
+Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default=FROM_SETTINGS)]
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65_535, metavar="PORT", help="Port to listen on.", show_default=FROM_SETTINGS),
+]
 
 
 def main() -> None:
@@ -45,21 +52,43 @@ def main() -> None:
     app()
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"lightbox {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lightbox(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Serve image classifiers, and classify images."""
+
+
 @app.command()
 def classify(
     *,
     context: typer.Context,
     images: Annotated[
-        list[str], typer.Argument(help="Image files, folders (searched with all below them), or quoted patterns.")
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            show_default=False,
+            help="Image files, folders (searched with all below them), or quoted patterns.",
+        ),
     ],
-    url: Annotated[str, typer.Option(envvar="LIGHTBOX_URL", help="The service to ask.")] = DEFAULT_URL,
+    url: Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.")] = DEFAULT_URL,
     local: Annotated[bool, typer.Option("--local", help="Classify in this process; no service is needed.")] = False,
-    model: Annotated[str | None, typer.Option(help="Model to use.", show_default="the service's default")] = None,
-    top_k: Annotated[int, typer.Option(min=1, help="Predictions for each image.")] = 5,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=1, metavar="N", help="Predictions for each image.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines: one document a file.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV: a row a prediction, with a header.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Files in flight at once.")] = 4,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Files in flight at once.")] = 4,
 ) -> None:
     """Classify images.
 
@@ -79,7 +108,7 @@ def classify(
             source = _local_source(model, top_k)
             classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
             return
-        with Client(url) as client:
+        with Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S) as client:
             source = by_service(client, model=model, top_k=top_k, concurrency=concurrency)
             classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
 
@@ -87,9 +116,11 @@ def classify(
 @models_app.callback()
 def models(
     context: typer.Context,
-    url: Annotated[str | None, typer.Option(help="Ask this service.", show_default="look on this machine")] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask this service.", show_default="look on this machine")
+    ] = None,
 ) -> None:
-    """Show the models of the settings (LIGHTBOX_MODELS), or those of a running service."""
+    """List the models of LIGHTBOX_MODELS, or of a service."""
     if context.invoked_subcommand is not None:
         return
     with explained_errors():
@@ -104,10 +135,14 @@ def models(
 @models_app.command("prepare")
 def prepare_models(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models to prepare.", show_default="those of LIGHTBOX_MODELS")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models to prepare.", show_default="those of LIGHTBOX_MODELS"),
     ] = None,
 ) -> None:
-    """Bring in the models that are missing: load their weights, export them, store them."""
+    """Bring in the models that are missing.
+
+    Loads their weights, exports them to ONNX and keeps them in BentoML's model store.
+    """
     with explained_errors():
         model_listing.prepare(_catalogue(), names or read_settings().models, sys.stderr)
 
@@ -117,7 +152,7 @@ def serve(
     host: Host = None,
     port: Port = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Service processes.", show_default=FROM_SETTINGS)
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Service processes.", show_default=FROM_SETTINGS)
     ] = None,
 ) -> None:
     """Run the service, after bringing in the models that are missing."""
@@ -130,7 +165,8 @@ def dashboard(
     host: Host = None,
     port: Port = None,
     url: Annotated[
-        str | None, typer.Option(envvar="LIGHTBOX_URL", help="The service to show.", show_default="this machine's")
+        str | None,
+        typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to show.", show_default="this machine's"),
     ] = None,
 ) -> None:
     """Run the dashboard."""
@@ -142,10 +178,12 @@ def dashboard(
 @app.command()
 def up(
     port: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Port of the service.", show_default=FROM_SETTINGS)
+        int | None,
+        typer.Option(min=1, max=65_535, metavar="PORT", help="Port of the service.", show_default=FROM_SETTINGS),
     ] = None,
     dashboard_port: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Port of the dashboard.", show_default=FROM_SETTINGS)
+        int | None,
+        typer.Option(min=1, max=65_535, metavar="PORT", help="Port of the dashboard.", show_default=FROM_SETTINGS),
     ] = None,
 ) -> None:
     """Run service and dashboard together, until Ctrl-C."""

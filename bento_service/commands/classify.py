@@ -1,6 +1,7 @@
 """`lightbox classify`: files in, answers out."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -52,11 +53,12 @@ def classify_files(
     """Classify the files with `source` and write the answers to `output`, or stdout if None.
 
     Raises:
-        CommandError: Some input got no answer, or `output` cannot be written.
+        CommandError: Some input got no answer, or an answer cannot be written.
         LightboxError, LightboxClientError: The run could not go on; what was answered is written.
     """
     with _opened(output) as stream:
-        failed = asyncio.run(_classify_all(inputs.paths, source, _REPORTS[form](stream), _stderr(), concurrency))
+        report = _Written(_REPORTS[form], stream)
+        failed = asyncio.run(_classify_all(inputs.paths, source, report, _stderr(), concurrency))
     failed += len(inputs.problems)
     if failed:
         total = len(inputs.paths) + len(inputs.problems)
@@ -83,6 +85,34 @@ async def _classify_all(
     finally:
         report.finish()
     return failed
+
+
+class _Written:
+    """A report whose stream may fail: a full disk ends the run in one line. What a closed pipe means, typer knows."""
+
+    def __init__(self, open_report: Callable[[TextIO], Report], stream: TextIO) -> None:
+        self._stream = stream
+        with self._explained():
+            self._report = open_report(stream)
+
+    def add(self, outcome: Outcome) -> None:
+        with self._explained():
+            self._report.add(outcome)
+
+    def finish(self) -> None:
+        with self._explained():
+            self._report.finish()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # Closing the stream would try the rest, and fail, once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise CommandError(f"cannot write {self._stream.name}: {error.strerror or error}") from error
 
 
 def _stderr() -> Console:

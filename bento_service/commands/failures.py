@@ -34,6 +34,10 @@ class CommandError(Exception):
         self.exit_code = exit_code
 
 
+class ExplainedError(CommandError):
+    """Ends a command whose reason is on stderr already, in the words of a process that it started."""
+
+
 _BAD_INPUT_ERRORS = (
     UnknownModelError,
     InvalidParameterError,
@@ -48,6 +52,8 @@ def explained_errors() -> Iterator[None]:
     """Say what went wrong in one line and leave with the fitting code; what nobody expected keeps its traceback."""
     try:
         yield
+    except ExplainedError as error:
+        raise typer.Exit(error.exit_code) from error
     except CommandError as error:
         raise _exit(str(error), error.exit_code) from error
     except (LightboxError, LightboxClientError) as error:
@@ -79,6 +85,8 @@ def _describe(found: ErrorDetails) -> str:
     field = Settings.model_fields.get(name)
     if field is None:
         return message
+    if found["type"] == "too_short":
+        return f"LIGHTBOX_{name.upper()} names nothing; name at least one. ({field.description})"
     given = "(not shown)" if _is_secret(field) else repr(found["input"])
     return f"LIGHTBOX_{name.upper()} is {given}: {message[:1].lower()}{message[1:]}. ({field.description})"
 

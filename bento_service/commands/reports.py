@@ -103,3 +103,4 @@ class TableReport:
         """Write the table, unless it is empty."""
         if self._table.row_count:
             write_table(self._table, self._stream)
+            self._stream.flush()

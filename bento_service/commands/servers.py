@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol, TextIO
 
-from bento_service.commands.failures import CommandError
+from bento_service.commands.failures import CommandError, ExitCode
 from bento_service.commands.models import prepare_in_subprocess
+from bento_service.errors import JournalUrlError
 from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
-from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
+from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import Settings
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
@@ -74,9 +75,10 @@ def serve(
     """Prepare what is missing, then become the service.
 
     Raises:
-        CommandError: The port is taken, or a model cannot be had.
+        CommandError: The port is taken, the journal's URL is none, or a model cannot be had.
     """
     _demand_port(settings.host, settings.port, "--port", "PORT")
+    _demand_journal(settings)
     prepare(settings.models)
     command = service_command(settings, os.environ)
     replace_process(command.argv[0], command.argv, command.env)
@@ -93,18 +95,21 @@ def show_dashboard(settings: Settings, service_url: str, *, replace_process: Rep
     replace_process(command.argv[0], command.argv, command.env)
 
 
-def up(settings: Settings, output: TextIO) -> None:
+def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]], None] = prepare_in_subprocess) -> None:
     """Run service and dashboard until Ctrl-C, SIGTERM or a closed terminal stops both.
 
     Raises:
-        CommandError: A port is taken, a model cannot be had, or one of the two ended by itself.
+        CommandError: A port is taken, the journal's URL is none, a model cannot be had, or one of the two ended by
+            itself.
     """
+    _demand_two_addresses(settings)
     _demand_port(settings.host, settings.port, "--port", "PORT")
     _demand_port(settings.dashboard_host, settings.dashboard_port, "--dashboard-port", "DASHBOARD_PORT")
+    _demand_journal(settings)
     service_url = local_url(settings.host, settings.port)
     dashboard_url = local_url(settings.dashboard_host, settings.dashboard_port)
     children = children_of(settings, service_url, dashboard_url)
-    prepare_in_subprocess(settings.models)
+    prepare(settings.models)
 
     def announce(line: str) -> None:
         output.write(f"{line}\n")
@@ -125,6 +130,10 @@ def up(settings: Settings, output: TextIO) -> None:
             )
         except ChildFailedError as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            folder = children[0].log.parent
+            reason = error.strerror or error
+            raise CommandError(f"cannot keep logs in {folder}: {reason}; choose another LIGHTBOX_DATA_DIR") from error
     announce("\nStopped.")
 
 
@@ -141,6 +150,24 @@ def children_of(settings: Settings, service_url: str, dashboard_url: str) -> tup
         Child("the service", service, f"{service_url}/readyz", logs / "service.log"),
         Child("the dashboard", dashboard, f"{dashboard_url}/_stcore/health", logs / "dashboard.log"),
     )
+
+
+def _demand_two_addresses(settings: Settings) -> None:
+    hosts = {settings.host, settings.dashboard_host}
+    if settings.port == settings.dashboard_port and (len(hosts) == 1 or hosts & ANY_ADDRESSES.keys()):
+        raise CommandError(
+            f"service and dashboard cannot both listen on port {settings.port}; choose another with --dashboard-port",
+            ExitCode.BAD_INPUT,
+        )
+
+
+def _demand_journal(settings: Settings) -> None:
+    from bento_service.journal.database import parse_url  # noqa: PLC0415 - SQLAlchemy is heavy, and help needs none
+
+    try:
+        parse_url(settings.resolved_journal_url)
+    except JournalUrlError as error:
+        raise CommandError(f"LIGHTBOX_JOURNAL_URL: {error}", ExitCode.BAD_INPUT) from error
 
 
 def _demand_port(host: str, port: int, option: str, variable: str) -> None:

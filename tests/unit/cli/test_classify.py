@@ -1,6 +1,9 @@
 import csv
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,35 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(
     assert "cannot write" in result.stderr
     assert "No such file or directory" in result.stderr
     assert service.requests == []
+
+
+@pytest.mark.parametrize("form", ["--csv", "--json", "--top-k=1"])
+def test_a_disk_that_is_full_is_one_line(service: FakeService, photographs: Path, form: str) -> None:
+    command = [sys.executable, "-m", "bento_service.cli", "classify", photographs / "a.png", "--url", service.url, form]
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+
+    assert (done.returncode, done.stderr) == (1, "lightbox: cannot write <stdout>: No space left on device\n")
+
+
+def test_a_reader_that_has_enough_ends_the_run_quietly(service: FakeService, photographs: Path) -> None:
+    command = [sys.executable, "-m", "bento_service.cli", "classify", photographs / "a.png", "--url", service.url]
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = subprocess.run([*command, "--json"], check=False, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_busy_service_is_waited_for(service: FakeService, photographs: Path) -> None:
+    service.refuse("overloaded", path="/v1/classify", times=10, retry_after_s=0)
+
+    result = run(photographs / "a.png", "--url", service.url)
+
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_nothing_to_classify_is_bad_input(service: FakeService, tmp_path: Path) -> None:

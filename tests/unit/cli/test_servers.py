@@ -1,3 +1,4 @@
+import io
 import os
 import socket
 import subprocess
@@ -7,11 +8,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from bento_service import __version__
 from bento_service.cli import app
 from bento_service.commands.failures import CommandError, read_settings
-from bento_service.commands.servers import children_of, dashboard_command, serve, service_command, show_dashboard
+from bento_service.commands.servers import children_of, dashboard_command, serve, service_command, show_dashboard, up
 from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import Settings
 
@@ -127,6 +130,31 @@ def test_up_says_which_port_is_taken_and_how_to_choose_another(
     assert f"{option} {taken_port + 1}, or `make up {variable}={taken_port + 1}`" in result.stderr
 
 
+@pytest.mark.parametrize("dashboard_host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - the text of a setting
+def test_up_refuses_one_port_for_both(dashboard_host: str) -> None:
+    environment = {"LIGHTBOX_DASHBOARD_HOST": dashboard_host}
+
+    result = CliRunner().invoke(app, ["up", "--port", "3000", "--dashboard-port", "3000"], env=environment)
+
+    assert result.exit_code == 2
+    assert "service and dashboard cannot both listen on port 3000" in result.stderr
+
+
+def test_up_says_where_it_cannot_keep_logs(free_port: int, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(port=free_port, dashboard_port=free_port + 1, data_dir=tmp_path / "file" / "data")
+
+    with pytest.raises(CommandError, match=r"cannot keep logs in .*file/data/logs: Not a directory; choose another"):
+        up(settings, io.StringIO(), prepare=lambda names: None)
+
+
+def test_a_journal_that_is_none_is_said_before_any_model_is_prepared(free_port: int) -> None:
+    settings = Settings(port=free_port, journal_url=SecretStr("mysql://box/journal"))
+
+    with pytest.raises(CommandError, match=r"LIGHTBOX_JOURNAL_URL: .* begins with 'mysql'"):
+        serve(settings, prepare=lambda names: pytest.fail("too early"), replace_process=become)
+
+
 def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
 
@@ -144,6 +172,7 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
     [
         ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
         ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
+        ("LIGHTBOX_MODELS", "", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
         ("LIGHTBOX_ENGINE", "tensorrt", "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino' or 'torch'"),
         (
             "LIGHTBOX_DEFAULT_MODEL",
@@ -173,6 +202,12 @@ def test_an_option_outside_its_limits_is_named_too() -> None:
     assert result.exit_code == 2
     assert "--port" in result.stderr
     assert "65535" in result.stderr
+
+
+def test_the_version_can_be_asked_for() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+
+    assert (result.exit_code, result.stdout) == (0, f"lightbox {__version__}\n")
 
 
 def test_help_needs_no_heavy_library() -> None:
