@@ -1,12 +1,13 @@
 """`lightbox models`: what is served here or elsewhere, and bringing in what is missing."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from bento_service.commands.failures import CommandError
+from bento_service.commands.failures import CommandError, ExplainedError
 from bento_service.commands.tables import new_table, write_table
 from bento_service.domain import ModelCard
 from bento_service.launch import run_to_end
@@ -99,11 +100,14 @@ def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], i
     """Bring in what is missing in a process of its own, which takes PyTorch's memory with it as it ends.
 
     Raises:
-        CommandError: It failed; why is on stderr already, in that process's own words.
+        ExplainedError: It failed, and said why on stderr.
+        CommandError: It was ended from outside.
     """
     code = run((sys.executable, "-m", "bento_service.cli", "models", "prepare", *names))
+    if code < 0:
+        raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:
-        raise CommandError(f"the models were not prepared (exit code {code})")
+        raise ExplainedError(f"the models were not prepared (exit code {code})")
 
 
 def _row_of(card: ModelCard) -> ModelRow:

@@ -1,14 +1,16 @@
 import io
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from bento_service.cli import app
-from bento_service.commands.failures import CommandError
+from bento_service.commands.failures import CommandError, ExplainedError, explained_errors
 from bento_service.commands.models import list_prepared, prepare, prepare_in_subprocess, write_rows
 from bento_service.domain import InputRecipe, ModelCard
 from bento_service.models.store import StoredModel
@@ -68,10 +70,23 @@ def test_models_are_prepared_in_a_process_whose_failure_is_reported() -> None:
         commands.append(argv)
         return 1
 
-    with pytest.raises(CommandError, match=r"were not prepared \(exit code 1\)"):
+    with pytest.raises(ExplainedError, match=r"were not prepared \(exit code 1\)"):
         prepare_in_subprocess(["lite0"], fail)
 
     assert commands == [(sys.executable, "-m", "bento_service.cli", "models", "prepare", "lite0")]
+
+
+def test_a_process_that_was_killed_could_not_say_so_itself() -> None:
+    with pytest.raises(CommandError, match="ended by SIGKILL"):
+        prepare_in_subprocess(["lite0"], lambda argv: -signal.SIGKILL)
+
+
+def test_what_another_process_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as left, explained_errors():
+        raise ExplainedError("the models were not prepared")
+
+    assert left.value.exit_code == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_a_running_service_is_asked_for_its_models(service: FakeService) -> None:
