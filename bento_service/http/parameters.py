@@ -1,16 +1,22 @@
 """Parameters: their types, limits and descriptions, shared by the routers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
+from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError
+from bento_service.journal.windows import LONGEST_WINDOW
 
 DEFAULT_WINDOW = timedelta(hours=1)
+CLOCK_TOLERANCE = timedelta(days=1)
+"""How far ahead a window may end: clients whose clock or time zone is wrong are still answered."""
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+"""Where the journal's count of time begins. A window that is rounded to whole rollups stays clear of year 1."""
 _MAX_GIVEN_CHARS = 100
 
 
@@ -28,15 +34,34 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("year must lie in 1..9999") from None
 
 
+def _refuse_nul(value: str) -> str:
+    """PostgreSQL takes no NUL in a text, so no model of the journal can have one."""
+    if "\0" in value:
+        raise ValueError("a name holds no NUL character")
+    return value
+
+
 OrNone = BeforeValidator(_none_if_empty)
 Instant = Annotated[datetime, AfterValidator(_to_utc)]
 ModelName = Annotated[str, Field(max_length=200)]
+JournalModel = Annotated[ModelName, AfterValidator(_refuse_nul)]
 
 
 class Query(BaseModel):
-    """Base of the query models: immutable."""
+    """Base of the query models: immutable, and without room for a parameter that is misspelt.
+
+    Raises:
+        InvalidParameterError: A parameter is none of those that the call takes.
+    """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Name what is allowed too, which pydantic's own `extra="forbid"` does not."""
+        refuse_unknown(given, allowed=tuple(cls.model_fields))
+        return given
 
 
 class BatchQuery(Query):
@@ -75,27 +100,62 @@ class ClassifyQuery(BatchQuery):
 class WindowQuery(Query):
     """A window of time, and a model."""
 
-    model: Annotated[ModelName | None, OrNone] = Field(default=None, description="One model; else all together.")
+    model: Annotated[JournalModel | None, OrNone] = Field(default=None, description="One model; else all together.")
     since: Annotated[Instant | None, OrNone] = Field(
-        default=None, description="Start: ISO 8601 (UTC unless it says otherwise) or Unix seconds; else an hour before."
+        default=None,
+        description="Start: ISO 8601 (UTC unless it says otherwise) or Unix seconds, at most 400 days before `until`; "
+        "else an hour before.",
     )
-    until: Annotated[Instant | None, OrNone] = Field(default=None, description="End, itself not in it; else now.")
+    until: Annotated[Instant | None, OrNone] = Field(
+        default=None, description="End, itself not in it, at most a day ahead; else now."
+    )
 
     def window(self, now: datetime) -> tuple[datetime, datetime]:
         """Return start and end, the missing ones filled in.
 
         Raises:
-            InvalidParameterError: The start is not before the end.
+            InvalidParameterError: The start is not before the end, lies before 1970 or more than 400 days before the
+                end; or the end is more than a day ahead.
         """
+        latest = now + CLOCK_TOLERANCE
+        for name, moment in (("since", self.since), ("until", self.until)):
+            if moment is not None and not EARLIEST <= moment <= latest:
+                allowed = f"between {EARLIEST.isoformat()} and a day from now, {latest.isoformat()}"
+                raise _refuse_moment(name, moment, allowed)
         until = self.until or now
         since = self.since or until - DEFAULT_WINDOW
         if since >= until:
-            raise InvalidParameterError(
-                f"since is {since.isoformat()} and until is {until.isoformat()}; since must be the earlier one.",
-                parameter="since",
-                given=since.isoformat(),
-            )
+            raise _refuse_moment("since", since, f"before until, {until.isoformat()}")
+        if until - since > LONGEST_WINDOW:
+            allowed = f"at most {LONGEST_WINDOW.days} days, as long as the journal keeps anything, before until"
+            raise _refuse_moment("since", since, f"{allowed}, {until.isoformat()}")
         return since, until
+
+
+def refuse_unknown(given: Iterable[str], *, allowed: Sequence[str]) -> None:
+    """Refuse parameters that a call has not got: ignored, a misspelt one would seem to work.
+
+    Raises:
+        InvalidParameterError: One of those given is not among those allowed.
+    """
+    for name in given:
+        if name not in allowed:
+            shown = name[:_MAX_GIVEN_CHARS]
+            raise InvalidParameterError(
+                f"There is no parameter {shown!r} here. Allowed: {', '.join(allowed) or 'none'}.",
+                parameter=shown,
+                allowed=list(allowed),
+            )
+
+
+async def take_none(request: Request) -> None:
+    """Refuse every parameter: the dependency of calls that have none. Raises as `refuse_unknown`."""
+    refuse_unknown(request.query_params, allowed=())
+
+
+def _refuse_moment(parameter: str, moment: datetime, allowed: str) -> InvalidParameterError:
+    given = moment.isoformat()
+    return InvalidParameterError(f"{parameter} is {given}; it must lie {allowed}.", parameter=parameter, given=given)
 
 
 def explain_validation_error(error: RequestValidationError | ValidationError) -> InvalidParameterError:

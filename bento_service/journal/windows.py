@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bento_service.errors import InvalidParameterError
 from bento_service.journal.epoch import to_epoch_us
@@ -27,6 +27,9 @@ RESOLUTIONS = (
     Resolution(width_s=_DAY_S, kept_s=400 * _DAY_S),
 )
 """Finest first; each width is a multiple of the one before, so that coarse stretches are made of whole finer ones."""
+
+LONGEST_WINDOW = timedelta(seconds=max(resolution.kept_s for resolution in RESOLUTIONS))
+"""No question about a longer time has more to find."""
 
 
 @dataclass(frozen=True, slots=True)

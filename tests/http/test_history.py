@@ -1,21 +1,26 @@
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
 from bento_service.domain import HistoryBucket, Quantiles
 from bento_service.errors import InvalidParameterError, JournalUnavailableError
+from bento_service.http.budget import ByteBudget
+from bento_service.http.edge import Edge
 from bento_service.http.parameters import WindowQuery
+from bento_service.journal.store import SqlJournalStore
+from bento_service.settings import Settings
 from lightbox_client.contract import History, HistoryRequests
-from tests.fakes.classifier import answer_for, served_model
+from tests.fakes.classifier import FakeClassifier, answer_for, served_model
 from tests.fakes.journal import FakeJournal
 from tests.http.expectations import expect_problem
-from tests.http.wiring import NOW
+from tests.http.wiring import NOW, app_over
 
 RECEIPT = answer_for("r1", served_model("lite0").card, 5).receipt
 
@@ -77,7 +82,16 @@ def test_an_end_without_a_start_means_the_hour_before_it(client: TestClient, jou
         ("since=yesterday", "since"),
         ("until=inf", "until"),
         ("until=0001-01-01T00:00:00%2B10:00", "until"),
+        ("until=0001-01-01T00:30:00", "until"),
+        ("until=1969-12-31T23:59:59Z", "until"),
+        ("until=9999-12-31T23:59:59", "until"),
+        ("until=2026-03-02T12:00:01Z", "until"),
+        ("since=9999-12-31T23:59:59", "since"),
+        ("since=0001-01-01&until=9999-12-31", "since"),
+        ("since=2025-01-25T11:59:59Z", "since"),
+        ("since=0", "since"),
         ("model=" + "m" * 300, "model"),
+        ("model=a%00b", "model"),
     ],
 )
 def test_a_window_that_makes_no_sense_is_refused(
@@ -87,6 +101,15 @@ def test_a_window_that_makes_no_sense_is_refused(
 
     assert (problem.model_extra or {})["parameter"] == parameter
     assert journal.asked == []
+
+
+@pytest.mark.parametrize(
+    "query", ["since=2025-01-25T12:00:00Z", "until=2026-03-02T12:00:00Z", "since=1970-01-01&until=1970-01-01T00:00:01"]
+)
+def test_a_window_may_be_as_long_as_the_journal_keeps_anything_and_end_a_day_ahead(
+    client: TestClient, query: str
+) -> None:
+    assert client.get(f"/v1/history?{query}").status_code == 200
 
 
 @pytest.mark.parametrize("query", ["buckets=0", "buckets=501", "buckets=many"])
@@ -161,11 +184,50 @@ def test_the_journal_is_read_off_the_event_loop(client: TestClient, journal: Fak
     assert "AnyIO worker thread" in threads
 
 
-@given(st.datetimes(timezones=st.none() | st.timezones()), st.datetimes(timezones=st.none() | st.timezones()))
-def test_a_window_is_refused_or_in_utc_and_in_order(one: datetime, other: datetime) -> None:
+MOMENTS = st.none() | st.one_of(
+    st.datetimes(timezones=st.none() | st.timezones()),
+    st.datetimes(NOW.replace(year=2024, tzinfo=None), NOW.replace(year=2027, tzinfo=None), timezones=st.timezones()),
+)
+
+
+@given(MOMENTS, MOMENTS)
+@example(since=None, until=datetime(1, 1, 1, 0, 30))
+@example(since=None, until=datetime.max)
+@example(since=datetime.min, until=None)
+@example(since=datetime.min, until=datetime.max)
+@example(since=datetime.min, until=datetime(1, 1, 1, 0, 30))
+def test_a_window_is_refused_or_in_utc_in_order_and_no_longer_than_the_journal_keeps_anything(
+    since: datetime | None, until: datetime | None
+) -> None:
     try:
-        since, until = WindowQuery(since=one, until=other).window(NOW)
+        start, end = WindowQuery(since=since, until=until).window(NOW)
     except (InvalidParameterError, ValidationError):
         return
-    assert since < until
-    assert since.tzinfo is until.tzinfo is UTC
+    assert start < end <= NOW + timedelta(days=1)
+    assert end - start <= timedelta(days=400)
+    assert start.tzinfo is end.tzinfo is UTC
+
+
+@pytest.fixture(scope="module")
+def real_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The edge over a journal in a real database."""
+    store = SqlJournalStore(f"sqlite:///{tmp_path_factory.mktemp('journal') / 'journal.sqlite3'}", now=lambda: NOW)
+    store.migrate()
+    yield TestClient(app_over(Edge(FakeClassifier(), store, Settings(), ByteBudget(1), clock=lambda: NOW)))
+    store.close()
+
+
+@given(MOMENTS, MOMENTS, st.integers(1, 500))
+@settings(max_examples=60, deadline=2000)
+@example(since=None, until=datetime(1, 1, 1, 0, 30), buckets=60)
+@example(since=None, until=datetime.max, buckets=60)
+@example(since=datetime.min, until=None, buckets=1)
+@example(since=datetime.min, until=datetime.max, buckets=1)
+@example(since=datetime(1970, 1, 1), until=datetime(1970, 1, 1, 0, 0, 1), buckets=500)
+def test_no_window_is_a_defect_of_the_real_journal(
+    real_client: TestClient, since: datetime | None, until: datetime | None, buckets: int
+) -> None:
+    window = {name: moment.isoformat() for name, moment in (("since", since), ("until", until)) if moment}
+
+    assert real_client.get("/v1/history", params={**window, "buckets": str(buckets)}).status_code in {200, 400}
+    assert real_client.get("/v1/history/requests", params=window).status_code in {200, 400}
