@@ -38,6 +38,7 @@ class Envelope:
         try:
             await self._app(scope, receive, send_named)
         except Exception:  # the last line of defence: logged in full, told to nobody
-            logger.exception("Request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            # The path is decoded: as it stands, a %0A in it would begin a line of the stranger's own.
+            logger.exception("Request %s failed: %s %r", request_id, scope["method"], scope["path"])
             if not has_started:
                 await answer_internal_error(request_id)(scope, receive, send_named)

@@ -17,10 +17,9 @@ from bento_service.http.status import StatusProvider
 UNMATCHED = "unmatched"
 _EDGE_PREFIX = "/v1/"
 _EDGE_PATHS = frozenset({"/version", CLASSIFY_PATH})
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 OnRequest = Callable[[str, str, int, float], None]
-"""Called with route template, method, status and seconds of each request; every label is bounded."""
+"""Called with route template, method, status and seconds of each request. The method is whatever the client named."""
 
 
 class Guard:
@@ -77,8 +76,7 @@ class Guard:
             await app(scope, receive, send_seen)
         finally:
             route = path if is_bento else getattr(scope.get("route"), "path", UNMATCHED)
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            self._on_request(route, method, status, time.perf_counter() - started_s)
+            self._on_request(route, scope["method"], status, time.perf_counter() - started_s)
 
 
 class _Translated:

@@ -1,21 +1,27 @@
 """`GET /v1/models`: what is served."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from bento_service.domain import ServedModel
 from bento_service.errors import UnknownModelError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems
+from bento_service.http.parameters import take_none
 from bento_service.http.wire import JsonResponse, to_labels, to_model_card
 from lightbox_client.contract import Labels, ModelCard, ModelList
 
 
 def models_router(provide: EdgeProvider) -> APIRouter:
     """Return the router of model cards. A name may hold slashes: `timm/resnet50.a1_in1k`."""
-    router = APIRouter(prefix="/v1/models", tags=["models"])
+    router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(take_none)])
 
-    @router.get("", summary="List the models", response_model=ModelList, responses=describe_problems("not_ready"))
+    @router.get(
+        "",
+        summary="List the models",
+        response_model=ModelList,
+        responses=describe_problems("invalid_parameter", "not_ready"),
+    )
     async def list_models() -> Response:
         """Return all served models, in the order of the settings."""
         return JsonResponse(ModelList(models=[to_model_card(served) for served in provide().classifier.models()]))
@@ -25,7 +31,7 @@ def models_router(provide: EdgeProvider) -> APIRouter:
         "/{name:path}/labels",
         summary="List a model's labels",
         response_model=Labels,
-        responses=describe_problems("unknown_model", "not_ready"),
+        responses=describe_problems("invalid_parameter", "unknown_model", "not_ready"),
     )
     async def list_labels(name: str) -> Response:
         """Return the labels; a label's position is its class_id."""
@@ -35,7 +41,7 @@ def models_router(provide: EdgeProvider) -> APIRouter:
         "/{name:path}",
         summary="Show a model's card",
         response_model=ModelCard,
-        responses=describe_problems("unknown_model", "not_ready"),
+        responses=describe_problems("invalid_parameter", "unknown_model", "not_ready"),
     )
     async def show_model(name: str) -> Response:
         """Return what the model is, where it comes from and what runs it."""

@@ -68,7 +68,7 @@ def test_requests_are_counted_by_route_templates_and_never_by_raw_paths(http: Te
         ("/v1/classify", "POST", 200),
         ("/classify", "POST", 200),
         ("/livez", "GET", 200),
-        ("unmatched", "other", 404),
+        ("unmatched", "BREW", 404),
     ]
 
 

@@ -1,5 +1,7 @@
 import platform
+from importlib import metadata
 
+import pytest
 from starlette.testclient import TestClient
 
 from bento_service import __version__
@@ -37,6 +39,17 @@ def test_version_names_lightbox_its_libraries_and_its_models(client: TestClient)
     assert version.python == platform.python_version()
     assert version.libraries["fastapi"]
     assert version.models == {"lite0": "v-lite0", "timm/resnet50.a1_in1k": "v-timm/resnet50.a1_in1k"}
+
+
+def test_the_libraries_versions_are_read_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    read = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: asked.append(name) or read(name))
+
+    first, second = client.get("/version"), client.get("/version")
+
+    assert first.content == second.content
+    assert len(asked) == len(set(asked)) > 0
 
 
 def test_status_and_version_answer_while_the_models_load() -> None:
