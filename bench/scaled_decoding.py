@@ -24,7 +24,7 @@ from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.intake_warning import IntakeWarning
 from bento_service.models.bundled import BundledSource
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.parity import compare, passes_gate
+from bento_service.models.parity import compare
 from bento_service.parity_gate import classify_as_reference, classify_as_served
 
 SHORT_SIDE_PX = (1536, 4300)
@@ -74,7 +74,7 @@ def measure(
         top1_agreement=round(parity.top1_agreement, 4),
         scaled_top1_agreement=None if of_scaled is None else round(of_scaled, 4),
         max_probability_difference=round(parity.max_probability_difference, 5),
-        passes_gate=passes_gate(parity),
+        passes_gate=parity.passes_gate,
         mean_ms=round(mean_ms, 1),
     )
 

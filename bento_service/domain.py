@@ -28,6 +28,14 @@ class InputRecipe:
     std: tuple[float, float, float]
 
 
+MIN_TOP1_AGREEMENT = 0.995
+MAX_PROBABILITY_DIFFERENCE = 0.02
+"""The parity gate: what a path has to keep to if it is to serve without being asked for."""
+
+INEXACT_MODEL = "inexact_model"
+"""The warning in every answer of a model that failed the parity gate and is served all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parity:
     """How far a serving path's answers lie from f32 PyTorch on timm's evaluation transform.
@@ -38,6 +46,13 @@ class Parity:
     crops: int
     top1_agreement: float
     max_probability_difference: float
+
+    @property
+    def passes_gate(self) -> bool:
+        """Whether the path may serve without being asked for."""
+        return (
+            self.top1_agreement >= MIN_TOP1_AGREEMENT and self.max_probability_difference <= MAX_PROBABILITY_DIFFERENCE
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,11 @@ class ModelCard:
     source: str
     licence: str
     parity: Parity | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What every answer of this model has to warn of."""
+        return () if self.parity is None or self.parity.passes_gate else (INEXACT_MODEL,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,8 @@ class PendingRequest:
         prepared = decoded.outcome
         if isinstance(prepared, LightboxError):
             raise prepared
-        self._receipt = replace(self._receipt, image=prepared.info, warnings=prepared.warnings)
+        warnings = (*prepared.warnings, *self.model.warnings)
+        self._receipt = replace(self._receipt, image=prepared.info, warnings=warnings)
         completion = await self._pipeline.scheduler.submit(self.model.name, prepared.pixels_hwc, deadline_s=deadline_s)
         return self._answer(prepared, completion, wait_for_thread_ms)
 
@@ -186,7 +187,7 @@ class PendingRequest:
             batch_size=completion.batch_size,
             dispatch=completion.reason.value,
         )
-        return Answer(self._receipt, predictions[: self._top_k], prepared.info, prepared.warnings)
+        return Answer(self._receipt, predictions[: self._top_k], prepared.info, self._receipt.warnings)
 
     def _update_timings(self, **changes: float) -> None:
         timings: Timings = replace(self._receipt.timings, **changes)

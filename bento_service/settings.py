@@ -60,6 +60,11 @@ class Settings(BaseSettings):
         description="Scale JPEGs that are far larger than the model's input while decoding them: half the time, but "
         "scores move by up to 0.03, and the best class may change. Such an answer has the warning `scaled_decoding`.",
     )
+    allow_inexact: bool = Field(
+        default=False,
+        description="Serve models too that failed the parity gate as they were prepared (best class agrees on less than "
+        "99.5 %, or a probability moves by more than 0.02). Their answers have the warning `inexact_model`.",
+    )
     max_images: int = Field(default=64, ge=1, le=1024, description="Most images in one batch request.")
     max_request_bytes: int = Field(default=256_000_000, ge=1, description="Largest batch request, in bytes.")
     max_inflight_bytes: int = Field(

@@ -33,11 +33,12 @@ _WARNINGS: Mapping[str, str] = MappingProxyType(
         "lab_converted": "The image's colours (CIE L*a*b*) were converted to RGB.",
         "alpha_flattened": "The image is transparent in places; the model saw white there.",
         "exif_orientation_applied": "The file asks to be turned; it was, before the model saw it.",
+        "inexact_model": "This way of running the model is less exact than its reference; scores may differ.",
     }
 )
 _DISPATCHES: Mapping[str, str] = MappingProxyType(
     {
-        "lane_free": "ran at once, a lane was free",
+        "lane_free": "a lane was free",
         "backlog": "waited until a lane came free",
         "bisected": "ran again in a smaller batch after another image failed",
     }
@@ -105,6 +106,11 @@ def milliseconds(value_ms: float | None) -> str:
     if value_ms is None:
         return "–"
     return f"{value_ms:,.1f} ms" if value_ms < 100 else f"{value_ms:,.0f} ms"
+
+
+def rate(per_s: float) -> str:
+    """Write a rate, never rounded to the nothing that it is not."""
+    return "< 0.01" if 0 < per_s < 0.01 else f"{per_s:,.2f}"
 
 
 def duration(value_s: float) -> str:

@@ -1,12 +1,10 @@
-"""The parity gate: how far a serving path's answers lie from the reference's."""
+"""The parity gate: how far a serving path's answers lie from the reference's, and whether it may serve."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Parity
-
-MIN_TOP1_AGREEMENT = 0.995
-MAX_PROBABILITY_DIFFERENCE = 0.02
+from bento_service.domain import INEXACT_MODEL, MAX_PROBABILITY_DIFFERENCE, MIN_TOP1_AGREEMENT, ModelCard, Parity
+from bento_service.errors import ModelLoadError
 
 
 def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:
@@ -24,8 +22,25 @@ def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Pari
     )
 
 
-def passes_gate(parity: Parity) -> bool:
-    """Tell whether a path may be on by default: top-1 agrees on 99.5 %, and no probability moves by more than 0.02."""
-    return (
-        parity.top1_agreement >= MIN_TOP1_AGREEMENT and parity.max_probability_difference <= MAX_PROBABILITY_DIFFERENCE
+def check_gate(card: ModelCard, engine: str) -> None:
+    """Pass a model whose parity passes the gate or was never measured.
+
+    Args:
+        card: With the parity that was measured with `engine`.
+        engine: What is to run the model.
+
+    Raises:
+        ModelLoadError: Its parity was measured and fails.
+    """
+    parity = card.parity
+    if parity is None or parity.passes_gate:
+        return
+    other = "Set another model" if engine == "torch" else "Serve it with LIGHTBOX_ENGINE=torch"
+    raise ModelLoadError(
+        f"{card.name!r} on the engine `{engine}` fails the parity gate: over {parity.crops} photographs its best class "
+        f"agrees with the reference on {parity.top1_agreement:.1%}, and a probability moves by up to "
+        f"{parity.max_probability_difference:.4f}; at least {MIN_TOP1_AGREEMENT:.1%} and at most "
+        f"{MAX_PROBABILITY_DIFFERENCE:g} are allowed. {other}, or accept it with LIGHTBOX_ALLOW_INEXACT=true: each of "
+        f"its answers then has the warning `{INEXACT_MODEL}`.",
+        model=card.name,
     )

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bento_service.domain import INEXACT_MODEL
 from bento_service.images.intake_warning import IntakeWarning
 from dashboard import wording
 from lightbox_client.contract import Prediction
@@ -26,9 +27,9 @@ def test_a_faint_best_class_is_called_unclear() -> None:
     assert wording.headline(predictions(0.1, 0.09)) == "Unclear; closest is thing 0"
 
 
-@pytest.mark.parametrize("code", IntakeWarning)
-def test_every_warning_of_the_service_has_a_sentence_of_its_own(code: IntakeWarning) -> None:
-    assert wording.warning(code.value) != wording.capitalise(code.value.replace("_", " ")) + "."
+@pytest.mark.parametrize("code", [*IntakeWarning, INEXACT_MODEL])
+def test_every_warning_of_the_service_has_a_sentence_of_its_own(code: str) -> None:
+    assert wording.warning(code) != wording.capitalise(code.replace("_", " ")) + "."
 
 
 def test_a_warning_that_is_new_is_spelt_out() -> None:
@@ -47,6 +48,10 @@ def test_long_durations_keep_two_units() -> None:
         "1 h 2 min",
         "3 d 2 h",
     ]
+
+
+def test_a_rate_is_not_rounded_to_nothing() -> None:
+    assert [wording.rate(per_s) for per_s in (0, 0.0004, 0.25, 1_234.5)] == ["0.00", "< 0.01", "0.25", "1,234.50"]
 
 
 def test_a_time_zone_that_nobody_knows_is_utc() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.classifier import Classifier, Limits, WarmModel
-from bento_service.domain import Answer, InputRecipe, ModelCard, Receipt
+from bento_service.domain import Answer, InputRecipe, ModelCard, Parity, Receipt
 from bento_service.images.intake import IntakeLimits
 from bento_service.pending_request import PendingRequest
 from bento_service.scheduling.admission import WaitPredictor
@@ -126,6 +126,7 @@ async def running(
     clock: Callable[[], float] | None = None,
     max_in_flight: int = 50,
     min_oversampling: int | None = None,
+    parity: Parity | None = None,
 ) -> AsyncIterator[Kitchen]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     loop = asyncio.get_running_loop()
@@ -137,7 +138,7 @@ async def running(
     notebook = Notebook()
     classifier = Classifier(
         [
-            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT"), FakeEngine(infer), 4)
+            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), FakeEngine(infer), 4)
             for name, infer in models.items()
         ],
         default_model=next(iter(models)),

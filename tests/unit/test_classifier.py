@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bento_service.domain import Parity
 from bento_service.errors import (
     DeadlineExceededError,
     DrainingError,
@@ -50,6 +51,13 @@ async def test_what_the_intake_did_to_an_image_is_in_answer_and_receipt() -> Non
     async with running({"a": FakeInfer()}) as kitchen:
         answer = await kitchen.classify(encoded)
     assert answer.warnings
+    assert kitchen.receipt.warnings == answer.warnings
+
+
+async def test_every_answer_of_an_inexact_model_warns_of_it_after_what_the_intake_did() -> None:
+    async with running({"a": FakeInfer()}, parity=Parity(200, 0.94, 0.08)) as kitchen:
+        answer = await kitchen.classify(encode_image(7, file_format="GIF"))
+    assert answer.warnings == ("palette_converted", "inexact_model")
     assert kitchen.receipt.warnings == answer.warnings
 
 
