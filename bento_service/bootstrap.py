@@ -19,7 +19,6 @@ from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.parity import check_gate
 from bento_service.parity_gate import measure_over_samples
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.policy import choose_ceiling
@@ -172,16 +171,13 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
     interval_ms = 0.0
     for name in names:
         begun_s = time.perf_counter()
-        stored = catalogue.load(name)
-        card = stored.card_served_by(kind)
-        if not settings.allow_inexact:
-            check_gate(card, kind)
+        stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
         engine = create_engine(
             kind, device, stored, lanes=division.lanes, threads=division.compute_threads, workers=settings.workers
         )
         duration_ms = time_batch_sizes(engine.infer, stored.card.recipe, sizes=_BATCH_SIZES, clock=time.perf_counter)
         ceiling = choose_ceiling(duration_ms, budget_ms=settings.target_p99_ms * _BATCH_SHARE_OF_TARGET)
-        models.append(WarmModel(card, engine, ceiling))
+        models.append(WarmModel(stored.card, engine, ceiling))
         interval_ms = max(interval_ms, duration_ms[ceiling] / ceiling / division.lanes)
         logger.info(
             "%s is warm on %s after %.1f s: %.1f ms an image, batch ceiling %d",

@@ -1,6 +1,7 @@
 """Every model that can be served: brings them in, and hands them out."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bento_service.domain import ModelCard, Parity
@@ -9,6 +10,7 @@ from bento_service.models.base import LoadedModel, ModelSource
 from bento_service.models.bundled import BundledSource
 from bento_service.models.digest import compute_version
 from bento_service.models.export import export
+from bento_service.models.parity import check_gate
 from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.models.timm_source import TimmSource
 from bento_service.models.torchvision_source import TorchvisionSource
@@ -80,6 +82,23 @@ class Catalogue:
                 f"The model {name!r} is not prepared. Run `lightbox models prepare {name}` first.", model=name
             )
         return stored
+
+    def load_to_serve(self, name: str, engine: str, *, allow_inexact: bool = False) -> StoredModel:
+        """Return a prepared model whose card has the parity that was measured with `engine`.
+
+        Args:
+            name: The model.
+            engine: What is to run it.
+            allow_inexact: Return it even if it failed the parity gate; its card warns then.
+
+        Raises:
+            ModelLoadError: It is not prepared, or failed the parity gate.
+        """
+        stored = self.load(name)
+        card = stored.card_served_by(engine)
+        if not allow_inexact:
+            check_gate(card, engine)
+        return replace(stored, card=card)
 
     def _prepare(self, name: str, on_progress: Progress) -> None:
         on_progress(name, "loading weights")

@@ -134,6 +134,22 @@ def test_measured_parity_is_on_the_card_of_the_engine_that_it_was_measured_with(
     assert stored.card_served_by("torch").parity is None
 
 
+def test_a_prepared_model_that_failed_the_parity_gate_is_served_only_where_it_is_allowed(
+    store: BentoModelStore,
+) -> None:
+    failing = Parity(200, 0.94, 0.08)
+    Catalogue(store, [TinySource()], measure_parity=lambda model, path: {"openvino": failing}).prepare(["tiny"], ignore)
+    catalogue = Catalogue(store, [])
+
+    with pytest.raises(ModelLoadError, match="'tiny' on the engine `openvino` fails the parity gate"):
+        catalogue.load_to_serve("tiny", "openvino")
+
+    allowed = catalogue.load_to_serve("tiny", "openvino", allow_inexact=True).card
+    assert (allowed.parity, allowed.warnings) == (failing, ("inexact_model",))
+    on_torch = catalogue.load_to_serve("tiny", "torch").card
+    assert (on_torch.parity, on_torch.warnings) == (None, ())
+
+
 def test_a_model_that_cannot_be_exported_is_reported_and_not_stored(store: BentoModelStore) -> None:
     catalogue = Catalogue(store, [TinySource(module=Unexportable())])
 
