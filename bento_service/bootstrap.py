@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.domain import Receipt, ServiceState, ServiceStatus
@@ -19,7 +20,7 @@ from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
-from bento_service.parity_gate import measure_over_samples
+from bento_service.parity_gate import measure_over
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.policy import choose_ceiling
 from bento_service.scheduling.scheduler import Scheduler
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _STOP_TIMEOUT_S = 5.0
 """Longest wait for lanes that have nothing left to do but the batches in them."""
+_PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
 _BATCH_SHARE_OF_TARGET = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
 
@@ -117,8 +119,11 @@ class _Parts:
 
 
 def open_catalogue() -> Catalogue:
-    """Return the models of BentoML's store; what it prepares gets its parity measured over the sample photographs."""
-    return Catalogue(measure_parity=measure_over_samples())
+    """Return the models of BentoML's store; what it prepares gets its parity measured over the sample photographs.
+
+    A serving container has no photographs, and prepares no models.
+    """
+    return Catalogue(measure_parity=measure_over(_PHOTOGRAPHS))
 
 
 async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:

@@ -24,15 +24,11 @@ CROPS = 200
 _BATCH = 8
 _LIMITS = IntakeLimits(max_bytes=100_000_000, max_pixels=100_000_000)
 _SMALLEST_CROP_PX = 96
-_SAMPLES = Path(__file__).parents[1] / "dashboard" / "samples"
 
 
-def measure_over_samples() -> MeasureParity:
-    """Return what fills the parity of the cards, over the dashboard's sample photographs; nothing where they are not.
-
-    A serving container has no dashboard, and prepares no models.
-    """
-    photographs = sorted(path for path in _SAMPLES.glob("*") if path.suffix in {".jpg", ".png"})
+def measure_over(folder: Path) -> MeasureParity:
+    """Return what fills the parity of the cards, over a folder's photographs; nothing where there are none."""
+    photographs = sorted(path for path in folder.glob("*") if path.suffix in {".jpg", ".png"})
     if not photographs:
         return measure_nothing
 

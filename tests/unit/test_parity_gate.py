@@ -4,7 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from bento_service.parity_gate import make_crops
+from bento_service.models.catalogue import measure_nothing
+from bento_service.parity_gate import make_crops, measure_over
 
 
 def test_equal_seeds_make_equal_crops(photographs: tuple[Path, ...]) -> None:
@@ -23,3 +24,7 @@ def test_crops_are_jpegs_and_pngs_of_many_sizes(photographs: tuple[Path, ...]) -
 
     assert {image.format for image in images} == {"JPEG", "PNG"}
     assert len({image.size for image in images}) > 15
+
+
+def test_without_photographs_nothing_is_measured(tmp_path: Path) -> None:
+    assert measure_over(tmp_path / "nowhere") is measure_nothing
