@@ -19,12 +19,16 @@ OutcomeKey = tuple[str, str]
 
 @dataclass
 class ClassifySession:
-    """The images on the page and what became of them. `cards` and `is_away` are the service as last seen."""
+    """The images on the page and what became of them. `cards` and `is_away` are the service as last seen.
+
+    `samples_taken` counts: each sample empties the widget that held the visitor's own images.
+    """
 
     selection: Selection = field(default_factory=Selection)
     outcomes: dict[OutcomeKey, Outcome] = field(default_factory=dict)
     cards: tuple[ModelCard, ...] = ()
     is_away: bool = False
+    samples_taken: int = 0
 
     def show(self, selection: Selection) -> None:
         """Put these images on the page; answers of images that are gone are forgotten."""

@@ -41,9 +41,7 @@ def scores(predictions: Sequence[Prediction], *, ink: str) -> ChartType:
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
-    label = alt.Y(
-        "label:N", sort=alt.SortField("rank"), title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False)
-    )
+    label = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False))
     base = alt.Chart(rows).encode(
         x=score,
         y=label,

@@ -10,6 +10,9 @@ from dashboard.charts.axes import LABEL_LIMIT_PX, round_up, value_axis
 from dashboard.charts.palette import BLUE
 
 HEIGHT_PX = 240
+WIDEST_BAR = 0.62
+NARROWEST_BAR = 0.11
+"""Of its band's width: what one bar takes alone. A few bars grow with their number, until they look like bars."""
 ROW_PX = 28
 AXIS_PX = 66
 
@@ -17,10 +20,11 @@ AXIS_PX = 66
 def batch_sizes(counts: Mapping[int, int]) -> ChartType:
     """Draw how many requests ran in a batch of each size."""
     sizes = sorted(counts)
+    width = min(WIDEST_BAR, NARROWEST_BAR * len(sizes))
     rows = pd.DataFrame({"size": [str(size) for size in sizes], "count": [counts[size] for size in sizes]})
     chart: alt.Chart = (
         alt.Chart(rows)
-        .mark_bar(color=BLUE, cornerRadiusEnd=3, width=alt.RelativeBandSize(0.62))
+        .mark_bar(color=BLUE, cornerRadiusEnd=3, width=alt.RelativeBandSize(width))
         .encode(
             x=alt.X("size:N", sort=None, title="images in the batch", axis=alt.Axis(labelAngle=0, ticks=False)),
             y=value_axis("count", "requests", round_up(max(counts.values(), default=0))),

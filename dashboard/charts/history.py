@@ -64,17 +64,15 @@ def latencies(history: History, target_ms: float | None) -> ChartType:
     ]
     seen_target_ms = target_ms if is_target_in_sight(history, target_ms) else None
     top = round_up(max(slowest_ms(history), seen_target_ms or 0.0))
-    lines = (
-        alt.Chart(_frame(marks))
-        .mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=16))
-        .encode(
-            x=time_axis("middle", _length(marks)),
-            y=value_axis("value", "milliseconds", top),
-            color=colour_of(PERCENTILES),
-        )
+    base = alt.Chart(_frame(marks)).encode(
+        x=time_axis("middle", _length(marks)),
+        y=value_axis("value", "milliseconds", top),
+        color=colour_of(PERCENTILES),
     )
+    # Points of their own: those that a line brings along are never dimmed.
+    lines, points = base.mark_line(strokeWidth=2), base.mark_point(size=16, filled=True)
     target = [] if seen_target_ms is None else _target(seen_target_ms)
-    return alt.layer(lines, *target, _hover(marks, PERCENTILES, ",.1f")).properties(height=HEIGHT_PX)
+    return alt.layer(lines, points, *target, _hover(marks, PERCENTILES, ",.1f")).properties(height=HEIGHT_PX)
 
 
 def slowest_ms(history: History) -> float:

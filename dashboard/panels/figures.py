@@ -15,7 +15,7 @@ def show_figures(traffic: Traffic, *, is_fresh: bool) -> None:
     window_s = max((history.until - history.since).total_seconds(), 1.0)
     figures = [
         ("Requests", f"{total.count:,}", "All clients together, over the whole window."),
-        ("Requests/s", f"{total.count / window_s:,.2f}", "The mean over the whole window."),
+        ("Requests/s", wording.rate(total.count / window_s), "The mean over the whole window."),
         ("Errors", _share(total.errors, total), f"{total.errors:,} requests without an answer, the shed not counted."),
         ("Shed", _share(total.shed, total), f"{total.shed:,} requests refused for load (HTTP 429)."),
         ("p50, ms", _milliseconds(total.total_ms.p50), "Half of the answers took at most this long."),

@@ -48,14 +48,18 @@ def _show_own(settings: DashboardSettings) -> None:
         st.caption("Copy an image anywhere first: a screenshot, or a picture on a web page.")
     elif source == CAMERA:
         st.camera_input(
-            "Camera", key="classify_camera", label_visibility="collapsed", on_change=_take_photograph, args=(settings,)
+            "Camera",
+            key=_own_key("camera"),
+            label_visibility="collapsed",
+            on_change=_take_photograph,
+            args=(settings,),
         )
     else:
         st.file_uploader(
             f"Images: up to {settings.dashboard_max_files} at a time",
             type=FILE_TYPES,
             accept_multiple_files=True,
-            key="classify_upload",
+            key=_own_key("upload"),
             label_visibility="collapsed",
             on_change=_take_uploaded,
             args=(settings,),
@@ -73,13 +77,24 @@ def _show_samples(settings: DashboardSettings) -> None:
                     key=f"classify_sample_{sample.name}",
                     help=sample.credit,
                     width="stretch",
-                    on_click=_take,
-                    args=([(sample.name, sample)], settings),
+                    on_click=_take_sample,
+                    args=(sample, settings),
                 )
 
 
+def _own_key(kind: str) -> str:
+    """Name a widget for the visitor's own images. A widget of a new name is empty, which no other way makes it."""
+    return f"classify_{kind}_{classify_session().samples_taken}"
+
+
+def _take_sample(sample: Sample, settings: DashboardSettings) -> None:
+    # A file that is still listed beside another image's answer would look as if it were the one answered.
+    classify_session().samples_taken += 1
+    _take([(sample.name, sample)], settings)
+
+
 def _take_uploaded(settings: DashboardSettings) -> None:
-    _take(_named(st.session_state["classify_upload"]), settings)
+    _take(_named(st.session_state[_own_key("upload")]), settings)
 
 
 def _take_pasted(settings: DashboardSettings) -> None:
@@ -87,7 +102,7 @@ def _take_pasted(settings: DashboardSettings) -> None:
 
 
 def _take_photograph(settings: DashboardSettings) -> None:
-    shot = st.session_state["classify_camera"]
+    shot = st.session_state[_own_key("camera")]
     _take([(CAMERA_NAME, shot)] if shot else [], settings)
 
 

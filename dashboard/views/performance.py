@@ -91,10 +91,11 @@ def _show_traffic(traffic: Traffic, window: Window, *, is_fresh: bool) -> None:
     read_at = traffic.read_at.astimezone(wording.zone(st.context.timezone))
     st.caption(f"{'As of' if is_fresh else 'Last heard of the service at'} {read_at:%H:%M:%S}")
     if traffic.history.total.count == 0:
+        asked = f" for {traffic.history.model}" if traffic.history.model else ""
         st.info(
             "Classify an image on the other page, or from a shell: "
             "`lightbox classify chelsea.png`. It shows up here within seconds.",
-            title=f"No requests in the last {window.key}",
+            title=f"No requests{asked} in the last {window.key}",
             icon=":material/inbox:",
         )
         return

@@ -35,7 +35,7 @@ def test_scores_keep_the_services_order_on_an_axis_from_zero_to_one() -> None:
     assert [row["label"] for row in rows_of(spec)] == ["Egyptian cat", "tabby", "tiger cat"]
     for layer in spec["layer"]:
         assert layer["encoding"]["x"]["scale"]["domain"] == [0, 1]
-        assert layer["encoding"]["y"]["sort"] == {"field": "rank"}
+        assert layer["encoding"]["y"]["sort"] is None  # as the rows come
 
 
 def test_two_classes_of_one_name_get_two_bars() -> None:
@@ -118,9 +118,19 @@ def test_a_dimmed_chart_is_the_same_chart_fainter() -> None:
     assert spec_of(stale)["layer"] == spec_of(fresh)["layer"]
 
 
+def test_the_points_of_a_dimmed_line_are_dimmed_too() -> None:
+    line = spec_of(history.dim(history.latencies(window(), None)))["layer"][0]["mark"]
+    assert "point" not in line  # the points that a line brings along keep their full colour
+
+
 def test_batch_sizes_are_in_order_of_size() -> None:
     rows = rows_of(spec_of(counts.batch_sizes({16: 1, 2: 5, 1: 9})))
     assert [(row["size"], row["count"]) for row in rows] == [("1", 9), ("2", 5), ("16", 1)]
+
+
+def test_one_batch_size_is_a_bar_and_not_a_wall() -> None:
+    widths = [spec_of(counts.batch_sizes(dict.fromkeys(sizes, 1)))["mark"]["width"] for sizes in ([1], range(1, 33))]
+    assert widths == [{"band": counts.NARROWEST_BAR}, {"band": counts.WIDEST_BAR}]
 
 
 def test_a_ranking_keeps_the_order_that_it_is_given() -> None:

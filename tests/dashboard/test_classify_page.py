@@ -13,9 +13,7 @@ def classified(service: FakeService) -> Sequence[object]:
 
 
 def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
-    return (
-        app.file_uploader(key="classify_upload").set_value([(name, body, "image/jpeg") for name, body in files]).run()
-    )
+    return app.file_uploader[0].set_value([(name, body, "image/jpeg") for name, body in files]).run()
 
 
 def test_a_clicked_sample_gets_a_headline_that_is_no_surer_than_its_score(app: AppTest) -> None:
@@ -29,6 +27,15 @@ def test_an_uploaded_image_is_sent_as_it_is(app: AppTest, service: FakeService, 
     upload(app.run(), ("mine.jpg", photograph))
     assert [request.body for request in service.seen("/v1/classify")] == [photograph]
     assert "Perhaps Egyptian cat" in texts(app)
+
+
+def test_a_sample_takes_the_place_of_uploaded_files(app: AppTest, photograph: bytes) -> None:
+    upload(app.run(), ("mine.jpg", photograph))
+    app.button(key=SAMPLE).click().run()
+    assert not app.file_uploader[0].value
+    upload(app, ("mine.jpg", photograph))
+    assert app.file_uploader[0].value
+    assert app.subheader[0].value == "Perhaps Egyptian cat"
 
 
 def test_another_number_of_classes_costs_no_second_request(app: AppTest, service: FakeService) -> None:

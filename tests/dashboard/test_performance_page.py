@@ -78,6 +78,14 @@ def test_an_empty_journal_says_how_to_make_traffic(app: AppTest, service: FakeSe
     assert not app.metric
 
 
+def test_an_empty_window_of_one_model_names_it(app: AppTest, service: FakeService) -> None:
+    service.is_history_empty = True
+    app.run()
+    app.query_params["perf_model"] = "efficientnet_lite1"
+    app.switch_page("views/performance.py").run()
+    assert "No requests for efficientnet_lite1 in the last 15m" in texts(app)
+
+
 def test_a_service_that_goes_away_leaves_its_last_figures_dimmed_and_dated(
     performance: AppTest, service: FakeService
 ) -> None:
