@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,13 +25,11 @@ from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.policy import choose_ceiling
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import time_batch_sizes
-from bento_service.settings import Settings
+from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_STOP_TIMEOUT_S = 5.0
-"""Longest wait for lanes that have nothing left to do but the batches in them."""
 _PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
 _BATCH_SHARE_OF_TARGET = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
@@ -44,6 +42,19 @@ class _WarmModels:
     models: tuple[WarmModel, ...]
     division: Division
     interval_ms: float
+
+    def close(self) -> None:
+        """Release the engines."""
+        for model in self.models:
+            model.engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What a process left undone as it closed: images admitted and not answered, and receipts not written."""
+
+    unanswered: int
+    unwritten: int
 
 
 class _JournalObserver:
@@ -96,11 +107,12 @@ class Lightbox:
             journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
         )
 
-    async def close(self) -> None:
-        """Finish what is admitted, flush the journal, release the models."""
-        await self.classifier.drain(timeout_s=self.settings.drain_timeout_s)
-        await self._parts.close(timeout_s=_STOP_TIMEOUT_S)
-        await asyncio.to_thread(self.journal.close)
+    async def close(self, *, drain_s: float) -> Leftovers:
+        """Finish what is admitted within `drain_s` seconds, flush the journal, release the models."""
+        unanswered = await self.classifier.drain(timeout_s=drain_s)
+        await self._parts.close(timeout_s=LANES_STOP_S)
+        unwritten = await asyncio.to_thread(self.journal.close, JOURNAL_CLOSE_S)
+        return Leftovers(unanswered, unwritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +126,7 @@ class _Parts:
     async def close(self, *, timeout_s: float) -> None:
         await asyncio.to_thread(self.scheduler.close, timeout_s=timeout_s)
         self.decode_pool.shutdown(wait=False, cancel_futures=True)
-        for model in self.warm.models:
-            model.engine.close()
+        self.warm.close()
 
 
 def open_catalogue() -> Catalogue:
@@ -134,14 +145,19 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
         JournalUrlError: The journal's URL is none that Lightbox can use.
     """
     started_s = time.monotonic()
-    journal = await asyncio.to_thread(
-        open_journal,
-        settings,
-        on_dropped=metrics.journal_dropped.inc,
-        on_written=metrics.journal_written.inc,
-    )
-    warm = await asyncio.to_thread(_load_models, settings, settings.models)
-    classifier, parts = _wire(settings, warm, observers=(metrics, _JournalObserver(journal)), metrics=metrics)
+    async with AsyncExitStack() as opened:
+        warm = await asyncio.to_thread(_load_models, settings, settings.models)
+        opened.callback(warm.close)
+        # After the models, which fail more often: a journal that is open has a thread and connections.
+        journal = await asyncio.to_thread(
+            open_journal,
+            settings,
+            on_dropped=metrics.journal_dropped.inc,
+            on_written=metrics.journal_written.inc,
+        )
+        opened.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
+        classifier, parts = _wire(settings, warm, observers=(metrics, _JournalObserver(journal)), metrics=metrics)
+        opened.pop_all()
     return Lightbox(settings=settings, classifier=classifier, journal=journal, parts=parts, started_s=started_s)
 
 
@@ -158,7 +174,7 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
     try:
         yield classifier
     finally:
-        await parts.close(timeout_s=_STOP_TIMEOUT_S)
+        await parts.close(timeout_s=LANES_STOP_S)
 
 
 def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
@@ -172,26 +188,31 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
         decode_threads=settings.decode_threads,
     )
     catalogue = open_catalogue()
-    models = []
+    models: list[WarmModel] = []
     interval_ms = 0.0
-    for name in names:
-        begun_s = time.perf_counter()
-        stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
-        engine = create_engine(
-            kind, device, stored, lanes=division.lanes, threads=division.compute_threads, workers=settings.workers
-        )
-        duration_ms = time_batch_sizes(engine.infer, stored.card.recipe, sizes=_BATCH_SIZES, clock=time.perf_counter)
-        ceiling = choose_ceiling(duration_ms, budget_ms=settings.target_p99_ms * _BATCH_SHARE_OF_TARGET)
-        models.append(WarmModel(stored.card, engine, ceiling))
-        interval_ms = max(interval_ms, duration_ms[ceiling] / ceiling / division.lanes)
-        logger.info(
-            "%s is warm on %s after %.1f s: %.1f ms an image, batch ceiling %d",
-            name,
-            engine.name,
-            time.perf_counter() - begun_s,
-            duration_ms[ceiling] / ceiling,
-            ceiling,
-        )
+    with ExitStack() as opened:
+        for name in names:
+            begun_s = time.perf_counter()
+            stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
+            engine = create_engine(
+                kind, device, stored, lanes=division.lanes, threads=division.compute_threads, workers=settings.workers
+            )
+            opened.callback(engine.close)
+            duration_ms = time_batch_sizes(
+                engine.infer, stored.card.recipe, sizes=_BATCH_SIZES, clock=time.perf_counter
+            )
+            ceiling = choose_ceiling(duration_ms, budget_ms=settings.target_p99_ms * _BATCH_SHARE_OF_TARGET)
+            models.append(WarmModel(stored.card, engine, ceiling))
+            interval_ms = max(interval_ms, duration_ms[ceiling] / ceiling / division.lanes)
+            logger.info(
+                "%s is warm on %s after %.1f s: %.1f ms an image, batch ceiling %d",
+                name,
+                engine.name,
+                time.perf_counter() - begun_s,
+                duration_ms[ceiling] / ceiling,
+                ceiling,
+            )
+        opened.pop_all()
     return _WarmModels(tuple(models), division, interval_ms)
 
 

@@ -18,6 +18,7 @@ from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
 from bento_service.scheduling.scheduler import Scheduler
 
+
 @dataclass(frozen=True, slots=True)
 class WarmModel:
     """A model that is loaded and has run. `ceiling` is its largest batch, as warm-up measured it."""

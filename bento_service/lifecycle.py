@@ -5,10 +5,10 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import FrameType
 
-from bento_service.bootstrap import Lightbox, open_lightbox
+from bento_service.bootstrap import Leftovers, Lightbox, open_lightbox
 from bento_service.domain import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.http.budget import ByteBudget
@@ -20,26 +20,36 @@ logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
 
+OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
+"""Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
+EndRequests = Callable[[], int]
+"""Ends the requests that are still open, and returns how many those were."""
+
 
 class Lifecycle:
     """Loads in the background, so that probes and requests get an answer meanwhile, and drains on SIGTERM.
 
-    Used on one event loop; `state` may be read from any thread.
+    The time to drain runs from the signal, since the server waits for open requests before it calls `stop`. Used on one
+    event loop; `state` may be read from any thread.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, *, open_lightbox: OpenLightbox = open_lightbox) -> None:
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = metrics
+        self._open_lightbox = open_lightbox
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._lightbox: Lightbox | None = None
-        self._failure: str | None = None
+        self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
+        self._end_requests: EndRequests = lambda: 0
+        self._drain_by_s: float | None = None
+        self._ended_requests = 0
         self._started_s = time.monotonic()
 
     @property
     def state(self) -> ServiceState:
         """Where the worker stands."""
-        if self._failure is not None:
+        if self._has_failed:
             return ServiceState.FAILED
         if self._lightbox is None:
             return ServiceState.LOADING
@@ -53,9 +63,10 @@ class Lifecycle:
         """
         if self._lightbox is not None:
             return self._lightbox
-        if self._failure is not None:
+        if self._has_failed:
+            # Why is the operator's business: it may name paths, hosts and versions.
             raise NotReadyError(
-                f"This worker could not start: {self._failure}", retry_after_s=_RETRY_WHILE_LOADING_S * 5
+                "This worker could not start; its log says why.", retry_after_s=_RETRY_WHILE_LOADING_S * 5
             )
         raise NotReadyError(
             "The models are still loading and warming up. Try again after the time in Retry-After.",
@@ -90,46 +101,76 @@ class Lifecycle:
             journal={},
         )
 
-    def start(self) -> None:
-        """Begin to load; returns at once."""
+    def start(self, end_requests: EndRequests) -> None:
+        """Begin to load; returns at once. `end_requests` is called where a drain's time is up."""
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
         drop_gauges_of_dead_workers()
-        self._drain_on_sigterm()
+        self._end_requests = end_requests
+        self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
+        loop = asyncio.get_running_loop()
+        drain_by_s = self._begin_drain(loop)
         if self._loading is not None:
             await self._loading
         if self._lightbox is not None:
-            await self._lightbox.close()
-            logger.info("Drained: every admitted request is answered and in the journal.")
+            leftovers = await self._lightbox.close(drain_s=max(0.0, drain_by_s - loop.time()))
+            self._report(leftovers)
 
     async def _load(self) -> None:
         try:
-            self._lightbox = await open_lightbox(self.settings, self.metrics)
+            self._lightbox = await self._open_lightbox(self.settings, self.metrics)
         except LightboxError as error:
-            self._failure = error.message
+            self._has_failed = True
             logger.critical("This worker cannot serve: %s", error.message)
         # Whatever a library raises while it loads, the probes have to show it; a lost task would not.
-        except Exception as error:
-            self._failure = f"{type(error).__name__}: {error}"
+        except Exception:
+            self._has_failed = True
             logger.exception("This worker cannot serve")
 
-    def _drain_on_sigterm(self) -> None:
-        """Stop admitting as the signal comes, ahead of the server's own handler, which stops the rest."""
+    def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> float:
+        """Stop admitting, and let the drain's time run from the first call on; return when it ends, by the loop."""
+        if self._drain_by_s is None:
+            self._drain_by_s = loop.time() + self.settings.drain_timeout_s
+            loop.call_at(self._drain_by_s, self._give_up)
+        if self._lightbox is not None:
+            self._lightbox.classifier.stop_admitting()
+        return self._drain_by_s
+
+    def _give_up(self) -> None:
+        if self._lightbox is not None:
+            self._lightbox.classifier.give_up()
+        self._ended_requests = self._end_requests()
+
+    def _report(self, leftovers: Leftovers) -> None:
+        if leftovers == Leftovers(0, 0) and not self._ended_requests:
+            logger.info("Drained: every admitted request is answered and in the journal.")
+            return
+        logger.warning(
+            "Stopped with work left undone after at most %g s (LIGHTBOX_DRAIN_TIMEOUT_S): "
+            "%d open requests ended, %d admitted images unanswered, %d receipts lost.",
+            self.settings.drain_timeout_s,
+            self._ended_requests,
+            leftovers.unanswered,
+            leftovers.unwritten,
+        )
+
+    def _drain_on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to drain as a signal comes, ahead of the server's own handler, which stops the rest."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._chain(signal.getsignal(number)))
+            signal.signal(number, self._chain(loop, signal.getsignal(number)))
 
     def _chain(
-        self, previous: "Callable[[int, FrameType | None], object] | int | None"
+        self, loop: asyncio.AbstractEventLoop, previous: "Callable[[int, FrameType | None], object] | int | None"
     ) -> "Callable[[int, FrameType | None], None]":
         def handle(number: int, frame: FrameType | None) -> None:
-            if self._lightbox is not None:
-                self._lightbox.classifier.stop_admitting()
+            # A signal interrupts the loop anywhere, even within `call_at`: only this call is made for that.
+            loop.call_soon_threadsafe(self._begin_drain, loop)
             if callable(previous):
                 previous(number, frame)
 

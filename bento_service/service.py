@@ -15,8 +15,10 @@ from starlette.types import ASGIApp
 from bento_service.domain import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.guard import Guard
+from bento_service.http.open_requests import OpenRequests
 from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
+from bento_service.metrics import Metrics
 from bento_service.preparation import prepare_deployment
 from bento_service.settings import Settings
 from lightbox_client.contract import Classification
@@ -31,8 +33,8 @@ _BENTO_PATHS = (
 # BentoML configures a service by decorating its class, so the settings are read and the HTTP application is made as
 # this module is imported. Models load later, in each worker.
 settings = Settings()
-lifecycle = Lifecycle(settings)
-edge_app = create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS)
+lifecycle = Lifecycle(settings, Metrics())
+edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
 
 class GuardedService(Service):
@@ -71,7 +73,7 @@ class LightboxService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load the models; the worker answers probes meanwhile."""
-        lifecycle.start()
+        lifecycle.start(edge_app.end_all)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:

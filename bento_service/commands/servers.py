@@ -1,6 +1,7 @@
 """`lightbox serve`, `lightbox dashboard` and `lightbox up`: the product's servers, alone and together."""
 
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +16,8 @@ from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenEr
 from bento_service.settings import Settings
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
-STOP_MARGIN_S = 10.0
-"""What a stopping service gets beyond its drain time to write its journal and leave."""
+STOP_MARGIN_S = 5.0
+"""What a stopping service gets beyond the time that its workers' own steps may take, for its processes to leave."""
 
 
 class ReplaceProcess(Protocol):
@@ -30,6 +31,8 @@ def service_command(settings: Settings, environment: Mapping[str, str]) -> Comma
     """Return what starts the service. It reads the rest of its settings from its environment."""
     argv = (sys.executable, "-m", "bentoml", "serve", SERVICE_IMPORT)
     address = ("--host", settings.host, "--port", str(settings.port))
+    # A worker ends its open requests by itself, with an answer; a second later uvicorn would cut what is left, without.
+    patience = ("--timeout-graceful-shutdown", str(math.ceil(settings.drain_timeout_s) + 1))
     chosen = {
         "LIGHTBOX_HOST": settings.host,
         "LIGHTBOX_PORT": str(settings.port),
@@ -37,7 +40,7 @@ def service_command(settings: Settings, environment: Mapping[str, str]) -> Comma
         "LIGHTBOX_MODELS": ",".join(settings.models),
     }
     # BentoML's usage reports go over the network, which an operator should choose rather than find out about.
-    return Command(argv + address, {"BENTOML_DO_NOT_TRACK": "True"} | dict(environment) | chosen)
+    return Command(argv + address + patience, {"BENTOML_DO_NOT_TRACK": "True"} | dict(environment) | chosen)
 
 
 def dashboard_command(settings: Settings, service_url: str, environment: Mapping[str, str]) -> Command:
@@ -126,7 +129,7 @@ def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]],
                 stop,
                 announce=announce,
                 on_ready=greet,
-                patience=Patience(stop_s=settings.drain_timeout_s + STOP_MARGIN_S),
+                patience=Patience(stop_s=settings.stop_timeout_s + STOP_MARGIN_S),
             )
         except ChildFailedError as error:
             raise CommandError(str(error)) from error

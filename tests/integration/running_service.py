@@ -7,15 +7,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
+import sqlalchemy
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
+LIGHTBOX_SERVE = (sys.executable, "-m", "bento_service.cli", "serve")
+BENTOML_SERVE = (sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService")
+"""As a bento's container starts it: nothing of ours runs above the workers."""
 
 
 def free_port() -> int:
@@ -51,10 +55,20 @@ class RunningService:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIMEOUT_S)
 
+    def journal_outcomes(self) -> dict[str, str]:
+        """What the journal says of each request, by its id."""
+        engine = sqlalchemy.create_engine(f"sqlite:///{self.data_dir / 'journal.sqlite3'}")
+        with engine.connect() as connection:
+            rows = connection.execute(sqlalchemy.text("SELECT request_id, outcome FROM receipts")).all()
+        engine.dispose()
+        return {row.request_id: row.outcome for row in rows}
+
 
 @contextmanager
-def running_service(folder: Path, *, wait: bool = True, **settings: object) -> Iterator[RunningService]:
-    """Starts `lightbox serve` on a free port with `LIGHTBOX_<NAME>` settings; stops it at the end."""
+def running_service(
+    folder: Path, *, argv: Sequence[str] = LIGHTBOX_SERVE, wait: bool = True, **settings: object
+) -> Iterator[RunningService]:
+    """Starts the service on a free port with `LIGHTBOX_<NAME>` settings; stops it at the end."""
     port = free_port()
     log = folder / "service.log"
     environment: Mapping[str, str] = {
@@ -64,9 +78,7 @@ def running_service(folder: Path, *, wait: bool = True, **settings: object) -> I
         **{f"LIGHTBOX_{name.upper()}": str(value) for name, value in settings.items()},
     }
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bento_service.cli", "serve"], env=environment, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(argv, env=environment, stdout=output, stderr=output)
     service = RunningService(process, f"http://127.0.0.1:{port}", folder, log)
     try:
         if wait:

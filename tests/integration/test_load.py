@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-import sqlalchemy
 
 from tests.integration.running_service import RunningService, running_service, wait_until
 
@@ -92,14 +91,6 @@ class Caller:
                 self.statuses[request_id] = response.status
 
 
-def journal_outcomes(data_dir: Path) -> dict[str, str]:
-    engine = sqlalchemy.create_engine(f"sqlite:///{data_dir / 'journal.sqlite3'}")
-    with engine.connect() as connection:
-        rows = connection.execute(sqlalchemy.text("SELECT request_id, outcome FROM receipts")).all()
-    engine.dispose()
-    return {row.request_id: row.outcome for row in rows}
-
-
 @pytest.mark.timeout(120)
 def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
     fresh_service: RunningService, jpegs: list[Path]
@@ -117,7 +108,7 @@ def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
     for thread in threads:
         thread.join(30)
 
-    outcomes = journal_outcomes(fresh_service.data_dir)
+    outcomes = fresh_service.journal_outcomes()
     statuses = {request_id: status for caller in callers for request_id, status in caller.statuses.items()}
     answered = {request_id for request_id, status in statuses.items() if status == 200}
     assert set(statuses.values()) <= {200, 429, 503}

@@ -78,7 +78,7 @@ def test_a_wildcard_is_reached_by_loopback(host: str, url: str) -> None:
 
 
 def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
-    settings = Settings(port=free_port, workers=2, models=("efficientnet_lite1",))
+    settings = Settings(port=free_port, workers=2, models=("efficientnet_lite1",), drain_timeout_s=1.5)
     prepared: list[Sequence[str]] = []
 
     with pytest.raises(Became) as became:
@@ -87,7 +87,7 @@ def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
     assert prepared == [("efficientnet_lite1",)]
     assert became.value.argv == (
         *(sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService"),
-        *("--host", "127.0.0.1", "--port", str(free_port)),
+        *("--host", "127.0.0.1", "--port", str(free_port), "--timeout-graceful-shutdown", "3"),
     )
     assert became.value.env["LIGHTBOX_WORKERS"] == "2"
     assert became.value.env["LIGHTBOX_MODELS"] == "efficientnet_lite1"

@@ -1,0 +1,81 @@
+"""SIGTERM bounds the time that open requests get, however the service was started."""
+
+import http.client
+import json
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from tests.integration.running_service import (
+    BENTOML_SERVE,
+    LIGHTBOX_SERVE,
+    RunningService,
+    running_service,
+    wait_until,
+)
+
+DRAIN_S = 1
+GRACE_S = 4
+CALLERS = 32
+
+
+def begin_upload(service: RunningService) -> socket.socket:
+    """Sends a request's headers and the first of its bytes, and leaves it at that."""
+    address = urlsplit(service.url)
+    assert address.hostname
+    upload = socket.create_connection((address.hostname, address.port or 80), timeout=30)
+    upload.sendall(
+        b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\nContent-Type: image/png\r\n"
+        b"Content-Length: 100000\r\n\r\n\x89PNG"
+    )
+    return upload
+
+
+def queue_depth(service: RunningService) -> int:
+    depth: int = requests.get(f"{service.url}/v1/status", timeout=10).json()["queue_depth"]
+    return depth
+
+
+@pytest.mark.parametrize("argv", [LIGHTBOX_SERVE, BENTOML_SERVE], ids=["lightbox serve", "bentoml serve"])
+def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
+    argv: Sequence[str], bentoml_home: Path, tmp_path: Path, jpegs: list[Path]
+) -> None:
+    statuses: list[int] = []
+
+    def classify(service: RunningService, body: bytes) -> None:
+        try:
+            statuses.append(requests.post(f"{service.url}/v1/classify", data=body, timeout=30).status_code)
+        except requests.ConnectionError:
+            """It came too late to be admitted."""
+
+    settings = {"drain_timeout_s": DRAIN_S, "models": "efficientnet_lite0"}
+    with running_service(tmp_path, argv=argv, **settings) as service, closing(begin_upload(service)) as upload:
+        callers = [threading.Thread(target=classify, args=(service, path.read_bytes())) for path in jpegs[:CALLERS]]
+        for caller in callers:
+            caller.start()
+        wait_until(lambda: queue_depth(service) > 1)
+        started_s = time.monotonic()
+        exit_code = service.terminate()
+        stopped_after_s = time.monotonic() - started_s
+        for caller in callers:
+            caller.join(30)
+        refusal = http.client.HTTPResponse(upload)
+        refusal.begin()
+        problem = json.loads(refusal.read())
+        outcomes = service.journal_outcomes()
+
+    print(f"stopped after {stopped_after_s:.1f} s; {statuses.count(200)} of {len(statuses)} answered")
+    assert exit_code == 0
+    assert stopped_after_s < DRAIN_S + GRACE_S
+    assert (refusal.status, problem["code"], problem["request_id"]) == (503, "draining", "slow")
+    assert outcomes.pop("slow") == "draining"
+    assert set(statuses) <= {200, 503}
+    assert list(outcomes.values()).count("ok") == statuses.count(200) > 0
+    assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()

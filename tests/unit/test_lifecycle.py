@@ -1,0 +1,107 @@
+import asyncio
+import logging
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from bento_service.bootstrap import Leftovers, Lightbox
+from bento_service.domain import ServiceState
+from bento_service.errors import ModelLoadError, NotReadyError
+from bento_service.lifecycle import Lifecycle
+from bento_service.metrics import Metrics
+from bento_service.settings import Settings
+from tests.fakes.clock import FakeTimeLoop
+from tests.fakes.engine import FakeInfer
+from tests.fakes.lightbox import FakeLightbox
+from tests.fakes.pipeline import encode_image, fake_clock, running
+
+pytestmark = pytest.mark.anyio
+
+DRAIN_S = 5.0
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": FakeTimeLoop}
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "bento_service")
+    return caplog
+
+
+def make_lifecycle(outcome: Lightbox | Exception) -> Lifecycle:
+    async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return Lifecycle(Settings(drain_timeout_s=DRAIN_S), Metrics(CollectorRegistry()), open_lightbox=open_lightbox)
+
+
+@pytest.mark.parametrize("error", [OSError("/srv/secret.onnx: no such file"), ModelLoadError("see /srv/secret.onnx")])
+async def test_why_a_worker_could_not_start_is_for_its_log_and_not_for_clients(
+    error: Exception, log: pytest.LogCaptureFixture
+) -> None:
+    lifecycle = make_lifecycle(error)
+    lifecycle.start(lambda: 0)
+    await asyncio.sleep(0)
+
+    with pytest.raises(NotReadyError) as refusal:
+        lifecycle.edge()
+
+    assert lifecycle.state is ServiceState.FAILED
+    assert "secret" not in refusal.value.message
+    assert "secret" in log.text
+    await lifecycle.stop()
+
+
+async def test_a_drain_that_left_nothing_says_so(log: pytest.LogCaptureFixture) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+        lifecycle.start(lambda: 0)
+        await asyncio.sleep(0)
+        await lifecycle.stop()
+
+    assert log.messages[-1] == "Drained: every admitted request is answered and in the journal."
+
+
+@pytest.mark.parametrize("leftovers", [Leftovers(unanswered=2, unwritten=0), Leftovers(unanswered=0, unwritten=3)])
+async def test_what_a_stop_left_undone_is_logged_as_it_is(leftovers: Leftovers, log: pytest.LogCaptureFixture) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier, leftovers))
+        lifecycle.start(lambda: 0)
+        await asyncio.sleep(0)
+        await lifecycle.stop()
+
+    left = f"{leftovers.unanswered} admitted images unanswered, {leftovers.unwritten} receipts lost"
+    assert left in log.messages[-1]
+    assert "Drained" not in log.text
+
+
+async def test_open_requests_are_ended_once_the_drains_time_is_up_and_counted(log: pytest.LogCaptureFixture) -> None:
+    ended = asyncio.Event()
+
+    def end_requests() -> int:
+        ended.set()
+        request.cancel()
+        return 1
+
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        request = await kitchen.start(encode_image(1))
+        lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+        lifecycle.start(end_requests)
+        await asyncio.sleep(0)
+        stopping = asyncio.create_task(lifecycle.stop())
+        await asyncio.sleep(0)
+        assert lifecycle.state is ServiceState.DRAINING
+        assert not ended.is_set()
+        fake_clock().advance(DRAIN_S)
+        await stopping
+
+    assert ended.is_set()
+    assert kitchen.receipt.outcome == "draining"
+    assert "1 open requests ended" in log.messages[-1]
