@@ -1,7 +1,6 @@
 """A real browser on a real dashboard process. `service_url` says which service they talk to."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,23 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 import dashboard
+from tests.browser.chromium import open_chromium, open_page
 from tests.fakes.service import FakeService
 
 APP = Path(dashboard.__file__).parent / "app.py"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-)
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 10
-WAIT_MS = 30_000
 
 
 @pytest.fixture
@@ -67,23 +58,15 @@ def dashboard_url(service_url: str, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One Chromium a module: as long as it is open Playwright keeps an event loop running, which breaks async tests."""
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS))
+    with open_chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(browser: Browser, dashboard_url: str) -> Iterator[Page]:
     """A fresh visitor who has the Classify page before them."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(WAIT_MS)
-    page = context.new_page()
-    page.goto(dashboard_url)
-    yield page
-    context.close()
+    with open_page(browser, dashboard_url) as page:
+        yield page
 
 
 def _free_port() -> int:
