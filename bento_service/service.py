@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from bento_service.domain import ServiceState
 from bento_service.http.app import create_app
+from bento_service.http.connection import limit_connections
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
 from bento_service.http.wire import to_classification
@@ -41,7 +42,9 @@ class GuardedService(Service):
     """A BentoML service with our guard as its outermost layer."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """Return BentoML's application behind the guard (ADR 2)."""
+        """Return BentoML's application behind the guard, and bound the connections that reach it (ADR 2)."""
+        # Here and not at import: only a worker asks for the application, and right after it configures uvicorn.
+        limit_connections()
         return Guard(
             super().to_asgi(is_main),
             edge_app,

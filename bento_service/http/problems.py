@@ -53,6 +53,9 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             415, "Unsupported format", "The bytes are no JPEG, PNG, WebP, GIF, BMP or TIFF, whatever the declared type."
         ),
         "undecodable_image": ProblemType(422, "Undecodable image", "The image is truncated or corrupt."),
+        "headers_too_large": ProblemType(
+            431, "Headers too large", "The request's headers have more bytes than allowed; the connection is closed."
+        ),
         "overloaded": ProblemType(
             429, "Overloaded", "The predicted wait exceeds the latency target or the deadline; see `Retry-After`."
         ),

@@ -38,6 +38,7 @@ def test_every_error_that_a_request_can_meet_has_a_status(error: type[LightboxEr
         (415, {"unsupported_format"}),
         (422, {"undecodable_image"}),
         (429, {"overloaded"}),
+        (431, {"headers_too_large"}),
         (499, {"cancelled"}),
         (500, {"inference_failed", "internal_error"}),
         (503, {"not_ready", "draining", "journal_unavailable"}),

@@ -1,0 +1,156 @@
+"""What one connection may cost: uvicorn's HTTP protocol, bounded where uvicorn itself has no limit."""
+
+import asyncio
+import uuid
+from typing import Any
+
+import uvicorn.config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from bento_service.http.problems import MEDIA_TYPE, build_problem
+from bento_service.http.request_id import HEADER
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Bounds the bytes and the time of a request's headers, and of what comes after an answer.
+
+    uvicorn takes headers of any length at any pace, and goes on to receive a body without end whose request is long
+    answered. Bodies that the application does read are the application's to bound. The limits are attributes of the
+    class. On one event loop.
+    """
+
+    max_header_bytes = 65_536
+    """Bytes that may come without any of a body among them: request line and headers, or trailers."""
+    header_timeout_s = 10.0
+    """From a connection's start, or a further request's first byte, until the headers are complete."""
+    max_discarded_bytes = 64_000_000
+    """What is read and thrown away of a request that is answered: most clients read no answer before they have sent
+    all, and a connection that is closed under them takes the answer with it."""
+    discard_timeout_s = 10.0
+    """How long that may take."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on as they come
+        super().__init__(*args, **kwargs)
+        self._is_between_bodies = True
+        self._has_refused = False
+        self._bytes_without_body = 0
+        self._discarded_bytes = 0
+        self._time_limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        """Begin to wait for headers."""
+        super().connection_made(transport)
+        self._limit_time(self.header_timeout_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of the connection."""
+        self._lift_time_limit()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, up to the limits."""
+        if self._has_refused:
+            self._discard(len(data))
+            return
+        room = self.max_header_bytes - self._bytes_without_body
+        if self._is_between_bodies and len(data) > room:
+            # What is over the limit must not be parsed before it is known that it is no header.
+            self._feed(data[:room])
+            if self._has_refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
+                return
+            data = data[room:]
+        self._feed(data)
+
+    def on_headers_complete(self) -> None:
+        """Start the request."""
+        self._is_between_bodies = False
+        self._bytes_without_body = 0
+        self._lift_time_limit()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body."""
+        self._bytes_without_body = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the body."""
+        self._is_between_bodies = True
+        self._bytes_without_body = 0
+        self._lift_time_limit()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """End the answer; begin to discard where the request goes on."""
+        super().on_response_complete()
+        if not self._is_between_bodies and self.cycle.response_complete and not self.transport.is_closing():
+            self._discarded_bytes = 0
+            self._limit_time(self.discard_timeout_s)
+
+    def _feed(self, data: bytes) -> None:
+        self._bytes_without_body += len(data)
+        super().data_received(data)
+        is_answered = self.cycle is None or self.cycle.response_complete
+        if self._bytes_without_body >= self.max_header_bytes:
+            self._refuse(is_answered)
+        elif is_answered and not self._is_between_bodies:
+            self._discard(len(data))
+        elif is_answered and self._time_limit is None and self.timeout_keep_alive_task is None:
+            # The bytes have ended uvicorn's own limit on idle connections.
+            self._limit_time(self.header_timeout_s)
+
+    def _refuse(self, is_answered: bool) -> None:
+        """Take nothing more; say why, unless that would come in the middle of another answer."""
+        self._has_refused = True
+        if not self._is_between_bodies:
+            self.transport.close()
+            return
+        if not is_answered:
+            self.cycle.keep_alive = False
+            return
+        self.transport.write(_answer_too_long(self.max_header_bytes))
+        # The client is to read the answer and its end, which it could not if the connection were closed under what it
+        # still sends.
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._limit_time(self.discard_timeout_s)
+
+    def _discard(self, count: int) -> None:
+        self._discarded_bytes += count
+        if self._discarded_bytes > self.max_discarded_bytes:
+            self.transport.close()
+
+    def _limit_time(self, seconds: float) -> None:
+        self._lift_time_limit()
+        self._time_limit = self.loop.call_later(seconds, self.transport.close)
+
+    def _lift_time_limit(self) -> None:
+        if self._time_limit is not None:
+            self._time_limit.cancel()
+            self._time_limit = None
+
+
+def limit_connections() -> None:
+    """Have every server of this process that leaves the choice to uvicorn use `BoundedHttpProtocol`.
+
+    For servers that someone else configures: BentoML makes its workers' `uvicorn.Config` itself and lets nobody in.
+    """
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHttpProtocol.__name__}"
+
+
+def _answer_too_long(max_header_bytes: int) -> bytes:
+    request_id = uuid.uuid4().hex
+    detail = (
+        f"The request's headers are longer than the {max_header_bytes} bytes allowed. Send fewer or shorter ones, and "
+        "images in the body."
+    )
+    problem = build_problem("headers_too_large", detail, request_id, limit=max_header_bytes)
+    body = problem.model_dump_json().encode()
+    headers = {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        HEADER.lower(): request_id,
+        "connection": "close",
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return STATUS_LINE[problem.status] + lines.encode() + b"\r\n" + body

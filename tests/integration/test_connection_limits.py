@@ -1,0 +1,46 @@
+"""What a connection to the real service may cost. tests/http/test_connection.py has the rest, with smaller limits."""
+
+import json
+import socket
+from urllib.parse import urlsplit
+
+from tests.integration.running_service import RunningService
+
+PIECE = b"x" * 1_000_000
+PATIENCE_S = 10.0
+
+
+def connect(service: RunningService) -> socket.socket:
+    address = urlsplit(service.url)
+    return socket.create_connection((address.hostname, address.port), timeout=PATIENCE_S)
+
+
+def send_until_closed(client: socket.socket, *, pieces: int) -> int:
+    """Sends pieces of a megabyte until the server has had enough; returns how many it took."""
+    for sent in range(pieces):
+        try:
+            client.sendall(PIECE)
+        except ConnectionError:
+            return sent
+    return pieces
+
+
+def test_an_endless_header_is_answered_with_a_problem_and_then_cut_off(service: RunningService) -> None:
+    with connect(service) as client, client.makefile("rb") as file:
+        client.sendall(b"GET /v1/models HTTP/1.1\r\nX: " + b"x" * 65_536)
+        assert file.readline() == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+        headers = list(iter(file.readline, b"\r\n"))
+        problem = json.loads(file.read())
+        assert b"content-type: application/problem+json\r\n" in headers
+        assert problem["code"] == "headers_too_large"
+        assert send_until_closed(client, pieces=120) < 120
+
+
+def test_a_client_that_reads_its_413_late_still_gets_it_and_may_not_send_for_ever(service: RunningService) -> None:
+    head = b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: 400000000\r\n\r\n"
+    with connect(service) as client, client.makefile("rb") as file:
+        client.sendall(head)
+        for _ in range(20):
+            client.sendall(PIECE)
+        assert file.readline().split()[1] == b"413"
+        assert send_until_closed(client, pieces=380) < 100
