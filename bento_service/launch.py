@@ -32,12 +32,17 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A server to start. It is ready as `ready_url` answers 200; what it prints goes to the file `log`."""
+    """A server to start; what it prints goes to the file `log`.
+
+    It is ready as `ready_url` answers 200. It has failed for good, though its process may stay, as `alive_url` answers
+    503; where that is None, only its end tells.
+    """
 
     name: str
     command: Command
     ready_url: str
     log: Path
+    alive_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class _Running:
 
 
 class ChildFailedError(Exception):
-    """A child ended by itself or was not ready in time; the message ends with the last lines of its log."""
+    """A child ended by itself, failed, or was not ready in time; the message ends with the last lines of its log."""
 
 
 class StopRequest:
@@ -133,7 +138,7 @@ def run_together(
         patience: Limits on waiting.
 
     Raises:
-        ChildFailedError: A child ended by itself, or was not ready in time.
+        ChildFailedError: A child ended by itself, failed to start, or was not ready in time.
         OSError: The folder of a log cannot be made, or a log not be written.
     """
     patience = patience or Patience()
@@ -179,9 +184,12 @@ def _wait_until_ready(
             return False
         _check_alive(running)
         waited_s = time.monotonic() - started_s
-        for child in [each for each in waiting if _is_answering(each.ready_url)]:
+        for child in [each for each in waiting if _status_of(each.ready_url) == HTTPStatus.OK]:
             waiting.remove(child)
             announce(f"  {child.name} is ready after {waited_s:.1f} s")
+        for child in waiting:
+            if child.alive_url and _status_of(child.alive_url) == HTTPStatus.SERVICE_UNAVAILABLE:
+                raise ChildFailedError(f"{child.name} could not start.{_tail(child.log)}")
         if waiting and waited_s > limit_s:
             late = waiting[0]
             raise ChildFailedError(f"{late.name} was not ready within {limit_s:g} s.{_tail(late.log)}")
@@ -196,11 +204,11 @@ def _check_alive(running: Sequence[_Running]) -> None:
             raise ChildFailedError(f"{server.child.name} {how}.{_tail(server.child.log)}")
 
 
-def _is_answering(url: str) -> bool:
+def _status_of(url: str) -> int | None:
     try:
-        return requests.get(url, timeout=2).status_code == HTTPStatus.OK
+        return requests.get(url, timeout=2).status_code
     except requests.RequestException:
-        return False
+        return None
 
 
 def _tail(log: Path) -> str:

@@ -4,6 +4,7 @@ import logging
 
 from bento_service.bootstrap import open_catalogue
 from bento_service.commands.models import prepare_in_subprocess
+from bento_service.engines.factory import check_engine
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.factory import migrate
 from bento_service.settings import Settings
@@ -14,10 +15,14 @@ logger = logging.getLogger(__name__)
 def prepare_deployment(settings: Settings) -> None:
     """Prepare the missing models and migrate the journal, so that workers find both done.
 
+    What no worker could start with is refused here, once, rather than in each of them.
+
     Raises:
+        EngineUnavailableError: The engine or the device of the settings is not there.
         CommandError: A model could not be prepared.
         JournalUrlError: The journal's URL is none that Lightbox can use.
     """
+    check_engine(settings.engine, settings.device)
     missing = open_catalogue().missing(settings.models)
     if missing:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))

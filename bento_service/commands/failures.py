@@ -61,6 +61,19 @@ def explained_errors() -> Iterator[None]:
         raise _exit(str(error), ExitCode.BAD_INPUT if is_bad_input else ExitCode.FAILED) from error
 
 
+@contextmanager
+def explained_start() -> Iterator[None]:
+    """Say in one line why the service cannot start, and end the process: for BentoML's command, which is not ours.
+
+    Raises:
+        SystemExit: With that line, which Python prints to stderr as it leaves with exit code 1.
+    """
+    try:
+        yield
+    except (CommandError, LightboxError) as error:
+        raise SystemExit(f"lightbox: {error}") from error
+
+
 def read_settings(**chosen: object) -> Settings:
     """Read the settings from the environment, with what the command line chose (not None) in their place.
 

@@ -10,6 +10,7 @@ from typing import NoReturn, Protocol, TextIO
 
 from bento_service.commands.failures import CommandError, ExitCode
 from bento_service.commands.models import prepare_in_subprocess
+from bento_service.engines.factory import check_engine
 from bento_service.errors import JournalUrlError
 from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
 from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
@@ -79,9 +80,11 @@ def serve(
 
     Raises:
         CommandError: The port is taken, the journal's URL is none, or a model cannot be had.
+        EngineUnavailableError: The engine or the device of the settings is not there.
     """
     _demand_port(settings.host, settings.port, "--port", "PORT")
     _demand_journal(settings)
+    check_engine(settings.engine, settings.device)
     prepare(settings.models)
     command = service_command(settings, os.environ)
     replace_process(command.argv[0], command.argv, command.env)
@@ -104,11 +107,13 @@ def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]],
     Raises:
         CommandError: A port is taken, the journal's URL is none, a model cannot be had, or one of the two ended by
             itself.
+        EngineUnavailableError: The engine or the device of the settings is not there.
     """
     _demand_two_addresses(settings)
     _demand_port(settings.host, settings.port, "--port", "PORT")
     _demand_port(settings.dashboard_host, settings.dashboard_port, "--dashboard-port", "DASHBOARD_PORT")
     _demand_journal(settings)
+    check_engine(settings.engine, settings.device)
     service_url = local_url(settings.host, settings.port)
     dashboard_url = local_url(settings.dashboard_host, settings.dashboard_port)
     children = children_of(settings, service_url, dashboard_url)
@@ -150,7 +155,7 @@ def children_of(settings: Settings, service_url: str, dashboard_url: str) -> tup
     service = service_command(settings, os.environ)
     dashboard = dashboard_command(settings, service_url, os.environ)
     return (
-        Child("the service", service, f"{service_url}/readyz", logs / "service.log"),
+        Child("the service", service, f"{service_url}/readyz", logs / "service.log", f"{service_url}/livez"),
         Child("the dashboard", dashboard, f"{dashboard_url}/_stcore/health", logs / "dashboard.log"),
     )
 

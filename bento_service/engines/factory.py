@@ -75,6 +75,24 @@ def choose_engine(
     return chosen, "cuda" if is_cuda else "cpu"
 
 
+def check_engine(
+    kind: Literal["auto"] | EngineKind,
+    device: Literal["auto"] | DeviceKind,
+    *,
+    has_cuda: Callable[[], bool] = has_cuda,
+    is_installed: Callable[[str], bool] = is_installed,
+) -> None:
+    """Refuse a wish that this machine cannot meet, for a process that will not run the engine itself.
+
+    Where both are `auto` nothing was wished for, and a GPU need not be asked, which would load PyTorch.
+
+    Raises:
+        EngineUnavailableError: As `choose_engine`.
+    """
+    if (kind, device) != ("auto", "auto"):
+        choose_engine(kind, device, has_cuda=has_cuda, is_installed=is_installed)
+
+
 def create_engine(
     kind: EngineKind, device: DeviceKind, model: ModelFiles, *, lanes: int, threads: int, workers: int = 1
 ) -> Engine:

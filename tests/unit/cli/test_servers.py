@@ -101,6 +101,25 @@ def test_a_taken_port_is_said_before_any_model_is_prepared(taken_port: int) -> N
         serve(Settings(port=taken_port), prepare=lambda names: pytest.fail("too early"), replace_process=become)
 
 
+@pytest.mark.parametrize("command", ["serve", "up"])
+def test_a_device_that_is_none_is_said_before_any_model_is_prepared(
+    free_port: int, command: str, tmp_path: Path
+) -> None:
+    ports = ["--port", str(free_port)]
+    # OpenVINO and CUDA exclude each other on every machine.
+    environment = {
+        "LIGHTBOX_ENGINE": "openvino",
+        "LIGHTBOX_DEVICE": "cuda",
+        "LIGHTBOX_MODELS": "no_such_model",
+        "LIGHTBOX_DATA_DIR": str(tmp_path),
+    }
+
+    result = CliRunner().invoke(app, [command, *ports], env=environment)
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("lightbox: The engine `openvino` runs on CPUs, and the device is set to `cuda`.")
+
+
 def test_the_dashboard_is_streamlit_on_its_script_told_where_the_service_is(free_port: int) -> None:
     with pytest.raises(Became) as became:
         show_dashboard(Settings(dashboard_port=free_port), "http://box:3000", replace_process=become)
@@ -162,6 +181,7 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
 
     assert service.command == service_command(settings, os.environ)
     assert service.ready_url == "http://127.0.0.1:3000/readyz"
+    assert service.alive_url == "http://127.0.0.1:3000/livez"
     assert dashboard.command == dashboard_command(settings, "http://127.0.0.1:3000", os.environ)
     assert dashboard.ready_url == "http://127.0.0.1:8501/_stcore/health"
     assert service.log.parent == tmp_path / "logs"

@@ -1,6 +1,6 @@
 import pytest
 
-from bento_service.engines.factory import choose_engine
+from bento_service.engines.factory import check_engine, choose_engine
 from bento_service.errors import EngineUnavailableError
 
 
@@ -57,3 +57,12 @@ def test_a_gpu_is_not_looked_for_when_it_would_not_be_used() -> None:
 
     assert choose_engine("openvino", "auto", has_cuda=fail) == ("openvino", "cpu")
     assert choose_engine("auto", "cpu", has_cuda=fail) == ("openvino", "cpu")
+
+
+def test_a_wish_that_cannot_be_met_is_refused_before_any_engine_is_made() -> None:
+    with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
+        check_engine("auto", "cuda", has_cuda=lambda: False)
+
+
+def test_where_nothing_was_wished_for_no_gpu_is_asked() -> None:
+    check_engine("auto", "auto", has_cuda=lambda: pytest.fail("PyTorch would be loaded"))

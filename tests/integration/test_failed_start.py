@@ -1,0 +1,41 @@
+"""What BentoML's own command says of settings that no worker could start with."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.running_service import BENTOML_SERVE, free_port
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"PORT": "many"}, "lightbox: LIGHTBOX_PORT is 'many': input should be a valid integer"),
+        (
+            {"ENGINE": "openvino", "DEVICE": "cuda"},
+            "lightbox: The engine `openvino` runs on CPUs, and the device is set to `cuda`.",
+        ),
+        ({"JOURNAL_URL": "mysql://lightbox:s3cret@db/x"}, "lightbox: The journal's URL begins with 'mysql'."),
+        (
+            {"JOURNAL_URL": "postgresql://lightbox:s3cret@db/x", "DEFAULT_MODEL": "nothing"},
+            "lightbox: LIGHTBOX_DEFAULT_MODEL is 'nothing', which is not among LIGHTBOX_MODELS",
+        ),
+    ],
+    ids=["number", "engine", "journal", "model"],
+)
+def test_it_ends_at_once_with_one_line_and_no_secret(
+    settings: dict[str, str], line: str, bentoml_home: Path, tmp_path: Path
+) -> None:
+    environment = os.environ | {"LIGHTBOX_DATA_DIR": str(tmp_path), "LIGHTBOX_PORT": str(free_port())}
+    environment |= {f"LIGHTBOX_{name}": value for name, value in settings.items()}
+
+    done = subprocess.run(
+        BENTOML_SERVE, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(line)
+    assert "Traceback" not in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
