@@ -12,6 +12,7 @@ from bentoml.validators import ContentType
 from pydantic import Field
 from starlette.types import ASGIApp
 
+from bento_service.commands.failures import explained_start, read_settings
 from bento_service.domain import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.connection import limit_connections
@@ -21,7 +22,6 @@ from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
 from bento_service.metrics import Metrics
 from bento_service.preparation import prepare_deployment
-from bento_service.settings import Settings
 from lightbox_client.contract import Classification
 
 # BentoML's own Swagger UI; without it the page at /v1/docs would need the internet.
@@ -33,7 +33,8 @@ _BENTO_PATHS = (
 
 # BentoML configures a service by decorating its class, so the settings are read and the HTTP application is made as
 # this module is imported. Models load later, in each worker.
-settings = Settings()
+with explained_start():
+    settings = read_settings()
 lifecycle = Lifecycle(settings, Metrics())
 edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
@@ -71,7 +72,8 @@ class LightboxService:
     @staticmethod
     def prepare() -> None:
         """Bring in the models and migrate the journal, once, before the workers start."""
-        prepare_deployment(settings)
+        with explained_start():
+            prepare_deployment(settings)
 
     @bentoml.on_startup
     async def start(self) -> None:
