@@ -62,8 +62,8 @@ class Settings(BaseSettings):
     )
     allow_inexact: bool = Field(
         default=False,
-        description="Serve models too that failed the parity gate as they were prepared (best class agrees on less than "
-        "99.5 %, or a probability moves by more than 0.02). Their answers have the warning `inexact_model`.",
+        description="Serve models too that failed the parity gate as they were prepared: the best class agrees on less "
+        "than 99.5 %, or a probability moves by more than 0.02. Their answers have the warning `inexact_model`.",
     )
     max_images: int = Field(default=64, ge=1, le=1024, description="Most images in one batch request.")
     max_request_bytes: int = Field(default=256_000_000, ge=1, description="Largest batch request, in bytes.")
@@ -84,6 +84,12 @@ class Settings(BaseSettings):
     )
     journal_retention_days: float = Field(
         default=30.0, gt=0, description="Days that single receipts are kept; history by the hour stays for 400 days."
+    )
+    journal_max_rows: int = Field(
+        default=5_000_000,
+        ge=1_000,
+        description="Single receipts kept, at most; the oldest go first. 5,000,000 take about 4.2 GB. Refusals for "
+        "load leave at most 10 a second a worker; history counts every one.",
     )
     journal_buffer_rows: int = Field(
         default=20_000, ge=1, description="Receipts waiting to be written, at most; more are dropped and counted."

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bento_service.domain import Answer, ServedModel
 from bento_service.http.budget import ByteBudget
-from bento_service.journal.base import Journal
+from bento_service.journal.base import JournalReader
 from bento_service.settings import Settings
 
 
@@ -52,7 +52,7 @@ class Edge:
     """The wired parts that requests are answered with. `clock` tells the time in UTC."""
 
     classifier: Admission
-    journal: Journal
+    journal: JournalReader
     settings: Settings
     budget: ByteBudget
     clock: Callable[[], datetime] = utc_now

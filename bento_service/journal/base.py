@@ -12,28 +12,22 @@ Order = Literal["slowest", "newest"]
 
 @dataclass(frozen=True, slots=True)
 class JournalCounts:
-    """Rows waiting to be written, written so far and dropped so far, in this process."""
+    """Receipts waiting to be written, written so far and dropped so far, in this process.
+
+    A receipt that is only counted, in the rollups, is written too.
+    """
 
     waiting: int
     written: int
     dropped: int
 
 
-class JournalStore(Protocol):
-    """A place that keeps receipts. Blocking; safe to call from several threads and processes at once.
+class JournalReader(Protocol):
+    """Reads receipts back, one by one or added up. Blocking; safe to call from several threads at once.
 
-    All times are timezone-aware; those returned are UTC. A model of None means every model. Each method but `close`
-    raises JournalUnavailableError where a later try may succeed: the database is down, the disk full, the file locked.
+    All times are timezone-aware; those returned are UTC. A model of None means every model. Each method raises
+    JournalUnavailableError where a later try may succeed: the database is down, the disk full, the file locked.
     """
-
-    def migrate(self) -> None:
-        """Bring the schema up to date. Safe when several processes do it at once."""
-
-    def append(self, receipts: Sequence[Receipt]) -> None:
-        """Store receipts and add them to the rollups, all in one transaction or not at all.
-
-        Any error but JournalUnavailableError means that the store cannot take one of these receipts.
-        """
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate `[since, until)` into at most `buckets` stretches of equal length, empty ones included.
@@ -61,39 +55,42 @@ class JournalStore(Protocol):
         outcome is named.
         """
 
-    def prune(self, *, receipts_before: datetime, limit: int) -> int:
-        """Delete at most `limit` older receipts and return how many went; fewer than `limit` means that none is left.
 
-        Then rollups go too that are older than their resolution is kept (`windows.RESOLUTIONS`).
+class JournalStore(JournalReader, Protocol):
+    """A place that keeps receipts. Blocking; safe to call from several threads and processes at once.
+
+    Each method but `close` raises JournalUnavailableError as a `JournalReader` does.
+    """
+
+    def migrate(self) -> None:
+        """Bring the schema up to date. Safe when several processes do it at once."""
+
+    def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
+        """Store receipts and add them to the rollups, all in one transaction or not at all.
+
+        Those of `counted_only` are added to the rollups and not stored. Any error but JournalUnavailableError means
+        that the store cannot take one of these receipts.
+        """
+
+    def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
+        """Delete receipts older than `receipts_before`, then those written first until `max_receipts` are left.
+
+        Deletes at most `limit` and returns how many went; fewer than `limit` means that there is nothing more to
+        delete. Then rollups go too that are older than their resolution is kept (`windows.RESOLUTIONS`).
         """
 
     def close(self) -> None:
         """Release connections. The store is not used after."""
 
 
-class Journal(Protocol):
+class Journal(JournalReader, Protocol):
     """Takes receipts off the request's path and reads them back. Safe to call from several threads at once."""
 
     def record(self, receipt: Receipt) -> None:
         """Take one receipt without waiting; drop and count it where the buffer is full."""
 
     def counts(self) -> JournalCounts:
-        """Return how many rows wait, were written and were dropped."""
-
-    def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        """Like `JournalStore.read_history`. Blocking."""
-
-    def read_receipts(
-        self,
-        *,
-        since: datetime,
-        until: datetime,
-        order: Order,
-        limit: int,
-        model: str | None = None,
-        outcome: str | None = None,
-    ) -> tuple[Receipt, ...]:
-        """Like `JournalStore.read_receipts`. Blocking."""
+        """Return how many receipts wait, were written and were dropped."""
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Write what waits, for at most `timeout_s` seconds, then release the store. Blocking.

@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import NamedTuple
 
 from bento_service.domain import History, Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts, JournalStore, Order
 from bento_service.journal.epoch import utc_now
+from bento_service.journal.refusals import RefusalSampler
 
 _PRUNE_ROWS = 5_000
 _log = logging.getLogger(__name__)
@@ -21,13 +23,21 @@ def ignore_count(_rows: int) -> None:
     """Do nothing: the default of `on_written` and `on_dropped`."""
 
 
+class _Waiting(NamedTuple):
+    """A receipt on its way to the store. `is_single` tells whether it is stored, not only counted."""
+
+    receipt: Receipt
+    is_single: bool
+
+
 class BufferedJournal:
     """A `Journal` over a store, with a bounded buffer and one daemon thread that writes and prunes.
 
     Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While
     the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
     `retry_max_s`; what no longer fits is dropped and counted. A receipt that the store cannot take at all is dropped
-    alone, and the first of a flush logged. An outage is logged once as it begins and once as it ends.
+    alone, and the first of a flush logged. An outage is logged once as it begins and once as it ends. Refusals for load
+    are stored up to a rate (`refusals.MAX_REFUSALS_PER_S`) and only counted beyond it.
     """
 
     def __init__(
@@ -36,11 +46,12 @@ class BufferedJournal:
         *,
         capacity: int,
         retention: timedelta,
+        max_rows: int,
         flush_interval_s: float = 1.0,
         batch_rows: int = 1_000,
         retry_min_s: float = 0.5,
         retry_max_s: float = 30.0,
-        prune_interval_s: float = 3_600.0,
+        prune_interval_s: float = 60.0,
         now: Callable[[], datetime] = utc_now,
         on_written: Callable[[int], None] = ignore_count,
         on_dropped: Callable[[int], None] = ignore_count,
@@ -51,18 +62,20 @@ class BufferedJournal:
             store: Where receipts go; closed together with the journal.
             capacity: Receipts that may wait, at most.
             retention: How long receipts are kept.
+            max_rows: Receipts that are kept, at most; what comes in between two prunings may go beyond it.
             flush_interval_s: Pause between writes.
             batch_rows: Receipts a transaction, at most.
             retry_min_s: First pause after a failure.
             retry_max_s: Longest pause after failures.
             prune_interval_s: Time between prunings.
-            now: The clock that retention goes by.
+            now: The clock that retention and the rate of refusals go by.
             on_written: Told how many receipts were just written. Called from any thread; must be quick and not raise.
             on_dropped: Told how many were just dropped; likewise.
         """
         self._store = store
         self._capacity = capacity
         self._retention = retention
+        self._max_rows = max_rows
         self._flush_interval_s = flush_interval_s
         self._batch_rows = batch_rows
         self._retry_min_s = retry_min_s
@@ -72,9 +85,10 @@ class BufferedJournal:
         self._on_written = on_written
         self._on_dropped = on_dropped
 
-        # Guards the buffer, the counts and the closing; held for microseconds only, never while the store is at work.
+        # Guards buffer, sampler, counts and closing; held for microseconds only, never while the store is at work.
         self._changed = threading.Condition()
-        self._waiting: deque[Receipt] = deque()
+        self._waiting: deque[_Waiting] = deque()
+        self._sampler = RefusalSampler()
         self._written = 0
         self._dropped = 0
         self._close_by_s: float | None = None
@@ -93,7 +107,7 @@ class BufferedJournal:
         with self._changed:
             is_taken = len(self._waiting) < self._capacity and self._close_by_s is None
             if is_taken:
-                self._waiting.append(receipt)
+                self._waiting.append(_Waiting(receipt, self._sampler.takes(receipt, at=self._now())))
                 if len(self._waiting) == self._batch_rows:
                     self._changed.notify()
         if not is_taken:
@@ -181,14 +195,17 @@ class BufferedJournal:
         if self._close_by_s is None and self._now() >= self._prune_at:
             self._prune()
 
-    def _peek(self) -> list[Receipt]:
+    def _peek(self) -> list[_Waiting]:
         with self._changed:
             return list(islice(self._waiting, self._batch_rows))
 
-    def _write(self, batch: list[Receipt]) -> None:
+    def _write(self, batch: list[_Waiting]) -> None:
         """Write the first receipts of the buffer, which `batch` holds, and take them out of it."""
         try:
-            self._store.append(batch)
+            self._store.append(
+                [waiting.receipt for waiting in batch if waiting.is_single],
+                counted_only=[waiting.receipt for waiting in batch if not waiting.is_single],
+            )
         except JournalUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - a receipt that the store cannot take must not keep the others out
@@ -197,7 +214,9 @@ class BufferedJournal:
                 self._write(batch[len(batch) // 2 :])
                 return
             if not self._has_refused:
-                _log.warning("The journal cannot take the receipt of request %s: %s", batch[0].request_id, error)
+                _log.warning(
+                    "The journal cannot take the receipt of request %s: %s", batch[0].receipt.request_id, error
+                )
                 self._has_refused = True
             self._count_dropped(self._take_out(1))
         else:
@@ -217,7 +236,9 @@ class BufferedJournal:
     def _prune(self) -> None:
         # Set first: pruning that fails is put off, and keeps no receipt from being written meanwhile.
         self._prune_at = self._now() + self._prune_interval
-        deleted = self._store.prune(receipts_before=self._now() - self._retention, limit=_PRUNE_ROWS)
+        deleted = self._store.prune(
+            receipts_before=self._now() - self._retention, max_receipts=self._max_rows, limit=_PRUNE_ROWS
+        )
         # A full portion means that more is left: go on after the next write instead of holding writers up.
         if deleted == _PRUNE_ROWS:
             self._prune_at = self._now()

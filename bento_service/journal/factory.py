@@ -34,6 +34,7 @@ def open_journal(
         store,
         capacity=settings.journal_buffer_rows,
         retention=timedelta(days=settings.journal_retention_days),
+        max_rows=settings.journal_max_rows,
         on_written=on_written,
         on_dropped=on_dropped,
     )

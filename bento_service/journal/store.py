@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, insert, select
+from sqlalchemy import ColumnElement, delete, func, insert, select
 
 from bento_service.domain import OUTCOME_OK, History, Receipt
 from bento_service.journal import schema
@@ -44,24 +44,21 @@ class SqlJournalStore:
         # Holds committed classes only; grows by at most the classes of the models ever served.
         self._class_keys: dict[ClassName, int] = {}
 
-    @property
-    def name(self) -> str:
-        """The database's URL without its password, for people."""
-        return self._database.name
-
     def migrate(self) -> None:
         """Bring the schema up to date."""
         upgrade(self._database)
 
-    def append(self, receipts: Sequence[Receipt]) -> None:
-        """Store receipts and add them to the rollups."""
-        if not receipts:
+    def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
+        """Store receipts and add them, and those of `counted_only`, to the rollups."""
+        counted = (*receipts, *counted_only)
+        if not counted:
             return
         rows = [from_receipt(receipt) for receipt in receipts]
         with self._database.writing() as connection:
-            class_keys = assign_class_keys(connection, receipts, self._class_keys)
-            add_rollups(connection, summarise(receipts, {**self._class_keys, **class_keys}))
-            connection.execute(insert(schema.receipts), rows)
+            class_keys = assign_class_keys(connection, counted, self._class_keys)
+            add_rollups(connection, summarise(counted, {**self._class_keys, **class_keys}))
+            if rows:
+                connection.execute(insert(schema.receipts), rows)
         self._class_keys.update(class_keys)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
@@ -114,13 +111,21 @@ class SqlJournalStore:
         with self._database.reading() as connection:
             return tuple(to_receipt(row) for row in connection.execute(query.limit(limit)).all())
 
-    def prune(self, *, receipts_before: datetime, limit: int) -> int:
-        """Delete old receipts by the time index; rollups by what `windows.RESOLUTIONS` promises."""
+    def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
+        """Delete receipts by their indexes, and rollups by what `windows.RESOLUTIONS` promises.
+
+        Receipts are counted by their ids, as counting rows would read the whole index: where ids are missing, as
+        after a write that PostgreSQL rolled back, somewhat fewer than `max_receipts` are kept.
+        """
         table = schema.receipts.c
-        old = select(table.id).where(table.received_at_us < to_epoch_us(receipts_before))
-        old = old.order_by(table.received_at_us).limit(limit)
+        newest = select(func.max(table.id)).scalar_subquery()
+        old = select(table.id).where(table.received_at_us < to_epoch_us(receipts_before)).order_by(table.received_at_us)
+        surplus = select(table.id).where(table.id <= newest - max_receipts).order_by(table.id)
+        deleted = 0
         with self._database.writing() as connection:
-            deleted = connection.execute(delete(schema.receipts).where(table.id.in_(old))).rowcount
+            for ids in (old, surplus):
+                chosen = table.id.in_(ids.limit(limit - deleted))
+                deleted += connection.execute(delete(schema.receipts).where(chosen)).rowcount
             if deleted < limit:
                 prune_rollups(connection, to_epoch_us(self._now()) // 1_000_000)
         return deleted

@@ -173,15 +173,48 @@ def test_processes_that_migrate_and_write_at_once_lose_nothing(journal_url: str)
 def test_pruning_deletes_old_receipts_a_portion_at_a_time(store: SqlJournalStore) -> None:
     store.append([make_receipt(str(number), received_at=NOW - number * DAY) for number in range(7)])
     before = NOW - timedelta(days=2.5)
-    assert store.prune(receipts_before=before, limit=3) == 3
-    assert store.prune(receipts_before=before, limit=3) == 1
+    assert store.prune(receipts_before=before, max_receipts=100, limit=3) == 3
+    assert store.prune(receipts_before=before, max_receipts=100, limit=3) == 1
     left = store.read_receipts(**FOREVER, order="newest", limit=10)
     assert [receipt.request_id for receipt in left] == ["0", "1", "2"]
 
 
+def test_pruning_leaves_no_more_receipts_than_allowed_and_those_written_last(store: SqlJournalStore) -> None:
+    for number in range(9):
+        store.append([make_receipt(str(number), received_at=NOW - number * HOUR)])
+    assert store.prune(receipts_before=NOW - DAY, max_receipts=4, limit=3) == 3
+    assert store.prune(receipts_before=NOW - DAY, max_receipts=4, limit=3) == 2
+    assert store.prune(receipts_before=NOW - DAY, max_receipts=4, limit=3) == 0
+    left = store.read_receipts(**FOREVER, order="newest", limit=10)
+    assert [receipt.request_id for receipt in left] == ["5", "6", "7", "8"]
+    assert store.read_history(since=NOW - DAY, until=NOW + HOUR, buckets=1).total.outcomes == {"ok": 9}
+
+
+def test_old_and_surplus_receipts_share_one_portion(store: SqlJournalStore) -> None:
+    store.append([make_receipt(f"old {number}", received_at=NOW - 3 * DAY) for number in range(2)])
+    store.append([make_receipt(f"new {number}", received_at=NOW) for number in range(4)])
+    assert store.prune(receipts_before=NOW - DAY, max_receipts=1, limit=3) == 3
+    left = store.read_receipts(**FOREVER, order="newest", limit=10)
+    assert [receipt.request_id for receipt in left] == ["new 3", "new 2", "new 1"]
+
+
+def test_an_empty_journal_has_nothing_to_prune(store: SqlJournalStore) -> None:
+    assert store.prune(receipts_before=NOW, max_receipts=1, limit=3) == 0
+
+
+def test_a_receipt_that_is_only_counted_is_in_the_history_alone(store: SqlJournalStore) -> None:
+    refused = [make_receipt(f"refused {number}", outcome="overloaded") for number in range(5)]
+    store.append([make_receipt("answered"), refused[0]], counted_only=refused[1:])
+    store.append([], counted_only=[make_receipt("alone", outcome="draining")])
+    found = store.read_receipts(**FOREVER, order="newest", limit=10)
+    assert {receipt.request_id for receipt in found} == {"answered", "refused 0"}
+    total = store.read_history(since=NOW - HOUR, until=NOW + HOUR, buckets=1).total
+    assert total.outcomes == {"ok": 1, "overloaded": 5, "draining": 1}
+
+
 def test_rollups_outlive_receipts_at_coarser_resolutions(store: SqlJournalStore) -> None:
     store.append([make_receipt(received_at=NOW - age) for age in (HOUR, 40 * DAY, 500 * DAY)])
-    store.prune(receipts_before=NOW, limit=10)
+    store.prune(receipts_before=NOW, max_receipts=100, limit=10)
     assert store.read_receipts(**FOREVER, order="newest", limit=10) == ()
     history = store.read_history(since=NOW - 600 * DAY, until=NOW, buckets=1)
     assert history.total.outcomes == {"ok": 2}
@@ -203,7 +236,9 @@ def test_migrating_twice_changes_nothing_and_gives_the_tables_of_the_schema(
 
 
 def test_closing_a_buffered_journal_writes_every_receipt(store: SqlJournalStore, journal_url: str) -> None:
-    journal = BufferedJournal(store, capacity=5_000, retention=30 * DAY, flush_interval_s=3600, now=lambda: NOW)
+    journal = BufferedJournal(
+        store, capacity=5_000, retention=30 * DAY, max_rows=5_000, flush_interval_s=3600, now=lambda: NOW
+    )
     for number in range(2_500):
         journal.record(make_receipt(str(number)))
     journal.close(timeout_s=60)

@@ -24,6 +24,7 @@ def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
         SqlJournalStore(postgresql_url),
         capacity=100,
         retention=timedelta(days=30),
+        max_rows=1_000,
         flush_interval_s=0.01,
         retry_min_s=0.01,
         retry_max_s=0.1,

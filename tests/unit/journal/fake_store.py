@@ -18,11 +18,12 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.receipts: list[Receipt] = []
+        self.counted_only: list[Receipt] = []
         self.refused: set[str] = set()
         self.is_down = False
         self.is_closed = False
         self.calls: list[str] = []
-        self.pruned: list[tuple[datetime, int]] = []
+        self.pruned: list[tuple[datetime, int, int]] = []
         self.prunable = 0
         self.is_prune_broken = False
         self.appending = threading.Event()
@@ -38,13 +39,14 @@ class FakeStore:
     def migrate(self) -> None:
         self._enter("migrate")
 
-    def append(self, receipts: Sequence[Receipt]) -> None:
+    def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
         self.appending.set()
         self.may_append.wait(timeout=30)
         self._enter("append")
-        if any(receipt.request_id in self.refused for receipt in receipts):
+        if any(receipt.request_id in self.refused for receipt in (*receipts, *counted_only)):
             raise ValueError("a receipt that this store cannot take")
         self.receipts.extend(receipts)
+        self.counted_only.extend(counted_only)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         bucket = HistoryBucket(since, outcomes={f"{model} in {buckets}": 1})
@@ -62,8 +64,8 @@ class FakeStore:
     ) -> tuple[Receipt, ...]:
         return tuple(self.receipts[:limit])
 
-    def prune(self, *, receipts_before: datetime, limit: int) -> int:
-        self.pruned.append((receipts_before, limit))
+    def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
+        self.pruned.append((receipts_before, max_receipts, limit))
         deleted = min(self.prunable, limit)
         self.prunable -= deleted
         self.prunings.release()

@@ -13,6 +13,7 @@ from tests.unit.journal.receipts import NOW, make_receipt
 
 AN_HOUR_S = 3600.0
 RETENTION = timedelta(days=30)
+MAX_ROWS = 1_000_000
 Open = Callable[..., BufferedJournal]
 
 
@@ -27,8 +28,8 @@ def open_journal(store: FakeStore) -> Iterator[Open]:
     opened: list[BufferedJournal] = []
 
     def open_one(**changes: Any) -> BufferedJournal:
-        options = {"capacity": 100, "retention": RETENTION, "flush_interval_s": AN_HOUR_S, "now": lambda: NOW}
-        options |= {"retry_min_s": 0.001, "retry_max_s": 0.002}
+        options = {"capacity": 100, "retention": RETENTION, "max_rows": MAX_ROWS, "now": lambda: NOW}
+        options |= {"flush_interval_s": AN_HOUR_S, "retry_min_s": 0.001, "retry_max_s": 0.002}
         opened.append(BufferedJournal(store, **(options | changes)))
         return opened[-1]
 
@@ -38,9 +39,9 @@ def open_journal(store: FakeStore) -> Iterator[Open]:
         journal.close(timeout_s=0.1 if store.is_down else 30)
 
 
-def record(journal: BufferedJournal, *request_ids: str) -> None:
+def record(journal: BufferedJournal, *request_ids: str, outcome: str = "ok") -> None:
     for request_id in request_ids:
-        journal.record(make_receipt(request_id))
+        journal.record(make_receipt(request_id, outcome=outcome))
 
 
 def wait_for(semaphore: threading.Semaphore, times: int = 1) -> None:
@@ -209,7 +210,7 @@ def test_old_receipts_are_pruned_in_portions_until_none_is_left(store: FakeStore
     open_journal(flush_interval_s=0.001)
     wait_for(store.prunings, 2)
     assert store.prunable == 0
-    assert {before for before, _ in store.pruned} == {NOW - RETENTION}
+    assert {(before, most) for before, most, _ in store.pruned} == {(NOW - RETENTION, MAX_ROWS)}
 
 
 def test_pruning_comes_again_only_after_its_interval(store: FakeStore, open_journal: Open) -> None:
@@ -232,6 +233,33 @@ def test_pruning_that_fails_is_put_off_and_keeps_nothing_from_being_written(
     record(journal, "a")
     wait_for(written)
     assert not store.prunings.acquire(timeout=0.02)
+
+
+def test_refusals_beyond_the_rate_are_counted_and_not_stored(store: FakeStore, open_journal: Open) -> None:
+    moments = [NOW]
+    journal = open_journal(now=lambda: moments[-1])
+    record(journal, *(f"refused-{number}" for number in range(25)), outcome="overloaded")
+    record(journal, "answered")
+    record(journal, "damaged", outcome="undecodable_image")
+    moments.append(NOW + timedelta(seconds=1))
+    record(journal, "a second later", outcome="draining")
+    journal.close()
+
+    single = [f"refused-{number}" for number in range(10)]
+    assert store.request_ids == [*single, "answered", "damaged", "a second later"]
+    assert [receipt.request_id for receipt in store.counted_only] == [f"refused-{number}" for number in range(10, 25)]
+    assert journal.counts() == JournalCounts(waiting=0, written=28, dropped=0)
+
+
+def test_a_refusal_that_waited_out_an_outage_is_still_only_counted(store: FakeStore, open_journal: Open) -> None:
+    written = threading.Semaphore(0)
+    store.is_down = True
+    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
+    record(journal, *(str(number) for number in range(12)), outcome="overloaded")
+    wait_for(store.tries, 5)
+    store.is_down = False
+    wait_for(written, 12)
+    assert (len(store.receipts), len(store.counted_only)) == (10, 2)
 
 
 def test_reading_asks_the_store(store: FakeStore, open_journal: Open) -> None:
