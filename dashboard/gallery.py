@@ -24,6 +24,6 @@ class Sample:
 SAMPLES = (
     Sample("chelsea.png", "Cat", "Stéfan van der Walt, CC0", "A tabby cat's face, close up"),
     Sample("coffee.png", "Coffee", "Rachel Michetti, CC0", "A cup of coffee on a wooden table"),
-    Sample("rocket.jpg", "Rocket", "SpaceX, public domain", "A rocket lifting off at dusk"),
+    Sample("rocket.jpg", "Rocket", "SpaceX, public domain", "A rocket on its launch pad at dusk"),
     Sample("astronaut.png", "Astronaut", "NASA, public domain", "Eileen Collins in an orange space suit"),
 )
