@@ -240,6 +240,7 @@ def _wire(
         limits=Limits(
             target_ms=settings.target_p99_ms,
             max_queue_items=settings.max_queue_items,
+            max_receiving_requests=settings.max_receiving_requests,
             intake=IntakeLimits(settings.max_image_bytes, settings.max_pixels),
         ),
         decode_pool=decode_pool,

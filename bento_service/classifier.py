@@ -30,10 +30,15 @@ class WarmModel:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a classifier admits. `target_ms` bounds the predicted wait, `max_queue_items` the images in flight."""
+    """What a classifier admits.
+
+    `target_ms` bounds the predicted wait, `max_queue_items` the images received and not yet answered,
+    `max_receiving_requests` those that are still on their way in.
+    """
 
     target_ms: float
     max_queue_items: int
+    max_receiving_requests: int
     intake: IntakeLimits
 
 
@@ -71,7 +76,12 @@ class Classifier:
         self._is_draining = False
         self._has_given_up = False
         self._is_drained = asyncio.Event()
-        self._gate = Gate(predictor, target_ms=limits.target_ms, max_in_flight=limits.max_queue_items)
+        self._gate = Gate(
+            predictor,
+            target_ms=limits.target_ms,
+            max_queued=limits.max_queue_items,
+            max_receiving=limits.max_receiving_requests,
+        )
         self._pipeline = Pipeline(
             self._offer,
             decode_pool,
@@ -179,6 +189,7 @@ class Classifier:
                 raise DrainingError(
                     "This server is shutting down and takes no more images. Try again.", retry_after_s=1.0
                 )
+            self._gate.check_receiving()
             self._gate.check_place()
             self._gate.check_wait(deadline_ms=deadline_ms, elapsed_ms=self._elapsed_ms(started_s))
         except LightboxError as error:

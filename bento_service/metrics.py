@@ -47,7 +47,7 @@ class Metrics:
         )
         self.shed = Counter(
             "lightbox_shed_total",
-            "Images refused for load, by reason: target, deadline, queue_full, memory.",
+            "Images refused for load, by reason: target, deadline, queue_full, receiving, memory.",
             ["reason"],
             registry=registry,
         )

@@ -75,7 +75,8 @@ class PendingRequest:
         self._top_k = top_k
         self._deadline_ms = deadline_ms
         self._started_s = started_s
-        self._was_received = False
+        self._has_arrived = False
+        self._is_counted_as_received = False
 
     @property
     def request_id(self) -> str:
@@ -93,9 +94,13 @@ class PendingRequest:
         """Free the place in the queue and write the receipt."""
         receipt = self._receipt
         if error is not None or receipt.outcome != OUTCOME_OK:
-            timings = replace(receipt.timings, total_ms=self._elapsed_ms())
+            total_ms = self._elapsed_ms()
+            receive_ms = receipt.timings.receive_ms if self._has_arrived else total_ms
+            timings = replace(receipt.timings, receive_ms=receive_ms, total_ms=total_ms)
             receipt = replace(receipt, outcome=name_outcome(error), timings=timings)
-        self._pipeline.predictor.release(was_received=self._was_received, is_answered=receipt.outcome == OUTCOME_OK)
+        self._pipeline.predictor.release(
+            was_received=self._is_counted_as_received, is_answered=receipt.outcome == OUTCOME_OK
+        )
         self._pipeline.finish(receipt, error)
 
     def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
@@ -117,7 +122,8 @@ class PendingRequest:
     async def classify(self, encoded: bytes) -> Answer:
         """Decode, schedule, infer. `receive_ms` ends as this is called. Cancelling the call costs no further compute.
 
-        The predicted wait is held against target and deadline once more: much may have come in while this one did.
+        The predicted wait is held against target and deadline once more, and the queue against its length: much may
+        have come in while this one did.
 
         Args:
             encoded: The image's bytes, in any of the formats of `bento_service.images`.
@@ -128,9 +134,11 @@ class PendingRequest:
         received_s = self._pipeline.clock()
         receive_ms = (received_s - self._started_s) * 1000
         self._update_timings(receive_ms=receive_ms)
+        self._has_arrived = True
         self._pipeline.gate.check_wait(deadline_ms=self._deadline_ms, elapsed_ms=receive_ms)
+        self._pipeline.gate.check_place()
         self._pipeline.predictor.receive()
-        self._was_received = True
+        self._is_counted_as_received = True
         if self._deadline_ms is None:
             return await self._run(encoded, received_s, deadline_s=None)
         deadline_s = self._started_s + self._deadline_ms / 1000

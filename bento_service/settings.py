@@ -51,7 +51,13 @@ class Settings(BaseSettings):
         default=1000.0, gt=0, le=60_000, description="Latency target; a request predicted to wait longer is shed (429)."
     )
     max_queue_items: int = Field(
-        default=512, ge=1, le=65_536, description="Images admitted and not yet answered, at most, a worker."
+        default=512, ge=1, le=65_536, description="Images received and not yet answered, at most, a worker."
+    )
+    max_receiving_requests: int = Field(
+        default=4096,
+        ge=1,
+        le=65_536,
+        description="Requests whose image is still arriving, at most, a worker; more are shed (429).",
     )
     max_image_bytes: int = Field(default=20_000_000, ge=1, description="Largest encoded image, in bytes.")
     max_pixels: int = Field(default=50_000_000, ge=1, description="Largest image, in pixels, read from its header.")

@@ -56,6 +56,11 @@ class WaitPredictor:
         return self._in_flight
 
     @property
+    def receiving(self) -> int:
+        """Images admitted whose last byte has not come yet."""
+        return self._in_flight - self._received
+
+    @property
     def ahead(self) -> int:
         """Images received to their last byte and not yet answered: those that a further one would wait for."""
         return self._received

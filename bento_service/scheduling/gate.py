@@ -4,41 +4,48 @@ from bento_service.errors import DeadlineExceededError, OverloadedError
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.policy import has_to_shed
 
-_QUEUE_FULL_RETRY_S = 1.0
-"""Shortest wait advised where places are taken by images still on their way in: nobody can predict a sender."""
+_NO_PLACE_RETRY_S = 1.0
+"""Shortest wait advised where there is no place: the predicted wait may be far below what freeing one takes."""
 
 
 class Gate:
-    """Holds every image's predicted wait against the latency target and its client's deadline."""
+    """Holds every image's predicted wait against the latency target and its client's deadline.
 
-    def __init__(self, predictor: WaitPredictor, *, target_ms: float, max_in_flight: int) -> None:
+    Images that wait and images that still arrive have places of their own: clients that send slowly, or nothing at
+    all, take none from those that have sent.
+    """
+
+    def __init__(self, predictor: WaitPredictor, *, target_ms: float, max_queued: int, max_receiving: int) -> None:
         """Watch one predictor.
 
         Args:
             predictor: Knows what is in flight and how fast it goes.
             target_ms: Longest predicted wait.
-            max_in_flight: Images admitted and not yet answered, at most.
+            max_queued: Images received and not yet answered, at most.
+            max_receiving: Images admitted and not yet received, at most.
         """
         self._predictor = predictor
         self._target_ms = target_ms
-        self._max_in_flight = max_in_flight
+        self._max_queued = max_queued
+        self._max_receiving = max_receiving
 
-    def check_place(self) -> None:
-        """Refuse an image for which there is no place.
+    def check_receiving(self) -> None:
+        """Refuse an image while too many others arrive.
 
         Raises:
-            OverloadedError: Too much is in flight.
+            OverloadedError: They are as many as may be.
         """
-        in_flight = self._predictor.in_flight
-        if in_flight >= self._max_in_flight:
-            wait_ms = self._predictor.predicted_wait_ms
-            raise OverloadedError(
-                f"{in_flight} images are in flight, and at most {self._max_in_flight} may be. "
-                "Try again after the time in Retry-After.",
-                retry_after_s=max(_QUEUE_FULL_RETRY_S, wait_ms / 1000),
-                reason="queue_full",
-                predicted_wait_ms=round(wait_ms, 1),
-            )
+        if self._predictor.receiving >= self._max_receiving:
+            raise self._refuse_for_place(f"{self._predictor.receiving} images are being received", "receiving")
+
+    def check_place(self) -> None:
+        """Refuse an image for which the queue has no place.
+
+        Raises:
+            OverloadedError: Too many are received and not yet answered.
+        """
+        if self._predictor.ahead >= self._max_queued:
+            raise self._refuse_for_place(f"{self._predictor.ahead} images wait for their answers", "queue_full")
 
     def check_wait(self, *, deadline_ms: float | None, elapsed_ms: float) -> None:
         """Refuse an image that would be answered too late.
@@ -72,5 +79,14 @@ class Gate:
             "Try again after the time in Retry-After.",
             retry_after_s=wait_ms / 1000,
             reason="target" if is_over_target else "deadline",
+            predicted_wait_ms=round(wait_ms, 1),
+        )
+
+    def _refuse_for_place(self, finding: str, reason: str) -> OverloadedError:
+        wait_ms = self._predictor.predicted_wait_ms
+        return OverloadedError(
+            f"{finding}, as many as may be at a time. Try again after the time in Retry-After.",
+            retry_after_s=max(_NO_PLACE_RETRY_S, wait_ms / 1000),
+            reason=reason,
             predicted_wait_ms=round(wait_ms, 1),
         )

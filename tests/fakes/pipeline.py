@@ -124,7 +124,8 @@ async def running(
     *,
     classes: int = 3,
     clock: Callable[[], float] | None = None,
-    max_in_flight: int = 50,
+    max_queued: int = 50,
+    max_receiving: int = 50,
     min_oversampling: int | None = None,
     parity: Parity | None = None,
 ) -> AsyncIterator[Kitchen]:
@@ -142,7 +143,7 @@ async def running(
             for name, infer in models.items()
         ],
         default_model=next(iter(models)),
-        limits=Limits(TARGET_MS, max_in_flight, IntakeLimits(max_bytes=100_000, max_pixels=10_000)),
+        limits=Limits(TARGET_MS, max_queued, max_receiving, IntakeLimits(max_bytes=100_000, max_pixels=10_000)),
         decode_pool=pool,
         scheduler=scheduler,
         predictor=WaitPredictor(initial_interval_ms=INTERVAL_MS, capacity=1, clock=clock),

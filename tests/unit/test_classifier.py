@@ -204,16 +204,33 @@ async def test_an_image_is_refused_before_decoding_where_others_overtook_it_whil
     assert kitchen.classifier.in_flight == 0
 
 
-async def test_clients_that_send_slowly_keep_nobody_out_while_there_are_places() -> None:
-    async with running({"a": FakeInfer()}, max_in_flight=50) as kitchen:
+async def test_clients_that_send_slowly_keep_nobody_out_until_there_are_far_too_many() -> None:
+    async with running({"a": FakeInfer()}, max_queued=1, max_receiving=50) as kitchen:
         kitchen.take_places(49)
         answer = await kitchen.classify(encode_image())
         assert answer.receipt.outcome == "ok"
         kitchen.take_places(1)
-        with pytest.raises(OverloadedError, match="50 images are in flight, and at most 50 may be") as refusal:
+        with pytest.raises(OverloadedError, match="50 images are being received, as many as may be") as refusal:
             kitchen.open()
     assert refusal.value.retry_after_s >= 1
+    assert kitchen.notebook.sheds == ["receiving"]
+
+
+async def test_a_full_queue_is_refused_before_reading_and_again_before_decoding() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}, max_queued=2) as kitchen:
+        with kitchen.open(request_id="slow") as slow:
+            thread_is_free = kitchen.block_decoding()
+            ahead = [await kitchen.start(encode_image(value)) for value in range(2)]
+            with pytest.raises(OverloadedError, match="2 images wait for their answers"):
+                kitchen.open(request_id="late")
+            with pytest.raises(OverloadedError, match="2 images wait for their answers"):
+                await slow.classify(encode_image(200))
+        thread_is_free.set()
+        await asyncio.gather(*ahead)
     assert kitchen.notebook.sheds == ["queue_full"]
+    assert 200 not in infer.computed
+    assert kitchen.classifier.in_flight == 0
 
 
 async def test_an_image_that_would_wait_past_its_own_deadline_is_refused() -> None:

@@ -214,7 +214,7 @@ async def test_a_client_that_never_sends_its_image_is_recorded_by_how_it_left() 
             fake_clock().advance_ms(5)
             raise ClientGoneError("The client hung up.")
     assert kitchen.receipt.outcome == ClientGoneError.code
-    assert kitchen.receipt.timings.total_ms == pytest.approx(5)
+    assert kitchen.receipt.timings.receive_ms == kitchen.receipt.timings.total_ms == pytest.approx(5)
     check_left_nothing(kitchen)
 
 
@@ -225,6 +225,18 @@ async def test_a_client_that_goes_as_its_answer_is_ready_counts_as_gone() -> Non
             raise ClientGoneError("The client hung up.")
     assert kitchen.receipt.outcome == ClientGoneError.code
     assert kitchen.receipt.batch_size == 1
+
+
+async def test_what_a_request_costs_after_it_has_arrived_is_not_receiving() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with pytest.raises(UnsupportedFormatError), kitchen.open() as pending:
+            fake_clock().advance_ms(5)
+            try:
+                await pending.classify(b"hello")
+            finally:
+                fake_clock().advance_ms(2)
+    assert kitchen.receipt.timings.receive_ms == pytest.approx(5)
+    assert kitchen.receipt.timings.total_ms == pytest.approx(7)
 
 
 async def test_an_image_shed_for_memory_as_it_came_in_is_told_to_the_observers_once() -> None:

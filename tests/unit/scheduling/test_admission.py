@@ -45,8 +45,10 @@ def test_an_image_that_is_still_on_its_way_in_takes_a_place_but_keeps_nobody_wai
     predictor = make_predictor(FakeClock(), interval_ms=10)
     for _ in range(200):
         predictor.admit()
-    assert predictor.in_flight == 200
+    assert (predictor.in_flight, predictor.receiving, predictor.ahead) == (200, 200, 0)
     assert predictor.predicted_wait_ms == 0
+    predictor.receive()
+    assert (predictor.in_flight, predictor.receiving, predictor.ahead) == (200, 199, 1)
 
 
 def test_slow_uploads_do_not_pass_for_a_slow_server() -> None:

@@ -6,7 +6,7 @@ from bento_service.scheduling.gate import Gate
 from tests.fakes.clock import FakeClock
 
 
-def make_gate(*, received: int = 0, uploading: int = 0, max_in_flight: int = 100) -> Gate:
+def make_gate(*, received: int = 0, uploading: int = 0, max_queued: int = 100, max_receiving: int = 1000) -> Gate:
     """Make a gate for a target of 100 ms behind which each image ahead takes 10 ms."""
     predictor = WaitPredictor(initial_interval_ms=10, capacity=1, clock=FakeClock())
     for _ in range(received):
@@ -14,7 +14,7 @@ def make_gate(*, received: int = 0, uploading: int = 0, max_in_flight: int = 100
         predictor.receive()
     for _ in range(uploading):
         predictor.admit()
-    return Gate(predictor, target_ms=100, max_in_flight=max_in_flight)
+    return Gate(predictor, target_ms=100, max_queued=max_queued, max_receiving=max_receiving)
 
 
 def test_an_image_that_would_wait_exactly_as_long_as_the_target_comes_in() -> None:
@@ -42,12 +42,26 @@ def test_a_deadline_that_has_passed_is_the_clients_problem_not_an_overload() -> 
 
 def test_an_idle_server_refuses_nobody() -> None:
     gate = make_gate()
+    gate.check_receiving()
     gate.check_place()
     gate.check_wait(deadline_ms=0.001, elapsed_ms=0)
 
 
-def test_a_full_house_is_refused_with_a_sensible_time_even_where_all_of_it_is_still_uploading() -> None:
-    with pytest.raises(OverloadedError, match="100 images are in flight, and at most 100 may be") as refusal:
-        make_gate(uploading=100).check_place()
+def test_clients_that_send_slowly_take_no_place_in_the_queue() -> None:
+    gate = make_gate(uploading=999, max_queued=1)
+    gate.check_receiving()
+    gate.check_place()
+
+
+def test_a_full_queue_is_refused_with_a_sensible_time() -> None:
+    with pytest.raises(OverloadedError, match="4 images wait for their answers, as many as may be") as refusal:
+        make_gate(received=4, max_queued=4).check_place()
     assert refusal.value.details["reason"] == "queue_full"
+    assert refusal.value.retry_after_s == 1
+
+
+def test_as_many_uploads_as_may_be_are_refused_a_further_one_with_a_sensible_time() -> None:
+    with pytest.raises(OverloadedError, match="1000 images are being received, as many as may be") as refusal:
+        make_gate(received=5, uploading=1000).check_receiving()
+    assert refusal.value.details["reason"] == "receiving"
     assert refusal.value.retry_after_s == 1
