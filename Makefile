@@ -6,6 +6,8 @@ DASHBOARD_PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# What the bento takes along, whatever LIGHTBOX_MODELS says here.
+BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.yaml)
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -46,5 +48,5 @@ docs: setup ## Write the README's tables anew from the code
 	$(BIN)/python -m docs.tables
 
 bento: setup ## Build the bento with the models inside
-	$(BIN)/lightbox models prepare
+	$(BIN)/lightbox models prepare $(BENTO_MODELS)
 	$(BIN)/bentoml build

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 
+from bento_service.models.names import bento_name
+from bento_service.settings import Settings
 from tests.integration.running_service import RunningService, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -48,3 +51,17 @@ def test_a_built_bento_serves_the_models_inside(
 
     assert answer["predictions"][0]["class_id"] in range(281, 286)
     assert len(models) == 3
+
+
+def test_making_the_bento_prepares_the_models_of_its_file_whatever_the_settings_say() -> None:
+    environment = {**os.environ, "LIGHTBOX_MODELS": "timm/resnet50"}
+    listed = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["models"]
+
+    planned = subprocess.run(
+        ["make", "--dry-run", "bento"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+
+    (command,) = [line for line in planned.stdout.splitlines() if "models prepare" in line]
+    prepared = command.partition("models prepare ")[2].split()
+    assert [f"{bento_name(name)}:latest" for name in prepared] == listed
+    assert tuple(prepared) == Settings.model_fields["models"].default
