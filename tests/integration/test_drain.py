@@ -55,8 +55,10 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
         except requests.ConnectionError:
             """It came too late to be admitted."""
 
-    settings = {"drain_timeout_s": DRAIN_S, "models": "efficientnet_lite0"}
-    with running_service(tmp_path, argv=argv, **settings) as service, closing(begin_upload(service)) as upload:
+    with (
+        running_service(tmp_path, argv=argv, drain_timeout_s=DRAIN_S, models="efficientnet_lite0") as service,
+        closing(begin_upload(service)) as upload,
+    ):
         callers = [threading.Thread(target=classify, args=(service, path.read_bytes())) for path in jpegs[:CALLERS]]
         for caller in callers:
             caller.start()

@@ -1,0 +1,179 @@
+"""Two workers behind one port: both answer, one that is killed comes back, and SIGTERM drains both."""
+
+import http.client
+import itertools
+import json
+import re
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+
+from tests.integration.running_service import RunningService, running_service, wait_until
+
+WORKERS = 2
+CONNECTIONS_A_WORKER = 4
+MAX_CONNECTIONS = 400
+SETTINGS: Mapping[str, Any] = {"workers": WORKERS, "models": "efficientnet_lite0"}
+
+
+@dataclass
+class Line:
+    """One connection that stays open, and the worker that accepted it."""
+
+    connection: http.client.HTTPConnection
+    worker: int
+
+    def ask(self, method: str, path: str, body: bytes | None = None, request_id: str = "r") -> tuple[int, bytes]:
+        self.connection.request(method, path, body=body, headers={"X-Request-ID": request_id})
+        response = self.connection.getresponse()
+        return response.status, response.read()
+
+
+@dataclass
+class Caller:
+    """One client that asks again as soon as it is answered, until told to stop or until its connection breaks."""
+
+    name: str
+    line: Line
+    body: bytes
+    may_go_on: threading.Event
+    statuses: dict[str, int] = field(default_factory=dict)
+    is_broken: bool = False
+
+    def run(self) -> None:
+        for turn in itertools.count():
+            if not self.may_go_on.is_set():
+                return
+            request_id = f"{self.name}-{turn}"
+            try:
+                status, _ = self.line.ask("POST", "/v1/classify", self.body, request_id)
+            except (OSError, http.client.HTTPException):
+                self.is_broken = True
+                return
+            self.statuses[request_id] = status
+
+
+def worker_ids(service: RunningService) -> set[int]:
+    return {child.pid for child in psutil.Process(service.process.pid).children() if child.status() != "zombie"}
+
+
+def owner_of(connection: http.client.HTTPConnection, workers: set[int]) -> int:
+    """The worker that holds the other end."""
+    port = connection.sock.getsockname()[1]
+    for worker in workers:
+        remotes = [held.raddr for held in psutil.Process(worker).net_connections("tcp") if held.raddr]
+        if any(remote.port == port for remote in remotes):
+            return worker
+    raise LookupError(port)
+
+
+def open_lines(service: RunningService, workers: set[int], each: int) -> list[Line]:
+    """Opens connections until every worker has so many, whichever is quicker to accept, and waits for their models."""
+    address = urlsplit(service.url)
+    assert address.hostname
+    lines: list[Line] = []
+    for _ in range(MAX_CONNECTIONS):
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+        connection.request("GET", "/v1/status")
+        status = json.loads(connection.getresponse().read())
+        assert status["workers"] == WORKERS
+        line = Line(connection, owner_of(connection, workers))
+        if sum(known.worker == line.worker for known in lines) < each:
+            lines.append(line)
+        else:
+            connection.close()
+        if len(lines) == each * len(workers):
+            wait_until(lambda: all(line.ask("GET", "/readyz")[0] == 200 for line in lines))
+            return lines
+    raise AssertionError(f"{MAX_CONNECTIONS} connections reached only {sorted({line.worker for line in lines})}")
+
+
+def metric(service: RunningService, name: str) -> float:
+    """The sum of a metric's samples over its labels, as a scrape sees it."""
+    text = requests.get(f"{service.url}/metrics", timeout=10).text
+    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, flags=re.MULTILINE))
+
+
+def start_callers(lines: list[Line], jpegs: list[Path], name: str) -> tuple[list[Caller], list[threading.Thread]]:
+    may_go_on = threading.Event()
+    may_go_on.set()
+    callers = [
+        Caller(f"{name}{number}", line, jpegs[number].read_bytes(), may_go_on) for number, line in enumerate(lines)
+    ]
+    threads = [threading.Thread(target=caller.run) for caller in callers]
+    for thread in threads:
+        thread.start()
+    return callers, threads
+
+
+def stop_callers(callers: list[Caller], threads: list[threading.Thread]) -> None:
+    callers[0].may_go_on.clear()
+    for thread in threads:
+        thread.join(30)
+
+
+@pytest.fixture(scope="module")
+def pair(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running_service(tmp_path_factory.mktemp("pair"), **SETTINGS) as running:
+        yield running
+
+
+def test_both_workers_answer_and_a_scrape_adds_them_up(pair: RunningService, jpegs: list[Path]) -> None:
+    lines = open_lines(pair, worker_ids(pair), CONNECTIONS_A_WORKER)
+    counted_before = metric(pair, "lightbox_requests_total")
+
+    callers, threads = start_callers(lines, jpegs, "both")
+    wait_until(lambda: all(len(caller.statuses) >= 5 for caller in callers))
+    stop_callers(callers, threads)
+
+    answered = [status for caller in callers for status in caller.statuses.values()]
+    assert set(answered) == {200}
+    assert metric(pair, "lightbox_requests_total") - counted_before == len(answered)
+
+
+def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
+    pair: RunningService, jpegs: list[Path]
+) -> None:
+    killed, other = sorted(worker_ids(pair))
+    lines = open_lines(pair, {killed, other}, CONNECTIONS_A_WORKER)
+    upload = next(line for line in lines if line.worker == killed)
+    upload.connection.putrequest("POST", "/v1/classify")
+    upload.connection.putheader("Content-Length", "1000")
+    upload.connection.endheaders(b"half an image")
+    wait_until(lambda: metric(pair, "lightbox_queue_depth_images") == 1)
+    callers, threads = start_callers([line for line in lines if line is not upload], jpegs, "kill")
+    wait_until(lambda: all(caller.statuses for caller in callers))
+
+    psutil.Process(killed).send_signal(signal.SIGKILL)
+    wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS, timeout_s=30)
+    open_lines(pair, worker_ids(pair), 1)
+    stop_callers(callers, threads)
+
+    assert {caller.line.worker for caller in callers if caller.is_broken} == {killed}
+    assert {status for caller in callers for status in caller.statuses.values()} == {200}
+    assert metric(pair, "lightbox_queue_depth_images") == 0
+
+
+def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, jpegs: list[Path]) -> None:
+    with running_service(tmp_path, **SETTINGS) as service:
+        lines = open_lines(service, worker_ids(service), CONNECTIONS_A_WORKER)
+        callers, threads = start_callers(lines, jpegs, "drain")
+        wait_until(lambda: all(caller.statuses for caller in callers))
+        exit_code = service.terminate()
+        stop_callers(callers, threads)
+        outcomes = service.journal_outcomes()
+
+    statuses = {request_id: status for caller in callers for request_id, status in caller.statuses.items()}
+    answered = {request_id for request_id, status in statuses.items() if status == 200}
+    assert exit_code == 0
+    assert {request_id for request_id, outcome in outcomes.items() if outcome == "ok"} == answered
+    assert set(outcomes.values()) <= {"ok", "draining"}
+    assert set(statuses.values()) <= {200, 503}
