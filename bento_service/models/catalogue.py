@@ -120,8 +120,9 @@ class Catalogue:
             on_progress(name, "measuring parity")
             return self._measure_parity(model, onnx_path)
 
-        self._store.save(card, write_model=write_model, measure=measure)
-        on_progress(name, "ready")
+        stored = self._store.save(card, write_model=write_model, measure=measure)
+        failing = [engine for engine, parity in stored.parities.items() if not parity.passes_gate]
+        on_progress(name, f"ready, but fails the parity gate on {', '.join(failing)}" if failing else "ready")
 
     def _source_of(self, name: str) -> ModelSource:
         for source in self._sources:

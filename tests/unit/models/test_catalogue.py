@@ -138,8 +138,12 @@ def test_a_prepared_model_that_failed_the_parity_gate_is_served_only_where_it_is
     store: BentoModelStore,
 ) -> None:
     failing = Parity(200, 0.94, 0.08)
-    Catalogue(store, [TinySource()], measure_parity=lambda model, path: {"openvino": failing}).prepare(["tiny"], ignore)
+    steps: list[str] = []
+    preparing = Catalogue(store, [TinySource()], measure_parity=lambda model, path: {"openvino": failing})
+    preparing.prepare(["tiny"], lambda model, step: steps.append(step))
     catalogue = Catalogue(store, [])
+
+    assert steps[-1] == "ready, but fails the parity gate on openvino"
 
     with pytest.raises(ModelLoadError, match="'tiny' on the engine `openvino` fails the parity gate"):
         catalogue.load_to_serve("tiny", "openvino")
