@@ -99,7 +99,11 @@ class LightboxService:
         image: Annotated[Path, ContentType("image/*")] = Field(description="The image to classify."),  # noqa: B008
         model: str | None = Field(default=None, description="A served model's name."),
         top_k: int = Field(default=5, description="How many predictions to return."),
-        deadline_ms: float | None = Field(default=None, description="The longest that the answer may take."),
+        deadline_ms: float | None = Field(
+            default=None,
+            description="The longest that the answer may take, in milliseconds, from the request's headers on. It stands "
+            "in the form, so it is known, and held, only once that has arrived.",
+        ),
     ) -> Classification:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
         # Declares the call for schema, page and clients; over HTTP, the guard has http/bento_classify.py answer it.

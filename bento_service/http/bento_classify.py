@@ -22,10 +22,15 @@ def bento_classify_router(provide: EdgeProvider) -> APIRouter:
 
     @router.post(CLASSIFY_PATH, include_in_schema=False)
     async def classify(request: Request, query: Annotated[ClassifyQuery, Query()]) -> Response:
-        """Answer as `/v1/classify` does, with the parameters as fields of the form too, where they win."""
+        """Answer as `/v1/classify` does, with the parameters as fields of the form too, where they win.
+
+        A deadline among the fields is known, and held, only once the whole form has arrived.
+        """
         edge = provide()
         with admit(edge, request, query) as pending, edge.budget.lease() as lease:
-            upload = await read_upload(request, edge.settings, lease, text_fields=ClassifyQuery.model_fields)
+            upload = await read_upload(
+                request, edge.settings, lease, deadline_ms=query.deadline_ms, text_fields=ClassifyQuery.model_fields
+            )
             if upload.texts:
                 asked = query.override(upload.texts)
                 pending.ask_for(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)

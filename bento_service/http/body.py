@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
-from bento_service.errors import ClientGoneError, ImageTooLargeError, ReceiveTimeoutError
+from bento_service.errors import ClientGoneError, DeadlineExceededError, ImageTooLargeError, ReceiveTimeoutError
 from bento_service.http.budget import ByteLease
 
 _MAX_DIGITS = 20
@@ -45,21 +45,41 @@ def too_large(allowed_bytes: int) -> ImageTooLargeError:
     )
 
 
-@asynccontextmanager
-async def receiving_within(timeout_s: float) -> AsyncIterator[None]:
-    """Bound the time in which a request has to arrive.
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long a request may take to arrive: `timeout_s` is the server's limit, `deadline_ms` the client's own."""
 
-    Raises:
-        ReceiveTimeoutError: It took longer than `timeout_s`.
-    """
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError:
-        raise ReceiveTimeoutError(
-            f"The request did not arrive within {timeout_s:g} s. Send less at once or over a faster connection.",
-            limit_s=timeout_s,
-        ) from None
+    timeout_s: float
+    deadline_ms: float | None = None
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """Bound what runs in the context.
+
+        Raises:
+            DeadlineExceededError: It took longer than the deadline, which is the shorter one.
+            ReceiveTimeoutError: It took longer than the timeout.
+        """
+        deadline_s = None if self.deadline_ms is None else self.deadline_ms / 1000
+        has_deadline_first = deadline_s is not None and deadline_s < self.timeout_s
+        try:
+            async with asyncio.timeout(deadline_s if has_deadline_first else self.timeout_s):
+                yield
+        except TimeoutError:
+            raise self._explain_deadline() if has_deadline_first else self._explain_timeout() from None
+
+    def _explain_deadline(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"The deadline of {self.deadline_ms:g} ms passed while the request was still arriving. Allow more time, "
+            "send less at once or over a faster connection.",
+            deadline_ms=self.deadline_ms,
+        )
+
+    def _explain_timeout(self) -> ReceiveTimeoutError:
+        return ReceiveTimeoutError(
+            f"The request did not arrive within {self.timeout_s:g} s. Send less at once or over a faster connection.",
+            limit_s=self.timeout_s,
+        )
 
 
 async def receive_chunks(receive: Receive, limit: SizeLimit) -> AsyncIterator[bytes]:

@@ -78,7 +78,7 @@ class ClassifyQuery(BatchQuery):
         default=None,
         gt=0,
         allow_inf_nan=False,
-        description="Longest that the answer may take, in milliseconds, from the request's headers on.",
+        description="Longest that the answer may take, in milliseconds, from the request's headers on; sending counts.",
     )
 
     def override(self, texts: Mapping[str, str]) -> Self:

@@ -7,7 +7,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError, MissingImageError, TooManyImagesError
-from bento_service.http.body import SizeLimit, receive_chunks, receive_whole, receiving_within
+from bento_service.http.body import SizeLimit, TimeLimit, receive_chunks, receive_whole
 from bento_service.http.budget import ByteLease
 from bento_service.http.form import FormFile, ImageForm
 from bento_service.settings import Settings
@@ -27,24 +27,31 @@ class Upload:
 
 
 async def read_upload(
-    request: Request, settings: Settings, lease: ByteLease, *, text_fields: Collection[str] = ()
+    request: Request,
+    settings: Settings,
+    lease: ByteLease,
+    *,
+    deadline_ms: float | None,
+    text_fields: Collection[str] = (),
 ) -> Upload:
     """Receive the one image of a request: the raw body, or the form field `image`. The bytes decide what it is.
 
-    Texts are kept of those form fields that `text_fields` names.
+    `deadline_ms` counts from the call. Texts are kept of those form fields that `text_fields` names.
 
     Raises:
         MissingImageError: The body is empty, has no such file, or is a form of another kind.
         InvalidParameterError: The form is malformed, has more than one image, or too long a text.
         ImageTooLargeError: It passes `settings.max_image_bytes`.
         ReceiveTimeoutError: It took longer than `settings.receive_timeout_s`.
+        DeadlineExceededError: It took longer than `deadline_ms`.
         OverloadedError: Too many bytes are in flight.
         ClientGoneError: The client hung up.
     """
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
+    time_limit = TimeLimit(settings.receive_timeout_s, deadline_ms)
     if kind == "multipart/form-data":
-        return await _read_form_upload(request, content_type, settings, lease, text_fields)
+        return await _read_form_upload(request, settings, lease, time_limit, text_fields)
     if kind.startswith("multipart/") or kind == "application/x-www-form-urlencoded":
         raise MissingImageError(
             f"A body of type {kind} carries no image. Send the image's bytes as image/* or application/octet-stream, "
@@ -52,7 +59,7 @@ async def read_upload(
         )
     limit = SizeLimit(settings.max_image_bytes)
     limit.check_declared(request.headers)
-    async with receiving_within(settings.receive_timeout_s):
+    async with time_limit.hold():
         encoded = await receive_whole(request.receive, limit, lease)
     if not encoded:
         raise MissingImageError("The body is empty. Send an image's bytes.")
@@ -91,11 +98,11 @@ async def read_images(request: Request, settings: Settings, lease: ByteLease) ->
         too_many_files=refuse,
         lease=lease,
     )
-    return await _read_form(request, form, SizeLimit(settings.max_request_bytes), settings.receive_timeout_s)
+    return await _read_form(request, form, SizeLimit(settings.max_request_bytes), TimeLimit(settings.receive_timeout_s))
 
 
 async def _read_form_upload(
-    request: Request, content_type: str, settings: Settings, lease: ByteLease, text_fields: Collection[str]
+    request: Request, settings: Settings, lease: ByteLease, time_limit: TimeLimit, text_fields: Collection[str]
 ) -> Upload:
     def refuse() -> InvalidParameterError:
         return InvalidParameterError(
@@ -104,7 +111,7 @@ async def _read_form_upload(
         )
 
     form = ImageForm(
-        _boundary_of(content_type),
+        _boundary_of(request.headers["content-type"]),
         field=SINGLE_FIELD,
         max_files=1,
         max_file_bytes=settings.max_image_bytes,
@@ -112,16 +119,18 @@ async def _read_form_upload(
         lease=lease,
         text_fields=text_fields,
     )
-    limit = SizeLimit(settings.max_image_bytes, FORM_OVERHEAD_BYTES)
-    files = await _read_form(request, form, limit, settings.receive_timeout_s)
+    size_limit = SizeLimit(settings.max_image_bytes, FORM_OVERHEAD_BYTES)
+    files = await _read_form(request, form, size_limit, time_limit)
     return Upload(files[0].demand_content(), form.texts)
 
 
-async def _read_form(request: Request, form: ImageForm, limit: SizeLimit, timeout_s: float) -> tuple[FormFile, ...]:
-    limit.check_declared(request.headers)
+async def _read_form(
+    request: Request, form: ImageForm, size_limit: SizeLimit, time_limit: TimeLimit
+) -> tuple[FormFile, ...]:
+    size_limit.check_declared(request.headers)
     is_empty = True
-    async with receiving_within(timeout_s):
-        async for chunk in receive_chunks(request.receive, limit):
+    async with time_limit.hold():
+        async for chunk in receive_chunks(request.receive, size_limit):
             is_empty = False
             form.feed(chunk)
     if is_empty:

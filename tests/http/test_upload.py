@@ -138,6 +138,31 @@ def test_a_request_that_does_not_arrive_in_time_is_refused(edge: Edge, classifie
     assert list(classifier.outcomes.values()) == ["receive_timeout"]
 
 
+@pytest.mark.parametrize("path", ["/v1/classify", "/classify"])
+@pytest.mark.parametrize("headers", [{}, FORM], ids=["raw", "form"])
+def test_a_request_that_does_not_arrive_before_its_deadline_is_answered_then(
+    app: FastAPI, classifier: FakeClassifier, path: str, headers: dict[str, str]
+) -> None:
+    exchange = Exchange([part("image", b"half")], is_whole=False)
+
+    asyncio.run(exchange.run(app, http_scope("POST", path, headers, query="deadline_ms=1")))
+
+    assert exchange.status == 504
+    assert exchange.json["code"] == "deadline_exceeded"
+    assert exchange.json["deadline_ms"] == 1
+    assert list(classifier.outcomes.values()) == ["deadline_exceeded"]
+    assert classifier.images == []
+
+
+def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(edge: Edge) -> None:
+    app = app_over(replace(edge, settings=edge.settings.model_copy(update={"receive_timeout_s": 0.001})))
+    exchange = Exchange([b"half"], is_whole=False)
+
+    asyncio.run(exchange.run(app, http_scope("POST", "/v1/classify", query="deadline_ms=5000")))
+
+    assert exchange.status == 408
+
+
 @pytest.mark.parametrize("parameters", ["boundary=" + "b" * 300, 'boundary="\\', ";;=;boundary", "boundary*=utf-8''x"])
 def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: FastAPI, parameters: str) -> None:
     assert send(app, [b"x"], {"Content-Type": f"multipart/form-data; {parameters}"}).status == 400
