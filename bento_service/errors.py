@@ -125,9 +125,23 @@ class DrainingError(RetryableError):
 
 
 class JournalUnavailableError(RetryableError):
-    """The journal's database cannot be read or written now; images are classified all the same."""
+    """The journal's database cannot be read or written now; images are classified all the same.
+
+    `message` may go to any client. What `str` gives names the database and what its driver said: for the log alone.
+    """
 
     code = "journal_unavailable"
+
+    def __init__(self, diagnosis: str, *, retry_after_s: float) -> None:
+        super().__init__(
+            "The journal's database cannot be used now; the server's log has the cause. Try again after the time in "
+            "Retry-After.",
+            retry_after_s=retry_after_s,
+        )
+        self._diagnosis = diagnosis
+
+    def __str__(self) -> str:
+        return self._diagnosis
 
 
 class OutOfMemoryError(LightboxError):

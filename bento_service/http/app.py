@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bento_service import __version__
-from bento_service.errors import ClientGoneError, LightboxError
+from bento_service.errors import ClientGoneError, JournalUnavailableError, LightboxError
 from bento_service.http.batch import batch_router
 from bento_service.http.bento_classify import bento_classify_router
 from bento_service.http.classify import classify_router
@@ -84,6 +84,8 @@ async def _answer_lightbox_error(request: Request, error: Exception) -> Response
     problem = answer_error(error, request_id)
     if problem.status_code == 500:
         logger.error("Request %s: %s", request_id, error.message, exc_info=error)
+    elif isinstance(error, JournalUnavailableError):
+        logger.warning("Request %s: %s", request_id, error)
     return problem
 
 

@@ -108,10 +108,10 @@ class Database:
             raise self._unavailable(error) from error
 
     def _unavailable(self, cause: BaseException) -> JournalUnavailableError:
-        message = (
+        diagnosis = (
             f"The journal at {self.name} cannot be used: {str(cause).strip()}. Check the database, then try again."
         )
-        return JournalUnavailableError(message, retry_after_s=_RETRY_AFTER_S)
+        return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
 
 
 def _create_sqlite_engine(url: URL) -> Engine:
