@@ -159,7 +159,7 @@ class HistoryBucket(WireModel):
 
     start: datetime
     count: int = Field(description="All requests, answered or not.")
-    errors: int = Field(description="Requests not answered, refusals for load not counted in.")
+    errors: int = Field(description="Requests that failed; refusals for load and clients that hung up not counted in.")
     shed: int = Field(description="Requests refused for load (`overloaded`).")
     outcomes: dict[str, int]
     total_ms: QuantilesMs

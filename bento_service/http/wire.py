@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from bento_service import domain
 from bento_service.domain import OUTCOME_OK
-from bento_service.errors import OverloadedError
+from bento_service.errors import ClientGoneError, OverloadedError
 from lightbox_client import contract
 
 
@@ -127,22 +127,29 @@ def _to_image(image: domain.ImageInfo) -> contract.ImageInfo:
 
 def _to_timings(timings: domain.Timings) -> contract.TimingsMs:
     return contract.TimingsMs(
-        receive=timings.receive_ms,
-        decode=timings.decode_ms,
-        queue=timings.queue_ms,
-        inference=timings.inference_ms,
-        total=timings.total_ms,
+        receive=_round_ms(timings.receive_ms),
+        decode=_round_ms(timings.decode_ms),
+        queue=_round_ms(timings.queue_ms),
+        inference=_round_ms(timings.inference_ms),
+        total=_round_ms(timings.total_ms),
     )
+
+
+def _round_ms(duration_ms: float) -> float:
+    """Round to a microsecond, below which a duration says more of the clock than of the request."""
+    return round(duration_ms, 3)
 
 
 def _to_bucket(bucket: domain.HistoryBucket) -> contract.HistoryBucket:
     count = sum(bucket.outcomes.values())
+    answered = bucket.outcomes.get(OUTCOME_OK, 0)
     shed = bucket.outcomes.get(OverloadedError.code, 0)
+    cancelled = bucket.outcomes.get(ClientGoneError.code, 0)
     stages = {name: _to_quantiles(quantiles) for name, quantiles in bucket.stages.items()}
     return contract.HistoryBucket(
         start=bucket.start,
         count=count,
-        errors=count - bucket.outcomes.get(OUTCOME_OK, 0) - shed,
+        errors=count - answered - shed - cancelled,
         shed=shed,
         outcomes=dict(bucket.outcomes),
         total_ms=stages.pop("total", contract.QuantilesMs(p50=None, p95=None, p99=None)),

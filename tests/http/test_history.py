@@ -34,10 +34,12 @@ def test_history_is_the_last_hour_in_sixty_buckets_unless_said_otherwise(
     assert (answer.bucket_s, len(answer.buckets)) == (60, 60)
 
 
-def test_a_bucket_counts_errors_apart_from_refusals_for_load(client: TestClient, journal: FakeJournal) -> None:
+def test_a_bucket_counts_errors_apart_from_refusals_for_load_and_clients_that_hung_up(
+    client: TestClient, journal: FakeJournal
+) -> None:
     journal.bucket = HistoryBucket(
         start=NOW,
-        outcomes={"ok": 5, "overloaded": 3, "undecodable_image": 2},
+        outcomes={"ok": 5, "overloaded": 3, "cancelled": 4, "undecodable_image": 2},
         stages={"total": Quantiles(1.0, 2.0, 3.0), "decode": Quantiles(0.5, None, None)},
         batch_sizes={4: 5},
         top_classes=((285, "Egyptian cat", 5),),
@@ -47,10 +49,10 @@ def test_a_bucket_counts_errors_apart_from_refusals_for_load(client: TestClient,
 
     assert total == {
         "start": "2026-03-01T12:00:00Z",
-        "count": 10,
+        "count": 14,
         "errors": 2,
         "shed": 3,
-        "outcomes": {"ok": 5, "overloaded": 3, "undecodable_image": 2},
+        "outcomes": {"ok": 5, "overloaded": 3, "cancelled": 4, "undecodable_image": 2},
         "total_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0},
         "stages_ms": {"decode": {"p50": 0.5, "p95": None, "p99": None}},
         "batch_sizes": {"4": 5},
