@@ -101,8 +101,8 @@ class LightboxService:
         top_k: int = Field(default=5, description="How many predictions to return."),
         deadline_ms: float | None = Field(
             default=None,
-            description="The longest that the answer may take, in milliseconds, from the request's headers on. It stands "
-            "in the form, so it is known, and held, only once that has arrived.",
+            description="The longest that the answer may take, in milliseconds, from the request's headers on. Known, "
+            "and so held, only once the form has arrived.",
         ),
     ) -> Classification:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
