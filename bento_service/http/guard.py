@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.http.bento_classify import CLASSIFY_PATH
@@ -15,6 +15,8 @@ from bento_service.http.request_id import request_id_of
 from bento_service.http.status import StatusProvider
 
 UNMATCHED = "unmatched"
+_PAGE_POLICY = "default-src 'self' data:; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+"""Keeps BentoML's page at `/` to this server: it would report each visitor to an analytics service."""
 _EDGE_PREFIX = "/v1/"
 _EDGE_PATHS = frozenset({"/version", CLASSIFY_PATH})
 
@@ -98,7 +100,7 @@ class _Translated:
 
 
 class _Failure:
-    """Lets an answer pass, unless it is a failure: of that it keeps status and headers."""
+    """Lets an answer pass, a page with our policy, unless it is a failure: of that it keeps status and headers."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -111,6 +113,10 @@ class _Failure:
             self.status = message["status"]
             self.headers = list(message.get("headers", ()))
         elif self.status is None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["Content-Security-Policy"] = _PAGE_POLICY
             await self._send(message)
 
 

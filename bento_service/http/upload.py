@@ -52,7 +52,7 @@ async def read_upload(
     time_limit = TimeLimit(settings.receive_timeout_s, deadline_ms)
     if kind == "multipart/form-data":
         return await _read_form_upload(request, settings, lease, time_limit, text_fields)
-    if kind.startswith("multipart/") or kind == "application/x-www-form-urlencoded":
+    if kind.startswith("multipart/"):
         raise MissingImageError(
             f"A body of type {kind} carries no image. Send the image's bytes as image/* or application/octet-stream, "
             f"or a multipart/form-data form with the field `{SINGLE_FIELD}`."

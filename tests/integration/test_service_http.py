@@ -235,6 +235,13 @@ def test_bentomls_own_pages_and_probes_answer(service: RunningService) -> None:
     assert requests.get(f"{service.url}/static_content/swagger-ui-bundle.js").status_code == 200
 
 
+def test_bentomls_page_may_not_talk_to_anybody_else(service: RunningService) -> None:
+    policy = requests.get(f"{service.url}/").headers["Content-Security-Policy"]
+
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+
+
 def test_bentomls_client_classifies(service: RunningService, photographs: tuple[Path, ...]) -> None:
     chelsea = next(path for path in photographs if path.name == "chelsea.png")
     with bentoml.SyncHTTPClient(service.url) as client:
@@ -272,7 +279,8 @@ def test_bentomls_call_fails_as_ours_does(service: RunningService, chelsea: byte
     assert_problem(
         requests.post(url, files={"image": ("a.png", chelsea)}, data={"top_k": "0"}), 400, "invalid_parameter"
     )
-    assert_problem(requests.post(url, data={"top_k": "1"}), 400, "missing_image")
+    assert_problem(requests.post(url, data={"top_k": "1"}), 415, "unsupported_format")
+    assert_problem(requests.post(url, files={"top_k": (None, "1")}), 400, "missing_image")
     assert_problem(requests.post(url, files={"image": b"\xff\xd8" * 1_500_000}), 413, "image_too_large")
 
 
