@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import threading
 import time
@@ -19,6 +20,7 @@ from bento_service.settings import Settings
 logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
+_MASTER_CHECK_S = 1.0
 
 OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
 """Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
@@ -41,6 +43,7 @@ class Lifecycle:
         self._lightbox: Lightbox | None = None
         self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._end_requests: EndRequests = lambda: 0
         self._drain_by_s: float | None = None
         self._ended_requests = 0
@@ -109,9 +112,12 @@ class Lifecycle:
         self._end_requests = end_requests
         self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
+        self._watching = asyncio.create_task(_leave_with_master())
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
+        if self._watching is not None:
+            self._watching.cancel()
         loop = asyncio.get_running_loop()
         drain_by_s = self._begin_drain(loop)
         if self._loading is not None:
@@ -175,3 +181,12 @@ class Lifecycle:
                 previous(number, frame)
 
         return handle
+
+
+async def _leave_with_master() -> None:
+    """Stop this worker once its master is gone: a master that was killed stops nobody, and the port stays taken."""
+    master = os.getppid()
+    while os.getppid() == master:  # noqa: ASYNC110 - nothing tells a process that its parent has died
+        await asyncio.sleep(_MASTER_CHECK_S)
+    logger.warning("The process that started this worker is gone; leaving too.")
+    signal.raise_signal(signal.SIGTERM)

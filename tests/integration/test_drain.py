@@ -81,3 +81,11 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
     assert set(statuses) <= {200, 503}
     assert list(outcomes.values()).count("ok") == statuses.count(200) > 0
     assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
+
+
+def test_a_worker_whose_master_was_killed_leaves_the_port(bentoml_home: Path, tmp_path: Path) -> None:
+    with running_service(tmp_path, models="efficientnet_lite0") as service:
+        service.process.kill()
+        service.process.wait()
+
+        wait_until(lambda: not service.is_answering("/livez"))
