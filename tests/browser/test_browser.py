@@ -40,8 +40,11 @@ def test_an_image_is_pasted_from_the_clipboard(page: Page) -> None:
     page.get_by_role("radio", name="Paste").click()
     field = page.get_by_test_id("stChatInputTextArea")
     field.focus()
-    page.evaluate(PASTE, list(SAMPLES[0].path.read_bytes()))
+    # Enter does nothing while the pasted file is still on its way to Streamlit.
+    with page.expect_response(lambda response: "upload_file" in response.url and response.request.method == "PUT"):
+        page.evaluate(PASTE, list(SAMPLES[0].path.read_bytes()))
     expect(page.get_by_text("image.png").first).to_be_visible()
+    expect(page.get_by_role("button", name="Send message")).to_be_enabled()
     field.press("Enter")
     expect(page.get_by_role("heading", name=CAT)).to_be_visible()
 

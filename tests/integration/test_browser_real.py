@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from dashboard.gallery import SAMPLES
-from tests.browser.chromium import WAIT_MS, open_chromium, open_page
+from tests.browser.chromium import open_chromium, open_page
 from tests.integration.running_up import RunningUp, running_up
 
 pytestmark = pytest.mark.browser
@@ -25,13 +25,13 @@ def up(bentoml_home: Path, tmp_path: Path) -> Iterator[RunningUp]:
 def test_a_photograph_dropped_on_the_dashboard_becomes_a_chart_and_is_counted(up: RunningUp) -> None:
     with open_chromium() as browser, open_page(browser, up.dashboard_url) as page:
         page.locator("input[type=file]").set_input_files(SAMPLES[0].path)
-        expect(page.get_by_role("heading", name=CAT)).to_be_visible(timeout=WAIT_MS)
+        expect(page.get_by_role("heading", name=CAT)).to_be_visible()
         best = page.get_by_test_id("stVegaLiteChart").first.locator(".role-axis-label text").filter(has_text=CAT).first
-        expect(best).to_be_visible(timeout=WAIT_MS)
+        expect(best).to_be_visible()
 
         page.get_by_role("link", name="Performance").click()
         requests = page.get_by_test_id("stMetric").filter(has_text="Requests").first
-        expect(requests.get_by_test_id("stMetricValue")).to_have_text("1", timeout=WAIT_MS)
+        expect(requests.get_by_test_id("stMetricValue")).to_have_text("1")
 
     assert up.dashboard_url in up.printed
     assert up.interrupt().endswith("Stopped.\n")
