@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from bento_service.domain import Parity
 from bento_service.errors import (
     DeadlineExceededError,
-    DrainingError,
     InvalidParameterError,
     LightboxError,
     OverloadedError,
@@ -162,18 +161,6 @@ async def test_a_deadline_that_is_none_is_refused(deadline_ms: float) -> None:
     assert kitchen.receipt.outcome == "invalid_parameter"
 
 
-async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it_has() -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        with kitchen.open() as admitted:
-            kitchen.classifier.stop_admitting()
-            with pytest.raises(DrainingError) as refusal:
-                kitchen.open(request_id="r-2")
-            await admitted.classify(encode_image())
-    assert refusal.value.retry_after_s > 0
-    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["draining", "ok"]
-    assert kitchen.classifier.is_draining
-
-
 async def test_an_image_that_would_wait_past_the_target_is_refused_before_it_is_read() -> None:
     infer = FakeInfer()
     async with running({"a": infer}) as kitchen:
@@ -272,46 +259,3 @@ async def test_the_served_models_are_described_in_order_with_their_default() -> 
         ("b", False, "fake"),
     ]
     assert kitchen.classifier.batch_ceilings() == {"a": 4, "b": 4}
-
-
-async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
-    infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        infer.gate.clear()
-        request = await kitchen.start(encode_image(1))
-        drain = asyncio.create_task(kitchen.classifier.drain(timeout_s=60))
-        await asyncio.sleep(0)
-        assert kitchen.classifier.is_draining
-        assert not drain.done()
-        infer.gate.set()
-        await request
-        assert await drain == 0
-    assert kitchen.receipt.outcome == "ok"
-
-
-async def test_a_drain_that_ran_out_of_time_says_how_many_images_it_left() -> None:
-    infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        infer.gate.clear()
-        requests = [await kitchen.start(encode_image(value)) for value in (1, 2)]
-        assert await kitchen.classifier.drain(timeout_s=0) == 2
-        infer.gate.set()
-        await asyncio.gather(*requests)
-
-
-async def test_what_is_cancelled_after_the_server_gave_up_is_no_hangup_of_its_client() -> None:
-    infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        infer.gate.clear()
-        for value in (1, 2):
-            request = await kitchen.start(encode_image(value))
-            request.cancel()
-            await asyncio.wait([request])
-            kitchen.classifier.give_up()
-    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["cancelled", "draining"]
-
-
-async def test_draining_an_idle_classifier_waits_for_nothing() -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        await kitchen.classifier.drain(timeout_s=60)
-        assert kitchen.classifier.is_draining

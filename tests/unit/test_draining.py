@@ -1,0 +1,72 @@
+"""How a classifier stops."""
+
+import asyncio
+
+import pytest
+
+from bento_service.errors import DrainingError
+from tests.fakes.clock import FakeTimeLoop
+from tests.fakes.engine import FakeInfer
+from tests.fakes.pipeline import encode_image, running
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": FakeTimeLoop}
+
+
+async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it_has() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with kitchen.open() as admitted:
+            kitchen.classifier.stop_admitting()
+            with pytest.raises(DrainingError) as refusal:
+                kitchen.open(request_id="r-2")
+            await admitted.classify(encode_image())
+    assert refusal.value.retry_after_s > 0
+    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["draining", "ok"]
+    assert kitchen.classifier.is_draining
+
+
+async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        request = await kitchen.start(encode_image(1))
+        drain = asyncio.create_task(kitchen.classifier.drain(timeout_s=60))
+        await asyncio.sleep(0)
+        assert kitchen.classifier.is_draining
+        assert not drain.done()
+        infer.gate.set()
+        await request
+        assert await drain == 0
+    assert kitchen.receipt.outcome == "ok"
+
+
+async def test_a_drain_that_ran_out_of_time_says_how_many_images_it_left() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        requests = [await kitchen.start(encode_image(value)) for value in (1, 2)]
+        assert await kitchen.classifier.drain(timeout_s=0) == 2
+        infer.gate.set()
+        await asyncio.gather(*requests)
+
+
+async def test_what_is_cancelled_after_the_server_gave_up_is_no_hangup_of_its_client() -> None:
+    infer = FakeInfer()
+    async with running({"a": infer}) as kitchen:
+        infer.gate.clear()
+        for value in (1, 2):
+            request = await kitchen.start(encode_image(value))
+            request.cancel()
+            await asyncio.wait([request])
+            kitchen.classifier.give_up()
+    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["cancelled", "draining"]
+
+
+async def test_draining_an_idle_classifier_waits_for_nothing() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        await kitchen.classifier.drain(timeout_s=60)
+        assert kitchen.classifier.is_draining
