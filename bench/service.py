@@ -38,6 +38,7 @@ PACKAGES = ("bentoml", "openvino", "uvicorn", "fastapi", "pillow", "simplejpeg")
 _SCRIPT = Path(__file__).with_name("classify.lua")
 _LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 _START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,9 @@ def serving(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "LIGHTBOX_DATA_DIR": str(folder), "LIGHTBOX_MODELS": MODEL}
+    # Whatever else is set here, what is measured is the default.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LIGHTBOX_")}
+    environment = {**inherited, "LIGHTBOX_DATA_DIR": str(folder), "LIGHTBOX_MODELS": MODEL}
     command = [sys.executable, "-m", "bento_service.cli", "serve", "--port", str(port)]
     with (folder / "service.log").open("wb") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)  # noqa: S603 - our own
@@ -101,7 +104,7 @@ def serving(folder: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait()
+        process.wait(_STOP_TIMEOUT_S)
 
 
 def load(url: str, photographs: Path, connections: int, duration_s: int) -> _Load:
@@ -180,7 +183,8 @@ def main() -> None:
     Console().print(table)
     if arguments.json:
         result = describe_environment("python -m bench.service --json", PACKAGES)
-        print(write_result("service", {**result, "results": [asdict(figure) for figure in figures]}))
+        settled = {"model": MODEL, "rounds": arguments.rounds, "seconds": arguments.seconds}
+        print(write_result("service", {**result, **settled, "results": [asdict(figure) for figure in figures]}))
 
 
 if __name__ == "__main__":

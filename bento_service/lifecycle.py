@@ -129,6 +129,8 @@ class Lifecycle:
     async def _load(self) -> None:
         try:
             self._lightbox = await self._open_lightbox(self.settings, self.metrics)
+            if self._drain_by_s is not None:
+                self._lightbox.classifier.stop_admitting()
         except LightboxError as error:
             self._has_failed = True
             logger.critical("This worker cannot serve: %s", error.message)

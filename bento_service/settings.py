@@ -94,8 +94,8 @@ class Settings(BaseSettings):
     journal_max_rows: int = Field(
         default=5_000_000,
         ge=1_000,
-        description="Single receipts kept, at most; the oldest go first. 5,000,000 take about 4.2 GB. Refusals for "
-        "load leave at most 10 a second a worker; history counts every one.",
+        description="Single receipts kept, at most; the oldest go first. Images that were refused unread leave at "
+        "most 10 a second a worker; history counts every one.",
     )
     journal_buffer_rows: int = Field(
         default=20_000, ge=1, description="Receipts waiting to be written, at most; more are dropped and counted."

@@ -36,7 +36,7 @@ class BufferedJournal:
     Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While
     the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
     `retry_max_s`; what no longer fits is dropped and counted. A receipt that the store cannot take at all is dropped
-    alone, and the first of a flush logged. An outage is logged once as it begins and once as it ends. Refusals for load
+    alone, and the first of a flush logged. An outage is logged once as it begins and once as it ends. Refusals
     are stored up to a rate (`refusals.MAX_REFUSALS_PER_S`) and only counted beyond it.
     """
 

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import signal
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -105,3 +106,25 @@ async def test_open_requests_are_ended_once_the_drains_time_is_up_and_counted(lo
     assert ended.is_set()
     assert kitchen.receipt.outcome == "draining"
     assert "1 open requests ended" in log.messages[-1]
+
+
+async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_image() -> None:
+    is_loaded = asyncio.Event()
+    async with running({"a": FakeInfer()}) as kitchen:
+
+        async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
+            await is_loaded.wait()
+            return FakeLightbox(kitchen.classifier)
+
+        lifecycle = Lifecycle(Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox)
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        lifecycle.start(lambda: 0)
+        signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+        await asyncio.sleep(0)
+        is_loaded.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+        assert lifecycle.state is ServiceState.DRAINING
+        await lifecycle.stop()

@@ -22,6 +22,7 @@ def make_receipt(
     cached: bool = False,
     class_id: int = 285,
     label: str = "Egyptian cat",
+    digest: str = "ab" * 32,
 ) -> Receipt:
     is_ok = outcome == "ok"
     return Receipt(
@@ -35,7 +36,7 @@ def make_receipt(
         batch_size=batch_size if is_ok else 0,
         dispatch="lane_free" if is_ok else "",
         image=ImageInfo("JPEG", 451, 300),
-        digest="ab" * 32,
+        digest=digest,
         cached=cached,
     )
 

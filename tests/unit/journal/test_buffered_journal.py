@@ -39,9 +39,9 @@ def open_journal(store: FakeStore) -> Iterator[Open]:
         journal.close(timeout_s=0.1 if store.is_down else 30)
 
 
-def record(journal: BufferedJournal, *request_ids: str, outcome: str = "ok") -> None:
+def record(journal: BufferedJournal, *request_ids: str, outcome: str = "ok", digest: str = "ab" * 32) -> None:
     for request_id in request_ids:
-        journal.record(make_receipt(request_id, outcome=outcome))
+        journal.record(make_receipt(request_id, outcome=outcome, digest=digest))
 
 
 def wait_for(semaphore: threading.Semaphore, times: int = 1) -> None:
@@ -235,14 +235,17 @@ def test_pruning_that_fails_is_put_off_and_keeps_nothing_from_being_written(
     assert not store.prunings.acquire(timeout=0.02)
 
 
-def test_refusals_beyond_the_rate_are_counted_and_not_stored(store: FakeStore, open_journal: Open) -> None:
+@pytest.mark.parametrize("outcome", ["overloaded", "unknown_model", "invalid_parameter", "missing_image", "cancelled"])
+def test_refusals_beyond_the_rate_are_counted_and_not_stored(
+    store: FakeStore, open_journal: Open, outcome: str
+) -> None:
     moments = [NOW]
     journal = open_journal(now=lambda: moments[-1])
-    record(journal, *(f"refused-{number}" for number in range(25)), outcome="overloaded")
+    record(journal, *(f"refused-{number}" for number in range(25)), outcome=outcome, digest="")
     record(journal, "answered")
     record(journal, "damaged", outcome="undecodable_image")
     moments.append(NOW + timedelta(seconds=1))
-    record(journal, "a second later", outcome="draining")
+    record(journal, "a second later", outcome="draining", digest="")
     journal.close()
 
     single = [f"refused-{number}" for number in range(10)]
@@ -251,11 +254,19 @@ def test_refusals_beyond_the_rate_are_counted_and_not_stored(store: FakeStore, o
     assert journal.counts() == JournalCounts(waiting=0, written=28, dropped=0)
 
 
+def test_images_that_were_read_are_all_stored_whatever_became_of_them(store: FakeStore, open_journal: Open) -> None:
+    journal = open_journal()
+    record(journal, *(str(number) for number in range(25)), outcome="draining")
+    journal.close()
+
+    assert len(store.receipts) == 25
+
+
 def test_a_refusal_that_waited_out_an_outage_is_still_only_counted(store: FakeStore, open_journal: Open) -> None:
     written = threading.Semaphore(0)
     store.is_down = True
     journal = open_journal(flush_interval_s=0.001, on_written=written.release)
-    record(journal, *(str(number) for number in range(12)), outcome="overloaded")
+    record(journal, *(str(number) for number in range(12)), outcome="overloaded", digest="")
     wait_for(store.tries, 5)
     store.is_down = False
     wait_for(written, 12)
