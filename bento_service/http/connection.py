@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import uvicorn.config
@@ -10,13 +11,19 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from bento_service.http.problems import MEDIA_TYPE, build_problem
 from bento_service.http.request_id import HEADER
 
+_MALFORMED = (
+    "What arrived is no valid HTTP request: its request line, a header or a chunk of its body is malformed, or its "
+    "method is unknown. The connection is closed; send the request again, as HTTP/1.1 and without TLS."
+)
+
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Bounds the bytes and the time of a request's headers, and of what comes after an answer.
 
     uvicorn takes headers of any length at any pace, and goes on to receive a body without end whose request is long
     answered. Bodies that the application does read are the application's to bound. The limits are attributes of the
-    class. On one event loop.
+    class. What the application never sees, because it is too long or no HTTP, is refused with a problem all the same.
+    On one event loop.
     """
 
     max_header_bytes = 65_536
@@ -63,10 +70,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the request."""
+        # First, for it raises where the URL is malformed, and then there is no request.
+        super().on_headers_complete()
         self._is_between_bodies = False
         self._bytes_without_body = 0
         self._lift_time_limit()
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
@@ -87,28 +95,43 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._discarded_bytes = 0
             self._limit_time(self.discard_timeout_s)
 
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, where uvicorn would answer in plain text and without a request's id."""
+        self._refuse("malformed_request", _MALFORMED)
+
     def _feed(self, data: bytes) -> None:
         self._bytes_without_body += len(data)
         super().data_received(data)
+        if self._has_refused:
+            return
         is_answered = self.cycle is None or self.cycle.response_complete
         if self._bytes_without_body >= self.max_header_bytes:
-            self._refuse(is_answered)
+            detail = (
+                f"The request's headers are longer than the {self.max_header_bytes} bytes allowed. Send fewer or "
+                "shorter ones, and images in the body."
+            )
+            self._refuse("headers_too_large", detail, limit=self.max_header_bytes)
         elif is_answered and not self._is_between_bodies:
             self._discard(len(data))
         elif is_answered and self._time_limit is None and self.timeout_keep_alive_task is None:
             # The bytes have ended uvicorn's own limit on idle connections.
             self._limit_time(self.header_timeout_s)
 
-    def _refuse(self, is_answered: bool) -> None:
-        """Take nothing more; say why, unless that would come in the middle of another answer."""
+    def _refuse(self, code: str, detail: str, **details: object) -> None:
+        """Take nothing more; say why, unless that would come in the middle of another answer or for a second one."""
         self._has_refused = True
-        if not self._is_between_bodies:
+        if self._is_between_bodies:
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.keep_alive = False
+                return
+        elif self.cycle is None or self.cycle.response_started or self.pipeline:
             self.transport.close()
             return
-        if not is_answered:
-            self.cycle.keep_alive = False
-            return
-        self.transport.write(_answer_too_long(self.max_header_bytes))
+        else:
+            # This is the answer to a request whose body the application awaits: to it, the client has hung up.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(_render_problem(code, detail, details))
         # The client is to read the answer and its end, which it could not if the connection were closed under what it
         # still sends.
         if self.transport.can_write_eof():
@@ -138,13 +161,10 @@ def limit_connections() -> None:
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHttpProtocol.__name__}"
 
 
-def _answer_too_long(max_header_bytes: int) -> bytes:
+def _render_problem(code: str, detail: str, details: Mapping[str, object]) -> bytes:
+    """Return a whole HTTP answer, under an id of its own: the request's is unknown."""
     request_id = uuid.uuid4().hex
-    detail = (
-        f"The request's headers are longer than the {max_header_bytes} bytes allowed. Send fewer or shorter ones, and "
-        "images in the body."
-    )
-    problem = build_problem("headers_too_large", detail, request_id, limit=max_header_bytes)
+    problem = build_problem(code, detail, request_id, **details)
     body = problem.model_dump_json().encode()
     headers = {
         "content-type": MEDIA_TYPE,

@@ -131,6 +131,64 @@ def test_headers_without_end_are_refused_with_a_problem_and_the_connection_close
     assert (problem["status"], problem["code"], problem["limit"]) == (431, "headers_too_large", 2000)
 
 
+def read_refusal(client: socket.socket) -> tuple[bytes, dict[str, str], dict[str, object]]:
+    """Reads to the connection's end: status line, headers, and the problem."""
+    with client.makefile("rb") as file:
+        status_line = file.readline()
+        headers = dict(line.decode().rstrip().split(": ") for line in iter(file.readline, b"\r\n"))
+        return status_line, headers, json.loads(file.read())
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        b"this is no HTTP\r\n\r\n",
+        b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+        b"GET http://a:port/ HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\nno size\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+    ids=["no request line", "unknown method", "no header", "no URL", "no chunk", "TLS"],
+)
+def test_what_is_no_http_is_refused_with_a_problem_and_the_connection_closed(
+    patient_port: int, malformed: bytes
+) -> None:
+    with connect(patient_port) as client:
+        client.sendall(malformed)
+        status_line, headers, problem = read_refusal(client)
+
+    assert status_line == b"HTTP/1.1 400 Bad Request\r\n"
+    assert headers["content-type"] == "application/problem+json"
+    assert headers["connection"] == "close"
+    assert problem["request_id"] == headers[HEADER.lower()]
+    assert (problem["status"], problem["code"]) == (400, "malformed_request")
+
+
+def test_what_is_no_http_is_refused_after_an_answer_too(patient_port: int) -> None:
+    with connect(patient_port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        with client.makefile("rb") as file:
+            assert read_answer_from(file) == b"0"
+        client.sendall(b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_refusal(client)[2]["code"] == "malformed_request"
+
+
+def test_a_malformed_piece_of_a_body_that_is_answered_gets_no_second_answer(patient_port: int) -> None:
+    with connect(patient_port) as client, client.makefile("rb") as file:
+        client.sendall(b"POST /early HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert read_answer_from(file) == b"0"
+        client.sendall(b"no size\r\n")
+        assert file.read() == b""
+
+
+def test_what_is_no_http_behind_a_request_still_being_answered_does_not_spoil_its_answer(patient_port: int) -> None:
+    with connect(patient_port) as client, client.makefile("rb") as file:
+        client.sendall(HEADERS % (b"read", 1) + b"a" + b"BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_answer_from(file) == b"1"
+        assert file.read() == b""
+
+
 def test_headers_of_the_limit_pass_and_one_byte_more_does_not_however_they_arrive(patient_port: int) -> None:
     for size, status in ((2000, b"200"), (2001, b"431")):
         for cut in (1, 1000, 1999, 2000):

@@ -20,7 +20,7 @@ CALLS = {
     ("get", "/v1/status"),
     ("get", "/version"),
 }
-UNDOCUMENTED = {"cancelled", "not_found", "method_not_allowed", "headers_too_large"}
+UNDOCUMENTED = {"cancelled", "not_found", "method_not_allowed", "headers_too_large", "malformed_request"}
 """Nobody receives the first; the others belong to no call."""
 
 

@@ -30,7 +30,7 @@ def test_every_error_that_a_request_can_meet_has_a_status(error: type[LightboxEr
 @pytest.mark.parametrize(
     ("status", "codes"),
     [
-        (400, {"invalid_parameter", "missing_image"}),
+        (400, {"invalid_parameter", "malformed_request", "missing_image"}),
         (404, {"unknown_model", "not_found"}),
         (405, {"method_not_allowed"}),
         (408, {"receive_timeout"}),
