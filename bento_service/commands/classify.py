@@ -111,7 +111,8 @@ class _Written:
             raise
         except OSError as error:
             # Closing the stream would try the rest, and fail, once more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            with Path(os.devnull).open("wb") as nowhere:
+                os.dup2(nowhere.fileno(), self._stream.fileno())
             raise CommandError(f"cannot write {self._stream.name}: {error.strerror or error}") from error
 
 
