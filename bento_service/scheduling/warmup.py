@@ -32,8 +32,7 @@ def time_batch_sizes(
         repeats: Runs that count.
         budget_s: No further size is begun after this long, so that a slow model does not hold up the start.
         min_gain: Share by which a size has to beat the throughput of the one before for a further size to be tried.
-            Each size that is tried keeps its own buffers in the engine: on a CPU, where bigger batches gain nothing,
-            sizes up to 8 would cost 214 MB for EfficientNet-Lite0.
+            Each size that is tried keeps its own buffers in the engine, and on a CPU bigger batches gain nothing.
 
     Returns:
         Duration in milliseconds by batch size; size 1 always. It ends with the first size that gains nothing, and

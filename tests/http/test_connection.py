@@ -1,11 +1,9 @@
 """A real uvicorn in a thread, with limits small enough to meet, and clients that speak to it byte by byte."""
 
-import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
 
 import pytest
 import uvicorn
@@ -15,8 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from bento_service.http.connection import BoundedHttpProtocol
 from bento_service.http.request_id import HEADER
+from tests.http.byte_client import (
+    PATIENCE_S,
+    connect,
+    is_closed,
+    read_answer,
+    read_answer_from,
+    read_refusal,
+    send_until_closed,
+)
 
-PATIENCE_S = 10.0
 HEADERS = b"POST /%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"
 
 
@@ -72,51 +78,6 @@ def patient_port() -> Iterator[int]:
         yield port
 
 
-def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
-
-
-def read_answer(client: socket.socket) -> bytes:
-    """Reads one answer's body."""
-    with client.makefile("rb") as file:
-        return read_answer_from(file)
-
-
-def read_answer_from(file: BinaryIO) -> bytes:
-    length = 0
-    while (line := file.readline()) != b"\r\n":
-        assert line, "the connection was closed"
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(value)
-    return file.read(length)
-
-
-def is_closed(client: socket.socket) -> bool:
-    """Waits for the end of the connection."""
-    try:
-        return client.recv(1) == b""
-    except ConnectionError:
-        return True
-    except TimeoutError:
-        return False
-
-
-def send_until_closed(client: socket.socket, piece: bytes, *, pieces: int, pause_s: float = 0.0) -> int:
-    """Sends pieces until the server has had enough; returns how many it took."""
-    client.settimeout(pause_s or PATIENCE_S)
-    for sent in range(pieces):
-        try:
-            client.sendall(piece)
-            if pause_s and client.recv(1) == b"":
-                return sent
-        except ConnectionError:
-            return sent
-        except TimeoutError:
-            continue
-    return pieces
-
-
 def test_headers_without_end_are_refused_with_a_problem_and_the_connection_closed(patient_port: int) -> None:
     with connect(patient_port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 2000)
@@ -129,14 +90,6 @@ def test_headers_without_end_are_refused_with_a_problem_and_the_connection_close
     assert headers["connection"] == "close"
     assert problem["request_id"] == headers[HEADER.lower()]
     assert (problem["status"], problem["code"], problem["limit"]) == (431, "headers_too_large", 2000)
-
-
-def read_refusal(client: socket.socket) -> tuple[bytes, dict[str, str], dict[str, object]]:
-    """Reads to the connection's end: status line, headers, and the problem."""
-    with client.makefile("rb") as file:
-        status_line = file.readline()
-        headers = dict(line.decode().rstrip().split(": ") for line in iter(file.readline, b"\r\n"))
-        return status_line, headers, json.loads(file.read())
 
 
 @pytest.mark.parametrize(
