@@ -81,11 +81,9 @@ def patient_port() -> Iterator[int]:
 def test_headers_without_end_are_refused_with_a_problem_and_the_connection_closed(patient_port: int) -> None:
     with connect(patient_port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nX: " + b"x" * 2000)
-        with client.makefile("rb") as file:
-            assert file.readline() == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-            headers = dict(line.decode().rstrip().split(": ") for line in iter(file.readline, b"\r\n"))
-            problem = json.loads(file.read())
+        status_line, headers, problem = read_refusal(client)
 
+    assert status_line == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     assert headers["content-type"] == "application/problem+json"
     assert headers["connection"] == "close"
     assert problem["request_id"] == headers[HEADER.lower()]
