@@ -107,6 +107,24 @@ class PreparedImage:
     warnings: tuple[str, ...]
 
 
+class Priority(StrEnum):
+    """Whose image goes first. Interactive images pass bulk ones wherever work waits."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for the answer; the default."""
+    BULK = "bulk"
+    """Nobody does: it takes what interactive work leaves over."""
+
+
+class EngineMode(StrEnum):
+    """How an engine spreads one batch over its compute threads; the words are OpenVINO's performance hints."""
+
+    LATENCY = "latency"
+    """All threads on one batch: for a lone image."""
+    THROUGHPUT = "throughput"
+    """One stream a batch, several batches at once: for load."""
+
+
 class DispatchReason(StrEnum):
     """Why the scheduler let a batch go when it did."""
 
@@ -114,8 +132,16 @@ class DispatchReason(StrEnum):
     """A lane was idle as the image came: it ran at once."""
     BACKLOG = "backlog"
     """Images waited while every lane was busy; a lane came free and took them."""
+    HELD = "held"
+    """A lane was idle and waited for more images, since the cost model said that a larger batch gains throughput."""
     BISECTED = "bisected"
     """The image's batch failed; it ran again in a smaller one to find the culprit."""
+    SHRUNK = "shrunk"
+    """The image's batch met out-of-memory; it ran again in a smaller one."""
+    RECOVERED = "recovered"
+    """The lane that had taken the image died; it ran again on another."""
+    CACHED = "cached"
+    """Nothing was dispatched: the answer came from the cache, or from an identical request in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +223,52 @@ class Device:
     cores: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class BatchCost:
+    """What a batch of one size costs, in milliseconds: as warm-up measured it, and as the cost model has it now.
+
+    `samples` counts the batches of about this size that the model has learnt from since.
+    """
+
+    batch_size: int
+    measured_ms: float
+    current_ms: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """The fitted cost model of one model in one engine mode, ascending by batch size.
+
+    `speed` is the current speed as a share of warm-up's: 0.5 where batches take twice as long. `ceiling` is the largest
+    batch at this moment.
+    """
+
+    model: str
+    mode: EngineMode
+    ceiling: int
+    speed: float
+    batches: tuple[BatchCost, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """One batch that a lane ran lately, and why it went when it did. `waiting` counts the images left in the queue.
+
+    `ago_ms` is the time since it was dispatched; `predicted_ms` and `inference_ms` are the cost model's word before it
+    and what it took.
+    """
+
+    model: str
+    mode: EngineMode
+    reason: DispatchReason
+    batch_size: int
+    waiting: int
+    predicted_ms: float
+    inference_ms: float
+    ago_ms: float
+
+
 class ServiceState(StrEnum):
     """Where a worker stands."""
 
@@ -211,7 +283,9 @@ class ServiceStatus:
     """How a worker is doing.
 
     `queue_depth` counts images admitted and not yet answered; `batch_ceiling` is the largest batch by model; `journal`
-    holds the rows waiting, written and dropped. `device` is None until a model is loaded.
+    holds the rows waiting, written and dropped. `device` is None until a model is loaded. `cost` is the fitted cost
+    model, `recent_dispatches` the last batches, newest first; `cache` counts hits, misses, shared and bypassed
+    requests, entries and bytes, and is empty where the cache is off.
     """
 
     state: ServiceState
@@ -226,6 +300,9 @@ class ServiceStatus:
     target_p99_ms: float
     uptime_s: float
     journal: Mapping[str, int]
+    cost: tuple[ModelCost, ...] = ()
+    recent_dispatches: tuple[Dispatch, ...] = ()
+    cache: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

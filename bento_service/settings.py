@@ -34,11 +34,18 @@ class Settings(BaseSettings):
     default_model: str | None = Field(
         default=None, description="The model that answers when a request names none; the first of `models` if unset."
     )
-    engine: Literal["auto", "openvino", "torch"] = Field(
+    engine: Literal["auto", "openvino", "onnxruntime", "torch"] = Field(
         default="auto", description="What runs the models; `auto` takes PyTorch on a CUDA GPU and OpenVINO on a CPU."
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="Where they run; `auto` takes a CUDA GPU if there is one."
+    )
+    precision: Literal["auto", "f32", "fp16", "bf16"] = Field(
+        default="auto",
+        description="Arithmetic of PyTorch on a GPU; `auto` takes the fastest that passes the parity gate there.",
+    )
+    torch_compile: bool = Field(
+        default=False, description="Compile the models with torch.compile on a GPU: a longer start for faster batches."
     )
     workers: int = Field(default=1, ge=1, le=64, description="Service processes; each loads its own models.")
     lanes: int | None = Field(
@@ -49,6 +56,14 @@ class Settings(BaseSettings):
     )
     target_p99_ms: float = Field(
         default=1000.0, gt=0, le=60_000, description="Latency target; a request predicted to wait longer is shed (429)."
+    )
+    cache_bytes: int = Field(
+        default=16_000_000,
+        ge=0,
+        description="Memory for answers to images seen before, in bytes, a worker; 0 switches the cache off.",
+    )
+    cache_url: SecretStr | None = Field(
+        default=None, description="A Redis (`redis://…`) that the workers share as their cache; in memory if unset."
     )
     max_queue_items: int = Field(
         default=512, ge=1, le=65_536, description="Images received and not yet answered, at most, a worker."

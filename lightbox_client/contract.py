@@ -212,6 +212,38 @@ class DeviceInfo(WireModel):
     cores: int
 
 
+class BatchCost(WireModel):
+    """What a batch of one size costs: as warm-up measured it, and as the cost model has it now."""
+
+    batch_size: int
+    measured_ms: float
+    current_ms: float
+    samples: int = Field(description="Batches of about this size that the model has learnt from since.")
+
+
+class ModelCost(WireModel):
+    """The fitted cost model of one model in one engine mode."""
+
+    model: str
+    mode: str = Field(description="latency (all threads on one image) or throughput (a stream a batch)")
+    ceiling: int = Field(description="Largest batch at this moment.")
+    speed: float = Field(description="Current speed as a share of what warm-up measured.")
+    batches: list[BatchCost]
+
+
+class Dispatch(WireModel):
+    """One batch that a lane ran lately, and why it went when it did."""
+
+    model: str
+    mode: str
+    reason: str
+    batch_size: int
+    waiting: int = Field(description="Images left in the queue.")
+    predicted_ms: float
+    inference_ms: float
+    ago_ms: float
+
+
 class Status(WireModel):
     """How the answering worker is doing."""
 
@@ -227,6 +259,11 @@ class Status(WireModel):
     target_p99_ms: float
     uptime_s: float
     journal: dict[str, Any] = Field(description="Rows waiting, written and dropped.")
+    cost: list[ModelCost] = Field(default=[], description="The fitted cost model, by model and engine mode.")
+    recent_dispatches: list[Dispatch] = Field(default=[], description="The last batches, newest first.")
+    cache: dict[str, float] = Field(
+        default={}, description="Hits, misses, shared and bypassed requests, entries and bytes; empty where it is off."
+    )
 
 
 class Version(WireModel):

@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device
+from bento_service.domain import Device, EngineMode
 
 
 class Engine(Protocol):
@@ -17,7 +17,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """`openvino` or `torch`."""
+        """`openvino`, `onnxruntime` or `torch`."""
 
     @property
     def precision(self) -> str:
@@ -27,11 +27,24 @@ class Engine(Protocol):
     def device(self) -> Device:
         """The hardware that it runs on."""
 
-    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    @property
+    def modes(self) -> frozenset[EngineMode]:
+        """The modes that differ here; always has `THROUGHPUT`. In a mode that is not among them, that one runs."""
+
+    @property
+    def bucket_sizes(self) -> tuple[int, ...]:
+        """Batch sizes that run without padding, ascending, 1 first; another size costs what the next larger one does.
+
+        Empty where every size runs as it is.
+        """
+
+    def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch.
 
         Args:
-            batch_nhwc: RGB, 0-255, shape (n, height, width, 3), n >= 1, C-contiguous.
+            batch_nhwc: RGB, 0-255, shape (n, height, width, 3), n >= 1, C-contiguous; n is at most the largest of
+                `bucket_sizes`, if there are any.
+            mode: `LATENCY` for a lone image; calls in this mode run one after the other.
 
         Returns:
             Softmax probabilities, shape (n, classes). The caller may keep the array.

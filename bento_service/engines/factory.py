@@ -12,7 +12,7 @@ from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.engines.torch_engine import TorchEngine
 from bento_service.errors import EngineUnavailableError
 
-EngineKind = Literal["openvino", "torch"]
+EngineKind = Literal["openvino", "onnxruntime", "torch"]
 DeviceKind = Literal["cpu", "cuda"]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, ModelCard
+from bento_service.domain import Device, EngineMode, ModelCard
 from bento_service.engines.batches import check_batch
 from bento_service.engines.devices import describe_cpu
 from bento_service.errors import InferenceFailedError, ModelLoadError, OutOfMemoryError
@@ -25,6 +25,8 @@ class OpenVINOEngine:
 
     name = "openvino"
     precision = "f32"
+    modes = frozenset({EngineMode.THROUGHPUT})
+    bucket_sizes: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class OpenVINOEngine:
         """The CPU."""
         return self._device
 
-    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch, without a copy of its pixels; see `Engine.infer`."""
         check_batch(batch_nhwc, self._recipe)
         if self._is_closed:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, ModelCard
+from bento_service.domain import Device, EngineMode, ModelCard
 from bento_service.engines.batches import check_batch
 from bento_service.engines.devices import describe_cpu, describe_cuda
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
@@ -23,6 +23,8 @@ class TorchEngine:
 
     name = "torch"
     precision = "f32"
+    modes = frozenset({EngineMode.THROUGHPUT})
+    bucket_sizes: tuple[int, ...] = ()
 
     def __init__(self, program_path: Path, card: ModelCard, *, device: Literal["cpu", "cuda"], threads: int) -> None:
         """Load the program onto a device.
@@ -55,7 +57,7 @@ class TorchEngine:
         """The GPU or the CPU."""
         return self._device
 
-    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""
         import torch
 

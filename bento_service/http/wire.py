@@ -1,5 +1,7 @@
 """From the domain's values to the wire contract's."""
 
+from dataclasses import asdict
+
 from starlette.responses import Response
 
 from bento_service import domain
@@ -114,6 +116,9 @@ def to_status(status: domain.ServiceStatus) -> contract.Status:
         target_p99_ms=status.target_p99_ms,
         uptime_s=status.uptime_s,
         journal=dict(status.journal),
+        cost=[contract.ModelCost.model_validate(asdict(cost)) for cost in status.cost],
+        recent_dispatches=[contract.Dispatch.model_validate(asdict(one)) for one in status.recent_dispatches],
+        cache=dict(status.cache),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device
+from bento_service.domain import Device, EngineMode
 
 PATIENCE_S = 10.0
 """Longest that a fake waits for a test; then something is stuck and the test fails."""
@@ -73,11 +73,13 @@ class FakeEngine:
     name = "fake"
     precision = "f32"
     device = Device(kind="cpu", name="fake", memory_bytes=0)
+    modes = frozenset({EngineMode.THROUGHPUT})
+    bucket_sizes: tuple[int, ...] = ()
 
     def __init__(self, infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
         self._infer = infer
 
-    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         return self._infer(batch_nhwc)
 
     def close(self) -> None:
