@@ -193,7 +193,7 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
         ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
         ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
         ("LIGHTBOX_MODELS", "", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
-        ("LIGHTBOX_ENGINE", "tensorrt", "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino' or 'torch'"),
+        ("LIGHTBOX_ENGINE", "tensorrt", "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino', 'onnxruntime' or 'torch'"),
         (
             "LIGHTBOX_DEFAULT_MODEL",
             "nothing",

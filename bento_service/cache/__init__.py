@@ -1,0 +1,1 @@
+"""Answers to images that were seen before."""
