@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bento_service.domain import ModelCard, ModelState, Receipt, ServedModel, Timings
+from bento_service.domain import ModelCard, ModelState, Priority, Receipt, ServedModel, Timings
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
 from bento_service.images.intake import IntakeLimits
@@ -156,6 +156,7 @@ class Classifier:
         top_k: int,
         deadline_ms: float | None,
         started_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> PendingRequest:
         """Admit one image before any of its bytes are read; a refusal leaves a receipt too.
 
@@ -165,6 +166,7 @@ class Classifier:
             top_k: Predictions wanted, 1 to the model's number of classes.
             deadline_ms: The client's own limit on `total_ms`, or None.
             started_s: The clock as the request's headers arrived.
+            priority: Whether somebody waits for the answer; bulk images let interactive ones go first.
 
         Raises:
             UnknownModelError: `model` is not served.

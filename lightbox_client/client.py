@@ -19,6 +19,7 @@ from lightbox_client.contract import (
     Labels,
     ModelCard,
     ModelList,
+    Priority,
     Status,
     Version,
 )
@@ -90,7 +91,13 @@ class Client:
         self._transport.close()
 
     def classify(
-        self, image: ImageSource, *, model: str | None = None, top_k: int = 5, deadline_ms: float | None = None
+        self,
+        image: ImageSource,
+        *,
+        model: str | None = None,
+        top_k: int = 5,
+        deadline_ms: float | None = None,
+        priority: Priority | None = None,
     ) -> Classification:
         """Classify one image.
 
@@ -99,6 +106,7 @@ class Client:
             model: A served model's name; the service's default if None.
             top_k: Predictions wanted, 1 to the model's number of classes.
             deadline_ms: Give the image up after that long in the service.
+            priority: `bulk` lets images go first for which somebody waits.
 
         Raises:
             UnreadableImageFileError: The file cannot be read from here.
@@ -107,13 +115,22 @@ class Client:
         """
         payload = read_payload(image)
         query: Query = {"model": model, "top_k": top_k, "deadline_ms": deadline_ms}
-        response = self._transport.post("/v1/classify", query, body=payload.encoded, media_type=payload.media_type)
+        response = self._transport.post(
+            "/v1/classify", query, body=payload.encoded, media_type=payload.media_type, priority=priority
+        )
         return _read(response, Classification)
 
     def classify_batch(
-        self, images: Iterable[ImageSource], *, model: str | None = None, top_k: int = 5
+        self,
+        images: Iterable[ImageSource],
+        *,
+        model: str | None = None,
+        top_k: int = 5,
+        priority: Priority | None = None,
     ) -> BatchClassification:
         """Classify several images in one request; one that fails has its `error` in its place.
+
+        `priority` is that of `classify`, for all of them.
 
         Raises:
             UnreadableImageFileError: A file cannot be read from here; nothing was sent.
@@ -122,7 +139,9 @@ class Client:
         """
         payloads = [read_payload(image, unnamed=f"image-{index}") for index, image in enumerate(images)]
         files = [("images", (payload.filename, payload.encoded, payload.media_type)) for payload in payloads]
-        response = self._transport.post("/v1/classify/batch", {"model": model, "top_k": top_k}, files=files)
+        response = self._transport.post(
+            "/v1/classify/batch", {"model": model, "top_k": top_k}, files=files, priority=priority
+        )
         return _read(response, BatchClassification)
 
     def models(self) -> ModelList:

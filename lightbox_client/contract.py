@@ -4,9 +4,12 @@ Unknown fields are ignored on reading, so that an older client understands a new
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Priority = Literal["interactive", "bulk"]
+"""Whose image goes first: one for which somebody waits, the default, or one for which nobody does."""
 
 
 class WireModel(BaseModel):

@@ -76,8 +76,9 @@ class Transport:
         body: bytes | None = None,
         media_type: str | None = None,
         files: FormFiles | None = None,
+        priority: str | None = None,
     ) -> requests.Response:
-        """Send a raw body or form files.
+        """Send a raw body or form files; `priority` goes into the header `X-Priority`.
 
         Raises:
             ServiceUnreachableError: No connection, or it broke.
@@ -86,6 +87,8 @@ class Transport:
             UnexpectedAnswerError: The answer is not Lightbox's.
         """
         headers = {"Content-Type": media_type} if media_type else {}
+        if priority is not None:
+            headers["X-Priority"] = priority
         return self._request("POST", path, query, data=body, files=files, headers=headers)
 
     def probe(self, path: str) -> int:

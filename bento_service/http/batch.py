@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from bento_service.domain import Priority
 from bento_service.errors import LightboxError
 from bento_service.http.classify import IMAGE_PROBLEMS
 from bento_service.http.edge import Edge, EdgeProvider, Pending
@@ -18,6 +19,7 @@ from bento_service.http.form import FormFile
 from bento_service.http.hangup import CancelOnHangup
 from bento_service.http.openapi import describe_batch_body, describe_problems
 from bento_service.http.parameters import BatchQuery
+from bento_service.http.priority import describe_priority, priority_of
 from bento_service.http.problems import build_problem, describe_error
 from bento_service.http.request_id import request_id_of
 from bento_service.http.upload import read_images
@@ -52,7 +54,7 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
         response_model=BatchClassification,
         response_description=f"Every item has `result` or `error`. Codes of `error`: {', '.join(_ITEM_PROBLEMS)}.",
         responses=describe_problems(*_WHOLE_PROBLEMS),
-        openapi_extra=describe_batch_body(),
+        openapi_extra=describe_batch_body() | describe_priority(),
     )
     async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
         """Send the images as the form field `images`, repeated; results come in the same order.
@@ -62,7 +64,7 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
         are 429 problems of their own. A few images are in flight at a time, and each one's `timings_ms` start with its
         turn (the first one's with the request); its `request_id` is the batch's with the index behind.
         """
-        batch = _Batch(provide(), request_id_of(request.scope), query)
+        batch = _Batch(provide(), request_id_of(request.scope), query, priority_of(request.headers))
         with ExitStack() as admitted, batch.edge.budget.lease() as lease:
             first = admitted.enter_context(batch.open(0))
             files = await read_images(request, batch.edge.settings, lease)
@@ -76,7 +78,8 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
 class _Batch:
     """One batch request at work."""
 
-    def __init__(self, edge: Edge, request_id: str, query: BatchQuery) -> None:
+    def __init__(self, edge: Edge, request_id: str, query: BatchQuery, priority: Priority) -> None:
+        self._priority = priority
         self.edge = edge
         self.request_id = request_id
         self._query = query
@@ -89,6 +92,7 @@ class _Batch:
             model=self._query.model,
             top_k=self._query.top_k,
             deadline_ms=None,
+            priority=self._priority,
             started_s=time.perf_counter(),
         )
 

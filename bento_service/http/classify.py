@@ -11,6 +11,7 @@ from bento_service.http.edge import Edge, EdgeProvider, Pending
 from bento_service.http.hangup import CancelOnHangup
 from bento_service.http.openapi import describe_image_body, describe_problems
 from bento_service.http.parameters import ClassifyQuery
+from bento_service.http.priority import describe_priority, priority_of
 from bento_service.http.request_id import request_id_of
 from bento_service.http.upload import read_upload
 from bento_service.http.wire import JsonResponse, to_classification
@@ -42,12 +43,13 @@ def classify_router(provide: EdgeProvider) -> APIRouter:
         summary="Classify one image",
         response_model=Classification,
         responses=describe_problems(*IMAGE_PROBLEMS),
-        openapi_extra=describe_image_body(),
+        openapi_extra=describe_image_body() | describe_priority(),
     )
     async def classify(request: Request, query: Annotated[ClassifyQuery, Query()]) -> Response:
         """Send the image as the raw body or as the form field `image`; its bytes decide its format.
 
-        A request that cannot be answered in time is refused before its body is read. Hanging up cancels it.
+        A request that cannot be answered in time is refused before its body is read. Hanging up cancels it. With the
+        header `X-Priority: bulk` it lets interactive requests go first.
         """
         edge = provide()
         with admit(edge, request, query) as pending, edge.budget.lease() as lease:
@@ -60,11 +62,12 @@ def classify_router(provide: EdgeProvider) -> APIRouter:
 
 
 def admit(edge: Edge, request: Request, query: ClassifyQuery) -> Pending:
-    """Admit the one image of a request; its clock starts here. Raises as `Classifier.open`."""
+    """Admit the one image of a request; its clock starts here. Raises as `Classifier.open` and `priority_of`."""
     return edge.classifier.open(
         request_id=request_id_of(request.scope),
         model=query.model,
         top_k=query.top_k,
         deadline_ms=query.deadline_ms,
+        priority=priority_of(request.headers),
         started_s=time.perf_counter(),
     )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol
 
-from bento_service.domain import Answer, ServedModel
+from bento_service.domain import Answer, Priority, ServedModel
 from bento_service.http.budget import ByteBudget
 from bento_service.journal.base import JournalReader
 from bento_service.settings import Settings
@@ -34,7 +34,14 @@ class Admission(Protocol):
     """The door to the models; see `bento_service.classifier.Classifier`."""
 
     def open(
-        self, *, request_id: str, model: str | None, top_k: int, deadline_ms: float | None, started_s: float
+        self,
+        *,
+        request_id: str,
+        model: str | None,
+        top_k: int,
+        deadline_ms: float | None,
+        started_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> Pending:
         """Admit one image before any of its bytes are read."""
 

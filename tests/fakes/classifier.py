@@ -15,6 +15,7 @@ from bento_service.domain import (
     ModelState,
     Parity,
     Prediction,
+    Priority,
     Receipt,
     ServedModel,
     Timings,
@@ -89,6 +90,7 @@ class FakeClassifier:
     )
     admitted: list[str] = field(default_factory=list)
     deadlines_ms: list[float | None] = field(default_factory=list)
+    priorities: list[Priority] = field(default_factory=list)
     images: list[bytes] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
     in_flight: int = 0
@@ -98,7 +100,14 @@ class FakeClassifier:
         return self.served
 
     def open(
-        self, *, request_id: str, model: str | None, top_k: int, deadline_ms: float | None, started_s: float
+        self,
+        *,
+        request_id: str,
+        model: str | None,
+        top_k: int,
+        deadline_ms: float | None,
+        started_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> "FakePending":
         if (error := self.refuse(request_id)) is not None:
             self.outcomes[request_id] = error.code
@@ -106,6 +115,7 @@ class FakeClassifier:
         card = self.find(model, top_k)
         self.admitted.append(request_id)
         self.deadlines_ms.append(deadline_ms)
+        self.priorities.append(priority)
         return FakePending(self, request_id, card, top_k)
 
     def find(self, model: str | None, top_k: int) -> ModelCard:

@@ -3,6 +3,7 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
+from bento_service.domain import Priority
 from bento_service.errors import (
     DeadlineExceededError,
     DrainingError,
@@ -75,6 +76,29 @@ def test_model_and_deadline_reach_the_classifier(client: TestClient, classifier:
 
     assert response.json()["model"]["name"] == "timm/resnet50.a1_in1k"
     assert classifier.deadlines_ms == [250.5]
+
+
+def test_an_image_is_interactive_unless_its_header_says_bulk(client: TestClient, classifier: FakeClassifier) -> None:
+    client.post("/v1/classify", content=IMAGE)
+    client.post("/v1/classify", content=IMAGE, headers={"X-Priority": "Bulk"})
+
+    assert classifier.priorities == [Priority.INTERACTIVE, Priority.BULK]
+
+
+def test_an_unknown_priority_is_refused_with_those_that_there_are(client: TestClient) -> None:
+    response = client.post("/v1/classify", content=IMAGE, headers={"X-Priority": "urgent"})
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
+    assert response.json()["detail"] == (
+        "The header X-Priority is 'urgent'; it must be interactive or bulk, or not be sent."
+    )
+
+
+def test_every_image_of_a_batch_has_the_priority_of_its_request(client: TestClient, classifier: FakeClassifier) -> None:
+    files = [("images", ("a.jpg", IMAGE)), ("images", ("b.jpg", IMAGE))]
+    client.post("/v1/classify/batch", files=files, headers={"X-Priority": "bulk"})
+
+    assert classifier.priorities == [Priority.BULK, Priority.BULK]
 
 
 def test_an_empty_parameter_is_the_same_as_none(client: TestClient, classifier: FakeClassifier) -> None:

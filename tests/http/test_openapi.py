@@ -77,8 +77,13 @@ def test_classify_takes_a_raw_body_and_a_form(document: dict) -> None:
 def test_parameters_are_described_with_their_limits(document: dict) -> None:
     parameters = {one["name"]: one for one in document["paths"]["/v1/classify"]["post"]["parameters"]}
 
-    assert set(parameters) == {"model", "top_k", "deadline_ms"}
-    assert all(one["in"] == "query" and one["description"] for one in parameters.values())
+    assert {name: one["in"] for name, one in parameters.items()} == {
+        "model": "query",
+        "top_k": "query",
+        "deadline_ms": "query",
+        "X-Priority": "header",
+    }
+    assert all(one["description"] for one in parameters.values())
     assert parameters["top_k"]["schema"]["minimum"] == 1
 
 

@@ -31,6 +31,16 @@ def test_what_is_not_asked_for_is_left_to_the_service(client: Client, service: F
     assert request.headers["content-type"] == "application/octet-stream"
 
 
+def test_a_priority_goes_into_the_header_of_one_image_and_of_many(
+    client: Client, service: FakeService, photograph: bytes
+) -> None:
+    client.classify(photograph, priority="bulk")
+    client.classify_batch([photograph], priority="bulk")
+
+    assert [request.headers["x-priority"] for request in service.seen("/v1/classify")] == ["bulk"]
+    assert [request.headers["x-priority"] for request in service.seen("/v1/classify/batch")] == ["bulk"]
+
+
 @pytest.mark.parametrize(
     ("name", "media_type"),
     [
