@@ -1,0 +1,174 @@
+"""What became of a load, request by request, and the figures that are read from it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bento_service.load_test.exchange import BROKEN, TIMED_OUT, AnswerFacts, Exchange
+
+OK = 200
+REFUSALS = (429, 503)
+STAGES = ("receive", "decode", "queue", "inference", "total")
+SETTLING_SHARE = 0.2
+MAX_SETTLING_S = 1.0
+LATE_MS = 5.0
+"""Beyond this the client's own lateness is worth a word; the event loop's timer alone is up to 1 ms late."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LoadResult:
+    """One run of an open or a closed loop. Arrays have one element a request, in the order in which they were due.
+
+    `offered_per_s` is None for a closed loop. `due_s`, `sent_s` and `done_s` count from the start of the run; `sent_s`
+    is NaN where the request never had a connection. `statuses` holds HTTP statuses, TIMED_OUT or BROKEN.
+    `retry_after_s` is NaN where the answer asked for no wait. `facts` are of Lightbox's answers, where they were read.
+    `exhausted` counts requests that waited because all `max_connections` were taken; `client_cpu_s` is the CPU time of
+    the generator itself.
+    """
+
+    offered_per_s: float | None
+    duration_s: float
+    due_s: Floats
+    sent_s: Floats
+    done_s: Floats
+    statuses: NDArray[np.int16]
+    retry_after_s: Floats
+    facts: tuple[AnswerFacts | None, ...]
+    connections: int
+    exhausted: int
+    client_cpu_s: float
+
+    @property
+    def requests(self) -> int:
+        """How many there were."""
+        return len(self.statuses)
+
+    @cached_property
+    def by_status(self) -> Mapping[int, int]:
+        """Requests by HTTP status, TIMED_OUT or BROKEN; the most frequent first."""
+        return dict(Counter(self.statuses.tolist()).most_common())
+
+    @cached_property
+    def latencies_ms(self) -> Floats:
+        """From when each request was due to when its answer was whole, or it was given up."""
+        latencies_ms: Floats = (self.done_s - self.due_s) * 1000
+        return latencies_ms
+
+    @cached_property
+    def answered_ms(self) -> Floats:
+        """The latencies of answers with status 200."""
+        answered_ms: Floats = self.latencies_ms[self.statuses == OK]
+        return answered_ms
+
+    @cached_property
+    def refused_ms(self) -> Floats:
+        """The latencies of refusals: 429 and 503."""
+        return self.latencies_ms[np.isin(self.statuses, REFUSALS)]
+
+    @property
+    def refused(self) -> int:
+        """Requests that the server refused for load, or since it was not ready."""
+        return len(self.refused_ms)
+
+    @property
+    def failed(self) -> int:
+        """Requests that were neither answered nor refused: any other status, a broken connection, no answer in time."""
+        return self.requests - len(self.answered_ms) - self.refused
+
+    @property
+    def waits_ms(self) -> Floats:
+        """From when each request was due to when it was sent: a late timer, or no connection. NaN if never sent."""
+        waits_ms: Floats = (self.sent_s - self.due_s) * 1000
+        return waits_ms
+
+    @property
+    def client_cpu_us(self) -> float:
+        """CPU time of the generator a request, in microseconds."""
+        return self.client_cpu_s / max(self.requests, 1) * 1e6
+
+    def percentile_ms(self, share: float) -> float:
+        """Return the latency that a share of all requests kept; one that was not answered with 200 never was in time.
+
+        NaN if there was none, infinite where too many were refused or failed.
+        """
+        if not self.requests:
+            return float("nan")
+        kept = np.where(self.statuses == OK, self.latencies_ms, np.inf)
+        return float(np.quantile(kept, share, method="higher"))
+
+    @property
+    def throughput_per_s(self) -> float:
+        """Images answered a second, once the load had settled."""
+        return self.goodput_per_s(float("inf"))
+
+    def goodput_per_s(self, target_ms: float) -> float:
+        """Return images answered within the target a second.
+
+        Counts answers by the moment they came, from the end of settling (a fifth of the run, at most a second) to the
+        end of the schedule. So a queue that fills in an overload is not taken for throughput, nor what drains after it.
+        """
+        settled_s = min(self.duration_s * SETTLING_SHARE, MAX_SETTLING_S)
+        is_good = (self.statuses == OK) & (self.latencies_ms <= target_ms)
+        is_counted = is_good & (self.done_s > settled_s) & (self.done_s <= self.duration_s)
+        return int(np.count_nonzero(is_counted)) / (self.duration_s - settled_s)
+
+    @property
+    def is_client_bound(self) -> bool:
+        """Whether the client itself was the limit: out of connections, out of CPU, or late with its requests."""
+        waits_ms = self.waits_ms[np.isfinite(self.waits_ms)]
+        is_late = self.offered_per_s is not None and len(waits_ms) > 0 and np.quantile(waits_ms, 0.99) > LATE_MS
+        is_busy = self.client_cpu_s > 0.8 * self.duration_s
+        return self.exhausted > 0 or bool(is_late) or is_busy
+
+    @cached_property
+    def cached(self) -> int:
+        """Answers that came from the server's cache."""
+        return sum(one.is_cached for one in self.facts if one is not None)
+
+    @cached_property
+    def stages_ms(self) -> Mapping[str, Floats]:
+        """The server's own timings by stage, of answers that were computed; empty arrays where none has any."""
+        rows = [one[: len(STAGES)] for one in self.facts if one is not None and not one.is_cached]
+        table = np.array(rows, dtype=np.float64).reshape(-1, len(STAGES))
+        return {stage: table[:, column] for column, stage in enumerate(STAGES)}
+
+
+def summarise(
+    exchanges: Sequence[Exchange],
+    *,
+    begun_s: float,
+    offered_per_s: float | None,
+    duration_s: float,
+    connections: int,
+    exhausted: int,
+    client_cpu_s: float,
+) -> LoadResult:
+    """Gather finished requests; `begun_s` is the start of the run on their clock."""
+
+    def column(name: str) -> Floats:
+        return np.array([getattr(exchange, name) for exchange in exchanges], dtype=np.float64)
+
+    return LoadResult(
+        offered_per_s=offered_per_s,
+        duration_s=duration_s,
+        due_s=column("due_s") - begun_s,
+        sent_s=column("sent_s") - begun_s,
+        done_s=column("done_s") - begun_s,
+        statuses=np.array([exchange.status for exchange in exchanges], dtype=np.int16),
+        retry_after_s=column("retry_after_s"),
+        facts=tuple(exchange.facts for exchange in exchanges),
+        connections=connections,
+        exhausted=exhausted,
+        client_cpu_s=client_cpu_s,
+    )
+
+
+def name_status(status: int) -> str:
+    """Return a status for people: `200`, or words where none came."""
+    return {TIMED_OUT: "timed out", BROKEN: "connection broken"}.get(status, str(status))
