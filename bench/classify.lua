@@ -1,4 +1,5 @@
--- wrk script: posts every *.jpg of the folder given after `--`, in turn, and counts the answers by status.
+-- wrk script: posts every file of a folder in turn, and counts the answers by status.
+-- After `--`: the folder, then headers as `Name: value`; without any, the files are sent as image/jpeg.
 local threads = {}
 
 function setup(thread)
@@ -7,8 +8,15 @@ function setup(thread)
 end
 
 function init(args)
-  bodies, counts, turn = {}, {}, number * 37
-  local listing = io.popen("ls '" .. args[1] .. "'/*.jpg")
+  bodies, headers, counts, turn = {}, {}, {}, number * 37
+  for position = 2, #args do
+    local name, value = args[position]:match("^([^:]+):%s*(.*)$")
+    headers[assert(name, "no header: " .. args[position])] = value
+  end
+  if #args < 2 then
+    headers["Content-Type"] = "image/jpeg"
+  end
+  local listing = io.popen("ls '" .. args[1] .. "'/*")
   for path in listing:lines() do
     local file = assert(io.open(path, "rb"))
     bodies[#bodies + 1] = file:read("*a")
@@ -20,7 +28,7 @@ end
 
 function request()
   turn = turn + 1
-  return wrk.format("POST", nil, { ["Content-Type"] = "image/jpeg" }, bodies[turn % #bodies + 1])
+  return wrk.format("POST", nil, headers, bodies[turn % #bodies + 1])
 end
 
 function response(status)
@@ -40,6 +48,6 @@ function done(summary, latency)
   local errors = summary.errors
   io.write(string.format("lost connect=%d read=%d write=%d timeout=%d\n",
     errors.connect, errors.read, errors.write, errors.timeout))
-  io.write(string.format("latency_ms p50=%.1f p99=%.1f\n", latency:percentile(50) / 1000, latency:percentile(99) / 1000))
-  io.write(string.format("images_per_s %.1f\n", summary.requests / summary.duration * 1e6))
+  io.write(string.format("latency_ms p50=%.3f p99=%.3f\n", latency:percentile(50) / 1000, latency:percentile(99) / 1000))
+  io.write(string.format("duration_s %.3f\n", summary.duration / 1e6))
 end

@@ -1,0 +1,1 @@
+"""BentoML, one service, `batchable=True`."""

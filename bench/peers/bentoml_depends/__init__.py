@@ -1,0 +1,1 @@
+"""BentoML, an API service in front of a batchable runner, through `depends()`."""

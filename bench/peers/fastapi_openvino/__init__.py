@@ -1,0 +1,1 @@
+"""FastAPI with OpenVINO, a thread a request: no batching."""

@@ -1,0 +1,1 @@
+"""FastAPI with eager PyTorch: what most tutorials show."""
