@@ -14,6 +14,9 @@ _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory
 _GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
 """What a GPU's driver puts there: NVIDIA's, NVIDIA's under WSL, and AMD's, which torch calls `cuda` too."""
 
+CUDA_PROVIDER = "CUDAExecutionProvider"
+"""ONNX Runtime's name for running on a CUDA GPU."""
+
 
 def describe_cpu() -> Device:
     """Describe the CPU: its name, the cores that this process may use, and memory within the container's limit."""
@@ -29,6 +32,15 @@ def has_cuda() -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def has_cuda_provider() -> bool:
+    """Tell whether the ONNX Runtime that is installed, if one is, was built for CUDA."""
+    if importlib.util.find_spec("onnxruntime") is None:
+        return False
+    import onnxruntime
+
+    return CUDA_PROVIDER in onnxruntime.get_available_providers()
 
 
 def describe_cuda() -> Device:

@@ -7,7 +7,8 @@ from typing import Literal, Protocol
 
 from bento_service.domain import ModelCard
 from bento_service.engines.base import Engine
-from bento_service.engines.devices import has_cuda
+from bento_service.engines.devices import has_cuda, has_cuda_provider
+from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.engines.torch_engine import TorchEngine
 from bento_service.errors import EngineUnavailableError
@@ -25,7 +26,7 @@ class ModelFiles(Protocol):
 
     @property
     def onnx_path(self) -> Path:
-        """Its ONNX file, for OpenVINO."""
+        """Its ONNX file, for OpenVINO and ONNX Runtime."""
 
     @property
     def program_path(self) -> Path:
@@ -42,6 +43,7 @@ def choose_engine(
     device: Literal["auto"] | DeviceKind,
     *,
     has_cuda: Callable[[], bool] = has_cuda,
+    has_cuda_provider: Callable[[], bool] = has_cuda_provider,
     is_installed: Callable[[str], bool] = is_installed,
 ) -> tuple[EngineKind, DeviceKind]:
     """Settle what `auto` leaves open: PyTorch where there is a CUDA GPU, OpenVINO where there is none.
@@ -50,6 +52,7 @@ def choose_engine(
         kind: The engine of the settings.
         device: The device of the settings.
         has_cuda: Tells whether PyTorch can use a CUDA GPU.
+        has_cuda_provider: Tells whether ONNX Runtime was built for CUDA.
         is_installed: Tells whether a Python package is there.
 
     Raises:
@@ -57,8 +60,8 @@ def choose_engine(
     """
     if kind == "openvino" and device == "cuda":
         raise EngineUnavailableError(
-            "The engine `openvino` runs on CPUs, and the device is set to `cuda`. Set the engine to `torch` or `auto`, "
-            "or the device to `cpu` or `auto`."
+            "The engine `openvino` runs on CPUs, and the device is set to `cuda`. Set the engine to `torch`, "
+            "`onnxruntime` or `auto`, or the device to `cpu` or `auto`."
         )
     is_cuda = kind != "openvino" and device != "cpu" and has_cuda()
     if device == "cuda" and not is_cuda:
@@ -66,12 +69,19 @@ def choose_engine(
             "The device is set to `cuda`, and PyTorch sees no CUDA GPU here or is not installed. Set the device to "
             "`cpu` or `auto`, or start the container with its GPU (`docker run --gpus all`)."
         )
-    chosen: EngineKind = "torch" if kind == "torch" or is_cuda else "openvino"
+    chosen: EngineKind = kind if kind != "auto" else "torch" if is_cuda else "openvino"
     if not is_installed(chosen):
         raise EngineUnavailableError(
             f"The engine `{chosen}` needs the Python package {chosen}, which is not installed. "
             f"Install it (`pip install {chosen}`) or set another engine."
         )
+    if chosen == "onnxruntime" and is_cuda and not has_cuda_provider():
+        if device == "cuda":
+            raise EngineUnavailableError(
+                "The device is set to `cuda`, and the ONNX Runtime that is installed was built without it. Install "
+                "`onnxruntime-gpu` in place of `onnxruntime`, or set the engine to `torch` or the device to `cpu`."
+            )
+        is_cuda = False
     return chosen, "cuda" if is_cuda else "cpu"
 
 
@@ -110,6 +120,8 @@ def create_engine(
         EngineUnavailableError: The device is not there.
         ModelLoadError: The engine cannot read the model's files.
     """
+    if kind == "onnxruntime":
+        return ONNXRuntimeEngine(model.onnx_path, model.card, device=device, lanes=lanes, threads=threads)
     if kind == "torch":
         return TorchEngine(model.program_path, model.card, device=device, threads=threads)
     return OpenVINOEngine(model.onnx_path, model.card, lanes=lanes, threads=threads, workers=workers)

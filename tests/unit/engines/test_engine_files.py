@@ -28,7 +28,7 @@ def model(bentoml_home: Path) -> StoredModel:
     return Catalogue().load("efficientnet_lite0")
 
 
-@pytest.mark.parametrize("kind", ["openvino", "torch"])
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "torch"])
 @pytest.mark.parametrize("content", [None, b"", b"neither a graph nor a program"], ids=["missing", "empty", "damaged"])
 def test_a_file_that_cannot_be_loaded_is_reported_with_the_models_name(
     kind: EngineKind, content: bytes | None, model: StoredModel, tmp_path: Path

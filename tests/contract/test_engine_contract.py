@@ -22,7 +22,7 @@ def model(bentoml_home: Path) -> StoredModel:
     return Catalogue().load("efficientnet_lite0")
 
 
-@pytest.fixture(scope="module", params=["openvino", "torch"])
+@pytest.fixture(scope="module", params=["openvino", "onnxruntime", "torch"])
 def engine(request: pytest.FixtureRequest, model: StoredModel) -> Iterator[Engine]:
     kind: EngineKind = request.param
     engine = create_engine(kind, "cpu", model, lanes=LANES, threads=2)
@@ -37,7 +37,7 @@ def images(model: StoredModel) -> NDArray[np.uint8]:
 
 
 def test_an_engine_names_itself_its_precision_and_its_device(engine: Engine) -> None:
-    assert engine.name in {"openvino", "torch"}
+    assert engine.name in {"openvino", "onnxruntime", "torch"}
     assert engine.precision == "f32"
     assert engine.device.kind == "cpu"
     assert engine.device.memory_bytes > 0
@@ -119,7 +119,7 @@ def test_an_engine_works_on_after_a_refusal(engine: Engine, images: NDArray[np.u
     assert engine.infer(images[:1]).shape[0] == 1
 
 
-@pytest.mark.parametrize("kind", ["openvino", "torch"])
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "torch"])
 def test_a_closed_engine_refuses_and_may_be_closed_again(
     kind: EngineKind, model: StoredModel, images: NDArray[np.uint8]
 ) -> None:

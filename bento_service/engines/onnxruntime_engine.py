@@ -1,0 +1,137 @@
+"""The engine beside the other two: ONNX Runtime in f32, on CPUs and on CUDA GPUs."""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bento_service.domain import Device, EngineMode, ModelCard
+from bento_service.engines.batches import check_batch
+from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_cuda, has_cuda_provider
+from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED")
+"""By what ONNX Runtime's arena, the C++ library, CUDA and its libraries say that memory is short."""
+
+_CUDA_OPTIONS = {
+    "use_tf32": "0",  # 10 bits of mantissa are not f32
+    "cudnn_conv_algo_search": "HEURISTIC",  # the default tries every algorithm for each new batch size
+    "arena_extend_strategy": "kSameAsRequested",  # the default doubles, and may fail with half of the card free
+}
+
+
+class ONNXRuntimeEngine:
+    """Runs an ONNX file. A batch may have any size; lanes share one session, whose runs are independent."""
+
+    name = "onnxruntime"
+    precision = "f32"
+    bucket_sizes: tuple[int, ...] = ()
+
+    def __init__(
+        self, onnx_path: Path, card: ModelCard, *, device: Literal["cpu", "cuda"], lanes: int, threads: int
+    ) -> None:
+        """Load the model, on a CPU once for each mode that differs here.
+
+        Args:
+            onnx_path: Takes `images`, returns `probabilities`, as `Engine.infer` does.
+            card: Gives the size of the input.
+            device: Where it runs.
+            lanes: Threads that will call `infer` at once.
+            threads: Compute threads of a CPU engine, shared by the lanes.
+
+        Raises:
+            EngineUnavailableError: The device is not there, or ONNX Runtime cannot use it.
+            ModelLoadError: ONNX Runtime cannot read the file.
+        """
+        if device == "cuda" and not has_cuda_provider():
+            raise EngineUnavailableError(
+                "This ONNX Runtime has no CUDA. Install `onnxruntime-gpu` in place of `onnxruntime`, or set the device "
+                "to `cpu`."
+            )
+        # Each lane computes in its own thread; what threads are left over help any of them.
+        pool_sizes = {EngineMode.THROUGHPUT: max(1, threads - lanes + 1)}
+        if device == "cpu" and lanes > 1 and threads > 1:
+            pool_sizes[EngineMode.LATENCY] = threads
+        self.modes = frozenset(pool_sizes)
+        self._recipe = card.recipe
+        self._is_cuda = device == "cuda"
+        self._lone_batch = threading.Lock()
+        self._sessions = {mode: self._open(onnx_path, card.name, size) for mode, size in pool_sizes.items()}
+        self._device = describe_cuda() if self._is_cuda else describe_cpu()
+
+    @property
+    def device(self) -> Device:
+        """The GPU or the CPU."""
+        return self._device
+
+    def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
+        """Classify a batch; see `Engine.infer`."""
+        check_batch(batch_nhwc, self._recipe)
+        session = self._sessions.get(mode) or self._sessions.get(EngineMode.THROUGHPUT)
+        if session is None:
+            raise InferenceFailedError("The engine is closed.")
+        try:
+            if self._is_cuda:
+                return _run_on_cuda(session, batch_nhwc)
+            if mode in self.modes and mode is EngineMode.LATENCY:
+                with self._lone_batch:
+                    return _run(session, batch_nhwc)
+            return _run(session, batch_nhwc)
+        # ONNX Runtime's errors have no base of their own: each derives from Exception.
+        except Exception as error:
+            raise _explain(error, len(batch_nhwc)) from error
+
+    def close(self) -> None:
+        """Release the model; what is running ends first."""
+        self._sessions = {}
+
+    def _open(self, onnx_path: Path, name: str, threads: int) -> "InferenceSession":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # Spinning threads take the cores from decoding while they wait for the next operator.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        providers: list[Any] = [(CUDA_PROVIDER, _CUDA_OPTIONS)] if self._is_cuda else ["CPUExecutionProvider"]
+        try:
+            session = onnxruntime.InferenceSession(str(onnx_path), options, providers=providers)
+        # As in `infer`.
+        except Exception as error:
+            raise ModelLoadError(
+                f"ONNX Runtime cannot load {name!r} from {onnx_path.name}: {error}. Prepare the model again.",
+                model=name,
+            ) from error
+        # Where CUDA fails to start, ONNX Runtime logs that and takes the CPU.
+        if self._is_cuda and CUDA_PROVIDER not in session.get_providers():
+            raise EngineUnavailableError(
+                "ONNX Runtime could not start CUDA; the lines that it logged above say why. Install the CUDA and cuDNN "
+                "libraries that it asks for, or set the device to `cpu`."
+            )
+        return session
+
+
+def _run(session: "InferenceSession", batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    # A run from C-contiguous memory copies nothing in, and its output is new and the caller's.
+    outputs: list[NDArray[np.float32]] = session.run(None, {session.get_inputs()[0].name: batch_nhwc})
+    return outputs[0]
+
+
+def _run_on_cuda(session: "InferenceSession", batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    binding = session.io_binding()
+    binding.bind_cpu_input(session.get_inputs()[0].name, np.ascontiguousarray(batch_nhwc))
+    binding.bind_output(session.get_outputs()[0].name, "cpu")
+    session.run_with_iobinding(binding)
+    outputs: list[NDArray[np.float32]] = binding.copy_outputs_to_cpu()
+    return outputs[0]
+
+
+def _explain(error: Exception, images: int) -> InferenceFailedError | OutOfMemoryError:
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+        return OutOfMemoryError(f"There is too little memory for a batch of {images} images.")
+    return InferenceFailedError(f"ONNX Runtime failed on a batch of {images} images: {error}")
