@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import DispatchReason
-from bento_service.errors import InferenceFailedError
-from bento_service.scheduling.work import Completion, WorkItem
+from bento_service.domain import DispatchReason, EngineMode
+from bento_service.errors import DeadlineExceededError, InferenceFailedError, OutOfMemoryError
+from bento_service.scheduling.work import Batch, Completion, WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -19,51 +19,104 @@ Result = tuple[WorkItem, Completion | Exception]
 class Infer(Protocol):
     """A model's forward pass: RGB uint8 (n, height, width, 3) to probabilities (n, classes)."""
 
-    def __call__(self, batch_nhwc: NDArray[np.uint8], /) -> NDArray[np.float32]:
+    def __call__(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
         """Classify a batch; any exception counts as the batch's failure."""
 
 
-def run_batch(infer: Infer, items: Sequence[WorkItem], *, clock: Callable[[], float]) -> Iterator[Result]:
+class Feedback(Protocol):
+    """Who learns from the runs of batches. Called from the lanes' threads."""
+
+    def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
+        """Take note that `size` images of a batch ran well."""
+
+    def note_failure(self, batch: Batch, size: int) -> bool:
+        """Take note that `size` images of a batch failed; return whether one alone is worth a second try."""
+
+    def note_out_of_memory(self, batch: Batch, size: int) -> None:
+        """Take note that `size` images of a batch had too little memory."""
+
+
+def run_batch(
+    infer: Infer, batch: Batch, *, clock: Callable[[], float], feedback: Feedback
+) -> Iterator[tuple[WorkItem, Completion | Exception]]:
     """Run a batch and yield each item with its completion or its error, in order.
 
-    A failing batch is halved until the image that makes it fail is alone: only that one gets `InferenceFailedError`.
+    A failing batch is halved until the image that makes it fail is alone. That one gets a second try, for a fault that
+    has passed by then, and only then `InferenceFailedError`. Where memory was short, smaller batches run, and an
+    image for which it is short alone fails at once. Who hung up in the meantime, or whose deadline has passed, costs
+    no further run.
     """
-    return _run(infer, items, clock=clock, is_retry=False)
+    return _Bisection(infer, batch, clock, feedback).run(batch.items, batch.reason)
 
 
-def _run(infer: Infer, items: Sequence[WorkItem], *, clock: Callable[[], float], is_retry: bool) -> Iterator[Result]:
-    started_s = clock()
-    try:
-        scores = _infer_checked(infer, items)
-    # An engine may raise anything, and whatever it is belongs to this batch alone.
-    except Exception as error:  # noqa: BLE001
-        if len(items) == 1:
-            logger.warning("Inference failed for one image of %s: %s", items[0].model, error)
-            yield items[0], _explain(error)
+class _Bisection:
+    """One batch on its lane, down to its single images."""
+
+    def __init__(self, infer: Infer, batch: Batch, clock: Callable[[], float], feedback: Feedback) -> None:
+        self._infer = infer
+        self._batch = batch
+        self._clock = clock
+        self._feedback = feedback
+
+    def run(self, items: Sequence[WorkItem], reason: DispatchReason) -> Iterator[Result]:
+        started_s = self._clock()
+        try:
+            scores = _infer_checked(self._infer, items, self._batch.mode)
+        except OutOfMemoryError as error:
+            self._feedback.note_out_of_memory(self._batch, len(items))
+            if len(items) == 1:
+                yield items[0], _explain(error)
+                return
+            logger.warning("A batch of %d for %s met out-of-memory; it runs in halves.", len(items), self._batch.model)
+            yield from self._run_halves(items, DispatchReason.SHRUNK)
             return
-        logger.warning("A batch of %d for %s failed and is bisected: %s", len(items), items[0].model, error)
+        # An engine may raise anything, and whatever it is belongs to this batch alone.
+        except Exception as error:  # noqa: BLE001
+            is_worth_retry = self._feedback.note_failure(self._batch, len(items))
+            if len(items) == 1:
+                yield from self._run_again_alone(items[0], error, is_worth_retry=is_worth_retry)
+                return
+            logger.warning("A batch of %d for %s failed and is bisected: %s", len(items), self._batch.model, error)
+            yield from self._run_halves(items, DispatchReason.BISECTED)
+            return
+        finished_s = self._clock()
+        self._feedback.note_run(self._batch, len(items), reason, started_s=started_s, finished_s=finished_s)
+        inference_ms = (finished_s - started_s) * 1000
+        for item, row in zip(items, scores, strict=True):
+            queue_ms = (started_s - item.enqueued_s) * 1000
+            yield item, Completion(row, len(items), reason, queue_ms=queue_ms, inference_ms=inference_ms)
+
+    def _run_halves(self, items: Sequence[WorkItem], reason: DispatchReason) -> Iterator[Result]:
         middle = len(items) // 2
-        yield from _run(infer, items[:middle], clock=clock, is_retry=True)
-        yield from _run(infer, items[middle:], clock=clock, is_retry=True)
-        return
-    finished_s = clock()
-    for item, row in zip(items, scores, strict=True):
-        yield (
-            item,
-            Completion(
-                scores=row,
-                batch_size=len(items),
-                reason=DispatchReason.BISECTED if is_retry else item.reason,
-                queue_ms=(started_s - item.enqueued_s) * 1000,
-                inference_ms=(finished_s - started_s) * 1000,
-            ),
-        )
+        for half in (items[:middle], items[middle:]):
+            yield from self._run_live(half, reason)
+
+    def _run_live(self, items: Sequence[WorkItem], reason: DispatchReason) -> Iterator[Result]:
+        now_s = self._clock()
+        live = [item for item in items if not item.is_late(now_s) and not item.future.cancelled()]
+        for item in items:
+            if item.is_late(now_s):
+                yield item, expire()
+        if live:
+            yield from self.run(live, reason)
+
+    def _run_again_alone(self, item: WorkItem, error: Exception, *, is_worth_retry: bool) -> Iterator[Result]:
+        if is_worth_retry:
+            yield from self._run_live([item], DispatchReason.BISECTED)
+            return
+        logger.warning("Inference failed for one image of %s: %s", item.model, error)
+        yield item, _explain(error)
 
 
-def _infer_checked(infer: Infer, items: Sequence[WorkItem]) -> NDArray[np.float32]:
+def expire() -> DeadlineExceededError:
+    """Make the error of one image that came too late; an exception keeps its raiser's traceback, so none is shared."""
+    return DeadlineExceededError("The deadline passed while the image waited; it was dropped before any compute.")
+
+
+def _infer_checked(infer: Infer, items: Sequence[WorkItem], mode: EngineMode) -> NDArray[np.float32]:
     # One image needs no copy into a batch; a view of its pixels has the shape already.
     batch_nhwc = items[0].pixels_hwc[None] if len(items) == 1 else np.stack([item.pixels_hwc for item in items])
-    scores = infer(batch_nhwc)
+    scores = infer(batch_nhwc, mode)
     if len(scores) != len(items):
         raise InferenceFailedError(f"The model answered {len(scores)} rows for a batch of {len(items)}.")
     if not np.isfinite(scores).all():

@@ -1,50 +1,148 @@
-"""Which images run next, and whether a further one may come in. Pure functions of what is known at that instant."""
+"""What a free lane does next, and whether a further image may come in: pure functions of what is known just then."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from bento_service.domain import DispatchReason, EngineMode, Priority
+
+BATCH_SHARE = 0.25
+"""One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
+BULK_SHARE = 0.05
+"""A bulk batch may take a twentieth of it: nobody waits for it, and an interactive image may have to wait it out."""
+_HOLD_SHARE = 0.5
+"""Waiting, holding and running together may take half of it; the rest is for what came before and comes after."""
+_MIN_HOLD_GAIN = 1.1
+"""Images a second that a lane has to gain by holding, the hold counted in: less is within the cost model's error."""
+_MAX_SPLIT_DURATION = 0.75
+"""Part of the whole batch's duration that a split one may take at most; where it saves less, lanes share a device and
+splitting only doubles the fixed cost."""
+_MIN_LATENCY_GAIN = 0.95
+"""Part of the throughput mode's duration that the latency mode may take at most to be worth every thread."""
 
 
-@dataclass(frozen=True, slots=True)
-class QueueState:
-    """One model's waiting images. `length` is at least 1; `oldest_s` is when its first image joined, on any clock."""
+class Curve(Protocol):
+    """Duration by batch size: a `CostModel`, as far as the policy needs it."""
+
+    @property
+    def bucket_sizes(self) -> tuple[int, ...]:
+        """The sizes that run without padding, ascending; empty where every size does."""
+
+    def predict_ms(self, batch_size: int, /) -> float:
+        """Predict how long a batch takes; never less than for a smaller one."""
+
+
+class Line(NamedTuple):
+    """One model's waiting images of one priority, at least one.
+
+    `oldest_s` is when the first of them joined and `ceiling` the largest batch. `reason` is why the first of them would
+    run if it did now. `curves` has the modes that differ, `THROUGHPUT` always.
+    """
 
     model: str
+    priority: Priority
     length: int
     oldest_s: float
     ceiling: int
+    curves: Mapping[EngineMode, Curve]
+    reason: DispatchReason = DispatchReason.BACKLOG
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Run the `size` oldest waiting images of `model` as one batch."""
+class Lanes(NamedTuple):
+    """The lanes: how many, how many of them without work (the asking one included), and what the others are at.
+
+    `ends_s` holds when each running batch is predicted to end, `idle_since_s` when the asking lane ran out of work.
+    """
+
+    total: int
+    idle: int
+    ends_s: Sequence[float]
+    idle_since_s: float
+
+
+class Outlook(NamedTuple):
+    """What is about to come: images being decoded, those of them that are interactive, and the rate of arrivals."""
+
+    expected: int
+    expected_interactive: int
+    arrivals_per_s: float
+
+
+class Run(NamedTuple):
+    """Run the `size` oldest waiting images of a model and a priority as one batch."""
 
     model: str
+    priority: Priority
     size: int
+    mode: EngineMode
+    reason: DispatchReason
 
 
-def choose_batch(queues: Iterable[QueueState], idle_lanes: int) -> Choice | None:
-    """Choose what a free lane runs next: work-conserving and first come, first served.
+class Hold(NamedTuple):
+    """Wait, at most until then, for the batch of this model and priority to grow or for more urgent work to come."""
 
-    The model whose first image has waited longest goes next. Its images are shared out among the idle lanes, so that
-    two free lanes run half a backlog each rather than one of them all of it, up to the model's measured batch ceiling.
+    model: str
+    priority: Priority
+    until_s: float
+
+
+def decide(
+    lines: Sequence[Line], lanes: Lanes, outlook: Outlook, *, target_ms: float, now_s: float
+) -> Run | Hold | None:
+    """Decide what a free lane does next.
+
+    Interactive before bulk, then the model whose first image has waited longest. The lane runs it at once unless
+    holding pays, see `_hold_to_grow`, or it is bulk work about to take the last lane, see `_hold_for_interactive`.
 
     Args:
-        queues: Every model that has images waiting.
-        idle_lanes: Lanes without work, the asking one included.
+        lines: Everything that waits.
+        lanes: The lanes, the asking one idle.
+        outlook: What is about to come.
+        target_ms: The latency target.
+        now_s: On the clock of all times here.
 
     Returns:
-        None only where nothing waits.
+        None only where nothing waits; a `Hold` ends later than now.
     """
-    oldest = min(queues, key=lambda queue: queue.oldest_s, default=None)
-    if oldest is None:
+    if not lines:
         return None
-    fair_share = math.ceil(oldest.length / max(1, idle_lanes))
-    return Choice(oldest.model, max(1, min(oldest.ceiling, fair_share)))
+    line = min(lines, key=_urgency)
+    if is_alone(lines, lanes, outlook):
+        latency = line.curves.get(EngineMode.LATENCY)
+        if latency is not None and _earns_every_thread(latency, line.curves[EngineMode.THROUGHPUT], outlook):
+            return Run(line.model, line.priority, 1, EngineMode.LATENCY, line.reason)
+    limit = line.ceiling
+    if line.priority is Priority.BULK:
+        limit = _fit(line.curves[EngineMode.THROUGHPUT], limit, budget_ms=BULK_SHARE * target_ms)
+    size = choose_size(line.curves[EngineMode.THROUGHPUT], length=line.length, limit=limit, idle_lanes=lanes.idle)
+    until_s = _hold_for_interactive(line, size, lanes, outlook) if line.priority is Priority.BULK else now_s
+    if size == line.length < limit:
+        until_s = max(until_s, _hold_to_grow(line, limit, lanes, outlook, target_ms=target_ms, now_s=now_s))
+    if until_s > now_s:
+        return Hold(line.model, line.priority, until_s)
+    return Run(line.model, line.priority, size, EngineMode.THROUGHPUT, line.reason)
+
+
+def is_alone(lines: Sequence[Line], lanes: Lanes, outlook: Outlook) -> bool:
+    """Tell whether one image is all there is: nothing else waits, runs or is being decoded."""
+    return len(lines) == 1 and lines[0].length == 1 and lanes.idle == lanes.total and outlook.expected == 0
+
+
+def choose_size(curve: Curve, *, length: int, limit: int, idle_lanes: int) -> int:
+    """Choose how many of `length` waiting images run as one batch, 1 to `limit`.
+
+    Idle lanes share what waits, so that two of them run half a backlog each, unless half takes about as long as all.
+    """
+    whole = _trim(curve, min(length, limit))
+    share = math.ceil(length / max(1, idle_lanes))
+    if share >= whole or curve.predict_ms(share) > _MAX_SPLIT_DURATION * curve.predict_ms(whole):
+        return whole
+    return _trim(curve, share)
 
 
 def choose_ceiling(duration_ms: Mapping[int, float], *, budget_ms: float, tolerance: float = 0.1) -> int:
-    """Choose the batch ceiling of a model from the measured duration of its batch sizes.
+    """Choose the batch ceiling of a model from the duration of its batch sizes.
 
     The smallest batch whose throughput lies within `tolerance` of the best one's: a bigger batch makes every image in
     it wait longer, so it has to earn that. Sizes that alone take longer than `budget_ms` do not count, 1 excepted.
@@ -69,3 +167,65 @@ def has_to_shed(predicted_wait_ms: float, *, target_ms: float, remaining_ms: flo
     """
     limit_ms = target_ms if remaining_ms is None else min(target_ms, remaining_ms)
     return predicted_wait_ms > limit_ms
+
+
+def _urgency(line: Line) -> tuple[bool, float]:
+    return line.priority is Priority.BULK, line.oldest_s
+
+
+def _earns_every_thread(latency: Curve, throughput: Curve, outlook: Outlook) -> bool:
+    """Tell whether a lone image gains by all threads, and will probably have them to itself until it is done."""
+    duration_ms = latency.predict_ms(1)
+    is_shorter = duration_ms <= _MIN_LATENCY_GAIN * throughput.predict_ms(1)
+    return is_shorter and outlook.arrivals_per_s * duration_ms / 1000 < 1
+
+
+def _fit(curve: Curve, limit: int, *, budget_ms: float) -> int:
+    """Return the largest size up to `limit` that the budget allows, at least 1."""
+    if curve.predict_ms(limit) <= budget_ms:
+        return limit
+    return max(1, bisect_right(range(1, limit + 1), budget_ms, key=curve.predict_ms))
+
+
+def _trim(curve: Curve, size: int) -> int:
+    """Cut a batch down to a full bucket where that runs more images a second than padding it up to the next."""
+    buckets = curve.bucket_sizes
+    index = bisect_right(buckets, size)
+    if index == 0:
+        return size
+    full = buckets[index - 1]
+    return full if full / curve.predict_ms(full) > size / curve.predict_ms(size) else size
+
+
+def _hold_for_interactive(line: Line, size: int, lanes: Lanes, outlook: Outlook) -> float:
+    """Return until when bulk work leaves the last idle lane to an interactive image that is being decoded.
+
+    No longer than its own batch would take: by then it would have been over had it been run. On a single lane
+    bulk work goes ahead, for one batch is the bound there.
+    """
+    if lanes.total == 1 or lanes.idle > 1 or outlook.expected_interactive == 0:
+        return -math.inf
+    return lanes.idle_since_s + line.curves[EngineMode.THROUGHPUT].predict_ms(size) / 1000
+
+
+def _hold_to_grow(line: Line, limit: int, lanes: Lanes, outlook: Outlook, *, target_ms: float, now_s: float) -> float:
+    """Return until when a lane waits for its batch to grow; not later than now where that does not pay.
+
+    It waits only while another batch keeps the device busy, and not longer than the batch it has would take: then what
+    it can lose is at most what it could have had (the ski-rental bound). The images gained have to outweigh the hold.
+    """
+    rate = outlook.arrivals_per_s
+    if not lanes.ends_s or rate <= 0:
+        return now_s
+    curve, size = line.curves[EngineMode.THROUGHPUT], line.length
+    duration_ms = curve.predict_ms(size)
+    until_s = min(*lanes.ends_s, line.oldest_s + duration_ms / 1000, now_s + (limit - size) / rate)
+    hold_ms = (until_s - now_s) * 1000
+    if hold_ms <= 0:
+        return now_s
+    grown = min(limit, size + math.floor(rate * hold_ms / 1000 + 1e-6))
+    grown_ms = curve.predict_ms(grown)
+    if (until_s - line.oldest_s) * 1000 + grown_ms > _HOLD_SHARE * target_ms:
+        return now_s
+    has_gained = grown / (hold_ms + grown_ms) >= _MIN_HOLD_GAIN * size / duration_ms
+    return until_s if has_gained else now_s

@@ -2,52 +2,74 @@
 
 import asyncio
 import logging
-import threading
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.errors import DeadlineExceededError, DrainingError
-from bento_service.scheduling.execution import Infer, Result, run_batch
+from bento_service.domain import Dispatch, DispatchReason, EngineMode, ModelCost, Priority
+from bento_service.errors import DrainingError, InferenceFailedError
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.dispatch_log import DispatchLog
+from bento_service.scheduling.execution import Infer, Result, expire
+from bento_service.scheduling.lane import Lane
+from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Completion, WorkItem
+from bento_service.scheduling.work import Batch, Completion, WorkItem
 
 logger = logging.getLogger(__name__)
+
+_MAX_LANES_LOST = 2
+"""Lanes that one image may be on as they die: the second time it ran alone, so nothing else can have done it."""
 
 
 class Scheduler:
     """Runs images on lanes, each a thread that takes its next batch as soon as it has finished the last.
 
-    Made and used on one event loop. Every submitted image gets an answer or an error, unless its caller cancelled.
+    Answers are delivered on the one event loop that it was made for. Every image gets an answer or an error,
+    unless its caller cancelled. `enqueue`, `remove` and `expect` may be called from any thread.
     """
 
     def __init__(
         self,
-        models: Mapping[str, Infer],
+        models: Mapping[str, RunnableModel] | Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]],
         *,
-        ceilings: Mapping[str, int],
         lanes: int,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
+        target_ms: float = math.inf,
+        ceilings: Mapping[str, int] | None = None,
+        on_lane_lost: Callable[[], None] = lambda: None,
+        on_out_of_memory: Callable[[], None] = lambda: None,
     ) -> None:
         """Start the lanes.
 
         Args:
-            models: The forward pass of each model, callable from `lanes` threads at once.
-            ceilings: Largest batch, by model.
+            models: The models by name.
             lanes: Batches in flight.
+            ceilings: Largest batch by model, for models that are plain functions.
+            target_ms: The latency target, of which each batch may take a share.
             clock: Seconds, monotonic.
             loop: Where answers are delivered.
+            on_lane_lost: Called from a lane's thread as it dies.
+            on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
         """
-        self._models = models
+        models = _adapt(models, ceilings)
+        self._infers = {name: model.infer for name, model in models.items()}
         self._clock = clock
         self._loop = loop
-        self._queue = WorkQueue({model: ceilings[model] for model in models}, clock=clock, on_expired=self._expire)
-        self._lanes = [
-            threading.Thread(target=self._run_lane, name=f"lightbox-lane-{number}", daemon=True)
-            for number in range(lanes)
-        ]
+        self._on_lane_lost = on_lane_lost
+        self._on_out_of_memory = on_out_of_memory
+        self._log = DispatchLog()
+        self._queue = WorkQueue(
+            {name: model.costs for name, model in models.items()},
+            lanes=lanes,
+            target_ms=target_ms,
+            clock=clock,
+            on_expired=self._expire,
+        )
+        self._lanes = [self._make_lane(number) for number in range(lanes)]
         for lane in self._lanes:
             lane.start()
 
@@ -56,26 +78,78 @@ class Scheduler:
         """Images that no lane has taken yet."""
         return len(self._queue)
 
-    async def submit(self, model: str, pixels_hwc: NDArray[np.uint8], *, deadline_s: float | None) -> Completion:
+    @property
+    def expected(self) -> int:
+        """Images that were announced and have not come yet."""
+        return self._queue.expected
+
+    def ceilings(self) -> dict[str, int]:
+        """Return the largest batch by model, as it is now."""
+        return self._queue.ceilings()
+
+    def costs(self) -> tuple[ModelCost, ...]:
+        """Return the fitted cost model of each model and mode."""
+        return self._queue.costs()
+
+    def recent_dispatches(self) -> tuple[Dispatch, ...]:
+        """Return the last twenty runs, newest first."""
+        return self._log.describe(self._clock())
+
+    async def submit(
+        self,
+        model: str,
+        pixels_hwc: NDArray[np.uint8],
+        *,
+        deadline_s: float | None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Completion:
         """Run one image and wait for it. Cancelling the call takes it out of the queue.
 
         Args:
             model: One of the models that the scheduler was given.
             pixels_hwc: RGB, 0-255, in the model's input size.
             deadline_s: On the scheduler's clock; passed before a lane is free, the image costs no compute.
+            priority: Interactive images go before bulk ones.
 
         Raises:
             DeadlineExceededError: The deadline passed while it waited.
             DrainingError: The scheduler is closed, or gave up on what waited.
             InferenceFailedError: The model failed on this image.
         """
-        item = WorkItem(model, pixels_hwc, self._clock(), deadline_s, self._loop.create_future())
-        self._queue.put(item)
+        item = WorkItem(model, pixels_hwc, self._clock(), deadline_s, self._loop.create_future(), priority)
+        self.enqueue(item)
         try:
             return await item.future
         except asyncio.CancelledError:
-            self._queue.remove(item)
+            self.remove(item)
             raise
+
+    def enqueue(self, item: WorkItem, *, was_expected: bool = False) -> None:
+        """Hand in an image, for instance from the thread that decoded it. Thread-safe.
+
+        Its future is resolved on the event loop with a `Completion` or an error, unless it is done by then.
+
+        Args:
+            item: The image; `enqueued_s` is now, on the scheduler's clock.
+            was_expected: Whether `expect` has announced it; it is no longer expected then, even if this raises.
+
+        Raises:
+            DrainingError: The scheduler is closed.
+        """
+        self._queue.put(item, was_expected=was_expected)
+
+    def remove(self, item: WorkItem) -> None:
+        """Take out an image that nobody wants any more; without effect once a lane has it. Thread-safe."""
+        self._queue.remove(item)
+
+    def expect(self, delta: int, priority: Priority = Priority.INTERACTIVE) -> None:
+        """Announce images that are being decoded, so that none is taken for alone. Thread-safe.
+
+        Args:
+            delta: How many; negative for announced ones of which nothing came.
+            priority: Theirs.
+        """
+        self._queue.expect(delta, priority)
 
     def close(self, *, timeout_s: float) -> None:
         """Let the lanes finish what waits, then stop them. Blocking: call it from a thread of its own.
@@ -85,17 +159,55 @@ class Scheduler:
         """
         self._queue.close()
         give_up_s = self._clock() + timeout_s
-        for lane in self._lanes:
-            lane.join(max(0.0, give_up_s - self._clock()))
-        self._deliver([(item, _gave_up(timeout_s)) for item in self._queue.clear()])
+        # A lane that dies puts its successor in its place before it ends.
+        for number in range(len(self._lanes)):
+            while True:
+                lane = self._lanes[number]
+                has_ended = lane.join(max(0.0, give_up_s - self._clock()))
+                if not has_ended or self._lanes[number] is lane:
+                    break
+        self._deliver([(item, _give_up(timeout_s)) for item in self._queue.clear()])
 
-    def _run_lane(self) -> None:
-        while items := self._queue.take():
-            results = run_batch(self._models[items[0].model], items, clock=self._clock)
-            self._deliver(list(results))
+    def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
+        """Learn from a run; the lanes call it."""
+        inference_ms = (finished_s - started_s) * 1000
+        predicted_ms = self._queue.predict_ms(batch, size)
+        self._log.note(batch, size, reason, predicted_ms=predicted_ms, inference_ms=inference_ms, started_s=started_s)
+        self._queue.learn(batch, size, inference_ms)
+
+    def note_failure(self, batch: Batch, size: int) -> bool:
+        """Learn from a failure; the lanes call it."""
+        return self._queue.learn_failure(batch, size)
+
+    def note_out_of_memory(self, batch: Batch, size: int) -> None:
+        """Learn from out-of-memory; the lanes call it."""
+        self._queue.learn_out_of_memory(batch, size)
+        self._on_out_of_memory()
+
+    def _make_lane(self, number: int) -> Lane:
+        return Lane(
+            number,
+            queue=self._queue,
+            models=self._infers,
+            clock=self._clock,
+            feedback=self,
+            deliver=self._deliver,
+            on_lost=self._replace,
+        )
+
+    def _replace(self, lost: Lane, items: Sequence[WorkItem]) -> None:
+        for item in items:
+            item.lanes_lost += 1
+        self._queue.release(lost.number)
+        self._queue.put_back(item for item in items if item.lanes_lost < _MAX_LANES_LOST)
+        self._deliver([(item, _blame(item)) for item in items if item.lanes_lost >= _MAX_LANES_LOST])
+        successor = self._make_lane(lost.number)
+        self._lanes[lost.number] = successor
+        self._on_lane_lost()
+        successor.start()
 
     def _expire(self, items: list[WorkItem]) -> None:
-        self._deliver([(item, _expired()) for item in items])
+        self._deliver([(item, expire()) for item in items])
 
     def _deliver(self, results: Sequence[Result]) -> None:
         try:
@@ -107,15 +219,38 @@ class Scheduler:
 
 
 # An exception belongs to the one task that raises it, which writes its traceback into it: each image gets its own.
-def _expired() -> DeadlineExceededError:
-    return DeadlineExceededError("The deadline passed while the image waited; it was dropped before any compute.")
-
-
-def _gave_up(timeout_s: float) -> DrainingError:
+def _give_up(timeout_s: float) -> DrainingError:
     return DrainingError(
         f"This server stopped before the image's turn came: it was given {timeout_s:g} s to finish what waited.",
         retry_after_s=1.0,
     )
+
+
+def _blame(item: WorkItem) -> InferenceFailedError:
+    return InferenceFailedError(
+        f"The model {item.model} ended {item.lanes_lost} lanes over this image; it is not run again. The server's log "
+        "has the cause."
+    )
+
+
+def _adapt(
+    models: Mapping[str, RunnableModel] | Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]],
+    ceilings: Mapping[str, int] | None,
+) -> dict[str, RunnableModel]:
+    """Take plain functions with a fixed ceiling for models to which their ceiling is worth it."""
+
+    def drop_mode(infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Infer:
+        return lambda batch_nhwc, mode: infer(batch_nhwc)
+
+    return {
+        name: model
+        if isinstance(model, RunnableModel)
+        else RunnableModel(
+            drop_mode(model),
+            {EngineMode.THROUGHPUT: CostModel({size: 0.5 + 0.5 * size for size in (1, (ceilings or {})[name])})},
+        )
+        for name, model in models.items()
+    }
 
 
 def _resolve(results: Sequence[Result]) -> None:

@@ -1,11 +1,11 @@
 """Timing a model's batch sizes before it takes traffic."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bento_service.domain import InputRecipe
+from bento_service.domain import EngineMode, InputRecipe
 from bento_service.errors import OutOfMemoryError
 from bento_service.scheduling.execution import Infer
 
@@ -15,6 +15,7 @@ def time_batch_sizes(
     recipe: InputRecipe,
     *,
     sizes: Sequence[int],
+    mode: EngineMode = EngineMode.THROUGHPUT,
     clock: Callable[[], float],
     repeats: int = 5,
     budget_s: float = 1.0,
@@ -28,6 +29,7 @@ def time_batch_sizes(
         infer: The forward pass.
         recipe: Gives the size of the input.
         sizes: Batch sizes, ascending, 1 first.
+        mode: The engine's mode.
         clock: Seconds, monotonic.
         repeats: Runs that count.
         budget_s: No further size is begun after this long, so that a slow model does not hold up the start.
@@ -52,7 +54,7 @@ def time_batch_sizes(
             0, 256, (size, recipe.height_px, recipe.width_px, 3), dtype=np.uint8
         )
         try:
-            duration_ms[size] = _time(infer, batch_nhwc, repeats=repeats, clock=clock)
+            duration_ms[size] = _time(partial(infer, batch_nhwc, mode), repeats=repeats, clock=clock)
         except OutOfMemoryError:
             if not duration_ms:
                 raise
@@ -64,11 +66,11 @@ def time_batch_sizes(
     return duration_ms
 
 
-def _time(infer: Infer, batch_nhwc: NDArray[np.uint8], *, repeats: int, clock: Callable[[], float]) -> float:
-    infer(batch_nhwc)
+def _time(run: Callable[[], object], *, repeats: int, clock: Callable[[], float]) -> float:
+    run()
     samples_ms = []
     for _ in range(repeats):
         started_s = clock()
-        infer(batch_nhwc)
+        run()
         samples_ms.append((clock() - started_s) * 1000)
     return min(samples_ms)

@@ -45,7 +45,9 @@ class FakeInfer:
         self._error = error
         self._on_call = on_call
 
-    def __call__(self, batch_nhwc: NDArray[np.uint8], /) -> NDArray[np.float32]:
+    def __call__(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT, /
+    ) -> NDArray[np.float32]:
         values = tuple(int(value) for value in batch_nhwc[:, 0, 0, 0])
         self.calls.append(values)
         self._on_call(len(values))

@@ -1,0 +1,135 @@
+"""What a batch costs: measured at warm-up, corrected by every batch since."""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+
+from bento_service.domain import BatchCost
+
+_GAIN = 0.2
+"""Share of a batch's surprise that the speed follows: the mean of about the last ten batches, 2/gain - 1."""
+_CLIP = 0.4
+"""Largest surprise believed, as a log ratio (Huber's bounded influence): a stall, however long, moves the speed by 8 %,
+and a tenfold change, ln 10 = 2.3, is followed at 0.08 a batch, in some 40 batches. Eight in ten batches of a
+loaded CPU lie within it (docs/adr/0007)."""
+_OWN_GAIN = 0.02
+"""The same for one size beside the others: ten times slower, so that a change of speed goes to the speed."""
+_OWN_LIMIT = math.log(4)
+"""Farthest that one size may move away from the shape which warm-up measured."""
+_OWN_KEPT = 0.998
+"""Share of each size's own correction kept at each batch, half of it over 350: a size that once looked bad and has not
+run since is tried again."""
+
+
+class CostModel:
+    """Duration of one model's batches in one engine mode, by batch size.
+
+    The shape is warm-up's. Online, one speed for all sizes follows each batch quickly and one correction a size slowly,
+    both on a log scale, where twice as slow and twice as fast are the same distance.
+
+    Not thread-safe for writers: `learn` is called under the queue's lock. Readers need none; they see the
+    curve before or after a batch, never half of it.
+    """
+
+    def __init__(self, duration_ms: Mapping[int, float], *, bucket_sizes: Sequence[int] = ()) -> None:
+        """Start from measured durations.
+
+        Args:
+            duration_ms: Duration by batch size, more than 0; has size 1.
+            bucket_sizes: Sizes that run without padding, ascending; another size costs what the next one does. Empty
+                where every size runs as it is.
+
+        Raises:
+            ValueError: Size 1 is missing, or a duration is not more than 0.
+        """
+        if 1 not in duration_ms or min(duration_ms.values()) <= 0:
+            raise ValueError(
+                f"The durations by batch size are {dict(duration_ms)}; they must have size 1 and be more than 0."
+            )
+        self._sizes = tuple(sorted(duration_ms))
+        self._measured_ms = tuple(duration_ms[size] for size in self._sizes)
+        self._buckets = tuple(bucket_sizes)
+        self._slowness = 0.0
+        self._own = [0.0] * len(self._sizes)
+        self._samples = [0] * len(self._sizes)
+        self._curve_ms = self._fit()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The measured batch sizes, ascending."""
+        return self._sizes
+
+    @property
+    def bucket_sizes(self) -> tuple[int, ...]:
+        """The sizes that run without padding; empty where every size does."""
+        return self._buckets
+
+    @property
+    def speed(self) -> float:
+        """The current speed as a share of warm-up's."""
+        return math.exp(-self._slowness)
+
+    def predict_ms(self, batch_size: int) -> float:
+        """Predict how long a batch takes.
+
+        Linear between measured sizes, proportional beyond the last, a step function where there are buckets. Never
+        less than for a smaller batch, which is work left out.
+        """
+        sizes, curve_ms = self._sizes, self._curve_ms
+        size = self._pad(batch_size)
+        upper = bisect_left(sizes, size)
+        if upper == len(sizes):
+            return curve_ms[-1] * size / sizes[-1]
+        if sizes[upper] == size or upper == 0:
+            return curve_ms[upper]
+        share = (size - sizes[upper - 1]) / (sizes[upper] - sizes[upper - 1])
+        return curve_ms[upper - 1] + share * (curve_ms[upper] - curve_ms[upper - 1])
+
+    def curve_ms(self) -> dict[int, float]:
+        """Return the current duration of each measured size."""
+        return dict(zip(self._sizes, self._curve_ms, strict=True))
+
+    def learn(self, batch_size: int, duration_ms: float) -> None:
+        """Take note of how long a batch took; a duration that is not more than 0 says nothing."""
+        if duration_ms <= 0:
+            return
+        surprise = math.log(duration_ms / self.predict_ms(batch_size))
+        surprise = max(-_CLIP, min(_CLIP, surprise))
+        self._slowness += _GAIN * surprise
+        nearest = self._nearest(self._pad(batch_size))
+        self._own = [_OWN_KEPT * own for own in self._own]
+        own = self._own[nearest] + _OWN_GAIN * (1 - _GAIN) * surprise
+        self._own[nearest] = max(-_OWN_LIMIT, min(_OWN_LIMIT, own))
+        self._samples[nearest] += 1
+        self._curve_ms = self._fit()
+
+    def describe(self) -> tuple[BatchCost, ...]:
+        """Return each measured size's cost, then and now, ascending."""
+        return tuple(
+            BatchCost(size, measured_ms, current_ms, samples)
+            for size, measured_ms, current_ms, samples in zip(
+                self._sizes, self._measured_ms, self._curve_ms, self._samples, strict=True
+            )
+        )
+
+    def _pad(self, batch_size: int) -> int:
+        if not self._buckets or batch_size >= self._buckets[-1]:
+            return batch_size
+        return self._buckets[bisect_left(self._buckets, batch_size)]
+
+    def _nearest(self, size: int) -> int:
+        """Return the index of the measured size that is nearest by ratio."""
+        upper = bisect_right(self._sizes, size)
+        if upper == len(self._sizes):
+            return upper - 1
+        if upper == 0:
+            return 0
+        return upper if size * size > self._sizes[upper - 1] * self._sizes[upper] else upper - 1
+
+    def _fit(self) -> tuple[float, ...]:
+        curve_ms: list[float] = []
+        longest_ms = 0.0
+        for measured_ms, own in zip(self._measured_ms, self._own, strict=True):
+            longest_ms = max(longest_ms, measured_ms * math.exp(self._slowness + own))
+            curve_ms.append(longest_ms)
+        return tuple(curve_ms)

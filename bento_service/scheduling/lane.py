@@ -1,0 +1,79 @@
+"""A thread that takes its next batch as soon as it has finished the last."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from bento_service.scheduling.execution import Feedback, Infer, Result, run_batch
+from bento_service.scheduling.queue import WorkQueue
+from bento_service.scheduling.work import WorkItem
+
+logger = logging.getLogger(__name__)
+
+
+class Lane:
+    """One lane. It outlives every failing batch; if it dies all the same, it hands back what it had not answered."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        queue: WorkQueue,
+        models: Mapping[str, Infer],
+        clock: Callable[[], float],
+        feedback: Feedback,
+        deliver: Callable[[Sequence[Result]], None],
+        on_lost: Callable[["Lane", Sequence[WorkItem]], None],
+    ) -> None:
+        """Make the lane; `start` puts it to work.
+
+        Args:
+            number: Names it to the queue: as many may ask at once as the queue was told, each by a number of its own.
+            queue: Where the batches come from.
+            models: The forward pass of each model.
+            clock: Seconds, monotonic.
+            feedback: Learns from each run.
+            deliver: Takes the results of a batch, from the lane's thread.
+            on_lost: Called from the lane's thread as the last thing that it does, with the images that it leaves.
+        """
+        self.number = number
+        self._queue = queue
+        self._models = models
+        self._clock = clock
+        self._feedback = feedback
+        self._deliver = deliver
+        self._on_lost = on_lost
+        self._thread = threading.Thread(target=self._run, name=f"lightbox-lane-{number}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread.
+
+        Raises:
+            RuntimeError: The system has no thread left.
+        """
+        self._thread.start()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread's end; return whether it came in time."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        unanswered: Sequence[WorkItem] = ()
+        results: list[Result] = []
+        try:
+            while batch := self._queue.take(self.number):
+                results, unanswered = [], batch.items
+                runs = run_batch(self._models[batch.model], batch, clock=self._clock, feedback=self._feedback)
+                for result in runs:
+                    results.append(result)
+                self._deliver(results)
+                unanswered = ()
+        # What is no `Exception` ends threads: a library that calls `sys.exit`, or a defect of our own. Whatever it is,
+        # the images that the lane holds have to be answered.
+        except BaseException:
+            logger.exception("Lane %d died and is replaced; the images that it held run again.", self.number)
+            answered = {id(item) for item, _ in results}
+            if unanswered:
+                self._deliver(results)
+            self._on_lost(self, [item for item in unanswered if id(item) not in answered])
