@@ -166,3 +166,9 @@ class JournalUrlError(LightboxError):
     """The journal's URL is none that Lightbox can use. Raised to the operator; the message never holds a password."""
 
     code = "invalid_journal_url"
+
+
+class CacheUrlError(LightboxError):
+    """The cache's URL is none that Lightbox can use. Raised to the operator; the message never holds a password."""
+
+    code = "invalid_cache_url"

@@ -27,14 +27,14 @@ class Metrics:
         )
         self.stage_seconds = Histogram(
             "lightbox_stage_seconds",
-            "Duration of each stage of answered requests, and of the whole (stage=total).",
+            "Duration of each stage of requests that were answered without the cache, and of the whole (stage=total).",
             ["model", "stage"],
             buckets=_STAGE_BUCKETS_S,
             registry=registry,
         )
         self.batch_size = Histogram(
             "lightbox_batch_size_images",
-            "Images in the batch that an answered image ran in.",
+            "Images in the batch that an answered image ran in; none where the cache answered.",
             ["model"],
             buckets=_BATCH_BUCKETS,
             registry=registry,
@@ -56,6 +56,30 @@ class Metrics:
             "Answered images by the reason for which their batch was let go.",
             ["reason"],
             registry=registry,
+        )
+        self.cache_requests = Counter(
+            "lightbox_cache_requests_total",
+            "Images by what became of them at the cache: hit, shared, miss, bypassed.",
+            ["result"],
+            registry=registry,
+        )
+        self.cache_failures = Counter(
+            "lightbox_cache_failures_total",
+            "Operations in which the cache's store did not serve: read, write, busy, refused_write.",
+            ["operation"],
+            registry=registry,
+        )
+        self.cache_entries = Gauge(
+            "lightbox_cache_entries",
+            "Answers that the cache keeps in memory.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.cache_bytes = Gauge(
+            "lightbox_cache_bytes",
+            "Memory that those answers take up.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self.journal_dropped = Counter(
             "lightbox_journal_rows_dropped_total", "Receipts that the journal could not keep.", registry=registry
@@ -82,6 +106,10 @@ class Metrics:
         self.requests.labels(receipt.model, receipt.outcome).inc()
         if receipt.outcome != OUTCOME_OK:
             return
+        self.dispatch.labels(receipt.dispatch).inc()
+        if receipt.cached:
+            # How fast the cache answers says nothing about how fast images are classified.
+            return
         timings = receipt.timings
         for stage, duration_ms in (
             ("receive", timings.receive_ms),
@@ -92,11 +120,23 @@ class Metrics:
         ):
             self.stage_seconds.labels(receipt.model, stage).observe(duration_ms / 1000)
         self.batch_size.labels(receipt.model).observe(receipt.batch_size)
-        self.dispatch.labels(receipt.dispatch).inc()
 
     def observe_shed(self, reason: str) -> None:
         """Count one refusal for load."""
         self.shed.labels(reason).inc()
+
+    def observe_lookup(self, result: str) -> None:
+        """Count what became of one image at the cache."""
+        self.cache_requests.labels(result).inc()
+
+    def observe_cache_failure(self, operation: str) -> None:
+        """Count one operation in which the cache's store did not serve."""
+        self.cache_failures.labels(operation).inc()
+
+    def observe_cache_size(self, entries: int, size_bytes: int) -> None:
+        """Take the size of the cache in memory."""
+        self.cache_entries.set(entries)
+        self.cache_bytes.set(size_bytes)
 
     def observe_http(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one HTTP request; `route` is a template, never a raw path.

@@ -25,7 +25,7 @@ class Scrape:
         return sum(len(family.samples) for family in self.registry.collect())
 
 
-def make_receipt(*, outcome: str = "ok", model: str = "a", batch_size: int = 4) -> Receipt:
+def make_receipt(*, outcome: str = "ok", model: str = "a", batch_size: int = 4, cached: bool = False) -> Receipt:
     return Receipt(
         request_id="r",
         received_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -34,7 +34,8 @@ def make_receipt(*, outcome: str = "ok", model: str = "a", batch_size: int = 4) 
         outcome=outcome,
         timings=Timings(receive_ms=1, decode_ms=2, queue_ms=4, inference_ms=8, total_ms=16),
         batch_size=batch_size,
-        dispatch="backlog",
+        dispatch="cached" if cached else "backlog",
+        cached=cached,
     )
 
 
@@ -71,6 +72,28 @@ def test_a_refusal_counts_but_says_nothing_about_stages_or_batches() -> None:
     assert scrape.read("lightbox_stage_seconds_count", model="a", stage="total") is None
     assert scrape.read("lightbox_batch_size_images_count", model="a") is None
     assert scrape.read("lightbox_dispatch_total", reason="backlog") is None
+
+
+def test_a_cached_answer_counts_but_says_nothing_about_stages_or_batches() -> None:
+    scrape = Scrape()
+    scrape.metrics.observe_receipt(make_receipt(batch_size=0, cached=True))
+    assert scrape.read("lightbox_requests_total", model="a", outcome="ok") == 1
+    assert scrape.read("lightbox_dispatch_total", reason="cached") == 1
+    assert scrape.read("lightbox_stage_seconds_count", model="a", stage="total") is None
+    assert scrape.read("lightbox_batch_size_images_count", model="a") is None
+
+
+def test_the_cache_counts_by_result_and_its_failures_by_operation() -> None:
+    scrape = Scrape()
+    for result in ("hit", "hit", "miss"):
+        scrape.metrics.observe_lookup(result)
+    scrape.metrics.observe_cache_failure("read")
+    scrape.metrics.observe_cache_size(3, 15_000)
+    assert scrape.read("lightbox_cache_requests_total", result="hit") == 2
+    assert scrape.read("lightbox_cache_requests_total", result="miss") == 1
+    assert scrape.read("lightbox_cache_failures_total", operation="read") == 1
+    assert scrape.read("lightbox_cache_entries") == 3
+    assert scrape.read("lightbox_cache_bytes") == 15_000
 
 
 def test_a_shed_counts_by_its_reason() -> None:

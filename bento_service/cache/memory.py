@@ -1,0 +1,49 @@
+"""Results in this process's memory."""
+
+import sys
+from collections.abc import Callable, Mapping
+
+from cachetools import LRUCache
+
+from bento_service.cache.base import CachedResult
+
+_OVERHEAD_BYTES = 900
+"""What an entry costs beside its scores and warnings: its key, the objects around it, and its places in the
+dictionaries of the LRU. `tests/unit/cache/test_memory.py` holds it against what Python allocates."""
+
+
+def ignore_size(_entries: int, _size_bytes: int) -> None:
+    """Do nothing: the default of `on_change`."""
+
+
+class MemoryStore:
+    """A `ResultStore` that keeps what was used last, in so many bytes, overhead included."""
+
+    def __init__(self, max_bytes: int, *, on_change: Callable[[int, int], None] = ignore_size) -> None:
+        """Keep at most `max_bytes`; `on_change` is told entries and bytes after each `put`."""
+        self._results: LRUCache[str, CachedResult] = LRUCache(max_bytes, getsizeof=estimate_bytes)
+        self._on_change = on_change
+
+    async def get(self, key: str) -> CachedResult | None:
+        """Return the result under a key, or None, without leaving the event loop."""
+        return self._results.get(key)
+
+    def put(self, key: str, result: CachedResult) -> None:
+        """Keep a result now, in place of those that were used least recently."""
+        if estimate_bytes(result) > self._results.maxsize:
+            return
+        self._results[key] = result
+        self._on_change(len(self._results), int(self._results.currsize))
+
+    def describe(self) -> Mapping[str, float]:
+        """Return `entries` and `bytes`."""
+        return {"entries": len(self._results), "bytes": self._results.currsize}
+
+    async def close(self) -> None:
+        """Forget everything."""
+        self._results.clear()
+
+
+def estimate_bytes(result: CachedResult) -> int:
+    """Return how much memory a result takes up in a `MemoryStore`, its key included."""
+    return _OVERHEAD_BYTES + result.scores.nbytes + sys.getsizeof(result.warnings)
