@@ -1,31 +1,32 @@
 """The FastAPI application: routers and error translation, wired."""
 
-import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service import __version__
-from bento_service.errors import ClientGoneError, JournalUnavailableError, LightboxError
+from bento_service.errors import LightboxError
 from bento_service.http.batch import batch_router
 from bento_service.http.bento_classify import bento_classify_router
 from bento_service.http.classify import classify_router
+from bento_service.http.direct import direct_routes
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.envelope import Envelope
+from bento_service.http.failures import answer_failure, answer_invalid
 from bento_service.http.history import history_router
 from bento_service.http.models import models_router
 from bento_service.http.openapi import OPENAPI_PATH, DescribedApi, add_docs_page
-from bento_service.http.parameters import explain_validation_error
-from bento_service.http.problems import ProblemResponse, answer_error, build_problem
+from bento_service.http.parameters import ClassifyQuery
+from bento_service.http.problems import ProblemResponse, build_problem
 from bento_service.http.request_id import request_id_of
 from bento_service.http.status import StatusProvider, status_router
-
-logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """Classifies images, and says what each answer cost.
 
@@ -33,11 +34,17 @@ Every error is `application/problem+json` (RFC 9457) with a stable `code` and th
 `X-Request-ID`: yours, if you sent one of up to 128 letters, digits, dots, hyphens and underscores, or a fresh one."""
 
 
-class NoAnswer(Response):
-    """Sends nothing: the client is gone."""
+class _ShortcutApi(DescribedApi):
+    """An application that answers some calls ahead of its middleware and routing."""
+
+    def __init__(self, shortcuts: Mapping[tuple[str, str], ASGIApp], **options: Any) -> None:  # noqa: ANN401 - FastAPI's
+        super().__init__(**options)
+        self._shortcuts = shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Do nothing."""
+        """Handle one connection's scope."""
+        app = self._shortcuts.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        await (app or super().__call__)(scope, receive, send)
 
 
 def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets: Path | None = None) -> FastAPI:
@@ -48,7 +55,10 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
         status: Tells how the worker is doing, at any time.
         swagger_assets: See `add_docs_page`.
     """
-    app = DescribedApi(
+    classify, bento_classify = classify_router(provide), bento_classify_router(provide)
+    shortcuts = direct_routes(classify, ClassifyQuery) | direct_routes(bento_classify, ClassifyQuery)
+    app = _ShortcutApi(
+        {call: Envelope(route) for call, route in shortcuts.items()},
         title="Lightbox",
         version=__version__,
         description=_DESCRIPTION,
@@ -58,14 +68,13 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
         redirect_slashes=False,
         separate_input_output_schemas=False,
     )
-    app.include_router(classify_router(provide))
+    app.include_router(classify)
     app.include_router(batch_router(provide))
-    app.include_router(bento_classify_router(provide))
+    app.include_router(bento_classify)
     app.include_router(models_router(provide))
     app.include_router(history_router(provide))
     app.include_router(status_router(provide, status))
     add_docs_page(app, swagger_assets)
-    app.add_exception_handler(ClientGoneError, _leave_unanswered)
     app.add_exception_handler(LightboxError, _answer_lightbox_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
@@ -73,26 +82,16 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
     return app
 
 
-async def _leave_unanswered(request: Request, error: Exception) -> Response:
-    return NoAnswer()
-
-
 async def _answer_lightbox_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, LightboxError):
         raise error
-    request_id = request_id_of(request.scope)
-    problem = answer_error(error, request_id)
-    if problem.status_code == 500:
-        logger.error("Request %s: %s", request_id, error.message, exc_info=error)
-    elif isinstance(error, JournalUnavailableError):
-        logger.warning("Request %s: %s", request_id, error)
-    return problem
+    return answer_failure(request.scope, error)
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    return answer_error(explain_validation_error(error), request_id_of(request.scope))
+    return answer_invalid(request.scope, error)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
