@@ -1,5 +1,6 @@
 """Refusing, before it costs anything, what could not be answered in time."""
 
+from bento_service.domain import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.policy import has_to_shed
@@ -12,7 +13,8 @@ class Gate:
     """Holds every image's predicted wait against the latency target and its client's deadline.
 
     Images that wait and images that still arrive have places of their own: clients that send slowly, or nothing at
-    all, take none from those that have sent.
+    all, take none from those that have sent. Bulk images may fill half of the queue, so that they never shut out
+    whoever waits for an answer.
     """
 
     def __init__(self, predictor: WaitPredictor, *, target_ms: float, max_queued: int, max_receiving: int) -> None:
@@ -38,21 +40,28 @@ class Gate:
         if self._predictor.receiving >= self._max_receiving:
             raise self._refuse_for_place(f"{self._predictor.receiving} images are being received", "receiving")
 
-    def check_place(self) -> None:
+    def check_place(self, priority: Priority = Priority.INTERACTIVE) -> None:
         """Refuse an image for which the queue has no place.
 
         Raises:
             OverloadedError: Too many are received and not yet answered.
         """
-        if self._predictor.ahead >= self._max_queued:
-            raise self._refuse_for_place(f"{self._predictor.ahead} images wait for their answers", "queue_full")
+        if self._predictor.received >= self._max_queued:
+            raise self._refuse_for_place(f"{self._predictor.received} images wait for their answers", "queue_full")
+        if priority is Priority.BULK and self._predictor.bulk_received >= max(1, self._max_queued // 2):
+            raise self._refuse_for_place(
+                f"{self._predictor.bulk_received} bulk images wait for their answers", "queue_full"
+            )
 
-    def check_wait(self, *, deadline_ms: float | None, elapsed_ms: float) -> None:
+    def check_wait(
+        self, *, deadline_ms: float | None, elapsed_ms: float, priority: Priority = Priority.INTERACTIVE
+    ) -> None:
         """Refuse an image that would be answered too late.
 
         Args:
             deadline_ms: The client's own limit, or None.
             elapsed_ms: How much of that is gone.
+            priority: The image's own; interactive ones pass bulk ones, and wait for fewer.
 
         Raises:
             DeadlineExceededError: All of it is gone.
@@ -65,7 +74,7 @@ class Gate:
                 "compute. Allow more time, or send less at once.",
                 deadline_ms=deadline_ms,
             )
-        wait_ms = self._predictor.predicted_wait_ms
+        wait_ms = self._predictor.predict_wait_ms(priority)
         if not has_to_shed(wait_ms, target_ms=self._target_ms, remaining_ms=remaining_ms):
             return
         is_over_target = wait_ms > self._target_ms
@@ -75,7 +84,7 @@ class Gate:
             else f"this request's deadline of {deadline_ms:g} ms is {remaining_ms:.0f} ms away."
         )
         raise OverloadedError(
-            f"{self._predictor.ahead} images are ahead, a predicted wait of {wait_ms:.0f} ms; {limit} "
+            f"{self._predictor.count_ahead(priority)} images are ahead, a predicted wait of {wait_ms:.0f} ms; {limit} "
             "Try again after the time in Retry-After.",
             retry_after_s=wait_ms / 1000,
             reason="target" if is_over_target else "deadline",
