@@ -1,106 +1,168 @@
-"""The engine for CUDA GPUs, and the reference on a CPU: PyTorch in f32."""
+"""The engine for CUDA GPUs, and on a CPU the reference: PyTorch in f32."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode, ModelCard
+from bento_service.domain import Device, EngineMode, ModelCard, Parity
 from bento_service.engines.batches import check_batch
+from bento_service.engines.buckets import list_buckets
+from bento_service.engines.cuda_lanes import LaneModel
+from bento_service.engines.cuda_model import compile_for, ready_model
+from bento_service.engines.cuda_program import CudaProgram
+from bento_service.engines.cuda_streams import CudaRuntime, is_out_of_memory
 from bento_service.engines.devices import describe_cpu, describe_cuda
+from bento_service.engines.torch_precision import Precision, describe, list_candidates
+from bento_service.engines.torch_program import load_program
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from torch import nn
 
+logger = logging.getLogger(__name__)
+
 
 class TorchEngine:
-    """Runs a torch program. A batch may have any size; batches of several lanes run one after the other on a GPU.
+    """Runs a torch program: on a GPU in recorded batch sizes, one batch a lane; on a CPU in f32 and in any size.
 
     Making one sets, for the whole process, the number of threads of a CPU engine, and f32 without TF32 of a CUDA one.
+    The threads belong to the process, so there is one mode.
     """
 
     name = "torch"
-    precision = "f32"
     modes = frozenset({EngineMode.THROUGHPUT})
-    bucket_sizes: tuple[int, ...] = ()
 
-    def __init__(self, program_path: Path, card: ModelCard, *, device: Literal["cpu", "cuda"], threads: int) -> None:
+    def __init__(
+        self,
+        program_path: Path,
+        card: ModelCard,
+        *,
+        device: Literal["cpu", "cuda"],
+        threads: int,
+        lanes: int = 2,
+        precision: Literal["auto"] | Precision = "auto",
+        compile_model: bool = False,
+        max_batch: int = 128,
+    ) -> None:
         """Load the program onto a device.
 
         Args:
             program_path: A `torch.export` file that takes and returns what `Engine.infer` does.
-            card: Gives the size of the input.
-            device: Where it runs.
+            card: Gives the size of the input and the number of classes.
+            device: Where it runs. What follows `threads` is for a GPU alone.
             threads: Compute threads of a CPU engine; all lanes share them.
+            lanes: Batches in flight, at most; more wait for one to end.
+            precision: The arithmetic; `auto` takes the fastest that passes the parity gate on made-up images.
+            compile_model: Whether to compile the model with torch.compile.
+            max_batch: Largest batch, if the GPU has memory for it; `bucket_sizes` says what it had memory for.
 
         Raises:
             EngineUnavailableError: The device is not there.
-            ModelLoadError: PyTorch cannot read the file.
+            ModelLoadError: PyTorch cannot read the file or run the model, or the GPU has too little memory for it.
         """
         import torch
 
-        if device == "cuda":
-            if not torch.cuda.is_available():
-                raise EngineUnavailableError("PyTorch sees no CUDA GPU here. Set the device to `cpu` or `auto`.")
-            torch.backends.cuda.matmul.allow_tf32 = False
-            torch.backends.cudnn.allow_tf32 = False
-        else:
-            torch.set_num_threads(threads)
         self._recipe = card.recipe
-        self._device = describe_cuda() if device == "cuda" else describe_cpu()
-        self._module: nn.Module | None = _load(program_path, card.name, device)
+        self._cuda: CudaProgram | None = None
+        self._precision: Precision = "f32"
+        self._parity: Parity | None = None
+        self._bucket_sizes: tuple[int, ...] = ()
+        self._module: nn.Module | None = None
+        if device == "cpu":
+            torch.set_num_threads(threads)
+            self._device = describe_cpu()
+            self._module = load_program(program_path, card.name, device)
+            return
+        if not torch.cuda.is_available():
+            raise EngineUnavailableError("PyTorch sees no CUDA GPU here. Set the device to `cpu` or `auto`.")
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        self._device = describe_cuda()
+        try:
+            model = ready_model(
+                load_program(program_path, card.name, device),
+                card.recipe,
+                candidates=list_candidates(precision, has_bf16=torch.cuda.is_bf16_supported(including_emulation=False)),
+                compiler=compile_for(len(list_buckets(max_batch))) if compile_model else None,
+                device=device,
+            )
+            self._cuda = CudaProgram(
+                LaneModel(model.forward, card.recipe, len(card.labels)),
+                max_batch=max_batch,
+                lanes=lanes,
+                runtime=CudaRuntime(),
+            )
+            self._precision, self._parity = model.precision, model.parity
+            self._bucket_sizes = self._cuda.bucket_sizes
+            logger.info("%s runs in %s: %s", card.name, model.precision, describe(model.parity))
+        except RuntimeError as error:
+            raise _explain_load(error, card.name, self._device) from error
 
     @property
     def device(self) -> Device:
         """The GPU or the CPU."""
         return self._device
 
+    @property
+    def precision(self) -> str:
+        """`f32` on a CPU; on a GPU what was asked for or chosen."""
+        return self._precision
+
+    @property
+    def parity(self) -> Parity | None:
+        """On a GPU, how far its answers lie from unaltered f32 there, over made-up images; None on a CPU."""
+        return self._parity
+
+    @property
+    def bucket_sizes(self) -> tuple[int, ...]:
+        """The batch sizes that were recorded on a GPU, ascending; empty on a CPU."""
+        return self._bucket_sizes
+
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""
-        import torch
-
         check_batch(batch_nhwc, self._recipe)
-        if self._module is None:
-            raise InferenceFailedError("The engine is closed.")
+        program, module = self._cuda, self._module
         try:
-            with torch.inference_mode():
-                # PyTorch has no read-only tensors, so such an array is copied.
-                images = torch.from_numpy(np.require(batch_nhwc, requirements=["C", "W"])).to(self._device.kind)
-                probabilities: NDArray[np.float32] = self._module(images).cpu().numpy()
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemoryError(f"The GPU has too little memory for a batch of {len(batch_nhwc)} images.") from error
+            if program is not None:
+                return program.infer(batch_nhwc)
+            if module is not None:
+                return _infer_on_cpu(module, batch_nhwc)
         except RuntimeError as error:
-            raise _explain(error, len(batch_nhwc)) from error
-        return probabilities
+            raise explain(error, len(batch_nhwc)) from error
+        raise InferenceFailedError("The engine is closed.")
 
     def close(self) -> None:
-        """Release the model and, on a GPU, the memory that PyTorch keeps for the next one."""
-        import torch
-
-        self._module = None
-        if self._device.kind == "cuda":
-            torch.cuda.empty_cache()
+        """Wait for what a GPU is running and release the model and its memory."""
+        cuda, self._cuda, self._module = self._cuda, None, None
+        if cuda is not None:
+            cuda.close()
 
 
-def _load(program_path: Path, name: str, device: str) -> "nn.Module":
+def _infer_on_cpu(module: "nn.Module", batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
     import torch
-    from torch.export.passes import move_to_device_pass
 
-    try:
-        program = torch.export.load(program_path)
-    # A damaged file fails in the zip reader, the JSON reader or torch's own checks, each with errors of its own.
-    except Exception as error:
-        raise ModelLoadError(
-            f"PyTorch cannot load {name!r} from {program_path.name}: {error}. Prepare the model again.", model=name
-        ) from error
-    module = move_to_device_pass(program, device).module()
-    return module.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        # PyTorch has no read-only tensors, so such an array is copied.
+        images = torch.from_numpy(np.require(batch_nhwc, requirements=["C", "W"]))
+        probabilities: NDArray[np.float32] = module(images).numpy()
+    return probabilities
 
 
-def _explain(error: RuntimeError, images: int) -> InferenceFailedError | OutOfMemoryError:
-    if "can't allocate memory" in str(error):
-        return OutOfMemoryError(f"There is too little memory for a batch of {images} images.")
+def explain(error: RuntimeError, images: int) -> InferenceFailedError | OutOfMemoryError:
+    """Put what PyTorch raised on a batch of so many images into the domain's words."""
+    if is_out_of_memory(error) or "can't allocate memory" in str(error):
+        return OutOfMemoryError(f"The device has too little memory for a batch of {images} images.")
     return InferenceFailedError(f"PyTorch failed on a batch of {images} images: {error}")
+
+
+def _explain_load(error: RuntimeError, name: str, device: Device) -> ModelLoadError:
+    if is_out_of_memory(error):
+        return ModelLoadError(
+            f"{device.name} has too little memory left for {name!r}, even for one image at a time. Serve fewer models, "
+            "or with fewer workers or lanes.",
+            model=name,
+        )
+    return ModelLoadError(f"PyTorch cannot run {name!r} on {device.name}: {error}. Serve another model.", model=name)

@@ -1,0 +1,152 @@
+"""Reading a torch program, and rewriting it so that a GPU runs it faster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from bento_service.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import fx
+
+
+def load_program(path: Path, name: str, device: str) -> "fx.GraphModule":
+    """Load a `torch.export` file onto a device, with its convolutions laid out channels-last, as its images come.
+
+    Raises:
+        ModelLoadError: PyTorch cannot read the file.
+        torch.OutOfMemoryError: The device has too little memory for the weights.
+    """
+    import torch
+    from torch.export.passes import move_to_device_pass
+
+    try:
+        program = torch.export.load(path)
+    # A damaged file fails in the zip reader, the JSON reader or torch's own checks, each with errors of its own.
+    except Exception as error:
+        raise ModelLoadError(
+            f"PyTorch cannot load {name!r} from {path.name}: {error}. Prepare the model again.", model=name
+        ) from error
+    # The engine checks its batches itself, so the export's own guards, Python that runs for every batch, stay out.
+    module = move_to_device_pass(program, device).module(check_guards=False)
+    return module.to(memory_format=torch.channels_last)
+
+
+def fold_batch_norms(module: "fx.GraphModule") -> int:
+    """Fold each batch normalisation that follows a convolution into that convolution, in place.
+
+    The same function but for the rounding of f32, with one pass over the activations less for each. Left as they are:
+    those whose convolution, or its weight, something else uses too.
+
+    Returns:
+        How many were folded.
+    """
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+    folded = 0
+    for convolution, norm in _foldable(module):
+        weight, bias = convolution.args[1], convolution.args[2] if len(convolution.args) > 2 else None
+        scale, shift, mean, variance = (_read(module, node) for node in norm.args[1:5])
+        if mean is None or variance is None:
+            continue
+        folded_weight, folded_bias = fuse_conv_bn_weights(
+            cast("torch.Tensor", _read(module, weight)),
+            _read(module, bias),
+            mean,
+            variance,
+            cast("float", norm.args[7]),
+            scale,
+            shift,
+        )
+        _write(module, cast("fx.Node", weight), folded_weight)
+        bias_name = f"folded_bias_{folded}"
+        module.register_parameter(bias_name, nn.Parameter(folded_bias, requires_grad=False))
+        with module.graph.inserting_before(convolution):
+            bias_node = module.graph.get_attr(bias_name)
+        convolution.args = (*convolution.args[:2], bias_node, *convolution.args[3:])
+        norm.replace_all_uses_with(convolution)
+        module.graph.erase_node(norm)
+        folded += 1
+    _clean(module)
+    return folded
+
+
+def lower_weights(module: "fx.GraphModule", dtype: "torch.dtype") -> None:
+    """Hold the weights of convolutions and linear layers in another type, in place.
+
+    For a module that runs under autocast to this type, which else would convert them anew for every batch. All other
+    parameters stay f32: autocast chooses the type of what they take part in.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    lowered = {aten.conv2d.default, aten.conv2d.padding, aten.linear.default}
+    for node in module.graph.nodes:
+        if node.op != "get_attr" or not node.users:
+            continue
+        tensor = _read(module, node)
+        if (
+            tensor is not None
+            and tensor.dtype == torch.float32
+            and _count_reads(module, node.target) == 1
+            and all(user.target in lowered and node in user.args[1:3] for user in node.users)
+        ):
+            _write(module, node, tensor.to(dtype))
+    # The export asserts the types that it saw, which are no longer those.
+    for node in list(module.graph.nodes):
+        if node.target == aten._assert_tensor_metadata.default:
+            module.graph.erase_node(node)
+    _clean(module)
+
+
+def _foldable(module: "fx.GraphModule") -> "Iterator[tuple[fx.Node, fx.Node]]":
+    import torch
+    from torch import fx
+
+    aten = torch.ops.aten
+    convolutions = {aten.conv2d.default, aten.conv2d.padding}
+    for norm in list(module.graph.nodes):
+        if norm.target != aten.batch_norm.default or norm.args[5]:  # the sixth argument: whether it trains
+            continue
+        convolution = norm.args[0]
+        if not isinstance(convolution, fx.Node) or convolution.target not in convolutions:
+            continue
+        weight = convolution.args[1]
+        if (
+            isinstance(weight, fx.Node)
+            and weight.op == "get_attr"
+            and len(weight.users) == len(convolution.users) == 1
+            and _count_reads(module, cast("str", weight.target)) == 1
+        ):
+            yield convolution, norm
+
+
+def _count_reads(module: "fx.GraphModule", name: str) -> int:
+    return sum(node.op == "get_attr" and node.target == name for node in module.graph.nodes)
+
+
+def _read(module: "fx.GraphModule", node: object) -> "torch.Tensor | None":
+    """Return the tensor behind a node that reads a parameter or buffer; None for anything else."""
+    import torch
+    from torch import fx
+
+    if not isinstance(node, fx.Node) or node.op != "get_attr":
+        return None
+    owner, _, attribute = str(node.target).rpartition(".")
+    value = getattr(module.get_submodule(owner), attribute)
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def _write(module: "fx.GraphModule", node: "fx.Node", tensor: "torch.Tensor") -> None:
+    from torch import nn
+
+    owner, _, attribute = str(node.target).rpartition(".")
+    setattr(module.get_submodule(owner), attribute, nn.Parameter(tensor.detach(), requires_grad=False))
+
+
+def _clean(module: "fx.GraphModule") -> None:
+    module.graph.eliminate_dead_code()
+    module.graph.lint()
+    module.recompile()

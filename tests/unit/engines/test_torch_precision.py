@@ -1,0 +1,106 @@
+import logging
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bento_service.domain import InputRecipe
+from bento_service.engines.torch_precision import (
+    Classify,
+    Precision,
+    choose_precision,
+    list_candidates,
+    make_probes,
+    measure_parity,
+)
+
+RECIPE = InputRecipe(40, 24, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+PROBES = make_probes(RECIPE, 120)
+DECIDED = np.tile(np.array([[0.7, 0.2, 0.1]], dtype=np.float32), (120, 1))
+
+
+def answer(scores: NDArray[np.float32]) -> Classify:
+    return lambda batch_nhwc: scores[: len(batch_nhwc)]
+
+
+def fail(batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    raise RuntimeError("expected Float but found Half")
+
+
+def choose(**classify: Classify) -> Precision:
+    ways: dict[Precision, Classify] = {"fp16": answer(DECIDED), "bf16": answer(DECIDED), "f32": answer(DECIDED)}
+    ways |= classify  # type: ignore[typeddict-item]
+    return choose_precision(list_candidates("auto", has_bf16=True), ways.__getitem__, DECIDED, PROBES)[0]
+
+
+def test_fp16_is_taken_where_it_answers_as_f32_does() -> None:
+    assert choose(fp16=answer(DECIDED + 0.01)) == "fp16"
+
+
+def test_bf16_is_next_and_f32_the_last() -> None:
+    off = answer(DECIDED + 0.03)
+
+    assert choose(fp16=off) == "bf16"
+    assert choose(fp16=off, bf16=off) == "f32"
+
+
+def test_an_overflow_is_no_answer() -> None:
+    assert choose(fp16=answer(np.full_like(DECIDED, np.nan))) == "bf16"
+
+
+def test_an_arithmetic_in_which_the_model_fails_is_passed_over_with_the_reason(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert choose(fp16=fail) == "bf16"
+
+    assert "found Half" in caplog.text
+
+
+def test_a_model_that_fails_in_every_arithmetic_fails() -> None:
+    with pytest.raises(RuntimeError, match="found Half"):
+        choose(fp16=fail, bf16=fail, f32=fail)
+
+
+def test_what_was_asked_for_is_taken_whatever_it_answers_and_its_parity_says_so() -> None:
+    off = answer(DECIDED + 0.03)
+
+    precision, parity = choose_precision(list_candidates("fp16", has_bf16=True), lambda precision: off, DECIDED, PROBES)
+
+    assert precision == "fp16"
+    assert not parity.passes_gate
+
+
+def test_bf16_that_a_gpu_only_emulates_is_not_tried() -> None:
+    assert list_candidates("auto", has_bf16=False) == ("fp16", "f32")
+
+
+def test_probes_are_the_same_each_time_and_all_different() -> None:
+    np.testing.assert_array_equal(make_probes(RECIPE, 120), PROBES)
+    assert PROBES.shape == (120, 40, 24, 3)
+    assert len({probe.tobytes() for probe in PROBES}) == 120
+
+
+def test_a_best_class_that_rounding_decides_does_not_count() -> None:
+    level = np.tile(np.array([[0.501, 0.499, 0.0]], dtype=np.float32), (50, 1))
+    swapped = level[:, [1, 0, 2]]
+
+    parity = measure_parity(np.concatenate([DECIDED, level]), np.concatenate([DECIDED, swapped]))
+
+    assert parity.top1_agreement == 1
+    assert parity.max_probability_difference == pytest.approx(0.002, abs=1e-4)
+    assert parity.passes_gate
+
+
+def test_a_decided_best_class_that_changes_counts() -> None:
+    served = DECIDED.copy()
+    served[0] = [0.2, 0.7, 0.1]
+
+    parity = measure_parity(DECIDED, served)
+
+    assert parity.top1_agreement == pytest.approx(119 / 120)
+    assert parity.max_probability_difference == pytest.approx(0.5)
+
+
+def test_too_few_decided_images_are_no_evidence() -> None:
+    assert not measure_parity(DECIDED[:99], DECIDED[:99]).passes_gate
