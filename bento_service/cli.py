@@ -113,6 +113,67 @@ def classify(
             classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
 
 
+@app.command()
+def bench(
+    *,
+    images: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH",
+            help="Image files, folders (searched with all below them), or quoted patterns.",
+            show_default="the dashboard's samples",
+        ),
+    ] = None,
+    url: Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to load.")] = DEFAULT_URL,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
+    ] = None,
+    target_ms: Annotated[
+        float | None, typer.Option(min=1, metavar="MS", help="Latency to keep at p99.", show_default="the service's")
+    ] = None,
+    duration_s: Annotated[
+        float, typer.Option("--duration", min=5, max=3600, metavar="S", help="Seconds for all of it, about.")
+    ] = 60,
+    rates: Annotated[
+        str | None,
+        typer.Option(metavar="R,R,…", help="Offer these images/s instead.", show_default="search for the limit"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the arrivals and the draw of images.")] = 0,
+    cache: Annotated[bool, typer.Option("--cache", help="Let the service's cache answer images that repeat.")] = False,
+    yes_remote: Annotated[
+        bool, typer.Option("--yes-remote", help="Load a service outside this machine and private networks.")
+    ] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the figures here.")] = None,
+    html_path: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots here.")
+    ] = None,
+) -> None:
+    """Measure what a running service can do with your images.
+
+    Finds the most images a second at which 99 % are answered within the target, and says what limits it. Arrivals are
+    random and do not wait for answers, as those of many clients; latency counts from when a request was due. Each image
+    is sent with some bytes of its own after its end, so that no cache answers.
+    """
+    from bento_service.commands import bench as load_test  # noqa: PLC0415 - numpy and uvloop, which help needs not
+
+    with explained_errors():
+        load_test.bench(
+            load_test.BenchOptions(
+                images=tuple(images or ()),
+                url=url,
+                model=model,
+                target_ms=target_ms,
+                duration_s=duration_s,
+                rates_per_s=load_test.parse_rates(rates),
+                seed=seed,
+                uses_cache=cache,
+                is_remote_allowed=yes_remote,
+                json_path=json_path,
+                html_path=html_path,
+            )
+        )
+
+
 @models_app.callback()
 def models(
     context: typer.Context,

@@ -16,7 +16,8 @@ STAGES = ("receive", "decode", "queue", "inference", "total")
 SETTLING_SHARE = 0.2
 MAX_SETTLING_S = 1.0
 LATE_MS = 5.0
-"""Beyond this the client's own lateness is worth a word; the event loop's timer alone is up to 1 ms late."""
+LATE_SHARE = 0.1
+"""The client's own lateness is worth a word beyond both: so long, and such a share of the latency at p99."""
 
 Floats = NDArray[np.float64]
 
@@ -102,6 +103,19 @@ class LoadResult:
         kept = np.where(self.statuses == OK, self.latencies_ms, np.inf)
         return float(np.quantile(kept, share, method="higher"))
 
+    def interval_ms(self, share: float) -> tuple[float, float]:
+        """Return the 95 % confidence interval of `percentile_ms(share)`; its end is infinite with too few requests.
+
+        From order statistics, so whatever the distribution (David and Nagaraja, Order Statistics, 2003, 7.1).
+        """
+        kept = np.sort(np.where(self.statuses == OK, self.latencies_ms, np.inf))
+        count = len(kept)
+        spread = 1.96 * float(np.sqrt(count * share * (1 - share)))
+        low, high = int(np.floor(count * share - spread)), int(np.ceil(count * share + spread))
+        if not count:
+            return 0.0, float("inf")
+        return float(kept[max(low, 0)]), float(kept[high]) if high < count else float("inf")
+
     @property
     def throughput_per_s(self) -> float:
         """Images answered a second, once the load had settled."""
@@ -113,18 +127,35 @@ class LoadResult:
         Counts answers by the moment they came, from the end of settling (a fifth of the run, at most a second) to the
         end of the schedule. So a queue that fills in an overload is not taken for throughput, nor what drains after it.
         """
-        settled_s = min(self.duration_s * SETTLING_SHARE, MAX_SETTLING_S)
         is_good = (self.statuses == OK) & (self.latencies_ms <= target_ms)
-        is_counted = is_good & (self.done_s > settled_s) & (self.done_s <= self.duration_s)
-        return int(np.count_nonzero(is_counted)) / (self.duration_s - settled_s)
+        return self._count_settled(self.done_s[is_good]) / (self.duration_s - self._settled_s)
+
+    @property
+    def keeping_up(self) -> float:
+        """Requests done as a share of requests due, once the load had settled: below 1, a queue was growing."""
+        return self._count_settled(self.done_s) / max(self._count_settled(self.due_s), 1)
 
     @property
     def is_client_bound(self) -> bool:
         """Whether the client itself was the limit: out of connections, out of CPU, or late with its requests."""
         waits_ms = self.waits_ms[np.isfinite(self.waits_ms)]
-        is_late = self.offered_per_s is not None and len(waits_ms) > 0 and np.quantile(waits_ms, 0.99) > LATE_MS
+        late_ms = float(np.quantile(waits_ms, 0.99)) if self.offered_per_s is not None and len(waits_ms) else 0.0
+        is_late = late_ms > max(LATE_MS, LATE_SHARE * float(np.quantile(self.latencies_ms, 0.99)))
         is_busy = self.client_cpu_s > 0.8 * self.duration_s
-        return self.exhausted > 0 or bool(is_late) or is_busy
+        return self.exhausted > 0 or is_late or is_busy
+
+    @cached_property
+    def http_ms(self) -> Floats:
+        """What an answer spent in none of decode, queue and inference: sending, HTTP, event loops; of computed ones."""
+        pairs = zip(self.latencies_ms.tolist(), self.facts, strict=True)
+        spent = [ms - one.decode_ms - one.queue_ms - one.inference_ms for ms, one in pairs if one and not one.is_cached]
+        return np.array(spent, dtype=np.float64)
+
+    @cached_property
+    def inference_per_image_ms(self) -> Floats:
+        """The share of each computed answer in its batch's inference."""
+        shares = [one.inference_ms / max(one.batch_size, 1) for one in self.facts if one and not one.is_cached]
+        return np.array(shares, dtype=np.float64)
 
     @cached_property
     def cached(self) -> int:
@@ -137,6 +168,13 @@ class LoadResult:
         rows = [one[: len(STAGES)] for one in self.facts if one is not None and not one.is_cached]
         table = np.array(rows, dtype=np.float64).reshape(-1, len(STAGES))
         return {stage: table[:, column] for column, stage in enumerate(STAGES)}
+
+    @property
+    def _settled_s(self) -> float:
+        return min(self.duration_s * SETTLING_SHARE, MAX_SETTLING_S)
+
+    def _count_settled(self, moments_s: Floats) -> int:
+        return int(np.count_nonzero((moments_s > self._settled_s) & (moments_s <= self.duration_s)))
 
 
 def summarise(

@@ -1,0 +1,111 @@
+"""One run in figures that a report can show and JSON can hold: no NaN, no infinity, no array."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bento_service.load_test.result import Floats, LoadResult, name_status
+
+STAGES = ("receive", "decode", "queue", "inference", "other")
+"""`other` is what the client waited for beyond the server's own stages: HTTP both ways, and the event loops."""
+MIN_KEEPING_UP = 0.95
+CDF_POINTS = 200
+KEPT_SHARE = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """A run's figures; what cannot be said, for there were no such requests, is None.
+
+    Percentiles are over all requests, where one that was refused or failed took forever: None then. `cdf_ms` holds the
+    latencies of answers at evenly spaced shares from 0 to 1; `stages_ms` the means of computed answers.
+    """
+
+    offered_per_s: float | None
+    connections: int
+    duration_s: float
+    requests: int
+    answered: int
+    refused: int
+    failed: int
+    cached: int
+    statuses: Mapping[str, int]
+    throughput_per_s: float
+    goodput_per_s: float
+    p50_ms: float | None
+    p90_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    p99_low_ms: float | None
+    p99_high_ms: float | None
+    refused_p99_ms: float | None
+    longest_retry_after_s: float | None
+    stages_ms: Mapping[str, float]
+    cdf_ms: tuple[float, ...]
+    is_kept: bool
+    is_client_bound: bool
+    client_wait_p99_ms: float | None
+    client_cpu_us: float
+
+
+def describe_run(run: LoadResult, target_ms: float) -> RunFigures:
+    """Return a run's figures, judged by the target."""
+    low_ms, high_ms = run.interval_ms(KEPT_SHARE)
+    waits_ms = run.waits_ms[np.isfinite(run.waits_ms)]
+    retries_s = run.retry_after_s[np.isfinite(run.retry_after_s)]
+    return RunFigures(
+        offered_per_s=run.offered_per_s,
+        connections=run.connections,
+        duration_s=run.duration_s,
+        requests=run.requests,
+        answered=len(run.answered_ms),
+        refused=run.refused,
+        failed=run.failed,
+        cached=run.cached,
+        statuses={name_status(status): count for status, count in run.by_status.items()},
+        throughput_per_s=run.throughput_per_s,
+        goodput_per_s=run.goodput_per_s(target_ms),
+        p50_ms=_finite(run.percentile_ms(0.5)),
+        p90_ms=_finite(run.percentile_ms(0.9)),
+        p95_ms=_finite(run.percentile_ms(0.95)),
+        p99_ms=_finite(run.percentile_ms(KEPT_SHARE)),
+        p99_low_ms=_finite(low_ms),
+        p99_high_ms=_finite(high_ms),
+        refused_p99_ms=_quantile(run.refused_ms, 0.99),
+        longest_retry_after_s=_quantile(retries_s, 1.0),
+        stages_ms=_mean_stages(run),
+        cdf_ms=tuple(np.quantile(run.answered_ms, np.linspace(0, 1, CDF_POINTS + 1)).tolist())
+        if len(run.answered_ms)
+        else (),
+        is_kept=keeps_target(run, target_ms),
+        is_client_bound=run.is_client_bound,
+        client_wait_p99_ms=_quantile(waits_ms, 0.99),
+        client_cpu_us=run.client_cpu_us,
+    )
+
+
+def keeps_target(run: LoadResult, target_ms: float) -> bool:
+    """Whether a server kept a rate: 99 % of all requests answered within the target, none failed, no queue growing.
+
+    A refusal counts as late. The queue is looked at since a short run ends before a slowly growing one breaks the
+    target: at least 95 % as many requests have to be done as were due.
+    """
+    is_within = run.requests > 0 and run.percentile_ms(KEPT_SHARE) <= target_ms
+    return is_within and run.failed == 0 and run.keeping_up >= MIN_KEEPING_UP
+
+
+def _mean_stages(run: LoadResult) -> Mapping[str, float]:
+    if not len(run.http_ms):
+        return {}
+    means = {stage: float(values.mean()) for stage, values in run.stages_ms.items() if stage != "total"}
+    return means | {"other": max(0.0, float(run.http_ms.mean()) - means["receive"])}
+
+
+def _quantile(values: Floats, share: float) -> float | None:
+    return float(np.quantile(values, share)) if len(values) else None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
