@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from bento_service.http.hangup import HANGUP_EXTENSION, HangupBell
 from bento_service.http.problems import MEDIA_TYPE, build_problem
 from bento_service.http.request_id import HEADER
 
@@ -43,6 +44,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._bytes_without_body = 0
         self._discarded_bytes = 0
         self._time_limit: asyncio.TimerHandle | None = None
+        self._bell = HangupBell()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Begin to wait for headers."""
@@ -53,6 +55,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Let go of the connection."""
         self._lift_time_limit()
         super().connection_lost(exc)
+        self._bell.ring()
 
     def data_received(self, data: bytes) -> None:
         """Parse, up to the limits."""
@@ -72,13 +75,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Start the request."""
         # First, for it raises where the URL is malformed, and then there is no request.
         super().on_headers_complete()
+        # The application starts with the event loop's next turn.
+        self.scope["extensions"] = {HANGUP_EXTENSION: {"bell": self._bell}}
         self._is_between_bodies = False
         self._bytes_without_body = 0
         self._lift_time_limit()
 
     def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the body."""
+        """Pass on a piece of the body, as it is where the last one was taken; uvicorn would copy it twice."""
         self._bytes_without_body = 0
+        cycle = self.cycle
+        if cycle is not None and not cycle.body and not cycle.response_complete and not self.parser.should_upgrade():
+            # uvicorn's `bytes(cycle.body)` and `cycle.body += b""` give back the very object.
+            cycle.body = body  # type: ignore[assignment] # declared as a bytearray, used as any bytes
+            body = b""
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service.http.connection import BoundedHttpProtocol
 from bento_service.http.request_id import HEADER
@@ -55,7 +55,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @contextmanager
-def serve(protocol: type[BoundedHttpProtocol]) -> Iterator[int]:
+def serve(protocol: type[BoundedHttpProtocol], application: ASGIApp = application) -> Iterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         config = uvicorn.Config(application, http=protocol, log_config=None, lifespan="off", timeout_keep_alive=60)
         server = uvicorn.Server(config)

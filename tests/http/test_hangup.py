@@ -2,10 +2,11 @@ import asyncio
 
 import pytest
 from fastapi import FastAPI
+from starlette.types import Scope
 
 from bento_service.errors import ClientGoneError
 from bento_service.http.edge import Edge
-from bento_service.http.hangup import CancelOnHangup
+from bento_service.http.hangup import HANGUP_EXTENSION, CancelOnHangup, HangupBell
 from tests.fakes.classifier import FakeClassifier, Gate
 from tests.http.exchange import Exchange, http_scope
 from tests.http.test_upload import FORM, part
@@ -108,3 +109,43 @@ def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
 
     asyncio.run(end_by_hangup())
     asyncio.run(end_from_outside())
+
+
+def scope_with(bell: HangupBell) -> Scope:
+    return http_scope("POST", "/v1/classify") | {"extensions": {HANGUP_EXTENSION: {"bell": bell}}}
+
+
+def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:
+    async def work() -> Exchange:
+        bell, exchange = HangupBell(), Exchange([])
+        with pytest.raises(ClientGoneError):
+            async with CancelOnHangup(exchange.receive, scope_with(bell)):
+                asyncio.get_running_loop().call_soon(bell.ring)
+                await asyncio.Event().wait()
+        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+        return exchange
+
+    assert not asyncio.run(work()).waits.is_set()
+
+
+def test_a_bell_that_rang_before_the_work_began_cancels_it() -> None:
+    async def work() -> None:
+        bell = HangupBell()
+        bell.ring()
+        async with CancelOnHangup(Exchange([]).receive, scope_with(bell)):
+            await asyncio.Event().wait()
+
+    with pytest.raises(ClientGoneError):
+        asyncio.run(work())
+
+
+def test_a_bell_that_rings_after_the_work_has_ended_cancels_nothing() -> None:
+    async def work() -> int:
+        bell = HangupBell()
+        async with CancelOnHangup(Exchange([]).receive, scope_with(bell)):
+            await asyncio.sleep(0)
+        bell.ring()
+        await asyncio.sleep(0)
+        return 7
+
+    assert asyncio.run(work()) == 7
