@@ -107,7 +107,7 @@ class TorchEngine:
         return self._device
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Precision:
         """`f32` on a CPU; on a GPU what was asked for or chosen."""
         return self._precision
 
