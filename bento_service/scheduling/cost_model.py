@@ -12,6 +12,8 @@ _CLIP = 0.4
 """Largest surprise believed, as a log ratio (Huber's bounded influence): a stall, however long, moves the speed by 8 %,
 and a tenfold change, ln 10 = 2.3, is followed at 0.08 a batch, in some 40 batches. Eight in ten batches of a
 loaded CPU lie within it (docs/adr/0007)."""
+_SPEED_LIMIT = math.log(1000)
+"""Beyond a thousand times faster or slower than at warm-up, durations are a broken clock's."""
 _OWN_GAIN = 0.02
 """The same for one size beside the others: ten times slower, so that a change of speed goes to the speed."""
 _OWN_LIMIT = math.log(4)
@@ -93,9 +95,9 @@ class CostModel:
         """Take note of how long a batch took; a duration that is not more than 0 says nothing."""
         if duration_ms <= 0:
             return
-        surprise = math.log(duration_ms / self.predict_ms(batch_size))
-        surprise = max(-_CLIP, min(_CLIP, surprise))
-        self._slowness += _GAIN * surprise
+        ratio = duration_ms / self.predict_ms(batch_size)
+        surprise = math.log(max(math.exp(-_CLIP), min(math.exp(_CLIP), ratio)))
+        self._slowness = max(-_SPEED_LIMIT, min(_SPEED_LIMIT, self._slowness + _GAIN * surprise))
         nearest = self._nearest(self._pad(batch_size))
         self._own = [_OWN_KEPT * own for own in self._own]
         own = self._own[nearest] + _OWN_GAIN * (1 - _GAIN) * surprise

@@ -1,13 +1,64 @@
 """Timing a model's batch sizes before it takes traffic."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
+from statistics import median
 
 import numpy as np
 
 from bento_service.domain import EngineMode, InputRecipe
 from bento_service.errors import OutOfMemoryError
+from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
+
+_MIN_REPEATS = 5
+_MAX_REPEATS = 30
+_FEWEST_REPEATS = 3
+"""For a size that takes long: a median of less is no median."""
+_STABLE = 0.02
+"""Standard error of a median, as a share of it, below which no further run is needed; what the policy decides on are
+differences of a tenth."""
+_SHARE_OF_BUDGET = 0.25
+"""Part of the time that one size may take if it is not stable before."""
+
+
+def measure_costs(
+    infer: Infer,
+    recipe: InputRecipe,
+    *,
+    modes: Collection[EngineMode],
+    sizes: Sequence[int],
+    bucket_sizes: Sequence[int] = (),
+    clock: Callable[[], float],
+    budget_s: float = 1.0,
+) -> dict[EngineMode, CostModel]:
+    """Measure a model's cost in each of its modes; in the latency mode, which runs lone images, for size 1 alone.
+
+    Args:
+        infer: The forward pass.
+        recipe: Gives the size of the input.
+        modes: The engine's modes that differ; has `THROUGHPUT`.
+        sizes: Batch sizes, ascending, 1 first; not used where there are buckets.
+        bucket_sizes: The engine's buckets, or none.
+        clock: Seconds, monotonic.
+        budget_s: Time for all runs that count, together.
+
+    Raises:
+        OutOfMemoryError: Not even one image fits.
+    """
+    begun_s = clock()
+    costs: dict[EngineMode, CostModel] = {}
+    if EngineMode.LATENCY in modes:
+        duration_ms = time_batch_sizes(
+            infer, recipe, sizes=[1], mode=EngineMode.LATENCY, clock=clock, budget_s=budget_s
+        )
+        costs[EngineMode.LATENCY] = CostModel(duration_ms)
+    duration_ms = time_batch_sizes(
+        infer, recipe, sizes=bucket_sizes or sizes, clock=clock, budget_s=budget_s - (clock() - begun_s)
+    )
+    measured_buckets = [size for size in bucket_sizes if size in duration_ms]
+    return {EngineMode.THROUGHPUT: CostModel(duration_ms, bucket_sizes=measured_buckets), **costs}
 
 
 def time_batch_sizes(
@@ -17,13 +68,10 @@ def time_batch_sizes(
     sizes: Sequence[int],
     mode: EngineMode = EngineMode.THROUGHPUT,
     clock: Callable[[], float],
-    repeats: int = 5,
     budget_s: float = 1.0,
     min_gain: float = 0.05,
 ) -> dict[int, float]:
-    """Measure how long each batch size takes: the shortest of `repeats` runs, after one that does not count.
-
-    The shortest, as whatever else runs on the machine at its start can only make a run longer.
+    """Measure how long each batch size takes: the median of runs until it is stable, after one that does not count.
 
     Args:
         infer: The forward pass.
@@ -31,8 +79,8 @@ def time_batch_sizes(
         sizes: Batch sizes, ascending, 1 first.
         mode: The engine's mode.
         clock: Seconds, monotonic.
-        repeats: Runs that count.
-        budget_s: No further size is begun after this long, so that a slow model does not hold up the start.
+        budget_s: No further size is begun once the runs that count have taken this long, so that a slow model does not
+            hold up the start. First runs are left out: compiling a size is the engine's to bound.
         min_gain: Share by which a size has to beat the throughput of the one before for a further size to be tried.
             Each size that is tried keeps its own buffers in the engine, and on a CPU bigger batches gain nothing.
 
@@ -43,22 +91,24 @@ def time_batch_sizes(
     Raises:
         OutOfMemoryError: Not even one image fits.
     """
-    begun_s = clock()
+    spent_s = 0.0
     duration_ms: dict[int, float] = {}
     best_per_ms = 0.0
     for size in sizes:
-        if duration_ms and clock() - begun_s > budget_s:
+        if duration_ms and spent_s >= budget_s:
             break
         # Noise, as photographs are: an all-black batch runs faster on hardware that skips zeros.
         batch_nhwc = np.random.default_rng(0).integers(
             0, 256, (size, recipe.height_px, recipe.width_px, 3), dtype=np.uint8
         )
         try:
-            duration_ms[size] = _time(partial(infer, batch_nhwc, mode), repeats=repeats, clock=clock)
+            samples_s = _time(partial(infer, batch_nhwc, mode), budget_s=_SHARE_OF_BUDGET * budget_s, clock=clock)
         except OutOfMemoryError:
             if not duration_ms:
                 raise
             break
+        spent_s += sum(samples_s)
+        duration_ms[size] = median(samples_s) * 1000
         per_ms = size / duration_ms[size]
         if per_ms < (1 + min_gain) * best_per_ms:
             break
@@ -66,11 +116,22 @@ def time_batch_sizes(
     return duration_ms
 
 
-def _time(run: Callable[[], object], *, repeats: int, clock: Callable[[], float]) -> float:
+def _time(run: Callable[[], object], *, budget_s: float, clock: Callable[[], float]) -> list[float]:
     run()
-    samples_ms = []
-    for _ in range(repeats):
+    samples_s: list[float] = []
+    while len(samples_s) < _MAX_REPEATS:
         started_s = clock()
         run()
-        samples_ms.append((clock() - started_s) * 1000)
-    return min(samples_ms)
+        samples_s.append(clock() - started_s)
+        if len(samples_s) >= _FEWEST_REPEATS and sum(samples_s) >= budget_s:
+            break
+        if len(samples_s) >= _MIN_REPEATS and _is_stable(samples_s):
+            break
+    return samples_s
+
+
+def _is_stable(samples: Sequence[float]) -> bool:
+    """Tell whether the median's standard error is small: 1.253 sigma / sqrt(n), sigma as 1.483 median deviations."""
+    middle = median(samples)
+    deviation = 1.483 * median(abs(sample - middle) for sample in samples)
+    return 1.253 * deviation / math.sqrt(len(samples)) <= _STABLE * middle

@@ -1,66 +1,185 @@
 import math
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bento_service.scheduling.policy import QueueState, choose_batch, choose_ceiling, has_to_shed
-
-times_s = st.floats(0, 1e6)
-queues = st.lists(
-    st.builds(
-        QueueState,
-        model=st.sampled_from("abcdef"),
-        length=st.integers(1, 500),
-        oldest_s=times_s,
-        ceiling=st.integers(1, 256),
-    ),
-    unique_by=lambda queue: queue.model,
+from bento_service.domain import DispatchReason, EngineMode, Priority
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.policy import (
+    BULK_SHARE,
+    Hold,
+    Lanes,
+    Line,
+    Outlook,
+    Run,
+    choose_ceiling,
+    choose_size,
+    decide,
+    has_to_shed,
 )
-waiting_queues = queues.filter(bool)
-idle_lanes = st.integers(0, 64)
+
+NOW_S = 1000.0
+TARGET_MS = 1000.0
+FLAT = CostModel({1: 10.0, 2: 19.6, 4: 39.0, 8: 78.0})
+"""A CPU's: batches gain nothing."""
+STEEP = CostModel({1: 2.0, 2: 2.1, 4: 2.4, 8: 3.0, 16: 4.2, 32: 7.0})
+"""A GPU's: they gain almost everything."""
+BUCKETS = CostModel({1: 2.0, 8: 3.0, 32: 7.0}, bucket_sizes=(1, 8, 32))
+LATENCY = CostModel({1: 6.0})
+
+curves = st.sampled_from([FLAT, STEEP, BUCKETS])
+all_curves = st.builds(
+    lambda throughput, has_latency: {
+        EngineMode.THROUGHPUT: throughput,
+        **({EngineMode.LATENCY: LATENCY} if has_latency else {}),
+    },
+    curves,
+    st.booleans(),
+)
+lines = st.lists(
+    st.builds(
+        Line,
+        model=st.sampled_from("abc"),
+        priority=st.sampled_from(Priority),
+        length=st.integers(1, 100),
+        oldest_s=st.floats(NOW_S - 2, NOW_S),
+        ceiling=st.integers(1, 32),
+        curves=all_curves,
+        reason=st.sampled_from([DispatchReason.LANE_FREE, DispatchReason.BACKLOG]),
+    ),
+    unique_by=lambda line: (line.model, line.priority),
+    max_size=6,
+)
+lanes = st.integers(1, 8).flatmap(
+    lambda total: st.integers(1, total).flatmap(
+        lambda idle: st.builds(
+            Lanes,
+            total=st.just(total),
+            idle=st.just(idle),
+            ends_s=st.lists(st.floats(NOW_S - 0.1, NOW_S + 0.5), min_size=total - idle, max_size=total - idle),
+            idle_since_s=st.floats(NOW_S - 0.1, NOW_S),
+        )
+    )
+)
+outlooks = st.integers(0, 4).flatmap(
+    lambda expected: st.builds(
+        Outlook,
+        expected=st.just(expected),
+        expected_interactive=st.integers(0, expected),
+        arrivals_per_s=st.floats(0, 1e5),
+    )
+)
 durations_ms = st.dictionaries(st.sampled_from([2, 4, 8, 16, 32, 64]), st.floats(0.01, 1e5)).flatmap(
     lambda rest: st.floats(0.01, 1e5).map(lambda single: {1: single, **rest})
 )
 waits_ms = st.floats(0, 1e7)
 
 
-@given(queues=queues, idle_lanes=idle_lanes)
-def test_a_free_lane_gets_work_exactly_where_something_waits(queues: list[QueueState], idle_lanes: int) -> None:
-    assert (choose_batch(queues, idle_lanes) is None) == (not queues)
+def choose(lines: list[Line], lanes: Lanes, outlook: Outlook) -> Run | Hold | None:
+    return decide(lines, lanes, outlook, target_ms=TARGET_MS, now_s=NOW_S)
 
 
-@given(queues=waiting_queues, idle_lanes=idle_lanes)
-def test_the_image_that_has_waited_longest_of_all_goes_next(queues: list[QueueState], idle_lanes: int) -> None:
-    choice = choose_batch(queues, idle_lanes)
-    assert choice is not None
-    oldest_s = {queue.model: queue.oldest_s for queue in queues}
-    assert oldest_s[choice.model] == min(oldest_s.values())
-
-
-@given(queues=waiting_queues, idle_lanes=idle_lanes)
-def test_a_batch_holds_no_more_than_waits_and_no_more_than_its_ceiling(
-    queues: list[QueueState], idle_lanes: int
+@given(lines=lines, lanes=lanes, outlook=outlooks)
+def test_a_free_lane_runs_what_waits_or_holds_it_for_a_bounded_time_and_rests_only_where_nothing_waits(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
 ) -> None:
-    choice = choose_batch(queues, idle_lanes)
-    assert choice is not None
-    [chosen] = [queue for queue in queues if queue.model == choice.model]
-    assert 1 <= choice.size <= min(chosen.length, chosen.ceiling)
+    decision = choose(lines, lanes, outlook)
+    assert (decision is None) == (not lines)
+    if isinstance(decision, Hold):
+        [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+        batch_s = line.curves[EngineMode.THROUGHPUT].predict_ms(line.ceiling) / 1000
+        assert NOW_S < decision.until_s <= max(line.oldest_s, lanes.idle_since_s) + batch_s
+
+
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_interactive_work_goes_before_bulk_and_within_each_whoever_has_waited_longest(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    decision = choose(lines, lanes, outlook)
+    assert decision is not None
+    is_bulk = all(line.priority is Priority.BULK for line in lines)
+    assert decision.priority is (Priority.BULK if is_bulk else Priority.INTERACTIVE)
+    oldest_s = {line.model: line.oldest_s for line in lines if line.priority is decision.priority}
+    assert oldest_s[decision.model] == min(oldest_s.values())
+
+
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_a_batch_holds_no_more_than_waits_and_no_more_than_its_ceiling(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    decision = choose(lines, lanes, outlook)
+    assume(isinstance(decision, Run))
+    assert isinstance(decision, Run)
+    [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+    assert 1 <= decision.size <= min(line.length, line.ceiling)
+    assert decision.reason is line.reason
+
+
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_an_interactive_image_never_waits_for_a_bulk_batch_longer_than_bulks_share_or_one_image(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    decision = choose(lines, lanes, outlook)
+    assume(isinstance(decision, Run) and decision.priority is Priority.BULK and decision.size > 1)
+    assert isinstance(decision, Run)
+    [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+    assert line.curves[EngineMode.THROUGHPUT].predict_ms(decision.size) <= BULK_SHARE * TARGET_MS
+
+
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_every_thread_goes_to_one_image_only_while_it_is_the_only_one_known_of(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    decision = choose(lines, lanes, outlook)
+    if isinstance(decision, Run) and decision.mode is EngineMode.LATENCY:
+        assert [line.length for line in lines] == [1]
+        assert lanes.idle == lanes.total
+        assert outlook.expected == 0
+        assert EngineMode.LATENCY in lines[0].curves
+
+
+@given(lines=lines, lanes=lanes, outlook=outlooks)
+def test_where_batching_gains_nothing_no_interactive_image_is_ever_held(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    flat = [line._replace(curves={EngineMode.THROUGHPUT: FLAT}, priority=Priority.INTERACTIVE) for line in lines[:1]]
+    assert not isinstance(choose(flat, lanes, outlook), Hold)
+
+
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_a_lane_holds_only_while_another_one_works_or_bulk_work_would_take_the_last(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    decision = choose(lines, lanes, outlook)
+    if isinstance(decision, Hold):
+        is_busy = any(end_s >= decision.until_s for end_s in lanes.ends_s)
+        yields = decision.priority is Priority.BULK and lanes.idle == 1 < lanes.total and outlook.expected_interactive
+        assert is_busy or yields
+
+
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_a_hold_leaves_time_to_run_within_half_of_the_target(lines: list[Line], lanes: Lanes, outlook: Outlook) -> None:
+    decision = choose(lines, lanes, outlook)
+    if isinstance(decision, Hold) and decision.priority is Priority.INTERACTIVE:
+        [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+        curve = line.curves[EngineMode.THROUGHPUT]
+        assert (decision.until_s - line.oldest_s) * 1000 + curve.predict_ms(line.length) <= TARGET_MS / 2
 
 
 @given(length=st.integers(1, 500), ceiling=st.integers(1, 256), lanes=st.integers(1, 64))
-def test_idle_lanes_share_a_backlog_evenly_and_leave_nothing_that_they_could_run(
+def test_idle_lanes_share_a_backlog_and_leave_nothing_that_they_could_run(
     length: int, ceiling: int, lanes: int
 ) -> None:
+    proportional = CostModel({1: 10.0})
     left, sizes = length, []
     for idle in range(lanes, 0, -1):
-        choice = choose_batch([QueueState("a", left, 0.0, ceiling)] if left else [], idle)
-        if choice is None:
+        if not left:
             break
-        sizes.append(choice.size)
-        left -= choice.size
+        sizes.append(choose_size(proportional, length=left, limit=ceiling, idle_lanes=idle))
+        left -= sizes[-1]
     assert sum(sizes) == min(length, lanes * ceiling)
-    assert max(sizes) - min(sizes) <= 1
-    assert len(sizes) == min(lanes, length)
+    # Three quarters of a batch are no split worth making.
+    assert len(sizes) >= min(lanes, math.ceil(length / ceiling))
 
 
 @given(duration_ms=durations_ms, budget_ms=st.floats(0, 1e5))
@@ -104,4 +223,4 @@ def test_nobody_who_would_be_in_time_is_refused_and_nobody_else_let_in(
     wait_ms: float, target_ms: float, remaining_ms: float | None
 ) -> None:
     is_in_time = wait_ms <= target_ms and (remaining_ms is None or wait_ms <= remaining_ms)
-    assert has_to_shed(wait_ms, target_ms=target_ms, remaining_ms=remaining_ms) is not is_in_time
+    assert has_to_shed(wait_ms, target_ms=target_ms, remaining_ms=remaining_ms) == (not is_in_time)

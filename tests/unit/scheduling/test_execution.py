@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bento_service.domain import DispatchReason
-from bento_service.errors import InferenceFailedError
+from bento_service.domain import DispatchReason, EngineMode
+from bento_service.errors import DeadlineExceededError, InferenceFailedError, OutOfMemoryError
 from bento_service.scheduling.execution import Result, run_batch
-from bento_service.scheduling.work import Completion, WorkItem
+from bento_service.scheduling.work import Batch, Completion, WorkItem
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import FakeInfer, expected_scores, make_image
 
@@ -23,18 +23,52 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
+class Diary:
+    """Keeps what it is told; a lone image is worth a second try until one has failed twice."""
+
+    def __init__(self) -> None:
+        self.runs: list[tuple[int, DispatchReason]] = []
+        self.failures: list[int] = []
+        self.out_of_memory: list[int] = []
+        self._is_retry_worthwhile = True
+
+    def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
+        self.runs.append((size, reason))
+        self._is_retry_worthwhile = True
+
+    def note_failure(self, batch: Batch, size: int) -> bool:
+        self.failures.append(size)
+        is_worthwhile = self._is_retry_worthwhile
+        self._is_retry_worthwhile = size > 1
+        return is_worthwhile
+
+    def note_out_of_memory(self, batch: Batch, size: int) -> None:
+        self.out_of_memory.append(size)
+
+
+def make_batch(
+    loop: asyncio.AbstractEventLoop, size: int, *, enqueued_s: float = 0.0, deadline_s: float | None = None
+) -> Batch:
+    """Make a batch of the images 0..size-1."""
+    items = tuple(
+        WorkItem("a", make_image(value), enqueued_s, deadline_s, loop.create_future()) for value in range(size)
+    )
+    return Batch("a", items, EngineMode.THROUGHPUT, DispatchReason.BACKLOG, waiting=0)
+
+
 def run(
     loop: asyncio.AbstractEventLoop,
-    infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    infer: Callable[[NDArray[np.uint8], EngineMode], NDArray[np.float32]],
     size: int,
     *,
     clock: FakeClock | None = None,
     enqueued_s: float = 0.0,
+    diary: Diary | None = None,
 ) -> list[Result]:
     """Run the images 0..size-1 as one batch."""
-    items = [WorkItem("a", make_image(value), enqueued_s, None, loop.create_future()) for value in range(size)]
-    results = list(run_batch(infer, items, clock=clock or FakeClock()))
-    assert [item for item, _ in results] == items
+    batch = make_batch(loop, size, enqueued_s=enqueued_s)
+    results = list(run_batch(infer, batch, clock=clock or FakeClock(), feedback=diary or Diary()))
+    assert [item for item, _ in results] == list(batch.items)
     return results
 
 
@@ -61,7 +95,7 @@ def test_exactly_the_poisonous_images_of_a_batch_fail_and_they_are_found_in_few_
     for value, (_, outcome) in enumerate(results):
         if isinstance(outcome, Completion):
             assert np.array_equal(outcome.scores, expected_scores(value))
-    assert len(infer.calls) <= 2 * len(failed) * math.ceil(math.log2(size)) + 1
+    assert len(infer.calls) <= 2 * len(failed) * math.ceil(math.log2(size)) + len(failed) + 1
 
 
 def test_images_whose_batch_failed_say_that_they_ran_again_and_in_which_batch(loop: asyncio.AbstractEventLoop) -> None:
@@ -81,7 +115,7 @@ def test_the_cause_of_a_failure_is_kept_for_the_log_and_not_told_to_the_client(
 
 
 def test_scores_that_are_not_finite_fail_the_image_that_has_them(loop: asyncio.AbstractEventLoop) -> None:
-    def infer(batch_nhwc: NDArray[np.uint8], /) -> NDArray[np.float32]:
+    def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
         scores = np.stack([expected_scores(int(value)) for value in batch_nhwc[:, 0, 0, 0]])
         scores[batch_nhwc[:, 0, 0, 0] == 1] = np.nan
         return scores
@@ -92,7 +126,10 @@ def test_scores_that_are_not_finite_fail_the_image_that_has_them(loop: asyncio.A
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_an_answer_of_the_wrong_length_is_the_models_failure(loop: asyncio.AbstractEventLoop, rows: int) -> None:
-    results = run(loop, lambda batch_nhwc: np.zeros((rows if len(batch_nhwc) > 1 else 0, 3), dtype=np.float32), 2)
+    def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
+        return np.zeros((rows if len(batch_nhwc) > 1 else 0, 3), dtype=np.float32)
+
+    results = run(loop, infer, 2)
     assert all(isinstance(outcome, InferenceFailedError) for _, outcome in results)
 
 
@@ -111,3 +148,63 @@ def test_a_failed_run_counts_as_waiting_for_those_who_run_again(loop: asyncio.Ab
     [completion] = outcomes(results[:1])
     assert completion.queue_ms == pytest.approx(10)
     assert completion.inference_ms == pytest.approx(10)
+
+
+def fail_once(clock: FakeClock, error: Exception) -> FakeInfer:
+    """Make a model whose first run fails after a second, whatever it is given."""
+    errors = [error]
+
+    def on_call(size: int) -> None:
+        clock.advance(1)
+        if errors:
+            raise errors.pop()
+
+    return FakeInfer(on_call=on_call)
+
+
+def test_a_fault_that_has_passed_by_the_second_try_costs_nobody_an_answer(loop: asyncio.AbstractEventLoop) -> None:
+    [completion] = outcomes(run(loop, fail_once(FakeClock(), RuntimeError("hiccup")), 1))
+    assert completion.reason is DispatchReason.BISECTED
+
+
+def test_a_batch_that_met_out_of_memory_runs_in_halves_that_say_so(loop: asyncio.AbstractEventLoop) -> None:
+    def check(size: int) -> None:
+        if size > 2:
+            raise OutOfMemoryError(f"no memory for {size}")
+
+    diary = Diary()
+    completions = outcomes(run(loop, FakeInfer(on_call=check), 8, diary=diary))
+    assert {(completion.batch_size, completion.reason) for completion in completions} == {(2, DispatchReason.SHRUNK)}
+    assert diary.out_of_memory == [8, 4, 4]
+    assert diary.failures == []
+
+
+def test_an_image_that_does_not_even_fit_alone_fails_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    def check(size: int) -> None:
+        raise OutOfMemoryError("no memory at all")
+
+    infer = FakeInfer(on_call=check)
+    [(_, error)] = run(loop, infer, 1)
+    assert isinstance(error, InferenceFailedError)
+    assert len(infer.calls) == 1
+
+
+def test_who_hangs_up_or_runs_late_while_a_batch_fails_is_not_run_again(loop: asyncio.AbstractEventLoop) -> None:
+    clock = FakeClock()
+    infer = fail_once(clock, RuntimeError("slow, then broken"))
+    batch = make_batch(loop, 3)
+    gone, late, kept = batch.items
+    gone.future.cancel()
+    late.deadline_s = clock() + 0.5
+    results = dict(run_batch(infer, batch, clock=clock, feedback=Diary()))
+    assert gone not in results
+    assert isinstance(results[late], DeadlineExceededError)
+    assert isinstance(results[kept], Completion)
+    assert infer.calls[1:] == [(2,)]
+
+
+def test_every_run_is_told_with_its_size_and_its_reason(loop: asyncio.AbstractEventLoop) -> None:
+    diary = Diary()
+    run(loop, FakeInfer(poison=[3]), 4, diary=diary)
+    assert diary.runs == [(2, DispatchReason.BISECTED), (1, DispatchReason.BISECTED)]
+    assert diary.failures == [4, 2, 1, 1]

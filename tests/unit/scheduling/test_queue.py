@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from bento_service.domain import DispatchReason
+from bento_service.domain import DispatchReason, EngineMode, Priority
 from bento_service.errors import DrainingError
+from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import WorkItem
+from bento_service.scheduling.work import Batch, WorkItem
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S, make_image
 
@@ -20,25 +21,39 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 class Desk:
-    """A queue with a clock, and whatever expired in it."""
+    """A queue with a clock, and whatever expired in it. Each model is worth its ceiling."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, **ceilings: int) -> None:
         self.clock = FakeClock()
         self.expired: list[WorkItem] = []
-        self.queue = WorkQueue(ceilings, clock=self.clock, on_expired=self.expired.extend)
+        costs = {
+            model: {EngineMode.THROUGHPUT: CostModel({size: 1 + size for size in (1, ceiling)})}
+            for model, ceiling in ceilings.items()
+        }
+        self.queue = WorkQueue(costs, lanes=1, target_ms=1e6, clock=self.clock, on_expired=self.expired.extend)
         self._loop = loop
 
-    def put(self, model: str, *, deadline_s: float | None = None) -> WorkItem:
-        item = WorkItem(model, make_image(0), self.clock(), deadline_s, self._loop.create_future())
+    def put(
+        self, model: str, *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
+    ) -> WorkItem:
+        item = WorkItem(model, make_image(0), self.clock(), deadline_s, self._loop.create_future(), priority)
         self.queue.put(item)
         self.clock.advance(1)
         return item
+
+    def take_batch(self) -> Batch:
+        batch = self.queue.take(0)
+        assert batch is not None
+        return batch
+
+    def take(self) -> list[WorkItem]:
+        return list(self.take_batch().items)
 
 
 def test_images_of_one_model_leave_in_the_order_in_which_they_came(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=2)
     items = [desk.put("a") for _ in range(5)]
-    assert desk.queue.take() + desk.queue.take() + desk.queue.take() == items
+    assert desk.take() + desk.take() + desk.take() == items
 
 
 def test_the_model_whose_first_image_has_waited_longest_goes_next_so_that_none_starves(
@@ -48,7 +63,7 @@ def test_the_model_whose_first_image_has_waited_longest_goes_next_so_that_none_s
     first = [desk.put("busy") for _ in range(4)]
     rare = desk.put("rare")
     later = [desk.put("busy") for _ in range(4)]
-    assert [desk.queue.take() for _ in range(3)] == [first, [rare], later]
+    assert [desk.take() for _ in range(3)] == [first, [rare], later]
 
 
 def test_an_image_whose_deadline_passed_while_it_waited_is_handed_back_and_its_place_goes_to_the_next(
@@ -57,7 +72,7 @@ def test_an_image_whose_deadline_passed_while_it_waited_is_handed_back_and_its_p
     desk = Desk(loop, a=2)
     late = desk.put("a", deadline_s=desk.clock() + 1)
     others = [desk.put("a"), desk.put("a")]
-    assert desk.queue.take() == others
+    assert desk.take() == others
     assert desk.expired == [late]
 
 
@@ -65,7 +80,7 @@ def test_a_line_of_expired_images_does_not_send_a_lane_away_empty(loop: asyncio.
     desk = Desk(loop, a=1, b=1)
     late = [desk.put("a", deadline_s=desk.clock()) for _ in range(3)]
     live = desk.put("b")
-    assert desk.queue.take() == [live]
+    assert desk.take() == [live]
     assert desk.expired == late
 
 
@@ -74,16 +89,16 @@ def test_an_image_that_is_taken_out_leaves_nothing_behind(loop: asyncio.Abstract
     gone, kept = desk.put("a"), desk.put("a")
     desk.queue.remove(gone)
     assert len(desk.queue) == 1
-    assert desk.queue.take() == [kept]
+    assert desk.take() == [kept]
 
 
 def test_taking_out_an_image_that_a_lane_has_already_is_without_effect(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
     taken, waiting = desk.put("a"), desk.put("a")
-    assert desk.queue.take() == [taken]
+    assert desk.take() == [taken]
     desk.queue.remove(taken)
     assert len(desk.queue) == 1
-    assert desk.queue.take() == [waiting]
+    assert desk.take() == [waiting]
 
 
 def test_clients_that_come_and_hang_up_while_every_lane_is_busy_do_not_pile_up(
@@ -99,7 +114,8 @@ def test_a_closed_queue_gives_out_what_waits_and_then_nothing(loop: asyncio.Abst
     desk = Desk(loop, a=1)
     items = [desk.put("a"), desk.put("a")]
     desk.queue.close()
-    assert [desk.queue.take() for _ in range(3)] == [[items[0]], [items[1]], []]
+    assert [desk.take(), desk.take()] == [[items[0]], [items[1]]]
+    assert desk.queue.take(0) is None
 
 
 def test_a_closed_queue_refuses_an_image_that_no_lane_would_ever_take(loop: asyncio.AbstractEventLoop) -> None:
@@ -111,7 +127,7 @@ def test_a_closed_queue_refuses_an_image_that_no_lane_would_ever_take(loop: asyn
 
 def test_closing_wakes_every_waiting_lane(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
-    lanes = [threading.Thread(target=desk.queue.take, daemon=True) for _ in range(4)]
+    lanes = [threading.Thread(target=desk.queue.take, args=(0,), daemon=True) for _ in range(4)]
     for lane in lanes:
         lane.start()
     desk.queue.close()
@@ -123,3 +139,75 @@ def test_closing_wakes_every_waiting_lane(loop: asyncio.AbstractEventLoop) -> No
 def test_an_image_that_finds_lanes_busy_is_backlog(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
     assert desk.put("a").reason is DispatchReason.BACKLOG
+
+
+def test_interactive_images_pass_bulk_ones_of_any_model(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=4, b=4)
+    bulk = [desk.put("a", priority=Priority.BULK), desk.put("a", priority=Priority.BULK)]
+    interactive = [desk.put("b"), desk.put("a")]
+    assert [desk.take() for _ in range(3)] == [[interactive[0]], [interactive[1]], bulk]
+
+
+def test_an_image_whose_caller_has_hung_up_is_not_taken(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=4)
+    gone, kept = desk.put("a"), desk.put("a")
+    gone.future.cancel()
+    assert desk.take() == [kept]
+    assert len(desk.queue) == 0
+
+
+def test_images_of_a_lane_that_died_go_first_and_each_alone(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=4)
+    first = [desk.put("a"), desk.put("a")]
+    taken = desk.take_batch()
+    later = desk.put("a")
+    for item in taken.items:
+        item.lanes_lost += 1
+    desk.queue.put_back(taken.items)
+    batches = [desk.take_batch() for _ in range(3)]
+    assert [list(batch.items) for batch in batches] == [[first[0]], [first[1]], [later]]
+    assert [batch.reason for batch in batches[:2]] == [DispatchReason.RECOVERED] * 2
+
+
+def test_a_closed_queue_takes_back_what_a_dying_lane_leaves(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=4)
+    desk.put("a")
+    batch = desk.take_batch()
+    desk.queue.close()
+    desk.queue.put_back(batch.items)
+    assert desk.take() == list(batch.items)
+
+
+def test_out_of_memory_halves_the_ceiling_and_time_brings_it_back(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=8)
+    for _ in range(8):
+        desk.put("a")
+    batch = desk.take_batch()
+    desk.queue.learn_out_of_memory(batch, 8)
+    assert desk.queue.ceilings() == {"a": 4}
+    desk.queue.learn(batch, 4, 5.0)
+    assert desk.queue.ceilings() == {"a": 4}
+    desk.clock.advance(1)
+    desk.queue.learn(batch, 4, 5.0)
+    assert desk.queue.ceilings() == {"a": 8}
+
+
+def test_what_was_expected_is_expected_no_more_as_it_comes_even_to_a_closed_queue(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    desk = Desk(loop, a=1)
+    desk.queue.expect(2, Priority.INTERACTIVE)
+    item = WorkItem("a", make_image(0), desk.clock(), None, loop.create_future())
+    desk.queue.put(item, was_expected=True)
+    assert desk.queue.expected == 1
+    desk.queue.close()
+    with pytest.raises(DrainingError):
+        desk.queue.put(item, was_expected=True)
+    assert desk.queue.expected == 0
+
+
+def test_a_batch_says_how_many_images_it_left_waiting(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=2, b=1)
+    for model in "aaab":
+        desk.put(model)
+    assert desk.take_batch().waiting == 2

@@ -1,21 +1,48 @@
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bento_service.domain import InputRecipe
+from bento_service.domain import EngineMode, InputRecipe
 from bento_service.errors import OutOfMemoryError
-from bento_service.scheduling.warmup import time_batch_sizes
+from bento_service.scheduling.warmup import measure_costs, time_batch_sizes
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import FakeInfer
 
 RECIPE = InputRecipe(4, 6, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def test_a_size_is_timed_by_the_shortest_of_the_runs_that_count() -> None:
+def take_turns(clock: FakeClock, durations_ms: Iterable[float]) -> FakeInfer:
+    turns = iter(durations_ms)
+    return FakeInfer(on_call=lambda size: clock.advance_ms(next(turns)))
+
+
+def test_a_size_is_timed_by_the_median_of_the_runs_that_count() -> None:
     clock = FakeClock()
-    durations_ms = iter([3, 17, 90, 8, 9, 11])
-    infer = FakeInfer(on_call=lambda size: clock.advance_ms(next(durations_ms)))
+    infer = take_turns(clock, [300, 17, 8, 90, 8, 8, 8, 8])
     assert time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock) == {1: pytest.approx(8)}
+
+
+def test_a_size_whose_runs_agree_needs_few_of_them() -> None:
+    clock = FakeClock()
+    infer = FakeInfer(on_call=lambda size: clock.advance_ms(8))
+    time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock)
+    assert len(infer.calls) == 1 + 5
+
+
+def test_a_size_whose_runs_differ_is_run_more_often_but_not_for_ever() -> None:
+    clock = FakeClock()
+    infer = take_turns(clock, [5, 1, 2, 4, 3] * 10)
+    time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock)
+    assert len(infer.calls) == 1 + 30
+
+
+def test_a_slow_size_is_not_run_longer_than_its_share_of_the_time() -> None:
+    clock = FakeClock()
+    infer = take_turns(clock, [500, 100] * 100)
+    time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock, budget_s=1)
+    assert len(infer.calls) == 1 + 3
 
 
 def test_sizes_are_tried_as_long_as_they_gain() -> None:
@@ -25,23 +52,38 @@ def test_sizes_are_tried_as_long_as_they_gain() -> None:
     assert list(time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)) == [1, 2, 4, 8]
 
 
-def test_batches_have_the_models_input_size() -> None:
-    shapes: set[tuple[tuple[int, ...], np.dtype[np.uint8]]] = set()
+def test_batches_have_the_models_input_size_and_the_mode_that_is_timed() -> None:
+    seen: set[tuple[tuple[int, ...], np.dtype[np.uint8], EngineMode]] = set()
 
-    def infer(batch_nhwc: NDArray[np.uint8], /) -> NDArray[np.float32]:
+    def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
         clock.advance_ms(5)
-        shapes.add((batch_nhwc.shape, batch_nhwc.dtype))
+        seen.add((batch_nhwc.shape, batch_nhwc.dtype, mode))
         return np.zeros((len(batch_nhwc), 3), dtype=np.float32)
 
     clock = FakeClock()
-    time_batch_sizes(infer, RECIPE, sizes=[1, 2], clock=clock)
-    assert shapes == {((1, 4, 6, 3), np.dtype(np.uint8)), ((2, 4, 6, 3), np.dtype(np.uint8))}
+    measure_costs(infer, RECIPE, modes=EngineMode, sizes=[1, 2], clock=clock)
+    assert seen == {
+        ((1, 4, 6, 3), np.dtype(np.uint8), EngineMode.LATENCY),
+        ((1, 4, 6, 3), np.dtype(np.uint8), EngineMode.THROUGHPUT),
+        ((2, 4, 6, 3), np.dtype(np.uint8), EngineMode.THROUGHPUT),
+    }
+
+
+def test_an_engine_with_buckets_is_timed_at_those_and_at_no_other_size() -> None:
+    clock = FakeClock()
+    infer = FakeInfer(on_call=lambda size: clock.advance_ms(10))
+    costs = measure_costs(
+        infer, RECIPE, modes={EngineMode.THROUGHPUT}, sizes=[1, 2, 4], bucket_sizes=[1, 3, 12], clock=clock
+    )
+    assert {len(call) for call in infer.calls} == {1, 3, 12}
+    assert costs[EngineMode.THROUGHPUT].bucket_sizes == (1, 3, 12)
+    assert set(costs) == {EngineMode.THROUGHPUT}
 
 
 def test_no_further_size_is_begun_once_the_time_is_spent() -> None:
     clock = FakeClock()
     infer = FakeInfer(on_call=lambda size: clock.advance(1))
-    assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4], clock=clock, budget_s=9)) == [1, 2]
+    assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4], clock=clock, budget_s=5)) == [1, 2]
 
 
 def test_the_first_size_is_timed_however_long_it_takes() -> None:

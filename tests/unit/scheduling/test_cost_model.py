@@ -1,0 +1,73 @@
+import pytest
+
+from bento_service.scheduling.cost_model import CostModel
+
+GPU = {1: 2.0, 2: 2.2, 4: 2.6, 8: 3.4, 16: 5.0}
+
+
+def test_a_model_that_was_not_timed_at_one_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="must have size 1"):
+        CostModel({2: 3.0})
+
+
+def test_a_duration_that_is_not_more_than_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than 0"):
+        CostModel({1: 0.0})
+
+
+@pytest.mark.parametrize(("size", "expected_ms"), [(1, 2.0), (3, 2.4), (6, 3.0), (16, 5.0), (32, 10.0)])
+def test_a_batch_between_two_sizes_lies_between_them_and_beyond_the_last_it_is_in_proportion(
+    size: int, expected_ms: float
+) -> None:
+    assert CostModel(GPU).predict_ms(size) == pytest.approx(expected_ms)
+
+
+@pytest.mark.parametrize(("size", "expected_ms"), [(1, 2.0), (2, 2.6), (3, 2.6), (4, 2.6), (5, 5.0), (16, 5.0)])
+def test_with_buckets_a_batch_costs_what_the_next_larger_one_does(size: int, expected_ms: float) -> None:
+    assert CostModel(GPU, bucket_sizes=[1, 4, 16]).predict_ms(size) == pytest.approx(expected_ms)
+
+
+def test_a_warm_up_whose_larger_batch_ran_faster_by_chance_does_not_make_smaller_ones_dearer_than_it() -> None:
+    assert CostModel({1: 10.0, 2: 9.0}).predict_ms(2) == 10
+
+
+def test_a_change_of_speed_at_one_size_is_believed_of_the_others_too() -> None:
+    cost = CostModel(GPU)
+    for _ in range(60):
+        cost.learn(1, 2 * GPU[1])
+    assert cost.speed == pytest.approx(0.5, rel=0.1)
+    assert cost.predict_ms(16) == pytest.approx(10, rel=0.15)
+
+
+def test_one_size_that_differs_from_warm_up_is_corrected_beside_the_others() -> None:
+    cost = CostModel(GPU)
+    for _ in range(500):
+        cost.learn(1, 2.0)
+        cost.learn(16, 7.5)
+    assert cost.predict_ms(16) / cost.predict_ms(1) == pytest.approx(3.75, rel=0.2)
+
+
+def test_a_size_that_looked_bad_once_and_has_not_run_since_is_taken_back() -> None:
+    cost = CostModel(GPU)
+    for _ in range(500):
+        cost.learn(1, 2.0)
+        cost.learn(16, 10.0)
+    for _ in range(3000):
+        cost.learn(1, 2.0)
+    assert cost.predict_ms(16) == pytest.approx(5.0, rel=0.05)
+
+
+def test_the_description_has_what_was_measured_what_is_believed_and_on_how_many_batches() -> None:
+    cost = CostModel({1: 10.0, 8: 20.0})
+    for _ in range(3):
+        cost.learn(1, 20.0)
+    one, eight = cost.describe()
+    assert (one.batch_size, one.measured_ms, one.samples) == (1, 10.0, 3)
+    assert (eight.batch_size, eight.measured_ms, eight.samples) == (8, 20.0, 0)
+    assert 10 < one.current_ms < 20
+
+
+def test_a_batch_that_took_no_time_teaches_nothing() -> None:
+    cost = CostModel(GPU)
+    cost.learn(1, 0.0)
+    assert cost.speed == 1

@@ -1,0 +1,114 @@
+import pytest
+
+from bento_service.domain import EngineMode, Priority
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, Run, choose_size, decide
+
+NOW_S = 1000.0
+FLAT = CostModel({1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0})
+STEEP = CostModel({1: 2.0, 2: 2.1, 4: 2.4, 8: 3.0, 16: 4.2, 32: 7.0})
+LATENCY = CostModel({1: 6.0})
+QUIET = Outlook(expected=0, expected_interactive=0, arrivals_per_s=4.0)
+IDLE = Lanes(total=2, idle=2, ends_s=(), idle_since_s=NOW_S)
+ONE_BUSY = Lanes(total=2, idle=1, ends_s=(NOW_S + 0.002,), idle_since_s=NOW_S)
+
+
+def make_line(
+    length: int = 1,
+    *,
+    curve: CostModel = FLAT,
+    latency: CostModel | None = LATENCY,
+    waited_ms: float = 0.0,
+    ceiling: int = 32,
+    priority: Priority = Priority.INTERACTIVE,
+) -> Line:
+    curves = {EngineMode.THROUGHPUT: curve}
+    if latency is not None:
+        curves[EngineMode.LATENCY] = latency
+    return Line("a", priority, length, NOW_S - waited_ms / 1000, ceiling, curves)
+
+
+def choose(line: Line, lanes: Lanes = IDLE, outlook: Outlook = QUIET) -> Run | Hold | None:
+    return decide([line], lanes, outlook, target_ms=1000, now_s=NOW_S)
+
+
+def choose_mode(line: Line, lanes: Lanes = IDLE, outlook: Outlook = QUIET) -> EngineMode:
+    run = choose(line, lanes, outlook)
+    assert isinstance(run, Run)
+    return run.mode
+
+
+def test_a_lone_image_on_an_idle_machine_gets_every_thread() -> None:
+    assert choose_mode(make_line()) is EngineMode.LATENCY
+
+
+@pytest.mark.parametrize(
+    ("line", "lanes", "outlook"),
+    [
+        pytest.param(make_line(2), IDLE, QUIET, id="another one waits"),
+        pytest.param(make_line(), ONE_BUSY, QUIET, id="another one runs"),
+        pytest.param(make_line(), IDLE, Outlook(1, 0, 4.0), id="another one is being decoded"),
+        pytest.param(make_line(), IDLE, Outlook(0, 0, 200.0), id="the next one will come before this one is done"),
+        pytest.param(make_line(latency=None), IDLE, QUIET, id="the engine has no such mode"),
+        pytest.param(make_line(latency=CostModel({1: 9.9})), IDLE, QUIET, id="all threads gain nothing"),
+    ],
+)
+def test_an_image_that_is_not_alone_gets_one_stream(line: Line, lanes: Lanes, outlook: Outlook) -> None:
+    assert choose_mode(line, lanes, outlook) is EngineMode.THROUGHPUT
+
+
+def test_a_lane_holds_where_a_larger_batch_gains_and_another_lane_keeps_the_device_busy() -> None:
+    hold = choose(make_line(1, curve=STEEP), ONE_BUSY, Outlook(0, 0, 5000.0))
+    assert isinstance(hold, Hold)
+    assert hold.until_s == pytest.approx(NOW_S + 0.002)
+
+
+@pytest.mark.parametrize(
+    ("line", "lanes", "outlook"),
+    [
+        pytest.param(make_line(curve=STEEP, latency=None), IDLE, Outlook(0, 0, 5000.0), id="the device would rest"),
+        pytest.param(make_line(curve=STEEP), ONE_BUSY, Outlook(0, 0, 300.0), id="too few images come"),
+        pytest.param(make_line(curve=FLAT), ONE_BUSY, Outlook(0, 0, 5000.0), id="a larger batch gains nothing"),
+        pytest.param(make_line(curve=STEEP, waited_ms=5), ONE_BUSY, Outlook(0, 0, 5000.0), id="it waited long enough"),
+        pytest.param(make_line(curve=STEEP, ceiling=1), ONE_BUSY, Outlook(0, 0, 5000.0), id="the batch is full"),
+    ],
+)
+def test_a_lane_takes_what_waits_at_once_where_holding_does_not_pay(line: Line, lanes: Lanes, outlook: Outlook) -> None:
+    assert isinstance(choose(line, lanes, outlook), Run)
+
+
+def test_a_tight_target_leaves_no_time_to_hold() -> None:
+    line = make_line(1, curve=STEEP, waited_ms=1)
+    assert isinstance(decide([line], ONE_BUSY, Outlook(0, 0, 5000.0), target_ms=5, now_s=NOW_S), Run)
+
+
+def test_bulk_work_leaves_the_last_lane_to_an_interactive_image_that_is_being_decoded_for_one_batch_at_most() -> None:
+    bulk = make_line(1, priority=Priority.BULK)
+    coming = Outlook(1, 1, 4.0)
+    lanes = Lanes(total=2, idle=1, ends_s=(NOW_S + 0.005,), idle_since_s=NOW_S - 0.004)
+    hold = choose(bulk, lanes, coming)
+    assert isinstance(hold, Hold)
+    assert hold.until_s == pytest.approx(NOW_S + 0.006)
+    assert isinstance(choose(bulk, lanes._replace(idle_since_s=NOW_S - 0.010), coming), Run)
+    assert isinstance(choose(bulk, lanes, Outlook(1, 0, 4.0)), Run)
+    assert isinstance(choose(bulk, Lanes(1, 1, (), NOW_S), coming), Run)
+
+
+def test_bulk_batches_are_smaller_than_interactive_ones_of_the_same_line() -> None:
+    sizes = {}
+    for priority in Priority:
+        run = choose(make_line(8, priority=priority), Lanes(1, 1, (), NOW_S))
+        assert isinstance(run, Run)
+        sizes[priority] = run.size
+    assert sizes == {Priority.INTERACTIVE: 8, Priority.BULK: 5}
+
+
+@pytest.mark.parametrize(("curve", "size"), [(FLAT, 4), (STEEP, 8)])
+def test_two_idle_lanes_split_a_backlog_only_where_half_of_it_takes_much_less(curve: CostModel, size: int) -> None:
+    assert choose_size(curve, length=8, limit=32, idle_lanes=2) == size
+
+
+@pytest.mark.parametrize(("length", "size"), [(7, 7), (8, 8), (9, 8), (30, 30), (40, 32)])
+def test_a_batch_just_above_a_full_bucket_is_cut_down_to_it(length: int, size: int) -> None:
+    curve = CostModel({1: 2.0, 8: 3.0, 32: 7.0}, bucket_sizes=(1, 8, 32))
+    assert choose_size(curve, length=length, limit=32, idle_lanes=1) == size
