@@ -64,22 +64,22 @@ def ready_model(
         RuntimeError: The model fails on this device; `torch.OutOfMemoryError` is one.
     """
     probes = make_probes(recipe)
-    reference = classify_all(_classify_with(module, device), probes)
+    reference = classify_all(classify_with(module, device), probes)
     fold_batch_norms(module)
     lowered: dict[Precision, nn.Module] = {}
 
     def prepare(candidate: Precision) -> Classify:
         lowered.clear()  # what came before was not taken
-        lowered[candidate] = _lower(module, candidate)
-        return _classify_with(_run_in(candidate, lowered[candidate], device), device)
+        lowered[candidate] = lower(module, candidate)
+        return classify_with(run_in(candidate, lowered[candidate], device), device)
 
     settled, parity = choose_precision(candidates, prepare, reference, probes)
-    model = CudaModel(_run_in(settled, lowered[settled], device), settled, parity)
+    model = CudaModel(run_in(settled, lowered[settled], device), settled, parity)
     if compiler is None:
         return model
-    compiled = _run_in(settled, compiler(lowered[settled]), device)
+    compiled = run_in(settled, compiler(lowered[settled]), device)
     try:
-        compiled_parity = measure_parity(reference, classify_all(_classify_with(compiled, device), probes))
+        compiled_parity = measure_parity(reference, classify_all(classify_with(compiled, device), probes))
     except RuntimeError as error:  # a compiler's own errors are of this type
         logger.warning("The model cannot be compiled here and runs as it is: %s", error)
         return model
@@ -106,7 +106,7 @@ def compile_for(batch_sizes: int) -> Compiler:
     return compile_module
 
 
-def _lower(module: "fx.GraphModule", precision: Precision) -> "nn.Module":
+def lower(module: "fx.GraphModule", precision: Precision) -> "nn.Module":
     """Return the module with its weights in an arithmetic: itself in f32, else a copy."""
     import torch
 
@@ -122,7 +122,7 @@ def _dtype(precision: Precision) -> "torch.dtype":
     return {"f32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def _run_in(precision: Precision, module: Forward, device: str) -> Forward:
+def run_in(precision: Precision, module: Forward, device: str) -> Forward:
     """Return the forward pass of a module whose weights are in an arithmetic already."""
     import torch
 
@@ -138,7 +138,8 @@ def _run_in(precision: Precision, module: Forward, device: str) -> Forward:
     return forward
 
 
-def _classify_with(forward: Forward, device: str) -> Classify:
+def classify_with(forward: Forward, device: str) -> Classify:
+    """Return a forward pass as a function of arrays, which are copied to its device and back."""
     import torch
 
     def classify(batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ PROBES = 256
 MIN_DECIDED = 100
 """Decided images that a verdict on the best class needs at least."""
 
-_BATCH = 16
+_BATCH = 8
 
 
 def list_candidates(asked: Literal["auto"] | Precision, *, has_bf16: bool) -> tuple[Precision, ...]:
@@ -98,7 +98,7 @@ def choose_precision(
 
 
 def classify_all(classify: Classify, probes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the answers to any number of images, in batches of 16."""
+    """Return the answers to any number of images, in batches of 8, for which even a full card has room."""
     return np.concatenate([classify(probes[start : start + _BATCH]) for start in range(0, len(probes), _BATCH)])
 
 
