@@ -132,7 +132,7 @@ def bench(
         float | None, typer.Option(min=1, metavar="MS", help="Latency to keep at p99.", show_default="the service's")
     ] = None,
     duration_s: Annotated[
-        float, typer.Option("--duration", min=5, max=3600, metavar="S", help="Seconds for all of it, about.")
+        float, typer.Option("--duration", min=2, max=3600, metavar="S", help="Seconds for all of it, about.")
     ] = 60,
     rates: Annotated[
         str | None,

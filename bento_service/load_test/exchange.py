@@ -29,7 +29,7 @@ class Exchange:
     there is one a request and its making is on the clock.
     """
 
-    __slots__ = ("done_s", "due_s", "facts", "is_second_try", "payload", "retry_after_s", "sent_s", "status")
+    __slots__ = ("done_s", "due_s", "facts", "payload", "retry_after_s", "sent_s", "status")
 
     def __init__(self, payload: tuple[bytes, ...], due_s: float) -> None:
         self.payload = payload
@@ -39,7 +39,6 @@ class Exchange:
         self.status = 0
         self.facts: AnswerFacts | None = None
         self.retry_after_s = math.nan
-        self.is_second_try = False
 
 
 def read_facts(body: bytes) -> AnswerFacts | None:

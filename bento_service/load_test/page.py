@@ -5,7 +5,7 @@ from html import escape
 
 from bento_service.load_test.figures import CDF_POINTS, STAGES, RunFigures
 from bento_service.load_test.plots import Axis, Bar, Guide, Series, draw_bars, draw_lines
-from bento_service.load_test.report import BenchReport, explain_limit, format_rate, give_verdict, list_notes
+from bento_service.load_test.report import BenchReport, explain_limit, format_rate, give_verdict, list_notes, name_load
 from bento_service.load_test.text_report import describe_p99
 
 MAX_NAMES = 50
@@ -84,19 +84,14 @@ def _plots(report: BenchReport) -> list[str]:
 def _draw_cdf(report: BenchReport) -> str:
     run = report.kept or next(iter(report.survey.steps or report.survey.probes))
     points = [(ms, 100 * number / CDF_POINTS) for number, ms in enumerate(run.cdf_ms)]
-    load = f"{format_rate(run.offered_per_s)} images/s" if run.offered_per_s else f"{run.connections} connections"
     target = Guide("target", x=report.target_ms)
-    title = f"Answers within a latency, at {load}"
+    title = f"Answers within a latency, at {name_load(run)}"
     axes = Axis("ms", is_log=True), Axis("% of answers")
     return draw_lines(title, *axes, [Series("answered", "answered", points)], [target], dots=False)
 
 
 def _draw_stages(runs: Sequence[RunFigures]) -> str:
-    bars = [
-        Bar(f"{format_rate(run.offered_per_s)}/s" if run.offered_per_s else "alone", _parts(run))
-        for run in runs
-        if run.stages_ms
-    ]
+    bars = [Bar(name_load(run) if run.offered_per_s else "alone", _parts(run)) for run in runs if run.stages_ms]
     return draw_bars("Where an answer's time went", "ms, mean", bars, [(stage, stage) for stage in STAGES])
 
 
@@ -106,16 +101,16 @@ def _parts(run: RunFigures) -> list[tuple[str, float]]:
 
 def _table(report: BenchReport) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
-    rows = [_row(run, f"{run.connections} connections", "") for run in report.survey.probes]
+    rows = [_row(run, "") for run in report.survey.probes]
     for run in sorted(report.survey.steps, key=_rate):
-        rows.append(_row(run, f"{format_rate(run.offered_per_s)}/s", "kept" if run.is_kept else "not kept"))
+        rows.append(_row(run, "kept" if run.is_kept else "not kept"))
     return f'<div class="table"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 
-def _row(run: RunFigures, load: str, outcome: str) -> str:
+def _row(run: RunFigures, outcome: str) -> str:
     percentiles = [f"{ms:.1f}" if ms is not None else "–" for ms in (run.p50_ms, run.p90_ms, run.p95_ms, run.p99_ms)]
     rates = [format_rate(run.throughput_per_s), format_rate(run.goodput_per_s)]
-    cells = [load, *rates, *percentiles, str(run.refused), str(run.failed), str(run.requests), outcome]
+    cells = [name_load(run), *rates, *percentiles, str(run.refused), str(run.failed), str(run.requests), outcome]
     return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
 

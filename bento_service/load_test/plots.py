@@ -164,7 +164,8 @@ def _guide(guide: Guide, place_x: Place, place_y: Place) -> str:
         return line + _text(x - 4, bottom - 6, guide.name, "end")
     y = place_y(guide.y or 0.0)
     line = f'<line class="guide" x1="{LEFT_PX}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>'
-    return line + _text(LEFT_PX + 4, y - 4, guide.name, "start")
+    above, below = y - 4, y + 13
+    return line + _text(LEFT_PX + 4, above if above > TOP_PX + 8 else below, guide.name, "start")
 
 
 def _legend(entries: Sequence[tuple[str, str]]) -> list[str]:

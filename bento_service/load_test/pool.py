@@ -83,13 +83,13 @@ class ConnectionPool:
         self._on_done(exchange)
 
     def lost(self, connection: Connection, exchange: Exchange | None, *, is_stale: bool) -> None:
-        """Forget a connection; what was on it failed, or is sent once more where the server never saw it."""
+        """Forget a connection; what was on it failed, or is sent again where the server never saw it."""
         self._open.discard(connection)
         if self._is_closed:
             return
         if exchange is not None:
-            if is_stale and not exchange.is_second_try and exchange.status != TIMED_OUT:
-                exchange.is_second_try = True
+            if is_stale and exchange.status != TIMED_OUT:
+                # Ends with the last stale connection: on a new one nothing is.
                 self._waiting.appendleft(exchange)
             else:
                 self._finish(exchange, exchange.status or BROKEN)

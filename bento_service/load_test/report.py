@@ -65,7 +65,7 @@ def _say_rate(report: BenchReport) -> str:
         return f"{at_least}{format_rate(kept.offered_per_s)} images/s at {target}"
     if not steps:
         best = max(report.survey.probes, key=lambda probe: probe.throughput_per_s)
-        return f"{format_rate(best.throughput_per_s)} images/s from {best.connections} connections; no rate was offered"
+        return f"{format_rate(best.throughput_per_s)} images/s from {name_load(best)}, and no rate was offered"
     lowest = min(steps, key=lambda step: step.offered_per_s or 0.0)
     return f"no rate kept {target}, not even {format_rate(lowest.offered_per_s)} images/s"
 
@@ -128,6 +128,13 @@ def list_notes(report: BenchReport) -> list[str]:
         listed = ", ".join(f"{status} ({count})" for status, count in failed.items())
         notes.append(f"Some requests failed: {listed}. A rate with a failure is not kept.")
     return notes
+
+
+def name_load(run: RunFigures) -> str:
+    """Return a run's load in words: its rate, or its connections."""
+    if run.offered_per_s is not None:
+        return f"{format_rate(run.offered_per_s)}/s"
+    return "1 connection" if run.connections == 1 else f"{run.connections} connections"
 
 
 def format_rate(rate_per_s: float | None) -> str:

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bento_service.load_test.figures import RunFigures
-from bento_service.load_test.report import BenchReport, explain_limit, format_rate, give_verdict, list_notes
+from bento_service.load_test.report import BenchReport, explain_limit, format_rate, give_verdict, list_notes, name_load
 
 COLUMNS = ("load", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused", "failed", "decode", "queue", "inference", "")
 
@@ -15,10 +15,10 @@ def write_text(report: BenchReport, console: Console) -> None:
     for column in COLUMNS:
         table.add_column(column, justify="left" if column in {"load", ""} else "right", no_wrap=True)
     for run in report.survey.probes:
-        table.add_row(*_cells(run, f"{run.connections} connections"))
+        table.add_row(*_cells(run, name_load(run)))
     for run in sorted(report.survey.steps, key=lambda run: run.offered_per_s or 0.0):
         verdict = "kept" if run.is_kept else "not kept"
-        table.add_row(*_cells(run, f"{format_rate(run.offered_per_s)}/s"), verdict)
+        table.add_row(*_cells(run, name_load(run)), verdict)
     console.print(table)
     console.print()
     console.print(give_verdict(report), style="bold")
@@ -33,7 +33,7 @@ def write_text(report: BenchReport, console: Console) -> None:
 def describe_run_line(run: RunFigures) -> str:
     """Return a run in one line, as it ends."""
     if run.offered_per_s is None:
-        return f"{run.connections} connections: {format_rate(run.throughput_per_s)} images/s, p50 {_ms(run.p50_ms)} ms"
+        return f"{name_load(run)}: {format_rate(run.throughput_per_s)} images/s, p50 {_ms(run.p50_ms)} ms"
     outcome = "kept" if run.is_kept else "not kept"
     return f"{format_rate(run.offered_per_s)} images/s offered: p99 {_ms(run.p99_ms)} ms, {outcome}"
 

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bento_service.load_test.exchange import BROKEN
+from bento_service.load_test.figures import describe_run, keeps_target
+from tests.unit.load_test.runs import make_facts, make_run
+
+
+def test_a_percentile_takes_a_refusal_for_a_request_that_took_forever() -> None:
+    run = make_run([10.0] * 100, statuses=[200] * 98 + [429] * 2)
+
+    assert run.percentile_ms(0.98) == pytest.approx(10)
+    assert run.percentile_ms(0.99) == float("inf")
+
+
+@given(latencies_ms=st.lists(st.floats(0.1, 5000), min_size=1, max_size=300), share=st.sampled_from([0.5, 0.9, 0.99]))
+def test_at_least_that_share_of_the_requests_was_within_a_percentile_and_its_interval_holds_it(
+    latencies_ms: list[float], share: float
+) -> None:
+    run = make_run(latencies_ms)
+
+    percentile_ms = run.percentile_ms(share)
+    low_ms, high_ms = run.interval_ms(share)
+    assert np.mean(run.latencies_ms <= percentile_ms) >= share
+    assert low_ms <= percentile_ms <= high_ms
+
+
+def test_the_interval_of_a_percentile_covers_it_in_19_of_20_runs() -> None:
+    draws = np.random.default_rng(5).exponential(10, size=(400, 2000))
+    true_ms = -10 * np.log(0.01)
+
+    intervals = [make_run(draw.tolist()).interval_ms(0.99) for draw in draws]
+
+    assert np.mean([low <= true_ms <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.03)
+
+
+def test_throughput_counts_what_came_between_settling_and_the_end_of_the_schedule() -> None:
+    instant, slow = make_run([0.0] * 1000, offered_per_s=100), make_run([2000.0] * 1000, offered_per_s=100)
+
+    assert instant.throughput_per_s == pytest.approx(100, rel=0.01)
+    assert slow.throughput_per_s == pytest.approx(100 * 8 / 9, rel=0.01)
+    assert slow.goodput_per_s(target_ms=1999) == 0
+
+
+def test_a_rate_is_kept_only_if_99_per_cent_are_in_time_and_none_fails() -> None:
+    in_time, late = [10.0] * 990, [200.0] * 10
+
+    assert keeps_target(make_run(in_time + late), 100)
+    assert not keeps_target(make_run(in_time[:-1] + late + late[:1]), 100)
+    assert keeps_target(make_run(in_time + late, statuses=[200] * 990 + [429] * 10), 100)
+    assert not keeps_target(make_run([10.0] * 1000, statuses=[200] * 999 + [500]), 100)
+    assert not keeps_target(make_run([10.0] * 1000, statuses=[200] * 999 + [BROKEN]), 100)
+
+
+def test_a_rate_at_which_a_queue_grows_is_not_kept_though_it_is_too_short_to_break_the_target() -> None:
+    # 15 % more than the server takes: after five seconds an answer is 0.75 s late, within a target of one second.
+    growing = make_run(np.linspace(0, 750, 575).tolist(), offered_per_s=115)
+
+    assert growing.percentile_ms(0.99) < 1000
+    assert not keeps_target(growing, 1000)
+
+
+def test_the_client_is_the_limit_where_it_was_late_by_more_than_a_tenth_of_the_latency() -> None:
+    assert make_run([30.0] * 100, waits_ms=6).is_client_bound
+    assert not make_run([90.0] * 100, waits_ms=6).is_client_bound
+    assert not make_run([10.0] * 100, waits_ms=4).is_client_bound
+    assert make_run([10.0] * 100, client_cpu_s=0.9).is_client_bound
+
+
+def test_what_no_stage_took_is_http() -> None:
+    figures = describe_run(make_run([15.0] * 100, facts=make_facts()), 100)
+
+    assert figures.stages_ms == pytest.approx({"receive": 1, "decode": 2, "queue": 1, "inference": 8, "other": 3})
+
+
+def test_answers_from_the_cache_enter_no_stage() -> None:
+    figures = describe_run(make_run([1.0] * 10, facts=make_facts(is_cached=True)), 100)
+
+    assert (figures.cached, figures.stages_ms) == (10, {})
+
+
+def test_figures_of_a_run_without_an_answer_are_none_and_never_a_number_that_is_none() -> None:
+    figures = describe_run(make_run([5.0] * 10, statuses=[429] * 10), 100)
+
+    assert (figures.answered, figures.p50_ms, figures.p99_ms, figures.cdf_ms) == (0, None, None, ())
+    assert figures.refused_p99_ms == pytest.approx(5)
+    assert not figures.is_kept
