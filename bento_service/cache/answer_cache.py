@@ -16,6 +16,7 @@ from bento_service.errors import (
     ImageTooLargeError,
     InferenceFailedError,
     LightboxError,
+    MissingImageError,
     TooManyPixelsError,
     UndecodableImageError,
     UnsupportedFormatError,
@@ -27,6 +28,7 @@ _MAX_BYTES_ON_LOOP = 262_144
 _OF_THE_IMAGE = (
     ImageTooLargeError,
     InferenceFailedError,
+    MissingImageError,
     TooManyPixelsError,
     UndecodableImageError,
     UnsupportedFormatError,

@@ -69,6 +69,7 @@ class RedisStore:
         self._reachable = _make_breaker(clock)
         self._writable = _make_breaker(clock)
         self._waiting: deque[tuple[str, CachedResult]] = deque()
+        self._writing = 0
         self._writer: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> CachedResult | None:
@@ -99,8 +100,11 @@ class RedisStore:
             self._writer = asyncio.get_running_loop().create_task(self._write_waiting())
 
     def describe(self) -> Mapping[str, float]:
-        """Return whether Redis answers (`redis_reachable`, 1 or 0), and how many results wait to be written."""
-        return {"redis_reachable": float(not self._reachable.is_open), "redis_waiting_writes": len(self._waiting)}
+        """Return whether Redis answers (`redis_reachable`, 1 or 0) and how many results it has yet to be sent."""
+        return {
+            "redis_reachable": float(not self._reachable.is_open),
+            "redis_unwritten": len(self._waiting) + self._writing,
+        }
 
     async def close(self) -> None:
         """Write what waits, for a second at most, and close the connections."""
@@ -112,8 +116,9 @@ class RedisStore:
 
     async def _write_waiting(self) -> None:
         while self._waiting:
-            count = min(_WRITES_A_TRIP, len(self._waiting))
-            await self._write([self._waiting.popleft() for _ in range(count)])
+            self._writing = min(_WRITES_A_TRIP, len(self._waiting))
+            await self._write([self._waiting.popleft() for _ in range(self._writing)])
+            self._writing = 0
             if self._reachable.is_open:
                 self._waiting.clear()
 
@@ -164,14 +169,14 @@ def _make_pool(url: str) -> ConnectionPool:
         pool = ConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
-            socket_timeout=_WRITE_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
             # Fewer round trips before the first command: no HELLO, no CLIENT SETINFO.
             protocol=2,
             driver_info=None,
         )
-        # Values are no text, whatever the URL's own parameters say.
-        pool.connection_kwargs["decode_responses"] = False
+        # Whatever the URL's own parameters say: values are no text, and the time-outs are ours. redis-py's go through
+        # `asyncio.wait_for`, which in Python 3.11 may lose the cancellation of a request.
+        pool.connection_kwargs.update(decode_responses=False, socket_timeout=None)
         pool.connection_class(**pool.connection_kwargs)  # which says whether redis-py knows the URL's parameters
     except (ValueError, TypeError):
         raise CacheUrlError(

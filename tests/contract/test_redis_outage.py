@@ -1,0 +1,205 @@
+"""A Redis that is down, hangs, is full or holds rubbish is a miss, a count and one line in the log."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from bento_service.cache.redis_store import RedisStore
+from tests.contract.redis_server import PASSWORD, RedisServer, find_free_port
+from tests.contract.test_cache_contract import PATIENT_S, anyio_backend, flush, redis_server
+from tests.fakes.cache import Tally, make_result
+from tests.fakes.clock import FakeClock
+
+__all__ = ["anyio_backend", "redis_server"]  # fixtures
+
+pytestmark = pytest.mark.anyio
+
+LOGGER = "bento_service.cache.redis_store"
+
+
+class Client:
+    """A store, what it counted, and the clock that its pauses go by."""
+
+    def __init__(self, url: str, *, read_timeout_s: float = PATIENT_S) -> None:
+        self.tally = Tally()
+        self.clock = FakeClock()
+        self.store = RedisStore(
+            url, on_failure=self.tally.observe_cache_failure, read_timeout_s=read_timeout_s, clock=self.clock
+        )
+
+    async def fail(self, times: int = 10) -> None:
+        for _ in range(times):
+            assert await self.store.get("a") is None
+
+    @property
+    def is_reachable(self) -> bool:
+        return self.store.describe()["redis_reachable"] == 1
+
+
+@asynccontextmanager
+async def connecting(url: str, *, read_timeout_s: float = PATIENT_S) -> AsyncIterator[Client]:
+    client = Client(url, read_timeout_s=read_timeout_s)
+    yield client
+    await client.store.close()
+
+
+@asynccontextmanager
+async def hanging_server() -> AsyncIterator[str]:
+    """Listen, take connections, and answer nothing."""
+    done = asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await done.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    done.set()
+    server.close()
+    await server.wait_closed()
+
+
+async def execute(server: RedisServer, *command: str) -> None:
+    client = Redis.from_url(server.url)
+    await client.execute_command(*command)
+    await client.aclose()
+
+
+async def test_a_redis_that_is_down_is_asked_five_times_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with connecting(f"redis://:{PASSWORD}@127.0.0.1:{find_free_port()}/0") as client:
+        await client.fail(20)
+        client.store.put("a", make_result())
+        assert client.tally.failures == {"read": 5}
+        assert not client.is_reachable
+    (record,) = caplog.records
+    assert "does not serve the cache" in record.message
+    assert PASSWORD not in caplog.text
+
+
+async def test_a_wrong_password_is_a_miss_and_not_logged(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connecting(redis_server.url.replace(PASSWORD, "hush-hush")) as client:
+        await client.fail()
+        assert not client.is_reachable
+    assert "AuthenticationError" in caplog.text
+    assert "hush-hush" not in caplog.text
+
+
+async def test_a_redis_that_hangs_keeps_no_request_longer_than_the_timeout() -> None:
+    loop = asyncio.get_running_loop()
+    async with hanging_server() as url, connecting(url, read_timeout_s=0.01) as client:
+        begun_s = loop.time()
+        await client.fail(100)
+        assert client.tally.failures == {"read": 5}
+        assert loop.time() - begun_s < PATIENT_S
+
+
+async def test_a_burst_over_all_connections_is_a_miss_for_some_and_no_outage(redis_server: RedisServer) -> None:
+    async with connecting(redis_server.url) as client:
+        await asyncio.gather(*(client.store.get("a") for _ in range(100)))
+        assert client.tally.failures == {"busy": 84}
+        assert client.is_reachable
+
+
+async def test_redis_is_used_again_once_it_is_back(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    async with connecting(redis_server.url) as client:
+        redis_server.stop()
+        await client.fail()
+        redis_server.start()
+        await client.fail(1)
+        assert not client.is_reachable
+        client.clock.advance(1)
+        await client.fail(1)
+        assert client.is_reachable
+        client.store.put("a", make_result())
+        await flush(client.store)
+        assert await client.store.get("a") is not None
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_a_full_redis_is_read_and_no_longer_written(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    async with connecting(redis_server.url) as client:
+        client.store.put("a", make_result())
+        await flush(client.store)
+        await execute(redis_server, "CONFIG", "SET", "maxmemory", "1")
+        for number in range(20):
+            client.store.put(str(number), make_result())
+            await flush(client.store)
+        assert client.tally.failures == {"refused_write": 5}
+        assert await client.store.get("a") is not None
+        await execute(redis_server, "CONFIG", "SET", "maxmemory", "0")
+        client.clock.advance(1)
+        client.store.put("b", make_result())
+        await flush(client.store)
+        assert await client.store.get("b") is not None
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+async def test_a_storm_of_clients_that_hang_up_leaves_every_connection_usable(redis_server: RedisServer) -> None:
+    async with connecting(redis_server.url) as client:
+        for patience in range(300):
+            burst = [asyncio.create_task(client.store.get("a")) for _ in range(16)]
+            for _ in range(patience % 30):
+                await asyncio.sleep(0)
+            for task in burst[patience % 2 :: 2]:
+                task.cancel()
+            await asyncio.gather(*burst, return_exceptions=True)
+        client.tally.failures.clear()
+        await asyncio.gather(*(client.store.get("a") for _ in range(16)))
+        assert client.tally.failures == {}
+
+
+async def test_more_results_than_may_wait_are_lost_and_counted() -> None:
+    async with hanging_server() as url, connecting(url) as client:
+        for number in range(600):
+            client.store.put(str(number), make_result())
+        assert client.tally.failures == {"write": 88}
+
+
+@pytest.mark.parametrize("damage", [lambda value: value[:-1], lambda value: b"", lambda value: b"\xff" * 20])
+async def test_a_value_that_is_not_ours_is_not_found(
+    redis_server: RedisServer, damage: Callable[[bytes], bytes]
+) -> None:
+    async with connecting(redis_server.url) as client:
+        client.store.put("a", make_result())
+        await flush(client.store)
+        other = Redis.from_url(redis_server.url)
+        value = await other.get("a")
+        assert isinstance(value, bytes)
+        await other.set("a", damage(value))
+        await other.aclose()
+        assert await client.store.get("a") is None
+
+
+async def test_a_result_stays_for_a_day(redis_server: RedisServer) -> None:
+    async with connecting(redis_server.url) as client:
+        client.store.put("a", make_result())
+        await flush(client.store)
+        other = Redis.from_url(redis_server.url)
+        assert 86_000 < await other.ttl("a") <= 86_400
+        await other.aclose()
+
+
+async def test_a_request_that_hangs_up_while_it_reads_spoils_no_other_ones_answer(redis_server: RedisServer) -> None:
+    async with connecting(redis_server.url) as client:
+        for number in range(10):
+            client.store.put(str(number), make_result(number))
+        await flush(client.store)
+        for number in range(9):
+            reading = asyncio.create_task(client.store.get(str(number)))
+            await asyncio.sleep(0)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            found = await client.store.get(str(number + 1))
+            assert found is not None
+            assert found.image == make_result(number + 1).image

@@ -1,0 +1,247 @@
+"""One computation for identical requests, and none of them suffers for it."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from bento_service.cache.answer_cache import AnswerCache, Found, name_scope
+from bento_service.cache.base import CachedResult, Lookup
+from bento_service.cache.bypass import Bypass
+from bento_service.cache.memory import MemoryStore
+from bento_service.domain import Priority
+from bento_service.errors import (
+    DeadlineExceededError,
+    InferenceFailedError,
+    LightboxError,
+    UndecodableImageError,
+)
+from tests.fakes.cache import Computation, Tally, make_result
+
+pytestmark = pytest.mark.anyio
+
+DIGEST = "d" * 64
+SCOPE = "scope"
+
+
+class Desk:
+    """A cache at work."""
+
+    def __init__(self, *, bypass: Bypass | None = None) -> None:
+        self.tally = Tally()
+        self.cache = AnswerCache(MemoryStore(1_000_000), observer=self.tally, bypass=bypass)
+
+    async def fetch(
+        self,
+        compute: Callable[[], Awaitable[CachedResult]],
+        *,
+        digest: str = DIGEST,
+        scope: str = SCOPE,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Found:
+        return await self.cache.fetch(digest, scope=scope, priority=priority, compute=compute)
+
+    async def start(
+        self, compute: Callable[[], Awaitable[CachedResult]], *, priority: Priority = Priority.INTERACTIVE
+    ) -> "asyncio.Task[Found]":
+        """Return once the request computes, or waits for one that does."""
+        task = asyncio.create_task(self.fetch(compute, priority=priority))
+        await asyncio.sleep(0)
+        return task
+
+
+def answering(result: CachedResult) -> Callable[[], Awaitable[CachedResult]]:
+    async def compute() -> CachedResult:
+        return result
+
+    return compute
+
+
+def failing(error: Exception) -> Callable[[], Awaitable[CachedResult]]:
+    async def compute() -> CachedResult:
+        raise error
+
+    return compute
+
+
+async def never() -> CachedResult:
+    raise AssertionError("this request must not compute")
+
+
+async def test_what_was_computed_once_is_not_computed_again() -> None:
+    desk = Desk()
+    first = await desk.fetch(answering(make_result()))
+    second = await desk.fetch(never)
+    assert (first.lookup, second.lookup) == (Lookup.MISS, Lookup.HIT)
+    assert (first.is_cached, second.is_cached) == (False, True)
+    assert second.result is first.result
+    assert desk.tally.lookups == {"miss": 1, "hit": 1}
+
+
+async def test_another_image_or_another_scope_finds_nothing() -> None:
+    desk = Desk()
+    await desk.fetch(answering(make_result()))
+    assert (await desk.fetch(answering(make_result()), digest="e" * 64)).lookup is Lookup.MISS
+    assert (await desk.fetch(answering(make_result()), scope="other")).lookup is Lookup.MISS
+
+
+async def test_identical_requests_in_flight_share_one_computation() -> None:
+    desk = Desk()
+    computation = Computation()
+    leader = await desk.start(computation)
+    followers = [await desk.start(never) for _ in range(3)]
+    computation.result.set_result(make_result())
+    found = await asyncio.gather(leader, *followers)
+    assert [each.lookup for each in found] == [Lookup.MISS, Lookup.SHARED, Lookup.SHARED, Lookup.SHARED]
+    assert len({id(each.result) for each in found}) == 1
+    assert computation.begun == 1
+
+
+async def test_a_follower_takes_over_from_a_leader_that_hung_up() -> None:
+    desk = Desk()
+    given_up, computation = Computation(), Computation()
+    leader = await desk.start(given_up)
+    followers = [await desk.start(computation) for _ in range(3)]
+    leader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leader
+    computation.result.set_result(make_result())
+    found = await asyncio.gather(*followers)
+    assert sorted(each.lookup for each in found) == [Lookup.MISS, Lookup.SHARED, Lookup.SHARED]
+    assert (given_up.cancelled, computation.begun) == (1, 1)
+
+
+async def test_a_follower_takes_over_from_a_leader_whose_deadline_passed() -> None:
+    desk = Desk()
+    late, computation = Computation(), Computation()
+    leader = await desk.start(late)
+    follower = await desk.start(computation)
+    late.result.set_exception(DeadlineExceededError("too late"))
+    with pytest.raises(DeadlineExceededError):
+        await leader
+    computation.result.set_result(make_result())
+    assert (await follower).lookup is Lookup.MISS
+
+
+async def test_a_follower_that_hangs_up_disturbs_neither_leader_nor_followers() -> None:
+    desk = Desk()
+    computation = Computation()
+    leader = await desk.start(computation)
+    gone, patient = await desk.start(never), await desk.start(never)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    computation.result.set_result(make_result())
+    assert (await leader).lookup is Lookup.MISS
+    assert (await patient).lookup is Lookup.SHARED
+    assert computation.cancelled == 0
+
+
+async def test_a_follower_leaves_at_its_own_deadline() -> None:
+    desk = Desk()
+    computation = Computation()
+    leader = await desk.start(computation)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await desk.fetch(never)
+    computation.result.set_result(make_result())
+    assert (await leader).lookup is Lookup.MISS
+
+
+@pytest.mark.parametrize("error", [UndecodableImageError("truncated", at=5), InferenceFailedError("not a number")])
+async def test_an_error_of_the_image_is_shared_and_not_kept(error: LightboxError) -> None:
+    desk = Desk()
+    computation = Computation()
+    leader = await desk.start(computation)
+    followers = [await desk.start(never) for _ in range(2)]
+    computation.result.set_exception(error)
+    raised = await asyncio.gather(leader, *followers, return_exceptions=True)
+    # Each task its own: a traceback is written into the exception.
+    assert len({id(each) for each in raised}) == 3
+    for each in raised:
+        assert isinstance(each, type(error))
+        assert each.message == error.message
+        assert each.details == error.details
+    assert (await desk.fetch(answering(make_result()))).lookup is Lookup.MISS
+
+
+async def test_a_leader_that_failed_alone_leaves_nothing_behind() -> None:
+    desk = Desk()
+    with pytest.raises(ValueError, match="our mistake"):
+        await desk.fetch(failing(ValueError("our mistake")))
+    assert (await desk.fetch(answering(make_result()))).lookup is Lookup.MISS
+
+
+async def test_an_interactive_request_waits_for_no_bulk_one() -> None:
+    desk = Desk()
+    slow, fast = Computation(), Computation()
+    bulk = await desk.start(slow, priority=Priority.BULK)
+    interactive = await desk.start(fast)
+    fast.result.set_result(make_result())
+    assert (await interactive).lookup is Lookup.MISS
+    slow.result.set_result(make_result())
+    assert (await bulk).lookup is Lookup.MISS
+
+
+async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -> None:
+    desk = Desk()
+    slow, fast = Computation(), Computation()
+    first_bulk = await desk.start(slow, priority=Priority.BULK)
+    second_bulk = await desk.start(never, priority=Priority.BULK)
+    interactive = await desk.start(fast)
+    late_bulk = await desk.start(never, priority=Priority.BULK)
+    fast.result.set_result(make_result(1))
+    assert (await interactive).result is (await late_bulk).result
+    slow.result.set_result(make_result(2))
+    assert (await first_bulk).result is (await second_bulk).result
+
+
+async def test_a_bulk_leader_that_was_passed_leaves_the_interactive_one_its_followers() -> None:
+    desk = Desk()
+    slow, fast = Computation(), Computation()
+    bulk = await desk.start(slow, priority=Priority.BULK)
+    interactive = await desk.start(fast)
+    slow.result.set_exception(DeadlineExceededError("too late"))
+    with pytest.raises(DeadlineExceededError):
+        await bulk
+    follower = await desk.start(never)
+    fast.result.set_result(make_result())
+    assert (await interactive).result is (await follower).result
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1_000, 262_144, 262_145, 3_000_000])
+async def test_the_digest_is_the_sha256_of_the_bytes_whatever_their_number(size_bytes: int) -> None:
+    encoded = b"x" * size_bytes
+    desk = Desk()
+    assert await desk.cache.digest(encoded) == hashlib.sha256(encoded).hexdigest()
+    await desk.cache.close()
+
+
+async def test_traffic_that_never_repeats_goes_past_the_cache() -> None:
+    desk = Desk(bypass=Bypass(window_lookups=4, draw=lambda: 0.99))
+    for number in range(4):
+        await desk.fetch(answering(make_result()), digest=str(number))
+    assert await desk.cache.digest(b"a fifth image") is None
+    assert desk.tally.lookups == {"miss": 4, "bypassed": 1}
+
+
+async def test_the_cache_describes_what_became_of_requests_and_what_it_keeps() -> None:
+    desk = Desk()
+    await desk.fetch(answering(make_result()))
+    await desk.fetch(never)
+    described = dict(desk.cache.describe())
+    assert described.pop("bytes") > 0
+    assert described == {"hit": 1, "shared": 0, "miss": 1, "bypassed": 0, "recent_hit_rate": 0.5, "entries": 1}
+
+
+def test_the_scope_names_all_that_moves_scores() -> None:
+    plain = {"engine": "openvino", "precision": "f32", "min_oversampling": None}
+    scopes = {
+        name_scope("v1", **plain),
+        name_scope("v2", **plain),
+        name_scope("v1", **{**plain, "engine": "torch"}),
+        name_scope("v1", **{**plain, "precision": "fp16"}),
+        name_scope("v1", **{**plain, "min_oversampling": 3}),
+    }
+    assert len(scopes) == 5

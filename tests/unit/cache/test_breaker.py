@@ -1,0 +1,62 @@
+from bento_service.cache.breaker import CircuitBreaker
+from tests.fakes.clock import FakeClock
+
+
+def make_breaker(clock: FakeClock) -> CircuitBreaker:
+    return CircuitBreaker(max_failures=3, min_pause_s=1.0, max_pause_s=3.0, clock=clock)
+
+
+def open_breaker(clock: FakeClock) -> CircuitBreaker:
+    breaker = make_breaker(clock)
+    for _ in range(3):
+        breaker.fail()
+    return breaker
+
+
+def test_it_opens_at_the_last_of_so_many_failures_in_a_row_and_says_so_once() -> None:
+    breaker = make_breaker(FakeClock())
+    assert [breaker.fail() for _ in range(5)] == [False, False, True, False, False]
+    assert not breaker.lets_through()
+
+
+def test_a_success_in_between_starts_the_count_anew() -> None:
+    breaker = make_breaker(FakeClock())
+    breaker.fail()
+    breaker.fail()
+    assert not breaker.succeed()
+    breaker.fail()
+    assert breaker.lets_through()
+
+
+def test_an_open_one_lets_one_try_through_after_each_pause_which_doubles_up_to_a_limit() -> None:
+    clock = FakeClock()
+    breaker = open_breaker(clock)
+    for pause_s in (1, 2, 3, 3):
+        clock.advance(pause_s - 0.01)
+        assert not breaker.lets_through()
+        clock.advance(0.01)
+        assert breaker.lets_through()
+        assert not breaker.lets_through()
+        breaker.fail()
+
+
+def test_many_failures_that_were_under_way_as_it_opened_do_not_lengthen_the_pause() -> None:
+    clock = FakeClock()
+    breaker = open_breaker(clock)
+    for _ in range(100):
+        breaker.fail()
+    clock.advance(1)
+    assert breaker.lets_through()
+
+
+def test_a_try_that_succeeds_closes_it_and_the_next_pause_is_short_again() -> None:
+    clock = FakeClock()
+    breaker = open_breaker(clock)
+    clock.advance(1)
+    assert breaker.lets_through()
+    assert breaker.succeed()
+    assert breaker.lets_through()
+    for _ in range(3):
+        breaker.fail()
+    clock.advance(1)
+    assert breaker.lets_through()
