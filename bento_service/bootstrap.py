@@ -3,14 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bento_service.cache.answer_cache import AnswerCache
+from bento_service.cache.factory import open_cache
 from bento_service.classifier import Classifier, Limits, Observer, WarmModel
-from bento_service.domain import Receipt, ServiceState, ServiceStatus
+from bento_service.computation import Workshop
+from bento_service.domain import EngineMode, Receipt, ServiceState, ServiceStatus
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.hardware import Division, count_cpus, divide
 from bento_service.images.intake import IntakeLimits
@@ -22,26 +24,27 @@ from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
 from bento_service.parity_gate import measure_over
 from bento_service.scheduling.admission import WaitPredictor
-from bento_service.scheduling.policy import choose_ceiling
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.decode_pool import DecodePool
+from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.warmup import time_batch_sizes
+from bento_service.scheduling.warmup import measure_costs
+from bento_service.scheduling.work_cost import WorkCost
 from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
-_BATCH_SHARE_OF_TARGET = 0.25
-"""One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _WarmModels:
-    """Loaded models, how the machine is divided among them, and the measured time between answers at full load."""
+    """Loaded models, what each of them costs by name and mode, and how the machine is divided among them."""
 
     models: tuple[WarmModel, ...]
+    costs: Mapping[str, Mapping[EngineMode, CostModel]]
     division: Division
-    interval_ms: float
 
     def close(self) -> None:
         """Release the engines."""
@@ -100,11 +103,14 @@ class Lightbox:
             lanes=self._parts.warm.division.lanes,
             decode_threads=self._parts.warm.division.decode_threads,
             queue_depth=self.classifier.in_flight,
-            batch_ceiling=self.classifier.batch_ceilings(),
+            batch_ceiling=self._parts.scheduler.ceilings(),
             predicted_wait_ms=self.classifier.predicted_wait_ms,
             target_p99_ms=self.settings.target_p99_ms,
             uptime_s=time.monotonic() - self._started_s,
             journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
+            cost=self._parts.scheduler.costs(),
+            recent_dispatches=self._parts.scheduler.recent_dispatches(),
+            cache=self._parts.cache.describe() if self._parts.cache else {},
         )
 
     async def close(self, *, drain_s: float) -> Leftovers:
@@ -117,15 +123,18 @@ class Lightbox:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The threads and models under a classifier."""
+    """The threads, models and connections under a classifier."""
 
     warm: _WarmModels
     scheduler: Scheduler
-    decode_pool: ThreadPoolExecutor
+    decode_pool: DecodePool
+    cache: AnswerCache | None
 
     async def close(self, *, timeout_s: float) -> None:
         await asyncio.to_thread(self.scheduler.close, timeout_s=timeout_s)
-        self.decode_pool.shutdown(wait=False, cancel_futures=True)
+        self.decode_pool.close(wait=False)
+        if self.cache is not None:
+            await self.cache.close()
         self.warm.close()
 
 
@@ -189,49 +198,80 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
     )
     catalogue = open_catalogue()
     models: list[WarmModel] = []
-    interval_ms = 0.0
+    costs: dict[str, Mapping[EngineMode, CostModel]] = {}
     with ExitStack() as opened:
         for name in names:
             begun_s = time.perf_counter()
             stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
             engine = create_engine(
-                kind, device, stored, lanes=division.lanes, threads=division.compute_threads, workers=settings.workers
+                kind,
+                device,
+                stored,
+                lanes=division.lanes,
+                threads=division.compute_threads,
+                workers=settings.workers,
+                precision=settings.precision,
+                compile_model=settings.torch_compile,
             )
             opened.callback(engine.close)
-            duration_ms = time_batch_sizes(
-                engine.infer, stored.card.recipe, sizes=_BATCH_SIZES, clock=time.perf_counter
+            cost = measure_costs(
+                engine.infer,
+                stored.card.recipe,
+                modes=engine.modes,
+                sizes=_BATCH_SIZES,
+                bucket_sizes=engine.bucket_sizes,
+                clock=time.perf_counter,
             )
-            ceiling = choose_ceiling(duration_ms, budget_ms=settings.target_p99_ms * _BATCH_SHARE_OF_TARGET)
-            models.append(WarmModel(stored.card, engine, ceiling))
-            interval_ms = max(interval_ms, duration_ms[ceiling] / ceiling / division.lanes)
+            models.append(WarmModel(stored.card, engine))
+            costs[name] = cost
             logger.info(
-                "%s is warm on %s after %.1f s: %.1f ms an image, batch ceiling %d",
+                "%s is warm on %s (%s) after %.1f s: %s ms a batch",
                 name,
                 engine.name,
+                engine.precision,
                 time.perf_counter() - begun_s,
-                duration_ms[ceiling] / ceiling,
-                ceiling,
+                {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
             )
         opened.pop_all()
-    return _WarmModels(tuple(models), division, interval_ms)
+    return _WarmModels(tuple(models), costs, division)
 
 
 def _wire(
     settings: Settings, warm: _WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
 ) -> tuple[Classifier, _Parts]:
-    decode_pool = ThreadPoolExecutor(warm.division.decode_threads, thread_name_prefix="lightbox-decode")
+    division = warm.division
+    cache = None if metrics is None else open_cache(settings, observer=metrics)
     scheduler = Scheduler(
-        {model.card.name: model.engine.infer for model in warm.models},
-        ceilings={model.card.name: model.ceiling for model in warm.models},
-        lanes=warm.division.lanes,
+        {model.card.name: RunnableModel(model.engine.infer, warm.costs[model.card.name]) for model in warm.models},
+        lanes=division.lanes,
+        target_ms=settings.target_p99_ms,
         clock=time.perf_counter,
         loop=asyncio.get_running_loop(),
+        on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
+        on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
+    )
+    is_cpu = warm.models[0].engine.device.kind == "cpu"
+    work_cost = WorkCost(
+        {
+            name: warm.costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
+            for name, ceiling in scheduler.ceilings().items()
+        },
+        decode_threads=division.decode_threads,
+        lanes=division.lanes if is_cpu else 1,
+        shares_cores=is_cpu,
     )
     predictor = WaitPredictor(
-        initial_interval_ms=warm.interval_ms,
-        capacity=warm.division.lanes * max(model.ceiling for model in warm.models),
+        capacity=division.lanes * max(scheduler.ceilings().values()),
         clock=time.perf_counter,
         on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
+    )
+    workshop = Workshop(
+        DecodePool(division.decode_threads),
+        scheduler,
+        work_cost,
+        IntakeLimits(settings.max_image_bytes, settings.max_pixels),
+        OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
+        time.perf_counter,
     )
     names = [model.card.name for model in warm.models]
     classifier = Classifier(
@@ -241,13 +281,11 @@ def _wire(
             target_ms=settings.target_p99_ms,
             max_queue_items=settings.max_queue_items,
             max_receiving_requests=settings.max_receiving_requests,
-            intake=IntakeLimits(settings.max_image_bytes, settings.max_pixels),
         ),
-        decode_pool=decode_pool,
-        scheduler=scheduler,
+        workshop=workshop,
         predictor=predictor,
         observers=observers,
         clock=time.perf_counter,
-        min_oversampling=OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
+        cache=cache,
     )
-    return classifier, _Parts(warm, scheduler, decode_pool)
+    return classifier, _Parts(warm, scheduler, workshop.decode_pool, cache)

@@ -2,30 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
+from bento_service.cache.answer_cache import AnswerCache, name_scope
+from bento_service.computation import Workshop
 from bento_service.domain import ModelCard, ModelState, Priority, Receipt, ServedModel, Timings
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
-from bento_service.images.intake import IntakeLimits
 from bento_service.offer import Offer, check_parameters
 from bento_service.pending_request import PendingRequest, Pipeline
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
-from bento_service.scheduling.scheduler import Scheduler
 
 
 @dataclass(frozen=True, slots=True)
 class WarmModel:
-    """A model that is loaded and has run. `ceiling` is its largest batch, as warm-up measured it."""
+    """A model that is loaded and has run."""
 
     card: ModelCard
     engine: Engine
-    ceiling: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,6 @@ class Limits:
     target_ms: float
     max_queue_items: int
     max_receiving_requests: int
-    intake: IntakeLimits
 
 
 class Observer(Protocol):
@@ -61,14 +58,13 @@ class Classifier:
         *,
         default_model: str,
         limits: Limits,
-        decode_pool: Executor,
-        scheduler: Scheduler,
+        workshop: Workshop,
         predictor: WaitPredictor,
         observers: Sequence[Observer],
         clock: Callable[[], float],
-        min_oversampling: int | None = None,
+        cache: AnswerCache | None = None,
     ) -> None:
-        """Wire the parts. `min_oversampling` lets large JPEGs be scaled while decoding, see `images.intake.prepare`."""
+        """Wire the parts; without a cache every image is computed."""
         self._models = {model.card.name: model for model in models}
         self._offer = Offer({name: model.card for name, model in self._models.items()}, default_model)
         self._observers = observers
@@ -84,12 +80,19 @@ class Classifier:
         )
         self._pipeline = Pipeline(
             self._offer,
-            decode_pool,
-            limits.intake,
-            min_oversampling,
-            scheduler,
+            workshop,
             predictor,
             self._gate,
+            cache,
+            {
+                name: name_scope(
+                    model.card.version,
+                    engine=model.engine.name,
+                    precision=model.engine.precision,
+                    min_oversampling=workshop.min_oversampling,
+                )
+                for name, model in self._models.items()
+            },
             finish=self._finish,
             clock=clock,
         )
@@ -121,10 +124,6 @@ class Classifier:
             )
             for model in self._models.values()
         )
-
-    def batch_ceilings(self) -> dict[str, int]:
-        """Return the largest batch of each model."""
-        return {name: model.ceiling for name, model in self._models.items()}
 
     def stop_admitting(self) -> None:
         """Refuse every further request; what is admitted goes on."""
@@ -192,8 +191,8 @@ class Classifier:
                     "This server is shutting down and takes no more images. Try again.", retry_after_s=1.0
                 )
             self._gate.check_receiving()
-            self._gate.check_place()
-            self._gate.check_wait(deadline_ms=deadline_ms, elapsed_ms=self._elapsed_ms(started_s))
+            self._gate.check_place(priority)
+            self._gate.check_wait(deadline_ms=deadline_ms, elapsed_ms=self._elapsed_ms(started_s), priority=priority)
         except LightboxError as error:
             refused = replace(receipt, outcome=error.code, timings=Timings(total_ms=self._elapsed_ms(started_s)))
             self._finish(refused, error)
@@ -204,6 +203,7 @@ class Classifier:
             model=card,
             top_k=top_k,
             deadline_ms=deadline_ms,
+            priority=priority,
             started_s=started_s,
         )
 

@@ -81,6 +81,14 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.lanes_lost = Counter(
+            "lightbox_lanes_lost_total",
+            "Lanes that died and were replaced; what they held ran again.",
+            registry=registry,
+        )
+        self.out_of_memory = Counter(
+            "lightbox_out_of_memory_total", "Batches that met out-of-memory and ran again smaller.", registry=registry
+        )
         self.journal_dropped = Counter(
             "lightbox_journal_rows_dropped_total", "Receipts that the journal could not keep.", registry=registry
         )

@@ -1,9 +1,7 @@
 """One image's way from admission to receipt."""
 
 import asyncio
-import hashlib
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -11,14 +9,24 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import OUTCOME_OK, Answer, ModelCard, Prediction, PreparedImage, Receipt, Timings
+from bento_service.cache.answer_cache import AnswerCache
+from bento_service.cache.base import CachedResult
+from bento_service.computation import Computation, Workshop
+from bento_service.domain import (
+    OUTCOME_OK,
+    Answer,
+    DispatchReason,
+    ImageInfo,
+    ModelCard,
+    Prediction,
+    Priority,
+    Receipt,
+    Timings,
+)
 from bento_service.errors import DeadlineExceededError, LightboxError
-from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.offer import Offer, check_parameters
-from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.admission import Load, WaitPredictor
 from bento_service.scheduling.gate import Gate
-from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.work import Completion
 
 _RECEIPT_PREDICTIONS = 5
 
@@ -27,29 +35,35 @@ _RECEIPT_PREDICTIONS = 5
 class Pipeline:
     """The parts that every request goes through.
 
-    `min_oversampling` is that of `images.intake.prepare`. `finish` takes each request's receipt, and the error that
-    ended it. `clock` gives seconds, monotonic.
+    `cache` is None where it is switched off, `scopes` names by model what a cached answer depends on beside the image's
+    bytes. `finish` takes each request's receipt, and the error that ended it. `clock` gives seconds, monotonic.
     """
 
     offer: Offer
-    decode_pool: Executor
-    limits: IntakeLimits
-    min_oversampling: int | None
-    scheduler: Scheduler
+    workshop: Workshop
     predictor: WaitPredictor
     gate: Gate
+    cache: AnswerCache | None
+    scopes: Mapping[str, str]
     finish: Callable[[Receipt, BaseException | None], None]
     clock: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """What a decode thread made of an image, and when: an image that it refused costs time and has a digest too."""
+@dataclass(slots=True)
+class _Progress:
+    """What is known of a request so far: the receipt's fields that fill up on the way."""
 
-    outcome: PreparedImage | LightboxError
-    digest: str
-    started_s: float
-    finished_s: float
+    receive_ms: float = 0.0
+    decode_ms: float = 0.0
+    queue_ms: float = 0.0
+    inference_ms: float = 0.0
+    digest: str = ""
+    image: ImageInfo | None = None
+    warnings: tuple[str, ...] = ()
+    top: tuple[Prediction, ...] = ()
+    batch_size: int = 0
+    dispatch: str = ""
+    cached: bool = False
 
 
 class PendingRequest:
@@ -67,6 +81,7 @@ class PendingRequest:
         model: ModelCard,
         top_k: int,
         deadline_ms: float | None,
+        priority: Priority,
         started_s: float,
     ) -> None:
         self.model = model
@@ -74,9 +89,13 @@ class PendingRequest:
         self._receipt = receipt
         self._top_k = top_k
         self._deadline_ms = deadline_ms
+        self._priority = priority
         self._started_s = started_s
+        self._progress = _Progress()
         self._has_arrived = False
-        self._is_counted_as_received = False
+        self._answer: Answer | None = None
+        self._load: Load | None = None
+        self._has_run = False
 
     @property
     def request_id(self) -> str:
@@ -84,23 +103,22 @@ class PendingRequest:
         return self._receipt.request_id
 
     def __enter__(self) -> Self:
-        """Take a place in the queue."""
+        """Take a place among those that arrive."""
         self._pipeline.predictor.admit()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Free the place in the queue and write the receipt."""
-        receipt = self._receipt
-        if error is not None or receipt.outcome != OUTCOME_OK:
+        """Free the place and write the receipt."""
+        if error is None and self._answer is not None:
+            receipt = self._answer.receipt
+        else:
             total_ms = self._elapsed_ms()
-            receive_ms = receipt.timings.receive_ms if self._has_arrived else total_ms
-            timings = replace(receipt.timings, receive_ms=receive_ms, total_ms=total_ms)
-            receipt = replace(receipt, outcome=name_outcome(error), timings=timings)
-        self._pipeline.predictor.release(
-            was_received=self._is_counted_as_received, is_answered=receipt.outcome == OUTCOME_OK
-        )
+            if not self._has_arrived:
+                self._progress.receive_ms = total_ms
+            receipt = self._build_receipt(name_outcome(error), total_ms)
+        self._pipeline.predictor.release(self._load, has_run=self._has_run)
         self._pipeline.finish(receipt, error)
 
     def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
@@ -120,10 +138,10 @@ class PendingRequest:
         self._deadline_ms = deadline_ms
 
     async def classify(self, encoded: bytes) -> Answer:
-        """Decode, schedule, infer. `receive_ms` ends as this is called. Cancelling the call costs no further compute.
+        """Answer from the cache, or decode, schedule, infer. `receive_ms` ends as this is called.
 
-        The predicted wait is held against target and deadline once more, and the queue against its length: much may
-        have come in while this one did.
+        Cancelling the call costs no further compute. Before anything is computed, the predicted wait is held against
+        target and deadline once more, and the queue against its length: much may have come in while this one did.
 
         Args:
             encoded: The image's bytes, in any of the formats of `bento_service.images`.
@@ -132,19 +150,14 @@ class PendingRequest:
             LightboxError: Any of the errors of admission, intake, scheduling and inference.
         """
         received_s = self._pipeline.clock()
-        receive_ms = (received_s - self._started_s) * 1000
-        self._update_timings(receive_ms=receive_ms)
+        self._progress.receive_ms = (received_s - self._started_s) * 1000
         self._has_arrived = True
-        self._pipeline.gate.check_wait(deadline_ms=self._deadline_ms, elapsed_ms=receive_ms)
-        self._pipeline.gate.check_place()
-        self._pipeline.predictor.receive()
-        self._is_counted_as_received = True
         if self._deadline_ms is None:
-            return await self._run(encoded, received_s, deadline_s=None)
+            return self._finish(await self._find(encoded, received_s, deadline_s=None))
         deadline_s = self._started_s + self._deadline_ms / 1000
         try:
             async with asyncio.timeout(deadline_s - received_s):
-                return await self._run(encoded, received_s, deadline_s=deadline_s)
+                return self._finish(await self._find(encoded, received_s, deadline_s=deadline_s))
         except TimeoutError:
             raise DeadlineExceededError(
                 f"The deadline of {self._deadline_ms:g} ms passed before the answer was ready. Allow more time, or "
@@ -152,54 +165,94 @@ class PendingRequest:
                 deadline_ms=self._deadline_ms,
             ) from None
 
-    async def _run(self, encoded: bytes, received_s: float, *, deadline_s: float | None) -> Answer:
-        loop = asyncio.get_running_loop()
-        decoded = await loop.run_in_executor(self._pipeline.decode_pool, self._decode, encoded)
-        wait_for_thread_ms = (decoded.started_s - received_s) * 1000
-        self._update_timings(decode_ms=(decoded.finished_s - decoded.started_s) * 1000, queue_ms=wait_for_thread_ms)
-        self._receipt = replace(self._receipt, digest=decoded.digest)
-        prepared = decoded.outcome
-        if isinstance(prepared, LightboxError):
-            raise prepared
-        warnings = (*prepared.warnings, *self.model.warnings)
-        self._receipt = replace(self._receipt, image=prepared.info, warnings=warnings)
-        completion = await self._pipeline.scheduler.submit(self.model.name, prepared.pixels_hwc, deadline_s=deadline_s)
-        return self._answer(prepared, completion, wait_for_thread_ms)
+    async def _find(self, encoded: bytes, received_s: float, *, deadline_s: float | None) -> CachedResult:
+        """Have the result from the cache or by computing it."""
+        cache = self._pipeline.cache
+        digest = None if cache is None else await cache.digest(encoded)
+        if cache is None or digest is None:
+            return await self._compute(encoded, "", received_s, deadline_s=deadline_s)
+        self._progress.digest = digest
+        found = await cache.fetch(
+            digest,
+            scope=self._pipeline.scopes[self.model.name],
+            priority=self._priority,
+            compute=lambda: self._compute(encoded, digest, received_s, deadline_s=deadline_s),
+        )
+        if found.is_cached:
+            self._progress.cached = True
+            self._progress.dispatch = DispatchReason.CACHED.value
+            self._progress.queue_ms = (self._pipeline.clock() - received_s) * 1000
+        return found.result
 
-    def _decode(self, encoded: bytes) -> _Decoded:
-        started_s = self._pipeline.clock()
-        digest = hashlib.sha256(encoded).hexdigest()
+    async def _compute(
+        self, encoded: bytes, digest: str, received_s: float, *, deadline_s: float | None
+    ) -> CachedResult:
+        gate, workshop = self._pipeline.gate, self._pipeline.workshop
+        gate.check_wait(deadline_ms=self._deadline_ms, elapsed_ms=self._elapsed_ms(), priority=self._priority)
+        gate.check_place(self._priority)
+        self._load = Load(workshop.estimate_ms(self.model, encoded), self._priority)
+        self._pipeline.predictor.receive(self._load)
+        computation = Computation(
+            workshop,
+            self.model,
+            encoded,
+            digest=digest,
+            priority=self._priority,
+            deadline_s=deadline_s,
+        )
         try:
-            outcome: PreparedImage | LightboxError = prepare(
-                encoded,
-                self.model.recipe,
-                self._pipeline.limits,
-                min_oversampling=self._pipeline.min_oversampling,
-            )
-        except LightboxError as error:
-            outcome = error
-        return _Decoded(outcome, digest, started_s, self._pipeline.clock())
+            completion = await computation.run()
+        finally:
+            self._has_run = computation.has_run
+            self._note_decoding(computation, received_s)
+        progress = self._progress
+        progress.queue_ms += completion.queue_ms
+        progress.inference_ms = completion.inference_ms
+        progress.batch_size = completion.batch_size
+        progress.dispatch = completion.reason.value
+        prepared = computation.demand_prepared()
+        return CachedResult.of(completion.scores, prepared.info, prepared.warnings)
 
-    def _answer(self, prepared: PreparedImage, completion: Completion, wait_for_thread_ms: float) -> Answer:
-        count = max(self._top_k, _RECEIPT_PREDICTIONS)
-        predictions = rank(completion.scores, self.model.labels, count)
-        self._update_timings(
-            queue_ms=wait_for_thread_ms + completion.queue_ms,
-            inference_ms=completion.inference_ms,
-            total_ms=self._elapsed_ms(),
-        )
-        self._receipt = replace(
+    def _note_decoding(self, computation: Computation, received_s: float) -> None:
+        progress = self._progress
+        progress.digest = computation.digest
+        if computation.decode_started_s is not None and computation.decode_finished_s is not None:
+            progress.queue_ms = (computation.decode_started_s - received_s) * 1000
+            progress.decode_ms = (computation.decode_finished_s - computation.decode_started_s) * 1000
+        if computation.prepared is not None:
+            progress.image = computation.prepared.info
+            progress.warnings = (*computation.prepared.warnings, *self.model.warnings)
+
+    def _finish(self, result: CachedResult) -> Answer:
+        progress = self._progress
+        predictions = rank(result.scores, self.model.labels, max(self._top_k, _RECEIPT_PREDICTIONS))
+        progress.image = result.image
+        progress.warnings = (*result.warnings, *self.model.warnings)
+        progress.top = predictions[:_RECEIPT_PREDICTIONS]
+        receipt = self._build_receipt(OUTCOME_OK, self._elapsed_ms())
+        self._answer = Answer(receipt, predictions[: self._top_k], result.image, receipt.warnings)
+        return self._answer
+
+    def _build_receipt(self, outcome: str, total_ms: float) -> Receipt:
+        progress = self._progress
+        return replace(
             self._receipt,
-            outcome=OUTCOME_OK,
-            top=predictions[:_RECEIPT_PREDICTIONS],
-            batch_size=completion.batch_size,
-            dispatch=completion.reason.value,
+            outcome=outcome,
+            timings=Timings(
+                receive_ms=progress.receive_ms,
+                decode_ms=progress.decode_ms,
+                queue_ms=progress.queue_ms,
+                inference_ms=progress.inference_ms,
+                total_ms=total_ms,
+            ),
+            top=progress.top,
+            batch_size=progress.batch_size,
+            dispatch=progress.dispatch,
+            image=progress.image,
+            digest=progress.digest,
+            cached=progress.cached,
+            warnings=progress.warnings,
         )
-        return Answer(self._receipt, predictions[: self._top_k], prepared.info, self._receipt.warnings)
-
-    def _update_timings(self, **changes: float) -> None:
-        timings: Timings = replace(self._receipt.timings, **changes)
-        self._receipt = replace(self._receipt, timings=timings)
 
     def _elapsed_ms(self) -> float:
         return (self._pipeline.clock() - self._started_s) * 1000

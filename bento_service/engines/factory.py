@@ -11,6 +11,7 @@ from bento_service.engines.devices import has_cuda, has_cuda_provider
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.engines.torch_engine import TorchEngine
+from bento_service.engines.torch_precision import Precision
 from bento_service.errors import EngineUnavailableError
 
 EngineKind = Literal["openvino", "onnxruntime", "torch"]
@@ -104,7 +105,15 @@ def check_engine(
 
 
 def create_engine(
-    kind: EngineKind, device: DeviceKind, model: ModelFiles, *, lanes: int, threads: int, workers: int = 1
+    kind: EngineKind,
+    device: DeviceKind,
+    model: ModelFiles,
+    *,
+    lanes: int,
+    threads: int,
+    workers: int = 1,
+    precision: Literal["auto"] | Precision = "auto",
+    compile_model: bool = False,
 ) -> Engine:
     """Load a model into an engine.
 
@@ -115,6 +124,8 @@ def create_engine(
         lanes: Threads that will call `infer` at once.
         threads: Compute threads, shared by the lanes.
         workers: Processes on this machine that run engines.
+        precision: The arithmetic of PyTorch on a GPU.
+        compile_model: Whether PyTorch compiles the model there.
 
     Raises:
         EngineUnavailableError: The device is not there.
@@ -123,5 +134,13 @@ def create_engine(
     if kind == "onnxruntime":
         return ONNXRuntimeEngine(model.onnx_path, model.card, device=device, lanes=lanes, threads=threads)
     if kind == "torch":
-        return TorchEngine(model.program_path, model.card, device=device, threads=threads)
+        return TorchEngine(
+            model.program_path,
+            model.card,
+            device=device,
+            threads=threads,
+            lanes=lanes,
+            precision=precision,
+            compile_model=compile_model,
+        )
     return OpenVINOEngine(model.onnx_path, model.card, lanes=lanes, threads=threads, workers=workers)

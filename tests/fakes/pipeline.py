@@ -4,7 +4,6 @@ import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -12,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bento_service.cache.answer_cache import AnswerCache
 from bento_service.classifier import Classifier, Limits, WarmModel
-from bento_service.domain import Answer, InputRecipe, ModelCard, Parity, Receipt
+from bento_service.computation import Workshop
+from bento_service.domain import Answer, InputRecipe, ModelCard, Parity, Priority, Receipt
 from bento_service.images.intake import IntakeLimits
 from bento_service.pending_request import PendingRequest
 from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.work_cost import WorkCost
 from tests.fakes.clock import FakeClock, FakeTimeLoop
 from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer
 
@@ -62,7 +65,7 @@ class Kitchen:
         classifier: Classifier,
         notebook: Notebook,
         *,
-        pool: ThreadPoolExecutor,
+        pool: DecodePool,
         scheduler: Scheduler,
         clock: Callable[[], float],
     ) -> None:
@@ -105,12 +108,16 @@ class Kitchen:
 
     async def flush_decoding(self) -> None:
         """Return once the decode thread has finished what it was given so far."""
-        await asyncio.get_running_loop().run_in_executor(self._pool, lambda: None)
+        done = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        # Bulk, so that it comes after everything that waits; a second turn lets the results of before be delivered.
+        self._pool.submit(lambda: loop.call_soon_threadsafe(done.set), priority=Priority.BULK)
+        await done.wait()
 
     def block_decoding(self) -> threading.Event:
         """Keep the decode thread busy until the event is set."""
         done = threading.Event()
-        self._pool.submit(done.wait, PATIENCE_S)
+        self._pool.submit(lambda: _wait(done))
         return done
 
     def take_places(self, count: int) -> list[PendingRequest]:
@@ -128,28 +135,30 @@ async def running(
     max_receiving: int = 50,
     min_oversampling: int | None = None,
     parity: Parity | None = None,
+    cache: AnswerCache | None = None,
 ) -> AsyncIterator[Kitchen]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     loop = asyncio.get_running_loop()
     clock = clock or fake_clock()
-    ceilings = dict.fromkeys(models, 4)
     labels = tuple(f"class {class_id}" for class_id in range(classes))
-    pool = ThreadPoolExecutor(1)
-    scheduler = Scheduler(models, ceilings=ceilings, lanes=1, clock=clock, loop=loop)
+    pool = DecodePool(1)
+    scheduler = Scheduler(models, ceilings=dict.fromkeys(models, 4), lanes=1, clock=clock, loop=loop)
+    work_cost = WorkCost(dict.fromkeys(models, INTERVAL_MS), decode_threads=1, lanes=1, shares_cores=False)
     notebook = Notebook()
     classifier = Classifier(
         [
-            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), FakeEngine(infer), 4)
+            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), FakeEngine(infer))
             for name, infer in models.items()
         ],
         default_model=next(iter(models)),
-        limits=Limits(TARGET_MS, max_queued, max_receiving, IntakeLimits(max_bytes=100_000, max_pixels=10_000)),
-        decode_pool=pool,
-        scheduler=scheduler,
-        predictor=WaitPredictor(initial_interval_ms=INTERVAL_MS, capacity=1, clock=clock),
+        limits=Limits(TARGET_MS, max_queued, max_receiving),
+        workshop=Workshop(
+            pool, scheduler, work_cost, IntakeLimits(max_bytes=100_000, max_pixels=10_000), min_oversampling, clock
+        ),
+        predictor=WaitPredictor(capacity=1, clock=clock),
         observers=[notebook],
         clock=clock,
-        min_oversampling=min_oversampling,
+        cache=cache,
     )
     try:
         yield Kitchen(classifier, notebook, pool=pool, scheduler=scheduler, clock=clock)
@@ -158,7 +167,11 @@ async def running(
             if isinstance(infer, FakeInfer):
                 infer.gate.set()
         await asyncio.to_thread(scheduler.close, timeout_s=PATIENCE_S)
-        pool.shutdown()
+        pool.close()
+
+
+def _wait(done: threading.Event) -> None:
+    done.wait(PATIENCE_S)
 
 
 def fake_clock() -> FakeClock:

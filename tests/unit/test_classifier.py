@@ -258,4 +258,3 @@ async def test_the_served_models_are_described_in_order_with_their_default() -> 
         ("a", True, "fake"),
         ("b", False, "fake"),
     ]
-    assert kitchen.classifier.batch_ceilings() == {"a": 4, "b": 4}

@@ -85,7 +85,7 @@ def test_a_default_model_that_is_not_served_is_refused_with_those_that_are(envir
         ("LIGHTBOX_MODELS", " , ", "at least 1 item"),
         ("LIGHTBOX_PORT", "0", "greater than or equal to 1"),
         ("LIGHTBOX_PORT", "http", "valid integer"),
-        ("LIGHTBOX_ENGINE", "tensorflow", "'auto', 'openvino' or 'torch'"),
+        ("LIGHTBOX_ENGINE", "tensorflow", "'auto', 'openvino', 'onnxruntime' or 'torch'"),
         ("LIGHTBOX_DEVICE", "tpu", "'auto', 'cpu' or 'cuda'"),
         ("LIGHTBOX_TARGET_P99_MS", "-1", "greater than 0"),
         ("LIGHTBOX_WORKERS", "65", "less than or equal to 64"),
