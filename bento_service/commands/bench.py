@@ -14,7 +14,7 @@ from rich.console import Console
 from bento_service.commands.bench_images import BenchImage, choose_images, leave_out_refused
 from bento_service.commands.failures import CommandError, ExitCode
 from bento_service.commands.tables import UNFOLDED_WIDTH
-from bento_service.load_test.address import resolve
+from bento_service.load_test.address import Address, resolve
 from bento_service.load_test.bottleneck import Stations
 from bento_service.load_test.generator import run_closed, run_open
 from bento_service.load_test.page import write_page
@@ -73,13 +73,14 @@ def bench(options: BenchOptions) -> None:
         LightboxClientError: The service cannot be reached, or refused.
     """
     _demand_folders(options)
-    _demand_nearby(options)
+    address = resolve(options.url)
+    demand_nearby(address, is_remote_allowed=options.is_remote_allowed)
     images = choose_images(options.images, options.seed, _say)
     begun_at = datetime.now(UTC).isoformat(timespec="seconds")
     with Client(options.url) as client:
         status, card = _ask(client, options)
         images = leave_out_refused(images, client, options.model, _say)
-        subject = _describe(client, options, status, card, images)
+        subject = _describe(client, options, address=address, status=status, card=card, images=images)
     target_ms = options.target_ms or status.target_p99_ms
     plan = SurveyPlan(
         target_ms=target_ms,
@@ -125,14 +126,19 @@ class _Generator:
         return run_open(self._url, self._bodies, rate_per_s, duration_s, seed=self._seed, options=self._options)
 
 
-def _demand_nearby(options: BenchOptions) -> None:
-    address = resolve(options.url)
-    if not address.is_nearby and not options.is_remote_allowed:
-        message = (
-            f"{address.hostname} ({address.ip}) is neither this machine nor in a private network, and this sends it as "
-            "many requests as it can take; add --yes-remote if it is yours to load"
-        )
-        raise CommandError(message, ExitCode.BAD_INPUT)
+def demand_nearby(address: Address, *, is_remote_allowed: bool) -> None:
+    """Refuse to load somebody else's server by a slip of the URL.
+
+    Raises:
+        CommandError: It is neither this machine nor in a private network, and that was not said to be right.
+    """
+    if address.is_nearby or is_remote_allowed:
+        return
+    message = (
+        f"{address.hostname} ({address.ip}) is neither this machine nor in a private network, and this sends it as "
+        "many requests as it can take; add --yes-remote if it is yours to load"
+    )
+    raise CommandError(message, ExitCode.BAD_INPUT)
 
 
 def _demand_folders(options: BenchOptions) -> None:
@@ -152,7 +158,13 @@ def _ask(client: Client, options: BenchOptions) -> tuple[Status, ModelCard]:
 
 
 def _describe(
-    client: Client, options: BenchOptions, status: Status, card: ModelCard, images: list[BenchImage]
+    client: Client,
+    options: BenchOptions,
+    *,
+    address: Address,
+    status: Status,
+    card: ModelCard,
+    images: list[BenchImage],
 ) -> Subject:
     device = f"{status.device.name}, {status.device.cores} cores" if status.device else "unknown"
     return Subject(
@@ -167,7 +179,7 @@ def _describe(
         },
         image_names=tuple(image.path.name for image in images),
         image_bytes_median=int(statistics.median(len(image.encoded) for image in images)),
-        is_loopback=resolve(options.url).is_loopback,
+        is_loopback=address.is_loopback,
     )
 
 

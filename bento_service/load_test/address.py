@@ -85,4 +85,6 @@ def _first_that_connects(url: str, hostname: str, port: int, timeout_s: float) -
                     return str(place[0])
     except socket.gaierror as error:
         reason = error.strerror or str(error)
+    except UnicodeError:  # from the encoding of international names
+        reason = "no such name"
     raise ServiceUnreachableError(f"cannot reach {url} ({reason}); is the service running there?")

@@ -8,6 +8,8 @@ from html import escape
 WIDTH_PX, HEIGHT_PX = 560, 300
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 64, 14, 34, 46
 TICKS = 5
+LEAST = 1e-9
+"""What is smaller is nothing: no millisecond, rate or share of a load test is."""
 
 Place = Callable[[float], float]
 """Where on the plot a value lies, in pixels."""
@@ -94,7 +96,9 @@ def draw_bars(title: str, unit: str, bars: Sequence[Bar], names: Sequence[tuple[
 
 def _usable(points: Sequence[tuple[float, float | None]], x_axis: Axis, y_axis: Axis) -> list[tuple[float, float]]:
     return [
-        (x, y) for x, y in points if y is not None and (x > 0 or not x_axis.is_log) and (y > 0 or not y_axis.is_log)
+        (x, y)
+        for x, y in points
+        if y is not None and (x > LEAST or not x_axis.is_log) and (y > LEAST or not y_axis.is_log)
     ]
 
 
@@ -110,7 +114,7 @@ def _scale(values: Sequence[float], begin_px: float, end_px: float, *, is_log: b
             return begin_px + share * (end_px - begin_px)
 
         return place_log, ticks
-    high = high * 1.05 or 1.0
+    high = high * 1.05 if high > LEAST else 1.0
     step = _round_step(high / TICKS)
     ticks = [step * number for number in range(int(high / step) + 1)]
     return lambda value: begin_px + value / high * (end_px - begin_px), ticks

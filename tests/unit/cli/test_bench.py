@@ -1,0 +1,132 @@
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from bento_service.cli import app
+from bento_service.commands.bench import demand_nearby
+from bento_service.commands.failures import CommandError
+from bento_service.load_test.address import Address
+from tests.fakes.service import FakeService
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)], env={"LIGHTBOX_URL": None})
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """One measurement of the fake service, and the folder with its files."""
+    folder = tmp_path_factory.mktemp("bench")
+    with FakeService() as service:
+        files = ("--json", folder / "bench.json", "--html", folder / "bench.html")
+        return run("--url", service.url, "--duration", "2", "--rates", "10,20", *files), folder
+
+
+def test_the_verdict_goes_to_stdout_and_what_happens_meanwhile_to_stderr(measured: tuple[Result, Path]) -> None:
+    result, _ = measured
+
+    assert result.exit_code == 0
+    assert "images/s at p99 ≤ 1000 ms; limited by " in result.stdout
+    assert "1 connection: " in result.stderr
+    assert "10 images/s offered: p99 " in result.stderr
+
+
+def test_without_images_the_samples_are_sent_and_that_is_said(measured: tuple[Result, Path]) -> None:
+    result, folder = measured
+
+    assert "No images were named, so the dashboard's samples are sent" in result.stderr
+    names = json.loads((folder / "bench.json").read_text())["subject"]["image_names"]
+    assert sorted(names) == ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"]
+
+
+def test_json_and_page_have_the_same_verdict(measured: tuple[Result, Path]) -> None:
+    result, folder = measured
+
+    document = json.loads((folder / "bench.json").read_text())
+    assert document["verdict"] in result.stdout
+    assert document["verdict"] in (folder / "bench.html").read_text()
+    assert [step["offered_per_s"] for step in document["survey"]["steps"]] == [10, 20]
+
+
+def test_images_that_the_service_cannot_read_are_left_out_by_name(service: FakeService, photographs: Path) -> None:
+    result = run(photographs / "b.jpg", "--url", service.url)
+
+    assert result.exit_code == 2
+    assert f"{photographs / 'b.jpg'} is left out: The bytes are no JPEG" in result.stderr
+    assert result.stderr.endswith("lightbox: the service can read none of the images\n")
+
+
+def test_no_image_is_bad_input(service: FakeService, tmp_path: Path) -> None:
+    result = run(tmp_path / "*.jpg", "--url", service.url)
+
+    assert result.exit_code == 2
+    assert result.stderr.endswith("lightbox: there is no image to send\n")
+
+
+def test_a_service_that_still_loads_is_not_measured(service: FakeService) -> None:
+    service.is_loading = True
+
+    result = run("--url", service.url)
+
+    assert result.exit_code == 1
+    assert f"lightbox: {service.url} is loading; try again once {service.url}/readyz answers 200\n" in result.stderr
+
+
+def test_an_unknown_model_is_bad_input_with_the_names_there_are(service: FakeService) -> None:
+    result = run("--url", service.url, "--model", "resnet50")
+
+    assert result.exit_code == 2
+    assert "There is no model 'resnet50'; there are efficientnet_lite0" in result.stderr
+
+
+def test_a_service_that_is_down_is_one_line(service: FakeService) -> None:
+    service.stop()
+
+    result = run("--url", service.url)
+
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert f"cannot reach {service.url} (Connection refused)" in result.stderr
+
+
+def test_a_server_of_somebody_else_is_loaded_only_when_that_was_said_to_be_right() -> None:
+    address = Address("8.8.8.8", 443, "example.com", "example.com", "/", is_tls=True)
+
+    with pytest.raises(CommandError, match=r"example.com \(8.8.8.8\) is neither .* add --yes-remote"):
+        demand_nearby(address, is_remote_allowed=False)
+    demand_nearby(address, is_remote_allowed=True)
+
+
+@pytest.mark.parametrize("rates", ["fast", "0", "10,-5", "nan", "inf", ""])
+def test_rates_that_are_none_are_bad_input(service: FakeService, rates: str) -> None:
+    result = run("--url", service.url, "--rates", rates)
+
+    assert result.exit_code == 2
+    assert f"--rates is {rates!r}; it takes images/s above 0" in result.stderr
+    assert service.requests == []
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(service: FakeService, tmp_path: Path) -> None:
+    result = run("--url", service.url, "--html", tmp_path / "nowhere" / "bench.html")
+
+    assert result.exit_code == 2
+    assert f"there is no folder {tmp_path / 'nowhere'}" in result.stderr
+    assert service.requests == []
+
+
+def test_ctrl_c_reports_what_was_measured(service: FakeService, tmp_path: Path) -> None:
+    page = tmp_path / "bench.html"
+    command = [sys.executable, "-m", "bento_service.cli", "bench", "--url", service.url, "--html", str(page)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("1 connection: ") for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 0
+    assert "Interrupted: the figures are of the runs that had ended." in output
+    assert page.exists()
