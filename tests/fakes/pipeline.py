@@ -82,10 +82,21 @@ class Kitchen:
         return receipt
 
     def open(
-        self, *, model: str | None = None, top_k: int = 1, deadline_ms: float | None = None, request_id: str = "r-1"
+        self,
+        *,
+        model: str | None = None,
+        top_k: int = 1,
+        deadline_ms: float | None = None,
+        request_id: str = "r-1",
+        priority: Priority = Priority.INTERACTIVE,
     ) -> PendingRequest:
         return self.classifier.open(
-            request_id=request_id, model=model, top_k=top_k, deadline_ms=deadline_ms, started_s=self._clock()
+            request_id=request_id,
+            model=model,
+            top_k=top_k,
+            deadline_ms=deadline_ms,
+            priority=priority,
+            started_s=self._clock(),
         )
 
     async def classify(self, encoded: bytes, *, top_k: int = 1, deadline_ms: float | None = None) -> Answer:
