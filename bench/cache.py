@@ -1,0 +1,211 @@
+"""What the cache costs where nothing repeats, and what it gains where everything does.
+
+Run `python -m bench.cache`; with `--json`, the figures also go to `bench/results/cache-<date>.json`. It needs wrk, and
+prepared models. Two services run, one with the cache and one without, and take turns under load; the ratios of each
+round count. Before that, the cache's own processor time is taken without a service.
+"""
+
+import argparse
+import asyncio
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import count, repeat
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench.environment import describe_environment, write_result
+from bench.models import prepare_models
+from bench.photographs import write_photographs
+from bench.running import running
+from bench.servers import list_servers
+from bento_service.cache.answer_cache import AnswerCache, name_scope
+from bento_service.cache.base import CachedResult
+from bento_service.cache.bypass import WINDOW_LOOKUPS, Bypass
+from bento_service.cache.memory import MemoryStore
+from bento_service.domain import ImageInfo, Priority
+from bento_service.metrics import Metrics
+
+PACKAGES = ("bentoml", "cachetools", "openvino", "uvicorn")
+CONNECTIONS = 16
+_CACHE_BYTES = 16_000_000
+_IMAGE_BYTES = 49_000
+_REPEATS = 5_000
+_SCRIPT = Path(__file__).with_name("cache.lua")
+_WARM_UP_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Processor time on the event loop for one request, its digest included, without a service around it."""
+
+    what: str
+    cpu_us: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Medians over the rounds; `ratio` is that of the rates with and without the cache in the same round."""
+
+    traffic: str
+    images_per_s_with: float
+    images_per_s_without: float
+    ratio: float
+    p50_ms_with: float
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    images_per_s: float
+    p50_ms: float
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """The addresses of both services, and the folder of what they are sent."""
+
+    with_cache: str
+    without: str
+    photographs: Path
+
+
+async def measure_costs() -> list[Cost]:
+    """Measure a hit, a miss and a request that goes past the cache, for an image of the photographs' size."""
+    metrics = Metrics()
+    store = MemoryStore(_CACHE_BYTES, on_change=metrics.observe_cache_size)
+    cache = AnswerCache(store, observer=metrics, bypass=Bypass(min_hit_rate=0))
+    bypassed = AnswerCache(store, observer=metrics, bypass=Bypass(draw=lambda: 1.0))
+    scope = name_scope("0" * 12, engine="openvino", precision="f32", min_oversampling=None)
+    result = CachedResult.of(np.zeros(1_000, dtype=np.float32), ImageInfo("JPEG", 451, 300), ())
+    image = os.urandom(_IMAGE_BYTES)
+    images = [number.to_bytes(8, "big") + image for number in range(_REPEATS)]
+
+    async def compute() -> CachedResult:
+        return result
+
+    async def ask(cache: AnswerCache, encoded: bytes) -> None:
+        digest = await cache.digest(encoded)
+        if digest is not None:
+            await cache.fetch(digest, scope=scope, priority=Priority.INTERACTIVE, compute=compute)
+
+    async def take_time(what: str, cache: AnswerCache, bodies: Sequence[bytes]) -> Cost:
+        begun_s = time.thread_time()
+        for encoded in bodies:
+            await ask(cache, encoded)
+        return Cost(what, (time.thread_time() - begun_s) / len(bodies) * 1e6)
+
+    for number in range(WINDOW_LOOKUPS):
+        await ask(bypassed, images[number])
+    await ask(cache, image)
+    costs = [
+        await take_time("hit", cache, [image] * _REPEATS),
+        await take_time("miss", cache, images),
+        await take_time("gone past", bypassed, images),
+    ]
+    await cache.close()
+    return costs
+
+
+def measure_traffic(rounds: int, duration_s: int) -> list[Comparison]:
+    """Load a service with the cache and one without in turns, with images that never and that always repeat."""
+    lightbox = list_servers()[0]
+    runs = (f"{os.getpid()}-{number}" for number in count())
+    with tempfile.TemporaryDirectory() as name, ExitStack() as services:
+        folder = Path(name)
+        photographs = folder / "photographs"
+        write_photographs(photographs)
+        with_cache, without = (
+            services.enter_context(running(lightbox, folder / side, {"LIGHTBOX_CACHE_BYTES": size})).url
+            for side, size in (("with", str(_CACHE_BYTES)), ("without", "0"))
+        )
+        sides = _Sides(with_cache, without, photographs)
+        return [
+            _compare("never repeats", sides, runs, rounds, duration_s),
+            _compare("256 photographs in turn", sides, repeat(None), rounds, duration_s),
+        ]
+
+
+def _compare(
+    traffic: str, sides: _Sides, runs: Iterator[str] | Iterator[None], rounds: int, duration_s: int
+) -> Comparison:
+    def load(url: str, seconds: int) -> _Load:
+        return _load(url, sides.photographs, next(runs), seconds)
+
+    for url in (sides.with_cache, sides.without):
+        load(url, _WARM_UP_S)
+    pairs = []
+    for number in range(rounds):
+        # Whoever goes first in a round goes second in the next: a machine that grows slower favours neither.
+        if number % 2:
+            later = load(sides.without, duration_s)
+            pairs.append((load(sides.with_cache, duration_s), later))
+        else:
+            pairs.append((load(sides.with_cache, duration_s), load(sides.without, duration_s)))
+    return Comparison(
+        traffic=traffic,
+        images_per_s_with=statistics.median(ours.images_per_s for ours, _ in pairs),
+        images_per_s_without=statistics.median(theirs.images_per_s for _, theirs in pairs),
+        ratio=statistics.median(ours.images_per_s / theirs.images_per_s for ours, theirs in pairs),
+        p50_ms_with=statistics.median(ours.p50_ms for ours, _ in pairs),
+        failed=sum(load.failed for pair in pairs for load in pair),
+    )
+
+
+def _load(url: str, photographs: Path, run: str | None, seconds: int) -> _Load:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "30s", "-s", str(_SCRIPT)]
+    target = [f"{url}/v1/classify", "--", str(photographs), *([] if run is None else [run])]
+    output = subprocess.run([*command, *target], check=True, capture_output=True, text=True).stdout  # noqa: S603 - ours
+    ((answered, failed),) = re.findall(r"answered (\d+) failed (\d+)", output)
+    ((duration_s, p50_ms),) = re.findall(r"duration_s ([\d.]+) p50_ms ([\d.]+)", output)
+    return _Load(int(answered) / float(duration_s), float(p50_ms), int(failed))
+
+
+def main() -> None:
+    """Print both tables, and write them where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--costs-only", action="store_true", help="leave the services out")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    console = Console()
+    costs = asyncio.run(measure_costs())
+    table = Table("one request at the cache", "CPU, µs")
+    for cost in costs:
+        table.add_row(cost.what, f"{cost.cpu_us:.1f}")
+    console.print(table)
+    if arguments.costs_only:
+        return
+    prepare_models()
+    comparisons = measure_traffic(arguments.rounds, arguments.seconds)
+    table = Table("traffic", "images/s with", "without", "ratio", "p50 with, ms", "failed")
+    for traffic in comparisons:
+        table.add_row(
+            traffic.traffic,
+            f"{traffic.images_per_s_with:.0f}",
+            f"{traffic.images_per_s_without:.0f}",
+            f"{traffic.ratio:.3f}",
+            f"{traffic.p50_ms_with:.2f}",
+            str(traffic.failed),
+        )
+    console.print(table)
+    if arguments.json:
+        result = describe_environment("python -m bench.cache --json", PACKAGES)
+        settled = {"connections": CONNECTIONS, "rounds": arguments.rounds, "seconds": arguments.seconds}
+        results = {"costs": [asdict(cost) for cost in costs], "traffic": [asdict(each) for each in comparisons]}
+        print(write_result("cache", {**result, **settled, **results}))
+
+
+if __name__ == "__main__":
+    main()
