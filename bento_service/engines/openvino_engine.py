@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 
 class OpenVINOEngine:
-    """Runs an ONNX file on the CPU: a stream a lane, and beside it all threads on one batch. A batch may have any size.
+    """Runs an ONNX file on the CPU: a stream a lane, and beside it all threads on one image.
 
-    f32, since bf16 answered otherwise on 6 % of photographs.
+    Images of a batch run one after the other in a graph of one image, which is faster than a graph of any batch size,
+    at every batch size, and keeps no buffers for each (docs/adr/0008-engines-at-speed.md). f32, since bf16 answered
+    otherwise on 6 % of photographs.
     """
 
     name = "openvino"
@@ -40,7 +42,8 @@ class OpenVINOEngine:
         Args:
             onnx_path: Takes `images`, returns `probabilities`, as `Engine.infer` does.
             card: Gives the size of the input.
-            lanes: Batches in flight, at most; more wait for one to end.
+            lanes: Batches in flight, at most; more wait for one to end. No stream is left over for a lane that waits
+                for the GIL: three lanes on two cores were slower than two.
             threads: Compute threads, shared by the lanes.
             workers: Processes on this machine that run engines. Threads are pinned to cores only where it is one, as
                 several processes would pin theirs to the same cores.
@@ -56,7 +59,9 @@ class OpenVINOEngine:
             streams[EngineMode.LATENCY] = 1
         try:
             core = openvino.Core()
+            # Read once: each read of its own would keep its own copy of the weights.
             model = core.read_model(onnx_path)
+            model.reshape([1, card.recipe.height_px, card.recipe.width_px, 3])
             self._streams = {
                 mode: _Streams(_compile(core, model, streams=count, threads=threads, is_pinned=workers == 1), count)
                 for mode, count in streams.items()
@@ -78,6 +83,8 @@ class OpenVINOEngine:
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch, without a copy of its pixels; see `Engine.infer`."""
         check_batch(batch_nhwc, self._recipe)
+        # Only an array that is C-contiguous can be shared.
+        batch_nhwc = np.ascontiguousarray(batch_nhwc)
         return self._streams[mode if mode in self.modes else EngineMode.THROUGHPUT].infer(batch_nhwc)
 
     def close(self) -> None:
@@ -95,21 +102,22 @@ class _Streams:
         self._requests: LifoQueue[InferRequest | None] = LifoQueue()
         self._count = count
         for _ in range(count):
-            self._requests.put(compiled.create_infer_request())
+            request = compiled.create_infer_request()
+            # OpenVINO's binding initialises itself with the first array that it is ever given. Where two threads give
+            # it one at once, each waits for what the other holds (2026.4.1): so here, before there are any lanes.
+            _run(request, np.zeros(compiled.input(0).shape, np.uint8))
+            self._requests.put(request)
 
     def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
         request = self._requests.get()
         try:
             if request is None:
                 raise InferenceFailedError("The engine is closed.")
-            outputs = request.infer({0: batch_nhwc}, share_inputs=True, share_outputs=True)
-            # The request's next run writes into the same memory.
-            probabilities: NDArray[np.float32] = outputs[0].copy()
+            return np.concatenate([_run(request, batch_nhwc[row : row + 1]) for row in range(len(batch_nhwc))])
         except (RuntimeError, MemoryError) as error:
             raise _explain(error, len(batch_nhwc)) from error
         finally:
             self._requests.put(request)
-        return probabilities
 
     def close(self) -> None:
         for _ in range(self._count):
@@ -126,6 +134,13 @@ def _compile(core: "Core", model: "Model", *, streams: int, threads: int, is_pin
         "ENABLE_CPU_PINNING": is_pinned,
     }
     return core.compile_model(model, "CPU", properties)
+
+
+def _run(request: "InferRequest", image_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    outputs = request.infer({0: image_nhwc}, share_inputs=True, share_outputs=True)
+    # The request's next run writes into the same memory.
+    probabilities: NDArray[np.float32] = outputs[0].copy()
+    return probabilities
 
 
 def _explain(error: Exception, images: int) -> InferenceFailedError | OutOfMemoryError:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bento_service.domain import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.errors import InferenceFailedError
@@ -15,6 +16,8 @@ from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import StoredModel
 
 LANES = 2
+KINDS = ("openvino", "onnxruntime", "torch")
+MODES = tuple(EngineMode)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +25,7 @@ def model(bentoml_home: Path) -> StoredModel:
     return Catalogue().load("efficientnet_lite0")
 
 
-@pytest.fixture(scope="module", params=["openvino", "onnxruntime", "torch"])
+@pytest.fixture(scope="module", params=KINDS)
 def engine(request: pytest.FixtureRequest, model: StoredModel) -> Iterator[Engine]:
     kind: EngineKind = request.param
     engine = create_engine(kind, "cpu", model, lanes=LANES, threads=2)
@@ -37,7 +40,7 @@ def images(model: StoredModel) -> NDArray[np.uint8]:
 
 
 def test_an_engine_names_itself_its_precision_and_its_device(engine: Engine) -> None:
-    assert engine.name in {"openvino", "onnxruntime", "torch"}
+    assert engine.name in KINDS
     assert engine.precision == "f32"
     assert engine.device.kind == "cpu"
     assert engine.device.memory_bytes > 0
@@ -56,11 +59,43 @@ def test_a_batch_of_any_size_gives_one_distribution_for_each_image(
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [2, 3, 4, 5])
-def test_a_batch_answers_as_its_images_do_one_by_one(engine: Engine, images: NDArray[np.uint8], size: int) -> None:
+def test_a_batch_answers_in_every_mode_as_its_images_do_one_by_one(
+    engine: Engine, images: NDArray[np.uint8], size: int, mode: EngineMode
+) -> None:
     singles = np.concatenate([engine.infer(images[index : index + 1]) for index in range(size)])
 
-    np.testing.assert_allclose(engine.infer(images[:size]), singles, atol=1e-5)
+    np.testing.assert_allclose(engine.infer(images[:size], mode), singles, atol=1e-5)
+
+
+def test_an_engine_that_lists_its_bucket_sizes_begins_with_one_image(engine: Engine) -> None:
+    assert list(engine.bucket_sizes) == sorted(engine.bucket_sizes)
+    assert engine.bucket_sizes[:1] in {(), (1,)}
+
+
+def test_every_engine_has_a_mode_for_load(engine: Engine) -> None:
+    assert EngineMode.THROUGHPUT in engine.modes
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize(("lanes", "threads"), [(1, 1), (2, 1), (1, 2)])
+def test_an_engine_has_no_latency_mode_where_a_lane_has_every_thread_already(
+    kind: EngineKind, lanes: int, threads: int, model: StoredModel, images: NDArray[np.uint8]
+) -> None:
+    engine = create_engine(kind, "cpu", model, lanes=lanes, threads=threads)
+
+    assert engine.modes == {EngineMode.THROUGHPUT}
+    np.testing.assert_array_equal(engine.infer(images[:1], EngineMode.LATENCY), engine.infer(images[:1]))
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
+def test_an_engine_with_two_lanes_and_threads_has_a_mode_for_a_lone_image(kind: EngineKind, model: StoredModel) -> None:
+    engine = create_engine(kind, "cpu", model, lanes=2, threads=2)
+
+    assert engine.modes == {EngineMode.LATENCY, EngineMode.THROUGHPUT}
+    engine.close()
 
 
 def test_an_answer_stays_as_it_is_when_the_engine_runs_again(engine: Engine, images: NDArray[np.uint8]) -> None:
@@ -73,16 +108,34 @@ def test_an_answer_stays_as_it_is_when_the_engine_runs_again(engine: Engine, ima
     np.testing.assert_array_equal(first, kept)
 
 
-def test_threads_that_call_at_once_get_the_answers_to_their_own_images(
+def test_threads_that_call_at_once_in_both_modes_get_the_answers_to_their_own_images(
     engine: Engine, images: NDArray[np.uint8]
 ) -> None:
-    order = np.random.default_rng(3).integers(0, len(images), 24)
+    random = np.random.default_rng(3)
+    calls = [(index, MODES[number % 2]) for number, index in enumerate(random.integers(0, len(images), 24))]
     expected = engine.infer(images)
 
     with ThreadPoolExecutor(LANES * 2) as pool:
-        answers = list(pool.map(lambda index: engine.infer(images[index : index + 1]), order))
+        answers = list(pool.map(lambda call: engine.infer(images[call[0] : call[0] + 1], call[1]), calls))
 
-    np.testing.assert_allclose(np.concatenate(answers), expected[order], atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(answers), expected[[index for index, _ in calls]], atol=1e-5)
+
+
+def test_an_image_leaves_its_batch_as_it_was(engine: Engine, images: NDArray[np.uint8]) -> None:
+    kept = images.copy()
+
+    engine.infer(images)
+
+    np.testing.assert_array_equal(images, kept)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_that_is_not_contiguous_is_classified_as_its_copy_is(
+    engine: Engine, images: NDArray[np.uint8], mode: EngineMode
+) -> None:
+    mirrored = images[:, :, ::-1]
+
+    np.testing.assert_allclose(engine.infer(mirrored, mode), engine.infer(mirrored.copy(), mode), atol=1e-6)
 
 
 def test_a_read_only_batch_is_accepted(engine: Engine, images: NDArray[np.uint8]) -> None:
@@ -119,7 +172,7 @@ def test_an_engine_works_on_after_a_refusal(engine: Engine, images: NDArray[np.u
     assert engine.infer(images[:1]).shape[0] == 1
 
 
-@pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "torch"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_closed_engine_refuses_and_may_be_closed_again(
     kind: EngineKind, model: StoredModel, images: NDArray[np.uint8]
 ) -> None:
@@ -129,3 +182,35 @@ def test_a_closed_engine_refuses_and_may_be_closed_again(
 
     with pytest.raises(InferenceFailedError, match="closed"):
         engine.infer(images[:1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_call_that_meets_the_close_of_the_engine_is_answered_or_refused(
+    kind: EngineKind, model: StoredModel, images: NDArray[np.uint8]
+) -> None:
+    engine = create_engine(kind, "cpu", model, lanes=LANES, threads=2)
+
+    def call(number: int) -> int:
+        if number == 8:
+            engine.close()
+        try:
+            return len(engine.infer(images[:1], MODES[number % 2]))
+        except InferenceFailedError as refusal:
+            assert "closed" in refusal.message
+            return 0
+
+    with ThreadPoolExecutor(LANES * 2) as pool:
+        answered = sum(pool.map(call, range(16)))
+
+    assert answered < 16
+
+
+@pytest.mark.parametrize("kind", ["onnxruntime", "torch"])
+def test_the_engines_answer_as_openvino_does(kind: EngineKind, model: StoredModel, images: NDArray[np.uint8]) -> None:
+    openvino = create_engine("openvino", "cpu", model, lanes=LANES, threads=2)
+    other = create_engine(kind, "cpu", model, lanes=LANES, threads=2)
+
+    np.testing.assert_allclose(other.infer(images), openvino.infer(images), atol=1e-4)
+
+    openvino.close()
+    other.close()
