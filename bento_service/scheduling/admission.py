@@ -20,7 +20,7 @@ _MIN_PACE = 0.005
 class Load:
     """What one image asks of the machine: its work, see `WorkCost`, and its priority."""
 
-    work_ms: float = 1.0
+    work_ms: float
     priority: Priority = Priority.INTERACTIVE
 
 
@@ -40,7 +40,6 @@ class WaitPredictor:
         capacity: int,
         clock: Callable[[], float],
         initial_pace: float = 1.0,
-        initial_interval_ms: float | None = None,
         on_change: Callable[[int], None] = lambda in_flight: None,
     ) -> None:
         """Start from a first guess.
@@ -49,12 +48,10 @@ class WaitPredictor:
             capacity: Images that run at the same time; with fewer received the machine is not at full load.
             clock: Seconds, monotonic.
             initial_pace: Milliseconds for a millisecond of work at full load; more than 0.
-            initial_interval_ms: The same, where every image counts as one unit.
             on_change: Told the number of images in flight whenever it changes.
         """
-        first = initial_pace if initial_interval_ms is None else initial_interval_ms
-        self._pace = first
-        self._min_pace = first * _MIN_PACE
+        self._pace = initial_pace
+        self._min_pace = initial_pace * _MIN_PACE
         self._capacity = capacity
         self._clock = clock
         self._on_change = on_change
@@ -118,7 +115,7 @@ class WaitPredictor:
             self._in_flight += 1
             self._on_change(self._in_flight)
 
-    def receive(self, load: Load = Load()) -> None:
+    def receive(self, load: Load) -> None:
         """Count one admitted image as received: from now on others wait for it."""
         with self._lock:
             if not any(self._count.values()):
@@ -126,25 +123,13 @@ class WaitPredictor:
             self._count[load.priority] += 1
             self._work_ms[load.priority] += load.work_ms
 
-    def release(
-        self,
-        load: Load | None = None,
-        *,
-        has_run: bool = False,
-        was_received: bool | None = None,
-        is_answered: bool | None = None,
-    ) -> None:
+    def release(self, load: Load | None, *, has_run: bool) -> None:
         """Count one image out.
 
         Args:
             load: What it was received with; None where it never was.
             has_run: Whether its work was done, whatever came of it: only that says something about the pace.
-            was_received: Whether it was received with the load that stands for none.
-            is_answered: The same as `has_run`.
         """
-        if was_received:
-            load = load or Load()
-        has_run = has_run or bool(is_answered)
         with self._lock:
             self._in_flight -= 1
             self._on_change(self._in_flight)

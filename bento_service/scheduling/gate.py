@@ -54,14 +54,14 @@ class Gate:
             )
 
     def check_wait(
-        self, *, deadline_ms: float | None, elapsed_ms: float, priority: Priority = Priority.INTERACTIVE
+        self, priority: Priority = Priority.INTERACTIVE, *, deadline_ms: float | None, elapsed_ms: float
     ) -> None:
         """Refuse an image that would be answered too late.
 
         Args:
+            priority: The image's own; interactive ones pass bulk ones, and wait for fewer.
             deadline_ms: The client's own limit, or None.
             elapsed_ms: How much of that is gone.
-            priority: The image's own; interactive ones pass bulk ones, and wait for fewer.
 
         Raises:
             DeadlineExceededError: All of it is gone.

@@ -2,17 +2,16 @@
 
 import asyncio
 import logging
-import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Dispatch, DispatchReason, EngineMode, ModelCost, Priority
+from bento_service.domain import Dispatch, DispatchReason, ModelCost, Priority
 from bento_service.errors import DrainingError, InferenceFailedError
-from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.dispatch_log import DispatchLog
-from bento_service.scheduling.execution import Infer, Result, expire
+from bento_service.scheduling.execution import Result, expire
 from bento_service.scheduling.lane import Lane
 from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.queue import WorkQueue
@@ -33,13 +32,12 @@ class Scheduler:
 
     def __init__(
         self,
-        models: Mapping[str, RunnableModel] | Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]],
+        models: Mapping[str, RunnableModel],
         *,
         lanes: int,
+        target_ms: float,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
-        target_ms: float = math.inf,
-        ceilings: Mapping[str, int] | None = None,
         on_lane_lost: Callable[[], None] = lambda: None,
         on_out_of_memory: Callable[[], None] = lambda: None,
     ) -> None:
@@ -48,14 +46,12 @@ class Scheduler:
         Args:
             models: The models by name.
             lanes: Batches in flight.
-            ceilings: Largest batch by model, for models that are plain functions.
             target_ms: The latency target, of which each batch may take a share.
             clock: Seconds, monotonic.
             loop: Where answers are delivered.
             on_lane_lost: Called from a lane's thread as it dies.
             on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
         """
-        models = _adapt(models, ceilings)
         self._infers = {name: model.infer for name, model in models.items()}
         self._clock = clock
         self._loop = loop
@@ -69,6 +65,7 @@ class Scheduler:
             clock=clock,
             on_expired=self._expire,
         )
+        self._lanes_changed = threading.Lock()
         self._lanes = [self._make_lane(number) for number in range(lanes)]
         for lane in self._lanes:
             lane.start()
@@ -159,13 +156,13 @@ class Scheduler:
         """
         self._queue.close()
         give_up_s = self._clock() + timeout_s
-        # A lane that dies puts its successor in its place before it ends.
         for number in range(len(self._lanes)):
-            while True:
-                lane = self._lanes[number]
-                has_ended = lane.join(max(0.0, give_up_s - self._clock()))
-                if not has_ended or self._lanes[number] is lane:
+            # A lane that dies puts its successor in its place before it ends.
+            joined = None
+            while joined is not (lane := self._find_lane(number)):
+                if not lane.join(max(0.0, give_up_s - self._clock())):
                     break
+                joined = lane
         self._deliver([(item, _give_up(timeout_s)) for item in self._queue.clear()])
 
     def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
@@ -201,10 +198,15 @@ class Scheduler:
         self._queue.release(lost.number)
         self._queue.put_back(item for item in items if item.lanes_lost < _MAX_LANES_LOST)
         self._deliver([(item, _blame(item)) for item in items if item.lanes_lost >= _MAX_LANES_LOST])
-        successor = self._make_lane(lost.number)
-        self._lanes[lost.number] = successor
         self._on_lane_lost()
-        successor.start()
+        with self._lanes_changed:
+            self._lanes[lost.number] = self._make_lane(lost.number)
+            self._lanes[lost.number].start()
+
+    def _find_lane(self, number: int) -> Lane:
+        """Return the lane that has this number now; it has started."""
+        with self._lanes_changed:
+            return self._lanes[number]
 
     def _expire(self, items: list[WorkItem]) -> None:
         self._deliver([(item, expire()) for item in items])
@@ -231,26 +233,6 @@ def _blame(item: WorkItem) -> InferenceFailedError:
         f"The model {item.model} ended {item.lanes_lost} lanes over this image; it is not run again. The server's log "
         "has the cause."
     )
-
-
-def _adapt(
-    models: Mapping[str, RunnableModel] | Mapping[str, Callable[[NDArray[np.uint8]], NDArray[np.float32]]],
-    ceilings: Mapping[str, int] | None,
-) -> dict[str, RunnableModel]:
-    """Take plain functions with a fixed ceiling for models to which their ceiling is worth it."""
-
-    def drop_mode(infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> Infer:
-        return lambda batch_nhwc, mode: infer(batch_nhwc)
-
-    return {
-        name: model
-        if isinstance(model, RunnableModel)
-        else RunnableModel(
-            drop_mode(model),
-            {EngineMode.THROUGHPUT: CostModel({size: 0.5 + 0.5 * size for size in (1, (ceilings or {})[name])})},
-        )
-        for name, model in models.items()
-    }
 
 
 def _resolve(results: Sequence[Result]) -> None:

@@ -7,8 +7,9 @@ from enum import StrEnum
 _FIRST_FIXED_MS = 0.4
 _FIRST_MS_PER_BYTE = 27e-6
 """Decoding and preparing a JPEG on one thread: 48 kB in 1.7 ms, 2 MB in 55 (bench/results/intake-2026-11-21.json)."""
-_ANCHOR_BYTES = 1_000_000
-"""Where the first guess is held up as a sample that is never forgotten: small files alone must not tilt the line."""
+_ANCHORS = {0: 0.02, 1_000_000: 1.0}
+"""Where the first guess is held up as a sample that is never forgotten, and how many images it counts as: small files
+alone must not tilt the line, and large ones alone leave it a foot."""
 _KEPT = 0.99
 """Share of what was learnt that is kept at each image: the last hundred or so count."""
 _OUTLIER = 4.0
@@ -34,7 +35,10 @@ class DecodeCost:
         self._line = (_FIRST_FIXED_MS, _FIRST_MS_PER_BYTE)
         # Sums of weight, and of weight times x, y, x², xy.
         self._sums: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.0)
-        anchors = [_weigh(size, self.predict_ms(size), 1 / self.predict_ms(size) ** 2) for size in (0, _ANCHOR_BYTES)]
+        anchors = [
+            _weigh(size, self.predict_ms(size), samples / self.predict_ms(size) ** 2)
+            for size, samples in _ANCHORS.items()
+        ]
         self._anchor = tuple(map(sum, zip(*anchors, strict=True)))
 
     def predict_ms(self, encoded_bytes: int) -> float:

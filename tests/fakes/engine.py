@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain import Device, EngineMode
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.execution import Infer
+from bento_service.scheduling.model_state import RunnableModel
 
 PATIENCE_S = 10.0
 """Longest that a fake waits for a test; then something is stuck and the test fails."""
@@ -22,10 +25,23 @@ def expected_scores(value: int, model: int = 0) -> NDArray[np.float32]:
     return np.array([value / 255, 1 - value / 255, model], dtype=np.float32)
 
 
-class FakeInfer:
-    """A forward pass that fails for each batch with a poisonous image in it.
+class LaneKilledError(BaseException):
+    """What no batch survives, nor the lane that runs it."""
 
-    `calls` holds the images' values, by batch. While the gate is closed, lanes that called it wait there.
+
+def make_model(infer: Infer, *, ceiling: int = 8, has_latency_mode: bool = False) -> RunnableModel:
+    """Make a model that is worth its ceiling; half of a batch takes half as long and a bit."""
+    costs = {EngineMode.THROUGHPUT: CostModel({size: 0.5 + 0.5 * size for size in (1, ceiling)})}
+    if has_latency_mode:
+        costs[EngineMode.LATENCY] = CostModel({1: 0.5})
+    return RunnableModel(infer, costs)
+
+
+class FakeInfer:
+    """A forward pass that fails for each batch with a poisonous image in it, and kills its lane for a lethal one.
+
+    `calls` holds the images' values by batch, `modes` their modes. While the gate is closed, lanes that called it wait
+    there.
     """
 
     def __init__(
@@ -33,15 +49,18 @@ class FakeInfer:
         model: int = 0,
         *,
         poison: Collection[int] = (),
-        error: Callable[[], Exception] = lambda: RuntimeError("poison"),
+        lethal: Collection[int] = (),
+        error: Callable[[], BaseException] = lambda: RuntimeError("poison"),
         on_call: Callable[[int], None] = lambda size: None,
     ) -> None:
         self.calls: list[tuple[int, ...]] = []
+        self.modes: list[EngineMode] = []
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
         self._model = model
         self._poison = frozenset(poison)
+        self._lethal = frozenset(lethal)
         self._error = error
         self._on_call = on_call
 
@@ -50,10 +69,13 @@ class FakeInfer:
     ) -> NDArray[np.float32]:
         values = tuple(int(value) for value in batch_nhwc[:, 0, 0, 0])
         self.calls.append(values)
+        self.modes.append(mode)
         self._on_call(len(values))
         self.entered.release()
         if not self.gate.wait(PATIENCE_S):
             raise TimeoutError("nobody opened the gate")
+        if self._lethal.intersection(values):
+            raise LaneKilledError
         if self._poison.intersection(values):
             raise self._error()
         return np.stack([expected_scores(value, self._model) for value in values])

@@ -22,7 +22,7 @@ from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work_cost import WorkCost
 from tests.fakes.clock import FakeClock, FakeTimeLoop
-from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer
+from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer, make_model
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -153,7 +153,13 @@ async def running(
     clock = clock or fake_clock()
     labels = tuple(f"class {class_id}" for class_id in range(classes))
     pool = DecodePool(1)
-    scheduler = Scheduler(models, ceilings=dict.fromkeys(models, 4), lanes=1, clock=clock, loop=loop)
+    scheduler = Scheduler(
+        {name: make_model(FakeEngine(infer).infer, ceiling=4) for name, infer in models.items()},
+        lanes=1,
+        target_ms=TARGET_MS,
+        clock=clock,
+        loop=loop,
+    )
     work_cost = WorkCost(dict.fromkeys(models, INTERVAL_MS), decode_threads=1, lanes=1, shares_cores=False)
     notebook = Notebook()
     classifier = Classifier(

@@ -8,14 +8,16 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bento_service.errors import DeadlineExceededError, InferenceFailedError
+from bento_service.domain import Priority
+from bento_service.errors import DeadlineExceededError, InferenceFailedError, OutOfMemoryError
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion
 from tests.fakes.clock import FakeClock
-from tests.fakes.engine import PATIENCE_S, FakeInfer, expected_scores, make_image
+from tests.fakes.engine import PATIENCE_S, FakeInfer, expected_scores, make_image, make_model
 
 MODELS = ("a", "b", "c")
 POISON = frozenset(range(3, 200, 7))
+LETHAL = frozenset(range(5, 200, 11)) - POISON
 PLUG = 250
 """An image that only keeps a lane busy; there are at most five more after it."""
 
@@ -30,6 +32,7 @@ class Order:
     cancel_after: int | None
     deadline_ms: int | None
     pause_ms: int
+    priority: Priority = Priority.INTERACTIVE
 
 
 orders = st.lists(
@@ -39,6 +42,7 @@ orders = st.lists(
         cancel_after=st.none() | st.integers(0, 5),
         deadline_ms=st.none() | st.integers(0, 20),
         pause_ms=st.integers(0, 5),
+        priority=st.sampled_from(Priority),
     ),
     max_size=40,
 )
@@ -49,19 +53,39 @@ ceilings = st.fixed_dictionaries({model: st.integers(1, 9) for model in MODELS})
 class World:
     """A scheduler with three models, and everything that was asked of it. The image's value is the order's number."""
 
-    def __init__(self, ceilings: dict[str, int], lanes: int, poison: Collection[int] = POISON) -> None:
+    def __init__(
+        self,
+        ceilings: dict[str, int],
+        lanes: int,
+        *,
+        poison: Collection[int] = POISON,
+        lethal: Collection[int] = (),
+        memory: int = 100,
+    ) -> None:
         self.clock = FakeClock()
-        self.infers = {model: FakeInfer(number, poison=poison) for number, model in enumerate(MODELS)}
+        self.infers = {
+            model: FakeInfer(number, poison=poison, lethal=lethal, on_call=self._check_memory)
+            for number, model in enumerate(MODELS)
+        }
+        self._memory = memory
+        self._lethal = lethal
         self.tasks: list[asyncio.Task[Completion]] = []
         self.lanes = lanes
         self.ceilings = ceilings
         self.scheduler = Scheduler(
-            self.infers, ceilings=ceilings, lanes=lanes, clock=self.clock, loop=asyncio.get_running_loop()
+            {model: make_model(infer, ceiling=ceilings[model]) for model, infer in self.infers.items()},
+            lanes=lanes,
+            target_ms=1000,
+            clock=self.clock,
+            loop=asyncio.get_running_loop(),
         )
 
     async def submit(self, value: int, order: Order) -> "asyncio.Task[Completion]":
         deadline_s = None if order.deadline_ms is None else self.clock() + order.deadline_ms / 1000
-        task = asyncio.create_task(self.scheduler.submit(order.model, make_image(value), deadline_s=deadline_s))
+        submission = self.scheduler.submit(
+            order.model, make_image(value), deadline_s=deadline_s, priority=order.priority
+        )
+        task = asyncio.create_task(submission)
         await asyncio.sleep(0)
         return task
 
@@ -87,6 +111,10 @@ class World:
             self.infers["a"].wait_for_lane()
         return plugs
 
+    def _check_memory(self, size: int) -> None:
+        if size > self._memory:
+            raise OutOfMemoryError(f"no memory for {size}")
+
     def open_gates(self) -> None:
         for infer in self.infers.values():
             infer.gate.set()
@@ -106,10 +134,11 @@ class World:
     def check_outcome(self, value: int, order: Order, outcome: Outcome) -> None:
         if isinstance(outcome, Completion):
             assert value not in POISON
+            assert value not in self._lethal
             assert np.array_equal(outcome.scores, expected_scores(value, MODELS.index(order.model)))
             assert 1 <= outcome.batch_size <= self.ceilings[order.model]
         elif isinstance(outcome, InferenceFailedError):
-            assert value in POISON
+            assert value in POISON or value in self._lethal
         elif isinstance(outcome, DeadlineExceededError):
             assert order.deadline_ms is not None
         else:
@@ -166,17 +195,36 @@ def test_whatever_races_with_running_lanes_gets_exactly_one_outcome_that_is_true
     asyncio.run(scenario())
 
 
+@settings(deadline=None)
+@given(orders=orders, lanes=lanes, ceilings=ceilings, memory=st.integers(1, 9))
+def test_whatever_is_admitted_is_answered_once_though_lanes_die_memory_is_short_and_images_are_poisonous(
+    orders: list[Order], lanes: int, ceilings: dict[str, int], memory: int
+) -> None:
+    async def scenario() -> None:
+        world = World(ceilings, lanes, lethal=LETHAL, memory=memory)
+        await world.play(orders)
+        outcomes = await world.finish()
+        world.check_batches(orders)
+        for value, (order, outcome) in enumerate(zip(orders, outcomes, strict=True)):
+            world.check_outcome(value, order, outcome)
+        assert world.scheduler.waiting == 0
+
+    asyncio.run(scenario())
+
+
 @settings(deadline=None, max_examples=50)
-@given(models=st.lists(st.sampled_from(MODELS), max_size=40), ceilings=ceilings)
-def test_images_of_one_model_start_in_the_order_in_which_they_came(models: list[str], ceilings: dict[str, int]) -> None:
+@given(models=st.lists(st.tuples(st.sampled_from(MODELS), st.sampled_from(Priority)), max_size=40), ceilings=ceilings)
+def test_images_of_one_model_and_priority_start_in_the_order_in_which_they_came_interactive_ones_first(
+    models: list[tuple[str, Priority]], ceilings: dict[str, int]
+) -> None:
     async def scenario() -> None:
         world = World(ceilings, lanes=1, poison=())
         await world.occupy_every_lane()
-        await world.play([Order(model, None, None, 1) for model in models])
+        await world.play([Order(model, None, None, 1, priority) for model, priority in models])
         world.open_gates()
         await world.finish()
         for infer in world.infers.values():
             started = [value for call in infer.calls for value in call if value < PLUG]
-            assert started == sorted(started)
+            assert started == sorted(started, key=lambda value: (models[value][1] is Priority.BULK, value))
 
     asyncio.run(scenario())

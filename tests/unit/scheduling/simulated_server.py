@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.admission import Load, WaitPredictor
 from tests.fakes.clock import FakeClock
+
+_IMAGE = Load(1.0)
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,7 @@ class Simulation:
 
     def __init__(self, server: Server, *, initial_interval_ms: float, target_ms: float = 1000.0) -> None:
         self.clock = FakeClock(0.0)
-        self.predictor = WaitPredictor(
-            initial_interval_ms=initial_interval_ms, capacity=server.capacity, clock=self.clock
-        )
+        self.predictor = WaitPredictor(initial_pace=initial_interval_ms, capacity=server.capacity, clock=self.clock)
         self.shed = 0
         self.interval_ms_after: list[float] = []
         self._server = server
@@ -71,7 +71,7 @@ class Simulation:
             self.shed += 1
             return False
         self.predictor.admit()
-        self.predictor.receive()
+        self.predictor.receive(_IMAGE)
         return True
 
     def _start(self, size: int) -> None:
@@ -80,7 +80,7 @@ class Simulation:
         heapq.heappush(self._events, (ends_s, next(self._order), size))
 
     def _answer(self) -> None:
-        self.predictor.release(was_received=True, is_answered=True)
+        self.predictor.release(_IMAGE, has_run=True)
         interval_ms = self.predictor.predicted_wait_ms / self.predictor.ahead if self.predictor.ahead else math.nan
         self.interval_ms_after.append(interval_ms)
 
@@ -88,4 +88,4 @@ class Simulation:
         """Let everyone who is still in hang up."""
         self._events.clear()
         for _ in range(self.predictor.in_flight):
-            self.predictor.release(was_received=True, is_answered=False)
+            self.predictor.release(_IMAGE, has_run=False)

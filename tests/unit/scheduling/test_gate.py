@@ -1,17 +1,23 @@
 import pytest
 
+from bento_service.domain import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
-from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.admission import Load, WaitPredictor
 from bento_service.scheduling.gate import Gate
 from tests.fakes.clock import FakeClock
 
 
-def make_gate(*, received: int = 0, uploading: int = 0, max_queued: int = 100, max_receiving: int = 1000) -> Gate:
+def make_gate(
+    *, received: int = 0, bulk: int = 0, uploading: int = 0, max_queued: int = 100, max_receiving: int = 1000
+) -> Gate:
     """Make a gate for a target of 100 ms behind which each image ahead takes 10 ms."""
-    predictor = WaitPredictor(initial_interval_ms=10, capacity=1, clock=FakeClock())
+    predictor = WaitPredictor(initial_pace=10, capacity=1, clock=FakeClock())
     for _ in range(received):
         predictor.admit()
-        predictor.receive()
+        predictor.receive(Load(1.0))
+    for _ in range(bulk):
+        predictor.admit()
+        predictor.receive(Load(1.0, Priority.BULK))
     for _ in range(uploading):
         predictor.admit()
     return Gate(predictor, target_ms=100, max_queued=max_queued, max_receiving=max_receiving)
@@ -65,3 +71,17 @@ def test_as_many_uploads_as_may_be_are_refused_a_further_one_with_a_sensible_tim
         make_gate(received=5, uploading=1000).check_receiving()
     assert refusal.value.details["reason"] == "receiving"
     assert refusal.value.retry_after_s == 1
+
+
+def test_bulk_images_fill_half_of_the_queue_and_leave_the_rest_to_whoever_waits() -> None:
+    gate = make_gate(bulk=4, max_queued=8)
+    with pytest.raises(OverloadedError, match="4 bulk images wait for their answers"):
+        gate.check_place(Priority.BULK)
+    gate.check_place()
+
+
+def test_a_bulk_image_that_would_wait_too_long_is_refused_where_an_interactive_one_comes_in() -> None:
+    gate = make_gate(bulk=30)
+    with pytest.raises(OverloadedError, match="30 images are ahead"):
+        gate.check_wait(Priority.BULK, deadline_ms=None, elapsed_ms=0)
+    gate.check_wait(deadline_ms=None, elapsed_ms=0)
