@@ -185,10 +185,10 @@ def main() -> None:
     for cost in costs:
         table.add_row(cost.what, f"{cost.cpu_us:.1f}")
     console.print(table)
-    if arguments.costs_only:
-        return
-    prepare_models()
-    comparisons = measure_traffic(arguments.rounds, arguments.seconds)
+    comparisons: list[Comparison] = []
+    if not arguments.costs_only:
+        prepare_models()
+        comparisons = measure_traffic(arguments.rounds, arguments.seconds)
     table = Table("traffic", "images/s with", "without", "ratio", "p50 with, ms", "failed")
     for traffic in comparisons:
         table.add_row(
@@ -199,7 +199,8 @@ def main() -> None:
             f"{traffic.p50_ms_with:.2f}",
             str(traffic.failed),
         )
-    console.print(table)
+    if comparisons:
+        console.print(table)
     if arguments.json:
         result = describe_environment("python -m bench.cache --json", PACKAGES)
         settled = {"connections": CONNECTIONS, "rounds": arguments.rounds, "seconds": arguments.seconds}

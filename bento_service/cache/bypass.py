@@ -7,7 +7,7 @@ from collections.abc import Callable
 WINDOW_LOOKUPS = 512
 """Lookups that the hit rate is taken over."""
 MIN_HIT_RATE = 0.02
-"""Below this share of hits, requests go past the cache. A hit saves milliseconds, a lookup costs some 40 µs
+"""Below this share of hits, requests go past the cache. A hit saves milliseconds, a lookup costs some 29 µs
 (`docs/adr/0010-cache.md`), so that the cache pays from about half a percent on: below two it gains next to nothing."""
 SAMPLE_SHARE = 1 / 16
 """Share of requests that are looked up all the same, to notice when traffic changes."""
