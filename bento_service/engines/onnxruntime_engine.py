@@ -8,15 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain import Device, EngineMode, ModelCard
-from bento_service.engines.batches import check_batch
+from bento_service.engines.batches import check_batch, explain_failure
 from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_cuda, has_cuda_provider
-from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
+from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
-
-_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED")
-"""By what ONNX Runtime's arena, the C++ library, CUDA and its libraries say that memory is short."""
 
 _CUDA_OPTIONS = {
     "use_tf32": "0",  # 10 bits of mantissa are not f32
@@ -88,7 +85,7 @@ class ONNXRuntimeEngine:
             return _run(session, batch_nhwc)
         # ONNX Runtime's errors have no base of their own: each derives from Exception.
         except Exception as error:
-            raise _explain(error, len(batch_nhwc)) from error
+            raise explain_failure(error, library="ONNX Runtime", images=len(batch_nhwc)) from error
 
     def close(self) -> None:
         """Release the model; what is running ends first."""
@@ -135,9 +132,3 @@ def _run_on_cuda(session: "InferenceSession", batch_nhwc: NDArray[np.uint8]) -> 
     session.run_with_iobinding(binding)
     outputs: list[NDArray[np.float32]] = binding.copy_outputs_to_cpu()
     return outputs[0]
-
-
-def _explain(error: Exception, images: int) -> InferenceFailedError | OutOfMemoryError:
-    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
-        return OutOfMemoryError(f"There is too little memory for a batch of {images} images.")
-    return InferenceFailedError(f"ONNX Runtime failed on a batch of {images} images: {error}")

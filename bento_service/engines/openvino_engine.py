@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain import Device, EngineMode, ModelCard
-from bento_service.engines.batches import check_batch
+from bento_service.engines.batches import check_batch, explain_failure
 from bento_service.engines.devices import describe_cpu
-from bento_service.errors import InferenceFailedError, ModelLoadError, OutOfMemoryError
+from bento_service.errors import InferenceFailedError, ModelLoadError
 
 if TYPE_CHECKING:
     from openvino import CompiledModel, Core, InferRequest, Model
@@ -115,7 +115,7 @@ class _Streams:
                 raise InferenceFailedError("The engine is closed.")
             return np.concatenate([_run(request, batch_nhwc[row : row + 1]) for row in range(len(batch_nhwc))])
         except (RuntimeError, MemoryError) as error:
-            raise _explain(error, len(batch_nhwc)) from error
+            raise explain_failure(error, library="OpenVINO", images=len(batch_nhwc)) from error
         finally:
             self._requests.put(request)
 
@@ -141,9 +141,3 @@ def _run(request: "InferRequest", image_nhwc: NDArray[np.uint8]) -> NDArray[np.f
     # The request's next run writes into the same memory.
     probabilities: NDArray[np.float32] = outputs[0].copy()
     return probabilities
-
-
-def _explain(error: Exception, images: int) -> InferenceFailedError | OutOfMemoryError:
-    if isinstance(error, MemoryError) or "bad_alloc" in str(error):
-        return OutOfMemoryError(f"There is too little memory for a batch of {images} images.")
-    return InferenceFailedError(f"OpenVINO failed on a batch of {images} images: {error}")

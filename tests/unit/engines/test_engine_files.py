@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from bento_service.domain import ModelCard
+from bento_service.engines.devices import has_cuda_provider
 from bento_service.engines.factory import EngineKind, create_engine
+from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.torch_engine import TorchEngine
 from bento_service.errors import EngineUnavailableError, ModelLoadError
 from bento_service.models.catalogue import Catalogue
@@ -47,3 +49,10 @@ def test_torch_on_cuda_is_refused_where_there_is_no_gpu(model: StoredModel) -> N
         pytest.skip("there is a GPU here")
     with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
         TorchEngine(model.program_path, model.card, device="cuda", threads=1)
+
+
+def test_onnxruntime_on_cuda_is_refused_where_it_was_built_without(model: StoredModel) -> None:
+    if has_cuda_provider():
+        pytest.skip("this ONNX Runtime was built for CUDA")
+    with pytest.raises(EngineUnavailableError, match="Install `onnxruntime-gpu`"):
+        ONNXRuntimeEngine(model.onnx_path, model.card, device="cuda", lanes=1, threads=1)

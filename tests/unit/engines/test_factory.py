@@ -5,9 +5,20 @@ from bento_service.errors import EngineUnavailableError
 
 
 def choose(
-    kind: str, device: str, *, has_cuda: bool = False, installed: tuple[str, ...] = ("openvino", "torch")
+    kind: str,
+    device: str,
+    *,
+    has_cuda: bool = False,
+    has_cuda_provider: bool = False,
+    installed: tuple[str, ...] = ("openvino", "onnxruntime", "torch"),
 ) -> tuple[str, str]:
-    return choose_engine(kind, device, has_cuda=lambda: has_cuda, is_installed=lambda name: name in installed)
+    return choose_engine(
+        kind,
+        device,
+        has_cuda=lambda: has_cuda,
+        has_cuda_provider=lambda: has_cuda_provider,
+        is_installed=lambda name: name in installed,
+    )
 
 
 def test_auto_takes_torch_on_a_cuda_gpu() -> None:
@@ -32,18 +43,33 @@ def test_openvino_stays_on_the_cpu_of_a_machine_with_a_gpu() -> None:
     assert choose("openvino", "auto", has_cuda=True) == ("openvino", "cpu")
 
 
+def test_onnxruntime_takes_the_gpu_if_there_is_one_and_it_was_built_for_it() -> None:
+    assert choose("onnxruntime", "auto") == ("onnxruntime", "cpu")
+    assert choose("onnxruntime", "auto", has_cuda=True) == ("onnxruntime", "cpu")
+    assert choose("onnxruntime", "auto", has_cuda=True, has_cuda_provider=True) == ("onnxruntime", "cuda")
+    assert choose("onnxruntime", "cpu", has_cuda=True, has_cuda_provider=True) == ("onnxruntime", "cpu")
+
+
+def test_onnxruntime_that_was_built_without_cuda_is_refused_on_cuda() -> None:
+    with pytest.raises(EngineUnavailableError, match="Install `onnxruntime-gpu`"):
+        choose("onnxruntime", "cuda", has_cuda=True)
+
+
 def test_openvino_on_cuda_is_refused() -> None:
     with pytest.raises(EngineUnavailableError, match="Set the engine to `torch`"):
         choose("openvino", "cuda", has_cuda=True)
 
 
-@pytest.mark.parametrize("kind", ["auto", "torch"])
+@pytest.mark.parametrize("kind", ["auto", "onnxruntime", "torch"])
 def test_cuda_without_a_gpu_is_refused_rather_than_served_on_the_cpu(kind: str) -> None:
     with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
         choose(kind, "cuda")
 
 
-@pytest.mark.parametrize(("kind", "library"), [("openvino", "openvino"), ("torch", "torch"), ("auto", "openvino")])
+@pytest.mark.parametrize(
+    ("kind", "library"),
+    [("openvino", "openvino"), ("torch", "torch"), ("onnxruntime", "onnxruntime"), ("auto", "openvino")],
+)
 def test_an_engine_whose_library_is_missing_is_refused_with_the_command_that_installs_it(
     kind: str, library: str
 ) -> None:
