@@ -71,7 +71,7 @@ class AnswerCache:
         self._store = store
         self._observer = observer
         self._bypass = bypass or Bypass()
-        self._flights: dict[str, Flight] = {}
+        self._flights: dict[tuple[str, Priority], Flight] = {}
         self._counts = dict.fromkeys(Lookup, 0)
         # One thread: a digest is bound by memory and processor alone, and must not queue behind images that decode.
         self._digest_thread = ThreadPoolExecutor(1, thread_name_prefix="lightbox-digest")
@@ -111,11 +111,11 @@ class AnswerCache:
                 own: undecodable, too large, of no known format, or one that the model fails on. It is not kept.
         """
         key = f"{scope}:{digest}"
-        while (ahead := self._flights.get(key)) is not None and ahead.can_carry(priority):
+        while ahead := self._find_flight(key, priority):
             landing = await ahead.follow()
             if landing is not None:
                 return self._share(landing)
-        flight = self._flights[key] = Flight(priority)
+        flight = self._flights[key, priority] = Flight()
         landing = None
         try:
             found = await self._look_up_or_compute(key, compute)
@@ -124,9 +124,7 @@ class AnswerCache:
             landing = error
             raise
         finally:
-            # An interactive request may have taken the place of a bulk one meanwhile.
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            del self._flights[key, priority]
             flight.land(landing)
         return found
 
@@ -139,6 +137,13 @@ class AnswerCache:
         """Release the store."""
         self._digest_thread.shutdown(wait=False)
         await self._store.close()
+
+    def _find_flight(self, key: str, priority: Priority) -> Flight | None:
+        """Return a flight that a request of this priority loses nothing by following: bulk work may wait long."""
+        interactive = self._flights.get((key, Priority.INTERACTIVE))
+        if interactive is not None or priority is Priority.INTERACTIVE:
+            return interactive
+        return self._flights.get((key, Priority.BULK))
 
     async def _look_up_or_compute(self, key: str, compute: Callable[[], Awaitable[CachedResult]]) -> Found:
         kept = await self._store.get(key)

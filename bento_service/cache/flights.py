@@ -3,7 +3,6 @@
 import asyncio
 
 from bento_service.cache.base import CachedResult
-from bento_service.domain import Priority
 from bento_service.errors import LightboxError
 
 Landing = CachedResult | LightboxError | None
@@ -16,13 +15,8 @@ class Flight:
     Each follower waits on a future of its own: cancelling one touches neither the computation nor the other followers.
     """
 
-    def __init__(self, priority: Priority) -> None:
-        self._priority = priority
+    def __init__(self) -> None:
         self._followers: list[asyncio.Future[Landing]] = []
-
-    def can_carry(self, priority: Priority) -> bool:
-        """Tell whether a request of this priority loses nothing by waiting: bulk work may wait long for its turn."""
-        return self._priority is Priority.INTERACTIVE or priority is Priority.BULK
 
     async def follow(self) -> Landing:
         """Wait until it has landed."""

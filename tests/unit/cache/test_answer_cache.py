@@ -197,6 +197,19 @@ async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -
     assert (await first_bulk).result is (await second_bulk).result
 
 
+async def test_a_bulk_leader_that_was_passed_keeps_its_followers_where_the_interactive_one_gives_up() -> None:
+    desk = Desk()
+    slow, refused = Computation(), Computation()
+    bulk = await desk.start(slow, priority=Priority.BULK)
+    interactive = await desk.start(refused)
+    refused.result.set_exception(DeadlineExceededError("too late"))
+    with pytest.raises(DeadlineExceededError):
+        await interactive
+    follower = await desk.start(never, priority=Priority.BULK)
+    slow.result.set_result(make_result())
+    assert (await bulk).result is (await follower).result
+
+
 async def test_a_bulk_leader_that_was_passed_leaves_the_interactive_one_its_followers() -> None:
     desk = Desk()
     slow, fast = Computation(), Computation()
