@@ -3,7 +3,6 @@
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.base import CacheObserver, ResultStore
 from bento_service.cache.memory import MemoryStore
-from bento_service.cache.redis_store import RedisStore
 from bento_service.cache.tiered import TieredStore
 from bento_service.settings import Settings
 
@@ -20,6 +19,9 @@ def open_cache(settings: Settings, *, observer: CacheObserver) -> AnswerCache | 
         return None
     store: ResultStore = MemoryStore(settings.cache_bytes, on_change=observer.observe_cache_size)
     if settings.cache_url:
+        # redis-py takes 7 MB, which most workers have no use for.
+        from bento_service.cache.redis_store import RedisStore  # noqa: PLC0415
+
         far = RedisStore(settings.cache_url.get_secret_value(), on_failure=observer.observe_cache_failure)
         store = TieredStore(store, far)
     return AnswerCache(store, observer=observer)

@@ -3,12 +3,12 @@
 import threading
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
+from sqlalchemy import column, inspect, select, table
 
 from bento_service.journal.database import Database
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
+_VERSIONS = table("alembic_version", column("version_num"))
 # Alembic keeps the migration in progress in a module of its own, so one at a time a process.
 _ALEMBIC_LOCK = threading.Lock()
 
@@ -19,11 +19,32 @@ def upgrade(database: Database) -> None:
     Raises:
         JournalUnavailableError: The database cannot be reached or written.
     """
+    database.prepare()
+    if _read_revision(database) != newest_revision():
+        _migrate(database)
+
+
+def newest_revision() -> str:
+    """Return the revision of the last migration: what its file's name begins with."""
+    return max(file.stem.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _read_revision(database: Database) -> str | None:
+    with database.reading() as connection:
+        if not inspect(connection).has_table(_VERSIONS.name):
+            return None
+        revision: str | None = connection.scalar(select(_VERSIONS.c.version_num))
+        return revision
+
+
+def _migrate(database: Database) -> None:
+    # Alembic takes 9 MB, which a worker whose schema is up to date has no use for.
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     # Found from this file, never from the working directory, so that it works in a wheel and in a bento alike.
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    with _ALEMBIC_LOCK:
-        database.prepare()
-        with database.writing() as connection:
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+    with _ALEMBIC_LOCK, database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
