@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, multiprocess
 
@@ -12,6 +13,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
+Series = TypeVar("Series", Counter, Histogram)
+
+
 class Metrics:
     """What Prometheus can scrape. Thread-safe; made once in a process, as a registry takes each name once.
 
@@ -19,6 +23,7 @@ class Metrics:
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
         self.requests = Counter(
             "lightbox_requests_total",
             "Images asked for, by model and outcome (ok or an error code).",
@@ -111,10 +116,10 @@ class Metrics:
 
     def observe_receipt(self, receipt: Receipt) -> None:
         """Count one finished request."""
-        self.requests.labels(receipt.model, receipt.outcome).inc()
+        self._child(self.requests, receipt.model, receipt.outcome).inc()
         if receipt.outcome != OUTCOME_OK:
             return
-        self.dispatch.labels(receipt.dispatch).inc()
+        self._child(self.dispatch, receipt.dispatch).inc()
         if receipt.cached:
             # How fast the cache answers says nothing about how fast images are classified.
             return
@@ -126,8 +131,8 @@ class Metrics:
             ("inference", timings.inference_ms),
             ("total", timings.total_ms),
         ):
-            self.stage_seconds.labels(receipt.model, stage).observe(duration_ms / 1000)
-        self.batch_size.labels(receipt.model).observe(receipt.batch_size)
+            self._child(self.stage_seconds, receipt.model, stage).observe(duration_ms / 1000)
+        self._child(self.batch_size, receipt.model).observe(receipt.batch_size)
 
     def observe_shed(self, reason: str) -> None:
         """Count one refusal for load."""
@@ -151,8 +156,16 @@ class Metrics:
 
         HTTP lets a client invent methods; whatever is not a usual one counts as `other`.
         """
-        self.http_requests.labels(route, method if method in _METHODS else "other", str(status)).inc()
-        self.http_seconds.labels(route).observe(seconds)
+        self._child(self.http_requests, route, method if method in _METHODS else "other", str(status)).inc()
+        self._child(self.http_seconds, route).observe(seconds)
+
+    def _child(self, series: Series, *values: str) -> Series:
+        """Return the series of these label values, which prometheus_client would look up under a lock each time."""
+        key = (series, values)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = series.labels(*values)
+        return child  # type: ignore[return-value] # of the kind that is in its key
 
 
 def drop_gauges_of_dead_workers() -> None:
