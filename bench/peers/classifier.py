@@ -34,7 +34,11 @@ class ModelFiles:
 
 
 def read_model() -> ModelFiles:
-    """Read what `BENCH_MODEL` points at."""
+    """Read what `BENCH_MODEL` points at, and make Pillow ready.
+
+    Pillow imports its plugins at the first image. Where several threads meet in that, Python 3.11 may hang for good.
+    """
+    Image.preinit()
     return ModelFiles(**json.loads(Path(os.environ[MODEL_VARIABLE]).read_text()))
 
 

@@ -1,0 +1,132 @@
+"""What this machine can do without a server: the yardsticks of `bench.compare`.
+
+Run `python -m bench.ceiling FOLDER FOLDER`, of small and of large photographs; prints JSON. `bench.compare` runs it
+as a process of its own, so that nothing else is in it.
+"""
+
+import argparse
+import io
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.peers.classifier import OpenVINOClassifier, read_model
+from bento_service.domain import InputRecipe
+from bento_service.images.intake import IntakeLimits, prepare
+
+_LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The yardsticks.
+
+    `images_per_s`: decode and inference in as many threads and streams as there are CPUs; `large_images_per_s` the same
+    with large photographs. `lone_p50_ms`: decode and inference of one image after the other, all threads on each.
+    `prepare_per_s` and `tutorial_prepare_per_s`: one thread that only prepares images, as Lightbox does and with Pillow
+    and torchvision's transforms; the `large_` ones the same with large photographs.
+    """
+
+    images_per_s: float
+    large_images_per_s: float
+    lone_p50_ms: float
+    prepare_per_s: float
+    tutorial_prepare_per_s: float
+    large_prepare_per_s: float
+    large_tutorial_prepare_per_s: float
+
+
+def measure_ceiling(small: Sequence[bytes], large: Sequence[bytes], duration_s: float) -> Ceiling:
+    """Measure each yardstick for so long."""
+    model = read_model()
+    recipe = _recipe(model.size_px, model.crop_fraction)
+    cpus = len(os.sched_getaffinity(0))
+    streams = OpenVINOClassifier(model, streams=cpus, threads=cpus)
+    everything = OpenVINOClassifier(model, streams=1, threads=cpus)
+
+    def classify(engine: OpenVINOClassifier) -> Callable[[bytes], object]:
+        return lambda encoded: engine.classify(prepare(encoded, recipe, _LIMITS).pixels_hwc[None])
+
+    tutorial = _make_tutorial_transform(recipe)
+    ours: Callable[[bytes], object] = lambda encoded: prepare(encoded, recipe, _LIMITS)  # noqa: E731 - beside the other
+    rate, large_rate = (_measure_rate(classify(streams), images, cpus, duration_s) for images in (small, large))
+    lone_ms = _measure_times_ms(classify(everything), small, duration_s)
+    one_thread = [
+        _measure_rate(work, images, 1, duration_s / 2) for images in (small, large) for work in (ours, tutorial)
+    ]
+    return Ceiling(rate, large_rate, statistics.median(lone_ms), *one_thread)
+
+
+def _measure_rate(work: Callable[[bytes], object], images: Sequence[bytes], threads: int, duration_s: float) -> float:
+    work(images[0])
+    begun_s = time.perf_counter()
+    end_s = begun_s + duration_s
+
+    def go(first: int) -> int:
+        count = 0
+        for encoded in cycle([*images[first:], *images[:first]]):
+            if time.perf_counter() >= end_s:
+                return count
+            work(encoded)
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(threads) as pool:
+        done = sum(pool.map(go, [number * len(images) // threads for number in range(threads)]))
+    return done / (time.perf_counter() - begun_s)
+
+
+def _measure_times_ms(work: Callable[[bytes], object], images: Sequence[bytes], duration_s: float) -> list[float]:
+    times_ms = []
+    end_s = time.perf_counter() + duration_s
+    for encoded in cycle(images):
+        begun_s = time.perf_counter()
+        work(encoded)
+        times_ms.append((time.perf_counter() - begun_s) * 1000)
+        if time.perf_counter() >= end_s:
+            break
+    return times_ms
+
+
+def _make_tutorial_transform(recipe: InputRecipe) -> Callable[[bytes], object]:
+    from torchvision import transforms  # noqa: PLC0415 - seconds, and only here
+
+    transform = transforms.Compose(
+        [
+            transforms.Resize(int(recipe.height_px / recipe.crop_fraction), transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(recipe.height_px),
+        ]
+    )
+    # To bytes rather than to floats, as Lightbox hands them to the engine: the comparison is of the same work.
+    return lambda encoded: np.asarray(transform(Image.open(io.BytesIO(encoded)).convert("RGB")))
+
+
+def _recipe(size_px: int, crop_fraction: float) -> InputRecipe:
+    unused = (0.0, 0.0, 0.0)
+    return InputRecipe(size_px, size_px, crop_fraction, "bicubic", mean=unused, std=unused)
+
+
+def main() -> None:
+    """Print the yardsticks as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("small", type=Path)
+    parser.add_argument("large", type=Path)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    arguments = parser.parse_args()
+    small, large = (
+        [path.read_bytes() for path in sorted(folder.iterdir())] for folder in (arguments.small, arguments.large)
+    )
+    print(json.dumps(asdict(measure_ceiling(small, large, arguments.seconds))))
+
+
+if __name__ == "__main__":
+    main()

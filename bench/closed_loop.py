@@ -1,0 +1,44 @@
+"""A closed loop: so many connections, each sending its next photograph as its last one is answered. Done by wrk."""
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCRIPT = Path(__file__).with_name("classify.lua")
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoad:
+    """What wrk saw. `failed` counts every answer but 200, and what was never answered."""
+
+    images_per_s: float
+    p50_ms: float
+    p99_ms: float
+    failed: int
+
+
+def run_closed_loop(
+    url: str, bodies: Path, headers: Mapping[str, str], *, connections: int, duration_s: float
+) -> ClosedLoad:
+    """Keep connections busy with the files of the folder `bodies` for so long.
+
+    Raises:
+        subprocess.CalledProcessError: wrk could not reach the server.
+        FileNotFoundError: wrk is not installed.
+    """
+    options = ["-t1", f"-c{connections}", f"-d{round(duration_s)}s", "--timeout", "30s", "-s", str(_SCRIPT)]
+    arguments = [url, "--", str(bodies), *(f"{name}: {value}" for name, value in headers.items())]
+    done = subprocess.run(["wrk", *options, *arguments], check=True, capture_output=True, text=True)  # noqa: S603, S607 - wrk, wherever it is
+    return read_report(done.stdout)
+
+
+def read_report(output: str) -> ClosedLoad:
+    """Read what `classify.lua` prints."""
+    statuses = {int(status): int(count) for status, count in re.findall(r"^status (\d+) (\d+)$", output, re.M)}
+    ((p50_ms, p99_ms),) = re.findall(r"^latency_ms p50=([\d.]+) p99=([\d.]+)$", output, re.M)
+    (duration_s,) = re.findall(r"^duration_s ([\d.]+)$", output, re.M)
+    lost = sum(map(int, re.findall(r"(?:connect|read|write|timeout)=(\d+)", output)))
+    answered = statuses.pop(200, 0)
+    return ClosedLoad(answered / float(duration_s), float(p50_ms), float(p99_ms), sum(statuses.values()) + lost)
