@@ -1,8 +1,11 @@
 """One request of a load and what became of it."""
 
-import json
 import math
 from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from lightbox_client.contract import TimingsMs, WireModel
 
 TIMED_OUT = -1
 """In the place of a status: no answer in time, counted from when the request was due."""
@@ -41,22 +44,27 @@ class Exchange:
         self.retry_after_s = math.nan
 
 
-def read_facts(body: bytes) -> AnswerFacts | None:
-    """Read a Lightbox answer's own timings; None where the body is none of Lightbox's.
+class _Answer(WireModel):
+    """The part of a Lightbox answer that is wanted: reading the rest would take the client's CPU in vain."""
 
-    By hand, and not with the contract's model, since this runs between two requests of the load: 6 µs against 20.
-    """
+    timings_ms: TimingsMs
+    batch_size: int
+    cached: bool
+
+
+def read_facts(body: bytes) -> AnswerFacts | None:
+    """Read a Lightbox answer's own timings; None where the body is none of Lightbox's."""
     try:
-        answer = json.loads(body)
-        timings = answer["timings_ms"]
-        return AnswerFacts(
-            float(timings["receive"]),
-            float(timings["decode"]),
-            float(timings["queue"]),
-            float(timings["inference"]),
-            float(timings["total"]),
-            int(answer["batch_size"]),
-            bool(answer["cached"]),
-        )
-    except (ValueError, LookupError, TypeError):
+        answer = _Answer.model_validate_json(body)
+    except ValidationError:
         return None
+    timings = answer.timings_ms
+    return AnswerFacts(
+        timings.receive,
+        timings.decode,
+        timings.queue,
+        timings.inference,
+        timings.total,
+        answer.batch_size,
+        answer.cached,
+    )

@@ -1,9 +1,10 @@
 """Sends a load and returns what became of it: an open loop by a schedule, or a closed loop with so many connections.
 
-It shares the machine with what it measures more often than not, so it is one thread without tasks: about 40 µs of CPU
-a request. Run it where nothing else runs, for what holds the interpreter makes it late. Latency counts from the moment
-at which a request was due, also where the client could not send it then; so a server that stalls is not let off the
-requests that would have come meanwhile (coordinated omission: Tene, How NOT to Measure Latency, 2015).
+It shares the machine with what it measures more often than not, so it is one thread, without a task a request. Run it
+where nothing else runs, for what holds the interpreter makes it late; the event loop's timer makes it up to 1 ms late.
+Latency counts from the moment at which a request was due, also where the client could not send it then; so a server
+that stalls is not let off the requests that would have come meanwhile (coordinated omission: Tene, How NOT to Measure
+Latency, 2015).
 """
 
 import asyncio
