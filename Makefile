@@ -11,7 +11,7 @@ BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs bento
+.PHONY: help setup up test check format docs bento bench bench-gpu
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,3 +50,12 @@ docs: setup ## Write the README's tables anew from the code
 bento: setup ## Build the bento with the models inside
 	$(BIN)/lightbox models prepare $(BENTO_MODELS)
 	$(BIN)/bentoml build
+
+bench: setup ## Measure Lightbox beside its peers, and write docs/benchmarks.md
+	tests/install-programs
+	$(BIN)/lightbox models prepare efficientnet_lite0 efficientnet_lite1 efficientnet_lite2
+	$(BIN)/python -m bench.compare --json --report
+
+bench-gpu: setup ## The same on a CUDA GPU
+	$(BIN)/lightbox models prepare efficientnet_lite0
+	$(BIN)/python -m bench.gpu --json

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bento_service.cache.answer_cache import AnswerCache
@@ -222,7 +222,8 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
                 bucket_sizes=engine.bucket_sizes,
                 clock=time.perf_counter,
             )
-            models.append(WarmModel(stored.card, engine))
+            card = replace(stored.card, parity=engine.parity) if engine.parity else stored.card
+            models.append(WarmModel(card, engine))
             costs[name] = cost
             logger.info(
                 "%s is warm on %s (%s) after %.1f s: %s ms a batch",

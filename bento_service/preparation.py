@@ -21,12 +21,17 @@ def prepare_deployment(settings: Settings) -> None:
         EngineUnavailableError: The engine or the device of the settings is not there.
         CommandError: A model could not be prepared.
         JournalUrlError: The journal's URL is none that Lightbox can use.
+        CacheUrlError: The cache's is.
     """
     check_engine(settings.engine, settings.device)
     missing = open_catalogue().missing(settings.models)
     if missing:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))
         prepare_in_subprocess(missing)
+    if settings.cache_url is not None:
+        from bento_service.cache.redis_store import check_url  # noqa: PLC0415 - most services have no use for redis-py
+
+        check_url(settings.cache_url.get_secret_value())
     try:
         migrate(settings.resolved_journal_url)
     except JournalUnavailableError as error:

@@ -186,5 +186,14 @@ def _make_pool(url: str) -> ConnectionPool:
     return pool
 
 
+def check_url(url: str) -> None:
+    """Refuse a URL that no connection could be made with; none is made.
+
+    Raises:
+        CacheUrlError: It is none that redis-py reads.
+    """
+    _make_pool(url)
+
+
 def _make_breaker(clock: Callable[[], float]) -> CircuitBreaker:
     return CircuitBreaker(max_failures=_MAX_FAILURES, min_pause_s=_MIN_PAUSE_S, max_pause_s=_MAX_PAUSE_S, clock=clock)

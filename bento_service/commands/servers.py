@@ -11,7 +11,7 @@ from typing import NoReturn, Protocol, TextIO
 from bento_service.commands.failures import CommandError, ExitCode
 from bento_service.commands.models import prepare_in_subprocess
 from bento_service.engines.factory import check_engine
-from bento_service.errors import JournalUrlError
+from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
 from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import Settings
@@ -84,6 +84,7 @@ def serve(
     """
     _demand_port(settings.host, settings.port, "--port", "PORT")
     _demand_journal(settings)
+    _demand_cache(settings)
     check_engine(settings.engine, settings.device)
     prepare(settings.models)
     command = service_command(settings, os.environ)
@@ -113,6 +114,7 @@ def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]],
     _demand_port(settings.host, settings.port, "--port", "PORT")
     _demand_port(settings.dashboard_host, settings.dashboard_port, "--dashboard-port", "DASHBOARD_PORT")
     _demand_journal(settings)
+    _demand_cache(settings)
     check_engine(settings.engine, settings.device)
     service_url = local_url(settings.host, settings.port)
     dashboard_url = local_url(settings.dashboard_host, settings.dashboard_port)
@@ -176,6 +178,17 @@ def _demand_journal(settings: Settings) -> None:
         parse_url(settings.resolved_journal_url)
     except JournalUrlError as error:
         raise CommandError(f"LIGHTBOX_JOURNAL_URL: {error}", ExitCode.BAD_INPUT) from error
+
+
+def _demand_cache(settings: Settings) -> None:
+    if settings.cache_url is None:
+        return
+    from bento_service.cache.redis_store import check_url  # noqa: PLC0415 - most services have no use for redis-py
+
+    try:
+        check_url(settings.cache_url.get_secret_value())
+    except CacheUrlError as error:
+        raise CommandError(f"LIGHTBOX_CACHE_URL: {error}", ExitCode.BAD_INPUT) from error
 
 
 def _demand_port(host: str, port: int, option: str, variable: str) -> None:

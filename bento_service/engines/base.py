@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode
+from bento_service.domain import Device, EngineMode, Parity
 
 
 class Engine(Protocol):
@@ -30,6 +30,10 @@ class Engine(Protocol):
     @property
     def modes(self) -> frozenset[EngineMode]:
         """The modes that differ here; always has `THROUGHPUT`. In a mode that is not among them, that one runs."""
+
+    @property
+    def parity(self) -> Parity | None:
+        """How exact its arithmetic is, as it was measured while loading; None where the model card's figures hold."""
 
     @property
     def bucket_sizes(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode, ModelCard
+from bento_service.domain import Device, EngineMode, ModelCard, Parity
 from bento_service.engines.batches import check_batch, explain_failure
 from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_cuda, has_cuda_provider
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
@@ -32,6 +32,7 @@ class ONNXRuntimeEngine:
     name = "onnxruntime"
     precision = "f32"
     bucket_sizes: tuple[int, ...] = ()
+    parity: Parity | None = None
 
     def __init__(
         self, onnx_path: Path, card: ModelCard, *, device: Literal["cpu", "cuda"], lanes: int, threads: int

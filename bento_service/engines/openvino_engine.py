@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode, ModelCard
+from bento_service.domain import Device, EngineMode, ModelCard, Parity
 from bento_service.engines.batches import check_batch, explain_failure
 from bento_service.engines.devices import describe_cpu
 from bento_service.errors import InferenceFailedError, ModelLoadError
@@ -27,6 +27,7 @@ class OpenVINOEngine:
     name = "openvino"
     precision = "f32"
     bucket_sizes: tuple[int, ...] = ()
+    parity: Parity | None = None
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode
+from bento_service.domain import Device, EngineMode, Parity
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.model_state import RunnableModel
@@ -99,6 +99,7 @@ class FakeEngine:
     device = Device(kind="cpu", name="fake", memory_bytes=0)
     modes = frozenset({EngineMode.THROUGHPUT})
     bucket_sizes: tuple[int, ...] = ()
+    parity: Parity | None = None
 
     def __init__(self, infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
         self._infer = infer

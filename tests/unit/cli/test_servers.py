@@ -174,6 +174,15 @@ def test_a_journal_that_is_none_is_said_before_any_model_is_prepared(free_port: 
         serve(settings, prepare=lambda names: pytest.fail("too early"), replace_process=become)
 
 
+def test_a_cache_that_is_none_is_said_before_any_model_is_prepared(free_port: int) -> None:
+    settings = Settings(port=free_port, cache_url=SecretStr("memcached://box:s3cret@host"))
+
+    with pytest.raises(CommandError, match=r"LIGHTBOX_CACHE_URL: .* takes `redis://") as refusal:
+        serve(settings, prepare=lambda names: pytest.fail("too early"), replace_process=become)
+
+    assert "s3cret" not in str(refusal.value)
+
+
 def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
 
@@ -193,7 +202,11 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
         ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
         ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
         ("LIGHTBOX_MODELS", "", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
-        ("LIGHTBOX_ENGINE", "tensorrt", "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino', 'onnxruntime' or 'torch'"),
+        (
+            "LIGHTBOX_ENGINE",
+            "tensorrt",
+            "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino', 'onnxruntime' or 'torch'",
+        ),
         (
             "LIGHTBOX_DEFAULT_MODEL",
             "nothing",
