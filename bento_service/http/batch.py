@@ -68,7 +68,7 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
         with ExitStack() as admitted, batch.edge.budget.lease() as lease:
             first = admitted.enter_context(batch.open(0))
             files = await read_images(request, batch.edge.settings, lease)
-            async with CancelOnHangup(request.receive):
+            async with CancelOnHangup(request.receive, request.scope):
                 results = await batch.classify(files, first, admitted)
         return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
 

@@ -34,7 +34,7 @@ def bento_classify_router(provide: EdgeProvider) -> APIRouter:
             if upload.texts:
                 asked = query.override(upload.texts)
                 pending.ask_for(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
-            async with CancelOnHangup(request.receive):
+            async with CancelOnHangup(request.receive, request.scope):
                 answer = await pending.classify(upload.encoded)
         return JsonResponse(to_classification(answer))
 

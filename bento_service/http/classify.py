@@ -54,7 +54,7 @@ def classify_router(provide: EdgeProvider) -> APIRouter:
         edge = provide()
         with admit(edge, request, query) as pending, edge.budget.lease() as lease:
             upload = await read_upload(request, edge.settings, lease, deadline_ms=query.deadline_ms)
-            async with CancelOnHangup(request.receive):
+            async with CancelOnHangup(request.receive, request.scope):
                 answer = await pending.classify(upload.encoded)
         return JsonResponse(to_classification(answer))
 
