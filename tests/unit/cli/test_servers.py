@@ -183,6 +183,11 @@ def test_a_cache_that_is_none_is_said_before_any_model_is_prepared(free_port: in
     assert "s3cret" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, "2"), ({"MALLOC_ARENA_MAX": "8"}, "8")])
+def test_the_service_gets_two_heaps_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
+    assert service_command(Settings(), given).env["MALLOC_ARENA_MAX"] == expected
+
+
 def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
 
