@@ -1,0 +1,39 @@
+"""In a process of its own each: what is tuned is the whole interpreter."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bento_service import interpreter
+
+SETTLE = """
+import gc, os, sys, threading
+from bento_service.interpreter import settle_interpreter
+stop = threading.Event()
+computing = threading.Thread(target=stop.wait)
+computing.start()
+settle_interpreter()
+rank = lambda thread_id: os.getpriority(os.PRIO_PROCESS, thread_id)
+print({expression})
+stop.set()
+computing.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("rank(computing.native_id) - rank(threading.get_native_id())", str(interpreter.COMPUTE_NICENESS)),
+        ("sys.getswitchinterval()", str(interpreter.SWITCH_INTERVAL_S)),
+        ("gc.get_threshold()[0]", str(interpreter.GARBAGE_THRESHOLD)),
+        ("gc.get_freeze_count() > 1000", "True"),
+    ],
+    ids=["other threads yield", "switches", "garbage", "what lives is left alone"],
+)
+def test_a_settled_interpreter_puts_the_event_loop_first(expression: str, expected: str) -> None:
+    script = SETTLE.format(expression=expression)
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == expected
