@@ -11,11 +11,12 @@ _SCRIPT = Path(__file__).with_name("classify.lua")
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoad:
-    """What wrk saw. `failed` counts every answer but 200, and what was never answered."""
+    """What wrk saw. `refused` counts answers with 429 or 503, `failed` everything else but 200."""
 
     images_per_s: float
     p50_ms: float
     p99_ms: float
+    refused: int
     failed: int
 
 
@@ -41,4 +42,6 @@ def read_report(output: str) -> ClosedLoad:
     (duration_s,) = re.findall(r"^duration_s ([\d.]+)$", output, re.M)
     lost = sum(map(int, re.findall(r"(?:connect|read|write|timeout)=(\d+)", output)))
     answered = statuses.pop(200, 0)
-    return ClosedLoad(answered / float(duration_s), float(p50_ms), float(p99_ms), sum(statuses.values()) + lost)
+    refused = statuses.pop(429, 0) + statuses.pop(503, 0)
+    failed = sum(statuses.values()) + lost
+    return ClosedLoad(answered / float(duration_s), float(p50_ms), float(p99_ms), refused, failed)

@@ -24,7 +24,7 @@ from bench.environment import describe_environment, write_result
 from bench.environments import PeerUnavailableError
 from bench.models import peer_environment, prepare_models, store_environment
 from bench.plan import Plan, make_plan
-from bench.records import LARGE, SMALL, Comparison, Participant, Run, to_json
+from bench.records import LARGE, SMALL, Comparison, Participant, Run, Step, to_json
 from bench.running import ROOT
 from bench.servers import Server, choose_servers
 from bench.sessions import (
@@ -60,20 +60,21 @@ def compare(servers: Sequence[Server], plan: Plan, command: str) -> Comparison:
     lightbox, *peers = present
     ceilings: list[Ceiling] = []
     runs: list[Run] = []
-    steps = []
+    steps: list[Step] = []
+    interruptions: list[str] = []
     for number in range(plan.rounds):
         _tell(f"Round {number + 1} of {plan.rounds}, after {(time.monotonic() - begun_s) / 60:.1f} min")
         ceilings.append(_measure_ceiling(site, plan.seconds))
         # Everyone goes first at some time.
         first = number % len(present)
         for server in (*present[first:], *present[:first]):
-            runs += _collect(server, run_round(server, site, plan, number))
+            runs += _collect(server, run_round(server, site, plan, number), interruptions)
         for server in (lightbox, *peers) if number == 0 and plan.peers_scale else (lightbox,):
-            runs += _collect(server, run_two_workers(server, site, plan, number))
-        steps += _collect(lightbox, run_step(lightbox, site, plan, ceilings[-1].images_per_s, number))
-    runs += _collect(lightbox, run_growth(lightbox, site, plan))
-    model_counts = _collect(lightbox, count_models(lightbox, site, plan))
-    memory_samples = _collect(lightbox, watch_memory(lightbox, site, plan.long_minutes))
+            runs += _collect(server, run_two_workers(server, site, plan, number), interruptions)
+        steps += _collect(lightbox, run_step(lightbox, site, plan, ceilings[-1].images_per_s, number), interruptions)
+    runs += _collect(lightbox, run_growth(lightbox, site, plan), interruptions)
+    model_counts = _collect(lightbox, count_models(lightbox, site, plan), interruptions)
+    memory_samples = _collect(lightbox, watch_memory(lightbox, site, plan.long_minutes), interruptions)
     minutes = (time.monotonic() - begun_s) / 60
     _tell(f"Done after {minutes:.1f} min")
     return Comparison(
@@ -86,6 +87,7 @@ def compare(servers: Sequence[Server], plan: Plan, command: str) -> Comparison:
         steps=steps,
         model_counts=model_counts,
         memory_samples=memory_samples,
+        interruptions=interruptions,
     )
 
 
@@ -116,8 +118,8 @@ def _check_agreement(participant: Participant) -> None:
         )
 
 
-def _collect(server: Server, measured: Generator[T, None, None]) -> list[T]:
-    """Take what a session yields, up to where it fails, if it does."""
+def _collect(server: Server, measured: Generator[T, None, None], interruptions: list[str]) -> list[T]:
+    """Take what a session yields, up to where it fails, if it does; why it did is added to `interruptions`."""
     collected: list[T] = []
     with closing(measured) as session:
         try:
@@ -125,7 +127,8 @@ def _collect(server: Server, measured: Generator[T, None, None]) -> list[T]:
                 collected.append(one)
                 _tell(f"  {one}")
         except (PeerUnavailableError, subprocess.CalledProcessError) as error:
-            _tell(f"{server.name} failed: {error}")
+            interruptions.append(f"{server.name} {error}")
+            _tell(interruptions[-1])
     return collected
 
 

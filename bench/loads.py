@@ -73,6 +73,7 @@ class Bench:
             p50_ms=load.p50_ms,
             p99_ms=load.p99_ms,
             failed=load.failed,
+            refused=load.refused,
             memory_bytes=self.running.memory_bytes,
         )
 

@@ -96,7 +96,10 @@ class MemorySample:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run of `bench.compare`. `environment` is as `bench.environment` describes it."""
+    """One run of `bench.compare`. `environment` is as `bench.environment` describes it.
+
+    `interruptions` says which loads ended early, and why.
+    """
 
     environment: Mapping[str, Any]
     plan: Mapping[str, Any]
@@ -107,6 +110,7 @@ class Comparison:
     steps: Sequence[Step] = ()
     model_counts: Sequence[ModelCount] = ()
     memory_samples: Sequence[MemorySample] = ()
+    interruptions: Sequence[str] = ()
 
     def select(
         self,

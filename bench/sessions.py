@@ -20,6 +20,9 @@ AGREEMENT_PHOTOGRAPHS = 16
 MAX_DIFFERENCE = 0.01
 _STEP_SHARE = 0.9
 _LONG_LOAD_S = 15
+_LARGE_CONNECTIONS = 16
+_LARGE_LOAD_S = 4
+"""Shorter, the slowest would answer none of their first sixteen photographs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def run_round(server: Server, site: Site, plan: Plan, number: int) -> Generator[
         yield from closed
         if not is_full:
             return
-        yield large.closed(16, plan.seconds)
+        yield large.closed(_LARGE_CONNECTIONS, max(plan.seconds, _LARGE_LOAD_S))
         capacity_per_s = max(run.images_per_s for run in closed)
         for share in plan.shares:
             small.settle()
