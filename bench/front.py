@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 from rich.console import Console
 from rich.table import Table
 from starlette.responses import Response
@@ -155,7 +157,7 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
     def guard(app: ASGIApp) -> ASGIApp:
         return Guard(read_and_answer, app, ("/",), status=show_status, on_request=observe_http)
 
-    def application(*, is_full: bool = False) -> ASGIApp:
+    def application(*, is_full: bool = False) -> FastAPI:
         settings = Settings()
         # None of the calls measured reads the journal.
         journal: Any = None
@@ -167,15 +169,19 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
         "protocol": Front(read_and_answer),
         "protocol + open requests": Front(OpenRequests(read_and_answer)),
         "protocol + guard with metrics": Front(guard(read_and_answer)),
+        "protocol + application, all through FastAPI": Front(partial(FastAPI.__call__, application())),
         "protocol + application": Front(application()),
         "all": Front(guard(OpenRequests(application()))),
+        "all, refused, all through FastAPI": Front(
+            guard(OpenRequests(partial(FastAPI.__call__, application(is_full=True)))), b"429"
+        ),
         "all, refused": Front(guard(OpenRequests(application(is_full=True))), b"429"),
     }
 
 
 async def measure_front_us(front: Front) -> float:
     """Return microseconds of CPU time a request over one kept-alive connection."""
-    config = uvicorn.Config(front.app, lifespan="off", log_config=None, server_header=False)
+    config = uvicorn.Config(front.app, interface="asgi3", lifespan="off", log_config=None, server_header=False)
     config.load()
     state = ServerState()
     transport = Sink()
