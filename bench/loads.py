@@ -9,7 +9,7 @@ import requests
 from numpy.typing import NDArray
 
 from bench.bodies import Bodies
-from bench.closed_loop import run_closed_loop
+from bench.closed_loop import ClosedLoad, run_closed_loop
 from bench.environments import PeerUnavailableError
 from bench.records import SMALL, Run, Step
 from bench.running import Running
@@ -22,6 +22,7 @@ _PATIENCE = 5
 """An answer that takes this many times the target is given up, and counts as failed."""
 _SETTLED_MS = 300.0
 _SETTLE_S = 10.0
+_POLL_S = 0.1
 _STEP_SETTLED_S = 1.0
 
 
@@ -58,8 +59,7 @@ class Bench:
         Raises:
             PeerUnavailableError: It answered nothing.
         """
-        headers = self.running.server.wire.headers
-        load = run_closed_loop(self.url, self.bodies.folder, headers, connections=connections, duration_s=duration_s)
+        load = self._load(connections, duration_s)
         if load.images_per_s == 0:
             raise PeerUnavailableError(f"answered nothing over {connections} connections in {duration_s:g} s")
         return Run(
@@ -76,6 +76,10 @@ class Bench:
             refused=load.refused,
             memory_bytes=self.running.memory_bytes,
         )
+
+    def warm(self, connections: int, duration_s: float) -> None:
+        """Load it without looking at what becomes of that."""
+        self._load(connections, duration_s)
 
     def open(self, share: float, capacity_per_s: float, duration_s: float) -> Run:
         """Offer a share of what the server can do as a Poisson process."""
@@ -125,6 +129,7 @@ class Bench:
             begun_s = time.monotonic()
             if self.ask(0, timeout_s=_SETTLE_S) is not None and (time.monotonic() - begun_s) * 1000 < _SETTLED_MS:
                 return
+            time.sleep(_POLL_S)  # another's server says nothing of its queue
 
     def ask(self, number: int, *, query: str = "", timeout_s: float = 60.0) -> bytes | None:
         """Return the body of the answer to one photograph, or None where it is no 200."""
@@ -136,6 +141,10 @@ class Bench:
         except requests.RequestException:
             return None
         return response.content if response.ok else None
+
+    def _load(self, connections: int, duration_s: float) -> ClosedLoad:
+        headers = self.running.server.wire.headers
+        return run_closed_loop(self.url, self.bodies.folder, headers, connections=connections, duration_s=duration_s)
 
 
 def percentile(values: NDArray[np.float64], share: float) -> float | None:

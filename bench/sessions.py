@@ -94,24 +94,32 @@ def run_round(server: Server, site: Site, plan: Plan, number: int) -> Generator[
     """Load a server with one worker: the closed loops; in the first round, and for Lightbox always, all the rest."""
     is_full = number == 0 or server.key == LIGHTBOX
     with opened(server, site, number=number) as (small, large):
-        small.closed(max(CONNECTIONS), plan.warm_seconds)
-        closed = [small.closed(connections, plan.seconds) for connections in CONNECTIONS]
-        yield from closed
+        small.warm(max(CONNECTIONS), plan.warm_seconds)
+        capacity_per_s = 0.0
+        for connections in CONNECTIONS:
+            run = _settled(small).closed(connections, plan.seconds)
+            capacity_per_s = max(capacity_per_s, run.images_per_s)
+            yield run
         if not is_full:
             return
+        small.settle()
         yield large.closed(_LARGE_CONNECTIONS, max(plan.seconds, _LARGE_LOAD_S))
-        capacity_per_s = max(run.images_per_s for run in closed)
         for share in plan.shares:
-            small.settle()
-            yield small.open(share, capacity_per_s, plan.seconds)
+            yield _settled(small).open(share, capacity_per_s, plan.seconds)
+
+
+def _settled(bench: Bench) -> Bench:
+    """Wait until the server is done with the load before: most finish what nobody waits for any more."""
+    bench.settle()
+    return bench
 
 
 def run_two_workers(server: Server, site: Site, plan: Plan, number: int) -> Generator[Run, None, None]:
     """Load a server with two workers."""
     with opened(server, site, workers=2, number=number) as (small, _):
-        small.closed(max(CONNECTIONS), plan.warm_seconds)
+        small.warm(max(CONNECTIONS), plan.warm_seconds)
         for connections in CONNECTIONS[1:]:
-            yield small.closed(connections, plan.seconds)
+            yield _settled(small).closed(connections, plan.seconds)
 
 
 def run_growth(server: Server, site: Site, plan: Plan) -> Generator[Run, None, None]:
@@ -119,9 +127,9 @@ def run_growth(server: Server, site: Site, plan: Plan) -> Generator[Run, None, N
     if not plan.growth_connections:
         return
     with opened(server, site) as (small, _):
-        small.closed(max(CONNECTIONS), plan.warm_seconds)
+        small.warm(max(CONNECTIONS), plan.warm_seconds)
         for connections in plan.growth_connections:
-            yield small.closed(connections, plan.seconds)
+            yield _settled(small).closed(connections, plan.seconds)
 
 
 def run_step(server: Server, site: Site, plan: Plan, capacity_per_s: float, number: int) -> Generator[Step, None, None]:
