@@ -24,9 +24,7 @@ def draw_charts(comparison: Comparison) -> Mapping[str, str]:
 
 def _draw_throughput(comparison: Comparison) -> str:
     series: dict[str, list[float | None]] = {
-        participant.name.partition(",")[0] if participant.kind == "lightbox" else participant.name.replace("`", ""): [
-            comparison.images_per_s(participant.key, connections) for connections in CONNECTIONS
-        ]
+        _plain(participant.name): [comparison.images_per_s(participant.key, connections) for connections in CONNECTIONS]
         for participant in comparison.participants
         if participant.unavailable is None
     }
@@ -42,7 +40,7 @@ def _draw_open_loop(comparison: Comparison) -> str | None:
         shares = sorted({run.level for run in comparison.select(participant.key, "open")})
         points = [(share, _goodput_share(comparison, participant.key, share)) for share in shares]
         if present := [(share, value) for share, value in points if value is not None]:
-            series[participant.name.replace("`", "")] = present
+            series[_plain(participant.name)] = present
     shares = sorted({share for points in series.values() for share, _ in points})
     if len(shares) < 2:
         return None
@@ -84,3 +82,7 @@ def _draw_memory(comparison: Comparison) -> str | None:
     x = Axis("minutes of load", 0, points[-1][0])
     y = Axis("memory, MB", 0, max(value for _, value in points) * 1.1)
     return draw_lines("Lightbox, 2 workers: memory under load", x, y, {"PSS": points}, x_ticks=x.ticks())
+
+
+def _plain(name: str) -> str:
+    return name.replace("`", "")

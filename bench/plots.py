@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _HEIGHT = 760, 380
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 210, 40, 52
-_COLOURS = ("#d1495b", "#30638e", "#00798c", "#edae49", "#6a4c93", "#5b8e7d", "#8d6a4f", "#777777")
+_WIDTH, _HEIGHT = 900, 380
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 320, 40, 52
+_COLOURS = ("#d1495b", "#30638e", "#00798c", "#edae49", "#6a4c93", "#5b8e7d", "#8d6a4f", "#b5b682", "#777777")
 
 Point = tuple[float, float]
 
