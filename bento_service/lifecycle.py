@@ -14,6 +14,7 @@ from bento_service.domain import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
+from bento_service.interpreter import settle_interpreter
 from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
 from bento_service.settings import Settings
 
@@ -35,10 +36,18 @@ class Lifecycle:
     event loop; `state` may be read from any thread.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, *, open_lightbox: OpenLightbox = open_lightbox) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        open_lightbox: OpenLightbox = open_lightbox,
+        settle: Callable[[], None] = settle_interpreter,
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self._open_lightbox = open_lightbox
+        self._settle = settle
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._lightbox: Lightbox | None = None
         self._has_failed = False
@@ -128,7 +137,9 @@ class Lifecycle:
 
     async def _load(self) -> None:
         try:
-            self._lightbox = await self._open_lightbox(self.settings, self.metrics)
+            lightbox = await self._open_lightbox(self.settings, self.metrics)
+            self._settle()
+            self._lightbox = lightbox
             if self._drain_by_s is not None:
                 self._lightbox.classifier.stop_admitting()
         except LightboxError as error:

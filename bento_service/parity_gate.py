@@ -1,8 +1,9 @@
-"""Measure the parity gate as a model is prepared: intake and OpenVINO against timm's transform and f32 PyTorch."""
+"""Measure the parity gate as a model is prepared: intake and CPU engines against timm's transform and f32 PyTorch."""
 
 import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image
 
 from bento_service.domain import InputRecipe, ModelCard, Parity
 from bento_service.engines.base import Engine
+from bento_service.engines.factory import is_installed
+from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.hardware import count_cpus
 from bento_service.images.intake import IntakeLimits, prepare
@@ -37,7 +40,11 @@ def measure_over(folder: Path) -> MeasureParity:
         return tuple(make_crops(photographs, CROPS))
 
     def measure(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
-        return {OpenVINOEngine.name: _measure_openvino(model, onnx_path, crops())}
+        reference = classify_as_reference(model, crops())
+        return {
+            engine.name: compare(reference, classify_as_served(engine, model.recipe, crops()))
+            for engine in _open_engines(model, onnx_path)
+        }
 
     return measure
 
@@ -101,13 +108,15 @@ def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray
     return np.concatenate(answers)
 
 
-def _measure_openvino(model: LoadedModel, onnx_path: Path, crops: Sequence[bytes]) -> Parity:
+def _open_engines(model: LoadedModel, onnx_path: Path) -> Iterator[Engine]:
+    """Yield what may run the file on a CPU, as far as it is installed; each is closed before the next one opens."""
     card = ModelCard(model.name, "", model.labels, model.recipe, model.source, model.licence)
-    engine = OpenVINOEngine(onnx_path, card, lanes=1, threads=count_cpus())
-    try:
-        return compare(classify_as_reference(model, crops), classify_as_served(engine, model.recipe, crops))
-    finally:
-        engine.close()
+    threads = count_cpus()
+    with closing(OpenVINOEngine(onnx_path, card, lanes=1, threads=threads)) as openvino:
+        yield openvino
+    if is_installed(ONNXRuntimeEngine.name):
+        with closing(ONNXRuntimeEngine(onnx_path, card, device="cpu", lanes=1, threads=threads)) as onnxruntime:
+            yield onnxruntime
 
 
 def _cut(image: Image.Image, random: np.random.Generator) -> Image.Image:

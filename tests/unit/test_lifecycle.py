@@ -38,7 +38,12 @@ def make_lifecycle(outcome: Lightbox | Exception) -> Lifecycle:
             raise outcome
         return outcome
 
-    return Lifecycle(Settings(drain_timeout_s=DRAIN_S), Metrics(CollectorRegistry()), open_lightbox=open_lightbox)
+    return Lifecycle(
+        Settings(drain_timeout_s=DRAIN_S),
+        Metrics(CollectorRegistry()),
+        open_lightbox=open_lightbox,
+        settle=lambda: None,
+    )
 
 
 @pytest.mark.parametrize("error", [OSError("/srv/secret.onnx: no such file"), ModelLoadError("see /srv/secret.onnx")])
@@ -116,7 +121,9 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_imag
             await is_loaded.wait()
             return FakeLightbox(kitchen.classifier)
 
-        lifecycle = Lifecycle(Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox)
+        lifecycle = Lifecycle(
+            Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox, settle=lambda: None
+        )
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         lifecycle.start(lambda: 0)
         signal.raise_signal(signal.SIGTERM)
