@@ -34,12 +34,15 @@ class ModelFiles:
 
 
 def read_model() -> ModelFiles:
-    """Read what `BENCH_MODEL` points at, and make Pillow ready.
+    """Read what `BENCH_MODEL` points at, and prepare a first image.
 
-    Pillow imports its plugins at the first image. Where several threads meet in that, Python 3.11 may hang for good.
+    Pillow imports its plugins with it. Where several threads meet in that, Python 3.11 may hang for good.
     """
-    Image.preinit()
-    return ModelFiles(**json.loads(Path(os.environ[MODEL_VARIABLE]).read_text()))
+    model = ModelFiles(**json.loads(Path(os.environ[MODEL_VARIABLE]).read_text()))
+    blank = io.BytesIO()
+    Image.new("RGB", (model.size_px, model.size_px)).save(blank, "JPEG")
+    prepare(blank.getvalue(), model)
+    return model
 
 
 def read_port() -> int:
@@ -106,7 +109,10 @@ class OpenVINOClassifier:
         compiled = openvino.Core().compile_model(model.onnx_path, "CPU", properties)
         self._requests: LifoQueue[Any] = LifoQueue()
         for _ in range(streams):
-            self._requests.put(compiled.create_infer_request())
+            request = compiled.create_infer_request()
+            # The first run is slow, and no request's fault.
+            request.infer({0: np.zeros((1, model.size_px, model.size_px, 3), np.uint8)})
+            self._requests.put(request)
 
     def classify(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probabilities of a batch, shape (n, classes)."""
