@@ -20,9 +20,9 @@ class Run:
     """One load on one server.
 
     `level` is the number of connections of a closed loop, and the share of the server's capacity that an open one
-    offers. `images_per_s` counts answers with 200, `goodput_per_s` those within the target. Percentiles are of those
-    answers, `refused_p99_ms` of answers with 429 or 503; None where there are none. `failed` is whatever was neither.
-    `memory_bytes` is the server's, right after the load.
+    offers. `images_per_s` counts answers with 200, `goodput_per_s` those within the target. Percentiles are of the
+    former, in a closed loop of refusals too, which wrk does not part; `refused_p99_ms` is of answers with 429 or 503;
+    None where there are none. `failed` is whatever was neither. `memory_bytes` is the server's, right after the load.
     """
 
     server: str
