@@ -117,12 +117,13 @@ class Computation:
         self.decode_started_s = self._workshop.clock()
         try:
             item = self._item = self._prepare()
-        # Whoever waits for the image has to hear of a defect as well; the thread goes on to the next one.
-        except Exception as error:
+        # Whoever waits for the image has to hear of a defect as well, even where that is no `Exception`: a library that
+        # calls `sys.exit`, or a panic in Rust. The thread goes on to the next image.
+        except BaseException as error:
             self._workshop.scheduler.expect(-1, self._priority)
             if not isinstance(error, LightboxError):
                 logger.exception("Decoding an image for %s failed", self._model.name)
-            self._fail(error)
+            self._fail(error if isinstance(error, Exception) else _contain(error))
             return
         if self._future.cancelled():
             self._workshop.scheduler.expect(-1, self._priority)
@@ -168,6 +169,13 @@ class Computation:
     def _set_error(self, error: Exception) -> None:
         if not self._future.done():
             self._future.set_exception(error)
+
+
+def _contain(error: BaseException) -> RuntimeError:
+    """Return an error that ends the one request; raised on the event loop, the original would end that."""
+    contained = RuntimeError(f"decoding an image ended with {type(error).__name__}")
+    contained.__cause__ = error
+    return contained
 
 
 def kind_of(encoded: bytes) -> ImageKind:
