@@ -1,0 +1,194 @@
+"""An engine that knows each image again, takes real time, and fails as it is told to."""
+
+import io
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bento_service.domain import Device, EngineMode, Parity
+from bento_service.errors import OutOfMemoryError
+from tests.fakes.engine import PATIENCE_S, LaneKilledError
+
+IMAGES = 1000
+"""How many images there are: each has a number, whose digits are its red, green and blue."""
+LOAD_IMAGES = 980
+"""Those below are for load, the rest for looking at one thing: neither a cache nor a fault knows them."""
+_DIGIT_STEP = 25
+_FIRST_LEVEL = 12
+_SCORE = 0.9
+
+
+def encode_numbered(number: int) -> bytes:
+    """Encode the image of a number as JPEG."""
+    digits = (number // 100, number // 10 % 10, number % 10)
+    colour = tuple(_FIRST_LEVEL + _DIGIT_STEP * digit for digit in digits)
+    encoded = io.BytesIO()
+    Image.new("RGB", (16, 16), colour).save(encoded, "JPEG", quality=95, subsampling=0)
+    return encoded.getvalue()
+
+
+def identify(batch_nhwc: NDArray[np.uint8]) -> tuple[int, ...]:
+    """Tell the numbers of the images in a batch."""
+    middle = batch_nhwc.shape[1] // 2
+    digits = batch_nhwc[:, middle, middle, :].astype(int) // _DIGIT_STEP
+    return tuple((digits @ (100, 10, 1)).tolist())
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call of the engine: how many began up to this one, and what is in it."""
+
+    count: int
+    images: tuple[int, ...]
+    busy_s: float
+
+
+Fault = Callable[[Run], None]
+"""Lets a run pass, holds it up, or raises; called from the lanes' threads."""
+
+
+class FaultyEngine:
+    """Names each image by its number, after the time that a real engine might take.
+
+    Lanes sleep for that time instead of computing: like an accelerator, the engine leaves the processor to the rest.
+    """
+
+    name = "faulty"
+    precision = "f32"
+    device = Device(kind="cpu", name="fake", memory_bytes=0)
+    modes = frozenset(EngineMode)
+    bucket_sizes: tuple[int, ...] = ()
+    parity: Parity | None = None
+
+    def __init__(self, *, fixed_ms: float = 1.0, image_ms: float = 0.25) -> None:
+        """Make an engine without a fault, whose batches take `fixed_ms` and `image_ms` for each image."""
+        self.faults: tuple[Fault, ...] = ()
+        self.runs: Counter[int] = Counter()
+        self.sizes: list[int] = []
+        self._fixed_ms = fixed_ms
+        self._image_ms = image_ms
+        self._lock = threading.Lock()
+        self._entered = threading.Semaphore(0)
+        self._is_open = threading.Event()
+        self._is_open.set()
+
+    def duration_ms(self, size: int) -> float:
+        """Return how long a batch takes where there is no fault."""
+        return self._fixed_ms + self._image_ms * size
+
+    def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
+        images = identify(batch_nhwc)
+        with self._lock:
+            self.sizes.append(len(images))
+            self.runs.update(images)
+            run = Run(len(self.sizes), images, self.duration_ms(len(images)) / 1000)
+        self._entered.release()
+        if not self._is_open.wait(PATIENCE_S):
+            raise TimeoutError("nobody opened the engine again")
+        time.sleep(run.busy_s)
+        for fault in self.faults:
+            fault(run)
+        scores = np.full((len(images), IMAGES), (1 - _SCORE) / (IMAGES - 1), dtype=np.float32)
+        scores[np.arange(len(images)), images] = _SCORE
+        return scores
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let lanes come in but none out; no lane may be at work as this begins."""
+        self._is_open.clear()
+        while self._entered.acquire(blocking=False):
+            """Those that came in before do not count."""
+        try:
+            yield
+        finally:
+            self._is_open.set()
+
+    def wait_for_lane(self) -> None:
+        """Return as one more lane has come in since the engine is held."""
+        if not self._entered.acquire(timeout=PATIENCE_S):
+            raise TimeoutError("no lane came")
+
+    def close(self) -> None:
+        """There is nothing to release."""
+
+
+def _fail() -> BaseException:
+    return RuntimeError("this run fails")
+
+
+def _run_short() -> BaseException:
+    return OutOfMemoryError("too little memory")
+
+
+def every(count: int, error: Callable[[], BaseException] = _fail) -> Fault:
+    """Fail each run whose number is a multiple."""
+
+    def fault(run: Run) -> None:
+        if run.count % count == 0:
+            raise error()
+
+    return fault
+
+
+def larger_than(size: int, error: Callable[[], BaseException] = _fail) -> Fault:
+    """Fail the runs of more images than that."""
+
+    def fault(run: Run) -> None:
+        if len(run.images) > size:
+            raise error()
+
+    return fault
+
+
+def short_of_memory(size: int) -> Fault:
+    """Have memory for that many images."""
+    return larger_than(size, _run_short)
+
+
+def over(images: Collection[int], error: Callable[[], BaseException] = _fail) -> Fault:
+    """Fail each run that has one of these images in it."""
+
+    def fault(run: Run) -> None:
+        if not set(images).isdisjoint(run.images):
+            raise error()
+
+    return fault
+
+
+def lethal(images: Collection[int]) -> Fault:
+    """Kill each lane that runs one of these images."""
+    return over(images, LaneKilledError)
+
+
+def lethal_once(images: Collection[int]) -> Fault:
+    """Kill the first lane that runs one of these images; from then on, that one is harmless."""
+    left = set(images)
+
+    def fault(run: Run) -> None:
+        met = left.intersection(run.images)
+        if met:
+            left.difference_update(met)
+            raise LaneKilledError
+
+    return fault
+
+
+def slow(factor: float, *, lanes: int | None = None) -> Fault:
+    """Take so many times as long: on all lanes, or on the first so many that come."""
+    slowed: set[int] = set()
+
+    def fault(run: Run) -> None:
+        lane = threading.get_ident()
+        if lanes is None or len(slowed) < lanes:
+            slowed.add(lane)
+        if lane in slowed:
+            time.sleep((factor - 1) * run.busy_s)
+
+    return fault

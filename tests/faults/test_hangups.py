@@ -1,0 +1,81 @@
+"""Clients that hang up cost the others nothing, and no compute where they still waited."""
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from bento_service.domain import Priority
+from tests.fakes.faulty_engine import IMAGES, FaultyEngine
+from tests.faults.books import check_books, check_rest
+from tests.faults.clients import Client, Reply, Request, ask, ask_all, number_requests
+from tests.faults.service import serving
+from tests.faults.wiring import LANES, FaultedService
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+LONGEST_STAY_S = 0.03
+"""A few times what an answer takes under this load: so clients leave before, while and after theirs is made."""
+
+
+async def fill_lanes(service: FaultedService) -> "list[asyncio.Task[Reply]]":
+    """Give each lane of a held engine an image to be busy with."""
+    asking = []
+    for request in number_requests("plug", images=range(IMAGES - LANES, IMAGES)):
+        asking.append(asyncio.create_task(ask(service.port, request)))
+        await asyncio.to_thread(service.engine.wait_for_lane)
+    return asking
+
+
+@pytest.mark.parametrize("has_cache", [False, True], ids=["no cache", "cache"])
+async def test_clients_that_hang_up_while_they_wait_cost_no_compute(*, has_cache: bool) -> None:
+    engine = FaultyEngine()
+    waiting = [
+        Request(request.request_id, request.image, Priority.BULK if request.image % 3 else Priority.INTERACTIVE)
+        for request in number_requests("r", images=range(64))
+    ]
+    leaving, staying = waiting[::2], waiting[1::2]
+    with serving(engine, has_cache=has_cache) as service:
+        with engine.held():
+            plugs = await fill_lanes(service)
+            staying_tasks = [asyncio.create_task(ask(service.port, request)) for request in staying]
+            leaving_tasks = [asyncio.create_task(ask(service.port, request)) for request in leaving]
+            await asyncio.to_thread(service.wait_until_queued, len(waiting))
+            for task in leaving_tasks:
+                task.cancel()
+            await asyncio.to_thread(service.book.wait_for, len(leaving), outcome="cancelled")
+            assert service.scheduler.waiting == len(staying)
+        replies = await asyncio.gather(*plugs, *staying_tasks)
+
+        check_books(service, replies, outcomes=["ok"], hung_up=leaving)
+        assert not {request.image for request in leaving} & set(engine.runs)
+        await check_rest(service)
+
+
+async def leave(service: FaultedService, requests: Sequence[Request], random: Random) -> None:
+    """Send a request and hang up, time and again: while the image is on its way, or some time after it."""
+    for request in requests:
+        async with Client(service.port) as client:
+            share = random.choice((0.0, 0.5, 1.0))
+            await client.send_part(request, share)
+            # How long the client stays is what is tested; nothing is waited for.
+            await asyncio.sleep(random.uniform(0, LONGEST_STAY_S))
+
+
+async def test_half_of_the_clients_hanging_up_at_any_moment_leave_the_other_half_all_their_answers() -> None:
+    engine = FaultyEngine()
+    random = Random(5)  # noqa: S311 (repeatable, not secret)
+    fickle = [list(number_requests(f"fickle-{client}", images=range(500, 515))) for client in range(24)]
+    with serving(engine) as service:
+        async with asyncio.TaskGroup() as group:
+            faithful = group.create_task(
+                ask_all(service.port, number_requests("faithful", images=range(500)), clients=24)
+            )
+            for requests in fickle:
+                group.create_task(leave(service, requests, random))
+        replies = faithful.result()
+
+        check_books(service, replies, outcomes=["ok"], hung_up=[request for each in fickle for request in each])
+        outcomes = service.book.outcomes()
+        assert outcomes["cancelled"] > 24
+        await check_rest(service)

@@ -1,0 +1,157 @@
+"""A real classifier, wired as bootstrap.py wires it, around an engine that fails."""
+
+import asyncio
+import threading
+import time
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from bento_service.cache.answer_cache import AnswerCache
+from bento_service.classifier import Classifier, Limits, WarmModel
+from bento_service.computation import Workshop
+from bento_service.domain import EngineMode, InputRecipe, ModelCard, Priority
+from bento_service.images.intake import IntakeLimits
+from bento_service.metrics import Metrics
+from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.decode_pool import DecodePool
+from bento_service.scheduling.model_state import RunnableModel
+from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.work_cost import WorkCost
+from bento_service.settings import Settings
+from tests.fakes.engine import PATIENCE_S, make_image
+from tests.fakes.faulty_engine import IMAGES, FaultyEngine
+from tests.faults.receipts import ReceiptBook
+
+LANES = 2
+DECODE_THREADS = 2
+LARGEST_BATCH = 8
+MODEL = "numbers"
+RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+DEFAULT_LIMITS = IntakeLimits(max_bytes=100_000, max_pixels=10_000)
+_SIZES = (1, 2, 4, LARGEST_BATCH)
+_LATENCY_SHARE = 0.8
+_LAST_LEVEL = 240
+"""Grey of the last image, which no load has."""
+
+
+@dataclass(frozen=True)
+class FaultedService:
+    """A running service, and the parts in it that a test looks at. Its methods are called from other threads."""
+
+    engine: FaultyEngine
+    port: int
+    loop: asyncio.AbstractEventLoop
+    classifier: Classifier
+    scheduler: Scheduler
+    predictor: WaitPredictor
+    book: ReceiptBook
+    registry: CollectorRegistry
+    decode_pool: DecodePool
+
+    def count(self, series: str) -> float:
+        """Return the value of a Prometheus series that has no labels."""
+        value = self.registry.get_sample_value(series)
+        assert value is not None, series
+        return value
+
+    @property
+    def ceiling(self) -> int:
+        """Largest batch at this moment."""
+        return self.scheduler.ceilings()[MODEL]
+
+    @property
+    def speed(self) -> float:
+        """The cost model's speed of batches, as a share of warm-up's."""
+        [cost] = [cost for cost in self.scheduler.costs() if cost.model == MODEL and cost.mode is EngineMode.THROUGHPUT]
+        return cost.speed
+
+    def drain(self) -> int:
+        """Take no further image, wait for those that are admitted, and return how many are left."""
+        draining = asyncio.run_coroutine_threadsafe(self.classifier.drain(timeout_s=PATIENCE_S), self.loop)
+        return draining.result(2 * PATIENCE_S)
+
+    def flush_decoding(self) -> None:
+        """Return once each decode thread has been done with what it had."""
+        met = threading.Barrier(DECODE_THREADS + 1)
+        for _ in range(DECODE_THREADS):
+            self.decode_pool.submit(lambda: _meet(met))
+        _meet(met)
+
+    def settle(self) -> None:
+        """Return once decode threads and lanes have been done with what they had; no client may be at work."""
+        self.flush_decoding()
+        # Bulk goes after everything else, so whatever waits has left the queue as it is run.
+        flushing = asyncio.run_coroutine_threadsafe(
+            self.scheduler.submit(
+                MODEL, make_image(_LAST_LEVEL, RECIPE.width_px), deadline_s=None, priority=Priority.BULK
+            ),
+            self.loop,
+        )
+        flushing.result(PATIENCE_S)
+
+    def wait_until_queued(self, images: int) -> None:
+        """Return once so many images wait for a lane; the lanes must be held."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while self.scheduler.waiting < images:
+            if time.monotonic() > give_up_s:
+                raise TimeoutError(f"{self.scheduler.waiting} of {images} images wait")
+            self.flush_decoding()
+
+
+def wire(
+    engine: FaultyEngine,
+    settings: Settings,
+    limits: IntakeLimits,
+    *,
+    registry: CollectorRegistry,
+    metrics: Metrics,
+    cache: AnswerCache | None,
+    port: int,
+) -> FaultedService:
+    clock, loop = time.perf_counter, asyncio.get_running_loop()
+    labels = tuple(f"image {number}" for number in range(IMAGES))
+    card = ModelCard(MODEL, "v-1", labels, RECIPE, "bundled", "MIT")
+    scheduler = Scheduler(
+        {MODEL: RunnableModel(engine.infer, _measure(engine))},
+        lanes=LANES,
+        target_ms=settings.target_p99_ms,
+        clock=clock,
+        loop=loop,
+        on_lane_lost=metrics.lanes_lost.inc,
+        on_out_of_memory=metrics.out_of_memory.inc,
+    )
+    ceiling = scheduler.ceilings()[MODEL]
+    decode_pool = DecodePool(DECODE_THREADS)
+    work_cost = WorkCost(
+        {MODEL: engine.duration_ms(ceiling) / ceiling},
+        decode_threads=DECODE_THREADS,
+        lanes=LANES,
+        shares_cores=True,
+    )
+    predictor = WaitPredictor(capacity=LANES * ceiling, clock=clock, on_change=metrics.queue_depth.set)
+    book = ReceiptBook()
+    classifier = Classifier(
+        [WarmModel(card, engine)],
+        default_model=MODEL,
+        limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests),
+        workshop=Workshop(decode_pool, scheduler, work_cost, limits, None, clock),
+        predictor=predictor,
+        observers=(metrics, book),
+        clock=clock,
+        cache=cache,
+    )
+    return FaultedService(engine, port, loop, classifier, scheduler, predictor, book, registry, decode_pool)
+
+
+def _measure(engine: FaultyEngine) -> dict[EngineMode, CostModel]:
+    """Make the cost models that a warm-up on an idle machine would."""
+    return {
+        EngineMode.THROUGHPUT: CostModel({size: engine.duration_ms(size) for size in _SIZES}),
+        EngineMode.LATENCY: CostModel({1: _LATENCY_SHARE * engine.duration_ms(1)}),
+    }
+
+
+def _meet(barrier: threading.Barrier) -> None:
+    barrier.wait(PATIENCE_S)
