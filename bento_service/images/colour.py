@@ -26,7 +26,7 @@ class SampleLayout:
 
 
 def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Image, tuple[IntakeWarning, ...]]:
-    """Convert a loaded image to mode `RGB` or `RGBX`, or to `L` where it is grey, and name what was done.
+    """Convert a loaded image to mode `RGB`, or to `L` where it is grey, and name what was done.
 
     Grey stays one channel until the end of the intake, where it costs a third to resize. Transparency of every kind
     is laid over white. At most two copies at full size exist at once.
@@ -54,7 +54,7 @@ def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Imag
     if image.has_transparency_data:
         warnings.append(IntakeWarning.ALPHA_FLATTENED)
         return _flatten(image), tuple(warnings)
-    if image.mode not in {"L", "RGB", "RGBX"}:
+    if image.mode not in {"L", "RGB"}:
         image = image.convert("L" if image.mode == "1" else "RGB")
     return image, tuple(warnings)
 

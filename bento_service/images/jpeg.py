@@ -5,7 +5,9 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from bento_service.errors import UndecodableImageError
+from bento_service.images.geometry import Geometry
 from bento_service.images.intake_warning import IntakeWarning
+from bento_service.images.resize import FOUR_CHANNELS
 
 OPT_IN_OVERSAMPLING = 5
 """What `LIGHTBOX_SCALED_DECODING` asks for. It fails the parity gate: probabilities move by up to 0.028.
@@ -13,28 +15,22 @@ OPT_IN_OVERSAMPLING = 5
 At 3 times it is by up to 0.077, and 3 % of the best classes differ (`bench/results/scaled_decoding-2026-11-21.json`).
 """
 
-ZERO_COPY_FROM_PX = 1_000_000
-"""From here on colour is decoded to four bytes a pixel, which Pillow takes over as they are; three bytes it copies.
-
-At 12 megapixels the copy takes as long as the decoding. Below, the fourth byte costs more than it saves.
-"""
-
 _GREY, _COLOUR = "Gray", "YCbCr"
 
 
 def decode_plain_jpeg(
-    encoded: bytes, header: JpegImageFile, resized: tuple[int, int], *, min_oversampling: int | None
+    encoded: bytes, header: JpegImageFile, geometry: Geometry, *, min_oversampling: int | None
 ) -> tuple[Image.Image | None, tuple[IntakeWarning, ...]]:
     """Decode a YCbCr or grey JPEG, without applying its orientation.
 
     Args:
         encoded: The file.
         header: Its header as Pillow read it.
-        resized: Width and height in pixels that the stored, not yet turned, image will be resized to.
-        min_oversampling: A scaled decode keeps at least this many times the size `resized`; None decodes in full.
+        geometry: What the stored, not yet turned, image will be resized to.
+        min_oversampling: A scaled decode keeps at least this many times that size; None decodes in full.
 
     Returns:
-        The image in mode `RGB`, `RGBX` or `L`, or None where Pillow has to decode it: CMYK, RGB, unusual subsampling,
+        The image in mode `FOUR_CHANNELS` or `L`, or None where Pillow has to decode it: CMYK, RGB, unusual subsampling,
         and files with stray bytes, which libjpeg-turbo reports as a warning and this module is strict about.
 
     Raises:
@@ -50,17 +46,16 @@ def decode_plain_jpeg(
         )
     if colour_space not in {_GREY, _COLOUR}:
         return None, ()
+    resized = (geometry.resized_width_px, geometry.resized_height_px)
     scale = 1 if min_oversampling is None else choose_scale((width_px, height_px), resized, min_oversampling)
-    decoded_width_px, decoded_height_px = -(-width_px // scale), -(-height_px // scale)
-    mode = "L" if colour_space == _GREY else "RGB"
-    if mode == "RGB" and decoded_width_px * decoded_height_px >= ZERO_COPY_FROM_PX:
-        mode = "RGBX"
+    is_grey = colour_space == _GREY
     try:
         pixels = simplejpeg.decode_jpeg(
             encoded,
-            "GRAY" if mode == "L" else mode,
-            min_width=decoded_width_px,
-            min_height=decoded_height_px,
+            # Four bytes a pixel cost no more to decode than three, and Pillow takes them over as they are.
+            "GRAY" if is_grey else "RGBX",
+            min_width=-(-width_px // scale),
+            min_height=-(-height_px // scale),
             strict=True,
         )
     except ValueError as error:
@@ -69,8 +64,11 @@ def decode_plain_jpeg(
                 f"The JPEG is truncated or corrupt ({error}); send the whole file, or export it again."
             ) from error
         return None, (IntakeWarning.DAMAGE_TOLERATED,) if "extraneous bytes" in str(error) else ()
-    image = Image.frombuffer(mode, pixels.shape[1::-1], pixels, "raw", mode, 0, 1)
-    return image, (IntakeWarning.SCALED_DECODING,) if scale > 1 else ()
+    mode = "L" if is_grey else FOUR_CHANNELS
+    remarks = [IntakeWarning.SCALED_DECODING] if scale > 1 else []
+    if is_grey:
+        remarks.append(IntakeWarning.GREYSCALE_CONVERTED)
+    return Image.frombuffer(mode, pixels.shape[1::-1], pixels, "raw", mode, 0, 1), tuple(remarks)
 
 
 def choose_scale(stored: tuple[int, int], resized: tuple[int, int], min_oversampling: int) -> int:

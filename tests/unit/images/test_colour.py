@@ -19,7 +19,7 @@ from tests.unit.images.encodings import (
     load_photograph,
     png_chunk,
 )
-from tests.unit.images.timm_reference import transform_with_timm
+from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 
 ONE_PIXEL = (1, 1)
 
@@ -61,7 +61,7 @@ def test_a_mode_that_pillow_converts_faithfully_equals_timm_and_is_named(
 ) -> None:
     encoded = encode(convert(load_photograph(), mode), image_format)
     prepared = _prepare(encoded)
-    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
+    assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
     assert prepared.warnings == expected
 
 
@@ -81,7 +81,7 @@ def test_ycck_equals_timm_and_is_named() -> None:
     transform_at = encoded.index(b"Adobe") + 11
     encoded[transform_at] = 2
     prepared = _prepare(bytes(encoded))
-    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(bytes(encoded)), RECIPE)).all()
+    assert_as_timm(prepared.pixels_hwc, decode_with_pillow(bytes(encoded)), RECIPE)
     assert prepared.warnings == ("cmyk_converted",)
 
 
@@ -170,7 +170,7 @@ def test_only_the_first_frame_of_an_animation_is_used(kind: str) -> None:
     first = Image.open(io.BytesIO(encoded))
     prepared = _prepare(encoded)
     assert prepared.warnings[0] == "first_frame_used"
-    assert (prepared.pixels_hwc == transform_with_timm(first, RECIPE)).all()
+    assert_as_timm(prepared.pixels_hwc, first, RECIPE)
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp RGB lossless=True", "png RGB", "tiff RGB None"])

@@ -11,7 +11,7 @@ from tests.unit.images.encodings import (
     exif_with_orientation,
     load_photograph,
 )
-from tests.unit.images.timm_reference import transform_with_timm
+from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 STORED_AS = {
@@ -29,11 +29,11 @@ STORED_AS = {
 
 @pytest.mark.parametrize("image_format", FORMATS)
 @pytest.mark.parametrize("orientation", range(2, 9))
-def test_each_orientation_equals_pillows_and_timm_to_the_pixel(image_format: str, orientation: int) -> None:
+def test_each_orientation_is_turned_as_by_pillow_and_resized_as_by_timm(image_format: str, orientation: int) -> None:
     encoded = encode(load_photograph(), image_format, exif=exif_with_orientation(orientation))
     prepared = prepare(encoded, RECIPE, LIMITS)
     upright = ImageOps.exif_transpose(decode_with_pillow(encoded))
-    assert (prepared.pixels_hwc == transform_with_timm(upright, RECIPE)).all()
+    assert_as_timm(prepared.pixels_hwc, upright, RECIPE)
     assert prepared.warnings == ("exif_orientation_applied",)
     assert (prepared.info.width_px, prepared.info.height_px) == upright.size
 
@@ -46,7 +46,7 @@ def test_however_a_camera_was_held_the_scene_comes_out_the_same(image_format: st
     stored = scene if transposition is None else scene.transpose(transposition)
     encoded = encode(stored, image_format, exif=exif_with_orientation(orientation))
     prepared = prepare(encoded, RECIPE, LIMITS)
-    assert (prepared.pixels_hwc == transform_with_timm(scene, RECIPE)).all()
+    assert_as_timm(prepared.pixels_hwc, scene, RECIPE)
     assert (prepared.info.width_px, prepared.info.height_px) == scene.size
 
 
@@ -55,7 +55,7 @@ def test_however_a_camera_was_held_the_scene_comes_out_the_same(image_format: st
 def test_an_upright_or_senseless_orientation_changes_nothing(image_format: str, orientation: int) -> None:
     encoded = encode(load_photograph(), image_format, exif=exif_with_orientation(orientation))
     prepared = prepare(encoded, RECIPE, LIMITS)
-    assert (prepared.pixels_hwc == transform_with_timm(decode_with_pillow(encoded), RECIPE)).all()
+    assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
     assert prepared.warnings == ()
 
 

@@ -20,3 +20,20 @@ def transform_with_timm(image: Image.Image, recipe: InputRecipe) -> NDArray[np.u
     steps = transform.transforms
     assert isinstance(steps[-1], Normalize)
     return np.array(Compose(steps[:-2])(image.convert("RGB")))
+
+
+def assert_as_timm(pixels_hwc: NDArray[np.uint8], image: Image.Image, recipe: InputRecipe) -> None:
+    """Hold pixels to the bound that the intake states: a level or two in few values.
+
+    In what is about twice as tall as wide the two directions may follow each other in the other order than Pillow's:
+    more values differ then. An image of a few pixels ends halfway between two levels more often than others.
+    """
+    expected = transform_with_timm(image, recipe)
+    difference = np.abs(pixels_hwc.astype(int) - expected)
+    assert pixels_hwc.shape == expected.shape
+    if image.height > 1.9 * image.width:
+        assert difference.max() <= 8
+        assert difference.mean() < 0.35
+        return
+    assert difference.max() <= 2
+    assert (difference > 0).mean() < (0.05 if min(image.size) > 64 else 0.4)
