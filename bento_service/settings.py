@@ -55,7 +55,10 @@ class Settings(BaseSettings):
         default=None, ge=1, le=64, description="Threads a worker that decode images; from the hardware if unset."
     )
     target_p99_ms: float = Field(
-        default=1000.0, gt=0, le=60_000, description="Latency target; a request predicted to wait longer is shed (429)."
+        default=1000.0,
+        gt=0,
+        le=60_000,
+        description="Latency target; a request predicted to wait for more than four fifths of it is shed (429).",
     )
     cache_bytes: int = Field(
         default=16_000_000,

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from lightbox_client import LightboxClientError, ProblemError
-from lightbox_client.contract import Classification, ModelCard, Prediction
+from lightbox_client.contract import ModelCard, Prediction
 from lightbox_client.errors import (
     InvalidImageError,
     InvalidRequestError,
@@ -34,13 +34,6 @@ _WARNINGS: Mapping[str, str] = MappingProxyType(
         "alpha_flattened": "The image is transparent in places; the model saw white there.",
         "exif_orientation_applied": "The file asks to be turned; it was, before the model saw it.",
         "inexact_model": "This way of running the model is less exact than its reference; scores may differ.",
-    }
-)
-_DISPATCHES: Mapping[str, str] = MappingProxyType(
-    {
-        "lane_free": "a lane was free",
-        "backlog": "waited until a lane came free",
-        "bisected": "ran again in a smaller batch after another image failed",
     }
 )
 
@@ -85,15 +78,6 @@ def warning(code: str) -> str:
     return _WARNINGS.get(code) or capitalise(code.replace("_", " ")) + "."
 
 
-def dispatch(answer: Classification) -> str:
-    """Say how the scheduler handled the request."""
-    if answer.cached:
-        return "answered from the cache"
-    how = _DISPATCHES.get(answer.dispatch, answer.dispatch.replace("_", " "))
-    company = "alone" if answer.batch_size == 1 else f"in a batch of {answer.batch_size}"
-    return f"{company}, {how}" if how else company
-
-
 def model_line(card: ModelCard) -> str:
     """Describe a model in one line."""
     size = f"{card.input_size.width} × {card.input_size.height} px"
@@ -123,6 +107,19 @@ def duration(value_s: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def ago(value_ms: float) -> str:
+    """Write how long ago something was: tenths of a second at first, then as `duration`."""
+    return f"{value_ms / 1000:.1f} s" if value_ms < 10_000 else duration(value_ms / 1000)
+
+
+def size(value_bytes: float) -> str:
+    """Write a number of bytes in the largest decimal unit that leaves at least one of it."""
+    for unit, unit_bytes in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value_bytes >= unit_bytes:
+            return f"{value_bytes / unit_bytes:,.1f} {unit}"
+    return f"{value_bytes:.0f} B"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from bento_service.domain import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
 from bento_service.scheduling.admission import WaitPredictor
-from bento_service.scheduling.policy import has_to_shed
+from bento_service.scheduling.policy import WAIT_SHARE, has_to_shed
 
 _NO_PLACE_RETRY_S = 1.0
 """Shortest wait advised where there is no place: the predicted wait may be far below what freeing one takes."""
@@ -77,9 +77,10 @@ class Gate:
         wait_ms = self._predictor.predict_wait_ms(priority)
         if not has_to_shed(wait_ms, target_ms=self._target_ms, remaining_ms=remaining_ms):
             return
-        is_over_target = wait_ms > self._target_ms
+        longest_ms = WAIT_SHARE * self._target_ms
+        is_over_target = wait_ms > longest_ms
         limit = (
-            f"the latency target is {self._target_ms:g} ms."
+            f"the latency target of {self._target_ms:g} ms allows {longest_ms:.0f} ms of waiting."
             if is_over_target
             else f"this request's deadline of {deadline_ms:g} ms is {remaining_ms:.0f} ms away."
         )

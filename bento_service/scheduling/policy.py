@@ -9,6 +9,9 @@ from bento_service.domain import DispatchReason, EngineMode, Priority
 
 BATCH_SHARE = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
+WAIT_SHARE = 0.8
+"""An image may be predicted to wait four fifths of the target: under overload everybody who is let in waits as long as
+is allowed, and the rest is for the image's own work and for what the prediction has wrong."""
 BULK_SHARE = 0.05
 """A bulk batch may take a twentieth of it: nobody waits for it, and an interactive image may have to wait it out."""
 _HOLD_SHARE = 0.5
@@ -165,8 +168,8 @@ def has_to_shed(predicted_wait_ms: float, *, target_ms: float, remaining_ms: flo
         target_ms: The latency target.
         remaining_ms: Time left until the client's own deadline, or None.
     """
-    limit_ms = target_ms if remaining_ms is None else min(target_ms, remaining_ms)
-    return predicted_wait_ms > limit_ms
+    longest_ms = WAIT_SHARE * target_ms
+    return predicted_wait_ms > (longest_ms if remaining_ms is None else min(longest_ms, remaining_ms))
 
 
 def _urgency(line: Line) -> tuple[bool, float]:

@@ -1,1 +1,1 @@
-"""Pure functions from what the service said to Altair charts. `answer` draws one receipt, `history` a window."""
+"""Pure functions from what the service said to Altair charts: one receipt, a window, the runner's cost model."""

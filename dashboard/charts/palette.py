@@ -22,3 +22,5 @@ STAGES: Mapping[str, str] = MappingProxyType(
 
 PERCENTILES: Mapping[str, str] = MappingProxyType({"p50": SKY, "p95": BLUE, "p99": VERMILLION})
 OUTCOMES: Mapping[str, str] = MappingProxyType({"answered": BLUE, "shed": ORANGE, "errors": VERMILLION})
+SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, GREY)
+"""For models, in whatever order they come: what has no meaning of its own on other charts, but is told apart."""

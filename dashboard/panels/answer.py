@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard import preview, snippets, wording
 from dashboard.charts import answer as charts
+from dashboard.reasons import answer_path
 from dashboard.uploads import Picked
 from lightbox_client.contract import Classification, ModelCard
 
@@ -60,8 +61,19 @@ def _show_findings(answer: Classification) -> None:
         width="stretch",
         alt=f"Scores of the {len(answer.predictions)} best classes; {best.label} leads with {best.score:.4f}",
     )
+    _show_cost(answer)
+
+
+def _show_cost(answer: Classification) -> None:
+    """Show what the request took, stage by stage; of a cached answer there are no stages to show."""
     timings = answer.timings_ms
-    st.markdown(f"**{wording.milliseconds(timings.total)}** in the service · {wording.dispatch(answer)}")
+    st.markdown(f"**{wording.milliseconds(timings.total)}** in the service · {answer_path(answer)}")
+    if answer.cached:
+        st.caption(
+            ":material/bolt: These very bytes were classified for another request, just now or earlier, so they were "
+            "neither decoded nor run through the model again: there are no stages to show."
+        )
+        return
     st.altair_chart(
         charts.stages(timings),
         width="stretch",

@@ -5,9 +5,16 @@ import streamlit as st
 from dashboard.charts import counts, history
 from dashboard.charts.palette import VERMILLION
 from dashboard.reads import Traffic
+from dashboard.reasons import reason
 from lightbox_client.contract import HistoryRequest
 
-REQUEST_COLUMNS = ("time", "request", "model", "outcome", "best class", "total", *history.HISTORY_STAGES, "batch")
+_COMPUTED_STAGES = ("decode", "inference")
+"""The stages that an answer from the cache did not pass; waiting for an identical request in flight is its queue."""
+REQUEST_COLUMNS = (
+    *("time", "request", "model", "outcome", "best class", "total"),
+    *history.HISTORY_STAGES,
+    *("batch", "ran"),
+)
 
 
 def show_charts(traffic: Traffic, *, is_fresh: bool) -> None:
@@ -80,6 +87,7 @@ def show_requests(requests: tuple[HistoryRequest, ...], timezone: str | None) ->
             "time": st.column_config.DatetimeColumn(format="D MMM HH:mm:ss", timezone=timezone),
             "total": st.column_config.NumberColumn("total, ms", format="%.1f"),
             **milliseconds,
+            "ran": st.column_config.TextColumn(help="Why the request's batch went when it did."),
         },
         alt="Single requests with their times, stage by stage",
         key="perf_table",
@@ -95,6 +103,14 @@ def _row(request: HistoryRequest) -> dict[str, object]:
         "outcome": request.outcome,
         "best class": f"{best.label} ({best.score:.2f})" if best else "",
         "total": request.timings_ms.total,
-        **{stage: getattr(request.timings_ms, stage) for stage in history.HISTORY_STAGES},
+        **{stage: _stage_ms(request, stage) for stage in history.HISTORY_STAGES},
         "batch": request.batch_size or None,
+        "ran": reason(request.dispatch).name,
     }
+
+
+def _stage_ms(request: HistoryRequest, stage: str) -> float | None:
+    if request.cached and stage in _COMPUTED_STAGES:
+        return None
+    duration_ms: float = getattr(request.timings_ms, stage)
+    return duration_ms

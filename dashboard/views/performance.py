@@ -8,6 +8,7 @@ import streamlit as st
 from dashboard import wording
 from dashboard.panels.figures import show_figures
 from dashboard.panels.outage import RETRY_EVERY_S, show_banner
+from dashboard.panels.runner import show_runner
 from dashboard.panels.status import show_status
 from dashboard.panels.traffic import show_charts, show_requests
 from dashboard.reads import Traffic, open_service, read_models, read_traffic
@@ -91,21 +92,27 @@ def _show_traffic(traffic: Traffic, window: Window, *, is_fresh: bool) -> None:
     read_at = traffic.read_at.astimezone(wording.zone(st.context.timezone))
     st.caption(f"{'As of' if is_fresh else 'Last heard of the service at'} {read_at:%H:%M:%S}")
     if traffic.history.total.count == 0:
-        asked = f" for {traffic.history.model}" if traffic.history.model else ""
-        st.info(
-            "Classify an image on the other page, or from a shell: "
-            "`lightbox classify chelsea.png`. It shows up here within seconds.",
-            title=f"No requests{asked} in the last {window.key}",
-            icon=":material/inbox:",
-        )
+        _say_nothing_came(traffic, window)
+        show_runner(traffic, is_fresh=is_fresh)
         return
     show_figures(traffic, is_fresh=is_fresh)
     show_charts(traffic, is_fresh=is_fresh)
+    show_runner(traffic, is_fresh=is_fresh)
     st.subheader("Requests", anchor=False)
     st.segmented_control(
         "Order", list(ORDERS), default="Slowest", required=True, key="perf_order", label_visibility="collapsed"
     )
     show_requests(traffic.receipts, st.context.timezone)
+
+
+def _say_nothing_came(traffic: Traffic, window: Window) -> None:
+    asked = f" for {traffic.history.model}" if traffic.history.model else ""
+    st.info(
+        "Classify an image on the other page, or from a shell: "
+        "`lightbox classify chelsea.png`. It shows up here within seconds.",
+        title=f"No requests{asked} in the last {window.key}",
+        icon=":material/inbox:",
+    )
 
 
 if __name__ == "__main__":

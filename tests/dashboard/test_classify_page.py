@@ -2,7 +2,9 @@ from collections.abc import Sequence
 
 from streamlit.testing.v1 import AppTest
 
+from lightbox_client.contract import ImageInfo
 from tests.dashboard.screen import forget_reads, texts
+from tests.fakes import service_data
 from tests.fakes.service import FakeService
 
 SAMPLE = "classify_sample_chelsea.png"
@@ -152,3 +154,20 @@ def test_a_pasted_image_is_classified(app: AppTest, service: FakeService, photog
     app.run().segmented_control(key="classify_source").set_value("Paste").run()
     app.chat_input(key="classify_paste").upload("image.png", photograph, "image/png").run()
     assert [request.body for request in service.seen("/v1/classify")] == [photograph]
+
+
+def test_an_answer_from_the_cache_says_so_and_draws_no_empty_stages(app: AppTest, service: FakeService) -> None:
+    card = service_data.model_cards().models[0]
+    image = ImageInfo(format="PNG", width=451, height=300)
+    answer = service_data.cached(service_data.classification("1", card, image, 20, []))
+    service.answer_json(answer.model_dump(mode="json"), path="/v1/classify")
+    app.run().button(key=SAMPLE).click().run()
+    assert "**0.6 ms** in the service · answered from the cache" in texts(app)
+    assert "there are no stages to show" in texts(app)
+    assert len(app.get("vega_lite_chart")) == 1
+
+
+def test_an_answer_that_was_computed_has_its_stages_drawn(app: AppTest) -> None:
+    app.run().button(key=SAMPLE).click().run()
+    assert "in a batch of 4, a lane was free" in texts(app)
+    assert len(app.get("vega_lite_chart")) == 2

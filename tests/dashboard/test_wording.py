@@ -50,6 +50,25 @@ def test_long_durations_keep_two_units() -> None:
     ]
 
 
+def test_a_moment_ago_has_tenths_and_a_while_ago_has_not() -> None:
+    assert [wording.ago(value_ms) for value_ms in (40, 9_949, 10_000, 72_500)] == [
+        "0.0 s",
+        "9.9 s",
+        "10 s",
+        "1 min 12 s",
+    ]
+
+
+def test_sizes_are_written_in_the_unit_that_fits() -> None:
+    assert [wording.size(value) for value in (0, 999, 19_784, 16e6, 2e9)] == [
+        "0 B",
+        "999 B",
+        "19.8 kB",
+        "16.0 MB",
+        "2.0 GB",
+    ]
+
+
 def test_a_rate_is_not_rounded_to_nothing() -> None:
     assert [wording.rate(per_s) for per_s in (0, 0.0004, 0.25, 1_234.5)] == ["0.00", "< 0.01", "0.25", "1,234.50"]
 

@@ -24,6 +24,7 @@ from lightbox_client.contract import (
     TimingsMs,
     Version,
 )
+from tests.fakes import runner_data
 
 LABELS_COUNT = 1000
 DEFAULT_MODEL = "efficientnet_lite0"
@@ -43,6 +44,7 @@ TOP_SCORE = 0.3561
 SCORE_FALL = 1 - TOP_SCORE
 """A geometric series that starts at TOP_SCORE and adds up to 1 falls by this factor."""
 STAGES_MS = {"receive": 0.4, "decode": 1.3, "queue": 2.0, "inference": 9.1}
+CACHED_MS = TimingsMs(receive=0.4, decode=0.0, queue=0.1, inference=0.0, total=0.6)
 _KNOWN_LABELS = dict(TOP_CLASSES)
 _SIZES_PX = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 
@@ -163,7 +165,7 @@ def _quantiles(p50_ms: float) -> QuantilesMs:
 
 
 def history_requests(until: datetime, order: str, limit: int, model: str | None, *, is_empty: bool) -> HistoryRequests:
-    """Up to forty receipts, one a second before `until`, every tenth of them an error."""
+    """Up to forty receipts, one a second before `until`: every tenth an error, every eighth from the cache."""
     rows = [] if is_empty else [_receipt(position, until) for position in range(40)]
     if model is not None:
         rows = [row for row in rows if row.model == model]
@@ -174,7 +176,9 @@ def history_requests(until: datetime, order: str, limit: int, model: str | None,
 
 def _receipt(position: int, until: datetime) -> HistoryRequest:
     card = model_cards().models[position % 3]
-    is_ok = position % 10 != 9
+    is_ok, is_cached = position % 10 != 9, position % 8 == 7
+    is_computed = is_ok and not is_cached
+    computed_ms = timings_ms(1 + (position * 7 % 11) / 4)
     return HistoryRequest(
         request_id=f"past-{position:04d}",
         received_at=until - timedelta(seconds=position + 1),
@@ -185,15 +189,22 @@ def _receipt(position: int, until: datetime) -> HistoryRequest:
         image=ImageInfo(format="JPEG", width=451, height=300) if is_ok else None,
         digest=f"{position:064x}",
         warnings=[],
-        cached=False,
-        batch_size=1 + position % 4 if is_ok else 0,
-        dispatch="lane_free" if is_ok else "",
-        timings_ms=timings_ms(1 + (position * 7 % 11) / 4),
+        cached=is_ok and is_cached,
+        batch_size=1 + position % 4 if is_computed else 0,
+        dispatch="lane_free" if is_computed else "cached" if is_ok else "",
+        timings_ms=CACHED_MS if is_ok and is_cached else computed_ms,
     )
 
 
+def cached(answer: Classification) -> Classification:
+    """The same answer as it comes from the cache: no batch, and only waiting among its stages."""
+    changes = {"cached": True, "batch_size": 0, "dispatch": "cached", "timings_ms": CACHED_MS}
+    return answer.model_copy(update=changes)
+
+
 def status(state: str = "ready") -> Status:
-    """Two lanes on a small CPU, nothing waiting."""
+    """Two lanes on a small CPU, nothing waiting; once ready, with batches and repeated images behind it."""
+    is_ready = state == "ready"
     return Status(
         state=state,
         device=DeviceInfo(kind="cpu", name="Example CPU @ 2.60GHz", memory_bytes=8_000_000_000, cores=2),
@@ -202,11 +213,14 @@ def status(state: str = "ready") -> Status:
         lanes=2,
         decode_threads=2,
         queue_depth=0,
-        batch_ceiling=dict.fromkeys(_SIZES_PX, 8),
+        batch_ceiling=dict.fromkeys(_SIZES_PX, runner_data.CEILING),
         predicted_wait_ms=0.0,
         target_p99_ms=1000.0,
         uptime_s=3600.0,
         journal={"waiting": 0, "written": 1200, "dropped": 0},
+        cost=runner_data.model_costs(_SIZES_PX) if is_ready else [],
+        recent_dispatches=runner_data.dispatches(_SIZES_PX) if is_ready else [],
+        cache=dict(runner_data.CACHE) if is_ready else {},
     )
 
 

@@ -7,6 +7,7 @@ from bento_service.domain import DispatchReason, EngineMode, Priority
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.policy import (
     BULK_SHARE,
+    WAIT_SHARE,
     Hold,
     Lanes,
     Line,
@@ -235,5 +236,5 @@ def test_whoever_would_wait_longer_is_not_let_in_before_whoever_would_wait_less(
 def test_nobody_who_would_be_in_time_is_refused_and_nobody_else_let_in(
     wait_ms: float, target_ms: float, remaining_ms: float | None
 ) -> None:
-    is_in_time = wait_ms <= target_ms and (remaining_ms is None or wait_ms <= remaining_ms)
+    is_in_time = wait_ms <= WAIT_SHARE * target_ms and (remaining_ms is None or wait_ms <= remaining_ms)
     assert has_to_shed(wait_ms, target_ms=target_ms, remaining_ms=remaining_ms) == (not is_in_time)

@@ -1,0 +1,148 @@
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.dashboard.screen import forget_reads, texts
+from tests.fakes import runner_data, service_data
+from tests.fakes.service import FakeService
+
+SECTIONS = ["What a batch costs", "Ceiling and speed", "The last batches", "The cache"]
+
+
+def open_runner(app: AppTest) -> AppTest:
+    """The Performance page with the section unfolded, as a link to it shows it."""
+    app.run()
+    app.query_params["perf_runner"] = "true"
+    return app.switch_page("views/performance.py").run()
+
+
+def say(service: FakeService, **changes: object) -> None:
+    """Let the service's status differ in these fields."""
+    service.answer_json(service_data.status().model_copy(update=changes).model_dump(mode="json"), path="/v1/status")
+
+
+def say_without(service: FakeService, *fields: str) -> None:
+    """Let the service's status lack these fields."""
+    service.answer_json(service_data.status().model_dump(mode="json", exclude=set(fields)), path="/v1/status")
+
+
+def titles(app: AppTest) -> list[str]:
+    return [subheader.value for subheader in app.subheader if subheader.value in SECTIONS]
+
+
+def frame(app: AppTest, column: str) -> Any:
+    """The table that has this column."""
+    return next(table.value for table in app.dataframe if column in table.value)
+
+
+def figures(app: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in app.metric}
+
+
+def test_the_section_is_folded_away_and_costs_nothing_then(performance: AppTest) -> None:
+    assert [folded.label for folded in performance.expander] == ["The runner"]
+    assert not titles(performance)
+
+
+def test_a_link_shows_the_section_unfolded(app: AppTest) -> None:
+    open_runner(app)
+    assert titles(app) == SECTIONS
+    assert not app.exception
+
+
+def test_ceiling_and_speed_stand_beside_each_model_and_mode(app: AppTest) -> None:
+    table = frame(open_runner(app), "ceiling")
+    assert list(table["ceiling"])[:2] == [runner_data.CEILING, 1]
+    assert list(table["speed"])[:2] == pytest.approx([80.0, 100.0])
+
+
+def test_each_batch_says_in_plain_words_why_it_went(app: AppTest) -> None:
+    table = frame(open_runner(app), "why")
+    assert list(table["why"])[:4] == ["at once", "from the queue", "at once", "held for company"]
+    assert list(table["ago"])[:2] == ["0.0 s", "0.7 s"]
+
+
+def test_the_reasons_are_counted(app: AppTest) -> None:
+    assert "8 at once" in texts(open_runner(app))
+
+
+def test_the_chosen_model_alone_is_shown(app: AppTest) -> None:
+    open_runner(app).selectbox(key="perf_model").select("efficientnet_lite1").run()
+    assert set(frame(app, "ceiling")["model"]) == {"efficientnet_lite1"}
+    assert set(frame(app, "why")["model"]) == {"efficientnet_lite1"}
+
+
+def test_the_cache_shows_its_hit_rate_and_its_size(app: AppTest) -> None:
+    assert figures(open_runner(app))["Hit rate"] == "32 %"
+    assert "135 answers in 667.4 kB of the worker's memory" in texts(app)
+
+
+def test_a_cache_that_nobody_asked_yet_has_no_hit_rate(app: AppTest, service: FakeService) -> None:
+    say(service, cache=dict.fromkeys(runner_data.CACHE, 0.0))
+    assert figures(open_runner(app))["Hit rate"] == "–"
+
+
+def test_a_cache_that_is_off_says_how_to_switch_it_on(app: AppTest, service: FakeService) -> None:
+    say(service, cache={})
+    assert "LIGHTBOX_CACHE_BYTES" in texts(open_runner(app))
+    assert "Hit rate" not in figures(app)
+
+
+@pytest.mark.parametrize(("reachable", "sentence"), [(0.0, "Redis does not answer"), (1.0, "share in Redis")])
+def test_a_shared_cache_says_whether_redis_answers(
+    app: AppTest, service: FakeService, reachable: float, sentence: str
+) -> None:
+    say(service, cache={**runner_data.CACHE, "redis_reachable": reachable, "redis_unwritten": 0.0})
+    assert sentence in texts(open_runner(app))
+
+
+def test_without_a_batch_yet_the_cost_model_is_shown_all_the_same(app: AppTest, service: FakeService) -> None:
+    say(service, recent_dispatches=[])
+    assert "No batch has run of late" in texts(open_runner(app))
+    assert titles(app) == SECTIONS
+
+
+def test_a_window_without_requests_has_a_runner_nevertheless(app: AppTest, service: FakeService) -> None:
+    service.is_history_empty = True
+    assert titles(open_runner(app)) == SECTIONS
+
+
+def test_one_of_several_workers_is_said_to_be_one(app: AppTest, service: FakeService) -> None:
+    say(service, workers=3)
+    assert "the worker that happened to answer, one of 3" in texts(open_runner(app))
+
+
+def test_an_older_service_that_says_nothing_of_its_runner_is_called_older(app: AppTest, service: FakeService) -> None:
+    say_without(service, "cost", "recent_dispatches", "cache")
+    assert "older than the dashboard" in texts(open_runner(app))
+    assert not titles(app)
+
+
+def test_a_worker_that_still_loads_has_nothing_to_say(app: AppTest, service: FakeService) -> None:
+    service.answer_json(service_data.status("loading").model_dump(mode="json"), path="/v1/status")
+    assert "still loading its models" in texts(open_runner(app))
+    assert not titles(app)
+
+
+def test_more_lines_than_colours_are_left_out_and_said_so(app: AppTest, service: FakeService) -> None:
+    say(service, cost=runner_data.model_costs(["cat", "dog", "fox", "hen"]))
+    assert "6 of 8 lines" in texts(open_runner(app))
+    assert len(frame(app, "ceiling")) == 8
+
+
+def test_a_reason_that_this_dashboard_does_not_know_is_spelt_out(app: AppTest, service: FakeService) -> None:
+    (first, *_) = service_data.status().recent_dispatches
+    say(service, recent_dispatches=[first.model_copy(update={"reason": "lane_warmed"})])
+    assert list(frame(open_runner(app), "why")["why"]) == ["lane warmed"]
+    assert not app.exception
+
+
+def test_a_service_that_goes_away_leaves_the_runners_last_figures_in_grey(app: AppTest, service: FakeService) -> None:
+    open_runner(app)
+    service.stop()
+    forget_reads()
+    app.run()
+    assert figures(app)["Hit rate"].startswith(":gray[")
+    assert titles(app) == SECTIONS
+    assert not app.exception
