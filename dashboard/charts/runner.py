@@ -1,6 +1,5 @@
 """The chart of the cost model: what a batch takes by its size, as warm-up measured it and now."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from lightbox_client.contract import BatchCost, ModelCost
 PLOT_PX = 180
 AXIS_PX = 130
 """Room below the plot for the axis and the legend of the lines' kinds."""
-LEGEND_COLUMNS = 2
 LEGEND_ROW_PX = 28
 MAX_LINES = len(SERIES)
 NOW, WARM_UP = "now", "at warm-up"
@@ -96,7 +94,7 @@ def _pair(batch: BatchCost, line: str, *, is_within: bool) -> tuple[_Mark, _Mark
 
 def _height_px(lines: int) -> int:
     """Return a chart's height, legends and all, that leaves the plot the same whatever their number."""
-    return PLOT_PX + AXIS_PX + LEGEND_ROW_PX * math.ceil(lines / LEGEND_COLUMNS)
+    return PLOT_PX + AXIS_PX + LEGEND_ROW_PX * lines
 
 
 def _frame(marks: Sequence[_Mark]) -> pd.DataFrame:
@@ -105,9 +103,7 @@ def _frame(marks: Sequence[_Mark]) -> pd.DataFrame:
 
 def _colour(costs: Sequence[ModelCost]) -> alt.Color:
     names = line_names(costs)
-    legend = alt.Legend(
-        orient="top", direction="horizontal", columns=LEGEND_COLUMNS, symbolType="circle", labelLimit=0, offset=4
-    )
+    legend = alt.Legend(orient="top", direction="horizontal", columns=1, symbolType="circle", labelLimit=0, offset=4)
     scale = alt.Scale(domain=names, range=list(SERIES[: len(names)]))
     return alt.Color("line:N", title=None, scale=scale, legend=legend)
 
