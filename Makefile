@@ -54,7 +54,7 @@ bento: setup ## Build the bento with the models inside
 bench: setup ## Measure Lightbox beside its peers, and write docs/benchmarks.md
 	tests/install-programs
 	$(BIN)/lightbox models prepare efficientnet_lite0 efficientnet_lite1 efficientnet_lite2
-	$(BIN)/python -m bench.compare --json --report
+	$(BIN)/python -m bench.compare
 
 bench-gpu: setup ## The same on a CUDA GPU
 	$(BIN)/lightbox models prepare efficientnet_lite0
