@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -27,28 +28,52 @@ async def fill_lanes(service: FaultedService) -> "list[asyncio.Task[Reply]]":
     return asking
 
 
-@pytest.mark.parametrize("has_cache", [False, True], ids=["no cache", "cache"])
-async def test_clients_that_hang_up_while_they_wait_cost_no_compute(*, has_cache: bool) -> None:
-    engine = FaultyEngine()
-    waiting = [
-        Request(request.request_id, request.image, Priority.BULK if request.image % 3 else Priority.INTERACTIVE)
+def draw_waiting() -> list[Request]:
+    """Return requests of either priority."""
+    return [
+        replace(request, priority=Priority.BULK if request.image % 3 else Priority.INTERACTIVE)
         for request in number_requests("r", images=range(64))
     ]
-    leaving, staying = waiting[::2], waiting[1::2]
+
+
+@pytest.mark.parametrize("has_cache", [False, True], ids=["no cache", "cache"])
+async def test_clients_that_hang_up_while_they_wait_for_a_lane_cost_no_inference(*, has_cache: bool) -> None:
+    engine = FaultyEngine()
+    waiting = draw_waiting()
+    leaving = waiting[::2]
     with serving(engine, has_cache=has_cache) as service:
         with engine.held():
             plugs = await fill_lanes(service)
-            staying_tasks = [asyncio.create_task(ask(service.port, request)) for request in staying]
-            leaving_tasks = [asyncio.create_task(ask(service.port, request)) for request in leaving]
-            await asyncio.to_thread(service.wait_until_queued, len(waiting))
-            for task in leaving_tasks:
-                task.cancel()
+            asking = {request: asyncio.create_task(ask(service.port, request)) for request in waiting}
+            await asyncio.to_thread(service.wait_until, lambda: service.scheduler.waiting == len(waiting))
+            for request in leaving:
+                asking.pop(request).cancel()
             await asyncio.to_thread(service.book.wait_for, len(leaving), outcome="cancelled")
-            assert service.scheduler.waiting == len(staying)
-        replies = await asyncio.gather(*plugs, *staying_tasks)
+            assert service.scheduler.waiting == len(asking)
+        replies = await asyncio.gather(*plugs, *asking.values())
 
         check_books(service, replies, outcomes=["ok"], hung_up=leaving)
         assert not {request.image for request in leaving} & set(engine.runs)
+        await check_rest(service)
+
+
+@pytest.mark.parametrize("has_cache", [False, True], ids=["no cache", "cache"])
+async def test_clients_that_hang_up_while_they_wait_for_a_decode_thread_cost_no_decoding(*, has_cache: bool) -> None:
+    engine = FaultyEngine()
+    waiting = draw_waiting()
+    leaving = waiting[::2]
+    with serving(engine, has_cache=has_cache) as service:
+        with service.decoding_held():
+            asking = {request: asyncio.create_task(ask(service.port, request)) for request in waiting}
+            await asyncio.to_thread(service.wait_until, lambda: service.decode_pool.waiting == len(waiting))
+            for request in leaving:
+                asking.pop(request).cancel()
+            await asyncio.to_thread(service.book.wait_for, len(leaving), outcome="cancelled")
+            assert service.decode_pool.waiting == service.scheduler.expected == len(asking)
+        replies = await asyncio.gather(*asking.values())
+
+        check_books(service, replies, outcomes=["ok"], hung_up=leaving)
+        assert {receipt.timings.decode_ms for receipt in service.book.receipts if receipt.outcome != "ok"} == {0.0}
         await check_rest(service)
 
 

@@ -61,7 +61,7 @@ async def test_a_service_whose_lanes_slow_down_tenfold_keeps_its_target_by_shedd
         await check_rest(service)
 
 
-async def test_one_lane_that_slows_down_tenfold_leaves_most_of_the_work_to_the_other() -> None:
+async def test_one_lane_that_slows_down_tenfold_costs_no_answer_its_target() -> None:
     engine = FaultyEngine(fixed_ms=3, image_ms=1)
     with serving(engine, target_ms=TARGET_MS) as service:
         engine.faults = (slow(FACTOR, lanes=LANES - 1),)

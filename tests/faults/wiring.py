@@ -3,6 +3,8 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
@@ -91,13 +93,30 @@ class FaultedService:
         )
         flushing.result(PATIENCE_S)
 
-    def wait_until_queued(self, images: int) -> None:
-        """Return once so many images wait for a lane; the lanes must be held."""
+    @contextmanager
+    def decoding_held(self) -> Iterator[None]:
+        """Keep the decode threads busy; none may be at work as this begins."""
+        met, is_over = threading.Barrier(DECODE_THREADS + 1), threading.Event()
+
+        def hold() -> None:
+            _meet(met)
+            is_over.wait(PATIENCE_S)
+
+        for _ in range(DECODE_THREADS):
+            self.decode_pool.submit(hold)
+        _meet(met)
+        try:
+            yield
+        finally:
+            is_over.set()
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Return once something is so; looked at after each turn of the service's event loop."""
         give_up_s = time.monotonic() + PATIENCE_S
-        while self.scheduler.waiting < images:
+        while not is_so():
             if time.monotonic() > give_up_s:
-                raise TimeoutError(f"{self.scheduler.waiting} of {images} images wait")
-            self.flush_decoding()
+                raise TimeoutError(f"{self.scheduler.expected} images are to come, {self.scheduler.waiting} wait")
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(PATIENCE_S)
 
 
 def wire(
