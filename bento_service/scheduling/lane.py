@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from bento_service.interpreter import LANE_THREADS
 from bento_service.scheduling.execution import Feedback, Infer, Result, run_batch
 from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.work import WorkItem
@@ -43,7 +44,7 @@ class Lane:
         self._feedback = feedback
         self._deliver = deliver
         self._on_lost = on_lost
-        self._thread = threading.Thread(target=self._run, name=f"lightbox-lane-{number}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{LANE_THREADS}-{number}", daemon=True)
 
     def start(self) -> None:
         """Start the thread.

@@ -11,13 +11,16 @@ SETTLE = """
 import gc, os, sys, threading
 from bento_service.interpreter import settle_interpreter
 stop = threading.Event()
-computing = threading.Thread(target=stop.wait)
+computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
+decoding = threading.Thread(target=stop.wait, name="lightbox-decode-0")
 computing.start()
+decoding.start()
 settle_interpreter()
 rank = lambda thread_id: os.getpriority(os.PRIO_PROCESS, thread_id)
 print({expression})
 stop.set()
 computing.join()
+decoding.join()
 """
 
 
@@ -25,11 +28,12 @@ computing.join()
     ("expression", "expected"),
     [
         ("rank(computing.native_id) - rank(threading.get_native_id())", str(interpreter.COMPUTE_NICENESS)),
+        ("rank(decoding.native_id) - rank(threading.get_native_id())", "0"),
         ("sys.getswitchinterval()", str(interpreter.SWITCH_INTERVAL_S)),
         ("gc.get_threshold()[0]", str(interpreter.GARBAGE_THRESHOLD)),
         ("gc.get_freeze_count() > 1000", "True"),
     ],
-    ids=["other threads yield", "switches", "garbage", "what lives is left alone"],
+    ids=["lanes yield", "decoding, which holds the lock, does not", "switches", "garbage", "what lives is left alone"],
 )
 def test_a_settled_interpreter_puts_the_event_loop_first(expression: str, expected: str) -> None:
     script = SETTLE.format(expression=expression)
