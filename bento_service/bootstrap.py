@@ -99,7 +99,7 @@ class Lightbox:
             state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
             device=engine.device,
             engine=engine.name,
-            workers=self.settings.workers,
+            workers=self.settings.worker_count,
             lanes=self._parts.warm.division.lanes,
             decode_threads=self._parts.warm.division.decode_threads,
             queue_depth=self.classifier.in_flight,
@@ -191,7 +191,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
     kind, device = choose_engine(settings.engine, settings.device)
     division = divide(
         count_cpus(),
-        workers=settings.workers,
+        workers=settings.worker_count,
         device_kind=device,
         lanes=settings.lanes,
         decode_threads=settings.decode_threads,
@@ -209,7 +209,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
                 stored,
                 lanes=division.lanes,
                 threads=division.compute_threads,
-                workers=settings.workers,
+                workers=settings.worker_count,
                 precision=settings.precision,
                 compile_model=settings.torch_compile,
             )

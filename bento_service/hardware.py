@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+_CPUS_A_WORKER = 8
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -24,6 +25,16 @@ def count_cpus(quota_file: Path = _CPU_QUOTA) -> int:
     except (OSError, ValueError):
         return allowed
     return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
+
+
+def choose_workers(cpus: int) -> int:
+    """Choose the number of worker processes: one for every eight CPUs, at least one.
+
+    Each has its own models in memory, so they are few; but a worker's event loop is one thread. An image takes half a
+    millisecond of it (`bench/results/front-2026-11-21.json`), and some six milliseconds of a CPU that infers: ten CPUs
+    or so would keep it busy all the time.
+    """
+    return max(1, cpus // _CPUS_A_WORKER)
 
 
 def divide(

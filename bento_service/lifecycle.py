@@ -102,7 +102,7 @@ class Lifecycle:
             state=self.state,
             device=None,
             engine="",
-            workers=self.settings.workers,
+            workers=self.settings.worker_count,
             lanes=0,
             decode_threads=0,
             queue_depth=0,

@@ -58,7 +58,7 @@ class GuardedService(Service):
 @bentoml.service(
     name="lightbox",
     service_class=GuardedService,
-    workers=settings.workers,
+    workers=settings.worker_count,
     # Time limits are ours, by deadline and while receiving; BentoML's would answer 504 while the work goes on.
     traffic={"timeout": 3600},
     # One line a request costs more than the request is worth; the journal has every one.

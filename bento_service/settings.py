@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bento_service.hardware import choose_workers, count_cpus
+
 LANES_STOP_S = 5.0
 """Longest wait for lanes that have nothing left to do but the batches in them, after the drain."""
 JOURNAL_CLOSE_S = 10.0
@@ -47,7 +49,12 @@ class Settings(BaseSettings):
     torch_compile: bool = Field(
         default=False, description="Compile the models with torch.compile on a GPU: a longer start for faster batches."
     )
-    workers: int = Field(default=1, ge=1, le=64, description="Service processes; each loads its own models.")
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Service processes, each with its own models; one for every eight CPUs if unset.",
+    )
     lanes: int | None = Field(
         default=None, ge=1, le=64, description="Batches in flight a worker; from the hardware if unset."
     )
@@ -148,6 +155,11 @@ class Settings(BaseSettings):
     def default_model_name(self) -> str:
         """The model that answers when a request names none."""
         return self.default_model or self.models[0]
+
+    @property
+    def worker_count(self) -> int:
+        """How many service processes there are."""
+        return self.workers or choose_workers(count_cpus())
 
     @property
     def resolved_journal_url(self) -> str:

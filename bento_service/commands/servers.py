@@ -37,7 +37,7 @@ def service_command(settings: Settings, environment: Mapping[str, str]) -> Comma
     chosen = {
         "LIGHTBOX_HOST": settings.host,
         "LIGHTBOX_PORT": str(settings.port),
-        "LIGHTBOX_WORKERS": str(settings.workers),
+        "LIGHTBOX_WORKERS": str(settings.worker_count),
         "LIGHTBOX_MODELS": ",".join(settings.models),
     }
     # BentoML's usage reports go over the network, which an operator should choose rather than find out about. glibc

@@ -1,0 +1,54 @@
+"""How a machine is divided, from a laptop to a large server."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bento_service.hardware import choose_workers, count_cpus, divide
+from bento_service.settings import Settings
+
+
+@pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 1), (8, 1), (15, 1), (16, 2), (64, 8)])
+def test_a_worker_has_at_least_eight_cpus_unless_the_machine_has_fewer(cpus: int, workers: int) -> None:
+    assert choose_workers(cpus) == workers
+
+
+def test_an_operator_may_choose_another_number_of_workers() -> None:
+    assert Settings(workers=3).worker_count == 3
+    assert Settings().worker_count == choose_workers(count_cpus())
+
+
+@given(cpus=st.integers(1, 256))
+def test_no_cpu_is_left_without_a_lane_and_none_has_two(cpus: int) -> None:
+    workers = choose_workers(cpus)
+    division = divide(cpus, workers=workers, device_kind="cpu")
+
+    assert cpus - workers < workers * division.lanes <= cpus
+    assert division.compute_threads == division.lanes
+
+
+def test_a_gpu_has_two_lanes_whatever_the_cpus_which_all_decode() -> None:
+    division = divide(16, workers=2, device_kind="cuda")
+
+    assert (division.lanes, division.decode_threads) == (2, 8)
+
+
+def test_what_the_operator_chooses_is_kept() -> None:
+    division = divide(4, workers=1, device_kind="cpu", lanes=3, decode_threads=1)
+
+    assert (division.lanes, division.decode_threads) == (3, 1)
+
+
+@pytest.mark.parametrize(("quota", "cpus"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])
+def test_a_containers_quota_narrows_the_cpus(tmp_path: Path, quota: str, cpus: int | None) -> None:
+    file = tmp_path / "cpu.max"
+    file.write_text(quota)
+
+    assert count_cpus(file) == (cpus or len(os.sched_getaffinity(0)))
+
+
+def test_without_control_groups_all_cpus_count(tmp_path: Path) -> None:
+    assert count_cpus(tmp_path / "none") == len(os.sched_getaffinity(0))
