@@ -41,8 +41,8 @@ def run_batch(
 ) -> Iterator[tuple[WorkItem, Completion | Exception]]:
     """Run a batch and yield each item with its completion or its error, in order.
 
-    A failing batch is halved until the image that makes it fail is alone. That one gets a second try, for a fault that
-    has passed by then, and only then `InferenceFailedError`. Where memory was short, smaller batches run, and an
+    A failing batch is halved until the image that makes it fail is alone. That one gets a second try and no third,
+    for a fault that has passed by then, and only then `InferenceFailedError`. Where memory was short, smaller batches run, and an
     image for which it is short alone fails at once. Who hung up in the meantime, or whose deadline has passed, costs
     no further run.
     """
@@ -58,7 +58,9 @@ class _Bisection:
         self._clock = clock
         self._feedback = feedback
 
-    def run(self, items: Sequence[WorkItem], reason: DispatchReason) -> Iterator[Result]:
+    def run(
+        self, items: Sequence[WorkItem], reason: DispatchReason, *, is_second_try: bool = False
+    ) -> Iterator[Result]:
         started_s = self._clock()
         try:
             scores = _infer_checked(self._infer, items, self._batch.mode)
@@ -74,7 +76,8 @@ class _Bisection:
         except Exception as error:  # noqa: BLE001
             is_worth_retry = self._feedback.note_failure(self._batch, len(items))
             if len(items) == 1:
-                yield from self._run_again_alone(items[0], error, is_worth_retry=is_worth_retry)
+                # What other lanes make of the model meanwhile must not earn this image a third one.
+                yield from self._run_again_alone(items[0], error, is_worth_retry=is_worth_retry and not is_second_try)
                 return
             logger.warning("A batch of %d for %s failed and is bisected: %s", len(items), self._batch.model, error)
             yield from self._run_halves(items, DispatchReason.BISECTED)
@@ -91,18 +94,20 @@ class _Bisection:
         for half in (items[:middle], items[middle:]):
             yield from self._run_live(half, reason)
 
-    def _run_live(self, items: Sequence[WorkItem], reason: DispatchReason) -> Iterator[Result]:
+    def _run_live(
+        self, items: Sequence[WorkItem], reason: DispatchReason, *, is_second_try: bool = False
+    ) -> Iterator[Result]:
         now_s = self._clock()
         live = [item for item in items if not item.is_late(now_s) and not item.future.cancelled()]
         for item in items:
             if item.is_late(now_s):
                 yield item, expire()
         if live:
-            yield from self.run(live, reason)
+            yield from self.run(live, reason, is_second_try=is_second_try)
 
     def _run_again_alone(self, item: WorkItem, error: Exception, *, is_worth_retry: bool) -> Iterator[Result]:
         if is_worth_retry:
-            yield from self._run_live([item], DispatchReason.BISECTED)
+            yield from self._run_live([item], DispatchReason.BISECTED, is_second_try=True)
             return
         logger.warning("Inference failed for one image of %s: %s", item.model, error)
         yield item, _explain(error)

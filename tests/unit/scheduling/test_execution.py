@@ -46,6 +46,14 @@ class Diary:
         self.out_of_memory.append(size)
 
 
+class OthersRunWell(Diary):
+    """Hears of a good run on another lane between any two failures, so that a second try always seems worthwhile."""
+
+    def note_failure(self, batch: Batch, size: int) -> bool:
+        super().note_failure(batch, size)
+        return True
+
+
 def make_batch(
     loop: asyncio.AbstractEventLoop, size: int, *, enqueued_s: float = 0.0, deadline_s: float | None = None
 ) -> Batch:
@@ -165,6 +173,15 @@ def fail_once(clock: FakeClock, error: Exception) -> FakeInfer:
 def test_a_fault_that_has_passed_by_the_second_try_costs_nobody_an_answer(loop: asyncio.AbstractEventLoop) -> None:
     [completion] = outcomes(run(loop, fail_once(FakeClock(), RuntimeError("hiccup")), 1))
     assert completion.reason is DispatchReason.BISECTED
+
+
+def test_an_image_that_fails_again_and_again_is_run_twice_though_other_lanes_run_the_model_well(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    infer = FakeInfer(poison=[0])
+    [(_, error)] = run(loop, infer, 1, diary=OthersRunWell())
+    assert isinstance(error, InferenceFailedError)
+    assert len(infer.calls) == 2
 
 
 def test_a_batch_that_met_out_of_memory_runs_in_halves_that_say_so(loop: asyncio.AbstractEventLoop) -> None:
