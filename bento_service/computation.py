@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bento_service.domain import ModelCard, PreparedImage, Priority
+from bento_service.domain import ImageInfo, ModelCard, PreparedImage, Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError, LightboxError
 from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.outline import Outline, read_outline
 from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion, WorkItem
@@ -35,8 +36,25 @@ class Workshop:
     thread_clock: Callable[[], float] = time.thread_time
 
     def estimate_ms(self, model: ModelCard, encoded: bytes) -> float:
-        """Estimate an image's work before any of it is done."""
-        return self.work_cost.estimate_ms(model.name, len(encoded), kind_of(encoded))
+        """Estimate an image's work before any of it is done; in microseconds, by the file's first bytes.
+
+        A size that cannot be told counts as the largest that is allowed, and one that will be refused as none.
+        """
+        outline = read_outline(encoded)
+        max_pixels = self.limits.max_pixels
+        pixels = 0 if outline is None else max_pixels if outline.pixels is None else outline.pixels
+        return self.work_cost.estimate_ms(
+            model.name, len(encoded), _find_kind(outline), pixels=pixels if pixels <= max_pixels else 0
+        )
+
+    def learn_decode(self, encoded: bytes, info: ImageInfo, *, decode_ms: float) -> None:
+        """Take note of what decoding an image took."""
+        self.work_cost.learn_decode(
+            len(encoded),
+            _find_kind(read_outline(encoded)),
+            decode_ms=decode_ms,
+            pixels=info.width_px * info.height_px,
+        )
 
 
 class Computation:
@@ -146,10 +164,8 @@ class Computation:
             )
         finally:
             self.decode_finished_s = workshop.clock()
-        workshop.work_cost.learn_decode(
-            len(self._encoded),
-            kind_of(self._encoded),
-            decode_ms=(workshop.thread_clock() - on_processor_s) * 1000,
+        workshop.learn_decode(
+            self._encoded, self.prepared.info, decode_ms=(workshop.thread_clock() - on_processor_s) * 1000
         )
         return WorkItem(
             self._model.name,
@@ -178,6 +194,8 @@ def _contain(error: BaseException) -> RuntimeError:
     return contained
 
 
-def kind_of(encoded: bytes) -> ImageKind:
-    """Tell what decoding will cost by, from an image's first bytes."""
-    return ImageKind.JPEG if encoded.startswith(b"\xff\xd8") else ImageKind.OTHER
+def _find_kind(outline: Outline | None) -> ImageKind:
+    """Tell what decoding costs by; what is no image is refused, and costs next to nothing as any kind."""
+    if outline is None:
+        return ImageKind.JPEG
+    return ImageKind.PROGRESSIVE_JPEG if outline.is_progressive else ImageKind(outline.format.value)

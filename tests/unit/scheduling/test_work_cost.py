@@ -66,6 +66,43 @@ def test_what_is_learnt_of_one_format_is_not_believed_of_another() -> None:
     cost = make_cost()
     before_ms = cost.estimate_ms("a", SMALL, ImageKind.JPEG)
     for _ in range(100):
-        cost.learn_decode(SMALL, ImageKind.OTHER, decode_ms=40)
+        cost.learn_decode(SMALL, ImageKind.PNG, decode_ms=40)
     assert cost.estimate_ms("a", SMALL, ImageKind.JPEG) == before_ms
-    assert cost.estimate_ms("a", SMALL, ImageKind.OTHER) > 2 * before_ms
+    assert cost.estimate_ms("a", SMALL, ImageKind.PNG) > 2 * before_ms
+
+
+@pytest.mark.parametrize(
+    ("encoded_bytes", "kind", "taken_ms"),
+    [
+        (89_000, ImageKind.WEBP, 442),
+        (162_000, ImageKind.PNG, 428),
+        (294_000, ImageKind.PROGRESSIVE_JPEG, 576),
+        (782_000, ImageKind.JPEG, 80),
+    ],
+)
+def test_fifty_megapixels_of_one_colour_cost_what_their_pixels_do(
+    encoded_bytes: int, kind: ImageKind, taken_ms: float
+) -> None:
+    estimated_ms = make_cost().estimate_ms("a", encoded_bytes, kind, pixels=50_000_000)
+    assert estimated_ms == pytest.approx((taken_ms + 9.0) / 2, rel=0.1)
+
+
+def test_the_pixels_of_a_photograph_change_nothing_since_its_bytes_take_longer() -> None:
+    cost = make_cost()
+    assert cost.estimate_ms("a", SMALL, ImageKind.JPEG, pixels=190_000) == cost.estimate_ms("a", SMALL, ImageKind.JPEG)
+
+
+def test_what_a_pixel_takes_here_is_learnt_and_leaves_the_bytes_alone() -> None:
+    cost = make_cost()
+    by_bytes_ms = cost.estimate_ms("a", SMALL, ImageKind.PNG)
+    for _ in range(100):
+        cost.learn_decode(89_000, ImageKind.PNG, decode_ms=800, pixels=50_000_000)
+    assert cost.estimate_ms("a", 89_000, ImageKind.PNG, pixels=25_000_000) == pytest.approx((400 + 9) / 2, rel=0.05)
+    assert cost.estimate_ms("a", SMALL, ImageKind.PNG) == by_bytes_ms
+
+
+def test_cheap_pixels_do_not_make_dear_ones_nearly_free() -> None:
+    cost = make_cost()
+    for _ in range(1000):
+        cost.learn_decode(2_000, ImageKind.PNG, decode_ms=1, pixels=50_000_000)
+    assert cost.estimate_ms("a", 2_000, ImageKind.PNG, pixels=50_000_000) > 50

@@ -1,0 +1,92 @@
+"""What an image is expected to cost before anything of it is done."""
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from PIL import Image
+
+from bento_service.computation import Workshop
+from bento_service.domain import ImageInfo, ModelCard
+from bento_service.images.intake import IntakeLimits
+from bento_service.scheduling.decode_pool import DecodePool
+from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.work_cost import WorkCost
+from tests.fakes.engine import FakeEngine, FakeInfer, make_model
+from tests.fakes.pipeline import RECIPE
+
+pytestmark = pytest.mark.anyio
+
+CARD = ModelCard("a", "v-a", ("cat", "dog"), RECIPE, "bundled", "MIT")
+SIDE_PX = 2000
+MAX_PIXELS = SIDE_PX * SIDE_PX
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def workshop() -> AsyncIterator[Workshop]:
+    scheduler = Scheduler(
+        {"a": make_model(FakeEngine(FakeInfer()).infer, ceiling=4)},
+        lanes=1,
+        target_ms=1000,
+        clock=time.perf_counter,
+        loop=asyncio.get_running_loop(),
+    )
+    pool = DecodePool(1)
+    work_cost = WorkCost({"a": 0.0}, decode_threads=1, lanes=1, shares_cores=True)
+    yield Workshop(pool, scheduler, work_cost, IntakeLimits(10**7, MAX_PIXELS), None, time.perf_counter)
+    pool.close()
+    await asyncio.to_thread(scheduler.close, timeout_s=5)
+
+
+def encode(image_format: str, *, side_px: int = SIDE_PX, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (side_px, side_px), (90, 120, 30)).save(file, image_format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("encode_large", "at_least_ms"),
+    [
+        (lambda: encode("WEBP"), 30),
+        (lambda: encode("PNG"), 30),
+        (lambda: encode("JPEG", progressive=True), 40),
+        (lambda: encode("TIFF", compression="tiff_lzw"), 10),
+    ],
+    ids=["WebP", "PNG", "progressive JPEG", "TIFF"],
+)
+async def test_a_small_file_with_many_pixels_is_expected_to_take_long(
+    workshop: Workshop, encode_large: Callable[[], bytes], at_least_ms: float
+) -> None:
+    encoded = encode_large()
+    assert len(encoded) < 200_000
+    assert workshop.estimate_ms(CARD, encoded) > at_least_ms
+
+
+async def test_a_file_that_will_be_refused_for_its_pixels_is_expected_to_take_no_time_for_them(
+    workshop: Workshop,
+) -> None:
+    assert workshop.estimate_ms(CARD, encode("PNG", side_px=SIDE_PX + 1)) < 2
+
+
+async def test_a_size_that_cannot_be_told_counts_as_the_largest_that_is_allowed(workshop: Workshop) -> None:
+    encoded = encode("JPEG", side_px=8)
+    hidden = encoded[:2] + b"\xff\xfe\0\x02" * 1000 + encoded[2:]
+    assert workshop.estimate_ms(CARD, hidden) == workshop.estimate_ms(CARD, encode("JPEG"))
+
+
+async def test_what_is_no_image_is_expected_to_take_next_to_nothing(workshop: Workshop) -> None:
+    assert workshop.estimate_ms(CARD, b"hello") < 1
+
+
+async def test_what_decoding_took_is_learnt_with_the_pixels_that_there_were(workshop: Workshop) -> None:
+    encoded = encode("PNG")
+    for _ in range(100):
+        workshop.learn_decode(encoded, ImageInfo("PNG", SIDE_PX, SIDE_PX), decode_ms=80)
+    assert workshop.estimate_ms(CARD, encoded) == pytest.approx(80, rel=0.05)
