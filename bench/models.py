@@ -43,6 +43,15 @@ def prepare_models() -> StoredModel:
     return _find(store, MODEL)
 
 
+def find_model() -> StoredModel:
+    """Return the model that is measured.
+
+    Raises:
+        FileNotFoundError: It is not prepared.
+    """
+    return _find(open_store(), MODEL)
+
+
 def open_store() -> BentoModelStore:
     """Open the benchmark's store."""
     return BentoModelStore(_HOME / "models")

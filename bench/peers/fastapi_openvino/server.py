@@ -23,7 +23,7 @@ def create_app() -> FastAPI:
     """Load the model and make the application."""
     model = read_model()
     share = share_of_cpus()
-    classifier = OpenVINOClassifier(model, streams=share, threads=share)
+    classifier = OpenVINOClassifier(model, streams=share, threads=share, has_batches=False)
     app = FastAPI()
 
     @app.get("/health")

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from bench.bars import Bar, best_rate, list_bars
+from bench.ceiling import best_of
 from bench.records import MemorySample, Step
 from tests.unit.bench.comparisons import CEILING, make_comparison, make_open_run, make_run
 
@@ -24,6 +27,16 @@ def test_the_ceiling_of_the_same_round_counts() -> None:
     runs = [make_run(images_per_s=100.0, round=0), make_run(images_per_s=200.0, round=1)]
     bar = find(list_bars(make_comparison(ceilings=[CEILING, faster], runs=runs)), "images/s, 16", "ceiling")
     assert bar.found == "1.00"
+
+
+def test_a_rate_well_above_the_ceiling_is_marked_as_noise() -> None:
+    bar = find(list_bars(make_comparison(runs=[make_run(images_per_s=106.0)])), "images/s, 16", "ceiling")
+    assert bar.found == "1.06, above the ceiling: noise"
+
+
+def test_of_several_readings_of_the_ceiling_the_best_of_each_yardstick_counts() -> None:
+    slower, quicker = replace(CEILING, images_per_s=90.0), replace(CEILING, lone_p50_ms=9.0)
+    assert best_of([slower, quicker]) == quicker
 
 
 def test_what_was_not_measured_is_neither_reached_nor_missed() -> None:
