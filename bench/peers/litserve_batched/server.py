@@ -56,5 +56,6 @@ class ClassifierAPI(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = ClassifierAPI(max_batch_size=16, batch_timeout=0.005, api_path="/classify")
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=read_workers(), timeout=60)
+    # As LitServer's own description advises above 100 requests a second.
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=read_workers(), timeout=60, fast_queue=True)
     server.run(host="127.0.0.1", port=read_port(), generate_client_file=False, log_level="warning")
