@@ -36,6 +36,11 @@ def write_result(name: str, result: Mapping[str, object]) -> Path:
     return path
 
 
+def find_newest_result(name: str) -> Path | None:
+    """Return the latest that `write_result` wrote under a name; None if there is none."""
+    return max(RESULTS.glob(f"{name}-????-??-??.json"), default=None)
+
+
 def _read_cpu_name() -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -44,6 +49,7 @@ def _read_cpu_name() -> str:
 
 
 def _read_commit() -> str:
-    command = ["git", "rev-parse", "HEAD"]
+    # Tags left out, so that it is always the commit itself, with `-dirty` where the files are not just that.
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     done = subprocess.run(command, cwd=RESULTS.parent, capture_output=True, text=True, check=False)  # noqa: S603 - fixed
     return done.stdout.strip() or "unknown"
