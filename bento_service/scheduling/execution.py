@@ -41,10 +41,10 @@ def run_batch(
 ) -> Iterator[tuple[WorkItem, Completion | Exception]]:
     """Run a batch and yield each item with its completion or its error, in order.
 
-    A failing batch is halved until the image that makes it fail is alone. That one gets a second try and no third,
-    for a fault that has passed by then, and only then `InferenceFailedError`. Where memory was short, smaller batches run, and an
-    image for which it is short alone fails at once. Who hung up in the meantime, or whose deadline has passed, costs
-    no further run.
+    A failing batch is halved until the image that makes it fail is alone. That one gets a second try and no third, for
+    a fault that has passed by then, and only then `InferenceFailedError`. Where memory was short, smaller batches run,
+    and an image for which it is short alone fails at once. Who hung up in the meantime, or whose deadline has passed,
+    costs no further run.
     """
     return _Bisection(infer, batch, clock, feedback).run(batch.items, batch.reason)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from bento_service.interpreter import LANE_THREADS
 from bento_service.scheduling.execution import Feedback, Infer, Result, run_batch
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import WorkItem
+from bento_service.scheduling.work import Batch, WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +64,12 @@ class Lane:
         results: list[Result] = []
         try:
             while batch := self._queue.take(self.number):
-                results, unanswered = [], batch.items
-                runs = run_batch(self._models[batch.model], batch, clock=self._clock, feedback=self._feedback)
-                for result in runs:
-                    results.append(result)
+                unanswered = batch.items
+                self._run_batch(batch, results)
                 self._deliver(results)
-                unanswered = ()
+                # While the lane waits for its next batch, it must not keep this one's pixels alive.
+                unanswered, results = (), []
+                del batch
         # What is no `Exception` ends threads: a library that calls `sys.exit`, or a defect of our own. Whatever it is,
         # the images that the lane holds have to be answered.
         except BaseException:
@@ -78,3 +78,8 @@ class Lane:
             if unanswered:
                 self._deliver(results)
             self._on_lost(self, [item for item in unanswered if id(item) not in answered])
+
+    def _run_batch(self, batch: Batch, results: list[Result]) -> None:
+        """Append each result as it comes, so that those which the lane had as it died are known."""
+        for result in run_batch(self._models[batch.model], batch, clock=self._clock, feedback=self._feedback):
+            results.append(result)

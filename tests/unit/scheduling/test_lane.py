@@ -1,0 +1,94 @@
+"""A lane on its own, with a queue that hands it one batch after the other and then lets it go."""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bento_service.domain import DispatchReason, EngineMode
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.dispatch_log import DispatchLog
+from bento_service.scheduling.execution import Result
+from bento_service.scheduling.lane import Lane
+from bento_service.scheduling.queue import WorkQueue
+from bento_service.scheduling.work import Batch, WorkItem
+from tests.fakes.clock import FakeClock
+from tests.fakes.engine import PATIENCE_S, FakeInfer, make_image
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    loop = asyncio.new_event_loop()
+    yield loop
+    loop.close()
+
+
+class Prepared(WorkQueue):
+    """Hands out what was laid ready, and tells a test each time that a lane asks."""
+
+    def __init__(self, batches: list[Batch], on_take: Callable[[], None]) -> None:
+        super().__init__(
+            {"a": {EngineMode.THROUGHPUT: CostModel({1: 1.0})}},
+            lanes=1,
+            target_ms=1000,
+            clock=FakeClock(),
+            on_expired=lambda items: None,
+        )
+        self._batches = batches
+        self._on_take = on_take
+
+    def take(self, lane: int) -> Batch | None:
+        self._on_take()
+        return self._batches.pop(0) if self._batches else None
+
+
+class Notes:
+    """Keeps the dispatches, as the scheduler does."""
+
+    def __init__(self) -> None:
+        self.log = DispatchLog()
+
+    def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
+        self.log.note(batch, size, reason, predicted_ms=1.0, inference_ms=1.0, started_s=started_s)
+
+    def note_failure(self, batch: Batch, size: int) -> bool:
+        return False
+
+    def note_out_of_memory(self, batch: Batch, size: int) -> None:
+        pass
+
+
+def make_batch(pixels: Sequence[NDArray[np.uint8]], loop: asyncio.AbstractEventLoop) -> Batch:
+    items = tuple(WorkItem("a", each, 0.0, None, loop.create_future()) for each in pixels)
+    return Batch("a", items, EngineMode.THROUGHPUT, DispatchReason.BACKLOG, waiting=0)
+
+
+def run_lane(queue: WorkQueue, notes: Notes, deliver: Callable[[Sequence[Result]], None]) -> None:
+    """Run a lane until its queue lets it go."""
+    lane = Lane(
+        0,
+        queue=queue,
+        models={"a": FakeInfer()},
+        clock=FakeClock(),
+        feedback=notes,
+        deliver=deliver,
+        on_lost=lambda lane, items: None,
+    )
+    lane.start()
+    assert lane.join(PATIENCE_S)
+
+
+def test_a_lane_that_waits_for_its_next_batch_keeps_no_pixels_of_the_last(loop: asyncio.AbstractEventLoop) -> None:
+    pixels = [make_image(value) for value in range(4)]
+    references = [weakref.ref(each) for each in pixels]
+    alive: list[int] = []
+    batches = [make_batch(pixels, loop)]
+    pixels.clear()
+    queue = Prepared(batches, lambda: alive.append(sum(each() is not None for each in references)))
+    notes = Notes()
+    run_lane(queue, notes, lambda results: None)
+    assert alive == [4, 0]
+    assert len(notes.log.describe(0.0)) > 0
