@@ -31,14 +31,18 @@ class DirectRoute:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope["route"] = self._route
-        try:
-            query = self._read_query(scope["query_string"])
-            response = await self._endpoint(Request(scope, receive, send), query)
-        except ValidationError as error:
-            response = answer_invalid(scope, error)
-        except LightboxError as error:
-            response = answer_failure(scope, error)
+        response = await self._answer(Request(scope, receive, send))
         await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            try:
+                query = self._read_query(request.scope["query_string"])
+            except ValidationError as error:  # one of the endpoint's own is a fault of the service's
+                return answer_invalid(request.scope, error)
+            return await self._endpoint(request, query)
+        except LightboxError as error:
+            return answer_failure(request.scope, error)
 
     def _read_query(self, query_string: bytes) -> Query:
         # A parameter that is given twice counts as it was given last, as with FastAPI.

@@ -6,12 +6,14 @@ from urllib.parse import urlencode
 
 import pytest
 from fastapi import FastAPI
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from bento_service.errors import InferenceFailedError, OverloadedError
+from bento_service.http.parameters import ClassifyQuery
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 
@@ -33,11 +35,27 @@ def fastapi_way(app: FastAPI) -> ASGIApp:
     return partial(FastAPI.__call__, app)
 
 
+def make_validation_error() -> ValidationError:
+    """What a mistake of the service's own raises where it fills a model of its own."""
+    with pytest.raises(ValidationError) as caught:
+        ClassifyQuery.model_validate({"top_k": "an internal"})
+    return caught.value
+
+
+FAILURES = st.sampled_from(
+    [None, InferenceFailedError("The model failed."), ZeroDivisionError("an internal"), make_validation_error()]
+)
+
+
 @pytest.mark.parametrize("path", ["/v1/classify", "/classify"])
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(query=QUERIES)
-def test_every_query_is_answered_as_fastapi_answers_it(app: FastAPI, path: str, query: list[tuple[str, str]]) -> None:
+@given(query=QUERIES, failure=FAILURES)
+@example(query=[], failure=make_validation_error())
+def test_every_query_is_answered_as_fastapi_answers_it(
+    app: FastAPI, classifier: FakeClassifier, path: str, query: list[tuple[str, str]], failure: Exception | None
+) -> None:
     encoded = urlencode(query)
+    classifier.fail = lambda image: failure
 
     direct, long_way = converse(app, path, encoded), converse(fastapi_way(app), path, encoded)
 
@@ -68,12 +86,14 @@ def test_a_failed_image_is_logged_and_an_unexpected_exception_told_to_nobody(
 ) -> None:
     classifier.fail = lambda encoded: InferenceFailedError("The model failed on this image.")
     failed = converse(app, "/v1/classify", "")
-    classifier.fail = lambda encoded: ZeroDivisionError("secret")
+    classifier.fail = lambda encoded: ZeroDivisionError("an internal")
     broken = converse(app, "/v1/classify", "")
+    classifier.fail = lambda encoded: make_validation_error()
+    misfilled = converse(app, "/v1/classify", "")
 
-    assert (failed.status, broken.status) == (500, 500)
-    assert b"secret" not in broken.body
-    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert (failed.status, broken.status, misfilled.status) == (500, 500, 500)
+    assert b"an internal" not in broken.body + misfilled.body
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR", "ERROR"]
 
 
 def test_another_method_on_the_same_path_goes_the_long_way(client: TestClient) -> None:
