@@ -92,7 +92,7 @@ class ImageForm:
         self._disposition = b""
         self._filename: str | None = None
         self._text_name: str | None = None
-        self._chunks: list[bytes] | None = None
+        self._chunks: list[memoryview] | None = None
         self._size_bytes = 0
         self._has_ended = False
         self._parser = self._open_parser(boundary)
@@ -205,7 +205,7 @@ class ImageForm:
             self._chunks.clear()
         else:
             self._lease.take(count)
-            self._chunks.append(data[start:end])
+            self._chunks.append(memoryview(data)[start:end])  # copied once, as the part ends
         self._size_bytes += count
 
     def _extend_text(self, name: str, data: bytes) -> None:

@@ -1,4 +1,5 @@
 import itertools
+import tracemalloc
 
 import pytest
 from hypothesis import example, given
@@ -208,3 +209,20 @@ def test_malformed_forms_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -
         parse(b"garbage")
 
     assert caplog.records == []
+
+
+def test_the_bytes_of_a_file_are_copied_once() -> None:
+    content = bytes(4_000_000)
+    body = encode([("images", None, content)])
+    pieces = [body[: len(body) // 2], body[len(body) // 2 :]]
+    form = image_form(max_file_bytes=len(content), budget=ByteBudget(len(content)))
+
+    tracemalloc.start()
+    for piece in pieces:
+        form.feed(piece)
+    files = form.finish()
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert files[0].content == content
+    assert peak_bytes < 1.1 * len(content)
