@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import uvicorn.config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from bento_service.http.hangup import HANGUP_EXTENSION, HangupBell
 from bento_service.http.problems import MEDIA_TYPE, build_problem
@@ -45,6 +46,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._discarded_bytes = 0
         self._time_limit: asyncio.TimerHandle | None = None
         self._bell = HangupBell()
+        self._running_cycle: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Begin to wait for headers."""
@@ -54,6 +56,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the connection."""
         self._lift_time_limit()
+        if self._running_cycle is not None and not self._running_cycle.response_complete:
+            # uvicorn tells the newest request, which may be behind this one in the pipeline.
+            self._running_cycle.disconnected = True
+            self._running_cycle.message_event.set()
         super().connection_lost(exc)
         self._bell.ring()
 
@@ -108,6 +114,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, where uvicorn would answer in plain text and without a request's id."""
         self._refuse("malformed_request", _MALFORMED)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running_cycle = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _feed(self, data: bytes) -> None:
         self._bytes_without_body += len(data)

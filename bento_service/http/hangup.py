@@ -72,6 +72,7 @@ class CancelOnHangup:
             self._bell.leave()
         if self._waiting is not None:
             self._waiting.cancel()
+        # The kind is asked for last: the cancellation of here is taken back however the work ended.
         if self._has_hung_up and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise ClientGoneError("The client hung up before its answer was ready.") from error
 

@@ -23,8 +23,10 @@ class Digesting:
 
     waits: threading.Event = field(default_factory=threading.Event)
     has_hung_up: threading.Event = field(default_factory=threading.Event)
+    requests: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests += 1
         digest = hashlib.sha256()
         more_body = True
         while more_body:
@@ -87,3 +89,18 @@ def test_a_lost_connection_is_told_to_the_request_in_progress(port: int, applica
         assert application.waits.wait(PATIENCE_S)
 
     assert application.has_hung_up.wait(PATIENCE_S)
+
+
+def test_a_connection_lost_with_requests_in_its_pipeline_ends_the_one_in_progress_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    application = Digesting()
+    request = b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    with serve(Patient, application) as port:  # which waits for what runs, as it ends
+        with connect(port) as client:
+            client.sendall(request * 3)
+            assert application.waits.wait(PATIENCE_S)
+        assert application.has_hung_up.wait(PATIENCE_S)
+
+    assert caplog.messages == []
+    assert application.requests == 1
