@@ -27,8 +27,10 @@ class MemoryCap:
 
     def shrink(self, failed_size: int, *, now_s: float) -> None:
         """Take note of a batch that met out-of-memory."""
-        self._wait_s = min(_LONGEST_WAIT_S, 2 * self._wait_s) if self._is_probing else _FIRST_WAIT_S
-        self._is_probing = False
+        # Several lanes may fail one probe: the first of them ends it, and it counts once.
+        if self._is_probing:
+            self._wait_s = min(_LONGEST_WAIT_S, 2 * self._wait_s)
+            self._is_probing = False
         self._size = max(1, min(self._size, failed_size // 2))
         self._probe_at_s = now_s + self._wait_s
 

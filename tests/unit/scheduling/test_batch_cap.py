@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,8 @@ def test_time_alone_does_not_raise_the_cap() -> None:
     assert cap.size == 4
 
 
-def test_each_probe_that_fails_waits_twice_as_long_for_the_next_up_to_a_minute() -> None:
+@pytest.mark.parametrize("lanes", [1, 2, 4])
+def test_each_probe_that_fails_waits_twice_as_long_for_the_next_up_to_a_minute(lanes: int) -> None:
     cap = MemoryCap(8)
     now_s, probes_s = 0.0, []
     cap.shrink(8, now_s=now_s)
@@ -37,7 +39,8 @@ def test_each_probe_that_fails_waits_twice_as_long_for_the_next_up_to_a_minute()
         cap.pass_batch(4, now_s=now_s)
         if cap.size == 8:
             probes_s.append(now_s)
-            cap.shrink(8, now_s=now_s)
+            for _ in range(lanes):
+                cap.shrink(8, now_s=now_s)
     waits_s = [later - earlier for earlier, later in zip([0.0, *probes_s], probes_s, strict=False)]
     assert waits_s == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
