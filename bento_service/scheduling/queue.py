@@ -116,6 +116,8 @@ class WorkQueue:
             if item in line:
                 line.remove(item)
                 self._length -= 1
+                if not line:
+                    self._held.discard((item.model, item.priority))
 
     def take(self, lane: int) -> Batch | None:
         """Wait for work and take a batch for a lane whose last one is over; None once all is done and closed."""
@@ -193,6 +195,7 @@ class WorkQueue:
             for line in lines:
                 line.clear()
             self._length = 0
+            self._held.clear()
             return items
 
     def _decide(self, idle_since_s: float, now_s: float) -> Run | Hold | None:

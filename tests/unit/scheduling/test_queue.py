@@ -110,6 +110,47 @@ def test_clients_that_come_and_hang_up_while_every_lane_is_busy_do_not_pile_up(
     assert desk.queue.clear() == []
 
 
+class WatchedClock(FakeClock):
+    """Counts who looks at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = threading.Semaphore(0)
+
+    def __call__(self) -> float:
+        self.looks.release()
+        return super().__call__()
+
+
+def test_an_image_that_comes_after_a_held_one_was_taken_out_has_not_been_held(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    clock = WatchedClock()
+    costs = {"a": {EngineMode.THROUGHPUT: CostModel({1: 1e6})}}
+    queue = WorkQueue(costs, lanes=2, target_ms=1e6, clock=clock, on_expired=lambda items: None)
+    held, later = (
+        WorkItem("a", make_image(0), FakeClock()(), None, loop.create_future(), Priority.BULK) for _ in range(2)
+    )
+    batches: list[Batch | None] = []
+
+    def take() -> None:
+        batches.extend(queue.take(lane) for lane in (0, 1))
+
+    queue.put(WorkItem("a", make_image(0), FakeClock()(), None, loop.create_future()))
+    queue.expect(1, Priority.INTERACTIVE)
+    queue.put(held)
+    lane = threading.Thread(target=take, daemon=True)
+    lane.start()
+    # Two looks in each `take`, the queue locked from the first until it lets go or holds.
+    for _ in range(4):
+        assert clock.looks.acquire(timeout=PATIENCE_S)
+    queue.remove(held)
+    queue.expect(-1, Priority.INTERACTIVE)
+    queue.put(later)
+    lane.join(PATIENCE_S)
+    assert [batch and (batch.items, batch.reason) for batch in batches[1:]] == [((later,), DispatchReason.LANE_FREE)]
+
+
 def test_a_closed_queue_gives_out_what_waits_and_then_nothing(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
     items = [desk.put("a"), desk.put("a")]
