@@ -1,10 +1,13 @@
 """How the interpreter of a serving process shares its time between the event loop and the other threads."""
 
 import gc
+import logging
 import os
 import sys
 import threading
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.001
 """How long a thread may keep the interpreter while another waits for it; Python's own 5 ms are half an image's time."""
@@ -31,8 +34,12 @@ def settle_interpreter() -> None:
     gc.freeze()
     gc.set_threshold(GARBAGE_THRESHOLD)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    if _THREADS.exists():
-        _rank_computing_threads(COMPUTE_NICENESS)
+    try:
+        if _THREADS.exists():
+            _rank_computing_threads(COMPUTE_NICENESS)
+    except OSError as error:
+        # A sandbox may forbid it (seccomp); what is lost is speed.
+        logger.warning("Threads keep their rank, so the event loop may have to wait for those that compute: %s", error)
 
 
 def _rank_computing_threads(niceness: int) -> None:

@@ -24,6 +24,30 @@ decoding.join()
 """
 
 
+REFUSED = """
+import errno, os, threading
+from bento_service.interpreter import settle_interpreter
+stop = threading.Event()
+computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
+computing.start()
+def refuse(*arguments):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+os.setpriority = refuse
+settle_interpreter()
+print("settled")
+stop.set()
+computing.join()
+"""
+
+
+def test_a_sandbox_that_forbids_ranks_costs_a_warning_and_no_worker() -> None:
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "settled"
+    [warning] = done.stderr.strip().splitlines()
+    assert "Threads keep their rank" in warning
+
+
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
