@@ -60,7 +60,10 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             431, "Headers too large", "The request's headers have more bytes than allowed; the connection is closed."
         ),
         "overloaded": ProblemType(
-            429, "Overloaded", "The predicted wait exceeds the latency target or the deadline; see `Retry-After`."
+            429,
+            "Overloaded",
+            "There is no place left, or the predicted wait exceeds four fifths of the latency target or the deadline; "
+            "see `Retry-After`.",
         ),
         "cancelled": ProblemType(
             CLIENT_CLOSED_REQUEST, "Cancelled", "The client hung up; seen in metrics and in the journal only."

@@ -65,7 +65,7 @@ class Gate:
 
         Raises:
             DeadlineExceededError: All of it is gone.
-            OverloadedError: The predicted wait exceeds the target, or what is left until the deadline.
+            OverloadedError: The predicted wait exceeds what the target allows, or what is left until the deadline.
         """
         remaining_ms = None if deadline_ms is None else deadline_ms - elapsed_ms
         if remaining_ms is not None and remaining_ms <= 0:
