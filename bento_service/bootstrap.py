@@ -152,6 +152,7 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
     Raises:
         ModelLoadError: A model of the settings cannot be had.
         JournalUrlError: The journal's URL is none that Lightbox can use.
+        CacheUrlError: The cache's URL is none that Lightbox can use.
     """
     started_s = time.monotonic()
     async with AsyncExitStack() as opened:

@@ -136,15 +136,15 @@ class Metrics:
 
     def observe_shed(self, reason: str) -> None:
         """Count one refusal for load."""
-        self.shed.labels(reason).inc()
+        self._child(self.shed, reason).inc()
 
     def observe_lookup(self, result: str) -> None:
         """Count what became of one image at the cache."""
-        self.cache_requests.labels(result).inc()
+        self._child(self.cache_requests, result).inc()
 
     def observe_cache_failure(self, operation: str) -> None:
         """Count one operation in which the cache's store did not serve."""
-        self.cache_failures.labels(operation).inc()
+        self._child(self.cache_failures, operation).inc()
 
     def observe_cache_size(self, entries: int, size_bytes: int) -> None:
         """Take the size of the cache in memory."""

@@ -39,7 +39,7 @@ class Lookup(StrEnum):
     SHARED = "shared"
     """An identical request was in flight, and its answer served."""
     MISS = "miss"
-    """It was computed, and is kept."""
+    """It was not there. It is computed, and kept if that succeeds."""
     BYPASSED = "bypassed"
     """It was not looked up, since lately too few answers were there."""
 
