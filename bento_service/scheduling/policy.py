@@ -55,13 +55,15 @@ class Line(NamedTuple):
 class Lanes(NamedTuple):
     """The lanes: how many, how many of them without work (the asking one included), and what the others are at.
 
-    `ends_s` holds when each running batch is predicted to end, `idle_since_s` when the asking lane ran out of work.
+    `ends_s` holds when each running batch is predicted to end, `idle_since_s` when the asking lane ran out of work, and
+    `bulk_ran_s` when a lane last took bulk work of any model.
     """
 
     total: int
     idle: int
     ends_s: Sequence[float]
     idle_since_s: float
+    bulk_ran_s: float = -math.inf
 
 
 class Outlook(NamedTuple):
@@ -97,6 +99,7 @@ def decide(
 
     Interactive before bulk, then the model whose first image has waited longest. The lane runs it at once unless
     holding pays, see `_hold_to_grow`, or it is bulk work about to take the last lane, see `_hold_for_interactive`.
+    Bulk work that interactive images have kept from the lanes for as long as the target gets one batch in.
 
     Args:
         lines: Everything that waits.
@@ -110,7 +113,8 @@ def decide(
     """
     if not lines:
         return None
-    line = min(lines, key=_urgency)
+    overdue = _find_overdue(lines, lanes, target_ms=target_ms, now_s=now_s)
+    line = overdue or min(lines, key=_urgency)
     if is_alone(lines, lanes, outlook):
         latency = line.curves.get(EngineMode.LATENCY)
         if latency is not None and _earns_every_thread(latency, line.curves[EngineMode.THROUGHPUT], outlook):
@@ -119,6 +123,8 @@ def decide(
     if line.priority is Priority.BULK:
         limit = _fit(line.curves[EngineMode.THROUGHPUT], limit, budget_ms=BULK_SHARE * target_ms)
     size = choose_size(line.curves[EngineMode.THROUGHPUT], length=line.length, limit=limit, idle_lanes=lanes.idle)
+    if overdue:
+        return Run(line.model, line.priority, size, EngineMode.THROUGHPUT, line.reason)
     until_s = _hold_for_interactive(line, size, lanes, outlook) if line.priority is Priority.BULK else now_s
     if size == line.length < limit:
         until_s = max(until_s, _hold_to_grow(line, limit, lanes, outlook, target_ms=target_ms, now_s=now_s))
@@ -176,6 +182,19 @@ def _urgency(line: Line) -> tuple[bool, float]:
     return line.priority is Priority.BULK, line.oldest_s
 
 
+def _find_overdue(lines: Sequence[Line], lanes: Lanes, *, target_ms: float, now_s: float) -> Line | None:
+    """Return the bulk line whose turn it is before interactive ones: its first image has waited for the target.
+
+    None while another bulk batch went within the target, so that interactive images wait for one at a time, and in
+    all give up a twentieth of one lane.
+    """
+    since_s = now_s - target_ms / 1000
+    if lanes.bulk_ran_s > since_s:
+        return None
+    overdue = [line for line in lines if line.priority is Priority.BULK and line.oldest_s <= since_s]
+    return min(overdue, key=_urgency, default=None)
+
+
 def _earns_every_thread(latency: Curve, throughput: Curve, outlook: Outlook) -> bool:
     """Tell whether a lone image gains by all threads, and will probably have them to itself until it is done."""
     duration_ms = latency.predict_ms(1)
@@ -203,12 +222,12 @@ def _trim(curve: Curve, size: int) -> int:
 def _hold_for_interactive(line: Line, size: int, lanes: Lanes, outlook: Outlook) -> float:
     """Return until when bulk work leaves the last idle lane to an interactive image that is being decoded.
 
-    No longer than its own batch would take: by then it would have been over had it been run. On a single lane
-    bulk work goes ahead, for one batch is the bound there.
+    No longer than its own batch would take, from when it could first have run: by then it would have been over. On a
+    single lane bulk work goes ahead, for one batch is the bound there.
     """
     if lanes.total == 1 or lanes.idle > 1 or outlook.expected_interactive == 0:
         return -math.inf
-    return lanes.idle_since_s + line.curves[EngineMode.THROUGHPUT].predict_ms(size) / 1000
+    return max(lanes.idle_since_s, line.oldest_s) + line.curves[EngineMode.THROUGHPUT].predict_ms(size) / 1000
 
 
 def _hold_to_grow(line: Line, limit: int, lanes: Lanes, outlook: Outlook, *, target_ms: float, now_s: float) -> float:

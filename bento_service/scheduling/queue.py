@@ -1,5 +1,6 @@
 """The queue between whoever brings images and the lanes."""
 
+import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
@@ -48,6 +49,7 @@ class WorkQueue:
         self._expected = dict.fromkeys(Priority, 0)
         self._ends_s: dict[int, float] = {}
         self._idle_lanes = 0
+        self._bulk_ran_s = -math.inf
         self._held: set[tuple[str, Priority]] = set()
         self._length = 0
         self._is_closed = False
@@ -204,7 +206,7 @@ class WorkQueue:
         lines: list[Line] = []
         for model in self._models.values():
             lines += model.lines()
-        lanes = Lanes(self._lanes, self._idle_lanes, list(self._ends_s.values()), idle_since_s)
+        lanes = Lanes(self._lanes, self._idle_lanes, list(self._ends_s.values()), idle_since_s, self._bulk_ran_s)
         outlook = _NOTHING_TO_COME if self._is_closed else self._look_out(now_s)
         return decide(lines, lanes, outlook, target_ms=self._target_ms, now_s=now_s)
 
@@ -233,6 +235,8 @@ class WorkQueue:
             self._on_expired(expired)
         if not items:
             return None
+        if run.priority is Priority.BULK:
+            self._bulk_ran_s = now_s
         reason = items[0].reason
         if was_held and reason is not DispatchReason.RECOVERED:
             reason = DispatchReason.HELD

@@ -59,6 +59,7 @@ lanes = st.integers(1, 8).flatmap(
             idle=st.just(idle),
             ends_s=st.lists(st.floats(NOW_S - 0.1, NOW_S + 0.5), min_size=total - idle, max_size=total - idle),
             idle_since_s=st.floats(NOW_S - 0.1, NOW_S),
+            bulk_ran_s=st.just(-math.inf) | st.floats(NOW_S - 2, NOW_S),
         )
     )
 )
@@ -80,6 +81,12 @@ def choose(lines: list[Line], lanes: Lanes, outlook: Outlook) -> Run | Hold | No
     return decide(lines, lanes, outlook, target_ms=TARGET_MS, now_s=NOW_S)
 
 
+def is_overdue(line: Line, lanes: Lanes) -> bool:
+    """Tell whether interactive work has kept a bulk line from the lanes for as long as the target."""
+    since_s = NOW_S - TARGET_MS / 1000
+    return line.priority is Priority.BULK and max(line.oldest_s, lanes.bulk_ran_s) <= since_s
+
+
 @settings(deadline=None)
 @given(lines=lines, lanes=lanes, outlook=outlooks)
 def test_a_free_lane_runs_what_waits_or_holds_it_for_a_bounded_time_and_rests_only_where_nothing_waits(
@@ -98,12 +105,39 @@ def test_a_free_lane_runs_what_waits_or_holds_it_for_a_bounded_time_and_rests_on
 def test_interactive_work_goes_before_bulk_and_within_each_whoever_has_waited_longest(
     lines: list[Line], lanes: Lanes, outlook: Outlook
 ) -> None:
+    lines = [line for line in lines if not is_overdue(line, lanes)] or lines[:1]
     decision = choose(lines, lanes, outlook)
     assert decision is not None
     is_bulk = all(line.priority is Priority.BULK for line in lines)
     assert decision.priority is (Priority.BULK if is_bulk else Priority.INTERACTIVE)
     oldest_s = {line.model: line.oldest_s for line in lines if line.priority is decision.priority}
     assert oldest_s[decision.model] == min(oldest_s.values())
+
+
+@settings(deadline=None)
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_bulk_work_that_was_passed_over_for_as_long_as_the_target_goes_next_and_at_once_the_oldest_first(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    overdue = [line for line in lines if is_overdue(line, lanes)]
+    decision = choose(lines, lanes, outlook)
+    if overdue:
+        assert isinstance(decision, Run)
+        assert decision.priority is Priority.BULK
+        [line] = [line for line in overdue if line.model == decision.model]
+        assert line.oldest_s == min(line.oldest_s for line in overdue)
+
+
+@settings(deadline=None)
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_within_the_target_after_a_bulk_batch_interactive_work_never_waits_for_another(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    lanes = lanes._replace(bulk_ran_s=NOW_S - TARGET_MS / 2000)
+    decision = choose(lines, lanes, outlook)
+    assert decision is not None
+    if any(line.priority is Priority.INTERACTIVE for line in lines):
+        assert decision.priority is Priority.INTERACTIVE
 
 
 @settings(deadline=None)

@@ -83,7 +83,7 @@ def test_a_tight_target_leaves_no_time_to_hold() -> None:
 
 
 def test_bulk_work_leaves_the_last_lane_to_an_interactive_image_that_is_being_decoded_for_one_batch_at_most() -> None:
-    bulk = make_line(1, priority=Priority.BULK)
+    bulk = make_line(1, priority=Priority.BULK, waited_ms=50)
     coming = Outlook(1, 1, 4.0)
     lanes = Lanes(total=2, idle=1, ends_s=(NOW_S + 0.005,), idle_since_s=NOW_S - 0.004)
     hold = choose(bulk, lanes, coming)
@@ -92,6 +92,14 @@ def test_bulk_work_leaves_the_last_lane_to_an_interactive_image_that_is_being_de
     assert isinstance(choose(bulk, lanes._replace(idle_since_s=NOW_S - 0.010), coming), Run)
     assert isinstance(choose(bulk, lanes, Outlook(1, 0, 4.0)), Run)
     assert isinstance(choose(bulk, Lanes(1, 1, (), NOW_S), coming), Run)
+
+
+def test_a_lane_that_was_idle_for_long_is_left_to_interactive_work_as_well_as_one_that_has_just_come_free() -> None:
+    bulk = make_line(1, priority=Priority.BULK, waited_ms=4)
+    lanes = Lanes(total=2, idle=1, ends_s=(NOW_S + 0.005,), idle_since_s=NOW_S - 10)
+    hold = choose(bulk, lanes, Outlook(1, 1, 4.0))
+    assert isinstance(hold, Hold)
+    assert hold.until_s == pytest.approx(NOW_S + 0.006)
 
 
 def test_bulk_batches_are_smaller_than_interactive_ones_of_the_same_line() -> None:

@@ -23,14 +23,14 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 class Desk:
     """A queue with a clock, and whatever expired in it. Each model is worth its ceiling."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, **ceilings: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, target_ms: float = 1e6, **ceilings: int) -> None:
         self.clock = FakeClock()
         self.expired: list[WorkItem] = []
         costs = {
             model: {EngineMode.THROUGHPUT: CostModel({size: 1 + size for size in (1, ceiling)})}
             for model, ceiling in ceilings.items()
         }
-        self.queue = WorkQueue(costs, lanes=1, target_ms=1e6, clock=self.clock, on_expired=self.expired.extend)
+        self.queue = WorkQueue(costs, lanes=1, target_ms=target_ms, clock=self.clock, on_expired=self.expired.extend)
         self._loop = loop
 
     def put(
@@ -187,6 +187,21 @@ def test_interactive_images_pass_bulk_ones_of_any_model(loop: asyncio.AbstractEv
     bulk = [desk.put("a", priority=Priority.BULK), desk.put("a", priority=Priority.BULK)]
     interactive = [desk.put("b"), desk.put("a")]
     assert [desk.take() for _ in range(3)] == [[interactive[0]], [interactive[1]], bulk]
+
+
+def test_bulk_images_under_endless_interactive_work_get_one_batch_in_for_each_time_the_target_passes(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    desk = Desk(loop, target_ms=10_000, a=1, b=1)
+    for model in "ab":
+        desk.put(model, priority=Priority.BULK)
+    passed = []
+    for _ in range(40):
+        desk.put("a")
+        [item] = desk.take()
+        if item.priority is Priority.BULK:
+            passed.append((item.model, desk.clock() - item.enqueued_s))
+    assert passed == [("a", 10), ("b", 19)]
 
 
 def test_an_image_whose_caller_has_hung_up_is_not_taken(loop: asyncio.AbstractEventLoop) -> None:
