@@ -24,7 +24,7 @@ class Lane:
         clock: Callable[[], float],
         feedback: Feedback,
         deliver: Callable[[Sequence[Result]], None],
-        on_lost: Callable[["Lane", Sequence[WorkItem]], None],
+        on_lost: Callable[["Lane", Sequence[WorkItem]], bool],
     ) -> None:
         """Make the lane; `start` puts it to work.
 
@@ -35,7 +35,8 @@ class Lane:
             clock: Seconds, monotonic.
             feedback: Learns from each run.
             deliver: Takes the results of a batch, from the lane's thread.
-            on_lost: Called from the lane's thread as the last thing that it does, with the images that it leaves.
+            on_lost: Called from the lane's thread as it dies, with the images that it leaves; returns whether a
+                successor has taken over. Otherwise the thread works on.
         """
         self.number = number
         self._queue = queue
@@ -60,6 +61,12 @@ class Lane:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        is_over = False
+        while not is_over:
+            is_over = self._work()
+
+    def _work(self) -> bool:
+        """Take batches until the queue has no more or one kills the lane; return whether the thread may end."""
         unanswered: Sequence[WorkItem] = ()
         results: list[Result] = []
         try:
@@ -70,14 +77,15 @@ class Lane:
                 # While the lane waits for its next batch, it must not keep this one's pixels alive.
                 unanswered, results = (), []
                 del batch
+            return True
         # What is no `Exception` ends threads: a library that calls `sys.exit`, or a defect of our own. Whatever it is,
         # the images that the lane holds have to be answered.
         except BaseException:
-            logger.exception("Lane %d died and is replaced; the images that it held run again.", self.number)
+            logger.exception("Lane %d died; the images that it held run again.", self.number)
             answered = {id(item) for item, _ in results}
             if unanswered:
                 self._deliver(results)
-            self._on_lost(self, [item for item in unanswered if id(item) not in answered])
+            return self._on_lost(self, [item for item in unanswered if id(item) not in answered])
 
     def _run_batch(self, batch: Batch, results: list[Result]) -> None:
         """Append each result as it comes, so that those which the lane had as it died are known."""

@@ -192,16 +192,23 @@ class Scheduler:
             on_lost=self._replace,
         )
 
-    def _replace(self, lost: Lane, items: Sequence[WorkItem]) -> None:
+    def _replace(self, lost: Lane, items: Sequence[WorkItem]) -> bool:
         for item in items:
             item.lanes_lost += 1
         self._queue.release(lost.number)
         self._queue.put_back(item for item in items if item.lanes_lost < _MAX_LANES_LOST)
         self._deliver([(item, _blame(item)) for item in items if item.lanes_lost >= _MAX_LANES_LOST])
         self._on_lane_lost()
+        successor = self._make_lane(lost.number)
         with self._lanes_changed:
-            self._lanes[lost.number] = self._make_lane(lost.number)
-            self._lanes[lost.number].start()
+            try:
+                successor.start()
+            except RuntimeError:
+                # A fresh thread is the better one, for libraries keep state by thread; but it is not worth a lane.
+                logger.warning("The system has no thread for a successor of lane %d; it works on.", lost.number)
+                return False
+            self._lanes[lost.number] = successor
+        return True
 
     def _find_lane(self, number: int) -> Lane:
         """Return the lane that has this number now; it has started."""

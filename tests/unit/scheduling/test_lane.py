@@ -66,16 +66,23 @@ def make_batch(pixels: Sequence[NDArray[np.uint8]], loop: asyncio.AbstractEventL
     return Batch("a", items, EngineMode.THROUGHPUT, DispatchReason.BACKLOG, waiting=0)
 
 
-def run_lane(queue: WorkQueue, notes: Notes, deliver: Callable[[Sequence[Result]], None]) -> None:
-    """Run a lane until its queue lets it go."""
+def run_lane(
+    queue: WorkQueue,
+    notes: Notes,
+    deliver: Callable[[Sequence[Result]], None],
+    *,
+    infer: FakeInfer | None = None,
+    on_lost: Callable[[Lane, Sequence[WorkItem]], bool] = lambda lane, items: True,
+) -> None:
+    """Run a lane until its thread ends."""
     lane = Lane(
         0,
         queue=queue,
-        models={"a": FakeInfer()},
+        models={"a": infer or FakeInfer()},
         clock=FakeClock(),
         feedback=notes,
         deliver=deliver,
-        on_lost=lambda lane, items: None,
+        on_lost=on_lost,
     )
     lane.start()
     assert lane.join(PATIENCE_S)
@@ -92,3 +99,27 @@ def test_a_lane_that_waits_for_its_next_batch_keeps_no_pixels_of_the_last(loop: 
     run_lane(queue, notes, lambda results: None)
     assert alive == [4, 0]
     assert len(notes.log.describe(0.0)) > 0
+
+
+@pytest.mark.parametrize(("has_successor", "answered"), [(True, [1]), (False, [1, 3])])
+def test_a_lane_that_dies_works_on_unless_a_successor_has_taken_over(
+    loop: asyncio.AbstractEventLoop, has_successor: bool, answered: list[int]
+) -> None:
+    batches = [make_batch([make_image(value)], loop) for value in (1, 2, 3)]
+    items = [item for batch in batches for item in batch.items]
+    delivered: list[WorkItem] = []
+    left: list[WorkItem] = []
+
+    def on_lost(lane: Lane, items: Sequence[WorkItem]) -> bool:
+        left.extend(items)
+        return has_successor
+
+    run_lane(
+        Prepared(batches, lambda: None),
+        Notes(),
+        lambda results: delivered.extend(item for item, _ in results),
+        infer=FakeInfer(lethal=[2]),
+        on_lost=on_lost,
+    )
+    assert delivered == [items[value - 1] for value in answered]
+    assert left == [items[1]]
