@@ -22,6 +22,9 @@ _OWN_KEPT = 0.998
 """Share of each size's own correction kept at each batch, half of it over 350: a size that once looked bad and has not
 run since is tried again."""
 
+_FOLLOWED = 0.01
+"""Share of the way to another mode's speed that a mode goes with each batch of that one: half of it in 70 batches."""
+
 
 class CostModel:
     """Duration of one model's batches in one engine mode, by batch size.
@@ -103,6 +106,15 @@ class CostModel:
         own = self._own[nearest] + _OWN_GAIN * (1 - _GAIN) * surprise
         self._own[nearest] = max(-_OWN_LIMIT, min(_OWN_LIMIT, own))
         self._samples[nearest] += 1
+        self._curve_ms = self._fit()
+
+    def follow(self, other: "CostModel") -> None:
+        """Go a little towards the speed of another mode that has just run.
+
+        What slowed the machine down slowed both. A mode that does not run while it looks bad would never learn that
+        this has passed; so it is tried again at times, and found bad at once if it is.
+        """
+        self._slowness += _FOLLOWED * (other._slowness - self._slowness)
         self._curve_ms = self._fit()
 
     def describe(self) -> tuple[BatchCost, ...]:

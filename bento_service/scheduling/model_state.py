@@ -43,6 +43,13 @@ class ModelState:
         earned = choose_ceiling(self.costs[EngineMode.THROUGHPUT].curve_ms(), budget_ms=self._budget_ms)
         self.ceiling = min(earned, self.memory_cap.size, self.fault_cap.size)
 
+    def learn(self, mode: EngineMode, batch_size: int, duration_ms: float) -> None:
+        """Take note of how long a batch took in a mode."""
+        self.costs[mode].learn(batch_size, duration_ms)
+        for other, cost in self.costs.items():
+            if other is not mode:
+                cost.follow(self.costs[mode])
+
     def lines(self) -> list[Line]:
         """Return the policy's view of what waits."""
         return [

@@ -158,7 +158,7 @@ class WorkQueue:
         """Take note of how long `size` images of a batch took."""
         with self._changed:
             model = self._models[batch.model]
-            model.costs[batch.mode].learn(size, duration_ms)
+            model.learn(batch.mode, size, duration_ms)
             model.memory_cap.pass_batch(size, now_s=self._clock())
             model.fault_cap.pass_run(is_whole=size == len(batch.items))
             model.update_ceiling()

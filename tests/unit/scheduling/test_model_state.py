@@ -1,0 +1,58 @@
+from random import Random
+
+import pytest
+
+from bento_service.domain import EngineMode, Priority
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.model_state import ModelState
+from bento_service.scheduling.policy import Lanes, Line, Outlook, Run, decide
+
+LATENCY_MS = 10.0
+
+
+class LoneImages:
+    """Images that come one by one to a model whose latency mode took `ratio` of what the throughput mode does.
+
+    `latency_slowdown` is how much longer it takes since.
+    """
+
+    def __init__(self, ratio: float, *, jitter: float = 0.0, latency_slowdown: float = 1.0) -> None:
+        self._duration_ms = {EngineMode.LATENCY: LATENCY_MS, EngineMode.THROUGHPUT: LATENCY_MS / ratio}
+        self._slowdown = {EngineMode.LATENCY: latency_slowdown, EngineMode.THROUGHPUT: 1.0}
+        self._jitter = jitter
+        self._random = Random(1)  # noqa: S311 (repeatable, not secret)
+        costs = {mode: CostModel({1: duration_ms}) for mode, duration_ms in self._duration_ms.items()}
+        self._state = ModelState("a", costs, target_ms=1000)
+
+    def run(self, images: int, *, slowdown: float = 1.0) -> float:
+        """Run so many and return the share of them that had every thread."""
+        modes = [self._run_one(slowdown) for _ in range(images)]
+        return modes.count(EngineMode.LATENCY) / images
+
+    def _run_one(self, slowdown: float) -> EngineMode:
+        line = Line("a", Priority.INTERACTIVE, 1, 0.0, 1, self._state.costs)
+        decision = decide([line], Lanes(1, 1, (), 0.0), Outlook(0, 0, 0.0), target_ms=1000, now_s=0.0)
+        assert isinstance(decision, Run)
+        noise = self._random.lognormvariate(0, self._jitter) * (3 if self._random.random() < self._jitter / 2 else 1)
+        duration_ms = self._duration_ms[decision.mode] * self._slowdown[decision.mode]
+        self._state.learn(decision.mode, 1, duration_ms * slowdown * noise)
+        return decision.mode
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.06])
+@pytest.mark.parametrize("slow_images", [20, 21, 22, 200])
+@pytest.mark.parametrize("ratio", [0.6, 0.8, 0.88])
+def test_lone_images_find_back_to_every_thread_after_a_slowdown_has_passed(
+    ratio: float, slow_images: int, jitter: float
+) -> None:
+    images = LoneImages(ratio, jitter=jitter)
+    assert images.run(200) > 0.7
+    images.run(slow_images, slowdown=3)
+    images.run(300)
+    assert images.run(1000) > 0.7
+
+
+def test_a_mode_that_has_become_slower_than_the_other_is_tried_now_and_then_and_no_more() -> None:
+    images = LoneImages(0.8, latency_slowdown=2)
+    images.run(200)
+    assert 0 < images.run(1000) < 0.1
