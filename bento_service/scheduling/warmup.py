@@ -21,6 +21,11 @@ _STABLE = 0.02
 differences of a tenth."""
 _SHARE_OF_BUDGET = 0.25
 """Part of the time that one size may take if it is not stable before."""
+_FEWEST_SIZES = 2
+"""Timed however long they take: what was never measured never runs, and whether two images at once gain anything is the
+first thing to know of a model."""
+_SIZES_WITHOUT_GAIN = 2
+"""So many in a row end the search: a neighbour's burst at one size must not bound the batches for ever."""
 
 
 def measure_costs(
@@ -42,21 +47,19 @@ def measure_costs(
         sizes: Batch sizes, ascending, 1 first; not used where there are buckets.
         bucket_sizes: The engine's buckets, or none.
         clock: Seconds, monotonic.
-        budget_s: Time for all runs that count, together.
+        budget_s: Time for all runs that count, together; a quarter of it for the latency mode. See `time_batch_sizes`.
 
     Raises:
         OutOfMemoryError: Not even one image fits.
     """
-    begun_s = clock()
     costs: dict[EngineMode, CostModel] = {}
     if EngineMode.LATENCY in modes:
         duration_ms = time_batch_sizes(
             infer, recipe, sizes=[1], mode=EngineMode.LATENCY, clock=clock, budget_s=budget_s
         )
         costs[EngineMode.LATENCY] = CostModel(duration_ms)
-    duration_ms = time_batch_sizes(
-        infer, recipe, sizes=bucket_sizes or sizes, clock=clock, budget_s=budget_s - (clock() - begun_s)
-    )
+        budget_s *= 1 - _SHARE_OF_BUDGET
+    duration_ms = time_batch_sizes(infer, recipe, sizes=bucket_sizes or sizes, clock=clock, budget_s=budget_s)
     measured_buckets = [size for size in bucket_sizes if size in duration_ms]
     return {EngineMode.THROUGHPUT: CostModel(duration_ms, bucket_sizes=measured_buckets), **costs}
 
@@ -80,13 +83,15 @@ def time_batch_sizes(
         mode: The engine's mode.
         clock: Seconds, monotonic.
         budget_s: No further size is begun once the runs that count have taken this long, so that a slow model does not
-            hold up the start. First runs are left out: compiling a size is the engine's to bound.
-        min_gain: Share by which a size has to beat the throughput of the one before for a further size to be tried.
-            Each size that is tried keeps its own buffers in the engine, and on a CPU bigger batches gain nothing.
+            hold up the start; two sizes are timed in any case. First runs are left out: compiling a size is the
+            engine's to bound.
+        min_gain: Share by which a size has to beat the best throughput before it to count as a gain. The search
+            does not go on without any, for each size that is tried keeps its own buffers in the engine, and on a CPU
+            bigger batches gain nothing.
 
     Returns:
-        Duration in milliseconds by batch size; size 1 always. It ends with the first size that gains nothing, and
-        before the first that the device has too little memory for.
+        Duration in milliseconds by batch size; size 1 always. It ends with the second size in a row that gains nothing,
+        and before the first that the device has too little memory for. No size takes longer than a larger one.
 
     Raises:
         OutOfMemoryError: Not even one image fits.
@@ -94,8 +99,9 @@ def time_batch_sizes(
     spent_s = 0.0
     duration_ms: dict[int, float] = {}
     best_per_ms = 0.0
+    without_gain = 0
     for size in sizes:
-        if duration_ms and spent_s >= budget_s:
+        if len(duration_ms) >= _FEWEST_SIZES and spent_s >= budget_s:
             break
         # Noise, as photographs are: an all-black batch runs faster on hardware that skips zeros.
         batch_nhwc = np.random.default_rng(0).integers(
@@ -110,10 +116,20 @@ def time_batch_sizes(
         spent_s += sum(samples_s)
         duration_ms[size] = median(samples_s) * 1000
         per_ms = size / duration_ms[size]
-        if per_ms < (1 + min_gain) * best_per_ms:
+        without_gain = without_gain + 1 if per_ms < (1 + min_gain) * best_per_ms else 0
+        if without_gain == _SIZES_WITHOUT_GAIN:
             break
-        best_per_ms = per_ms
-    return duration_ms
+        best_per_ms = max(best_per_ms, per_ms)
+    return _cut_disturbances(duration_ms)
+
+
+def _cut_disturbances(duration_ms: dict[int, float]) -> dict[int, float]:
+    """Bound each size's duration by those of larger ones: what made it take longer was not its own work."""
+    shortest_ms = math.inf
+    cut_ms: dict[int, float] = {}
+    for size in sorted(duration_ms, reverse=True):
+        shortest_ms = cut_ms[size] = min(shortest_ms, duration_ms[size])
+    return dict(sorted(cut_ms.items()))
 
 
 def _time(run: Callable[[], object], *, budget_s: float, clock: Callable[[], float]) -> list[float]:

@@ -45,11 +45,32 @@ def test_a_slow_size_is_not_run_longer_than_its_share_of_the_time() -> None:
     assert len(infer.calls) == 1 + 3
 
 
-def test_sizes_are_tried_as_long_as_they_gain() -> None:
+def test_sizes_are_tried_until_two_in_a_row_gain_nothing() -> None:
     clock = FakeClock()
-    duration_ms = {1: 10, 2: 12, 4: 16, 8: 32, 16: 40}
+    duration_ms = {1: 10, 2: 12, 4: 16, 8: 32, 16: 64, 32: 80}
     infer = FakeInfer(on_call=lambda size: clock.advance_ms(duration_ms[size]))
-    assert list(time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)) == [1, 2, 4, 8]
+    assert list(time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)) == [1, 2, 4, 8, 16]
+
+
+def test_a_size_that_is_disturbed_neither_ends_the_search_nor_looks_dearer_than_a_larger_one() -> None:
+    clock = FakeClock()
+    duration_ms = {1: 10, 2: 30, 4: 16, 8: 22}
+    infer = FakeInfer(on_call=lambda size: clock.advance_ms(duration_ms[size]))
+    measured_ms = time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)
+    assert measured_ms == pytest.approx({1: 10, 2: 16, 4: 16, 8: 22})
+
+
+def test_a_latency_mode_that_takes_long_to_compile_leaves_the_time_for_the_batch_sizes() -> None:
+    clock = FakeClock()
+
+    def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
+        clock.advance_ms(5 + 0.1 * len(batch_nhwc))
+        if mode is EngineMode.LATENCY and clock() < 1060:
+            clock.advance(60)
+        return np.zeros((len(batch_nhwc), 3), dtype=np.float32)
+
+    costs = measure_costs(infer, RECIPE, modes=EngineMode, sizes=[1, 2, 4, 8], clock=clock)
+    assert costs[EngineMode.THROUGHPUT].sizes == (1, 2, 4, 8)
 
 
 def test_batches_have_the_models_input_size_and_the_mode_that_is_timed() -> None:
@@ -86,10 +107,10 @@ def test_no_further_size_is_begun_once_the_time_is_spent() -> None:
     assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4], clock=clock, budget_s=5)) == [1, 2]
 
 
-def test_the_first_size_is_timed_however_long_it_takes() -> None:
+def test_the_first_two_sizes_are_timed_however_long_they_take() -> None:
     clock = FakeClock()
     infer = FakeInfer(on_call=lambda size: clock.advance(60))
-    assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2], clock=clock, budget_s=0)) == [1]
+    assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4], clock=clock, budget_s=0)) == [1, 2]
 
 
 def fail_above(largest: int, clock: FakeClock) -> FakeInfer:
