@@ -1,0 +1,46 @@
+"""A store that does not close keeps nobody from going."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+
+from bento_service.cache.answer_cache import AnswerCache
+from bento_service.cache.base import CachedResult
+from tests.fakes.cache import Tally
+from tests.fakes.clock import FakeTimeLoop
+from tests.fakes.pipeline import fake_clock
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    return "asyncio", {"loop_factory": FakeTimeLoop}
+
+
+class StuckStore:
+    """A store whose connection never closes."""
+
+    async def get(self, key: str) -> CachedResult | None:
+        return None
+
+    def put(self, key: str, result: CachedResult) -> None:
+        pass
+
+    def describe(self) -> Mapping[str, float]:
+        return {}
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+async def test_a_store_that_never_closes_is_left_alone_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    cache = AnswerCache(StuckStore(), observer=Tally())
+
+    closing = asyncio.create_task(cache.close())
+    await asyncio.sleep(0)
+    fake_clock().advance_ms(10_000)
+    await closing
+
+    assert "took longer than" in caplog.text
