@@ -82,7 +82,7 @@ class Lightbox:
         settings: Settings,
         classifier: Classifier,
         journal: Journal,
-        parts: "_Parts",
+        parts: "Parts",
         started_s: float,
     ) -> None:
         self.settings = settings
@@ -115,14 +115,20 @@ class Lightbox:
 
     async def close(self, *, drain_s: float) -> Leftovers:
         """Finish what is admitted within `drain_s` seconds, flush the journal, release the models."""
-        unanswered = await self.classifier.drain(timeout_s=drain_s)
-        await self._parts.close(timeout_s=LANES_STOP_S)
-        unwritten = await asyncio.to_thread(self.journal.close, JOURNAL_CLOSE_S)
+        try:
+            unanswered = await self.classifier.drain(timeout_s=drain_s)
+            await self._parts.close(timeout_s=LANES_STOP_S)
+        # Whatever a library raises as it goes, the process ends with it; the receipts do not.
+        except Exception:
+            logger.exception("A part failed to close; the journal is flushed all the same.")
+            unanswered = self.classifier.in_flight
+        finally:
+            unwritten = await asyncio.to_thread(self.journal.close, JOURNAL_CLOSE_S)
         return Leftovers(unanswered, unwritten)
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class Parts:
     """The threads, models and connections under a classifier."""
 
     warm: _WarmModels
@@ -131,11 +137,13 @@ class _Parts:
     cache: AnswerCache | None
 
     async def close(self, *, timeout_s: float) -> None:
-        await asyncio.to_thread(self.scheduler.close, timeout_s=timeout_s)
-        self.decode_pool.close(wait=False)
-        if self.cache is not None:
-            await self.cache.close()
-        self.warm.close()
+        """Close each of them, lanes first, whether or not the one before it could be."""
+        async with AsyncExitStack() as closing:
+            closing.callback(self.warm.close)
+            if self.cache is not None:
+                closing.push_async_callback(self.cache.close)
+            closing.callback(self.decode_pool.close, wait=False)
+            closing.push_async_callback(asyncio.to_thread, self.scheduler.close, timeout_s=timeout_s)
 
 
 def open_catalogue() -> Catalogue:
@@ -240,7 +248,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
 
 def _wire(
     settings: Settings, warm: _WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
-) -> tuple[Classifier, _Parts]:
+) -> tuple[Classifier, Parts]:
     division = warm.division
     cache = None if metrics is None else open_cache(settings, observer=metrics)
     scheduler = Scheduler(
@@ -290,4 +298,4 @@ def _wire(
         clock=time.perf_counter,
         cache=cache,
     )
-    return classifier, _Parts(warm, scheduler, workshop.decode_pool, cache)
+    return classifier, Parts(warm, scheduler, workshop.decode_pool, cache)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bento_service.domain import ImageInfo, ModelCard, PreparedImage, Priority
-from bento_service.errors import DeadlineExceededError, InferenceFailedError, LightboxError
+from bento_service.errors import DeadlineExceededError, DrainingError, InferenceFailedError, LightboxError
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.outline import Outline, read_outline
 from bento_service.scheduling.decode_pool import DecodePool
@@ -110,7 +110,13 @@ class Computation:
             LightboxError: Any of the errors of intake, scheduling and inference.
         """
         self._workshop.scheduler.expect(1, self._priority)
-        ticket = self._workshop.decode_pool.submit(self._decode, priority=self._priority)
+        try:
+            ticket = self._workshop.decode_pool.submit(
+                self._decode, priority=self._priority, on_dropped=self._note_dropped
+            )
+        except RuntimeError:
+            self._workshop.scheduler.expect(-1, self._priority)
+            raise _refuse_as_draining() from None
         try:
             return await self._future
         except asyncio.CancelledError:
@@ -176,6 +182,10 @@ class Computation:
             self._priority,
         )
 
+    def _note_dropped(self) -> None:
+        self._workshop.scheduler.expect(-1, self._priority)
+        self._fail(_refuse_as_draining())
+
     def _fail(self, error: Exception) -> None:
         try:
             self._loop.call_soon_threadsafe(self._set_error, error)
@@ -185,6 +195,10 @@ class Computation:
     def _set_error(self, error: Exception) -> None:
         if not self._future.done():
             self._future.set_exception(error)
+
+
+def _refuse_as_draining() -> DrainingError:
+    return DrainingError("This server shut down before the image was decoded. Try again.", retry_after_s=1.0)
 
 
 def _contain(error: BaseException) -> RuntimeError:

@@ -13,8 +13,11 @@ logger = logging.getLogger(__name__)
 class Ticket:
     """One job's place in a `DecodePool`."""
 
-    def __init__(self, pool: "DecodePool", job: Callable[[], None], priority: Priority) -> None:
+    def __init__(
+        self, pool: "DecodePool", job: Callable[[], None], priority: Priority, on_dropped: Callable[[], None]
+    ) -> None:
         self.job = job
+        self.on_dropped = on_dropped
         self.priority = priority
         self._pool = pool
 
@@ -48,13 +51,24 @@ class DecodePool:
         """Jobs that no thread has taken yet."""
         return sum(map(len, self._waiting.values()))
 
-    def submit(self, job: Callable[[], None], *, priority: Priority = Priority.INTERACTIVE) -> Ticket:
+    def submit(
+        self,
+        job: Callable[[], None],
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        on_dropped: Callable[[], None] = lambda: None,
+    ) -> Ticket:
         """Hand in a job.
+
+        Args:
+            job: Called by one of the threads.
+            priority: Interactive jobs go first.
+            on_dropped: Called instead if the pool closes before a thread takes the job, by whoever closes it.
 
         Raises:
             RuntimeError: The pool is closed.
         """
-        ticket = Ticket(self, job, priority)
+        ticket = Ticket(self, job, priority, on_dropped)
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("the decode pool is closed and takes no more jobs")
@@ -78,15 +92,17 @@ class DecodePool:
             wait: Whether to return only when the threads are gone.
         """
         with self._changed:
-            dropped = self.waiting
+            dropped = [ticket for line in self._waiting.values() for ticket in line]
             for line in self._waiting.values():
                 line.clear()
             self._is_closed = True
             self._changed.notify_all()
+        for ticket in dropped:
+            ticket.on_dropped()
         if wait:
             for thread in self._threads:
                 thread.join()
-        return dropped
+        return len(dropped)
 
     def _run(self) -> None:
         while ticket := self._take():

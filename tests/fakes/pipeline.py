@@ -131,6 +131,10 @@ class Kitchen:
         self._pool.submit(lambda: _wait(done))
         return done
 
+    def close_decoding(self) -> None:
+        """Drop what no decode thread has taken, and let none be handed in."""
+        self._pool.close(wait=False)
+
     def take_places(self, count: int) -> list[PendingRequest]:
         """Let so many clients begin, who send nothing."""
         return [self.open(request_id=f"uploading-{number}").__enter__() for number in range(count)]
