@@ -1,8 +1,11 @@
 """The photographs of a comparison, and the request bodies that each server wants them in."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import PIL
 
 from bench.large_photographs import make_large_jpegs
 from bench.models import CACHE
@@ -26,7 +29,8 @@ class Bodies:
 
 def photograph_folders() -> Mapping[str, Path]:
     """Make the photographs that are not there yet, and return the folder of each kind."""
-    folders = {SMALL: _FOLDER / SMALL, LARGE: _FOLDER / LARGE}
+    folder = _FOLDER / _digest_recipe()
+    folders = {SMALL: folder / SMALL, LARGE: folder / LARGE}
     if _count(folders[SMALL]) < SMALL_COUNT:
         write_photographs(folders[SMALL], SMALL_COUNT)
     if _count(folders[LARGE]) < LARGE_COUNT:
@@ -43,6 +47,13 @@ def write_bodies(photographs: Path, wire: Wire, folder: Path) -> Bodies:
     for number, body in enumerate(encoded):
         (folder / f"{number:03d}").write_bytes(body)
     return Bodies(encoded, folder)
+
+
+def _digest_recipe() -> str:
+    """Tell photographs apart that were made in another way, as older ones that are still there."""
+    recipe = f"{SMALL_COUNT} {LARGE_COUNT} {_LARGE_SHORT_SIDE_PX} Pillow {PIL.__version__}".encode()
+    generators = (Path(__file__).with_name(name) for name in ("photographs.py", "large_photographs.py"))
+    return hashlib.sha256(recipe + b"".join(path.read_bytes() for path in generators)).hexdigest()[:12]
 
 
 def _count(folder: Path) -> int:
