@@ -23,6 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench.cache_result import NEVER_REPEATS, REPEATS
 from bench.environment import describe_environment, write_result
 from bench.models import prepare_models
 from bench.photographs import write_photographs
@@ -86,7 +87,7 @@ async def measure_costs() -> list[Cost]:
     store = MemoryStore(_CACHE_BYTES, on_change=metrics.observe_cache_size)
     cache = AnswerCache(store, observer=metrics, bypass=Bypass(min_hit_rate=0))
     bypassed = AnswerCache(store, observer=metrics, bypass=Bypass(draw=lambda: 1.0))
-    scope = name_scope("0" * 12, engine="openvino", precision="f32", min_oversampling=None)
+    scope = name_scope("0" * 12, library="openvino 1.0", device_kind="cpu", precision="f32", min_oversampling=None)
     result = CachedResult.of(np.zeros(1_000, dtype=np.float32), ImageInfo("JPEG", 451, 300), ())
     image = os.urandom(_IMAGE_BYTES)
     images = [number.to_bytes(8, "big") + image for number in range(_REPEATS)]
@@ -131,8 +132,8 @@ def measure_traffic(rounds: int, duration_s: int) -> list[Comparison]:
         )
         sides = _Sides(with_cache, without, photographs)
         return [
-            _compare("never repeats", sides, runs, rounds, duration_s),
-            _compare("256 photographs in turn", sides, repeat(None), rounds, duration_s),
+            _compare(NEVER_REPEATS, sides, runs, rounds, duration_s),
+            _compare(REPEATS, sides, repeat(None), rounds, duration_s),
         ]
 
 

@@ -60,7 +60,7 @@ def best_of(readings: Sequence[Ceiling]) -> Ceiling:
 
 
 def measure_ceiling(small: Sequence[bytes], large: Sequence[bytes], duration_s: float) -> Ceiling:
-    """Measure the rate of small photographs for so long with each number of threads, the rest for half as long."""
+    """Measure the rate of small photographs for so long with each number of threads, the rest for less."""
     cpus = len(os.sched_getaffinity(0))
     model = find_model()
     recipe = model.card.recipe
@@ -75,11 +75,13 @@ def measure_ceiling(small: Sequence[bytes], large: Sequence[bytes], duration_s: 
 
     tutorial = _make_tutorial_transform(recipe)
     ours: Callable[[bytes], object] = lambda encoded: prepare(encoded, recipe, _LIMITS)  # noqa: E731 - beside the other
-    rate, large_rate = measure_best_rate(small, duration_s), measure_best_rate(large, duration_s / 2)
-    lone_ms = _measure_times_ms(classify_in(EngineMode.LATENCY), small, duration_s / 2)
+    rate, large_rate = measure_best_rate(small, duration_s), measure_best_rate(large, duration_s / 4)
+    lone_ms = _measure_times_ms(classify_in(EngineMode.LATENCY), small, duration_s / 4)
     engine.close()
     one_thread = [
-        _measure_rate(work, images, 1, duration_s / 2) for images in (small, large) for work in (ours, tutorial)
+        _measure_rate(work, images, 1, share * duration_s)
+        for images, share in ((small, 0.25), (large, 0.5))
+        for work in (ours, tutorial)
     ]
     return Ceiling(rate, large_rate, statistics.median(lone_ms), *one_thread)
 

@@ -2,7 +2,8 @@
 
 Installs the peers the first time, each in a virtual environment of its own under `.cache/`, checks that they answer as
 Lightbox does, and then measures all of them in turn, for as many rounds as asked for. Writes
-`bench/results/compare-<date>.json`, of which `python -m bench.report` makes `docs/benchmarks.md`. It needs wrk.
+`bench/results/compare-<date>.json` and `docs/benchmarks.md`. It needs wrk. With `--quick` or `--only` the result is
+`compare_part-<date>.json`, and the page stays as it is.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from bench.environments import PeerUnavailableError
 from bench.models import peer_environment, prepare_models, store_environment
 from bench.plan import Plan, make_plan
 from bench.records import LARGE, SMALL, Comparison, Participant, Run, Step, to_json
+from bench.report import write_page
 from bench.running import ROOT
 from bench.servers import Server, choose_servers
 from bench.sessions import (
@@ -171,6 +173,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     plan = make_plan(quick=arguments.quick, long=arguments.long, rounds=arguments.rounds, seconds=arguments.seconds)
+    _tell(f"This takes about {plan.expect_minutes(len(servers)):.0f} minutes, without what is to be installed.")
     # SIGTERM ends it as Ctrl-C does: the servers are stopped on the way out.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -179,7 +182,11 @@ def main() -> None:
         parser.exit(1, f"Lightbox {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "Stopped; nothing was written.\n")
-    print(write_result("compare", to_json(comparison)))
+    is_whole = not arguments.quick and not arguments.only
+    path = write_result("compare" if is_whole else "compare_part", to_json(comparison))
+    print(path)
+    if is_whole:
+        print(write_page(path))
 
 
 if __name__ == "__main__":

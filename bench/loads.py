@@ -13,7 +13,7 @@ from bench.closed_loop import ClosedLoad, run_closed_loop
 from bench.environments import PeerUnavailableError
 from bench.records import SMALL, Run, Step
 from bench.running import Running
-from bento_service.load_test.generator import run_open
+from bento_service.load_test.generator import run_closed, run_open
 from bento_service.load_test.payloads import LoadOptions
 
 MAX_CONNECTIONS = 4096
@@ -75,11 +75,25 @@ class Bench:
             failed=load.failed,
             refused=load.refused,
             memory_bytes=self.running.memory_bytes,
+            master_bytes=self.running.master_bytes,
         )
 
     def warm(self, connections: int, duration_s: float) -> None:
         """Load it without looking at what becomes of that."""
         self._load(connections, duration_s)
+
+    def find_capacity(self, connections: int, duration_s: float) -> float:
+        """Return the images a second of a closed loop of the client that sends the open loops.
+
+        It takes more of the CPUs than wrk, which would leave the server more than an open loop does.
+
+        Raises:
+            PeerUnavailableError: It answered nothing.
+        """
+        result = run_closed(self.url, self.bodies.encoded, connections, duration_s, options=self.options)
+        if result.throughput_per_s == 0:
+            raise PeerUnavailableError(f"answered nothing over {connections} connections in {duration_s:g} s")
+        return result.throughput_per_s
 
     def open(self, share: float, capacity_per_s: float, duration_s: float) -> Run:
         """Offer a share of what the server can do as a Poisson process."""
@@ -102,8 +116,11 @@ class Bench:
             requests=result.requests,
             refused=result.refused,
             refused_p99_ms=percentile(result.refused_ms, 0.99),
+            not_ready=int(np.count_nonzero(result.statuses == requests.codes.unavailable)),
+            capacity_per_s=capacity_per_s,
             is_client_bound=result.is_client_bound,
             memory_bytes=self.running.memory_bytes,
+            master_bytes=self.running.master_bytes,
         )
 
     def step(self, offered_per_s: float, duration_s: float) -> Step:

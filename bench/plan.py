@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 CONNECTIONS = (1, 16, 64)
 SHARES = (0.5, 0.8, 1.0, 2.0, 4.0)
-"""Of a server's capacity, as its closed loops of the same session showed it."""
+"""Of a server's capacity, as a closed loop of the same session and client showed it."""
+_SESSION_S = 6.0
+"""To start a server, wait for it to be ready, and stop it."""
+_CEILING_START_S = 5.0
+_CEILING_LOADS = 4.25
+"""In loads of the plan's length."""
+_OVERLOAD_S = 10.0
+"""Until a peer is done with what nobody waits for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,28 +20,48 @@ class Plan:
     """What a comparison does.
 
     Every round measures the ceiling and every server's closed loops, and Lightbox's open loops. What takes long
-    and backs no bar is measured in the first round only: the peers' open loops, large photographs and second workers.
+    and backs no bar is measured in the first round only: the peers' open loops and second workers, whose loads are
+    `peer_seconds` long, and large photographs.
     """
 
     rounds: int
     seconds: int
-    warm_seconds: int = 3
+    peer_seconds: int = 3
+    warm_seconds: int = 2
     step_seconds: int = 8
     shares: Sequence[float] = SHARES
-    growth_connections: Sequence[int] = (2, 4, 8, 32, 128)
+    growth_connections: Sequence[int] = (2, 8, 32, 128)
     model_counts: Sequence[int] = (1, 3, 6)
     peers_scale: bool = True
     long_minutes: int = 0
+
+    def expect_minutes(self, servers: int) -> float:
+        """Return about how long that takes, where every peer is installed: from what a run on two cores took."""
+        peers = servers - 1
+        closed_s = servers * (_SESSION_S + self.warm_seconds + len(CONNECTIONS) * self.seconds)
+        lightbox_s = (2 + len(self.shares)) * self.seconds
+        ceilings_s = 2 * (_CEILING_START_S + _CEILING_LOADS * self.seconds)
+        others_s = 2 * _SESSION_S + self.warm_seconds + 2 * self.seconds + self.step_seconds
+        overloads = sum(share >= 1 for share in self.shares)
+        once_s = servers * _SESSION_S + 5 * self.seconds
+        once_s += peers * ((1 + len(self.shares)) * self.peer_seconds + self.seconds + overloads * _OVERLOAD_S)
+        if self.peers_scale:
+            once_s += peers * (_SESSION_S + self.warm_seconds + 2 * self.peer_seconds)
+        once_s += _SESSION_S + len(self.growth_connections) * self.seconds
+        once_s += len(self.model_counts) * (2 * _SESSION_S + self.seconds)
+        return (self.rounds * (closed_s + lightbox_s + ceilings_s + others_s) + once_s) / 60 + self.long_minutes
 
 
 def make_plan(*, quick: bool, long: bool, rounds: int | None, seconds: int | None) -> Plan:
     """Turn the command line's wishes into a plan."""
     long_minutes = 10 if long else 0
     if not quick:
-        return Plan(rounds=rounds or 3, seconds=seconds or 5, long_minutes=long_minutes)
+        seconds = seconds or 5
+        return Plan(rounds=rounds or 3, seconds=seconds, peer_seconds=min(3, seconds), long_minutes=long_minutes)
     return Plan(
         rounds=rounds or 1,
         seconds=seconds or 2,
+        peer_seconds=min(2, seconds or 2),
         warm_seconds=2,
         step_seconds=4,
         shares=(0.8, 4.0),

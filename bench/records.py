@@ -22,7 +22,9 @@ class Run:
     `level` is the number of connections of a closed loop, and the share of the server's capacity that an open one
     offers. `images_per_s` counts answers with 200, `goodput_per_s` those within the target. Percentiles are of the
     former, in a closed loop of refusals too, which wrk does not part; `refused_p99_ms` is of answers with 429 or 503;
-    None where there are none. `failed` is whatever was neither. `memory_bytes` is the server's, right after the load.
+    None where there are none. `failed` is whatever was neither. `not_ready` counts the answers with 503 of an open
+    loop, which are among `refused`. `capacity_per_s` is what `level` is a share of: the rate of a closed loop of the
+    same client. `memory_bytes` is the server's, right after the load, of which `master_bytes` are its first process's.
     """
 
     server: str
@@ -40,8 +42,11 @@ class Run:
     requests: int | None = None
     refused: int = 0
     refused_p99_ms: float | None = None
+    not_ready: int = 0
+    capacity_per_s: float | None = None
     is_client_bound: bool = False
     memory_bytes: int | None = None
+    master_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
-"""Write `docs/benchmarks.md` and its plots of a result of `bench.compare`: `python -m bench.report RESULT.json`."""
+"""Write `docs/benchmarks.md` and its plots of a result of `bench.compare`: `python -m bench.report [RESULT.json]`."""
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.bars import list_bars
+from bench.cache_result import NOT_MEASURED, CacheRatios, read_cache_ratios
 from bench.charts import draw_charts
+from bench.environment import find_newest_result
 from bench.plan import CONNECTIONS
 from bench.records import LARGE, Comparison, Participant, median, read_comparison
 from bench.running import ROOT
@@ -14,19 +17,22 @@ from bench.servers import LIGHTBOX
 DOCS = ROOT / "docs"
 _IMAGES = DOCS / "images"
 _METHOD = Path(__file__).with_name("method.md")
+_NOTES = Path(__file__).with_name("notes.md")
 
 
-def render_page(comparison: Comparison, result_path: str, charts: Sequence[str]) -> str:
+def render_page(comparison: Comparison, result: Path, charts: Sequence[str], cache: CacheRatios = NOT_MEASURED) -> str:
     """Return the page as Markdown.
 
     Args:
         comparison: The result.
-        result_path: Where its JSON lies, from the folder of the page.
+        result: Its JSON.
         charts: File names of the plots that there are.
+        cache: What `bench.cache` found.
     """
     sections = [
-        _introduce(comparison, result_path),
-        _bars(comparison),
+        _introduce(comparison, result),
+        _bars(comparison, cache),
+        f"## What was not reached, and why\n\n{_NOTES.read_text().rstrip()}",
         _closed_loop(comparison, charts),
         _open_loop(comparison, charts),
         _growth(comparison, charts),
@@ -36,25 +42,27 @@ def render_page(comparison: Comparison, result_path: str, charts: Sequence[str])
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _introduce(comparison: Comparison, result_path: str) -> str:
+def _introduce(comparison: Comparison, result: Path) -> str:
     environment, plan = comparison.environment, comparison.plan
     machine = environment["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     return (
         "# Benchmarks\n\n"
-        f"`{environment['command']}`, [result]({result_path}); `python -m bench.report` makes this page of it. Taken "
-        f"on {environment['date']} at commit {environment['commit'][:12]}, on {machine['cores']} cores of "
+        f"`{environment['command']}`, [result]({_link(result)}); `python -m bench.report` makes this page of it. Taken "
+        f"on {environment['date']} at commit {_shorten(environment['commit'])}, on {machine['cores']} cores of "
         f"{machine['cpu']} with {machine['memory_bytes'] / 1e9:.0f} GB; {versions}. EfficientNet-Lite0; "
         f"{plan['rounds']} round{'s' if plan['rounds'] > 1 else ''} of {plan['seconds']} s a load. `make bench` takes "
         "the figures again, peers included."
     )
 
 
-def _bars(comparison: Comparison) -> str:
-    rows = [(bar.measure, bar.aim, bar.found, bar.verdict) for bar in list_bars(comparison)]
+def _bars(comparison: Comparison, cache: CacheRatios) -> str:
+    rows = [(bar.measure, bar.aim, bar.found, bar.verdict) for bar in list_bars(comparison, cache)]
+    source = f", [result]({_link(cache.path)})" if cache.path else ""
     words = (
-        "What the cache gains and costs is measured by `python -m bench.cache`, a GPU by `make bench-gpu`; neither is "
-        "part of this run."
+        f"What the cache gains and costs is measured by `python -m bench.cache --json`{source}, a GPU by "
+        "`make bench-gpu`; neither is part of this run. Nor are peers with large photographs at 1 and 64 connections, "
+        "nor with two workers at one connection."
     )
     return f"## What was aimed at\n\n{_table(('measure', 'aim', 'found', ''), rows)}\n\n{words}"
 
@@ -124,14 +132,14 @@ def _open_loop(comparison: Comparison, charts: Sequence[str]) -> str:
 
 
 def _growth(comparison: Comparison, charts: Sequence[str]) -> str:
-    parts = [*_workers(comparison), *_connections(comparison, charts), *_models(comparison)]
+    parts = [*_workers(comparison), *_connections(comparison, charts), *_large(comparison), *_models(comparison)]
     parts += _show(charts, "bench-memory.svg", "Memory over ten minutes of load")
     return "\n\n".join(["## How Lightbox grows", *parts]) if parts else ""
 
 
 def _workers(comparison: Comparison) -> Iterator[str]:
     rows = []
-    for connections in CONNECTIONS[1:]:
+    for connections in CONNECTIONS:
         one, two = (comparison.images_per_s(LIGHTBOX, connections, workers=workers) for workers in (1, 2))
         if one and two:
             memory = [
@@ -163,6 +171,18 @@ def _connections(comparison: Comparison, charts: Sequence[str]) -> Iterator[str]
             "Once the CPUs are busy, each further connection waits in the queue: latency grows in proportion to it "
             "(Little's law), and throughput stays."
         )
+
+
+def _large(comparison: Comparison) -> Iterator[str]:
+    rows = []
+    for connections in CONNECTIONS:
+        if runs := comparison.select(LIGHTBOX, "closed", connections, photographs=LARGE):
+            figures = (median(getattr(run, name) for run in runs) for name in ("images_per_s", "p50_ms", "p99_ms"))
+            cells = (*(_number(figure, 1) for figure in figures), str(sum(run.refused for run in runs)))
+            rows.append((str(connections), *cells))
+    if len(rows) > 1:
+        yield _table(("connections, 12 MP", "images/s", "p50, ms", "p99, ms", "refused"), rows)
+        yield "Decoding is nearly all of the work of a large photograph, and each is decoded on one CPU."
 
 
 def _models(comparison: Comparison) -> Iterator[str]:
@@ -202,6 +222,15 @@ def _participants(comparison: Comparison) -> str:
     return f"## Who took part\n\n{_table(head, rows)}{interruptions}"
 
 
+def _link(result: Path) -> str:
+    return Path(os.path.relpath(result, DOCS)).as_posix()
+
+
+def _shorten(commit: str) -> str:
+    name, *changed = commit.split("-")
+    return "-".join([name[:12], *changed])
+
+
 def _show(charts: Sequence[str], name: str, description: str) -> list[str]:
     return [f"![{description}](images/{name})"] if name in charts else []
 
@@ -219,19 +248,27 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def main() -> None:
-    """Write the page and the plots."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("result", type=Path)
-    path = parser.parse_args().result.resolve()
+def write_page(path: Path) -> Path:
+    """Write the page and the plots of a result, and return the page."""
     comparison = read_comparison(path)
     charts = draw_charts(comparison)
-    _IMAGES.mkdir(exist_ok=True)
+    _IMAGES.mkdir(parents=True, exist_ok=True)
     for name, svg in charts.items():
         (_IMAGES / name).write_text(svg)
     page = DOCS / "benchmarks.md"
-    page.write_text(render_page(comparison, f"../bench/results/{path.name}", list(charts)))
-    print(page)
+    cache = read_cache_ratios(find_newest_result("cache"))
+    page.write_text(render_page(comparison, path.resolve(), list(charts), cache))
+    return page
+
+
+def main() -> None:
+    """Write the page and the plots."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("result", type=Path, nargs="?", help="the newest of bench/results, if left out")
+    path = parser.parse_args().result or find_newest_result("compare")
+    if path is None:
+        parser.exit(2, "There is no result in bench/results yet; `python -m bench.compare` makes one.\n")
+    print(write_page(path))
 
 
 if __name__ == "__main__":

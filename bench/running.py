@@ -26,17 +26,23 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that is ready. `kinship` finds every process of it."""
+    """A server that is ready. `kinship` finds every process of it, `process_id` is the first of them."""
 
     server: Server
     url: str
     kinship: Kinship
+    process_id: int
     log: Path
 
     @property
     def memory_bytes(self) -> int:
         """What all its processes hold together: each page counted once, shared ones in parts (PSS)."""
         return sum(_read_pss_bytes(process_id) for process_id in self.kinship.members())
+
+    @property
+    def master_bytes(self) -> int:
+        """What the first process holds of that: where a server has workers, as a rule the one that starts them."""
+        return _read_pss_bytes(self.process_id)
 
 
 @contextmanager
@@ -79,7 +85,7 @@ def running(server: Server, folder: Path, variables: Mapping[str, str], *, worke
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, server, url, log)
-        yield Running(server, url, kinship, log)
+        yield Running(server, url, kinship, process.pid, log)
     finally:
         _stop(process, kinship)
 

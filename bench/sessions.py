@@ -92,20 +92,28 @@ def compare_answers(left: Answer, right: Answer) -> float:
 
 def run_round(server: Server, site: Site, plan: Plan, number: int) -> Generator[Run, None, None]:
     """Load a server with one worker: the closed loops; in the first round, and for Lightbox always, all the rest."""
-    is_full = number == 0 or server.key == LIGHTBOX
+    is_lightbox = server.key == LIGHTBOX
+    is_full = number == 0 or is_lightbox
     with opened(server, site, number=number) as (small, large):
         small.warm(max(CONNECTIONS), plan.warm_seconds)
-        capacity_per_s = 0.0
+        rates = {}
         for connections in CONNECTIONS:
             run = _settled(small).closed(connections, plan.seconds)
-            capacity_per_s = max(capacity_per_s, run.images_per_s)
+            rates[connections] = run.images_per_s
             yield run
         if not is_full:
             return
         small.settle()
-        yield large.closed(_LARGE_CONNECTIONS, max(plan.seconds, _LARGE_LOAD_S))
+        large_seconds = max(plan.seconds, _LARGE_LOAD_S)
+        yield large.closed(_LARGE_CONNECTIONS, large_seconds)
+        seconds = plan.seconds if is_lightbox else plan.peer_seconds
+        capacity_per_s = _settled(small).find_capacity(max(rates, key=rates.__getitem__), seconds)
         for share in plan.shares:
-            yield _settled(small).open(share, capacity_per_s, plan.seconds)
+            yield _settled(small).open(share, capacity_per_s, seconds)
+        if is_lightbox and number == 0:
+            for connections in sorted({*CONNECTIONS} - {_LARGE_CONNECTIONS}):
+                small.settle()
+                yield large.closed(connections, large_seconds)
 
 
 def _settled(bench: Bench) -> Bench:
@@ -118,8 +126,9 @@ def run_two_workers(server: Server, site: Site, plan: Plan, number: int) -> Gene
     """Load a server with two workers."""
     with opened(server, site, workers=2, number=number) as (small, _):
         small.warm(max(CONNECTIONS), plan.warm_seconds)
-        for connections in CONNECTIONS[1:]:
-            yield _settled(small).closed(connections, plan.seconds)
+        is_lightbox = server.key == LIGHTBOX
+        for connections in CONNECTIONS if is_lightbox and number == 0 else CONNECTIONS[1:]:
+            yield _settled(small).closed(connections, plan.seconds if is_lightbox else plan.peer_seconds)
 
 
 def run_growth(server: Server, site: Site, plan: Plan) -> Generator[Run, None, None]:

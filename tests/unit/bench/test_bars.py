@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from bench.bars import Bar, best_rate, list_bars
+from bench.cache_result import CacheRatios
 from bench.ceiling import best_of
 from bench.records import MemorySample, Step
 from tests.unit.bench.comparisons import CEILING, make_comparison, make_open_run, make_run
@@ -11,7 +12,7 @@ def find(bars: list[Bar], beginning: str, aim: str = "") -> Bar:
 
 
 def test_a_comparison_that_meets_every_bar_says_so_but_for_an_absent_peer_and_a_gpu() -> None:
-    *bars, gpu = list_bars(make_comparison())
+    *bars, gpu = list_bars(make_comparison(), CacheRatios(unique=0.98, repeated=12.0))
     assert [bar.aim for bar in bars if bar.is_reached is not True] == ["≥ 1.3 × Triton"] * 2
     assert gpu.measure.startswith("GPU")
     assert gpu.verdict == "not measured"
@@ -57,6 +58,23 @@ def test_goodput_in_overload_is_held_against_capacity_not_against_what_was_offer
 def test_one_failure_in_overload_misses_the_bar() -> None:
     bar = find(list_bars(make_comparison(runs=[make_open_run(4.0, 99.0, failed=1)])), "overload at 4 × capacity: nei")
     assert bar.is_reached is False
+
+
+def test_an_answer_with_503_in_overload_misses_the_bar_though_it_is_a_refusal() -> None:
+    runs = [make_open_run(4.0, 99.0, refused=1, not_ready=1)]
+    assert find(list_bars(make_comparison(runs=runs)), "overload at 4 × capacity: nei").is_reached is False
+
+
+def test_a_cache_that_gains_less_than_was_aimed_at_is_not_reached_and_one_that_was_not_measured_is_neither() -> None:
+    bars = list_bars(make_comparison(), CacheRatios(repeated=6.0))
+    assert find(bars, "images that repeat").verdict == "**not reached**"
+    assert find(bars, "images that never repeat").verdict == "not measured"
+
+
+def test_memory_counts_for_the_workers_alone_and_shows_the_master_beside_them() -> None:
+    runs = [make_run(workers=2, memory_bytes=500_000_000, master_bytes=100_000_000)]
+    bar = find(list_bars(make_comparison(runs=runs)), "memory, 2 workers together")
+    assert (bar.found, bar.is_reached) == ("400 MB; 500 with BentoML's master", True)
 
 
 def test_a_refusal_below_capacity_counts_as_a_failure() -> None:

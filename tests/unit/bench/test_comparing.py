@@ -66,6 +66,14 @@ def test_a_quick_plan_leaves_out_what_takes_long_and_wishes_are_kept() -> None:
     assert make_plan(quick=True, long=True, rounds=2, seconds=9).rounds == 2
 
 
+def test_a_whole_run_is_expected_to_take_longer_than_a_quick_one_and_a_round_more_longer_still() -> None:
+    quick, whole, longer = (
+        make_plan(quick=is_quick, long=False, rounds=rounds, seconds=None).expect_minutes(8)
+        for is_quick, rounds in ((True, None), (False, None), (False, 4))
+    )
+    assert quick < whole < longer
+
+
 @pytest.mark.parametrize("size", [(451, 300), (300, 451), (256, 256), (700, 260)])
 def test_the_peers_prepare_an_image_as_lightbox_does(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)

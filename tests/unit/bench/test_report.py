@@ -3,16 +3,18 @@ from pathlib import Path
 
 import pytest
 
+from bench.cache_result import NOT_MEASURED, REPEATS, read_cache_ratios
 from bench.charts import draw_charts
+from bench.environment import RESULTS
 from bench.records import Comparison, read_comparison, to_json
 from bench.report import render_page
-from tests.unit.bench.comparisons import make_comparison
+from tests.unit.bench.comparisons import ENVIRONMENT, make_comparison
 
 
 @pytest.fixture
 def page() -> str:
     comparison = make_comparison(interruptions=["Triton answered nothing"])
-    return render_page(comparison, "../bench/results/compare.json", list(draw_charts(comparison)))
+    return render_page(comparison, RESULTS / "compare.json", list(draw_charts(comparison)))
 
 
 def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
@@ -56,4 +58,28 @@ def test_a_comparison_with_one_peer_and_one_round_only_makes_a_page_too() -> Non
         model_counts=[],
         memory_samples=[],
     )
-    assert "## Open loop" not in render_page(comparison, "result.json", list(draw_charts(comparison)))
+    assert "## Open loop" not in render_page(comparison, RESULTS / "compare.json", list(draw_charts(comparison)))
+
+
+def test_a_commit_with_changes_beside_it_is_shown_with_that_mark() -> None:
+    changed = make_comparison(environment={**ENVIRONMENT, "commit": "0123456789abcdef-dirty"})
+    assert "at commit 0123456789ab-dirty," in render_page(changed, RESULTS / "compare.json", [])
+
+
+def test_why_an_aim_was_missed_stands_right_below_the_aims(page: str) -> None:
+    headings = [line for line in page.splitlines() if line.startswith("## ")]
+    assert headings[:2] == ["## What was aimed at", "## What was not reached, and why"]
+
+
+def test_the_cache_is_shown_from_a_result_of_its_own(tmp_path: Path) -> None:
+    result = tmp_path / "cache.json"
+    result.write_text(json.dumps({"traffic": [{"traffic": REPEATS, "ratio": 11.5}]}))
+    page = render_page(make_comparison(), RESULTS / "compare.json", [], read_cache_ratios(result))
+    assert "| ≥ 10 × without it | 11.50 | reached |" in page
+    assert "cache.json)" in page
+
+
+def test_a_result_of_the_caches_costs_alone_measured_no_traffic(tmp_path: Path) -> None:
+    result = tmp_path / "cache.json"
+    result.write_text(json.dumps({"traffic": []}))
+    assert read_cache_ratios(result) == NOT_MEASURED
