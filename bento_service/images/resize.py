@@ -118,11 +118,11 @@ def _enlarge_visible(
     part = _turn(image.crop((place.left_px, place.top_px, stored_right, stored_bottom)), orientation)
     # Pillow enlarges rows first, of whatever shape the image is. The part's shape is another than the image's.
     start = across.source_start - left
-    box = (start, 0, min(start + across.source_length, part.width), part.height)
-    part = part.resize((across.length_px, part.height), _RESAMPLING[interpolation], box)
+    columns = (start, 0, min(start + across.source_length, part.width), part.height)
+    part = part.resize((across.length_px, part.height), _RESAMPLING[interpolation], columns)
     start = down.source_start - top
-    box = (0, start, part.width, min(start + down.source_length, part.height))
-    return part.resize((across.length_px, down.length_px), _RESAMPLING[interpolation], box)
+    rows = (0, start, part.width, min(start + down.source_length, part.height))
+    return part.resize((across.length_px, down.length_px), _RESAMPLING[interpolation], rows)
 
 
 def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
