@@ -16,6 +16,8 @@ REFUSALS = (429, 503)
 STAGES = ("receive", "decode", "queue", "inference", "total")
 SETTLING_SHARE = 0.2
 MAX_SETTLING_S = 1.0
+MAX_SHORTFALL = 0.05
+"""Share of the requests due that need not be done by the end of the run."""
 LATE_MS = 5.0
 LATE_SHARE = 0.1
 """The client's own lateness is worth a word beyond both: so long, and such a share of the latency at p99."""
@@ -129,9 +131,16 @@ class LoadResult:
         return self._count_settled(self.done_s[is_good]) / (self.duration_s - self._settled_s)
 
     @property
-    def keeping_up(self) -> float:
-        """Requests done as a share of requests due, once the load had settled: below 1, a queue was growing."""
-        return self._count_settled(self.done_s) / max(self._count_settled(self.due_s), 1)
+    def is_keeping_up(self) -> bool:
+        """Whether about as many requests were done as were due, once the load had settled: else a queue was growing.
+
+        A shortfall of 5 % is let pass, and three standard deviations of what a steady service has in flight by chance:
+        Poisson's, of the mean number in flight.
+        """
+        in_flight = float((np.minimum(self.done_s, self.duration_s) - self.due_s).sum()) / self.duration_s
+        due = self._count_settled(self.due_s)
+        allowed = max(MAX_SHORTFALL * due, 3 * math.sqrt(max(in_flight, 1)))
+        return due - self._count_settled(self.done_s) <= allowed
 
     @property
     def is_client_bound(self) -> bool:

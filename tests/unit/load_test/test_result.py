@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bento_service.load_test.arrivals import draw_arrivals
 from bento_service.load_test.exchange import BROKEN
 from bento_service.load_test.figures import describe_run, keeps_target
+from bento_service.load_test.result import LoadResult
 from tests.unit.load_test.runs import make_facts, make_run
 
 
@@ -60,6 +64,18 @@ def test_a_rate_at_which_a_queue_grows_is_not_kept_though_it_is_too_short_to_bre
 
     assert growing.percentile_ms(0.99) < 1000
     assert not keeps_target(growing, 1000)
+
+
+@pytest.mark.parametrize(("rate_per_s", "latency_ms"), [(3, 150), (5, 150), (20, 500), (100, 500)])
+def test_a_slow_service_that_keeps_up_is_seldom_taken_for_one_with_a_growing_queue(
+    rate_per_s: float, latency_ms: float
+) -> None:
+    def run(seed: int) -> LoadResult:
+        due_s = draw_arrivals(rate_per_s, 3, seed)
+        steady = make_run([latency_ms] * len(due_s), offered_per_s=rate_per_s, duration_s=3)
+        return replace(steady, due_s=due_s, done_s=due_s + latency_ms / 1000)
+
+    assert np.mean([keeps_target(run(seed), 1000) for seed in range(300)]) > 0.95
 
 
 def test_the_client_is_the_limit_where_it_was_late_by_more_than_a_tenth_of_the_latency() -> None:
