@@ -119,8 +119,14 @@ class ConnectionPool:
             return False
         task = asyncio.get_running_loop().create_task(self._connect())
         self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        task.add_done_callback(self._end_connecting)
         return True
+
+    def _end_connecting(self, task: asyncio.Task[None]) -> None:
+        self._connecting.discard(task)
+        # A connection that failed has failed one request; the others that wait need theirs.
+        if self._waiting and not self._is_closed:
+            self._grow()
 
     async def _connect(self) -> None:
         address = self._address
