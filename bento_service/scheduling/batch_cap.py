@@ -63,18 +63,18 @@ class FaultCap:
         """Largest batch for now, at least 1."""
         return self._size
 
-    @property
-    def is_retry_worthwhile(self) -> bool:
-        """Whether an image that failed alone may pass at a second try: the model has run well since the last one."""
-        return self._has_passed
-
     def fail_batch(self) -> None:
         """Take note of a batch of several images that failed."""
         self._size = max(1, self._size // 2)
 
-    def fail_image(self) -> None:
-        """Take note of an image that failed alone."""
-        self._has_passed = False
+    def fail_image(self) -> bool:
+        """Take note of an image that failed alone.
+
+        Returns:
+            Whether it may pass at a second try: the model has run well since the last one that failed.
+        """
+        is_retry_worthwhile, self._has_passed = self._has_passed, False
+        return is_retry_worthwhile
 
     def pass_run(self, *, is_whole: bool) -> None:
         """Take note of images that ran well; `is_whole` where they are a batch as it came from the queue."""

@@ -1,6 +1,7 @@
 """Running one batch so that a bad image takes nobody with it."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -12,6 +13,9 @@ from bento_service.errors import DeadlineExceededError, InferenceFailedError, Ou
 from bento_service.scheduling.work import Batch, Completion, WorkItem
 
 logger = logging.getLogger(__name__)
+
+_MEMORY_PAUSE_S = 0.05
+"""Until an image for which memory is short alone is tried again: other lanes' batches end meanwhile."""
 
 Result = tuple[WorkItem, Completion | Exception]
 
@@ -32,52 +36,72 @@ class Feedback(Protocol):
     def note_failure(self, batch: Batch, size: int) -> bool:
         """Take note that `size` images of a batch failed; return whether one alone is worth a second try."""
 
-    def note_out_of_memory(self, batch: Batch, size: int) -> None:
-        """Take note that `size` images of a batch had too little memory."""
+    def note_out_of_memory(self, batch: Batch, size: int) -> bool:
+        """Take note that `size` images had too little memory; return whether one alone is worth a second try."""
 
 
 def run_batch(
-    infer: Infer, batch: Batch, *, clock: Callable[[], float], feedback: Feedback
+    infer: Infer,
+    batch: Batch,
+    *,
+    clock: Callable[[], float],
+    feedback: Feedback,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[tuple[WorkItem, Completion | Exception]]:
     """Run a batch and yield each item with its completion or its error, in order.
 
     A failing batch is halved until the image that makes it fail is alone. That one gets a second try and no third, for
     a fault that has passed by then, and only then `InferenceFailedError`. Where memory was short, smaller batches run,
-    and an image for which it is short alone fails at once. Who hung up in the meantime, or whose deadline has passed,
-    costs no further run.
+    and an image for which it is short alone gets its second try after `pause` has passed a moment, in seconds. Who hung
+    up in the meantime, or whose deadline has passed, costs no further run.
     """
-    return _Bisection(infer, batch, clock, feedback).run(batch.items, batch.reason)
+    return _Bisection(infer, batch, clock, feedback, pause).run(batch.items, batch.reason)
 
 
 class _Bisection:
     """One batch on its lane, down to its single images."""
 
-    def __init__(self, infer: Infer, batch: Batch, clock: Callable[[], float], feedback: Feedback) -> None:
+    def __init__(
+        self,
+        infer: Infer,
+        batch: Batch,
+        clock: Callable[[], float],
+        feedback: Feedback,
+        pause: Callable[[float], None],
+    ) -> None:
         self._infer = infer
         self._batch = batch
         self._clock = clock
         self._feedback = feedback
+        self._pause = pause
 
     def run(
         self, items: Sequence[WorkItem], reason: DispatchReason, *, is_second_try: bool = False
     ) -> Iterator[Result]:
+        # A second try is the last: what other lanes make of the model meanwhile must not earn an image a third.
         started_s = self._clock()
         try:
             scores = _infer_checked(self._infer, items, self._batch.mode)
         except OutOfMemoryError as error:
-            self._feedback.note_out_of_memory(self._batch, len(items))
+            is_worth_retry = self._feedback.note_out_of_memory(self._batch, len(items)) and not is_second_try
             if len(items) == 1:
-                yield items[0], _explain(error)
+                if is_worth_retry:
+                    self._pause(_MEMORY_PAUSE_S)
+                    yield from self._run_live(items, DispatchReason.SHRUNK, is_second_try=True)
+                else:
+                    yield _fail(items[0], error)
                 return
             logger.warning("A batch of %d for %s met out-of-memory; it runs in halves.", len(items), self._batch.model)
             yield from self._run_halves(items, DispatchReason.SHRUNK)
             return
         # An engine may raise anything, and whatever it is belongs to this batch alone.
         except Exception as error:  # noqa: BLE001
-            is_worth_retry = self._feedback.note_failure(self._batch, len(items))
+            is_worth_retry = self._feedback.note_failure(self._batch, len(items)) and not is_second_try
             if len(items) == 1:
-                # What other lanes make of the model meanwhile must not earn this image a third one.
-                yield from self._run_again_alone(items[0], error, is_worth_retry=is_worth_retry and not is_second_try)
+                if is_worth_retry:
+                    yield from self._run_live(items, DispatchReason.BISECTED, is_second_try=True)
+                else:
+                    yield _fail(items[0], error)
                 return
             logger.warning("A batch of %d for %s failed and is bisected: %s", len(items), self._batch.model, error)
             yield from self._run_halves(items, DispatchReason.BISECTED)
@@ -105,13 +129,6 @@ class _Bisection:
         if live:
             yield from self.run(live, reason, is_second_try=is_second_try)
 
-    def _run_again_alone(self, item: WorkItem, error: Exception, *, is_worth_retry: bool) -> Iterator[Result]:
-        if is_worth_retry:
-            yield from self._run_live([item], DispatchReason.BISECTED, is_second_try=True)
-            return
-        logger.warning("Inference failed for one image of %s: %s", item.model, error)
-        yield item, _explain(error)
-
 
 def expire() -> DeadlineExceededError:
     """Make the error of one image that came too late; an exception keeps its raiser's traceback, so none is shared."""
@@ -129,9 +146,10 @@ def _infer_checked(infer: Infer, items: Sequence[WorkItem], mode: EngineMode) ->
     return scores
 
 
-def _explain(error: Exception) -> InferenceFailedError:
+def _fail(item: WorkItem, error: Exception) -> Result:
+    logger.warning("Inference failed for one image of %s: %s", item.model, error)
     explained = InferenceFailedError(
         "The model failed on this image; no other image is affected. The server's log has the cause."
     )
     explained.__cause__ = error
-    return explained
+    return item, explained

@@ -167,21 +167,20 @@ class WorkQueue:
         """Take note that `size` images of a batch failed; return whether one alone is worth a second try."""
         with self._changed:
             model = self._models[batch.model]
-            if size > 1:
-                if size == len(batch.items):
-                    model.fault_cap.fail_batch()
-                    model.update_ceiling()
-                return False
-            is_worthwhile = model.fault_cap.is_retry_worthwhile
-            model.fault_cap.fail_image()
-            return is_worthwhile
+            if size == 1:
+                return model.fault_cap.fail_image()
+            if size == len(batch.items):
+                model.fault_cap.fail_batch()
+                model.update_ceiling()
+            return False
 
-    def learn_out_of_memory(self, batch: Batch, size: int) -> None:
-        """Take note that `size` images of a batch had too little memory."""
+    def learn_out_of_memory(self, batch: Batch, size: int) -> bool:
+        """Take note that `size` images of a batch had too little memory; return whether one is worth a second try."""
         with self._changed:
             model = self._models[batch.model]
             model.memory_cap.shrink(size, now_s=self._clock())
             model.update_ceiling()
+            return size == 1 and model.fault_cap.fail_image()
 
     def close(self) -> None:
         """Take no more images, and let lanes go as soon as nothing waits."""

@@ -176,10 +176,10 @@ class Scheduler:
         """Learn from a failure; the lanes call it."""
         return self._queue.learn_failure(batch, size)
 
-    def note_out_of_memory(self, batch: Batch, size: int) -> None:
+    def note_out_of_memory(self, batch: Batch, size: int) -> bool:
         """Learn from out-of-memory; the lanes call it."""
-        self._queue.learn_out_of_memory(batch, size)
         self._on_out_of_memory()
+        return self._queue.learn_out_of_memory(batch, size)
 
     def _make_lane(self, number: int) -> Lane:
         return Lane(

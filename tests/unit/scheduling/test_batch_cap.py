@@ -79,9 +79,9 @@ def test_a_model_that_always_fails_soon_costs_one_run_an_image() -> None:
     cap = FaultCap(128)
     for _ in range(7):
         cap.fail_batch()
-    cap.fail_image()
     assert cap.size == 1
-    assert not cap.is_retry_worthwhile
+    assert cap.fail_image()
+    assert not cap.fail_image()
 
 
 def test_a_model_that_runs_well_again_gets_its_batches_and_its_second_tries_back() -> None:
@@ -90,7 +90,7 @@ def test_a_model_that_runs_well_again_gets_its_batches_and_its_second_tries_back
     cap.fail_batch()
     cap.fail_image()
     cap.pass_run(is_whole=False)
-    assert (cap.size, cap.is_retry_worthwhile) == (2, True)
+    assert (cap.size, cap.fail_image()) == (2, True)
     cap.pass_run(is_whole=True)
     cap.pass_run(is_whole=True)
     assert cap.size == 8

@@ -38,19 +38,23 @@ class Diary:
 
     def note_failure(self, batch: Batch, size: int) -> bool:
         self.failures.append(size)
-        is_worthwhile = self._is_retry_worthwhile
-        self._is_retry_worthwhile = size > 1
-        return is_worthwhile
+        return self._judge(size)
 
-    def note_out_of_memory(self, batch: Batch, size: int) -> None:
+    def note_out_of_memory(self, batch: Batch, size: int) -> bool:
         self.out_of_memory.append(size)
+        return self._judge(size)
+
+    def _judge(self, size: int) -> bool:
+        if size > 1:
+            return False
+        is_worthwhile, self._is_retry_worthwhile = self._is_retry_worthwhile, False
+        return is_worthwhile
 
 
 class OthersRunWell(Diary):
     """Hears of a good run on another lane between any two failures, so that a second try always seems worthwhile."""
 
-    def note_failure(self, batch: Batch, size: int) -> bool:
-        super().note_failure(batch, size)
+    def _judge(self, size: int) -> bool:
         return True
 
 
@@ -75,7 +79,8 @@ def run(
 ) -> list[Result]:
     """Run the images 0..size-1 as one batch."""
     batch = make_batch(loop, size, enqueued_s=enqueued_s)
-    results = list(run_batch(infer, batch, clock=clock or FakeClock(), feedback=diary or Diary()))
+    clock = clock or FakeClock()
+    results = list(run_batch(infer, batch, clock=clock, feedback=diary or Diary(), pause=clock.advance))
     assert [item for item, _ in results] == list(batch.items)
     return results
 
@@ -175,12 +180,13 @@ def test_a_fault_that_has_passed_by_the_second_try_costs_nobody_an_answer(loop: 
     assert completion.reason is DispatchReason.BISECTED
 
 
+@pytest.mark.parametrize("error", [RuntimeError, lambda: OutOfMemoryError("no memory at all")])
 def test_an_image_that_fails_again_and_again_is_run_twice_though_other_lanes_run_the_model_well(
-    loop: asyncio.AbstractEventLoop,
+    loop: asyncio.AbstractEventLoop, error: Callable[[], Exception]
 ) -> None:
-    infer = FakeInfer(poison=[0])
-    [(_, error)] = run(loop, infer, 1, diary=OthersRunWell())
-    assert isinstance(error, InferenceFailedError)
+    infer = FakeInfer(poison=[0], error=error)
+    [(_, outcome)] = run(loop, infer, 1, diary=OthersRunWell())
+    assert isinstance(outcome, InferenceFailedError)
     assert len(infer.calls) == 2
 
 
@@ -196,14 +202,30 @@ def test_a_batch_that_met_out_of_memory_runs_in_halves_that_say_so(loop: asyncio
     assert diary.failures == []
 
 
-def test_an_image_that_does_not_even_fit_alone_fails_at_once(loop: asyncio.AbstractEventLoop) -> None:
+def test_memory_that_was_short_for_a_moment_costs_a_lone_image_no_answer(loop: asyncio.AbstractEventLoop) -> None:
+    clock = FakeClock(100.0)
+    freed_s = clock() + 0.02
+
     def check(size: int) -> None:
-        raise OutOfMemoryError("no memory at all")
+        if clock() < freed_s:
+            raise OutOfMemoryError("another lane has it all")
 
     infer = FakeInfer(on_call=check)
-    [(_, error)] = run(loop, infer, 1)
-    assert isinstance(error, InferenceFailedError)
-    assert len(infer.calls) == 1
+    [completion] = outcomes(run(loop, infer, 1, clock=clock, enqueued_s=100.0))
+    assert completion.reason is DispatchReason.SHRUNK
+    assert completion.queue_ms == pytest.approx(50)
+    assert len(infer.calls) == 2
+
+
+def test_a_model_of_which_never_one_image_fits_costs_a_pause_once_and_then_one_run_an_image(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    clock = FakeClock(100.0)
+    infer = FakeInfer(poison=range(4), error=lambda: OutOfMemoryError("no memory at all"))
+    results = run(loop, infer, 4, clock=clock)
+    assert all(isinstance(outcome, InferenceFailedError) for _, outcome in results)
+    assert [len(call) for call in infer.calls] == [4, 2, 1, 1, 1, 2, 1, 1]
+    assert clock() == pytest.approx(100.05)
 
 
 def test_who_hangs_up_or_runs_late_while_a_batch_fails_is_not_run_again(loop: asyncio.AbstractEventLoop) -> None:

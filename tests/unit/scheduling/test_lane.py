@@ -57,8 +57,8 @@ class Notes:
     def note_failure(self, batch: Batch, size: int) -> bool:
         return False
 
-    def note_out_of_memory(self, batch: Batch, size: int) -> None:
-        pass
+    def note_out_of_memory(self, batch: Batch, size: int) -> bool:
+        return False
 
 
 def make_batch(pixels: Sequence[NDArray[np.uint8]], loop: asyncio.AbstractEventLoop) -> Batch:
