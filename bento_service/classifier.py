@@ -87,7 +87,8 @@ class Classifier:
             {
                 name: name_scope(
                     model.card.version,
-                    engine=model.engine.name,
+                    library=model.engine.library,
+                    device_kind=model.engine.device.kind,
                     precision=model.engine.precision,
                     min_oversampling=workshop.min_oversampling,
                 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -22,6 +23,10 @@ from bento_service.errors import (
     UnsupportedFormatError,
 )
 
+logger = logging.getLogger(__name__)
+
+_CLOSE_S = 2.0
+"""Longest that closing the store may take: the journal has yet to be written then."""
 _MAX_BYTES_ON_LOOP = 262_144
 """A larger image is digested in a thread: so many bytes take 0.12 ms on a processor with SHA instructions."""
 
@@ -50,17 +55,20 @@ class Found:
         return self.lookup is not Lookup.MISS
 
 
-def name_scope(model_version: str, *, engine: str, precision: str, min_oversampling: int | None) -> str:
+def name_scope(
+    model_version: str, *, library: str, device_kind: str, precision: str, min_oversampling: int | None
+) -> str:
     """Name everything beside an image's bytes that its scores depend on; equal names, equal scores.
 
     Args:
         model_version: The digest of weights and input recipe.
-        engine: What runs the model.
+        library: What runs the model, with its version.
+        device_kind: What that runs on, `cpu` or `cuda`.
         precision: The engine's arithmetic.
         min_oversampling: That of `images.intake.prepare`.
     """
     # This release's too: the next one may read images differently, and a store may outlive the process.
-    return f"{__version__}:{model_version}:{engine}:{precision}:{min_oversampling or 0}"
+    return f"{__version__}:{model_version}:{library}:{device_kind}:{precision}:{min_oversampling or 0}"
 
 
 class AnswerCache:
@@ -134,9 +142,15 @@ class AnswerCache:
         return {**counts, "recent_hit_rate": self._bypass.hit_rate, **self._store.describe()}
 
     async def close(self) -> None:
-        """Release the store."""
+        """Release the store, or leave it as it is if that takes long: nothing in it is lost by that."""
         self._digest_thread.shutdown(wait=False)
-        await self._store.close()
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._store.close()
+        except TimeoutError:
+            logger.warning(
+                "The cache's store took longer than %g s to close; it is left to the process's end.", _CLOSE_S
+            )
 
     def _find_flight(self, key: str, priority: Priority) -> Flight | None:
         """Return a flight that a request of this priority loses nothing by following: bulk work may wait long."""

@@ -20,6 +20,10 @@ class Engine(Protocol):
         """`openvino`, `onnxruntime` or `torch`."""
 
     @property
+    def library(self) -> str:
+        """What computes, with its version, for example `openvino 2026.4.1`: another one may round differently."""
+
+    @property
     def precision(self) -> str:
         """The arithmetic it computes in, for example `f32`."""
 

@@ -67,6 +67,13 @@ class ONNXRuntimeEngine:
         self._device = describe_cuda() if self._is_cuda else describe_cpu()
 
     @property
+    def library(self) -> str:
+        """The library and its version."""
+        import onnxruntime
+
+        return f"onnxruntime {onnxruntime.__version__}"
+
+    @property
     def device(self) -> Device:
         """The GPU or the CPU."""
         return self._device

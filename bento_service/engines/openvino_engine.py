@@ -77,6 +77,13 @@ class OpenVINOEngine:
         self._device = describe_cpu()
 
     @property
+    def library(self) -> str:
+        """The library and its version."""
+        import openvino
+
+        return f"openvino {openvino.get_version()}"
+
+    @property
     def device(self) -> Device:
         """The CPU."""
         return self._device

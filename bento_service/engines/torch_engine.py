@@ -102,6 +102,13 @@ class TorchEngine:
             raise _explain_load(error, card.name, self._device) from error
 
     @property
+    def library(self) -> str:
+        """The library and its version."""
+        import torch
+
+        return f"torch {torch.__version__}"
+
+    @property
     def device(self) -> Device:
         """The GPU or the CPU."""
         return self._device

@@ -1,5 +1,6 @@
 """One suite over every engine that runs on a CPU."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,6 +42,7 @@ def images(model: StoredModel) -> NDArray[np.uint8]:
 
 def test_an_engine_names_itself_its_precision_and_its_device(engine: Engine) -> None:
     assert engine.name in KINDS
+    assert re.fullmatch(rf"{engine.name} \d+\.\d+.*", engine.library)
     assert engine.precision == "f32"
     assert engine.device.kind == "cpu"
     assert engine.device.memory_bytes > 0

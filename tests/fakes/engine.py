@@ -95,6 +95,7 @@ class FakeEngine:
     """An engine around a function."""
 
     name = "fake"
+    library = "fake 1.0"
     precision = "f32"
     device = Device(kind="cpu", name="fake", memory_bytes=0)
     modes = frozenset({EngineMode.THROUGHPUT})

@@ -61,6 +61,7 @@ class FaultyEngine:
     """
 
     name = "faulty"
+    library = "faulty 1.0"
     precision = "f32"
     device = Device(kind="cpu", name="fake", memory_bytes=0)
     modes = frozenset(EngineMode)

@@ -249,12 +249,14 @@ async def test_the_cache_describes_what_became_of_requests_and_what_it_keeps() -
 
 
 def test_the_scope_names_all_that_moves_scores() -> None:
-    plain = {"engine": "openvino", "precision": "f32", "min_oversampling": None}
+    plain = {"library": "openvino 1.0", "device_kind": "cpu", "precision": "f32", "min_oversampling": None}
     scopes = {
         name_scope("v1", **plain),
         name_scope("v2", **plain),
-        name_scope("v1", **{**plain, "engine": "torch"}),
+        name_scope("v1", **{**plain, "library": "torch 1.0"}),
+        name_scope("v1", **{**plain, "library": "openvino 1.1"}),
+        name_scope("v1", **{**plain, "device_kind": "cuda"}),
         name_scope("v1", **{**plain, "precision": "fp16"}),
         name_scope("v1", **{**plain, "min_oversampling": 3}),
     }
-    assert len(scopes) == 5
+    assert len(scopes) == 7
