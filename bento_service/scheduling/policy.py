@@ -186,7 +186,7 @@ def _find_overdue(lines: Sequence[Line], lanes: Lanes, *, target_ms: float, now_
     """Return the bulk line whose turn it is before interactive ones: its first image has waited for the target.
 
     None while another bulk batch went within the target, so that interactive images wait for one at a time, and in
-    all give up a twentieth of one lane.
+    all give up `BULK_SHARE` of one lane, or one bulk image in each target where that takes longer.
     """
     since_s = now_s - target_ms / 1000
     if lanes.bulk_ran_s > since_s:
