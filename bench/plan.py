@@ -11,8 +11,6 @@ _SESSION_S = 6.0
 _CEILING_START_S = 5.0
 _CEILING_LOADS = 4.25
 """In loads of the plan's length."""
-_OVERLOAD_S = 10.0
-"""Until a peer is done with what nobody waits for any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +40,10 @@ class Plan:
         lightbox_s = (2 + len(self.shares)) * self.seconds
         ceilings_s = 2 * (_CEILING_START_S + _CEILING_LOADS * self.seconds)
         others_s = 2 * _SESSION_S + self.warm_seconds + 2 * self.seconds + self.step_seconds
-        overloads = sum(share >= 1 for share in self.shares)
+        # A peer that refuses nothing works off what it could not answer in time.
+        backlog_s = sum(max(0.0, share - 1) for share in self.shares) * self.peer_seconds
         once_s = servers * _SESSION_S + 5 * self.seconds
-        once_s += peers * ((1 + len(self.shares)) * self.peer_seconds + self.seconds + overloads * _OVERLOAD_S)
+        once_s += peers * ((1 + len(self.shares)) * self.peer_seconds + self.seconds + backlog_s)
         if self.peers_scale:
             once_s += peers * (_SESSION_S + self.warm_seconds + 2 * self.peer_seconds)
         once_s += _SESSION_S + len(self.growth_connections) * self.seconds
