@@ -96,6 +96,7 @@ class PendingRequest:
         self._answer: Answer | None = None
         self._load: Load | None = None
         self._has_run = False
+        self._is_at_cache = False
 
     @property
     def request_id(self) -> str:
@@ -118,6 +119,7 @@ class PendingRequest:
             if not self._has_arrived:
                 self._progress.receive_ms = total_ms
             receipt = self._build_receipt(name_outcome(error), total_ms)
+        self._leave_cache()
         self._pipeline.predictor.release(self._load, has_run=self._has_run)
         self._pipeline.finish(receipt, error)
 
@@ -169,9 +171,11 @@ class PendingRequest:
         """Have the result from the cache or by computing it."""
         cache = self._pipeline.cache
         digest = None if cache is None else await cache.digest(encoded)
-        if cache is None or digest is None:
-            return await self._compute(encoded, "", received_s, deadline_s=deadline_s)
+        if cache is None or digest is None or not self._pipeline.gate.has_place_at_cache():
+            return await self._compute(encoded, digest or "", received_s, deadline_s=deadline_s)
         self._progress.digest = digest
+        self._is_at_cache = True
+        self._pipeline.predictor.count_at_cache(1)
         found = await cache.fetch(
             digest,
             scope=self._pipeline.scopes[self.model.name],
@@ -187,6 +191,7 @@ class PendingRequest:
     async def _compute(
         self, encoded: bytes, digest: str, received_s: float, *, deadline_s: float | None
     ) -> CachedResult:
+        self._leave_cache()
         gate, workshop = self._pipeline.gate, self._pipeline.workshop
         gate.check_wait(deadline_ms=self._deadline_ms, elapsed_ms=self._elapsed_ms(), priority=self._priority)
         gate.check_place(self._priority)
@@ -212,6 +217,11 @@ class PendingRequest:
         progress.dispatch = completion.reason.value
         prepared = computation.demand_prepared()
         return CachedResult.of(completion.scores, prepared.info, prepared.warnings)
+
+    def _leave_cache(self) -> None:
+        if self._is_at_cache:
+            self._is_at_cache = False
+            self._pipeline.predictor.count_at_cache(-1)
 
     def _note_decoding(self, computation: Computation, received_s: float) -> None:
         progress = self._progress

@@ -57,6 +57,7 @@ class WaitPredictor:
         self._on_change = on_change
         self._lock = threading.Lock()
         self._in_flight = 0
+        self._at_cache = 0
         self._count = dict.fromkeys(Priority, 0)
         self._work_ms = dict.fromkeys(Priority, 0.0)
         self._last_answer_s = clock()
@@ -73,7 +74,12 @@ class WaitPredictor:
     @property
     def receiving(self) -> int:
         """Images admitted whose last byte has not come yet."""
-        return self._in_flight - self.received
+        return self._in_flight - self.received - self._at_cache
+
+    @property
+    def at_cache(self) -> int:
+        """Images that are looked up, or wait for an identical one: they have come in and ask for no work."""
+        return self._at_cache
 
     @property
     def received(self) -> int:
@@ -114,6 +120,11 @@ class WaitPredictor:
         with self._lock:
             self._in_flight += 1
             self._on_change(self._in_flight)
+
+    def count_at_cache(self, delta: int) -> None:
+        """Count images that begin to wait at the cache, or below zero, that no longer do."""
+        with self._lock:
+            self._at_cache += delta
 
     def receive(self, load: Load) -> None:
         """Count one admitted image as received: from now on others wait for it."""

@@ -40,6 +40,10 @@ class Gate:
         if self._predictor.receiving >= self._max_receiving:
             raise self._refuse_for_place(f"{self._predictor.receiving} images are being received", "receiving")
 
+    def has_place_at_cache(self) -> bool:
+        """Whether one more may wait for its look-up or for an identical image; as many may as may arrive."""
+        return self._predictor.at_cache < self._max_receiving
+
     def check_place(self, priority: Priority = Priority.INTERACTIVE) -> None:
         """Refuse an image for which the queue has no place.
 

@@ -155,3 +155,28 @@ async def test_a_deadline_that_passes_before_decoding_costs_no_compute() -> None
     assert kitchen.receipt.outcome == "deadline_exceeded"
     assert kitchen.receipt.timings.decode_ms == 0
     assert kitchen.scheduler.expected == 0
+
+
+async def test_requests_that_wait_for_an_identical_image_keep_no_stranger_from_sending() -> None:
+    infer = FakeInfer()
+    infer.gate.clear()
+    async with running({"a": infer}, cache=make_cache(), max_receiving=4) as kitchen:
+        tasks = [await kitchen.start(encode_image(7)) for _ in range(5)]
+        await asyncio.to_thread(infer.wait_for_lane)
+        with kitchen.open(request_id="stranger"):
+            """It is let in."""
+        infer.gate.set()
+        answers = await asyncio.gather(*tasks)
+    assert [answer.receipt.cached for answer in answers] == [False, True, True, True, True]
+
+
+async def test_only_so_many_requests_wait_for_an_identical_image_and_further_ones_compute() -> None:
+    infer = FakeInfer()
+    infer.gate.clear()
+    async with running({"a": infer}, cache=make_cache(), max_receiving=2) as kitchen:
+        tasks = [await kitchen.start(encode_image(7)) for _ in range(4)]
+        await asyncio.to_thread(infer.wait_for_lane)
+        infer.gate.set()
+        answers = await asyncio.gather(*tasks)
+        assert kitchen.classifier.in_flight == 0
+    assert sorted(answer.receipt.cached for answer in answers) == [False, False, True, True]
