@@ -28,7 +28,7 @@ from uvicorn.server import ServerState
 
 from bench.environment import describe_environment, write_result
 from bench.guard import show_status
-from bento_service.domain import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, ServedModel, Timings
+from bento_service.domain import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
 from bento_service.errors import OverloadedError
 from bento_service.http.app import create_app
 from bento_service.http.budget import ByteBudget
@@ -38,6 +38,7 @@ from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
 from bento_service.http.wire import JsonResponse, to_classification
 from bento_service.settings import Settings
+from bento_service.status import ServedModel
 
 BODY_BYTES = 49_000
 REQUESTS = 400

@@ -12,7 +12,7 @@ from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.factory import open_cache
 from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.computation import Workshop
-from bento_service.domain import EngineMode, Receipt, ServiceState, ServiceStatus
+from bento_service.domain import EngineMode, Receipt
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.hardware import Division, count_cpus, divide
 from bento_service.images.intake import IntakeLimits
@@ -31,6 +31,7 @@ from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.scheduling.work_cost import WorkCost
 from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
+from bento_service.status import ServiceState, ServiceStatus
 
 logger = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 from types import FrameType
 
 from bento_service.bootstrap import Leftovers, Lightbox, open_lightbox
-from bento_service.domain import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.interpreter import settle_interpreter
 from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
 from bento_service.settings import Settings
+from bento_service.status import ServiceState, ServiceStatus
 
 logger = logging.getLogger(__name__)
 

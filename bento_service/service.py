@@ -13,7 +13,6 @@ from pydantic import Field
 from starlette.types import ASGIApp
 
 from bento_service.commands.failures import explained_start, read_settings
-from bento_service.domain import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.connection import limit_connections
 from bento_service.http.guard import Guard
@@ -22,6 +21,7 @@ from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
 from bento_service.metrics import Metrics
 from bento_service.preparation import prepare_deployment
+from bento_service.status import ServiceState
 from lightbox_client.contract import Classification
 
 # BentoML's own Swagger UI; without it the page at /v1/docs would need the internet.

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from bento_service import domain
 from bento_service.domain import OUTCOME_OK
 from bento_service.errors import ClientGoneError, OverloadedError
+from bento_service.status import ServedModel, ServiceStatus
 from lightbox_client import contract
 
 
@@ -35,7 +36,7 @@ def to_classification(answer: domain.Answer) -> contract.Classification:
     )
 
 
-def to_model_card(served: domain.ServedModel) -> contract.ModelCard:
+def to_model_card(served: ServedModel) -> contract.ModelCard:
     """Return a served model's card."""
     card = served.card
     parity = card.parity and contract.Parity(
@@ -95,7 +96,7 @@ def to_history_request(receipt: domain.Receipt) -> contract.HistoryRequest:
     )
 
 
-def to_status(status: domain.ServiceStatus) -> contract.Status:
+def to_status(status: ServiceStatus) -> contract.Status:
     """Return how the worker is doing."""
     device = status.device and contract.DeviceInfo(
         kind=status.device.kind,

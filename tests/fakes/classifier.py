@@ -12,15 +12,14 @@ from bento_service.domain import (
     ImageInfo,
     InputRecipe,
     ModelCard,
-    ModelState,
     Parity,
     Prediction,
     Priority,
     Receipt,
-    ServedModel,
     Timings,
 )
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
+from bento_service.status import ModelState, ServedModel
 
 LABELS = tuple(f"class {class_id}" for class_id in range(10))
 RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

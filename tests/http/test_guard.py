@@ -8,8 +8,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from bento_service.domain import ServiceState
 from bento_service.http.guard import Guard
+from bento_service.status import ServiceState
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
 from tests.http.wiring import PATHS, Service, status_of

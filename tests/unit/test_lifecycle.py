@@ -6,11 +6,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bento_service.bootstrap import Leftovers, Lightbox
-from bento_service.domain import ServiceState
 from bento_service.errors import ModelLoadError, NotReadyError
 from bento_service.lifecycle import Lifecycle
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
+from bento_service.status import ServiceState
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.engine import FakeInfer
 from tests.fakes.lightbox import FakeLightbox

@@ -1,0 +1,60 @@
+"""How a worker and its models stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bento_service.domain import Device, Dispatch, ModelCard, ModelCost
+
+
+class ModelState(StrEnum):
+    """Where a served model stands. A worker names its models only once all of them are warm."""
+
+    READY = "ready"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as it is served: its card, what runs it, and where it stands."""
+
+    card: ModelCard
+    is_default: bool
+    engine: str
+    precision: str
+    state: ModelState
+
+
+class ServiceState(StrEnum):
+    """Where a worker stands."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """How a worker is doing.
+
+    `queue_depth` counts images admitted and not yet answered; `batch_ceiling` is the largest batch by model; `journal`
+    holds the rows waiting, written and dropped. `device` is None until a model is loaded. `cost` is the fitted cost
+    model, `recent_dispatches` the last batches, newest first; `cache` counts hits, misses, shared and bypassed
+    requests, entries and bytes, and is empty where the cache is off.
+    """
+
+    state: ServiceState
+    device: Device | None
+    engine: str
+    workers: int
+    lanes: int
+    decode_threads: int
+    queue_depth: int
+    batch_ceiling: Mapping[str, int]
+    predicted_wait_ms: float
+    target_p99_ms: float
+    uptime_s: float
+    journal: Mapping[str, int]
+    cost: tuple[ModelCost, ...] = ()
+    recent_dispatches: tuple[Dispatch, ...] = ()
+    cache: Mapping[str, float] = field(default_factory=dict)
