@@ -1,5 +1,6 @@
 """The engine for CPUs: OpenVINO in f32."""
 
+from functools import cache
 from pathlib import Path
 from queue import LifoQueue
 from typing import TYPE_CHECKING
@@ -52,14 +53,12 @@ class OpenVINOEngine:
         Raises:
             ModelLoadError: OpenVINO cannot read or compile the file.
         """
-        import openvino
-
         streams = {EngineMode.THROUGHPUT: lanes}
         # One stream has all the threads anyway.
         if lanes > 1 and threads > 1:
             streams[EngineMode.LATENCY] = 1
         try:
-            core = openvino.Core()
+            core = _share_core()
             # Read once: each read of its own would keep its own copy of the weights.
             model = core.read_model(onnx_path)
             model.reshape([1, card.recipe.height_px, card.recipe.width_px, 3])
@@ -132,6 +131,18 @@ class _Streams:
             self._requests.get()
         self._count = 0
         self._requests.put(None)
+
+
+@cache
+def _share_core() -> "Core":
+    """Return the one core of this process, which lasts as long as it does.
+
+    The first core gives the thread that makes it a stack for signal handlers, and frees that stack with the last core,
+    also where another thread drops that (2026.4.1): the next signal would then end the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _compile(core: "Core", model: "Model", *, streams: int, threads: int, is_pinned: bool) -> "CompiledModel":

@@ -1,0 +1,37 @@
+"""What an engine leaves behind in the process that used it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+USED_AND_LEFT = """
+import signal, sys, threading
+from bento_service.engines.factory import create_engine
+from bento_service.models.catalogue import Catalogue
+
+class Holder:
+    def __init__(self):
+        self.engine = create_engine(sys.argv[1], "cpu", Catalogue().load("efficientnet_lite0"), lanes=2, threads=2)
+
+    def drop(self):
+        self.engine.close()
+        del self.engine
+
+holder = Holder()
+dropping = threading.Thread(target=holder.drop)
+dropping.start()
+dropping.join()
+signal.signal(signal.SIGTERM, lambda number, frame: print("still here"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "torch"])
+def test_a_process_outlives_a_signal_after_another_thread_dropped_the_engine(kind: str, bentoml_home: Path) -> None:
+    command = [sys.executable, "-c", USED_AND_LEFT, kind]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (ended.returncode, ended.stdout.splitlines()[-1:]) == (0, ["still here"]), ended.stderr
