@@ -102,5 +102,6 @@ def test_a_connection_lost_with_requests_in_its_pipeline_ends_the_one_in_progres
             assert application.waits.wait(PATIENCE_S)
         assert application.has_hung_up.wait(PATIENCE_S)
 
-    assert caplog.messages == []
+    # Others' threads in this process may log of their own.
+    assert [record.getMessage() for record in caplog.records if record.name.startswith(("asyncio", "uvicorn"))] == []
     assert application.requests == 1
