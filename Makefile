@@ -51,10 +51,10 @@ bento: setup ## Build the bento with the models inside
 	$(BIN)/lightbox models prepare $(BENTO_MODELS)
 	$(BIN)/bentoml build
 
-bench: setup ## Measure Lightbox beside its peers, and write docs/benchmarks.md
+bench: setup ## Measure Lightbox beside its peers (35 minutes), and write docs/benchmarks.md and the README's figures
 	tests/install-programs
-	$(BIN)/lightbox models prepare efficientnet_lite0 efficientnet_lite1 efficientnet_lite2
-	$(BIN)/python -m bench.compare
+	$(BIN)/python -m bench.compare --long
+	$(BIN)/python -m docs.tables
 
 bench-gpu: setup ## The same on a CUDA GPU
 	$(BIN)/lightbox models prepare efficientnet_lite0

@@ -42,6 +42,19 @@ def render_page(comparison: Comparison, result: Path, charts: Sequence[str], cac
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def render_summary(comparison: Comparison) -> str:
+    """Return the table of the README: the servers' closed loops, the ceiling first."""
+    ceiling = _number(comparison.ceiling("images_per_s"))
+    rows: list[tuple[str, ...]] = [("no server, the ceiling", "", ceiling, ceiling, "")]
+    for one in comparison.participants:
+        if one.unavailable is None:
+            rates = (_number(comparison.images_per_s(one.key, level)) for level in CONNECTIONS)
+            lone_ms = median(run.p50_ms for run in comparison.select(one.key, "closed", 1))
+            rows.append((one.name, *rates, _number(lone_ms, 1)))
+    head = ("images/s", *(f"{level} connection{'s' if level > 1 else ''}" for level in CONNECTIONS), "p50 at 1, ms")
+    return _table(head, rows)
+
+
 def _introduce(comparison: Comparison, result: Path) -> str:
     environment, plan = comparison.environment, comparison.plan
     machine = environment["machine"]

@@ -1,10 +1,16 @@
-"""The README's tables that come from the code. `python -m docs.tables` writes them; a test holds them up to date."""
+"""The README's tables that come from the code and from the newest comparison.
+
+`python -m docs.tables` writes them; a test holds them up to date.
+"""
 
 import re
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from bench.environment import find_newest_result
+from bench.records import read_comparison
+from bench.report import render_summary
 from bento_service.http.problems import PROBLEM_TYPES
 from bento_service.settings import Settings
 
@@ -32,9 +38,27 @@ def problems_table() -> str:
     return "\n".join(["| status | code | when |", "|---|---|---|", *rows])
 
 
+def speed_table() -> str:
+    """Return the newest comparison's closed loops, and where they come from.
+
+    Raises:
+        FileNotFoundError: There is no comparison in `bench/results/`.
+    """
+    path = find_newest_result("compare")
+    if path is None:
+        raise FileNotFoundError("There is no comparison in bench/results; `python -m bench.compare` makes one.")
+    comparison = read_comparison(path)
+    machine, plan = comparison.environment["machine"], comparison.plan
+    return (
+        f"EfficientNet-Lite0 on {machine['cores']} cores, load from the same machine, medians of {plan['rounds']} "
+        f"rounds (`{comparison.environment['command']}`, [result](bench/results/{path.name})):\n\n{render_summary(comparison)}"
+    )
+
+
 def with_tables(readme: str) -> str:
     """Return the README with its tables as the code has them now."""
-    for name, table in (("settings", settings_table()), ("problems", problems_table())):
+    tables = {"settings": settings_table(), "problems": problems_table(), "speed": speed_table()}
+    for name, table in tables.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
         readme = re.sub(f"{begin}.*?{end}", lambda _, text=f"{begin}\n{table}\n{end}": text, readme, flags=re.DOTALL)
     return readme

@@ -7,7 +7,7 @@ from bench.cache_result import NOT_MEASURED, REPEATS, read_cache_ratios
 from bench.charts import draw_charts
 from bench.environment import RESULTS
 from bench.records import Comparison, read_comparison, to_json
-from bench.report import render_page
+from bench.report import render_page, render_summary
 from tests.unit.bench.comparisons import ENVIRONMENT, make_comparison
 
 
@@ -29,6 +29,15 @@ def test_the_page_names_its_command_and_its_result(page: str) -> None:
 
 def test_a_peer_that_could_not_be_had_is_a_row_with_the_reason(page: str) -> None:
     assert "| Triton |  |  |  | could not be installed: no wheel \\| none |" in page
+
+
+def test_the_summary_has_a_row_for_the_ceiling_and_for_each_server_that_came() -> None:
+    comparison = make_comparison()
+    came = [participant.name for participant in comparison.participants if participant.unavailable is None]
+
+    names = [line.split("|")[1].strip() for line in render_summary(comparison).splitlines()[2:]]
+
+    assert names == ["no server, the ceiling", *came]
 
 
 def test_a_load_that_ended_early_is_on_the_page(page: str) -> None:
