@@ -48,10 +48,10 @@ def speed_table() -> str:
     if path is None:
         raise FileNotFoundError("There is no comparison in bench/results; `python -m bench.compare` makes one.")
     comparison = read_comparison(path)
-    machine, plan = comparison.environment["machine"], comparison.plan
+    command, machine = comparison.environment["command"], comparison.environment["machine"]
     return (
-        f"EfficientNet-Lite0 on {machine['cores']} cores, load from the same machine, medians of {plan['rounds']} "
-        f"rounds (`{comparison.environment['command']}`, [result](bench/results/{path.name})):\n\n{render_summary(comparison)}"
+        f"EfficientNet-Lite0 on {machine['cores']} cores, load from the same machine, medians of "
+        f"{comparison.plan['rounds']} rounds (`{command}`, [result](bench/results/{path.name})):\n\n{render_summary(comparison)}"
     )
 
 
