@@ -48,10 +48,11 @@ def speed_table() -> str:
     if path is None:
         raise FileNotFoundError("There is no comparison in bench/results; `python -m bench.compare` makes one.")
     comparison = read_comparison(path)
+    table = render_summary(comparison)
     command, machine = comparison.environment["command"], comparison.environment["machine"]
     return (
         f"EfficientNet-Lite0 on {machine['cores']} cores, load from the same machine, medians of "
-        f"{comparison.plan['rounds']} rounds (`{command}`, [result](bench/results/{path.name})):\n\n{render_summary(comparison)}"
+        f"{comparison.plan['rounds']} rounds (`{command}`, [result](bench/results/{path.name})):\n\n{table}"
     )
 
 
