@@ -73,6 +73,7 @@ class FaultyEngine:
         self.faults: tuple[Fault, ...] = ()
         self.runs: Counter[int] = Counter()
         self.sizes: list[int] = []
+        self.images_by_lane: Counter[int] = Counter()
         self._fixed_ms = fixed_ms
         self._image_ms = image_ms
         self._lock = threading.Lock()
@@ -89,6 +90,7 @@ class FaultyEngine:
         with self._lock:
             self.sizes.append(len(images))
             self.runs.update(images)
+            self.images_by_lane[threading.get_ident()] += len(images)
             run = Run(len(self.sizes), images, self.duration_ms(len(images)) / 1000)
         self._entered.release()
         if not self._is_open.wait(PATIENCE_S):
