@@ -140,11 +140,18 @@ class Parts:
     async def close(self, *, timeout_s: float) -> None:
         """Close each of them, lanes first, whether or not the one before it could be."""
         async with AsyncExitStack() as closing:
-            closing.callback(self.warm.close)
+            closing.callback(self._release_models)
             if self.cache is not None:
                 closing.push_async_callback(self.cache.close)
             closing.callback(self.decode_pool.close, wait=False)
             closing.push_async_callback(asyncio.to_thread, self.scheduler.close, timeout_s=timeout_s)
+
+    def _release_models(self) -> None:
+        if self.scheduler.has_ended:
+            self.warm.close()
+        else:
+            # An engine waits for what runs in it, which would keep the journal from its last receipts.
+            logger.warning("A lane is still at work; the models go with the process.")
 
 
 def open_catalogue() -> Catalogue:
@@ -277,7 +284,7 @@ def _wire(
         on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
     )
     workshop = Workshop(
-        DecodePool(division.decode_threads),
+        DecodePool(division.decode_threads, patience_s=settings.target_p99_ms / 1000),
         scheduler,
         work_cost,
         IntakeLimits(settings.max_image_bytes, settings.max_pixels),

@@ -1,7 +1,9 @@
 """Threads that decode images, interactive ones first."""
 
 import logging
+import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -14,11 +16,17 @@ class Ticket:
     """One job's place in a `DecodePool`."""
 
     def __init__(
-        self, pool: "DecodePool", job: Callable[[], None], priority: Priority, on_dropped: Callable[[], None]
+        self,
+        pool: "DecodePool",
+        job: Callable[[], None],
+        priority: Priority,
+        on_dropped: Callable[[], None],
+        submitted_s: float,
     ) -> None:
         self.job = job
         self.on_dropped = on_dropped
         self.priority = priority
+        self.submitted_s = submitted_s
         self._pool = pool
 
     def cancel(self) -> bool:
@@ -30,11 +38,30 @@ class DecodePool:
     """Runs jobs on a fixed number of threads: interactive before bulk, first come, first served within each.
 
     Where there is more than one thread, bulk jobs leave one of them free, so that interactive work starts at once.
+    Endless interactive work does not starve bulk: once the oldest bulk job has waited for `patience_s`, and no other
+    was taken within that time, it goes first.
     A job that raises costs a log entry and nothing else. Thread-safe.
     """
 
-    def __init__(self, threads: int, *, name: str = "lightbox-decode") -> None:
-        """Start the threads."""
+    def __init__(
+        self,
+        threads: int,
+        *,
+        patience_s: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+        name: str = "lightbox-decode",
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            threads: How many.
+            patience_s: After this long a bulk job goes before interactive ones.
+            clock: Seconds, monotonic.
+            name: What the threads' names begin with.
+        """
+        self._patience_s = patience_s
+        self._clock = clock
+        self._bulk_taken_s = -math.inf
         self._waiting: dict[Priority, deque[Ticket]] = {priority: deque() for priority in Priority}
         self._max_bulk = max(1, threads - 1)
         self._running_bulk = 0
@@ -68,7 +95,7 @@ class DecodePool:
         Raises:
             RuntimeError: The pool is closed.
         """
-        ticket = Ticket(self, job, priority, on_dropped)
+        ticket = Ticket(self, job, priority, on_dropped, self._clock())
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("the decode pool is closed and takes no more jobs")
@@ -117,14 +144,21 @@ class DecodePool:
     def _take(self) -> Ticket | None:
         with self._changed:
             while True:
-                if line := self._waiting[Priority.INTERACTIVE]:
-                    return line.popleft()
-                if (line := self._waiting[Priority.BULK]) and self._running_bulk < self._max_bulk:
+                interactive, bulk = self._waiting[Priority.INTERACTIVE], self._waiting[Priority.BULK]
+                may_take_bulk = bulk and self._running_bulk < self._max_bulk
+                if may_take_bulk and (not interactive or self._is_overdue(bulk[0])):
                     self._running_bulk += 1
-                    return line.popleft()
+                    self._bulk_taken_s = self._clock()
+                    return bulk.popleft()
+                if interactive:
+                    return interactive.popleft()
                 if self._is_closed:
                     return None
                 self._changed.wait()
+
+    def _is_overdue(self, ticket: Ticket) -> bool:
+        since_s = self._clock() - self._patience_s
+        return ticket.submitted_s <= since_s and self._bulk_taken_s <= since_s
 
     def _finish(self, ticket: Ticket) -> None:
         if ticket.priority is Priority.BULK:

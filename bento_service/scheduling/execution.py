@@ -82,7 +82,7 @@ class _Bisection:
         started_s = self._clock()
         try:
             scores = _infer_checked(self._infer, items, self._batch.mode)
-        except OutOfMemoryError as error:
+        except (OutOfMemoryError, MemoryError) as error:
             is_worth_retry = self._feedback.note_out_of_memory(self._batch, len(items)) and not is_second_try
             if len(items) == 1:
                 if is_worth_retry:

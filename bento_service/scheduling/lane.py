@@ -55,10 +55,15 @@ class Lane:
         """
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread has started and not ended."""
+        return self._thread.is_alive()
+
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread's end; return whether it came in time."""
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return not self.is_alive
 
     def _run(self) -> None:
         is_over = False

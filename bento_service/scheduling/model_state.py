@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bento_service.domain import EngineMode, ModelCost, Priority
+from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.batch_cap import FaultCap, MemoryCap
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
@@ -31,6 +32,7 @@ class ModelState:
         self.name = name
         self.costs = costs
         self.waiting: dict[Priority, deque[WorkItem]] = {priority: deque() for priority in Priority}
+        self._arrivals = {priority: ArrivalRate() for priority in Priority}
         largest = costs[EngineMode.THROUGHPUT].sizes[-1]
         self.memory_cap = MemoryCap(largest)
         self.fault_cap = FaultCap(largest)
@@ -50,10 +52,24 @@ class ModelState:
             if other is not mode:
                 cost.follow(self.costs[mode])
 
-    def lines(self) -> list[Line]:
+    def add(self, item: WorkItem) -> None:
+        """Add an image to the end of its line."""
+        self.waiting[item.priority].append(item)
+        self._arrivals[item.priority].note(item.enqueued_s)
+
+    def lines(self, now_s: float) -> list[Line]:
         """Return the policy's view of what waits."""
         return [
-            Line(self.name, priority, len(line), line[0].enqueued_s, self.ceiling, self.costs, line[0].reason)
+            Line(
+                self.name,
+                priority,
+                len(line),
+                line[0].enqueued_s,
+                self.ceiling,
+                self.costs,
+                line[0].reason,
+                self._arrivals[priority].per_s(now_s),
+            )
             for priority, line in self.waiting.items()
             if line
         ]

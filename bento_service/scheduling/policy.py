@@ -40,7 +40,7 @@ class Line(NamedTuple):
     """One model's waiting images of one priority, at least one.
 
     `oldest_s` is when the first of them joined and `ceiling` the largest batch. `reason` is why the first of them would
-    run if it did now. `curves` has the modes that differ, `THROUGHPUT` always.
+    run if it did now. `curves` has the modes that differ, `THROUGHPUT` always. `arrivals_per_s` is how fast it grows.
     """
 
     model: str
@@ -50,6 +50,7 @@ class Line(NamedTuple):
     ceiling: int
     curves: Mapping[EngineMode, Curve]
     reason: DispatchReason = DispatchReason.BACKLOG
+    arrivals_per_s: float = 0.0
 
 
 class Lanes(NamedTuple):
@@ -67,7 +68,7 @@ class Lanes(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """What is about to come: images being decoded, those of them that are interactive, and the rate of arrivals."""
+    """What is about to come, of any model: images being decoded, the interactive ones of them, the rate of arrivals."""
 
     expected: int
     expected_interactive: int
@@ -126,8 +127,9 @@ def decide(
     if overdue:
         return Run(line.model, line.priority, size, EngineMode.THROUGHPUT, line.reason)
     until_s = _hold_for_interactive(line, size, lanes, outlook) if line.priority is Priority.BULK else now_s
-    if size == line.length < limit:
-        until_s = max(until_s, _hold_to_grow(line, limit, lanes, outlook, target_ms=target_ms, now_s=now_s))
+    # A lane is not kept from others for the sake of one line.
+    if len(lines) == 1 and size == line.length < limit:
+        until_s = max(until_s, _hold_to_grow(line, limit, lanes, target_ms=target_ms, now_s=now_s))
     if until_s > now_s:
         return Hold(line.model, line.priority, until_s)
     return Run(line.model, line.priority, size, EngineMode.THROUGHPUT, line.reason)
@@ -230,13 +232,13 @@ def _hold_for_interactive(line: Line, size: int, lanes: Lanes, outlook: Outlook)
     return max(lanes.idle_since_s, line.oldest_s) + line.curves[EngineMode.THROUGHPUT].predict_ms(size) / 1000
 
 
-def _hold_to_grow(line: Line, limit: int, lanes: Lanes, outlook: Outlook, *, target_ms: float, now_s: float) -> float:
+def _hold_to_grow(line: Line, limit: int, lanes: Lanes, *, target_ms: float, now_s: float) -> float:
     """Return until when a lane waits for its batch to grow; not later than now where that does not pay.
 
     It waits only while another batch keeps the device busy, and not longer than the batch it has would take: then what
     it can lose is at most what it could have had (the ski-rental bound). The images gained have to outweigh the hold.
     """
-    rate = outlook.arrivals_per_s
+    rate = line.arrivals_per_s
     if not lanes.ends_s or rate <= 0:
         return now_s
     curve, size = line.curves[EngineMode.THROUGHPUT], line.length

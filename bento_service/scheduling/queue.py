@@ -88,7 +88,7 @@ class WorkQueue:
             if self._is_closed:
                 raise DrainingError("This server is shutting down and runs no more images.", retry_after_s=1.0)
             item.has_found_idle_lane = self._idle_lanes > self._length
-            self._models[item.model].waiting[item.priority].append(item)
+            self._models[item.model].add(item)
             self._length += 1
             self._arrivals.note(item.enqueued_s)
             self._changed.notify()
@@ -101,10 +101,13 @@ class WorkQueue:
                 self._changed.notify()
 
     def put_back(self, items: Iterable[WorkItem]) -> None:
-        """Return images to the front of their line, in order: their lane has died. A closed queue takes them too."""
+        """Return images to where they were in their line: their lane has died. A closed queue takes them too."""
         with self._changed:
             for item in reversed(list(items)):
-                self._models[item.model].waiting[item.priority].appendleft(item)
+                line = self._models[item.model].waiting[item.priority]
+                # At the front, but for those that another dead lane has returned.
+                later = (index for index, other in enumerate(line) if other.enqueued_s >= item.enqueued_s)
+                line.insert(next(later, len(line)), item)
                 self._length += 1
             self._changed.notify_all()
 
@@ -204,7 +207,7 @@ class WorkQueue:
             return None
         lines: list[Line] = []
         for model in self._models.values():
-            lines += model.lines()
+            lines += model.lines(now_s)
         lanes = Lanes(self._lanes, self._idle_lanes, list(self._ends_s.values()), idle_since_s, self._bulk_ran_s)
         outlook = _NOTHING_TO_COME if self._is_closed else self._look_out(now_s)
         return decide(lines, lanes, outlook, target_ms=self._target_ms, now_s=now_s)

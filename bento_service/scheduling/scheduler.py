@@ -148,6 +148,12 @@ class Scheduler:
         """
         self._queue.expect(delta, priority)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no lane is at work any more, so that the models may go."""
+        with self._lanes_changed:
+            return not any(lane.is_alive for lane in self._lanes)
+
     def close(self, *, timeout_s: float) -> None:
         """Let the lanes finish what waits, then stop them. Blocking: call it from a thread of its own.
 

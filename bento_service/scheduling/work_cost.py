@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 _FIRST_FIXED_MS = 0.4
 _FIRST_MS_PER_BYTE = 27e-6
-"""Decoding and preparing a JPEG on one thread: 48 kB in 1.7 ms, 2 MB in 55 (bench/results/intake-2026-11-21.json)."""
+"""Decoding and preparing a JPEG on one thread: 48 kB in 1.7 ms, 2 MB in 55. That is twice what was measured
+(bench/results/intake-2026-11-21.json): until it is learnt, a machine half as fast must not let in too many."""
 _ANCHORS = {0: 0.02, 1_000_000: 1.0}
 """Where the first guess is held up as a sample that is never forgotten, and how many images it counts as: small files
 alone must not tilt the line, and large ones alone leave it a foot."""

@@ -1,6 +1,6 @@
 import math
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.domain import DispatchReason, EngineMode, Priority
@@ -47,6 +47,7 @@ lines = st.lists(
         ceiling=st.integers(1, 32),
         curves=all_curves,
         reason=st.sampled_from([DispatchReason.LANE_FREE, DispatchReason.BACKLOG]),
+        arrivals_per_s=st.floats(0, 1e5),
     ),
     unique_by=lambda line: (line.model, line.priority),
     max_size=6,
@@ -87,7 +88,6 @@ def is_overdue(line: Line, lanes: Lanes) -> bool:
     return line.priority is Priority.BULK and max(line.oldest_s, lanes.bulk_ran_s) <= since_s
 
 
-@settings(deadline=None)
 @given(lines=lines, lanes=lanes, outlook=outlooks)
 def test_a_free_lane_runs_what_waits_or_holds_it_for_a_bounded_time_and_rests_only_where_nothing_waits(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -100,7 +100,6 @@ def test_a_free_lane_runs_what_waits_or_holds_it_for_a_bounded_time_and_rests_on
         assert NOW_S < decision.until_s <= max(line.oldest_s, lanes.idle_since_s) + batch_s
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_interactive_work_goes_before_bulk_and_within_each_whoever_has_waited_longest(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -114,7 +113,6 @@ def test_interactive_work_goes_before_bulk_and_within_each_whoever_has_waited_lo
     assert oldest_s[decision.model] == min(oldest_s.values())
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_bulk_work_that_was_passed_over_for_as_long_as_the_target_goes_next_and_at_once_the_oldest_first(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -128,7 +126,6 @@ def test_bulk_work_that_was_passed_over_for_as_long_as_the_target_goes_next_and_
         assert line.oldest_s == min(line.oldest_s for line in overdue)
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_within_the_target_after_a_bulk_batch_interactive_work_never_waits_for_another(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -140,7 +137,6 @@ def test_within_the_target_after_a_bulk_batch_interactive_work_never_waits_for_a
         assert decision.priority is Priority.INTERACTIVE
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_a_batch_holds_no_more_than_waits_and_no_more_than_its_ceiling(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -152,7 +148,6 @@ def test_a_batch_holds_no_more_than_waits_and_no_more_than_its_ceiling(
         assert decision.reason is line.reason
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_an_interactive_image_never_waits_for_a_bulk_batch_longer_than_bulks_share_or_one_image(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -164,7 +159,6 @@ def test_an_interactive_image_never_waits_for_a_bulk_batch_longer_than_bulks_sha
         assert curve.predict_ms(decision.size) <= BULK_SHARE * TARGET_MS
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_every_thread_goes_to_one_image_only_while_it_is_the_only_one_known_of(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -177,7 +171,6 @@ def test_every_thread_goes_to_one_image_only_while_it_is_the_only_one_known_of(
         assert EngineMode.LATENCY in lines[0].curves
 
 
-@settings(deadline=None)
 @given(lines=lines, lanes=lanes, outlook=outlooks)
 def test_where_batching_gains_nothing_no_interactive_image_is_ever_held(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -186,7 +179,6 @@ def test_where_batching_gains_nothing_no_interactive_image_is_ever_held(
     assert not isinstance(choose(flat, lanes, outlook), Hold)
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_a_lane_holds_only_while_another_one_works_or_bulk_work_would_take_the_last(
     lines: list[Line], lanes: Lanes, outlook: Outlook
@@ -198,7 +190,6 @@ def test_a_lane_holds_only_while_another_one_works_or_bulk_work_would_take_the_l
         assert is_busy or yields
 
 
-@settings(deadline=None)
 @given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
 def test_a_hold_leaves_time_to_run_within_half_of_the_target(lines: list[Line], lanes: Lanes, outlook: Outlook) -> None:
     decision = choose(lines, lanes, outlook)
@@ -208,7 +199,6 @@ def test_a_hold_leaves_time_to_run_within_half_of_the_target(lines: list[Line], 
         assert (decision.until_s - line.oldest_s) * 1000 + curve.predict_ms(line.length) <= TARGET_MS / 2
 
 
-@settings(deadline=None)
 @given(length=st.integers(1, 500), ceiling=st.integers(1, 256), lanes=st.integers(1, 64))
 def test_idle_lanes_share_a_backlog_and_leave_nothing_that_they_could_run(
     length: int, ceiling: int, lanes: int
@@ -225,7 +215,6 @@ def test_idle_lanes_share_a_backlog_and_leave_nothing_that_they_could_run(
     assert len(sizes) >= min(lanes, math.ceil(length / ceiling))
 
 
-@settings(deadline=None)
 @given(duration_ms=durations_ms, budget_ms=st.floats(0, 1e5))
 def test_the_ceiling_is_a_measured_size_that_fits_into_the_budget(
     duration_ms: dict[int, float], budget_ms: float
@@ -234,7 +223,6 @@ def test_the_ceiling_is_a_measured_size_that_fits_into_the_budget(
     assert ceiling == 1 or duration_ms[ceiling] <= budget_ms
 
 
-@settings(deadline=None)
 @given(duration_ms=durations_ms)
 def test_the_ceiling_gives_up_no_more_throughput_than_is_tolerated(duration_ms: dict[int, float]) -> None:
     ceiling = choose_ceiling(duration_ms, budget_ms=math.inf, tolerance=0.1)
@@ -242,7 +230,6 @@ def test_the_ceiling_gives_up_no_more_throughput_than_is_tolerated(duration_ms: 
     assert ceiling / duration_ms[ceiling] >= 0.9 * best
 
 
-@settings(deadline=None)
 @given(
     single_ms=st.floats(0.01, 1e4),
     slowdown=st.dictionaries(st.sampled_from([2, 4, 8, 16, 32]), st.floats(1, 10)),
@@ -255,7 +242,6 @@ def test_where_batching_gains_nothing_images_run_alone(
     assert choose_ceiling(duration_ms, budget_ms=budget_ms) == 1
 
 
-@settings(deadline=None)
 @given(shorter_ms=waits_ms, longer_ms=waits_ms, target_ms=waits_ms, remaining_ms=st.none() | waits_ms)
 def test_whoever_would_wait_longer_is_not_let_in_before_whoever_would_wait_less(
     shorter_ms: float, longer_ms: float, target_ms: float, remaining_ms: float | None
@@ -265,7 +251,6 @@ def test_whoever_would_wait_longer_is_not_let_in_before_whoever_would_wait_less(
         assert has_to_shed(longer_ms, target_ms=target_ms, remaining_ms=remaining_ms)
 
 
-@settings(deadline=None)
 @given(wait_ms=waits_ms, target_ms=waits_ms, remaining_ms=st.none() | waits_ms)
 def test_nobody_who_would_be_in_time_is_refused_and_nobody_else_let_in(
     wait_ms: float, target_ms: float, remaining_ms: float | None

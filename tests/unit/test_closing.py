@@ -34,10 +34,11 @@ class ClosingJournal(FakeJournal):
 
 
 class Part:
-    """Anything that closes, or fails to."""
+    """Anything that closes, or fails to. `has_ended` is for lanes: whether none is at work any more."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, *, has_ended: bool = True) -> None:
         self.is_closed = False
+        self.has_ended = has_ended
         self._error = error
 
     def close(self, **options: object) -> None:
@@ -74,6 +75,19 @@ async def test_a_part_that_fails_to_close_takes_neither_the_others_nor_the_journ
     assert leftovers == Leftovers(unanswered=0, unwritten=3)
     assert (lanes.is_closed, decoding.is_closed, models.is_closed, journal.is_closed) == (True,) * 4
     assert "A part failed to close" in caplog.text
+
+
+async def test_a_lane_that_never_ends_keeps_its_model_and_not_the_journal_from_closing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    decoding, models, journal = Part(), Part(), ClosingJournal()
+    parts = Parts(models, Part(has_ended=False), decoding, None)  # type: ignore[arg-type]
+
+    async with running({"a": FakeInfer()}) as kitchen:
+        await make_lightbox(kitchen, journal, parts).close(drain_s=1)
+
+    assert (models.is_closed, decoding.is_closed, journal.is_closed) == (False, True, True)
+    assert "A lane is still at work" in caplog.text
 
 
 async def test_images_that_no_decode_thread_has_taken_are_told_that_the_server_shuts_down() -> None:

@@ -25,7 +25,7 @@ def adaptive(curve: CostModel) -> Decide:
     curves: Mapping[EngineMode, CostModel] = {EngineMode.THROUGHPUT: curve}
 
     def choose(now_s: float, length: int, oldest_s: float, lanes: Lanes, rate: float) -> int | float:
-        line = Line("a", Priority.INTERACTIVE, length, oldest_s, ceiling, curves)
+        line = Line("a", Priority.INTERACTIVE, length, oldest_s, ceiling, curves, arrivals_per_s=rate)
         decision = decide([line], lanes, Outlook(0, 0, rate), target_ms=TARGET_MS, now_s=now_s)
         if isinstance(decision, Hold):
             return decision.until_s

@@ -5,6 +5,7 @@ import pytest
 
 from bento_service.domain import Priority
 from bento_service.scheduling.decode_pool import DecodePool
+from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S
 
 
@@ -55,6 +56,22 @@ def test_interactive_jobs_pass_bulk_ones_and_each_kind_keeps_its_order(decoder: 
     decoder.gate.set()
     drain(pool)
     assert decoder.begun == ["first", "interactive 1", "interactive 2", "bulk 1", "bulk 2"]
+    pool.close()
+
+
+def test_a_bulk_job_that_waited_for_long_goes_first_and_the_next_one_has_to_wait_as_long(decoder: Decoder) -> None:
+    clock = FakeClock()
+    pool = DecodePool(1, patience_s=1.0, clock=clock)
+    pool.submit(decoder.make("first"))
+    decoder.wait_for_thread()
+    for name in ("bulk 1", "bulk 2"):
+        pool.submit(decoder.make(name), priority=Priority.BULK)
+    for name in ("interactive 1", "interactive 2"):
+        pool.submit(decoder.make(name))
+    clock.advance(1.0)
+    decoder.gate.set()
+    drain(pool)
+    assert decoder.begun == ["first", "bulk 1", "interactive 1", "interactive 2", "bulk 2"]
     pool.close()
 
 

@@ -190,10 +190,13 @@ def test_an_image_that_fails_again_and_again_is_run_twice_though_other_lanes_run
     assert len(infer.calls) == 2
 
 
-def test_a_batch_that_met_out_of_memory_runs_in_halves_that_say_so(loop: asyncio.AbstractEventLoop) -> None:
+@pytest.mark.parametrize("error", [OutOfMemoryError, MemoryError])
+def test_a_batch_that_met_out_of_memory_runs_in_halves_that_say_so(
+    loop: asyncio.AbstractEventLoop, error: type[Exception]
+) -> None:
     def check(size: int) -> None:
         if size > 2:
-            raise OutOfMemoryError(f"no memory for {size}")
+            raise error(f"no memory for {size}")
 
     diary = Diary()
     completions = outcomes(run(loop, FakeInfer(on_call=check), 8, diary=diary))

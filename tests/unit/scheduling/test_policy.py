@@ -29,6 +29,7 @@ def make_line(
 
 
 def choose(line: Line, lanes: Lanes = IDLE, outlook: Outlook = QUIET) -> Run | Hold | None:
+    line = line._replace(arrivals_per_s=outlook.arrivals_per_s)
     return decide([line], lanes, outlook, target_ms=1000, now_s=NOW_S)
 
 
@@ -77,8 +78,18 @@ def test_a_lane_takes_what_waits_at_once_where_holding_does_not_pay(line: Line, 
     assert isinstance(choose(line, lanes, outlook), Run)
 
 
+def test_a_lane_holds_for_what_its_own_line_gains_and_not_while_another_line_waits() -> None:
+    busy = Outlook(0, 0, 5000.0)
+    growing = make_line(1, curve=STEEP)._replace(arrivals_per_s=5000.0)
+    other = make_line(1, curve=STEEP)._replace(model="b")
+
+    assert isinstance(decide([growing], ONE_BUSY, busy, target_ms=1000, now_s=NOW_S), Hold)
+    assert isinstance(decide([other], ONE_BUSY, busy, target_ms=1000, now_s=NOW_S), Run)
+    assert isinstance(decide([growing, other], ONE_BUSY, busy, target_ms=1000, now_s=NOW_S), Run)
+
+
 def test_a_tight_target_leaves_no_time_to_hold() -> None:
-    line = make_line(1, curve=STEEP, waited_ms=1)
+    line = make_line(1, curve=STEEP, waited_ms=1)._replace(arrivals_per_s=5000.0)
     assert isinstance(decide([line], ONE_BUSY, Outlook(0, 0, 5000.0), target_ms=5, now_s=NOW_S), Run)
 
 

@@ -225,6 +225,19 @@ def test_images_of_a_lane_that_died_go_first_and_each_alone(loop: asyncio.Abstra
     assert [batch.reason for batch in batches[:2]] == [DispatchReason.RECOVERED] * 2
 
 
+def test_images_of_two_lanes_that_died_go_in_the_order_in_which_they_came(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=1)
+    batches = []
+    for _ in range(2):
+        desk.put("a")
+        desk.clock.advance(0.001)
+        batches.append(desk.take_batch())
+    for batch in batches:
+        batch.items[0].lanes_lost += 1
+        desk.queue.put_back(batch.items)
+    assert [desk.take() for _ in range(2)] == [list(batch.items) for batch in batches]
+
+
 def test_a_closed_queue_takes_back_what_a_dying_lane_leaves(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=4)
     desk.put("a")

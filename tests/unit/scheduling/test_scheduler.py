@@ -102,6 +102,7 @@ async def test_closing_finishes_what_waits() -> None:
 async def test_a_closed_scheduler_refuses_an_image_instead_of_keeping_it_for_ever() -> None:
     async with running({"a": FakeInfer()}) as bench:
         await asyncio.to_thread(bench.scheduler.close, timeout_s=PATIENCE_S)
+        assert bench.scheduler.has_ended
         with pytest.raises(DrainingError):
             await (await bench.submit(1))
 
@@ -112,6 +113,7 @@ async def test_what_still_waits_when_closing_gives_up_is_told_so() -> None:
         on_lane = await bench.occupy(infer)
         waiting = await bench.submit(1)
         await asyncio.to_thread(bench.scheduler.close, timeout_s=0)
+        assert not bench.scheduler.has_ended
         with pytest.raises(DrainingError, match="given 0 s"):
             await waiting
         infer.gate.set()

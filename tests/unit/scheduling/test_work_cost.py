@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.scheduling.work_cost import DecodeCost, ImageKind, WorkCost
@@ -11,7 +11,7 @@ def make_cost(*, decode_threads: int = 2, lanes: int = 2, shares_cores: bool = T
     return WorkCost({"a": 9.0}, decode_threads=decode_threads, lanes=lanes, shares_cores=shares_cores)
 
 
-def test_the_first_guess_is_what_decoding_a_photograph_was_measured_to_take() -> None:
+def test_the_first_guess_is_twice_what_decoding_a_photograph_was_measured_to_take() -> None:
     decode = DecodeCost()
     assert decode.predict_ms(SMALL) == pytest.approx(1.7, rel=0.05)
     assert decode.predict_ms(LARGE) == pytest.approx(55, rel=0.05)
@@ -42,7 +42,6 @@ def test_one_image_that_took_for_ever_says_little() -> None:
     assert decode.predict_ms(SMALL) < 1.2 * 1.7
 
 
-@settings(deadline=None)
 @given(images=st.lists(st.tuples(st.integers(0, 10**8), st.floats(0, 1e6)), max_size=100), size=st.integers(0, 10**8))
 def test_whatever_it_is_taught_decoding_takes_some_time(images: list[tuple[int, float]], size: int) -> None:
     decode = DecodeCost()
