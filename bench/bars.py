@@ -138,7 +138,7 @@ def _share_of_capacity(run: Run) -> float | None:
 
 def _step(comparison: Comparison) -> Bar:
     measure, aim = (
-        "from idle to 90 % of the ceiling at once, just started: p99 after 1 s",
+        "from idle to 90 % of capacity at once, just started: p99 after 1 s",
         f"≤ {comparison.target_ms:g} ms, no failure",
     )
     late_ms = median(step.late_p99_ms for step in comparison.steps)

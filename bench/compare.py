@@ -28,7 +28,7 @@ from bench.plan import Plan, make_plan
 from bench.records import LARGE, SMALL, Comparison, Participant, Run, Step, to_json
 from bench.report import write_page
 from bench.running import ROOT
-from bench.servers import Server, choose_servers
+from bench.servers import LIGHTBOX, Server, choose_servers
 from bench.sessions import (
     MAX_DIFFERENCE,
     Site,
@@ -78,7 +78,8 @@ def compare(servers: Sequence[Server], plan: Plan, command: str) -> Comparison:
                 ceilings.append(best_of([*readings, _measure_ceiling(site, plan.seconds)]))
         for server in (lightbox, *peers) if number == 0 and plan.peers_scale else (lightbox,):
             runs += _collect(server, run_two_workers(server, site, plan, number), interruptions)
-        steps += _collect(lightbox, run_step(lightbox, site, plan, ceilings[-1].images_per_s, number), interruptions)
+        capacity_per_s = _find_capacity(runs, number) or ceilings[-1].images_per_s
+        steps += _collect(lightbox, run_step(lightbox, site, plan, capacity_per_s, number), interruptions)
     runs += _collect(lightbox, run_growth(lightbox, site, plan), interruptions)
     model_counts = _collect(lightbox, count_models(lightbox, site, plan), interruptions)
     memory_samples = _collect(lightbox, watch_memory(lightbox, site, plan.long_minutes), interruptions)
@@ -137,6 +138,14 @@ def _collect(server: Server, measured: Generator[T, None, None], interruptions: 
             interruptions.append(f"{server.name} {error}")
             _tell(interruptions[-1])
     return collected
+
+
+def _find_capacity(runs: Sequence[Run], number: int) -> float | None:
+    """Return the capacity that Lightbox's open loops of a round were offered a share of; None where there were none."""
+    return next(
+        (run.capacity_per_s for run in runs if run.server == LIGHTBOX and run.round == number and run.capacity_per_s),
+        None,
+    )
 
 
 def _measure_ceiling(site: Site, seconds: int) -> Ceiling:

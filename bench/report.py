@@ -177,12 +177,15 @@ def _connections(comparison: Comparison, charts: Sequence[str]) -> Iterator[str]
         for level in levels:
             runs = comparison.select(LIGHTBOX, "closed", level)
             figures = (median(getattr(run, name) for run in runs) for name in ("images_per_s", "p50_ms", "p99_ms"))
-            rows.append((f"{level:g}", *(_number(figure, 1) for figure in figures)))
+            refused = sum(run.refused for run in runs)
+            rows.append((f"{level:g}", *(_number(figure, 1) for figure in figures), str(refused)))
         yield from _show(charts, "bench-connections.svg", "Latency against connections")
-        yield _table(("connections", "images/s", "p50, ms", "p99, ms"), rows)
+        yield _table(("connections", "images/s", "p50, ms", "p99, ms", "refused"), rows)
         yield (
             "Once the CPUs are busy, each further connection waits in the queue: latency grows in proportion to it "
-            "(Little's law), and throughput stays."
+            "(Little's law), and throughput stays. Where the wait would pass four fifths of the target, images are "
+            "refused at once. wrk sends the next one at once too, whatever `Retry-After` says, so that refusals take "
+            "the CPUs that it shares with the server; their times are among the latencies."
         )
 
 
