@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import skimage
+from hypothesis import settings
 
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.names import BUNDLED_NAMES
@@ -16,6 +17,10 @@ _BENTOML_HOME = Path(__file__).parents[1] / ".cache" / "test-bentoml"
 os.environ["BENTOML_HOME"] = str(_BENTOML_HOME)
 # Tests report to nobody.
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg")
 

@@ -250,7 +250,7 @@ def test_a_body_far_longer_than_the_limit_on_headers_arrives_whole(patient_port:
 
 
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=6), st.lists(st.integers(1, 4000), max_size=6))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_requests_are_answered_in_order_however_their_bytes_are_cut(
     patient_port: int, sizes: list[int], cuts: list[int]
 ) -> None:

@@ -63,7 +63,7 @@ def port(application: Digesting) -> Iterator[int]:
 
 
 @given(pieces=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6), is_cut=st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_body_in_many_pieces_arrives_whole_and_in_order(port: int, pieces: list[bytes], is_cut: bool) -> None:
     chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces] + [b"0\r\n\r\n"]
     request = [b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", *chunks]

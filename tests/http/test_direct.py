@@ -48,7 +48,7 @@ FAILURES = st.sampled_from(
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/classify"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(query=QUERIES, failure=FAILURES)
 @example(query=[], failure=make_validation_error())
 def test_every_query_is_answered_as_fastapi_answers_it(

@@ -232,7 +232,7 @@ def real_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient
 
 
 @given(MOMENTS, MOMENTS, st.integers(1, 500))
-@settings(max_examples=60, deadline=2000)
+@settings(max_examples=60)
 @example(since=None, until=datetime(1, 1, 1, 0, 30), buckets=60)
 @example(since=None, until=datetime.max, buckets=60)
 @example(since=datetime.min, until=None, buckets=1)

@@ -12,7 +12,7 @@ import requests
 from tests.integration.running_service import STOP_TIMEOUT_S, free_port
 from tests.integration.running_up import running_up, start_up
 
-SANE_START_S = 60
+START_TIMEOUT_S = 60
 
 
 def test_up_starts_both_prints_their_addresses_and_ctrl_c_leaves_nothing_behind(
@@ -28,7 +28,6 @@ def test_up_starts_both_prints_their_addresses_and_ctrl_c_leaves_nothing_behind(
     assert f"Dashboard  {up.dashboard_url}\n" in up.printed
     assert f"Service    {up.service_url} " in up.printed
     assert (service.status_code, dashboard.status_code) == (200, 200)
-    assert up.ready_after_s < SANE_START_S
     assert rest.endswith("Stopped.\n")
     assert up.process.returncode == 0
     assert len(started) >= 3
@@ -43,7 +42,7 @@ def test_up_on_a_taken_port_names_the_variable_that_chooses_another(
         taken, free = server.getsockname()[1], free_port()
         ports = (taken, free) if variable == "PORT" else (free, taken)
         process = start_up(tmp_path, port=ports[0], dashboard_port=ports[1])
-        printed, _ = process.communicate(timeout=SANE_START_S)
+        printed, _ = process.communicate(timeout=START_TIMEOUT_S)
 
     assert process.returncode == 1
     assert printed.startswith(f"lightbox: port {taken} on 127.0.0.1 is taken by another process")
@@ -58,7 +57,7 @@ def test_up_does_not_wait_for_a_service_that_cannot_start(bentoml_home: Path, tm
     weights.write_bytes(os.urandom(weights.stat().st_size))
 
     process = start_up(tmp_path, port=free_port(), dashboard_port=free_port(), BENTOML_HOME=str(home))
-    printed, _ = process.communicate(timeout=SANE_START_S + STOP_TIMEOUT_S)
+    printed, _ = process.communicate(timeout=START_TIMEOUT_S + STOP_TIMEOUT_S)
 
     assert process.returncode == 1
     assert "lightbox: the service could not start.\nThe end of " in printed

@@ -99,7 +99,7 @@ async def run(requests: list[Client]) -> None:
     assert max(counter.computed) <= len(Priority)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(clients)
 def test_each_client_gets_its_images_outcome_or_the_consequence_of_its_own_doing(requests: list[Client]) -> None:
     asyncio.run(run(requests))

@@ -2,7 +2,7 @@ import math
 from itertools import pairwise
 from random import Random
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.scheduling.cost_model import CostModel
@@ -15,7 +15,6 @@ runs = st.lists(st.tuples(st.integers(1, 100), st.floats(0, 1e6)), max_size=60)
 SIZES = range(1, 130)
 
 
-@settings(deadline=None)
 @given(duration_ms=durations_ms, buckets=buckets, runs=runs)
 def test_whatever_it_is_taught_more_images_never_cost_less_and_something(
     duration_ms: dict[int, float], buckets: tuple[int, ...], runs: list[tuple[int, float]]
@@ -28,7 +27,6 @@ def test_whatever_it_is_taught_more_images_never_cost_less_and_something(
     assert all(larger >= smaller * (1 - 1e-9) for smaller, larger in pairwise(predictions_ms))
 
 
-@settings(deadline=None)
 @given(duration_ms=durations_ms, size=st.integers(1, 64), stall=st.floats(1, 1e6))
 def test_one_outlier_however_large_moves_no_prediction_by_a_tenth(
     duration_ms: dict[int, float], size: int, stall: float
@@ -39,7 +37,6 @@ def test_one_outlier_however_large_moves_no_prediction_by_a_tenth(
     assert all(after_ms <= 1.1 * ms for ms, after_ms in zip(before_ms, map(cost.predict_ms, SIZES), strict=True))
 
 
-@settings(deadline=None)
 @given(
     factor=st.sampled_from([0.1, 0.3, 3.0, 10.0]),
     jitter=st.floats(0, 0.2),
@@ -59,7 +56,6 @@ def test_a_lasting_change_of_speed_is_followed_within_fifty_batches(
         assert abs(math.log(cost.predict_ms(size) / (ms * factor))) < 0.35
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_stalls_among_steady_batches_do_not_pass_for_a_slower_machine(seed: int) -> None:
     random = Random(seed)  # noqa: S311 (repeatable, not secret)

@@ -98,7 +98,7 @@ def test_random_bytes_behind_a_true_signature_end_in_an_image_or_an_error(prefix
     _prepare_or_refuse(prefix + rest)
 
 
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3000, suppress_health_check=[HealthCheck.too_slow])
 @given(kinds, edits)
 def test_a_damaged_file_of_any_kind_ends_in_an_image_or_an_error(
     kind: str, changes: list[tuple[float, str, int]]
@@ -106,20 +106,20 @@ def test_a_damaged_file_of_any_kind_ends_in_an_image_or_an_error(
     _prepare_or_refuse(_damage(KINDS[kind], changes))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(kinds, st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_of_any_kind_ends_in_an_image_or_an_error(kind: str, share: float) -> None:
     _prepare_or_refuse(KINDS[kind][: int(share * len(KINDS[kind]))])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from([kind for kind in sorted(KINDS) if kind.startswith(("jpeg", "png"))]), st.data())
 def test_a_jpeg_or_png_cut_anywhere_behind_its_signature_is_refused(kind: str, data: st.DataObject) -> None:
     length = data.draw(st.integers(8, len(KINDS[kind]) - 1))
     assert isinstance(_prepare_or_refuse(KINDS[kind][:length]), UndecodableImageError)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]))
 @example(1, 1, "JPEG")
 def test_an_image_of_any_size_tells_that_size(width_px: int, height_px: int, image_format: str) -> None:
@@ -128,7 +128,7 @@ def test_an_image_of_any_size_tells_that_size(width_px: int, height_px: int, ima
     assert (info.format, info.width_px, info.height_px) == (image_format, width_px, height_px)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 8), st.sampled_from(["PNG", "TIFF"]))
 def test_turning_by_the_inverse_orientation_gives_the_image_back(
     width_px: int, height_px: int, orientation: int, image_format: str
@@ -152,7 +152,7 @@ def _turn_by_intake(scene: Image.Image, orientation: int, image_format: str) -> 
     return Image.fromarray(prepare(encoded, recipe, LIMITS).pixels_hwc)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(kinds)
 def test_the_same_bytes_give_the_same_answer(kind: str) -> None:
     first, second = (prepare(KINDS[kind], SMALL_RECIPE, LIMITS) for _ in range(2))

@@ -146,7 +146,6 @@ class World:
             assert order.cancel_after is not None
 
 
-@settings(deadline=None)
 @given(orders=orders, lanes=lanes, ceilings=ceilings)
 def test_whatever_meets_busy_lanes_gets_the_one_outcome_that_it_has_to_get(
     orders: list[Order], lanes: int, ceilings: dict[str, int]
@@ -178,7 +177,6 @@ def test_whatever_meets_busy_lanes_gets_the_one_outcome_that_it_has_to_get(
     asyncio.run(scenario())
 
 
-@settings(deadline=None)
 @given(orders=orders, lanes=lanes, ceilings=ceilings)
 def test_whatever_races_with_running_lanes_gets_exactly_one_outcome_that_is_true(
     orders: list[Order], lanes: int, ceilings: dict[str, int]
@@ -195,7 +193,6 @@ def test_whatever_races_with_running_lanes_gets_exactly_one_outcome_that_is_true
     asyncio.run(scenario())
 
 
-@settings(deadline=None)
 @given(orders=orders, lanes=lanes, ceilings=ceilings, memory=st.integers(1, 9))
 def test_whatever_is_admitted_is_answered_once_though_lanes_die_memory_is_short_and_images_are_poisonous(
     orders: list[Order], lanes: int, ceilings: dict[str, int], memory: int
@@ -212,7 +209,7 @@ def test_whatever_is_admitted_is_answered_once_though_lanes_die_memory_is_short_
     asyncio.run(scenario())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(models=st.lists(st.tuples(st.sampled_from(MODELS), st.sampled_from(Priority)), max_size=40), ceilings=ceilings)
 def test_images_of_one_model_and_priority_start_in_the_order_in_which_they_came_interactive_ones_first(
     models: list[tuple[str, Priority]], ceilings: dict[str, int]

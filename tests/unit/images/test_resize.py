@@ -54,7 +54,7 @@ def test_an_odd_size_comes_out_as_timms_evaluation_transform_makes_it(
     assert_as_timm(_prepare(image, recipe), image, recipe)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(width_px=st.integers(1, 300), height_px=st.integers(1, 300), recipe=recipes)
 def test_any_size_and_recipe_come_out_as_timms_evaluation_transform_makes_them(
     width_px: int, height_px: int, recipe: InputRecipe
@@ -63,7 +63,7 @@ def test_any_size_and_recipe_come_out_as_timms_evaluation_transform_makes_them(
     assert_as_timm(_prepare(image, recipe), image, recipe)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(width_px=st.integers(1, 300), height_px=st.integers(1, 300), recipe=recipes)
 def test_grey_gives_the_same_pixels_in_one_channel_as_in_three(
     width_px: int, height_px: int, recipe: InputRecipe
@@ -72,7 +72,7 @@ def test_grey_gives_the_same_pixels_in_one_channel_as_in_three(
     assert (_prepare(grey, recipe) == _prepare(grey.convert("RGB"), recipe)).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     height_px=st.integers(700, 2500),
     aspect=st.floats(0.25, 4),
@@ -85,7 +85,7 @@ def test_a_large_image_comes_out_as_timms_evaluation_transform_makes_it(
     assert_as_timm(_prepare(image, recipe), image, recipe)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     width_px=st.integers(1, 400),
     height_px=st.integers(1, 400),
@@ -102,7 +102,7 @@ def test_turning_after_the_resize_gives_what_turning_before_it_does(
     assert_as_timm(resize_and_crop(stored, geometry, recipe.interpolation, turn), upright, recipe)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(width_px=st.integers(1, 451), height_px=st.integers(1, 300), recipe=recipes)
 def test_a_fourth_byte_a_pixel_changes_nothing(width_px: int, height_px: int, recipe: InputRecipe) -> None:
     image = load_photograph().crop((0, 0, width_px, height_px))

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.scheduling.batch_cap import FaultCap, MemoryCap
@@ -55,7 +55,6 @@ def test_a_probe_that_went_well_lets_the_next_out_of_memory_wait_no_longer_than_
     assert cap.size == 8
 
 
-@settings(deadline=None)
 @given(
     largest=st.integers(1, 256),
     events=st.lists(st.tuples(st.booleans(), st.integers(1, 256), st.floats(0, 100)), max_size=50),
