@@ -24,7 +24,7 @@ _REASONS: Mapping[str, Reason] = MappingProxyType(
         "backlog": Reason(
             "from the queue",
             "waited until a lane came free",
-            "Every lane was busy; as one came free it took what waited, up to the ceiling.",
+            "Every lane was busy; as one came free it took its share of what waited, up to the ceiling.",
         ),
         "held": Reason(
             "held for company",

@@ -1,5 +1,7 @@
 """The engine for CPUs: OpenVINO in f32."""
 
+from collections import deque
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from queue import LifoQueue
@@ -101,36 +103,40 @@ class OpenVINOEngine:
 
 
 class _Streams:
-    """A compiled model and a request for each of its streams; a caller beyond these waits for one of them."""
+    """A compiled model and two requests for each of its streams; a caller beyond these waits for one of them.
+
+    While one request of a caller runs, its other one is at hand with the next image of the batch. So a stream goes on
+    at once, whoever has the GIL at that moment.
+    """
 
     def __init__(self, compiled: "CompiledModel", count: int) -> None:
         # The last one used is the first one taken: its buffers are the warmest. None, once closed, stays for whoever
         # comes next.
-        self._requests: LifoQueue[InferRequest | None] = LifoQueue()
+        self._pairs: LifoQueue[tuple[InferRequest, InferRequest] | None] = LifoQueue()
         self._count = count
         for _ in range(count):
-            request = compiled.create_infer_request()
+            pair = compiled.create_infer_request(), compiled.create_infer_request()
             # OpenVINO's binding initialises itself with the first array that it is ever given. Where two threads give
             # it one at once, each waits for what the other holds (2026.4.1): so here, before there are any lanes.
-            _run(request, np.zeros(compiled.input(0).shape, np.uint8))
-            self._requests.put(request)
+            _run(pair, np.zeros((len(pair), *compiled.input(0).shape[1:]), np.uint8))
+            self._pairs.put(pair)
 
     def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
-        request = self._requests.get()
+        pair = self._pairs.get()
         try:
-            if request is None:
+            if pair is None:
                 raise InferenceFailedError("The engine is closed.")
-            return np.concatenate([_run(request, batch_nhwc[row : row + 1]) for row in range(len(batch_nhwc))])
+            return _run(pair, batch_nhwc)
         except (RuntimeError, MemoryError) as error:
             raise explain_failure(error, library="OpenVINO", images=len(batch_nhwc)) from error
         finally:
-            self._requests.put(request)
+            self._pairs.put(pair)
 
     def close(self) -> None:
         for _ in range(self._count):
-            self._requests.get()
+            self._pairs.get()
         self._count = 0
-        self._requests.put(None)
+        self._pairs.put(None)
 
 
 @cache
@@ -155,8 +161,28 @@ def _compile(core: "Core", model: "Model", *, streams: int, threads: int, is_pin
     return core.compile_model(model, "CPU", properties)
 
 
-def _run(request: "InferRequest", image_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
-    outputs = request.infer({0: image_nhwc}, share_inputs=True, share_outputs=True)
+def _run(pair: tuple["InferRequest", "InferRequest"], batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run the images of a batch one after the other, each handed in before the one before it is over."""
+    running: deque[InferRequest] = deque()
+    rows: list[NDArray[np.float32]] = []
+    try:
+        for row in range(len(batch_nhwc)):
+            request = pair[row % 2]
+            request.start_async({0: batch_nhwc[row : row + 1]}, share_inputs=True)
+            running.append(request)
+            if len(running) == len(pair):
+                rows.append(_finish(running.popleft()))
+        rows += [_finish(running.popleft()) for _ in range(len(running))]
+    finally:
+        # After a failure the other one still reads the caller's pixels.
+        for request in running:
+            with suppress(RuntimeError):
+                request.wait()
+    return np.concatenate(rows)
+
+
+def _finish(request: "InferRequest") -> NDArray[np.float32]:
+    request.wait()
     # The request's next run writes into the same memory.
-    probabilities: NDArray[np.float32] = outputs[0].copy()
+    probabilities: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
     return probabilities

@@ -9,7 +9,7 @@ from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.batch_cap import FaultCap, MemoryCap
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
-from bento_service.scheduling.policy import BATCH_SHARE, Line, choose_ceiling
+from bento_service.scheduling.policy import BATCH_SHARE, Line, choose_bounds
 from bento_service.scheduling.work import WorkItem
 
 
@@ -37,13 +37,14 @@ class ModelState:
         self.memory_cap = MemoryCap(largest)
         self.fault_cap = FaultCap(largest)
         self._budget_ms = BATCH_SHARE * target_ms
-        self.ceiling = 1
+        self.ceiling = self.knee = 1
         self.update_ceiling()
 
     def update_ceiling(self) -> None:
-        """Work the ceiling out anew, after anything that it rests on has changed."""
-        earned = choose_ceiling(self.costs[EngineMode.THROUGHPUT].curve_ms(), budget_ms=self._budget_ms)
-        self.ceiling = min(earned, self.memory_cap.size, self.fault_cap.size)
+        """Work knee and ceiling out anew, after anything that they rest on has changed."""
+        knee, ceiling = choose_bounds(self.costs[EngineMode.THROUGHPUT].curve_ms(), budget_ms=self._budget_ms)
+        self.ceiling = min(ceiling, self.memory_cap.size, self.fault_cap.size)
+        self.knee = min(knee, self.ceiling)
 
     def learn(self, mode: EngineMode, batch_size: int, duration_ms: float) -> None:
         """Take note of how long a batch took in a mode."""
@@ -66,6 +67,7 @@ class ModelState:
                 len(line),
                 line[0].enqueued_s,
                 self.ceiling,
+                self.knee,
                 self.costs,
                 line[0].reason,
                 self._arrivals[priority].per_s(now_s),

@@ -39,8 +39,9 @@ class Curve(Protocol):
 class Line(NamedTuple):
     """One model's waiting images of one priority, at least one.
 
-    `oldest_s` is when the first of them joined and `ceiling` the largest batch. `reason` is why the first of them would
-    run if it did now. `curves` has the modes that differ, `THROUGHPUT` always. `arrivals_per_s` is how fast it grows.
+    `oldest_s` is when the first of them joined, `ceiling` the largest batch and `knee` the smallest that gains about as
+    much. `reason` is why the first of them would run if it did now. `curves` has the modes that differ, `THROUGHPUT`
+    always. `arrivals_per_s` is how fast it grows.
     """
 
     model: str
@@ -48,6 +49,7 @@ class Line(NamedTuple):
     length: int
     oldest_s: float
     ceiling: int
+    knee: int
     curves: Mapping[EngineMode, Curve]
     reason: DispatchReason = DispatchReason.BACKLOG
     arrivals_per_s: float = 0.0
@@ -120,7 +122,7 @@ def decide(
         latency = line.curves.get(EngineMode.LATENCY)
         if latency is not None and _earns_every_thread(latency, line.curves[EngineMode.THROUGHPUT], outlook):
             return Run(line.model, line.priority, 1, EngineMode.LATENCY, line.reason)
-    limit = line.ceiling
+    limit = _find_limit(line, lanes)
     if line.priority is Priority.BULK:
         limit = _fit(line.curves[EngineMode.THROUGHPUT], limit, budget_ms=BULK_SHARE * target_ms)
     size = choose_size(line.curves[EngineMode.THROUGHPUT], length=line.length, limit=limit, idle_lanes=lanes.idle)
@@ -152,11 +154,12 @@ def choose_size(curve: Curve, *, length: int, limit: int, idle_lanes: int) -> in
     return _trim(curve, share)
 
 
-def choose_ceiling(duration_ms: Mapping[int, float], *, budget_ms: float, tolerance: float = 0.1) -> int:
-    """Choose the batch ceiling of a model from the duration of its batch sizes.
+def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, tolerance: float = 0.1) -> tuple[int, int]:
+    """Choose knee and ceiling of a model's batches from the duration of its batch sizes.
 
-    The smallest batch whose throughput lies within `tolerance` of the best one's: a bigger batch makes every image in
-    it wait longer, so it has to earn that. Sizes that alone take longer than `budget_ms` do not count, 1 excepted.
+    The smallest and the largest batch whose throughput lies within `tolerance` of the best one's. Up to the knee a
+    bigger batch gains images a second, beyond it only turns of a lane; so it is the knee that counts while few images
+    wait. Sizes that alone take longer than `budget_ms` do not count, 1 excepted.
 
     Args:
         duration_ms: Duration by batch size, in milliseconds; has size 1.
@@ -165,7 +168,8 @@ def choose_ceiling(duration_ms: Mapping[int, float], *, budget_ms: float, tolera
     """
     affordable = {size: ms for size, ms in duration_ms.items() if size == 1 or ms <= budget_ms}
     best = max(size / ms for size, ms in affordable.items())
-    return min(size for size, ms in affordable.items() if size / ms >= (1 - tolerance) * best)
+    good = [size for size, ms in affordable.items() if size / ms >= (1 - tolerance) * best]
+    return min(good), max(good)
 
 
 def has_to_shed(predicted_wait_ms: float, *, target_ms: float, remaining_ms: float | None) -> bool:
@@ -195,6 +199,17 @@ def _find_overdue(lines: Sequence[Line], lanes: Lanes, *, target_ms: float, now_
         return None
     overdue = [line for line in lines if line.priority is Priority.BULK and line.oldest_s <= since_s]
     return min(overdue, key=_urgency, default=None)
+
+
+def _find_limit(line: Line, lanes: Lanes) -> int:
+    """Return the largest batch that what waits is good for: the knee, or more where every lane has as much to do.
+
+    Each turn of a lane costs what no curve shows. Threads wake whose caches the engine has filled with weights
+    meanwhile: on a CPU, a tenth of an image's whole cost (docs/adr/0007-adaptive-runner.md). A backlog is therefore
+    taken in larger batches. Nobody in it waits longer for that, as long as each lane could take as much and still leave
+    some.
+    """
+    return max(line.knee, min(line.ceiling, line.length // (lanes.total + 1)))
 
 
 def _earns_every_thread(latency: Curve, throughput: Curve, outlook: Outlook) -> bool:

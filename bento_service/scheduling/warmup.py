@@ -24,8 +24,9 @@ _SHARE_OF_BUDGET = 0.25
 _FEWEST_SIZES = 2
 """Timed however long they take: what was never measured never runs, and whether two images at once gain anything is the
 first thing to know of a model."""
-_SIZES_WITHOUT_GAIN = 2
-"""So many in a row end the search: a neighbour's burst at one size must not bound the batches for ever."""
+_SIZES_WITHOUT_GAIN = 3
+"""So many in a row end the search: a neighbour's burst at one size must not bound the batches for ever, and a backlog
+is taken in batches beyond those that gain (`policy.decide`)."""
 
 
 def measure_costs(
@@ -90,7 +91,7 @@ def time_batch_sizes(
             bigger batches gain nothing.
 
     Returns:
-        Duration in milliseconds by batch size; size 1 always. It ends with the second size in a row that gains nothing,
+        Duration in milliseconds by batch size; size 1 always. It ends with the third size in a row that gains nothing,
         and before the first that the device has too little memory for. No size takes longer than a larger one.
 
     Raises:

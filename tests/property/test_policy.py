@@ -13,7 +13,7 @@ from bento_service.scheduling.policy import (
     Line,
     Outlook,
     Run,
-    choose_ceiling,
+    choose_bounds,
     choose_size,
     decide,
     has_to_shed,
@@ -39,12 +39,12 @@ all_curves = st.builds(
 )
 lines = st.lists(
     st.builds(
-        Line,
+        lambda sizes, **rest: Line(knee=min(sizes), ceiling=max(sizes), **rest),
         model=st.sampled_from("abc"),
         priority=st.sampled_from(Priority),
         length=st.integers(1, 100),
         oldest_s=st.floats(NOW_S - 2, NOW_S),
-        ceiling=st.integers(1, 32),
+        sizes=st.tuples(st.integers(1, 32), st.integers(1, 32)),
         curves=all_curves,
         reason=st.sampled_from([DispatchReason.LANE_FREE, DispatchReason.BACKLOG]),
         arrivals_per_s=st.floats(0, 1e5),
@@ -215,19 +215,30 @@ def test_idle_lanes_share_a_backlog_and_leave_nothing_that_they_could_run(
     assert len(sizes) >= min(lanes, math.ceil(length / ceiling))
 
 
+@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
+def test_a_batch_beyond_the_knee_leaves_as_much_for_every_lane(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    decision = choose(lines, lanes, outlook)
+    if isinstance(decision, Run):
+        [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+        assert decision.size <= line.knee or line.length - decision.size >= lanes.total * decision.size
+
+
 @given(duration_ms=durations_ms, budget_ms=st.floats(0, 1e5))
-def test_the_ceiling_is_a_measured_size_that_fits_into_the_budget(
+def test_knee_and_ceiling_are_measured_sizes_that_fit_into_the_budget(
     duration_ms: dict[int, float], budget_ms: float
 ) -> None:
-    ceiling = choose_ceiling(duration_ms, budget_ms=budget_ms)
-    assert ceiling == 1 or duration_ms[ceiling] <= budget_ms
+    knee, ceiling = choose_bounds(duration_ms, budget_ms=budget_ms)
+    assert knee <= ceiling
+    assert all(size == 1 or duration_ms[size] <= budget_ms for size in (knee, ceiling))
 
 
 @given(duration_ms=durations_ms)
-def test_the_ceiling_gives_up_no_more_throughput_than_is_tolerated(duration_ms: dict[int, float]) -> None:
-    ceiling = choose_ceiling(duration_ms, budget_ms=math.inf, tolerance=0.1)
+def test_neither_knee_nor_ceiling_gives_up_more_throughput_than_is_tolerated(duration_ms: dict[int, float]) -> None:
+    bounds = choose_bounds(duration_ms, budget_ms=math.inf, tolerance=0.1)
     best = max(size / ms for size, ms in duration_ms.items())
-    assert ceiling / duration_ms[ceiling] >= 0.9 * best
+    assert all(size / duration_ms[size] >= 0.9 * best for size in bounds)
 
 
 @given(
@@ -235,11 +246,12 @@ def test_the_ceiling_gives_up_no_more_throughput_than_is_tolerated(duration_ms: 
     slowdown=st.dictionaries(st.sampled_from([2, 4, 8, 16, 32]), st.floats(1, 10)),
     budget_ms=st.floats(0, 1e6),
 )
-def test_where_batching_gains_nothing_images_run_alone(
+def test_where_batching_gains_nothing_images_run_alone_unless_there_is_a_backlog(
     single_ms: float, slowdown: dict[int, float], budget_ms: float
 ) -> None:
     duration_ms = {1: single_ms, **{size: size * single_ms * factor for size, factor in slowdown.items()}}
-    assert choose_ceiling(duration_ms, budget_ms=budget_ms) == 1
+    knee, _ = choose_bounds(duration_ms, budget_ms=budget_ms)
+    assert knee == 1
 
 
 @given(shorter_ms=waits_ms, longer_ms=waits_ms, target_ms=waits_ms, remaining_ms=st.none() | waits_ms)

@@ -10,7 +10,7 @@ from statistics import quantiles
 from bento_service.domain import EngineMode, Priority
 from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, choose_ceiling, decide
+from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, choose_bounds, decide
 
 TARGET_MS = 1000.0
 
@@ -21,11 +21,11 @@ hold, as a float."""
 
 def adaptive(curve: CostModel) -> Decide:
     """Make the policy of the service."""
-    ceiling = choose_ceiling(curve.curve_ms(), budget_ms=0.25 * TARGET_MS)
+    knee, ceiling = choose_bounds(curve.curve_ms(), budget_ms=0.25 * TARGET_MS)
     curves: Mapping[EngineMode, CostModel] = {EngineMode.THROUGHPUT: curve}
 
     def choose(now_s: float, length: int, oldest_s: float, lanes: Lanes, rate: float) -> int | float:
-        line = Line("a", Priority.INTERACTIVE, length, oldest_s, ceiling, curves, arrivals_per_s=rate)
+        line = Line("a", Priority.INTERACTIVE, length, oldest_s, ceiling, knee, curves, arrivals_per_s=rate)
         decision = decide([line], lanes, Outlook(0, 0, rate), target_ms=TARGET_MS, now_s=now_s)
         if isinstance(decision, Hold):
             return decision.until_s
@@ -55,12 +55,16 @@ class Outcome:
 
 @dataclass
 class Simulation:
-    """One policy under load. On a shared device a batch starts as the one before it ends, whichever lane it is on."""
+    """One policy under load. On a shared device a batch starts as the one before it ends, whichever lane it is on.
+
+    `turn_ms` is what each batch costs beside its curve, see `policy._find_limit`.
+    """
 
     choose: Decide
     curve: CostModel
     lanes: int
     has_shared_device: bool
+    turn_ms: float
     latencies_ms: list[float] = field(default_factory=list)
 
     def run(self, *, rate_per_s: float, images: int) -> Outcome:
@@ -90,7 +94,7 @@ class Simulation:
                     hold_s = choice
                     break
                 begin_s = max(now_s, device_free_s) if self.has_shared_device else now_s
-                end_s = begin_s + self.curve.predict_ms(choice) / 1000
+                end_s = begin_s + (self.curve.predict_ms(choice) + self.turn_ms) / 1000
                 device_free_s = end_s
                 heapq.heappush(ends, end_s)
                 self.latencies_ms += [(end_s - each) * 1000 for each in arrivals_s[taken : taken + choice]]

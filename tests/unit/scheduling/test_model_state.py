@@ -30,7 +30,7 @@ class LoneImages:
         return modes.count(EngineMode.LATENCY) / images
 
     def _run_one(self, slowdown: float) -> EngineMode:
-        line = Line("a", Priority.INTERACTIVE, 1, 0.0, 1, self._state.costs)
+        line = Line("a", Priority.INTERACTIVE, 1, 0.0, 1, 1, self._state.costs)
         decision = decide([line], Lanes(1, 1, (), 0.0), Outlook(0, 0, 0.0), target_ms=1000, now_s=0.0)
         assert isinstance(decision, Run)
         noise = self._random.lognormvariate(0, self._jitter) * (3 if self._random.random() < self._jitter / 2 else 1)

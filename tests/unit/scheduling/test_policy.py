@@ -20,12 +20,13 @@ def make_line(
     latency: CostModel | None = LATENCY,
     waited_ms: float = 0.0,
     ceiling: int = 32,
+    knee: int | None = None,
     priority: Priority = Priority.INTERACTIVE,
 ) -> Line:
     curves = {EngineMode.THROUGHPUT: curve}
     if latency is not None:
         curves[EngineMode.LATENCY] = latency
-    return Line("a", priority, length, NOW_S - waited_ms / 1000, ceiling, curves)
+    return Line("a", priority, length, NOW_S - waited_ms / 1000, ceiling, knee or ceiling, curves)
 
 
 def choose(line: Line, lanes: Lanes = IDLE, outlook: Outlook = QUIET) -> Run | Hold | None:
@@ -120,6 +121,30 @@ def test_bulk_batches_are_smaller_than_interactive_ones_of_the_same_line() -> No
         assert isinstance(run, Run)
         sizes[priority] = run.size
     assert sizes == {Priority.INTERACTIVE: 8, Priority.BULK: 5}
+
+
+@pytest.mark.parametrize(
+    ("length", "lanes", "size"),
+    [
+        pytest.param(2, 2, 1, id="nobody waits longer for the sake of fewer turns"),
+        pytest.param(6, 2, 2, id="both lanes could take as much, and as much is left"),
+        pytest.param(24, 2, 8, id="a long backlog is taken in full batches"),
+        pytest.param(500, 2, 8, id="never more than the ceiling"),
+        pytest.param(24, 16, 1, id="many lanes have little each"),
+        pytest.param(6, 1, 3, id="one lane takes half"),
+    ],
+)
+def test_a_backlog_is_taken_in_batches_beyond_what_gains(length: int, lanes: int, size: int) -> None:
+    busy = Lanes(lanes, 1, (NOW_S + 0.005,) * (lanes - 1), NOW_S)
+    run = choose(make_line(length, ceiling=8, knee=1), busy)
+    assert isinstance(run, Run)
+    assert run.size == size
+
+
+def test_a_backlog_does_not_shrink_the_batches_that_gain() -> None:
+    run = choose(make_line(5, curve=STEEP, ceiling=32, knee=8), ONE_BUSY)
+    assert isinstance(run, Run)
+    assert run.size == 5
 
 
 @pytest.mark.parametrize(("curve", "size"), [(FLAT, 4), (STEEP, 8)])

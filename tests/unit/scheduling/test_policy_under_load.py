@@ -7,10 +7,14 @@ CPU = CostModel({1: 10.0, 2: 20.2, 4: 40.8, 8: 82.0, 16: 164.0, 32: 330.0})
 GPU = CostModel({1: 2.0, 2: 2.1, 4: 2.4, 8: 3.0, 16: 4.6, 32: 8.0, 64: 15.0})
 FIXED = [(1, 0.0), (8, 5.0), (32, 10.0), (32, 50.0)]
 """Batch size and time-out, in milliseconds, as they are commonly set."""
+TURN_MS = 1.0
+"""A tenth of an image on a CPU (docs/adr/0007-adaptive-runner.md); what it is on a GPU was not measured."""
 
 
 def run(choose: Decide, curve: CostModel, rate_per_s: float) -> Outcome:
-    simulation = Simulation(choose, curve, lanes=2, has_shared_device=curve is GPU)
+    simulation = Simulation(
+        choose, curve, lanes=2, has_shared_device=curve is GPU, turn_ms=0.0 if curve is GPU else TURN_MS
+    )
     return simulation.run(rate_per_s=rate_per_s, images=6000)
 
 

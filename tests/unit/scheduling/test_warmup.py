@@ -45,11 +45,11 @@ def test_a_slow_size_is_not_run_longer_than_its_share_of_the_time() -> None:
     assert len(infer.calls) == 1 + 3
 
 
-def test_sizes_are_tried_until_two_in_a_row_gain_nothing() -> None:
+def test_sizes_are_tried_until_three_in_a_row_gain_nothing() -> None:
     clock = FakeClock()
-    duration_ms = {1: 10, 2: 12, 4: 16, 8: 32, 16: 64, 32: 80}
+    duration_ms = {1: 10, 2: 12, 4: 16, 8: 32, 16: 64, 32: 128, 64: 160}
     infer = FakeInfer(on_call=lambda size: clock.advance_ms(duration_ms[size]))
-    assert list(time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)) == [1, 2, 4, 8, 16]
+    assert list(time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)) == [1, 2, 4, 8, 16, 32]
 
 
 def test_a_size_that_is_disturbed_neither_ends_the_search_nor_looks_dearer_than_a_larger_one() -> None:
