@@ -183,7 +183,7 @@ def _connections(comparison: Comparison, charts: Sequence[str]) -> Iterator[str]
         yield _table(("connections", "images/s", "p50, ms", "p99, ms", "refused"), rows)
         yield (
             "Once the CPUs are busy, each further connection waits in the queue: latency grows in proportion to it "
-            "(Little's law), and throughput stays. Where the wait would pass four fifths of the target, images are "
+            "(Little's law), and throughput stays. Where the wait would pass seven tenths of the target, images are "
             "refused at once. wrk sends the next one at once too, whatever `Retry-After` says, so that refusals take "
             "the CPUs that it shares with the server; their times are among the latencies."
         )

@@ -107,7 +107,7 @@ class RetryableError(LightboxError):
 
 
 class OverloadedError(RetryableError):
-    """There is no place left, or the predicted wait exceeds four fifths of the latency target or the deadline."""
+    """There is no place left, or the predicted wait exceeds seven tenths of the latency target or the deadline."""
 
     code = "overloaded"
 

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
         default=1000.0,
         gt=0,
         le=60_000,
-        description="Latency target; a request predicted to wait for more than four fifths of it is shed (429).",
+        description="Latency target; a request predicted to wait for more than seven tenths of it is shed (429).",
     )
     cache_bytes: int = Field(
         default=16_000_000,

@@ -62,7 +62,7 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         "overloaded": ProblemType(
             429,
             "Overloaded",
-            "There is no place left, or the predicted wait exceeds four fifths of the latency target or the deadline; "
+            "There is no place left, or the predicted wait exceeds seven tenths of the latency target or the deadline; "
             "see `Retry-After`.",
         ),
         "cancelled": ProblemType(

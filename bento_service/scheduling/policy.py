@@ -9,9 +9,9 @@ from bento_service.domain import DispatchReason, EngineMode, Priority
 
 BATCH_SHARE = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
-WAIT_SHARE = 0.8
-"""An image may be predicted to wait four fifths of the target: under overload everybody who is let in waits as long as
-is allowed, and the rest is for the image's own work and for what the prediction has wrong."""
+WAIT_SHARE = 0.7
+"""An image may be predicted to wait seven tenths of the target: under overload everybody who is let in waits as long as
+is allowed, and the rest is for the image's own batch and for what the prediction has wrong."""
 BULK_SHARE = 0.05
 """A bulk batch may take a twentieth of it: nobody waits for it, and an interactive image may have to wait it out."""
 _HOLD_SHARE = 0.5
