@@ -165,12 +165,12 @@ async def test_an_image_that_would_wait_past_the_target_is_refused_before_it_is_
     infer = FakeInfer()
     async with running({"a": infer}) as kitchen:
         thread_is_free = kitchen.block_decoding()
-        ahead = [await kitchen.start(encode_image(value)) for value in range(9)]
-        with pytest.raises(OverloadedError, match="9 images are ahead") as refusal:
+        ahead = [await kitchen.start(encode_image(value)) for value in range(8)]
+        with pytest.raises(OverloadedError, match="8 images are ahead") as refusal:
             kitchen.open(request_id="late")
         thread_is_free.set()
         await asyncio.gather(*ahead)
-    assert refusal.value.retry_after_s == pytest.approx(9 * INTERVAL_MS / 1000)
+    assert refusal.value.retry_after_s == pytest.approx(8 * INTERVAL_MS / 1000)
     assert kitchen.notebook.sheds == ["target"]
     refused = kitchen.notebook.receipts[0]
     assert (refused.request_id, refused.outcome, refused.model, refused.digest) == ("late", "overloaded", "a", "")
@@ -181,7 +181,7 @@ async def test_an_image_is_refused_before_decoding_where_others_overtook_it_whil
     async with running({"a": infer}) as kitchen:
         with pytest.raises(OverloadedError), kitchen.open(request_id="slow") as slow:
             thread_is_free = kitchen.block_decoding()
-            ahead = [await kitchen.start(encode_image(value)) for value in range(9)]
+            ahead = [await kitchen.start(encode_image(value)) for value in range(8)]
             await slow.classify(encode_image(200))
         thread_is_free.set()
         await asyncio.gather(*ahead)

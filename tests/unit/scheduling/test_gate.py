@@ -24,7 +24,7 @@ def make_gate(
 
 
 def test_an_image_that_would_wait_exactly_as_long_as_the_target_allows_comes_in() -> None:
-    make_gate(received=8).check_wait(deadline_ms=None, elapsed_ms=0)
+    make_gate(received=7).check_wait(deadline_ms=None, elapsed_ms=0)
 
 
 def test_an_image_that_would_wait_longer_than_the_target_allows_is_refused_with_the_time_until_the_line_is_clear() -> (
@@ -32,9 +32,9 @@ def test_an_image_that_would_wait_longer_than_the_target_allows_is_refused_with_
 ):
     with pytest.raises(
         OverloadedError,
-        match="a predicted wait of 90 ms; the latency target of 100 ms allows 80 ms",
+        match="a predicted wait of 80 ms; the latency target of 100 ms allows 70 ms",
     ) as refusal:
-        make_gate(received=9).check_wait(deadline_ms=None, elapsed_ms=0)
+        make_gate(received=8).check_wait(deadline_ms=None, elapsed_ms=0)
     assert refusal.value.details["reason"] == "target"
     assert refusal.value.retry_after_s == pytest.approx(0.09)
 
