@@ -137,7 +137,7 @@ class DispatchReason(StrEnum):
     BISECTED = "bisected"
     """The image's batch failed; it ran again in a smaller one to find the culprit."""
     SHRUNK = "shrunk"
-    """The image's batch met out-of-memory; it ran again in a smaller one."""
+    """The image's batch met out-of-memory; it ran again in a smaller one, or once more if it had been alone."""
     RECOVERED = "recovered"
     """The lane that had taken the image died; it ran again on another."""
     CACHED = "cached"

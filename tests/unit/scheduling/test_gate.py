@@ -36,7 +36,7 @@ def test_an_image_that_would_wait_longer_than_the_target_allows_is_refused_with_
     ) as refusal:
         make_gate(received=8).check_wait(deadline_ms=None, elapsed_ms=0)
     assert refusal.value.details["reason"] == "target"
-    assert refusal.value.retry_after_s == pytest.approx(0.09)
+    assert refusal.value.retry_after_s == pytest.approx(0.08)
 
 
 def test_an_image_that_would_wait_past_its_own_deadline_is_refused() -> None:
