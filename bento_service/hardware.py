@@ -31,8 +31,8 @@ def choose_workers(cpus: int) -> int:
     """Choose the number of worker processes: one for every eight CPUs, at least one.
 
     Each has its own models in memory, so they are few; but a worker's event loop is one thread. An image takes half a
-    millisecond of it (`bench/results/front-2026-11-21.json`), and some six milliseconds of a CPU that infers: ten CPUs
-    or so would keep it busy all the time.
+    millisecond of it under load and one where images come singly, and some seven of the CPUs that decode and infer
+    (`bench/results/cpu_shares-2026-11-21.json`): nine to fourteen CPUs would keep it busy all the time.
     """
     return max(1, cpus // _CPUS_A_WORKER)
 
