@@ -26,9 +26,9 @@ from bento_service.engines.factory import create_engine
 from bento_service.images.intake import IntakeLimits, prepare
 
 _LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
-_WAYS = ((1, 1), (2, 1), (1, 8))
+_WAYS = ((1, 1), (2, 1), (2, 8))
 """Threads a CPU, and images that each decodes before it infers them: a thread a stream; twice as many, so that others
-decode while the streams compute; and batches, in which the engine goes from one image to the next by itself."""
+decode while the streams compute; and these with batches, in which the engine goes from image to image by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def best_of(readings: Sequence[Ceiling]) -> Ceiling:
 
 
 def measure_ceiling(small: Sequence[bytes], large: Sequence[bytes], duration_s: float) -> Ceiling:
-    """Measure the rate of small photographs for so long with each number of threads, the rest for less."""
+    """Measure the rate of small photographs for so long in each of the ways, the rest for less."""
     cpus = len(os.sched_getaffinity(0))
     model = find_model()
     recipe = model.card.recipe

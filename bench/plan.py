@@ -9,7 +9,7 @@ SHARES = (0.5, 0.8, 1.0, 2.0, 4.0)
 _SESSION_S = 6.0
 """To start a server, wait for it to be ready, and stop it."""
 _CEILING_START_S = 5.0
-_CEILING_LOADS = 4.25
+_CEILING_LOADS = 5.5
 """In loads of the plan's length."""
 
 

@@ -279,7 +279,8 @@ def _wire(
         shares_cores=is_cpu,
     )
     predictor = WaitPredictor(
-        capacity=division.lanes * max(scheduler.ceilings().values()),
+        capacity=division.lanes * max(scheduler.knees().values()),
+        round_size=division.lanes * max(scheduler.ceilings().values()),
         clock=time.perf_counter,
         on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
     )

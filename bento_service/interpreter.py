@@ -17,7 +17,7 @@ GARBAGE_THRESHOLD = 20_000
 COMPUTE_NICENESS = 5
 """How much the threads that compute yield to all others. More would have a server give way to its neighbours too."""
 LANE_THREADS = "lightbox-lane"
-"""What the names of lanes' threads begin with: of Python's own threads they alone compute."""
+"""What the names of lanes' threads begin with: of Python's own threads only they may compute."""
 _THREADS = Path("/proc/self/task")
 
 

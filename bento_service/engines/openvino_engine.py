@@ -1,6 +1,7 @@
 """The engine for CPUs: OpenVINO in f32."""
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -105,8 +106,8 @@ class OpenVINOEngine:
 class _Streams:
     """A compiled model and two requests for each of its streams; a caller beyond these waits for one of them.
 
-    While one request of a caller runs, its other one is at hand with the next image of the batch. So a stream goes on
-    at once, whoever has the GIL at that moment.
+    Where every stream has a caller, each hands the next image of its batch in while one runs, so that its stream goes
+    on at once, whoever has the GIL at that moment. Otherwise the next image would take the stream of another caller.
     """
 
     def __init__(self, compiled: "CompiledModel", count: int) -> None:
@@ -118,7 +119,7 @@ class _Streams:
             pair = compiled.create_infer_request(), compiled.create_infer_request()
             # OpenVINO's binding initialises itself with the first array that it is ever given. Where two threads give
             # it one at once, each waits for what the other holds (2026.4.1): so here, before there are any lanes.
-            _run(pair, np.zeros((len(pair), *compiled.input(0).shape[1:]), np.uint8))
+            _run(pair, np.zeros((len(pair), *compiled.input(0).shape[1:]), np.uint8), is_ahead=lambda: False)
             self._pairs.put(pair)
 
     def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -126,7 +127,7 @@ class _Streams:
         try:
             if pair is None:
                 raise InferenceFailedError("The engine is closed.")
-            return _run(pair, batch_nhwc)
+            return _run(pair, batch_nhwc, is_ahead=self._pairs.empty)
         except (RuntimeError, MemoryError) as error:
             raise explain_failure(error, library="OpenVINO", images=len(batch_nhwc)) from error
         finally:
@@ -161,17 +162,19 @@ def _compile(core: "Core", model: "Model", *, streams: int, threads: int, is_pin
     return core.compile_model(model, "CPU", properties)
 
 
-def _run(pair: tuple["InferRequest", "InferRequest"], batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run the images of a batch one after the other, each handed in before the one before it is over."""
+def _run(
+    pair: tuple["InferRequest", "InferRequest"], batch_nhwc: NDArray[np.uint8], *, is_ahead: Callable[[], bool]
+) -> NDArray[np.float32]:
+    """Run the images of a batch one after the other; where `is_ahead`, each is handed in while the last one runs."""
     running: deque[InferRequest] = deque()
     rows: list[NDArray[np.float32]] = []
     try:
         for row in range(len(batch_nhwc)):
-            request = pair[row % 2]
+            while len(running) > is_ahead():
+                rows.append(_finish(running.popleft()))
+            request = pair[row % len(pair)]
             request.start_async({0: batch_nhwc[row : row + 1]}, share_inputs=True)
             running.append(request)
-            if len(running) == len(pair):
-                rows.append(_finish(running.popleft()))
         rows += [_finish(running.popleft()) for _ in range(len(running))]
     finally:
         # After a failure the other one still reads the caller's pixels.

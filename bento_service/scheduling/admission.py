@@ -38,6 +38,7 @@ class WaitPredictor:
         self,
         *,
         capacity: int,
+        round_size: int = 0,
         clock: Callable[[], float],
         initial_pace: float = 1.0,
         on_change: Callable[[int], None] = lambda in_flight: None,
@@ -46,6 +47,7 @@ class WaitPredictor:
 
         Args:
             capacity: Images that run at the same time; with fewer received the machine is not at full load.
+            round_size: Images that are answered together where every lane has its largest batch, if that is more.
             clock: Seconds, monotonic.
             initial_pace: Milliseconds for a millisecond of work at full load; more than 0.
             on_change: Told the number of images in flight whenever it changes.
@@ -63,7 +65,7 @@ class WaitPredictor:
         self._last_answer_s = clock()
         self._busy_since_s = self._last_answer_s
         # Two full rounds of the lanes: wherever a window cuts a batch in two, it holds at least one whole round.
-        self._window_size = max(_WINDOW_ANSWERS, 2 * capacity)
+        self._window_size = max(_WINDOW_ANSWERS, 2 * capacity, 2 * round_size)
         self._begin_window()
 
     @property

@@ -42,7 +42,11 @@ class ModelState:
 
     def update_ceiling(self) -> None:
         """Work knee and ceiling out anew, after anything that they rest on has changed."""
-        knee, ceiling = choose_bounds(self.costs[EngineMode.THROUGHPUT].curve_ms(), budget_ms=self._budget_ms)
+        cost = self.costs[EngineMode.THROUGHPUT]
+        knee, ceiling = choose_bounds(cost.curve_ms(), budget_ms=self._budget_ms)
+        if cost.bucket_sizes:
+            # A GPU's. What a turn costs there was not measured.
+            ceiling = knee
         self.ceiling = min(ceiling, self.memory_cap.size, self.fault_cap.size)
         self.knee = min(knee, self.ceiling)
 

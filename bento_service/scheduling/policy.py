@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 from bento_service.domain import DispatchReason, EngineMode, Priority
@@ -14,6 +15,9 @@ WAIT_SHARE = 0.7
 is allowed, and the rest is for the image's own batch and for what the prediction has wrong."""
 BULK_SHARE = 0.05
 """A bulk batch may take a twentieth of it: nobody waits for it, and an interactive image may have to wait it out."""
+_TURN_SHARE = 0.2
+"""What each turn of a lane costs beside its batch, as a share of one image's time: threads wake, and find their caches
+full of the engine's weights. No curve shows it; what it was on a CPU is in docs/adr/0007-adaptive-runner.md."""
 _HOLD_SHARE = 0.5
 """Waiting, holding and running together may take half of it; the rest is for what came before and comes after."""
 _MIN_HOLD_GAIN = 1.1
@@ -157,9 +161,10 @@ def choose_size(curve: Curve, *, length: int, limit: int, idle_lanes: int) -> in
 def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, tolerance: float = 0.1) -> tuple[int, int]:
     """Choose knee and ceiling of a model's batches from the duration of its batch sizes.
 
-    The smallest and the largest batch whose throughput lies within `tolerance` of the best one's. Up to the knee a
-    bigger batch gains images a second, beyond it only turns of a lane; so it is the knee that counts while few images
-    wait. Sizes that alone take longer than `budget_ms` do not count, 1 excepted.
+    The knee is the smallest batch whose throughput lies within `tolerance` of the best one's. The ceiling is the
+    largest up to which all do once each turn of a lane is counted in. Beyond the knee a bigger batch gains nothing but
+    turns, so it is the knee that counts while few images wait. Sizes that alone take longer than `budget_ms` do not
+    count, 1 excepted.
 
     Args:
         duration_ms: Duration by batch size, in milliseconds; has size 1.
@@ -168,8 +173,11 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     """
     affordable = {size: ms for size, ms in duration_ms.items() if size == 1 or ms <= budget_ms}
     best = max(size / ms for size, ms in affordable.items())
-    good = [size for size, ms in affordable.items() if size / ms >= (1 - tolerance) * best]
-    return min(good), max(good)
+    knee = min(size for size, ms in affordable.items() if size / ms >= (1 - tolerance) * best)
+    turn_ms = _TURN_SHARE * duration_ms[1]
+    rates = {size: size / (ms + turn_ms) for size, ms in sorted(affordable.items()) if size >= knee}
+    enough = (1 - tolerance) * max(rates.values())
+    return knee, max(takewhile(lambda size: size == knee or rates[size] >= enough, rates))
 
 
 def has_to_shed(predicted_wait_ms: float, *, target_ms: float, remaining_ms: float | None) -> bool:
@@ -204,10 +212,8 @@ def _find_overdue(lines: Sequence[Line], lanes: Lanes, *, target_ms: float, now_
 def _find_limit(line: Line, lanes: Lanes) -> int:
     """Return the largest batch that what waits is good for: the knee, or more where every lane has as much to do.
 
-    Each turn of a lane costs what no curve shows. Threads wake whose caches the engine has filled with weights
-    meanwhile: on a CPU, a tenth of an image's whole cost (docs/adr/0007-adaptive-runner.md). A backlog is therefore
-    taken in larger batches. Nobody in it waits longer for that, as long as each lane could take as much and still leave
-    some.
+    A backlog is taken in larger batches for the sake of fewer turns. The first images of one wait for its last; whoever
+    comes last in the backlog is answered sooner, as long as every lane has as much to do.
     """
     return max(line.knee, min(line.ceiling, line.length // (lanes.total + 1)))
 

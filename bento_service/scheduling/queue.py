@@ -67,6 +67,10 @@ class WorkQueue:
         """Return the largest batch by model, as it is now."""
         return {name: model.ceiling for name, model in self._models.items()}
 
+    def knees(self) -> dict[str, int]:
+        """Return the smallest batch by model that gains about as much as any, as it is now."""
+        return {name: model.knee for name, model in self._models.items()}
+
     def costs(self) -> tuple[ModelCost, ...]:
         """Return the cost model of each model and mode."""
         with self._changed:

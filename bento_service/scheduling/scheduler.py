@@ -84,6 +84,10 @@ class Scheduler:
         """Return the largest batch by model, as it is now."""
         return self._queue.ceilings()
 
+    def knees(self) -> dict[str, int]:
+        """Return the smallest batch by model that gains about as much as any, as it is now."""
+        return self._queue.knees()
+
     def costs(self) -> tuple[ModelCost, ...]:
         """Return the fitted cost model of each model and mode."""
         return self._queue.costs()

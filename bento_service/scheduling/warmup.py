@@ -26,7 +26,7 @@ _FEWEST_SIZES = 2
 first thing to know of a model."""
 _SIZES_WITHOUT_GAIN = 3
 """So many in a row end the search: a neighbour's burst at one size must not bound the batches for ever, and a backlog
-is taken in batches beyond those that gain (`policy.decide`)."""
+is taken in batches beyond those that gain (`policy.choose_bounds`)."""
 
 
 def measure_costs(
@@ -87,8 +87,8 @@ def time_batch_sizes(
             hold up the start; two sizes are timed in any case. First runs are left out: compiling a size is the
             engine's to bound.
         min_gain: Share by which a size has to beat the best throughput before it to count as a gain. The search
-            does not go on without any, for each size that is tried keeps its own buffers in the engine, and on a CPU
-            bigger batches gain nothing.
+            does not go on for long without any, for each size that is tried keeps its own buffers in the engine,
+            and on a CPU bigger batches gain nothing.
 
     Returns:
         Duration in milliseconds by batch size; size 1 always. It ends with the third size in a row that gains nothing,

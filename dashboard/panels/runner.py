@@ -91,7 +91,8 @@ def _show_cost_table(costs: Sequence[ModelCost]) -> None:
         column_config={
             "mode": st.column_config.TextColumn(help=_MODES),
             "ceiling": st.column_config.NumberColumn(
-                help="The largest batch, in images: larger ones gain no throughput, miss the target or lack memory."
+                help="The largest batch, in images: larger ones lose throughput, miss the target or lack memory. Where "
+                "batches gain nothing, larger ones than 1 run only while many images wait."
             ),
             "speed": st.column_config.NumberColumn(
                 format="%.0f %%",

@@ -235,10 +235,21 @@ def test_knee_and_ceiling_are_measured_sizes_that_fit_into_the_budget(
 
 
 @given(duration_ms=durations_ms)
-def test_neither_knee_nor_ceiling_gives_up_more_throughput_than_is_tolerated(duration_ms: dict[int, float]) -> None:
-    bounds = choose_bounds(duration_ms, budget_ms=math.inf, tolerance=0.1)
+def test_the_knee_gives_up_no_more_throughput_than_is_tolerated(duration_ms: dict[int, float]) -> None:
+    knee, _ = choose_bounds(duration_ms, budget_ms=math.inf, tolerance=0.1)
     best = max(size / ms for size, ms in duration_ms.items())
-    assert all(size / duration_ms[size] >= 0.9 * best for size in bounds)
+    assert knee / duration_ms[knee] >= 0.9 * best
+
+
+@given(duration_ms=durations_ms)
+def test_no_size_between_knee_and_ceiling_gives_up_more_than_a_turn_and_what_is_tolerated(
+    duration_ms: dict[int, float],
+) -> None:
+    knee, ceiling = choose_bounds(duration_ms, budget_ms=math.inf, tolerance=0.1)
+    turn_ms = 0.2 * duration_ms[1]
+    best = max(size / (ms + turn_ms) for size, ms in duration_ms.items() if size >= knee)
+    between = [size for size in duration_ms if knee < size <= ceiling]
+    assert all(size / (duration_ms[size] + turn_ms) >= 0.9 * best for size in between)
 
 
 @given(
@@ -246,7 +257,7 @@ def test_neither_knee_nor_ceiling_gives_up_more_throughput_than_is_tolerated(dur
     slowdown=st.dictionaries(st.sampled_from([2, 4, 8, 16, 32]), st.floats(1, 10)),
     budget_ms=st.floats(0, 1e6),
 )
-def test_where_batching_gains_nothing_images_run_alone_unless_there_is_a_backlog(
+def test_where_batching_gains_nothing_the_knee_is_a_single_image(
     single_ms: float, slowdown: dict[int, float], budget_ms: float
 ) -> None:
     duration_ms = {1: single_ms, **{size: size * single_ms * factor for size, factor in slowdown.items()}}

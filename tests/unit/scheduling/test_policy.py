@@ -2,7 +2,7 @@ import pytest
 
 from bento_service.domain import EngineMode, Priority
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, Run, choose_size, decide
+from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, Run, choose_bounds, choose_size, decide
 
 NOW_S = 1000.0
 FLAT = CostModel({1: 10.0, 2: 20.0, 4: 40.0, 8: 80.0})
@@ -126,7 +126,7 @@ def test_bulk_batches_are_smaller_than_interactive_ones_of_the_same_line() -> No
 @pytest.mark.parametrize(
     ("length", "lanes", "size"),
     [
-        pytest.param(2, 2, 1, id="nobody waits longer for the sake of fewer turns"),
+        pytest.param(2, 2, 1, id="a short backlog is taken one by one"),
         pytest.param(6, 2, 2, id="both lanes could take as much, and as much is left"),
         pytest.param(24, 2, 8, id="a long backlog is taken in full batches"),
         pytest.param(500, 2, 8, id="never more than the ceiling"),
@@ -139,6 +139,18 @@ def test_a_backlog_is_taken_in_batches_beyond_what_gains(length: int, lanes: int
     run = choose(make_line(length, ceiling=8, knee=1), busy)
     assert isinstance(run, Run)
     assert run.size == size
+
+
+@pytest.mark.parametrize(
+    ("duration_ms", "bounds"),
+    [
+        pytest.param({1: 5.9, 2: 13.4, 4: 27.2, 8: 55.1}, (1, 8), id="turns outweigh what a larger batch loses"),
+        pytest.param({1: 5.9, 2: 13.4, 4: 40.0, 8: 55.1}, (1, 2), id="no size is skipped"),
+        pytest.param({1: 2.0, 2: 2.1, 4: 2.4, 8: 4.0, 16: 8.0}, (8, 16), id="from the knee on"),
+    ],
+)
+def test_the_ceiling_counts_turns_and_the_knee_does_not(duration_ms: dict[int, float], bounds: tuple[int, int]) -> None:
+    assert choose_bounds(duration_ms, budget_ms=1000) == bounds
 
 
 def test_a_backlog_does_not_shrink_the_batches_that_gain() -> None:
