@@ -162,9 +162,9 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     """Choose knee and ceiling of a model's batches from the duration of its batch sizes.
 
     The knee is the smallest batch whose throughput lies within `tolerance` of the best one's. The ceiling is the
-    largest up to which all do once each turn of a lane is counted in. Beyond the knee a bigger batch gains nothing but
-    turns, so it is the knee that counts while few images wait. Sizes that alone take longer than `budget_ms` do not
-    count, 1 excepted.
+    largest up to which none falls as far behind the knee, each turn of a lane counted in. Beyond the knee a bigger
+    batch gains little but turns, so it is the knee that counts while few images wait. Sizes that alone take longer than
+    `budget_ms` do not count, 1 excepted.
 
     Args:
         duration_ms: Duration by batch size, in milliseconds; has size 1.
@@ -176,8 +176,7 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     knee = min(size for size, ms in affordable.items() if size / ms >= (1 - tolerance) * best)
     turn_ms = _TURN_SHARE * duration_ms[1]
     rates = {size: size / (ms + turn_ms) for size, ms in sorted(affordable.items()) if size >= knee}
-    enough = (1 - tolerance) * max(rates.values())
-    return knee, max(takewhile(lambda size: size == knee or rates[size] >= enough, rates))
+    return knee, max(takewhile(lambda size: rates[size] >= (1 - tolerance) * rates[knee], rates))
 
 
 def has_to_shed(predicted_wait_ms: float, *, target_ms: float, remaining_ms: float | None) -> bool:
