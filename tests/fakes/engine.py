@@ -29,9 +29,12 @@ class LaneKilledError(BaseException):
     """What no batch survives, nor the lane that runs it."""
 
 
-def make_model(infer: Infer, *, ceiling: int = 8, has_latency_mode: bool = False) -> RunnableModel:
-    """Make a model that is worth its ceiling; half of a batch takes half as long and a bit."""
-    costs = {EngineMode.THROUGHPUT: CostModel({size: 0.5 + 0.5 * size for size in (1, ceiling)})}
+def make_model(
+    infer: Infer, *, ceiling: int = 8, has_latency_mode: bool = False, is_flat: bool = False
+) -> RunnableModel:
+    """Make a model that is worth its ceiling: half of a batch takes half as long and a bit. `is_flat` gains nothing."""
+    fixed_ms = 0.0 if is_flat else 0.5
+    costs = {EngineMode.THROUGHPUT: CostModel({size: fixed_ms + (1 - fixed_ms) * size for size in (1, ceiling)})}
     if has_latency_mode:
         costs[EngineMode.LATENCY] = CostModel({1: 0.5})
     return RunnableModel(infer, costs)

@@ -73,7 +73,10 @@ class World:
         self.lanes = lanes
         self.ceilings = ceilings
         self.scheduler = Scheduler(
-            {model: make_model(infer, ceiling=ceilings[model]) for model, infer in self.infers.items()},
+            {
+                model: make_model(infer, ceiling=ceilings[model], is_flat=model == "b")
+                for model, infer in self.infers.items()
+            },
             lanes=lanes,
             target_ms=1000,
             clock=self.clock,

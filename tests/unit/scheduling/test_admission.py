@@ -68,6 +68,20 @@ def test_slow_uploads_do_not_pass_for_a_slow_server() -> None:
     assert ask_interval_ms(predictor) == pytest.approx(10)
 
 
+def test_a_few_images_at_once_teach_the_pace_also_where_lanes_may_take_many() -> None:
+    clock = FakeClock()
+    predictor = WaitPredictor(initial_pace=10, capacity=2, round_size=16, clock=clock)
+    for _ in range(6):
+        predictor.admit()
+        predictor.receive(IMAGE)
+    for _ in range(400):
+        clock.advance_ms(30)
+        predictor.release(IMAGE, has_run=True)
+        predictor.admit()
+        predictor.receive(IMAGE)
+    assert predictor.predicted_wait_ms == pytest.approx(6 * 30, rel=0.05)
+
+
 def test_a_client_that_never_sent_its_image_leaves_no_trace() -> None:
     predictor = make_predictor(FakeClock())
     predictor.admit()

@@ -39,6 +39,18 @@ class LoneImages:
         return decision.mode
 
 
+def test_what_bounds_the_ceiling_bounds_the_knee_and_a_gpus_ceiling_is_its_knee() -> None:
+    gaining = CostModel({1: 2.0, 2: 2.1, 4: 2.4, 8: 4.0, 16: 8.0})
+    state = ModelState("a", {EngineMode.THROUGHPUT: gaining}, target_ms=1000)
+    assert (state.knee, state.ceiling) == (8, 16)
+    state.memory_cap.shrink(8, now_s=0.0)
+    state.update_ceiling()
+    assert (state.knee, state.ceiling) == (4, 4)
+    buckets = CostModel(gaining.curve_ms(), bucket_sizes=gaining.sizes)
+    on_gpu = ModelState("a", {EngineMode.THROUGHPUT: buckets}, target_ms=1000)
+    assert (on_gpu.knee, on_gpu.ceiling) == (8, 8)
+
+
 @pytest.mark.parametrize("jitter", [0.0, 0.06])
 @pytest.mark.parametrize("slow_images", [20, 21, 22, 200])
 @pytest.mark.parametrize("ratio", [0.6, 0.8, 0.88])
