@@ -16,8 +16,8 @@ is allowed, and the rest is for the image's own batch and for what the predictio
 BULK_SHARE = 0.05
 """A bulk batch may take a twentieth of it: nobody waits for it, and an interactive image may have to wait it out."""
 _TURN_SHARE = 0.2
-"""What each turn of a lane costs beside its batch, as a share of one image's time: threads wake, and find their caches
-full of the engine's weights. No curve shows it; what it was on a CPU is in docs/adr/0007-adaptive-runner.md."""
+"""What each turn of a lane costs beside its batch, as a share of one image's time: threads wake, which
+no curve shows. An estimate for a CPU, see docs/adr/0007-adaptive-runner.md."""
 _HOLD_SHARE = 0.5
 """Waiting, holding and running together may take half of it; the rest is for what came before and comes after."""
 _MIN_HOLD_GAIN = 1.1

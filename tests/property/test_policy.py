@@ -82,6 +82,12 @@ def choose(lines: list[Line], lanes: Lanes, outlook: Outlook) -> Run | Hold | No
     return decide(lines, lanes, outlook, target_ms=TARGET_MS, now_s=NOW_S)
 
 
+def find_line(lines: list[Line], decision: Run | Hold) -> Line:
+    """Return the one line that a decision is about."""
+    [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+    return line
+
+
 def is_overdue(line: Line, lanes: Lanes) -> bool:
     """Tell whether interactive work has kept a bulk line from the lanes for as long as the target."""
     since_s = NOW_S - TARGET_MS / 1000
@@ -95,7 +101,7 @@ def test_a_free_lane_runs_what_waits_or_holds_it_for_a_bounded_time_and_rests_on
     decision = choose(lines, lanes, outlook)
     assert (decision is None) == (not lines)
     if isinstance(decision, Hold):
-        [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+        line = find_line(lines, decision)
         batch_s = line.curves[EngineMode.THROUGHPUT].predict_ms(line.ceiling) / 1000
         assert NOW_S < decision.until_s <= max(line.oldest_s, lanes.idle_since_s) + batch_s
 
@@ -143,7 +149,7 @@ def test_a_batch_holds_no_more_than_waits_and_no_more_than_its_ceiling(
 ) -> None:
     decision = choose(lines, lanes, outlook)
     if isinstance(decision, Run):
-        [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+        line = find_line(lines, decision)
         assert 1 <= decision.size <= min(line.length, line.ceiling)
         assert decision.reason is line.reason
 
@@ -194,7 +200,7 @@ def test_a_lane_holds_only_while_another_one_works_or_bulk_work_would_take_the_l
 def test_a_hold_leaves_time_to_run_within_half_of_the_target(lines: list[Line], lanes: Lanes, outlook: Outlook) -> None:
     decision = choose(lines, lanes, outlook)
     if isinstance(decision, Hold) and decision.priority is Priority.INTERACTIVE:
-        [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+        line = find_line(lines, decision)
         curve = line.curves[EngineMode.THROUGHPUT]
         assert (decision.until_s - line.oldest_s) * 1000 + curve.predict_ms(line.length) <= TARGET_MS / 2
 
@@ -221,7 +227,7 @@ def test_a_batch_beyond_the_knee_leaves_as_much_for_every_lane(
 ) -> None:
     decision = choose(lines, lanes, outlook)
     if isinstance(decision, Run):
-        [line] = [line for line in lines if (line.model, line.priority) == (decision.model, decision.priority)]
+        line = find_line(lines, decision)
         assert decision.size <= line.knee or line.length - decision.size >= lanes.total * decision.size
 
 
