@@ -8,7 +8,7 @@ GPU = CostModel({1: 2.0, 2: 2.1, 4: 2.4, 8: 3.0, 16: 4.6, 32: 8.0, 64: 15.0})
 FIXED = [(1, 0.0), (8, 5.0), (32, 10.0), (32, 50.0)]
 """Batch size and time-out, in milliseconds, as they are commonly set."""
 TURN_MS = 1.0
-"""A tenth of an image on a CPU, half of the policy's estimate (docs/adr/0007-adaptive-runner.md); on a GPU it is not known."""
+"""A tenth of an image on a CPU, half of the policy's estimate (docs/adr/0007-adaptive-runner.md); on a GPU unknown."""
 
 
 def run(choose: Decide, curve: CostModel, rate_per_s: float) -> Outcome:
