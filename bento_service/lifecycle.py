@@ -11,6 +11,7 @@ from types import FrameType
 
 from bento_service.bootstrap import Leftovers, Lightbox, open_lightbox
 from bento_service.errors import LightboxError, NotReadyError
+from bento_service.heartbeat import beat
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.interpreter import settle_interpreter
@@ -53,6 +54,7 @@ class Lifecycle:
         self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
         self._end_requests: EndRequests = lambda: 0
         self._drain_by_s: float | None = None
         self._ended_requests = 0
@@ -122,6 +124,10 @@ class Lifecycle:
         self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
         self._watching = asyncio.create_task(_leave_with_master())
+        if self.settings.heartbeat_dir is not None:
+            self._beating = asyncio.create_task(
+                beat(self.settings.heartbeat_dir, workers=self.settings.worker_count, state=lambda: self.state)
+            )
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
@@ -134,6 +140,8 @@ class Lifecycle:
         if self._lightbox is not None:
             leftovers = await self._lightbox.close(drain_s=max(0.0, drain_by_s - loop.time()))
             self._report(leftovers)
+        if self._beating is not None:
+            self._beating.cancel()
 
     async def _load(self) -> None:
         try:
