@@ -26,13 +26,13 @@ Series = TypeVar("Series", Counter, Histogram)
 class Metrics:
     """What Prometheus can scrape. Thread-safe; made once in a process, as a registry takes each name once.
 
-    With `PROMETHEUS_MULTIPROC_DIR` set, as BentoML sets it, the values of all workers are added up at the scrape. Series
-    that an alert counts are there from the start, at 0: of one that appears at its first event, Prometheus never sees
+    With `PROMETHEUS_MULTIPROC_DIR` set, as BentoML sets it, the values of all workers are added up at the scrape. What
+    an alert counts is there from the start, at 0: of a series that appears with its first event, Prometheus never sees
     that event as an increase.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, target_p99_s: float = 1.0) -> None:
-        """Register every series. `target_p99_s` is a bound of the stages' buckets, so that its side is known exactly."""
+        """Register every series. `target_p99_s` bounds a bucket, so that what took longer is known exactly."""
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
         self.workers = Gauge(
             "lightbox_workers",
