@@ -11,7 +11,7 @@ BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs bento bench bench-gpu
+.PHONY: help setup up test check format docs board bento bench bench-gpu
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ format: setup ## Let ruff rewrite what it can
 
 docs: setup ## Write the README's tables anew from the code
 	$(BIN)/python -m docs.tables
+
+board: setup ## Write Grafana's board anew from its module
+	$(BIN)/python -m deploy.grafana.board
 
 bento: setup ## Build the bento with the models inside
 	$(BIN)/lightbox models prepare $(BENTO_MODELS)

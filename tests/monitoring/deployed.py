@@ -14,7 +14,7 @@ RULES = DEPLOY / "prometheus" / "rules" / "lightbox.yml"
 BOARD = DEPLOY / "grafana" / "dashboards" / "lightbox.json"
 PROVISIONING = DEPLOY / "grafana" / "provisioning"
 
-_SELECTOR = re.compile(r"\blightbox[a-z0-9_:]*(?:\{[^}]*\})?")
+_SELECTOR = re.compile(r"\b(?:lightbox[a-z0-9_:]*|up)(?:\{[^}]*\})?")
 
 
 @dataclass(frozen=True)

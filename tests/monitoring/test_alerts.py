@@ -124,7 +124,14 @@ SILENT: list[tuple[str, Series]] = [
     ("answers take just less than the target", durations("total", at_most_s="1.0")),
     ("clients name deadlines that cannot be met", {'lightbox_shed_total{reason="deadline"}': rising(5)}),
     ("one image of a hundred is refused for load", {'lightbox_shed_total{reason="target"}': rising(0.1)}),
-    ("a burst is refused for a minute", {'lightbox_shed_total{reason="target"}': rising_at_the_end(1, 60)}),
+    ("a burst is refused for a minute", {'lightbox_shed_total{reason="target"}': rising_at_the_end(5, 60)}),
+    (
+        "one of two images is refused",
+        {
+            'lightbox_requests_total{model="a",outcome="ok"}': rising(0.01),
+            'lightbox_shed_total{reason="target"}': rising(0.005),
+        },
+    ),
     ("a worker died a minute ago", {"lightbox_workers_ready": f"2+0x{SAMPLES - 4} 1+0x4"}),
     ("one worker was replaced", {"lightbox_worker_starts_total": f"2+0x{SAMPLES - 8} 3+0x8"}),
     ("a container was started anew", {"lightbox_worker_starts_total": f"2+0x{SAMPLES - 8} 0 2+0x8"}),
