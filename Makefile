@@ -16,7 +16,7 @@ REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test test-containers test-containers-gpu check format docs bento bento-gpu image image-gpu \
-	image-dashboard images push bench bench-gpu bench-containers
+	image-dashboard images push bench bench-gpu bench-containers board
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ format: setup ## Let ruff rewrite what it can
 
 docs: setup ## Write the README's tables anew from the code
 	$(BIN)/python -m docs.tables
+
+board: setup ## Write Grafana's board anew from its module
+	$(BIN)/python -m deploy.grafana.board
 
 bento: setup ## Build the bento with the models inside
 	$(BIN)/lightbox models prepare $(BENTO_MODELS)

@@ -51,6 +51,10 @@ class RunningService:
             assert time.monotonic() < give_up_s, self.log.read_text()
             tick.wait(0.05)
 
+    def read_metrics(self) -> str:
+        """What Prometheus would read."""
+        return requests.get(f"{self.url}/metrics", timeout=10).text
+
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIMEOUT_S)
