@@ -180,6 +180,7 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
             settings,
             on_dropped=metrics.journal_dropped.inc,
             on_written=metrics.journal_written.inc,
+            on_waiting=metrics.journal_waiting.set,
         )
         opened.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
         classifier, parts = _wire(settings, warm, observers=(metrics, _JournalObserver(journal)), metrics=metrics)

@@ -14,7 +14,7 @@ from bento_service.errors import LightboxError, NotReadyError
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.interpreter import settle_interpreter
-from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
+from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus
 
@@ -117,7 +117,12 @@ class Lifecycle:
         """Begin to load; returns at once. `end_requests` is called where a drain's time is up."""
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
-        drop_gauges_of_dead_workers()
+        self.metrics.begin_worker(
+            workers=self.settings.worker_count,
+            models=self.settings.models,
+            max_queue_images=self.settings.max_queue_items,
+            journal_buffer_rows=self.settings.journal_buffer_rows,
+        )
         self._end_requests = end_requests
         self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
@@ -142,6 +147,7 @@ class Lifecycle:
             self._lightbox = lightbox
             if self._drain_by_s is not None:
                 self._lightbox.classifier.stop_admitting()
+            self.metrics.observe_readiness(self.state is ServiceState.READY)
         except LightboxError as error:
             self._has_failed = True
             logger.critical("This worker cannot serve: %s", error.message)
@@ -157,6 +163,7 @@ class Lifecycle:
             loop.call_at(self._drain_by_s, self._give_up)
         if self._lightbox is not None:
             self._lightbox.classifier.stop_admitting()
+        self.metrics.observe_readiness(False)
         return self._drain_by_s
 
     def _give_up(self) -> None:
