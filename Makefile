@@ -44,8 +44,9 @@ format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write the README's tables anew from the code
+docs: setup ## Write anew what is made from the code: the README's tables, the rules for Kubernetes
 	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.prometheus_rule
 
 bento: setup ## Build the bento with the models inside
 	$(BIN)/lightbox models prepare $(BENTO_MODELS)
