@@ -1,36 +1,41 @@
 """The kustomizations that an operator applies, rendered, and all that can be combined in one."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.unit.deploy.kustomization import KUBERNETES, KUSTOMIZATIONS, Rendered, render
 
 EVERYTHING = "everything on a GPU"
+OWN_OVERLAY = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: vision
+resources: [../gpu]
+components: [../../components/monitoring, ../../components/queue-wait, ../../components/models]
+images:
+  - name: lightbox-gpu
+    newName: registry.example.com/lightbox-gpu
+    newTag: 1.2.3
+"""
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of deploy/kubernetes, where an operator may add overlays."""
+    return shutil.copytree(KUBERNETES, tmp_path_factory.mktemp("clone") / "deploy" / "kubernetes")
 
 
 @pytest.fixture(params=[*KUSTOMIZATIONS, EVERYTHING])
-def rendered(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+def rendered(request: pytest.FixtureRequest, clone: Path) -> Rendered:
     """Each kustomization in turn, and an operator's own that takes the GPU overlay and every component."""
     if request.param != EVERYTHING:
         return render(KUBERNETES / request.param)
-    return render(_combine(tmp_path_factory.mktemp("own")))
-
-
-def _combine(folder: Path) -> Path:
-    # Kustomize takes relative paths only.
-    up = Path(*[".."] * (len(folder.resolve().parts) - 1)) / KUBERNETES.resolve().relative_to("/")
-    own = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "namespace": "vision",
-        "resources": [str(up / "overlays" / "gpu")],
-        "components": [str(up / "components" / name) for name in ("monitoring", "queue-wait", "models")],
-        "images": [{"name": "lightbox-gpu", "newName": "registry.example.com/lightbox-gpu", "newTag": "1.2.3"}],
-    }
-    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own))
-    return folder
+    own = clone / "overlays" / "own"
+    own.mkdir(exist_ok=True)
+    (own / "kustomization.yaml").write_text(OWN_OVERLAY)
+    return render(own)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import re
 
 import yaml
 
+from bento_service.scheduling.policy import WAIT_SHARE
 from docs.prometheus_rule import RESOURCE, RULES, as_resource
 from tests.unit.deploy.kustomization import KUBERNETES, Rendered
 
@@ -30,9 +31,9 @@ def test_the_autoscalers_metric_is_recorded_for_each_pod(queue_wait: Rendered) -
     assert all({"namespace", "pod"} <= set(grouping.replace(" ", "").split(",")) for grouping in groupings)
 
 
-def test_the_autoscaler_adds_replicas_before_images_are_shed(queue_wait: Rendered) -> None:
+def test_the_autoscaler_adds_replicas_well_before_images_are_shed(queue_wait: Rendered) -> None:
     [_, metric] = queue_wait.one("HorizontalPodAutoscaler")["spec"]["metrics"]
     target_ms = float(queue_wait.environment("lightbox-api")["LIGHTBOX_TARGET_P99_MS"])
     wait_ms = float(metric["pods"]["target"]["averageValue"].removesuffix("m"))
 
-    assert wait_ms < 0.5 * target_ms
+    assert wait_ms < 0.5 * WAIT_SHARE * target_ms
