@@ -13,6 +13,7 @@ done
 # Without this package OpenVINO reports to nobody; with it, each import looks for a place to note who it is.
 rm -rf "$packages"/openvino_telemetry*
 
-# Bytecode without time stamps, and files of one age: built again, the layer has the same digest.
-python -m compileall -q -j 0 --invalidation-mode unchecked-hash "$packages"
+# Bytecode without time stamps, and files of one age: built again, the layer has the same digest. Some packages hold
+# files for another Python, which cannot be compiled and are never loaded.
+python -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$packages" || true
 find "$1" -exec touch --no-dereference --date=@0 {} +
