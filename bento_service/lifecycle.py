@@ -11,7 +11,7 @@ from types import FrameType
 
 from bento_service.bootstrap import Leftovers, Lightbox, open_lightbox
 from bento_service.errors import LightboxError, NotReadyError
-from bento_service.heartbeat import beat
+from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.interpreter import settle_interpreter
@@ -55,6 +55,11 @@ class Lifecycle:
         self._loading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._heartbeat = Heartbeat(
+            choose_folder(settings.heartbeat_dir, os.environ),
+            workers=settings.worker_count,
+            state=lambda: self.state,
+        )
         self._end_requests: EndRequests = lambda: 0
         self._drain_by_s: float | None = None
         self._ended_requests = 0
@@ -129,10 +134,27 @@ class Lifecycle:
         self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
         self._watching = asyncio.create_task(_leave_with_master())
-        if self.settings.heartbeat_dir is not None:
-            self._beating = asyncio.create_task(
-                beat(self.settings.heartbeat_dir, workers=self.settings.worker_count, state=lambda: self.state)
-            )
+        self._beating = asyncio.create_task(self._heartbeat.keep())
+
+    async def wait_for_turn(self) -> None:
+        """Return once this worker may accept connections; the server does so as soon as its startup hook is over.
+
+        While no other worker serves, that is at once, so that probes and requests get an answer. One that comes to
+        workers that do serve, in place of one that died, first loads: what it would refuse meanwhile, they can answer.
+        """
+        self._heartbeat.renew()
+        if self._loading is not None and any(
+            beat.state is ServiceState.READY for beat in self._heartbeat.read_others()
+        ):
+            await asyncio.wait({self._loading})
+        self._heartbeat.is_accepting = True
+        self._heartbeat.renew()
+
+    def is_ready(self) -> bool:
+        """Whether requests are served, whichever worker they reach: by this one, and by all that accept connections."""
+        return self.state is ServiceState.READY and not any(
+            beat.is_accepting and beat.state is ServiceState.LOADING for beat in self._heartbeat.read_others()
+        )
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""

@@ -78,8 +78,9 @@ class LightboxService:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to load the models; the worker answers probes meanwhile."""
+        """Begin to load the models; the worker answers probes meanwhile, unless others do."""
         lifecycle.start(edge_app.end_all)
+        await lifecycle.wait_for_turn()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -87,8 +88,8 @@ class LightboxService:
         await lifecycle.stop()
 
     async def __is_ready__(self) -> bool:
-        """Whether the models are warm and the worker is not draining."""
-        return lifecycle.state is ServiceState.READY
+        """Whether the models of every worker that may answer are warm, and this one is not draining."""
+        return lifecycle.is_ready()
 
     async def __is_alive__(self) -> bool:
         """Whether a restart would not help: false only after loading failed."""

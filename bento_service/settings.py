@@ -120,8 +120,8 @@ class Settings(BaseSettings):
     )
     heartbeat_dir: Path | None = Field(
         default=None,
-        description="Folder where each worker says every other second that it lives, for a container's health check; "
-        "nowhere if unset.",
+        description="Folder where each worker says every other second that it lives, for its siblings and for a "
+        "container's health check; one of BentoML's if unset.",
     )
     journal_url: SecretStr | None = Field(
         default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."

@@ -16,7 +16,7 @@ import requests
 SERVICE_IMAGE = os.environ.get("LIGHTBOX_IMAGE", "lightbox:latest")
 DASHBOARD_IMAGE = os.environ.get("LIGHTBOX_DASHBOARD_IMAGE", "lightbox-dashboard:latest")
 GPU_IMAGE = os.environ.get("LIGHTBOX_GPU_IMAGE", "lightbox-gpu:latest")
-HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
+HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60
 
@@ -24,7 +24,10 @@ STOP_TIMEOUT_S = 60
 def docker(*arguments: str, timeout_s: float = 120.0, is_checked: bool = True) -> str:
     """Runs one command and returns what it printed."""
     done = subprocess.run(  # noqa: PLW1510 - its output is worth more than the exception's
-        ["docker", *arguments], capture_output=True, text=True, timeout=timeout_s
+        ["docker", *arguments],  # noqa: S607 - the docker on the path
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
     )
     assert not is_checked or done.returncode == 0, f"docker {' '.join(arguments)}\n{done.stdout}{done.stderr}"
     return (done.stdout if is_checked else done.stdout + done.stderr).strip()

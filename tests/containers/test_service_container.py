@@ -33,8 +33,8 @@ def test_a_file_that_is_no_image_gets_a_clear_error(service: Container) -> None:
 
 def test_it_reports_its_version_and_both_workers(service: Container) -> None:
     assert requests.get(f"{service.url}/version", timeout=30).json()["lightbox"] == __version__
-    assert "lightbox_workers_ready 2.0" in requests.get(f"{service.url}/metrics", timeout=30).text
     service.wait_health("healthy")
+    assert "lightbox_workers_ready 2.0" in requests.get(f"{service.url}/metrics", timeout=30).text
 
 
 def test_it_downloads_nothing_and_writes_to_its_volume_only(tmp_path: Path) -> None:

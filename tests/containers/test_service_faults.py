@@ -11,6 +11,7 @@ from tests.containers.load import BROKEN, load
 
 ONE_MODEL = ("--env", "LIGHTBOX_MODELS=efficientnet_lite0")
 TWO_WORKERS = ("--env", "LIGHTBOX_WORKERS=2")
+CLIENTS = 8
 OUTCOMES = """
 import json, sqlite3
 rows = sqlite3.connect("/data/journal.sqlite3").execute("SELECT request_id, outcome FROM receipts")
@@ -39,19 +40,17 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_loses_nothing(jpegs: l
     with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *TWO_WORKERS) as running:
         running.wait_health("healthy")
         before = worker_ids(running)
-        with load(running.url, jpegs) as asking:
+        with load(running.url, jpegs, clients=CLIENTS) as asking:
             wait_until(lambda: asking.count() > 50, "the load is running")
             running.run("sh", "-c", f"kill -9 {min(before)}")
             wait_until(lambda: len(worker_ids(running) - before) == 1, "another worker has come")
             wait_until(lambda: metric(running, "lightbox_workers_ready") == 2, "both workers are ready")
-            broken = asking.count(BROKEN)
             answered = asking.count()
             wait_until(lambda: asking.count() > answered + 50, "the load goes on")
 
-        assert broken <= len(before) * 8, asking.failures()
-        assert asking.count(BROKEN) == broken
-        # A worker that has just come takes connections before it is ready, and says so.
-        assert {answer.status for answer in asking.failures()} <= {BROKEN, 503}
+        # Only what the dead worker held is lost; whoever asks again reaches one that serves.
+        assert len(asking.failures()) <= CLIENTS, asking.failures()
+        assert {answer.status for answer in asking.failures()} <= {BROKEN}
         running.wait_health("healthy")
 
 

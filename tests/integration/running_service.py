@@ -39,7 +39,7 @@ class RunningService:
     def is_answering(self, path: str) -> bool:
         try:
             return requests.get(self.url + path, timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def wait_for(self, path: str) -> None:

@@ -154,6 +154,8 @@ def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
     psutil.Process(killed).send_signal(signal.SIGKILL)
     wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS - 1)
     wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS, timeout_s=30)
+    # It takes no connection before its models are warm.
+    wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS, timeout_s=30)
     open_lines(pair, worker_ids(pair), 1)
     stop_callers(callers, threads)
 
