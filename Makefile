@@ -91,8 +91,9 @@ image-dashboard: ## Build the dashboard's image, lightbox-dashboard:latest
 
 images: image image-dashboard ## Build both images
 
-push: images ## Push both images to REGISTRY, as latest and by version
+push: ## Build both images and push them to REGISTRY, as latest and by version
 	@test -n "$(REGISTRY)" || { echo "make push: say where to, as in REGISTRY=registry.example.org/team" >&2; exit 1; }
+	@$(MAKE) images
 	for image in lightbox lightbox-dashboard; do for tag in latest $(VERSION); do \
 		docker tag $$image:$$tag $(REGISTRY)/$$image:$$tag && docker push $(REGISTRY)/$$image:$$tag || exit 1; \
 	done; done
