@@ -1,23 +1,24 @@
 #!/bin/sh
-# Starts the balancer and the door (nginx.conf), and reloads the balancer when Docker's DNS has other replicas. Ends when
+# Starts the balancer and the door (nginx.conf), and reloads the balancer when there are other replicas: one joins when it
+# is ready, and leaves when it leaves Docker's DNS. Not when it is slow to say so: under load all of them may be. Ends when
 # the door does.
 set -u
 here=$(dirname "$0")
 
-# Alpine's getent is not Debian's; all that counts is whether there is an answer, and whether it is another one.
-look_up() {
-    getent ahostsv4 "$1" 2>/dev/null || nslookup -type=a "$1" 127.0.0.11 2>/dev/null
+# addresses NAME: Debian has no nslookup, and Alpine's getent is not Debian's.
+addresses() {
+    { getent ahostsv4 "$1" || nslookup -type=a "$1" 127.0.0.11; } 2>/dev/null \
+        | grep -oE '[0-9]+(\.[0-9]+){3}' | grep -vxF 127.0.0.11 | sort -u
 }
 
-# list NAME PORT: the upstream's servers. nginx takes every address of a name, but refuses a name that has none.
-# None is ever marked as down: a replica that drains leaves the DNS a moment later, and a list on which all are down would
-# refuse what one of them might take.
-list() {
-    if look_up "$1" >/dev/null; then
-        echo "server $1:$2 max_fails=0;"
-    else
-        echo "server unix:/tmp/nobody.sock;"
-    fi >"/tmp/$1.servers"
+# servers NAME PORT PROBE: the lines of an upstream.
+servers() {
+    for address in $(addresses "$1"); do
+        line="server $address:$2 max_fails=3 fail_timeout=1s;"
+        if grep -qxF "$line" "/tmp/$1.servers" 2>/dev/null || sh "$here/get.sh" "$address" "$2" "$3"; then
+            echo "$line"
+        fi
+    done | grep . || echo "server unix:/tmp/nobody.sock;"
 }
 
 is_running() { kill -0 "$(cat /tmp/balancer.pid 2>/dev/null)" 2>/dev/null; }
@@ -25,16 +26,17 @@ is_running() { kill -0 "$(cat /tmp/balancer.pid 2>/dev/null)" 2>/dev/null; }
 balance() {
     known=
     while :; do
-        found=$({ look_up api; look_up dashboard; } | sort -u)
-        if ! is_running || [ "$found" != "$known" ]; then
-            list api 3000
-            list dashboard 8501
+        api=$(servers api 3000 /readyz)
+        dashboard=$(servers dashboard 8501 /_stcore/health)
+        if ! is_running || [ "$api $dashboard" != "$known" ]; then
+            echo "$api" >/tmp/api.servers
+            echo "$dashboard" >/tmp/dashboard.servers
             if is_running; then
-                nginx -c "$here/balancer.conf" -s reload && known=$found
+                nginx -c "$here/balancer.conf" -s reload
             else
                 rm -f /tmp/api.sock /tmp/dashboard.sock /tmp/alive.sock
-                nginx -c "$here/balancer.conf" && known=$found
-            fi
+                nginx -c "$here/balancer.conf"
+            fi && known="$api $dashboard"
         fi
         sleep 1
     done
