@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts the balancer and the door (nginx.conf), and reloads the balancer when there are other replicas: one joins when it
-# is ready, and leaves when it leaves Docker's DNS. Not when it is slow to say so: under load all of them may be. Ends when
-# the door does.
+# Starts the balancer and the door (nginx.conf), and reloads the balancer when there are other replicas. One joins when
+# it is ready, and leaves when it leaves Docker's DNS; not when it is slow to say that it is ready, which under load all
+# of them may be. Ends when the door does.
 set -u
 here=$(dirname "$0")
 

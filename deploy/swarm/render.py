@@ -1,4 +1,4 @@
-"""Turns what `docker-compose config` prints into what `docker stack deploy` takes. Standard library, and PyYAML for YAML.
+"""Turns what `docker-compose config` prints into what `docker stack deploy` takes. Needs PyYAML where that is YAML.
 
 docker-compose -f docker-compose.yml -f deploy/swarm/swarm.yml config | python3 deploy/swarm/render.py scale | \
     docker stack deploy --compose-file - lightbox
@@ -15,7 +15,7 @@ from typing import Any
 
 _SCHEMA = "3.9"
 _NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "pids_limit", "ports", "volumes")
-"""What its schema refuses, what it ignores, and what is written anew below. A Swarm restarts and waits by its own rules."""
+"""What its schema refuses, what it ignores, and what is written anew below. A Swarm restarts by its own rules."""
 
 Document = Mapping[str, Any]
 
@@ -80,6 +80,8 @@ def _parse_mount(mount: str | Document) -> dict[str, Any]:
     long = _without(mount, "bind", "volume") | {"read_only": mount.get("read_only", False)}
     if long["type"] == "bind":
         long["source"] = Path(long["source"])
+    if long["type"] == "tmpfs":
+        long["tmpfs"] = {"size": int(long["tmpfs"]["size"])}
     return long
 
 
