@@ -6,12 +6,17 @@ DASHBOARD_PORT ?= 8501
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' bento_service/__init__.py)
+REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# A registry, and what goes before the images' names there: `make push REGISTRY=registry.example.org/team`.
+REGISTRY ?=
 # What the bento takes along, whatever LIGHTBOX_MODELS says here.
 BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.yaml)
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check format docs bento bench bench-gpu
+.PHONY: help setup up test test-containers test-containers-gpu check format docs bento bento-gpu image image-gpu \
+	image-dashboard images push bench bench-gpu bench-containers board
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,18 +43,59 @@ check: setup ## Lint, types and import rules: what CI runs before the tests
 
 test: setup check ## Run every test that needs no Docker
 	tests/install-programs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/containers
+
+test-containers: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
+test-containers: setup ## Build both images and test them on a Docker engine
+	tests/install-programs
+	tests/containers/engine
+	$(MAKE) images
+	$(BIN)/python -m pytest tests/containers -m "not gpu_image"
+
+test-containers-gpu: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
+test-containers-gpu: setup ## The same for the GPU image, on its GPU if there is one
+	tests/containers/engine
+	$(MAKE) image-gpu
+	$(BIN)/python -m pytest tests/containers -m gpu_image
 
 format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write the README's tables anew from the code
+docs: setup ## Write anew what is made from the code: the README's tables, the rules for Kubernetes
 	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.prometheus_rule
+
+board: setup ## Write Grafana's board anew from its module
+	$(BIN)/python -m deploy.grafana.board
 
 bento: setup ## Build the bento with the models inside
 	$(BIN)/lightbox models prepare $(BENTO_MODELS)
 	$(BIN)/bentoml build
+
+bento-gpu: setup ## The same with PyTorch for CUDA
+	$(BIN)/lightbox models prepare $(BENTO_MODELS)
+	$(BIN)/bentoml build -f bentofile.gpu.yaml
+
+image: bento ## Build the service's image, lightbox:latest
+	$(BIN)/bentoml containerize lightbox:latest -t lightbox:latest -t lightbox:$(VERSION) \
+		--opt build-arg=VERSION=$(VERSION) --opt build-arg=REVISION=$(REVISION)
+
+image-gpu: bento-gpu ## Build the service's image for CUDA, lightbox-gpu:latest (8 GB)
+	$(BIN)/bentoml containerize lightbox-gpu:latest -t lightbox-gpu:latest -t lightbox-gpu:$(VERSION) \
+		--opt build-arg=VERSION=$(VERSION) --opt build-arg=REVISION=$(REVISION)
+
+image-dashboard: ## Build the dashboard's image, lightbox-dashboard:latest
+	docker build -f Dockerfile.dashboard -t lightbox-dashboard:latest -t lightbox-dashboard:$(VERSION) \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) .
+
+images: image image-dashboard ## Build both images
+
+push: images ## Push both images to REGISTRY, as latest and by version
+	@test -n "$(REGISTRY)" || { echo "make push: say where to, as in REGISTRY=registry.example.org/team" >&2; exit 1; }
+	for image in lightbox lightbox-dashboard; do for tag in latest $(VERSION); do \
+		docker tag $$image:$$tag $(REGISTRY)/$$image:$$tag && docker push $(REGISTRY)/$$image:$$tag || exit 1; \
+	done; done
 
 bench: setup ## Measure Lightbox beside its peers (35 minutes), and write docs/benchmarks.md and the README's figures
 	tests/install-programs

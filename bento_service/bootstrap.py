@@ -22,6 +22,7 @@ from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 from bento_service.parity_gate import measure_over
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.cost_model import CostModel
@@ -36,6 +37,9 @@ from bento_service.status import ServiceState, ServiceStatus
 logger = logging.getLogger(__name__)
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_WARM_UP_S = 1.5
+"""Time for the runs that count of all models together; a model that is alone takes a second of it."""
+_LEAST_WARM_UP_S = 0.3
 _PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
 
 
@@ -154,12 +158,13 @@ class Parts:
             logger.warning("A lane is still at work; the models go with the process.")
 
 
-def open_catalogue() -> Catalogue:
-    """Return the models of BentoML's store; what it prepares gets its parity measured over the sample photographs.
+def open_catalogue(also: Path | None) -> Catalogue:
+    """Return the models of BentoML's store, and of the store `also` (LIGHTBOX_MODEL_STORE).
 
-    A serving container has no photographs, and prepares no models.
+    What it prepares gets its parity measured over the sample photographs. A serving container has no photographs, and
+    prepares no models.
     """
-    return Catalogue(measure_parity=measure_over(_PHOTOGRAPHS))
+    return Catalogue(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
 
 
 async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
@@ -180,6 +185,7 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
             settings,
             on_dropped=metrics.journal_dropped.inc,
             on_written=metrics.journal_written.inc,
+            on_waiting=metrics.journal_waiting.set,
         )
         opened.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
         classifier, parts = _wire(settings, warm, observers=(metrics, _JournalObserver(journal)), metrics=metrics)
@@ -213,7 +219,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
         lanes=settings.lanes,
         decode_threads=settings.decode_threads,
     )
-    catalogue = open_catalogue()
+    catalogue = open_catalogue(settings.model_store)
     models: list[WarmModel] = []
     costs: dict[str, Mapping[EngineMode, CostModel]] = {}
     with ExitStack() as opened:
@@ -238,6 +244,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
                 sizes=_BATCH_SIZES,
                 bucket_sizes=engine.bucket_sizes,
                 clock=time.perf_counter,
+                budget_s=max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(names))),
             )
             card = replace(stored.card, parity=engine.parity) if engine.parity else stored.card
             models.append(WarmModel(card, engine))

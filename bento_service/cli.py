@@ -255,7 +255,7 @@ def up(
 def _catalogue() -> model_listing.Catalogue:
     from bento_service.bootstrap import open_catalogue  # noqa: PLC0415 - help and --url need no catalogue
 
-    return open_catalogue()
+    return open_catalogue(read_settings().model_store)
 
 
 def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:

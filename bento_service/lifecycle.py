@@ -11,10 +11,11 @@ from types import FrameType
 
 from bento_service.bootstrap import Leftovers, Lightbox, open_lightbox
 from bento_service.errors import LightboxError, NotReadyError
+from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.interpreter import settle_interpreter
-from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
+from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus
 
@@ -53,6 +54,12 @@ class Lifecycle:
         self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._beating: asyncio.Task[None] | None = None
+        self._heartbeat = Heartbeat(
+            choose_folder(settings.heartbeat_dir, os.environ),
+            workers=settings.worker_count,
+            state=lambda: self.state,
+        )
         self._end_requests: EndRequests = lambda: 0
         self._drain_by_s: float | None = None
         self._ended_requests = 0
@@ -117,11 +124,37 @@ class Lifecycle:
         """Begin to load; returns at once. `end_requests` is called where a drain's time is up."""
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
-        drop_gauges_of_dead_workers()
+        self.metrics.begin_worker(
+            workers=self.settings.worker_count,
+            models=self.settings.models,
+            max_queue_images=self.settings.max_queue_items,
+            journal_buffer_rows=self.settings.journal_buffer_rows,
+        )
         self._end_requests = end_requests
         self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
         self._watching = asyncio.create_task(_leave_with_master())
+        self._beating = asyncio.create_task(self._heartbeat.keep())
+
+    async def wait_for_turn(self) -> None:
+        """Return once this worker may accept connections; the server does so as soon as its startup hook is over.
+
+        While no other worker serves, that is at once, so that probes and requests get an answer. One that comes to
+        workers that do serve, in place of one that died, first loads: what it would refuse meanwhile, they can answer.
+        """
+        self._heartbeat.renew()
+        if self._loading is not None and any(
+            beat.state is ServiceState.READY for beat in self._heartbeat.read_others()
+        ):
+            await asyncio.wait({self._loading})
+        self._heartbeat.is_accepting = True
+        self._heartbeat.renew()
+
+    def is_ready(self) -> bool:
+        """Whether requests are served, whichever worker they reach: by this one, and by all that accept connections."""
+        return self.state is ServiceState.READY and not any(
+            beat.is_accepting and beat.state is ServiceState.LOADING for beat in self._heartbeat.read_others()
+        )
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
@@ -134,6 +167,8 @@ class Lifecycle:
         if self._lightbox is not None:
             leftovers = await self._lightbox.close(drain_s=max(0.0, drain_by_s - loop.time()))
             self._report(leftovers)
+        if self._beating is not None:
+            self._beating.cancel()
 
     async def _load(self) -> None:
         try:
@@ -142,6 +177,7 @@ class Lifecycle:
             self._lightbox = lightbox
             if self._drain_by_s is not None:
                 self._lightbox.classifier.stop_admitting()
+            self.metrics.observe_readiness(self.state is ServiceState.READY)
         except LightboxError as error:
             self._has_failed = True
             logger.critical("This worker cannot serve: %s", error.message)
@@ -157,6 +193,7 @@ class Lifecycle:
             loop.call_at(self._drain_by_s, self._give_up)
         if self._lightbox is not None:
             self._lightbox.classifier.stop_admitting()
+        self.metrics.observe_readiness(False)
         return self._drain_by_s
 
     def _give_up(self) -> None:

@@ -1,16 +1,23 @@
 """The Prometheus series of Lightbox. Every label is bounded: model names from the settings, codes, route templates."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, multiprocess
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from bento_service.domain import OUTCOME_OK, Receipt
+from bento_service.errors import InferenceFailedError
 
 _STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_SHED_REASONS = ("target", "deadline", "queue_full", "receiving", "memory")
+_CACHE_RESULTS = ("hit", "shared", "miss", "bypassed")
+_CACHE_FAILURES = ("read", "write", "busy", "refused_write")
+_GONE_STATES = frozenset("ZX")
+"""Of a process whose parent has not yet taken note of its end: zombie, dead."""
 
 
 Series = TypeVar("Series", Counter, Histogram)
@@ -19,11 +26,39 @@ Series = TypeVar("Series", Counter, Histogram)
 class Metrics:
     """What Prometheus can scrape. Thread-safe; made once in a process, as a registry takes each name once.
 
-    With `PROMETHEUS_MULTIPROC_DIR` set, as BentoML sets it, the values of all workers are added up at the scrape.
+    With `PROMETHEUS_MULTIPROC_DIR` set, as BentoML sets it, the values of all workers are added up at the scrape. What
+    an alert counts is there from the start, at 0: of a series that appears with its first event, Prometheus never sees
+    that event as an increase.
     """
 
-    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+    def __init__(self, registry: CollectorRegistry = REGISTRY, *, target_p99_s: float = 1.0) -> None:
+        """Register every series. `target_p99_s` bounds a bucket, so that what took longer is known exactly."""
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
+        self.workers = Gauge(
+            "lightbox_workers",
+            "Worker processes configured.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.workers_ready = Gauge(
+            "lightbox_workers_ready",
+            "Worker processes that are ready: models warm, not draining.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.worker_starts = Counter(
+            "lightbox_worker_starts_total",
+            "Worker processes started, those that replaced a dead one among them.",
+            registry=registry,
+        )
+        self.target_p99_seconds = Gauge(
+            "lightbox_target_p99_seconds",
+            "Latency target that admission holds requests to.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.target_p99_seconds.set(target_p99_s)
+        stage_buckets = tuple(sorted({*_STAGE_BUCKETS_S, target_p99_s}))
         self.requests = Counter(
             "lightbox_requests_total",
             "Images asked for, by model and outcome (ok or an error code).",
@@ -34,7 +69,7 @@ class Metrics:
             "lightbox_stage_seconds",
             "Duration of each stage of requests that were answered without the cache, and of the whole (stage=total).",
             ["model", "stage"],
-            buckets=_STAGE_BUCKETS_S,
+            buckets=stage_buckets,
             registry=registry,
         )
         self.batch_size = Histogram(
@@ -50,9 +85,15 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
+        self.max_queue = Gauge(
+            "lightbox_max_queue_images",
+            "Images received and not yet answered, at most.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.shed = Counter(
             "lightbox_shed_total",
-            "Images refused for load, by reason: target, deadline, queue_full, receiving, memory.",
+            f"Images refused for load, by reason: {', '.join(_SHED_REASONS)}.",
             ["reason"],
             registry=registry,
         )
@@ -64,13 +105,13 @@ class Metrics:
         )
         self.cache_requests = Counter(
             "lightbox_cache_requests_total",
-            "Images by what became of them at the cache: hit, shared, miss, bypassed.",
+            f"Images by what became of them at the cache: {', '.join(_CACHE_RESULTS)}.",
             ["result"],
             registry=registry,
         )
         self.cache_failures = Counter(
             "lightbox_cache_failures_total",
-            "Operations in which the cache's store did not serve: read, write, busy, refused_write.",
+            f"Operations in which the cache's store did not serve: {', '.join(_CACHE_FAILURES)}.",
             ["operation"],
             registry=registry,
         )
@@ -100,6 +141,18 @@ class Metrics:
         self.journal_written = Counter(
             "lightbox_journal_rows_written_total", "Receipts that the journal has stored.", registry=registry
         )
+        self.journal_waiting = Gauge(
+            "lightbox_journal_waiting_rows",
+            "Receipts that wait to be written to the journal.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.journal_buffer = Gauge(
+            "lightbox_journal_buffer_rows",
+            "Receipts that may wait, at most; more are dropped.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.http_requests = Counter(
             "lightbox_http_requests_total",
             "HTTP requests by route template (unmatched for unknown paths), method and status.",
@@ -113,6 +166,30 @@ class Metrics:
             buckets=_STAGE_BUCKETS_S,
             registry=registry,
         )
+
+    def begin_worker(
+        self, *, workers: int, models: Sequence[str], max_queue_images: int, journal_buffer_rows: int
+    ) -> None:
+        """Count this process as a worker that starts, with what its settings allow it; not ready yet."""
+        self.worker_starts.inc()
+        self.workers.set(workers)
+        self.workers_ready.set(0)
+        self.max_queue.set(max_queue_images)
+        self.journal_buffer.set(journal_buffer_rows)
+        for model in models:
+            for outcome in (OUTCOME_OK, InferenceFailedError.code):
+                self._child(self.requests, model, outcome)
+        for series, values in (
+            (self.shed, _SHED_REASONS),
+            (self.cache_requests, _CACHE_RESULTS),
+            (self.cache_failures, _CACHE_FAILURES),
+        ):
+            for value in values:
+                self._child(series, value)
+
+    def observe_readiness(self, is_ready: bool) -> None:
+        """Take whether this worker is ready."""
+        self.workers_ready.set(int(is_ready))
 
     def observe_receipt(self, receipt: Receipt) -> None:
         """Count one finished request."""
@@ -169,11 +246,22 @@ class Metrics:
 
 
 def drop_gauges_of_dead_workers() -> None:
-    """Forget the live gauges of worker processes that were killed; prometheus_client keeps them otherwise."""
+    """Forget the live gauges of worker processes that are gone; prometheus_client keeps those of killed ones.
+
+    Several processes may do so at once.
+    """
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
         return
     for file in Path(folder).glob("gauge_live*_*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        if not Path(f"/proc/{pid}").exists():
-            multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        if not _is_running(int(file.stem.rpartition("_")[2])):
+            file.unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    # Behind the program's name in parentheses, which may hold anything: proc(5).
+    return stat.rpartition(")")[2].split()[0] not in _GONE_STATES

@@ -24,7 +24,7 @@ def prepare_deployment(settings: Settings) -> None:
         CacheUrlError: The cache's is.
     """
     check_engine(settings.engine, settings.device)
-    missing = open_catalogue().missing(settings.models)
+    missing = open_catalogue(settings.model_store).missing(settings.models)
     if missing:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))
         prepare_in_subprocess(missing)

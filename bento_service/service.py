@@ -17,9 +17,10 @@ from bento_service.http.app import create_app
 from bento_service.http.connection import limit_connections
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
+from bento_service.http.scrape import BeforeScrape
 from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
-from bento_service.metrics import Metrics
+from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
 from bento_service.preparation import prepare_deployment
 from bento_service.status import ServiceState
 from lightbox_client.contract import Classification
@@ -35,7 +36,7 @@ _BENTO_PATHS = (
 # this module is imported. Models load later, in each worker.
 with explained_start():
     settings = read_settings()
-lifecycle = Lifecycle(settings, Metrics())
+lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000))
 edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
 
@@ -47,7 +48,7 @@ class GuardedService(Service):
         # Here and not at import: only a worker asks for the application, and right after it configures uvicorn.
         limit_connections()
         return Guard(
-            super().to_asgi(is_main),
+            BeforeScrape(super().to_asgi(is_main), drop_gauges_of_dead_workers),
             edge_app,
             _BENTO_PATHS,
             status=lifecycle.status,
@@ -77,8 +78,9 @@ class LightboxService:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to load the models; the worker answers probes meanwhile."""
+        """Begin to load the models; the worker answers probes meanwhile, unless others do."""
         lifecycle.start(edge_app.end_all)
+        await lifecycle.wait_for_turn()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -86,8 +88,8 @@ class LightboxService:
         await lifecycle.stop()
 
     async def __is_ready__(self) -> bool:
-        """Whether the models are warm and the worker is not draining."""
-        return lifecycle.state is ServiceState.READY
+        """Whether the models of every worker that may answer are warm, and this one is not draining."""
+        return lifecycle.is_ready()
 
     async def __is_alive__(self) -> bool:
         """Whether a restart would not help: false only after loading failed."""

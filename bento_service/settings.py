@@ -22,6 +22,8 @@ class Settings(BaseSettings):
         env_prefix="LIGHTBOX_",
         alias_generator=lambda name: f"LIGHTBOX_{name.upper()}",
         populate_by_name=True,
+        # Compose hands on a variable that is not set as an empty one.
+        env_ignore_empty=True,
         frozen=True,
         extra="ignore",
         # What does not validate is printed as the service starts, and among it would be the journal's password.
@@ -110,6 +112,16 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: Path.home() / ".lightbox", description="Folder for the journal's SQLite file."
+    )
+    model_store: Path | None = Field(
+        default=None,
+        description="Folder with more prepared models, laid out as BentoML's model store; read where BentoML's own "
+        "has none of the name, and never written.",
+    )
+    heartbeat_dir: Path | None = Field(
+        default=None,
+        description="Folder where each worker says every other second that it lives, for its siblings and for a "
+        "container's health check; one of BentoML's if unset.",
     )
     journal_url: SecretStr | None = Field(
         default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."

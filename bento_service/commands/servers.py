@@ -17,6 +17,8 @@ from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenEr
 from bento_service.settings import Settings
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
+BENTO_PATH = "BENTO_PATH"
+"""The variable by which a container names the bento that it holds; BentoML serves that one's models."""
 STOP_MARGIN_S = 5.0
 """What a stopping service gets beyond the time that its workers' own steps may take, for its processes to leave."""
 
@@ -30,7 +32,8 @@ class ReplaceProcess(Protocol):
 
 def service_command(settings: Settings, environment: Mapping[str, str]) -> Command:
     """Return what starts the service. It reads the rest of its settings from its environment."""
-    argv = (sys.executable, "-m", "bentoml", "serve", SERVICE_IMPORT)
+    bento = environment.get(BENTO_PATH, SERVICE_IMPORT)
+    argv = (sys.executable, "-m", "bentoml", "serve", bento)
     address = ("--host", settings.host, "--port", str(settings.port))
     # A worker ends its open requests by itself, with an answer; a second later uvicorn would cut what is left, without.
     patience = ("--timeout-graceful-shutdown", str(math.ceil(settings.drain_timeout_s) + 1))
@@ -78,7 +81,7 @@ def serve(
     prepare: Callable[[Sequence[str]], None] = prepare_in_subprocess,
     replace_process: ReplaceProcess = os.execvpe,
 ) -> NoReturn:
-    """Prepare what is missing, then become the service.
+    """Prepare what is missing, then become the service. A container's bento sees to its models as it is deployed.
 
     Raises:
         CommandError: The port is taken, the journal's URL is none, or a model cannot be had.
@@ -88,7 +91,8 @@ def serve(
     _demand_journal(settings)
     _demand_cache(settings)
     check_engine(settings.engine, settings.device)
-    prepare(settings.models)
+    if BENTO_PATH not in os.environ:
+        prepare(settings.models)
     command = service_command(settings, os.environ)
     replace_process(command.argv[0], command.argv, command.env)
 

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def ignore_count(_rows: int) -> None:
-    """Do nothing: the default of `on_written` and `on_dropped`."""
+    """Do nothing: the default of `on_written`, `on_dropped` and `on_waiting`."""
 
 
 class _Waiting(NamedTuple):
@@ -55,6 +55,7 @@ class BufferedJournal:
         now: Callable[[], datetime] = utc_now,
         on_written: Callable[[int], None] = ignore_count,
         on_dropped: Callable[[int], None] = ignore_count,
+        on_waiting: Callable[[int], None] = ignore_count,
     ) -> None:
         """Start the thread, which migrates the store before its first write.
 
@@ -71,6 +72,7 @@ class BufferedJournal:
             now: The clock that retention and the rate of refusals go by.
             on_written: Told how many receipts were just written. Called from any thread; must be quick and not raise.
             on_dropped: Told how many were just dropped; likewise.
+            on_waiting: Told how many wait, at each change and in the order of the changes; likewise.
         """
         self._store = store
         self._capacity = capacity
@@ -84,6 +86,7 @@ class BufferedJournal:
         self._now = now
         self._on_written = on_written
         self._on_dropped = on_dropped
+        self._on_waiting = on_waiting
 
         # Guards buffer, sampler, counts and closing; held for microseconds only, never while the store is at work.
         self._changed = threading.Condition()
@@ -108,6 +111,7 @@ class BufferedJournal:
             is_taken = len(self._waiting) < self._capacity and self._close_by_s is None
             if is_taken:
                 self._waiting.append(_Waiting(receipt, self._sampler.takes(receipt, at=self._now())))
+                self._on_waiting(len(self._waiting))
                 if len(self._waiting) == self._batch_rows:
                     self._changed.notify()
         if not is_taken:
@@ -147,6 +151,7 @@ class BufferedJournal:
         with self._changed:
             lost = len(self._waiting)
             self._waiting.clear()
+            self._on_waiting(0)
         if lost:
             self._count_dropped(lost)
             _log.error("The journal was closed before %d receipts could be written; they are lost.", lost)
@@ -231,6 +236,7 @@ class BufferedJournal:
             rows = min(rows, len(self._waiting))
             for _ in range(rows):
                 self._waiting.popleft()
+            self._on_waiting(len(self._waiting))
         return rows
 
     def _prune(self) -> None:

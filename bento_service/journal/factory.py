@@ -17,6 +17,7 @@ def open_journal(
     *,
     on_written: Callable[[int], None] = ignore_count,
     on_dropped: Callable[[int], None] = ignore_count,
+    on_waiting: Callable[[int], None] = ignore_count,
 ) -> BufferedJournal:
     """Migrate the journal's database and start writing to it.
 
@@ -37,6 +38,7 @@ def open_journal(
         max_rows=settings.journal_max_rows,
         on_written=on_written,
         on_dropped=on_dropped,
+        on_waiting=on_waiting,
     )
 
 

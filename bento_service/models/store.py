@@ -43,29 +43,24 @@ class StoredModel:
 class BentoModelStore:
     """Keeps prepared models as `lightbox-<name>:<version>`. Safe for several threads and processes at once."""
 
-    def __init__(self, root: Path | None = None) -> None:
+    def __init__(self, root: Path | None = None, *, also: Path | None = None) -> None:
         """Choose the store.
 
         Args:
             root: The store's folder, or None for the one BentoML is set to: `$BENTOML_HOME/models`, or inside a bento
                 that bento's own.
+            also: Another store's folder, where models are looked for that the first has not; nothing is written there.
         """
         self._root = root
+        self._also = also
 
     def find(self, name: str) -> StoredModel | None:
         """Return the model of this name that was stored last, or None.
 
         A model of another file format, or one that was not stored to its end, does not count.
         """
-        import bentoml
-        from bentoml.exceptions import BentoMLException
-
-        try:
-            # BentoML says BentoMLException for a folder without its YAML: a model that is being stored right now.
-            model = bentoml.models.get(f"{bento_name(name)}:latest", _model_store=self._bento_store())
-        except BentoMLException:
-            return None
-        return _read(model) if _is_whole(model) else None
+        found = _find(name, self._bento_store())
+        return found or (_find(name, _open_store(self._also)) if self._also is not None else None)
 
     def save(
         self,
@@ -112,10 +107,27 @@ class BentoModelStore:
     def _bento_store(self) -> "ModelStore":
         # BentoML hands out its store, and takes another, only through these names; bentoml is pinned.
         from bentoml._internal.configuration.containers import BentoMLContainer
-        from bentoml._internal.models.model import ModelStore
 
-        store: ModelStore = BentoMLContainer.model_store.get() if self._root is None else ModelStore(self._root)
+        store: ModelStore = BentoMLContainer.model_store.get() if self._root is None else _open_store(self._root)
         return store
+
+
+def _open_store(root: Path) -> "ModelStore":
+    from bentoml._internal.models.model import ModelStore
+
+    return ModelStore(root)
+
+
+def _find(name: str, store: "ModelStore") -> StoredModel | None:
+    import bentoml
+    from bentoml.exceptions import BentoMLException
+
+    try:
+        # BentoML says BentoMLException for a folder without its YAML: a model that is being stored right now.
+        model = bentoml.models.get(f"{bento_name(name)}:latest", _model_store=store)
+    except BentoMLException:
+        return None
+    return _read(model) if _is_whole(model) else None
 
 
 def _is_whole(model: "Model") -> bool:

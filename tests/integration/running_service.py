@@ -39,7 +39,7 @@ class RunningService:
     def is_answering(self, path: str) -> bool:
         try:
             return requests.get(self.url + path, timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     def wait_for(self, path: str) -> None:
@@ -50,6 +50,10 @@ class RunningService:
             assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() < give_up_s, self.log.read_text()
             tick.wait(0.05)
+
+    def read_metrics(self) -> str:
+        """What Prometheus would read."""
+        return requests.get(f"{self.url}/metrics", timeout=10).text
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-import requests
 
 from tests.integration.running_service import RunningService, running_service, wait_until
 
@@ -98,8 +97,8 @@ def open_lines(service: RunningService, workers: set[int], each: int) -> list[Li
 
 def metric(service: RunningService, name: str) -> float:
     """The sum of a metric's samples over its labels, as a scrape sees it."""
-    text = requests.get(f"{service.url}/metrics", timeout=10).text
-    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, flags=re.MULTILINE))
+    samples = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", service.read_metrics(), flags=re.MULTILINE)
+    return sum(float(value) for value in samples)
 
 
 def start_callers(lines: list[Line], jpegs: list[Path], name: str) -> tuple[list[Caller], list[threading.Thread]]:
@@ -153,13 +152,18 @@ def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
     wait_until(lambda: all(caller.statuses for caller in callers))
 
     psutil.Process(killed).send_signal(signal.SIGKILL)
+    wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS - 1)
     wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS, timeout_s=30)
+    # It takes no connection before its models are warm.
+    wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS, timeout_s=30)
     open_lines(pair, worker_ids(pair), 1)
     stop_callers(callers, threads)
 
     assert {caller.line.worker for caller in callers if caller.is_broken} == {killed}
     assert {status for caller in callers for status in caller.statuses.values()} == {200}
     assert metric(pair, "lightbox_queue_depth_images") == 0
+    assert metric(pair, "lightbox_workers_ready") == metric(pair, "lightbox_workers") == WORKERS
+    assert metric(pair, "lightbox_worker_starts_total") == WORKERS + 1
 
 
 def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, jpegs: list[Path]) -> None:

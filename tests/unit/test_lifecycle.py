@@ -46,6 +46,11 @@ def make_lifecycle(outcome: Lightbox | Exception) -> Lifecycle:
     )
 
 
+def ready_workers(lifecycle: Lifecycle) -> float:
+    (family,) = lifecycle.metrics.workers_ready.collect()
+    return family.samples[0].value
+
+
 @pytest.mark.parametrize("error", [OSError("/srv/secret.onnx: no such file"), ModelLoadError("see /srv/secret.onnx")])
 async def test_why_a_worker_could_not_start_is_for_its_log_and_not_for_clients(
     error: Exception, log: pytest.LogCaptureFixture
@@ -71,6 +76,29 @@ async def test_a_drain_that_left_nothing_says_so(log: pytest.LogCaptureFixture) 
         await lifecycle.stop()
 
     assert log.messages[-1] == "Drained: every admitted request is answered and in the journal."
+
+
+async def test_a_worker_counts_as_ready_from_when_it_is_warm_until_it_drains() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+        lifecycle.start(lambda: 0)
+        ready = [ready_workers(lifecycle)]
+        await asyncio.sleep(0)
+        ready.append(ready_workers(lifecycle))
+        await lifecycle.stop()
+        ready.append(ready_workers(lifecycle))
+
+    assert ready == [0, 1, 0]
+
+
+async def test_a_worker_that_could_not_start_never_counts_as_ready() -> None:
+    lifecycle = make_lifecycle(ModelLoadError("no such model"))
+    lifecycle.start(lambda: 0)
+    await asyncio.sleep(0)
+
+    assert lifecycle.state is ServiceState.FAILED
+    assert ready_workers(lifecycle) == 0
+    await lifecycle.stop()
 
 
 @pytest.mark.parametrize("leftovers", [Leftovers(unanswered=2, unwritten=0), Leftovers(unanswered=0, unwritten=3)])
@@ -134,4 +162,5 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_imag
         await asyncio.sleep(0)
 
         assert lifecycle.state is ServiceState.DRAINING
+        assert ready_workers(lifecycle) == 0
         await lifecycle.stop()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from bento_service.cache.base import Lookup
 from bento_service.domain import Receipt, Timings
 from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
 
@@ -14,9 +15,12 @@ from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
 class Scrape:
     """Metrics of their own, and what Prometheus would read."""
 
-    def __init__(self) -> None:
+    def __init__(self, target_p99_s: float = 1.0) -> None:
         self.registry = CollectorRegistry()
-        self.metrics = Metrics(self.registry)
+        self.metrics = Metrics(self.registry, target_p99_s=target_p99_s)
+
+    def begin_worker(self) -> None:
+        self.metrics.begin_worker(workers=2, models=("a", "b"), max_queue_images=512, journal_buffer_rows=20_000)
 
     def read(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -112,6 +116,54 @@ def test_the_queue_depth_and_the_journals_rows_can_be_read() -> None:
     assert scrape.read("lightbox_journal_rows_dropped_total") == 2
 
 
+def test_a_worker_that_starts_is_counted_with_its_settings_and_is_not_ready() -> None:
+    scrape = Scrape(target_p99_s=0.3)
+    scrape.begin_worker()
+    assert scrape.read("lightbox_workers") == 2
+    assert scrape.read("lightbox_workers_ready") == 0
+    assert scrape.read("lightbox_worker_starts_total") == 1
+    assert scrape.read("lightbox_target_p99_seconds") == 0.3
+    assert scrape.read("lightbox_max_queue_images") == 512
+    assert scrape.read("lightbox_journal_buffer_rows") == 20_000
+
+
+def test_readiness_comes_and_goes() -> None:
+    scrape = Scrape()
+    scrape.begin_worker()
+    scrape.metrics.observe_readiness(True)
+    assert scrape.read("lightbox_workers_ready") == 1
+    scrape.metrics.observe_readiness(False)
+    assert scrape.read("lightbox_workers_ready") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("lightbox_requests_total", {"model": "b", "outcome": "inference_failed"}),
+        ("lightbox_shed_total", {"reason": "queue_full"}),
+        ("lightbox_cache_failures_total", {"operation": "read"}),
+        ("lightbox_journal_rows_dropped_total", {}),
+    ],
+)
+def test_what_an_alert_counts_is_there_before_its_first_event(name: str, labels: dict[str, str]) -> None:
+    scrape = Scrape()
+    scrape.begin_worker()
+    assert scrape.read(name, **labels) == 0
+
+
+def test_every_result_of_the_cache_is_there_from_the_start() -> None:
+    scrape = Scrape()
+    scrape.begin_worker()
+    assert [scrape.read("lightbox_cache_requests_total", result=result) for result in Lookup] == [0] * len(Lookup)
+
+
+def test_whether_an_answer_met_the_target_can_be_read_exactly() -> None:
+    scrape = Scrape(target_p99_s=0.016)
+    scrape.metrics.observe_receipt(make_receipt())
+    assert scrape.read("lightbox_stage_seconds_bucket", model="a", stage="total", le="0.016") == 1
+    assert scrape.read("lightbox_stage_seconds_bucket", model="a", stage="total", le="0.01") == 0
+
+
 def test_an_http_request_counts_by_route_method_and_status() -> None:
     scrape = Scrape()
     scrape.metrics.observe_http("/v1/classify", "POST", 429, 0.25)
@@ -156,6 +208,19 @@ def test_gauges_of_dead_workers_are_dropped_and_those_of_living_ones_kept(
         (tmp_path / name).touch()
     drop_gauges_of_dead_workers()
     assert {file.name for file in tmp_path.iterdir()} == set(names[1:])
+
+
+def test_a_worker_that_nobody_has_waited_for_yet_is_as_dead_as_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    zombie = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+    gauge = tmp_path / f"gauge_livesum_{zombie.pid}.db"
+    gauge.touch()
+    drop_gauges_of_dead_workers()
+    assert not gauge.exists()
+    zombie.communicate()
 
 
 def test_without_a_folder_of_gauges_there_is_nothing_to_drop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,14 @@ def test_closing_writes_what_waits_in_order_and_closes_the_store(store: FakeStor
     assert journal.counts() == JournalCounts(waiting=0, written=5, dropped=0)
 
 
+def test_how_many_wait_is_told_at_each_change(store: FakeStore, open_journal: Open) -> None:
+    told: list[int] = []
+    journal = open_journal(on_waiting=told.append)
+    record(journal, "a", "b")
+    journal.close()
+    assert told == [1, 2, 0, 0]
+
+
 def test_receipts_are_written_in_batches_not_one_by_one(store: FakeStore, open_journal: Open) -> None:
     journal = open_journal(batch_rows=50)
     record(journal, *(str(number) for number in range(49)))

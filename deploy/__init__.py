@@ -1,0 +1,1 @@
+"""What runs Lightbox in production: configurations, and what writes them."""

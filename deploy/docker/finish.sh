@@ -1,0 +1,19 @@
+#!/bin/sh
+# Finishes the image's virtual environment: drops what a server on Linux never loads, and compiles the rest, as nothing
+# can be written where it runs.
+set -eu
+packages=$(echo "$1"/lib/python*/site-packages)
+
+# OpenVINO runs on CPUs here, from ONNX and its own format. Its other plugins and front ends load by name, if at all.
+openvino=$packages/openvino/libs
+rm -f "$openvino"/libopenvino_intel_gpu_plugin.so "$openvino"/libopenvino_intel_npu_plugin.so "$openvino"/cache.json
+for frontend in tensorflow tensorflow_lite pytorch paddle jax gguf; do
+    rm -f "$openvino/libopenvino_${frontend}_frontend.so".*
+done
+# Without this package OpenVINO reports to nobody; with it, each import looks for a place to note who it is.
+rm -rf "$packages"/openvino_telemetry*
+
+# Bytecode without time stamps, and files of one age: built again, the layer has the same digest. Some packages hold
+# files for another Python, which cannot be compiled and are never loaded.
+python -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$packages" || true
+find "$1" -exec touch --no-dereference --date=@0 {} +

@@ -1,0 +1,32 @@
+"""What every test of containers may use. They need the images of `make images`, which `make test-containers` builds."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.photographs import write_photographs
+from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engine() -> None:
+    try:
+        subprocess.run(["docker", "info"], check=True, capture_output=True)  # noqa: S607 - the docker on the path
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no Docker engine answers; `make test-containers` says how to get one")
+
+
+@pytest.fixture(scope="session")
+def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """256 different photographs of about 50 kB."""
+    return write_photographs(tmp_path_factory.mktemp("photographs"))
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[Container]:
+    """One service of two workers for every test that does it no harm, on a read-only file system."""
+    with container(SERVICE_IMAGE, *HARDENED, "--env", "LIGHTBOX_WORKERS=2") as running:
+        running.wait_ready()
+        yield running

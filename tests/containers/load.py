@@ -1,0 +1,79 @@
+"""Clients that ask without a pause, and remember what became of each request."""
+
+import itertools
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+BROKEN = 0
+"""Stands for a status where the connection broke before an answer."""
+TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a client saw: `status` is BROKEN where there was no answer, `text` the error or the body of one."""
+
+    request_id: str
+    status: int
+    text: str = ""
+
+
+@dataclass
+class Load:
+    """Requests that are being sent to one address by several clients at once. Bounded by the test that has it open."""
+
+    url: str
+    images: Sequence[Path]
+    is_over: threading.Event = field(default_factory=threading.Event)
+    answers: list[Answer] = field(default_factory=list)
+
+    def statuses(self) -> Counter[int]:
+        return Counter(answer.status for answer in list(self.answers))
+
+    def count(self, status: int = 200) -> int:
+        return self.statuses()[status]
+
+    def failures(self) -> list[Answer]:
+        """Whatever is neither an answer nor a refusal for load."""
+        return [answer for answer in list(self.answers) if answer.status not in (200, 429)]
+
+    def run(self, number: int) -> None:
+        bodies = [path.read_bytes() for path in self.images]
+        name = uuid.uuid4().hex[:8]
+        with requests.Session() as session:
+            for turn in itertools.count():
+                if self.is_over.is_set():
+                    return
+                body = bodies[(number + turn) % len(bodies)]
+                self.answers.append(self._ask(session, body, f"{name}-{turn}"))
+
+    def _ask(self, session: requests.Session, body: bytes, request_id: str) -> Answer:
+        headers = {"X-Request-ID": request_id, "Content-Type": "image/jpeg"}
+        try:
+            response = session.post(f"{self.url}/v1/classify", data=body, headers=headers, timeout=TIMEOUT_S)
+        except requests.RequestException as error:
+            self.is_over.wait(0.05)
+            return Answer(request_id, BROKEN, repr(error))
+        return Answer(request_id, response.status_code, "" if response.ok else response.text)
+
+
+@contextmanager
+def load(url: str, images: Sequence[Path], clients: int = 8) -> Iterator[Load]:
+    """Asks from `clients` connections until the block ends; every request has its answer by then."""
+    running = Load(url, images)
+    threads = [threading.Thread(target=running.run, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield running
+    finally:
+        running.is_over.set()
+        for thread in threads:
+            thread.join(TIMEOUT_S)

@@ -1,0 +1,107 @@
+"""The service's container, as `docker run` starts it: what it needs, what it answers, what it keeps."""
+
+from pathlib import Path
+
+import pytest
+import requests
+
+from bento_service import __version__
+from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container, docker, volume
+
+ROOT = Path(__file__).parents[2]
+CHELSEA = ROOT / "dashboard" / "samples" / "chelsea.png"
+ASK = """
+import requests
+answer = requests.post("http://127.0.0.1:3000/v1/classify", files={"image": open("/samples/chelsea.png", "rb")})
+print(answer.status_code, answer.json()["predictions"][0]["class_id"])
+"""
+
+
+def test_it_classifies_a_photograph(service: Container) -> None:
+    answer = requests.post(f"{service.url}/v1/classify", files={"image": CHELSEA.read_bytes()}, timeout=30).json()
+
+    assert answer["predictions"][0]["label"] in ("tiger cat", "Egyptian cat", "tabby")
+
+
+def test_a_file_that_is_no_image_gets_a_clear_error(service: Container) -> None:
+    refused = requests.post(f"{service.url}/v1/classify", data=b"not an image", timeout=30)
+
+    assert refused.status_code == 415
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert refused.json()["code"] == "unsupported_format"
+
+
+def test_it_reports_its_version_and_both_workers(service: Container) -> None:
+    assert requests.get(f"{service.url}/version", timeout=30).json()["lightbox"] == __version__
+    service.wait_health("healthy")
+    assert "lightbox_workers_ready 2.0" in requests.get(f"{service.url}/metrics", timeout=30).text
+
+
+def test_it_downloads_nothing_and_writes_to_its_volume_only(tmp_path: Path) -> None:
+    # Not even a /tmp, and no network but its own loopback.
+    options = ("--read-only", "--network", "none", "--cap-drop", "ALL", "--volume", f"{CHELSEA.parent}:/samples:ro")
+    with container(SERVICE_IMAGE, *options, publish=False) as alone:
+        alone.wait_health("healthy")
+
+        status, class_id = alone.run("python", "-c", ASK).split()
+
+        assert (status, int(class_id) in range(281, 286)) == ("200", True)
+        assert "WARNING" not in alone.logs()
+        assert "ERROR" not in alone.logs()
+
+
+def test_the_journal_outlives_the_container() -> None:
+    with volume() as data:
+        options = (*HARDENED, "--volume", f"{data}:/data", "--env", "LIGHTBOX_MODELS=efficientnet_lite0")
+        with container(SERVICE_IMAGE, *options) as first:
+            first.wait_ready()
+            asked = requests.post(f"{first.url}/v1/classify", data=CHELSEA.read_bytes(), timeout=30).json()
+            first.stop()
+            assert first.exit_code == 0
+        with container(SERVICE_IMAGE, *options) as second:
+            second.wait_ready()
+            kept = requests.get(f"{second.url}/v1/history/requests", timeout=30).json()["requests"]
+
+    assert [receipt["request_id"] for receipt in kept] == [asked["request_id"]]
+
+
+def test_models_prepared_outside_are_served_from_a_read_only_folder(bentoml_home: Path) -> None:
+    options = ("--volume", f"{bentoml_home / 'models'}:/models:ro", "--tmpfs", "/app/bento/models")
+    # The store's files are their owner's only, and in the container that is not its user.
+    user = ("--user", f"{(bentoml_home / 'models').stat().st_uid}")
+    with container(SERVICE_IMAGE, *HARDENED, *options, *user, "--env", "LIGHTBOX_MODELS=efficientnet_lite1") as running:
+        running.wait_ready()
+
+        models = requests.get(f"{running.url}/v1/models", timeout=30).json()["models"]
+
+    assert [model["name"] for model in models] == ["efficientnet_lite1"]
+
+
+def test_a_model_that_is_nowhere_is_named_as_the_container_ends() -> None:
+    with container(SERVICE_IMAGE, *HARDENED, "--env", "LIGHTBOX_MODELS=timm/no_such_model") as failing:
+        docker("wait", failing.name)
+
+        assert failing.exit_code != 0
+        assert "timm/no_such_model" in failing.logs()
+        assert "Traceback" not in failing.logs()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["--help"], "Run the service"),
+        (["models"], "prepared"),
+        (["python", "-c", "print('hello')"], "hello"),
+    ],
+)
+def test_it_takes_subcommands_flags_and_other_programs(command: list[str], expected: str) -> None:
+    assert expected in docker("run", "--rm", "--network", "none", SERVICE_IMAGE, *command)
+
+
+def test_a_setting_out_of_range_is_refused_by_name() -> None:
+    with container(SERVICE_IMAGE, "--env", "LIGHTBOX_LANES=0") as refused:
+        docker("wait", refused.name)
+
+        assert refused.exit_code != 0
+        assert "LIGHTBOX_LANES" in refused.logs()
+        assert "Traceback" not in refused.logs()

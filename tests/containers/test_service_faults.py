@@ -1,0 +1,111 @@
+"""What the service's container does as a worker dies or hangs, as it is stopped, and as its disk is full."""
+
+import json
+import re
+from pathlib import Path
+
+import requests
+
+from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
+from tests.containers.load import BROKEN, load
+
+ONE_MODEL = ("--env", "LIGHTBOX_MODELS=efficientnet_lite0")
+TWO_WORKERS = ("--env", "LIGHTBOX_WORKERS=2")
+CLIENTS = 8
+OUTCOMES = """
+import json, sqlite3
+rows = sqlite3.connect("/data/journal.sqlite3").execute("SELECT request_id, outcome FROM receipts")
+print(json.dumps(dict(rows.fetchall())))
+"""
+
+
+def worker_ids(running: Container) -> set[str]:
+    return set(re.findall(r"(\d+)\.json", running.run("ls", "/dev/shm/lightbox-workers")))  # noqa: S108
+
+
+def metric(running: Container, name: str) -> float:
+    """The sum of a metric's samples over its labels."""
+    text = requests.get(f"{running.url}/metrics", timeout=10).text
+    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, flags=re.MULTILINE))
+
+
+def outcomes(data_volume: str) -> dict[str, str]:
+    """What the journal in a volume says of each request, by its id."""
+    mount = ("--volume", f"{data_volume}:/data")
+    printed = docker("run", "--rm", *mount, SERVICE_IMAGE, "python", "-c", OUTCOMES)
+    return dict(json.loads(printed))
+
+
+def test_a_worker_that_is_killed_comes_back_and_the_other_loses_nothing(jpegs: list[Path]) -> None:
+    with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *TWO_WORKERS) as running:
+        running.wait_health("healthy")
+        before = worker_ids(running)
+        with load(running.url, jpegs, clients=CLIENTS) as asking:
+            wait_until(lambda: asking.count() > 50, "the load is running")
+            running.run("sh", "-c", f"kill -9 {min(before)}")
+            wait_until(lambda: len(worker_ids(running) - before) == 1, "another worker has come")
+            wait_until(lambda: metric(running, "lightbox_workers_ready") == 2, "both workers are ready")
+            answered = asking.count()
+            wait_until(lambda: asking.count() > answered + 50, "the load goes on")
+
+        # Only what the dead worker held is lost; whoever asks again reaches one that serves.
+        assert len(asking.failures()) <= CLIENTS, asking.failures()
+        assert {answer.status for answer in asking.failures()} <= {BROKEN}
+        running.wait_health("healthy")
+
+
+def test_a_worker_that_hangs_makes_the_container_unhealthy() -> None:
+    with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *TWO_WORKERS) as running:
+        running.wait_health("healthy")
+        hung = min(worker_ids(running))
+        running.run("sh", "-c", f"kill -STOP {hung}")
+
+        running.wait_health("unhealthy")
+        said = running.inspect()["State"]["Health"]["Log"][-1]["Output"]
+        running.run("sh", "-c", f"kill -CONT {hung}")
+
+        assert said.startswith(f"1 of 2 workers serve; worker {hung} hangs")
+        running.wait_health("healthy")
+
+
+def test_what_was_admitted_is_answered_and_in_the_journal_as_the_container_is_stopped(jpegs: list[Path]) -> None:
+    with volume() as data:
+        options = (*HARDENED, *ONE_MODEL, *TWO_WORKERS, "--volume", f"{data}:/data")
+        with container(SERVICE_IMAGE, *options) as running:
+            running.wait_ready()
+            with load(running.url, jpegs, clients=16) as asking:
+                wait_until(lambda: asking.count() > 100, "the load is running")
+                running.stop()
+            assert running.exit_code == 0
+            assert running.logs().count("Drained: every admitted request is answered") == 2
+        stored = outcomes(data)
+
+    answered = {answer.request_id for answer in asking.answers if answer.status == 200}
+    assert {request_id for request_id, outcome in stored.items() if outcome == "ok"} == answered
+    assert {answer.status for answer in asking.failures()} <= {BROKEN, 503}
+    assert set(stored.values()) <= {"ok", "draining", "overloaded"}
+
+
+def test_a_full_disk_costs_receipts_and_no_answer(jpegs: list[Path]) -> None:
+    disk = ("--mount", "type=tmpfs,target=/data,tmpfs-size=320k,tmpfs-mode=1777")
+    small = ("--env", "LIGHTBOX_JOURNAL_BUFFER_ROWS=200", "--env", "LIGHTBOX_CACHE_BYTES=0")
+    with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *disk, *small) as running:
+        running.wait_ready()
+        with load(running.url, jpegs) as asking:
+            wait_until(lambda: metric(running, "lightbox_journal_rows_dropped_total") > 0, "receipts are dropped", 120)
+            answered = asking.count()
+            wait_until(lambda: asking.count() > answered + 100, "images are classified all the same")
+
+        assert asking.failures() == []
+        assert "Receipts wait in memory" in running.logs()
+
+
+def test_a_container_whose_master_is_killed_ends() -> None:
+    with container(SERVICE_IMAGE, "--init", *ONE_MODEL) as running:
+        running.wait_ready()
+        # With `--init` the master is not the first process, which no signal of its own namespace kills.
+        master = running.run("sh", "-c", "cat /proc/1/task/1/children").split()[0]
+        running.run("sh", "-c", f"kill -9 {master}")
+
+        wait_until(lambda: not running.is_running, "the container has ended")
+        assert running.exit_code == 137

@@ -1,0 +1,106 @@
+"""What is in the service's image, and what of it a change of code sends again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bento_service import __version__
+from tests.containers.docker import SERVICE_IMAGE, docker
+
+ROOT = Path(__file__).parents[2]
+BASE = "python:3.11-slim"
+MAX_ADDED_BYTES = 700_000_000
+MAX_RESENT_BYTES = 5_000_000
+
+
+def size_bytes(image: str) -> int:
+    return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+
+
+def layers(image: str) -> list[str]:
+    return list(json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image)))
+
+
+def in_image(script: str) -> str:
+    return docker("run", "--rm", "--network", "none", SERVICE_IMAGE, "sh", "-c", script)
+
+
+def test_it_adds_less_to_its_base_than_the_limit() -> None:
+    added_bytes = size_bytes(SERVICE_IMAGE) - size_bytes(BASE)
+
+    print(f"{SERVICE_IMAGE}: {size_bytes(SERVICE_IMAGE):,} bytes, of which {added_bytes:,} are not of {BASE}")
+    assert added_bytes <= MAX_ADDED_BYTES
+
+
+def test_it_runs_as_nobody_of_the_host_and_owns_none_of_its_code() -> None:
+    assert in_image("id -u; id -g").split() == ["1034", "1034"]
+    assert in_image("find /app /usr -writable -not -type l -not -path '/app/bento/models*' | head -3") == ""
+
+
+def test_there_is_no_compiler_no_pytorch_and_no_installer_in_it() -> None:
+    assert in_image("for tool in gcc cc g++ make git uv; do command -v $tool; done; true") == ""
+    for package in ("torch", "timm", "pip", "streamlit"):
+        found = in_image(f"python -c 'import importlib.util as u; print(u.find_spec(\"{package}\"))'")
+        assert found == "None"
+
+
+def test_its_labels_say_version_and_commit() -> None:
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", SERVICE_IMAGE))
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,  # noqa: S607
+    ).stdout.strip()
+
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.revision"] == commit
+
+
+@pytest.fixture
+def changed_image(tmp_path: Path) -> Iterator[str]:
+    """The image after a change of one line of code, built by BentoML's own two commands."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(
+        ROOT, checkout, ignore=shutil.ignore_patterns(".*", "tests", "docs", "bench", "*.egg-info", "__pycache__")
+    )
+    with (checkout / "bento_service" / "status.py").open("a") as code:
+        code.write("\nCHANGED = True\n")
+    environment = {**os.environ, "BENTOML_HOME": str(ROOT / ".cache" / "test-bentoml"), "DOCKER_BUILDKIT": "0"}
+    bentoml = [sys.executable, "-m", "bentoml"]
+    image = "lightbox-test:changed"
+
+    def run(*arguments: str) -> str:
+        done = subprocess.run(
+            [*bentoml, *arguments], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    tag = run("build", "--output", "tag").strip().rpartition("__tag__:")[2]
+    try:
+        run("containerize", tag, "-t", image)
+        yield image
+    finally:
+        docker("image", "rm", "--force", image, is_checked=False)
+        run("delete", "--yes", tag)
+
+
+@pytest.mark.timeout(600)
+def test_a_change_of_code_sends_neither_libraries_nor_models_again(changed_image: str) -> None:
+    kept = set(layers(SERVICE_IMAGE)) & set(layers(changed_image))
+    history = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}}", changed_image).splitlines()
+    # Newest first, with a line for every instruction; those of no size made no layer.
+    sizes_bytes = [int(size) for size in history if int(size)]
+    resent_bytes = sum(sizes_bytes[: len(layers(changed_image)) - len(kept)])
+
+    print(f"{resent_bytes:,} bytes in {len(layers(changed_image)) - len(kept)} new layers")
+    assert layers(changed_image)[: len(kept)] == layers(SERVICE_IMAGE)[: len(kept)]
+    assert 0 < resent_bytes <= MAX_RESENT_BYTES

@@ -1,0 +1,61 @@
+"""What is deployed for Prometheus and Grafana, as the tests read it."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+CONFIG = DEPLOY / "prometheus" / "prometheus.yml"
+RULES = DEPLOY / "prometheus" / "rules" / "lightbox.yml"
+BOARD = DEPLOY / "grafana" / "dashboards" / "lightbox.json"
+PROVISIONING = DEPLOY / "grafana" / "provisioning"
+
+_SELECTOR = re.compile(r"\b(?:lightbox[a-z0-9_:]*|up)(?:\{[^}]*\})?")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One query of one panel."""
+
+    panel: str
+    expr: str
+    legend: str
+
+
+def read_yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def read_rules() -> list[dict[str, Any]]:
+    return [rule for group in read_yaml(RULES)["groups"] for rule in group["rules"]]
+
+
+def read_alerts() -> list[dict[str, Any]]:
+    return [rule for rule in read_rules() if "alert" in rule]
+
+
+def read_board() -> dict[str, Any]:
+    board: dict[str, Any] = json.loads(BOARD.read_text())
+    return board
+
+
+def read_targets() -> list[Target]:
+    return [
+        Target(panel["title"], target["expr"], target["legendFormat"])
+        for panel in read_board()["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+
+def fill_in(expr: str) -> str:
+    """An expression of the board as Grafana sends it: every replica, every model, a short interval."""
+    return expr.replace("$__rate_interval", "30s").replace("$instance", ".*").replace("$model", ".*")
+
+
+def selectors_of(expr: str) -> set[str]:
+    """The series that an expression names, with their label matchers."""
+    return set(_SELECTOR.findall(re.sub(r"(by|on|group_left) \([^)]*\)", "", expr)))

@@ -1,0 +1,82 @@
+"""Each series that a rule or a panel names is one that the real service exports under load, and Prometheus can use."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.running_service import RunningService, running_service, wait_until
+from tests.monitoring.conftest import Programs
+from tests.monitoring.deployed import Target, fill_in, read_board, read_rules, read_targets, selectors_of
+from tests.monitoring.prometheus_server import PrometheusServer, running_prometheus
+from tests.monitoring.traffic import Traffic
+
+SETTINGS = {"workers": 2, "models": "efficientnet_lite0", "max_queue_items": 4}
+SCRAPES = 8
+LEGEND_LABEL = re.compile(r"\{\{(\w+)\}\}")
+
+
+@pytest.fixture(scope="module")
+def service(bentoml_home: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    with running_service(tmp_path_factory.mktemp("monitored"), **SETTINGS) as running:
+        wait_until(lambda: "lightbox_workers_ready 2.0" in running.read_metrics())
+        yield running
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    programs: Programs,
+    service: RunningService,
+    jpegs: list[Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[PrometheusServer]:
+    """One that has seen the service under load, and still does."""
+    target = service.url.removeprefix("http://")
+    folder = tmp_path_factory.mktemp("prometheus")
+    with (
+        running_prometheus(programs.prometheus, folder, target=target) as server,
+        Traffic(service.url, jpegs) as traffic,
+    ):
+        wait_until(lambda: {200, 422, 429, 504} <= traffic.statuses, timeout_s=60)
+        seen = 'min(count_over_time(lightbox_http_requests_total{status=~"200|422|429|504"}[5m]))'
+        wait_until(lambda: any(float(sample["value"][1]) >= SCRAPES for sample in server.query(seen)), timeout_s=60)
+        yield server
+
+
+@pytest.mark.parametrize("rule", read_rules(), ids=lambda rule: rule.get("alert", rule.get("record")))
+def test_every_series_that_a_rule_names_is_there(rule: dict[str, str], prometheus: PrometheusServer) -> None:
+    selectors = selectors_of(rule["expr"])
+
+    assert selectors
+    assert {selector for selector in selectors if not prometheus.find_series(selector)} == set()
+
+
+def test_every_rule_can_be_evaluated(prometheus: PrometheusServer) -> None:
+    assert prometheus.broken_rules() == []
+
+
+@pytest.mark.parametrize("name", [rule["record"] for rule in read_rules() if "record" in rule])
+def test_every_recording_rule_has_a_value(name: str, prometheus: PrometheusServer) -> None:
+    assert prometheus.query(name)
+
+
+@pytest.mark.parametrize("target", read_targets(), ids=lambda target: f"{target.panel}-{target.legend}")
+def test_every_query_of_a_panel_has_data_with_the_labels_that_it_shows(
+    target: Target, prometheus: PrometheusServer
+) -> None:
+    expr = fill_in(target.expr)
+    samples = prometheus.query(expr)
+
+    assert {selector for selector in selectors_of(expr) if not prometheus.find_series(selector)} == set()
+    assert [sample for sample in samples if sample["value"][1] != "NaN"]
+    assert all(set(LEGEND_LABEL.findall(target.legend)) <= set(sample["metric"]) for sample in samples)
+
+
+def test_every_variable_of_the_board_offers_values(prometheus: PrometheusServer) -> None:
+    queries = [variable["definition"] for variable in read_board()["templating"]["list"] if "definition" in variable]
+
+    assert len(queries) == 2
+    for query in queries:
+        series, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", query).groups()  # type: ignore[union-attr]
+        assert {labels[label] for labels in prometheus.find_series(series)}, query
