@@ -14,21 +14,22 @@ from pathlib import Path
 from typing import Any
 
 _SCHEMA = "3.9"
+_DEPLOY = Path(__file__).resolve().parents[1]
 _NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "pids_limit", "ports", "volumes")
 """What its schema refuses, what it ignores, and what is written anew below. A Swarm restarts by its own rules."""
 
 Document = Mapping[str, Any]
 
 
-def render(document: Document, profiles: Collection[str]) -> dict[str, Any]:
+def render(document: Document, profiles: Collection[str], *, shipped: Path = _DEPLOY) -> dict[str, Any]:
     """Return a Compose document as a stack: the services of these profiles and those that have none.
 
-    Files and folders that are mounted read-only become configs of the Swarm, named by their content, since a config
-    never changes. Of the published ports those with `mode: host` are kept.
+    What is mounted from the folder `shipped` becomes configs of the Swarm, which brings them to its nodes; they are
+    named by their content, since a config never changes. Of the published ports those with `mode: host` are kept.
     """
     configs: dict[str, Any] = {}
     services = {
-        name: _render_service(name, service, configs)
+        name: _render_service(name, service, configs, shipped)
         for name, service in document["services"].items()
         if not service.get("profiles") or set(service["profiles"]) & set(profiles)
     }
@@ -41,7 +42,7 @@ def render(document: Document, profiles: Collection[str]) -> dict[str, Any]:
     }
 
 
-def _render_service(name: str, service: Document, configs: dict[str, Any]) -> dict[str, Any]:
+def _render_service(name: str, service: Document, configs: dict[str, Any], shipped: Path) -> dict[str, Any]:
     stack = {key: value for key, value in service.items() if key not in _NOT_OF_A_SWARM and value is not None}
     stack["deploy"] = _render_deploy(service)
     stack["ports"] = [
@@ -51,13 +52,13 @@ def _render_service(name: str, service: Document, configs: dict[str, Any]) -> di
     ]
     stack["volumes"], stack["configs"] = [], []
     for mount in map(_parse_mount, service.get("volumes", ())):
-        if mount["type"] == "bind" and mount["source"].exists() and mount["read_only"]:
-            for file, target in _files_of(mount["source"], mount["target"]):
+        if mount["type"] == "bind" and Path(mount["source"]).is_relative_to(shipped):
+            for file, target in _files_of(Path(mount["source"]), mount["target"]):
                 digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
                 configs[f"{name}-{digest}"] = {"file": str(file)}
                 stack["configs"].append({"source": f"{name}-{digest}", "target": target})
         else:
-            stack["volumes"].append(mount | ({"source": str(mount["source"])} if "source" in mount else {}))
+            stack["volumes"].append(mount)
     return stack
 
 
@@ -74,12 +75,10 @@ def _render_deploy(service: Document) -> dict[str, Any]:
 def _parse_mount(mount: str | Document) -> dict[str, Any]:
     """Return a mount in its long form; Compose 1.29 leaves it as it was written."""
     if isinstance(mount, str):
-        source, target, mode = (mount.split(":") + ["rw"])[:3]
+        source, target, mode = [*mount.split(":"), "rw"][:3]
         mount = {"type": "bind" if source.startswith("/") else "volume", "source": source, "target": target}
         mount["read_only"] = "ro" in mode.split(",")
     long = _without(mount, "bind", "volume") | {"read_only": mount.get("read_only", False)}
-    if long["type"] == "bind":
-        long["source"] = Path(long["source"])
     if long["type"] == "tmpfs":
         long["tmpfs"] = {"size": int(long["tmpfs"]["size"])}
     return long
