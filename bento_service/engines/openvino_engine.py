@@ -1,5 +1,6 @@
 """The engine for CPUs: OpenVINO in f32."""
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -147,6 +148,8 @@ def _share_core() -> "Core":
     The first core gives the thread that makes it a stack for signal handlers, and frees that stack with the last core,
     also where another thread drops that (2026.4.1): the next signal would then end the process.
     """
+    # Where it finds this package, OpenVINO reports to its makers as it is imported: an operator should choose that.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None: not to be imported
     import openvino
 
     return openvino.Core()

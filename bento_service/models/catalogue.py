@@ -11,7 +11,7 @@ from bento_service.models.bundled import BundledSource
 from bento_service.models.digest import compute_version
 from bento_service.models.export import export
 from bento_service.models.parity import check_gate
-from bento_service.models.store import BentoModelStore, StoredModel
+from bento_service.models.store import PREPARE_ELSEWHERE, BentoModelStore, StoredModel
 from bento_service.models.timm_source import TimmSource
 from bento_service.models.torchvision_source import TorchvisionSource
 
@@ -102,7 +102,14 @@ class Catalogue:
 
     def _prepare(self, name: str, on_progress: Progress) -> None:
         on_progress(name, "loading weights")
-        model = self._source_of(name).load(name)
+        try:
+            model = self._source_of(name).load(name)
+        except ModuleNotFoundError as error:
+            raise ModelLoadError(
+                f"The model {name!r} is not prepared, and the Python package {error.name}, which that takes, is not "
+                f"installed. {PREPARE_ELSEWHERE}",
+                model=name,
+            ) from error
         card = ModelCard(
             name=name,
             version=compute_version(model.module, model.recipe),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from bento_service.domain import ModelCard, Parity
+from bento_service.errors import ModelLoadError
 from bento_service.models.digest import FILE_FORMAT
 from bento_service.models.names import bento_name
 
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from bentoml import Model
     from bentoml._internal.models.model import ModelStore
 
+PREPARE_ELSEWHERE = (
+    "Prepare it where Lightbox is installed with requirements.txt (`lightbox models prepare`) and name that machine's "
+    "model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
+)
 _ONNX, _PROGRAM, _LABELS, _CARD = "model.onnx", "model.pt2", "labels.json", "card.json"
 _CARDS = TypeAdapter(ModelCard)
 _PARITIES = TypeAdapter(Mapping[str, Parity])
@@ -92,17 +98,34 @@ class BentoModelStore:
                 file_name: Path(model.path_of(file_name)).stat().st_size
                 for file_name in (_ONNX, _PROGRAM, _LABELS, _CARD)
             }
-        return _read(bentoml.models.get(tag, _model_store=store))
+        saved = bentoml.models.get(tag, _model_store=store)
+        _let_others_read(Path(saved.path))
+        return _read(saved)
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Wait until no other process prepares this model, and keep them out."""
+        """Wait until no other process prepares this model, and keep them out.
+
+        Raises:
+            ModelLoadError: Nothing can be written to the store.
+        """
         from filelock import FileLock
 
         folder = Path(self._bento_store()._path)
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{bento_name(name)}.lock"):
+        lock = FileLock(folder / f".{bento_name(name)}.lock")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError as error:
+            raise ModelLoadError(
+                f"The model {name!r} is not prepared, and nothing can be written to the model store {folder}: "
+                f"{error.strerror or error}. {PREPARE_ELSEWHERE}",
+                model=name,
+            ) from error
+        try:
             yield
+        finally:
+            lock.release()
 
     def _bento_store(self) -> "ModelStore":
         # BentoML hands out its store, and takes another, only through these names; bentoml is pinned.
@@ -125,9 +148,22 @@ def _find(name: str, store: "ModelStore") -> StoredModel | None:
     try:
         # BentoML says BentoMLException for a folder without its YAML: a model that is being stored right now.
         model = bentoml.models.get(f"{bento_name(name)}:latest", _model_store=store)
+        return _read(model) if _is_whole(model) else None
     except BentoMLException:
         return None
-    return _read(model) if _is_whole(model) else None
+    except PermissionError as error:
+        raise ModelLoadError(
+            f"The model {name!r} cannot be read by the user with the id {os.getuid()}: {error.filename}. Let others "
+            "read the model store (`chmod -R a+rX`).",
+            model=name,
+        ) from error
+
+
+def _let_others_read(folder: Path) -> None:
+    """Undo what BentoML's temporary folder brings along: a container that mounts the store runs as another user."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _is_whole(model: "Model") -> bool:

@@ -10,9 +10,6 @@ rm -f "$openvino"/libopenvino_intel_gpu_plugin.so "$openvino"/libopenvino_intel_
 for frontend in tensorflow tensorflow_lite pytorch paddle jax gguf; do
     rm -f "$openvino/libopenvino_${frontend}_frontend.so".*
 done
-# Without this package OpenVINO reports to nobody; with it, each import looks for a place to note who it is.
-rm -rf "$packages"/openvino_telemetry*
-
 # Bytecode without time stamps, and files of one age: built again, the layer has the same digest. Some packages hold
 # files for another Python, which cannot be compiled and are never loaded.
 python -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$packages" || true

@@ -6,7 +6,10 @@ import pytest
 import requests
 
 from bento_service import __version__
+from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container, docker, volume
+from tests.unit.models.test_catalogue import TinySource
 
 ROOT = Path(__file__).parents[2]
 CHELSEA = ROOT / "dashboard" / "samples" / "chelsea.png"
@@ -65,24 +68,26 @@ def test_the_journal_outlives_the_container() -> None:
     assert [receipt["request_id"] for receipt in kept] == [asked["request_id"]]
 
 
-def test_models_prepared_outside_are_served_from_a_read_only_folder(bentoml_home: Path) -> None:
-    options = ("--volume", f"{bentoml_home / 'models'}:/models:ro", "--tmpfs", "/app/bento/models")
-    # The store's files are their owner's only, and in the container that is not its user.
-    user = ("--user", f"{(bentoml_home / 'models').stat().st_uid}")
-    with container(SERVICE_IMAGE, *HARDENED, *options, *user, "--env", "LIGHTBOX_MODELS=efficientnet_lite1") as running:
+def test_a_model_prepared_outside_is_served_from_a_read_only_folder(tmp_path: Path) -> None:
+    Catalogue(BentoModelStore(tmp_path / "models"), [TinySource()]).prepare(["tiny"], lambda model, step: None)
+    tmp_path.chmod(0o755)
+    options = ("--volume", f"{tmp_path / 'models'}:/models:ro", "--env", "LIGHTBOX_MODELS=tiny,efficientnet_lite0")
+    with container(SERVICE_IMAGE, *HARDENED, *options) as running:
         running.wait_ready()
 
         models = requests.get(f"{running.url}/v1/models", timeout=30).json()["models"]
 
-    assert [model["name"] for model in models] == ["efficientnet_lite1"]
+    assert [model["name"] for model in models] == ["tiny", "efficientnet_lite0"]
 
 
-def test_a_model_that_is_nowhere_is_named_as_the_container_ends() -> None:
-    with container(SERVICE_IMAGE, *HARDENED, "--env", "LIGHTBOX_MODELS=timm/no_such_model") as failing:
+@pytest.mark.parametrize("options", [HARDENED, ()], ids=["read-only", "writable"])
+def test_a_model_that_is_nowhere_is_named_as_the_container_ends(options: tuple[str, ...]) -> None:
+    with container(SERVICE_IMAGE, *options, "--env", "LIGHTBOX_MODELS=timm/no_such_model") as failing:
         docker("wait", failing.name)
 
         assert failing.exit_code != 0
-        assert "timm/no_such_model" in failing.logs()
+        assert "'timm/no_such_model' is not prepared" in failing.logs()
+        assert "mount it at /models" in failing.logs()
         assert "Traceback" not in failing.logs()
 
 

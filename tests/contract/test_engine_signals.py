@@ -35,3 +35,12 @@ def test_a_process_outlives_a_signal_after_another_thread_dropped_the_engine(kin
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     assert (ended.returncode, ended.stdout.splitlines()[-1:]) == (0, ["still here"]), ended.stderr
+
+
+def test_no_engine_reports_to_its_makers(bentoml_home: Path) -> None:
+    script = USED_AND_LEFT + 'print(sys.modules.get("openvino_telemetry"))'
+    command = [sys.executable, "-c", script, "openvino"]
+
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+    assert (ended.returncode, ended.stdout.splitlines()[-1:]) == (0, ["None"]), ended.stderr

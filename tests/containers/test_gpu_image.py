@@ -1,0 +1,76 @@
+"""The image for CUDA: on its GPU where the engine can give it one, on the CPU elsewhere, and it says which."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.containers.docker import GPU_IMAGE, HARDENED, Container, container, docker
+
+pytestmark = pytest.mark.gpu_image
+
+CHELSEA = Path(__file__).parents[2] / "dashboard" / "samples" / "chelsea.png"
+CAT_IDS = range(281, 286)
+
+
+def has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU whose driver answers."""
+    return (
+        shutil.which("nvidia-smi") is not None
+        and not subprocess.run(
+            ["nvidia-smi"],  # noqa: S607 - the driver's own
+            capture_output=True,
+            check=False,
+        ).returncode
+    )
+
+
+@pytest.fixture(scope="module")
+def without_gpu() -> Iterator[Container]:
+    with container(GPU_IMAGE, *HARDENED) as running:
+        running.wait_ready()
+        yield running
+
+
+def classify(running: Container) -> int:
+    answer = requests.post(f"{running.url}/v1/classify", data=CHELSEA.read_bytes(), timeout=60).json()
+    return int(answer["predictions"][0]["class_id"])
+
+
+def device_kind(running: Container) -> str:
+    return str(requests.get(f"{running.url}/v1/status", timeout=30).json()["device"]["kind"])
+
+
+def test_it_holds_pytorch_with_cuda() -> None:
+    script = "import torch; print(torch.version.cuda)"
+    cuda_version = docker("run", "--rm", "--network", "none", GPU_IMAGE, "python", "-c", script)
+
+    assert cuda_version[0].isdecimal()
+
+
+def test_without_a_gpu_it_serves_on_the_cpu_and_says_so(without_gpu: Container) -> None:
+    assert classify(without_gpu) in CAT_IDS
+    assert device_kind(without_gpu) == "cpu"
+    assert "docker run --gpus all" in without_gpu.logs()
+
+
+def test_a_gpu_that_was_asked_for_and_is_not_there_ends_the_container() -> None:
+    with container(GPU_IMAGE, *HARDENED, "--env", "LIGHTBOX_DEVICE=cuda") as refused:
+        docker("wait", refused.name)
+
+        assert refused.exit_code != 0
+        assert "docker run --gpus all" in refused.logs()
+        assert "Traceback" not in refused.logs()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_gpu(), reason="there is no NVIDIA GPU here")
+def test_with_a_gpu_it_serves_on_it() -> None:
+    with container(GPU_IMAGE, *HARDENED, "--gpus", "all") as running:
+        running.wait_ready()
+
+        assert classify(running) in CAT_IDS
+        assert device_kind(running) == "cuda"
