@@ -94,6 +94,30 @@ def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
     assert became.value.env["PATH"] == os.environ["PATH"]
 
 
+@pytest.mark.parametrize(
+    ("environment", "served"),
+    [
+        ({}, "bento_service.service:LightboxService"),
+        ({"BENTO_PATH": ""}, "bento_service.service:LightboxService"),
+        ({"BENTO_PATH": "/app/bento"}, "/app/bento"),
+    ],
+)
+def test_a_container_serves_the_bento_that_it_holds(environment: dict[str, str], served: str) -> None:
+    command = service_command(Settings(), environment)
+
+    assert command.argv[1:5] == ("-m", "bentoml", "serve", served)
+    assert {name: command.env[name] for name in environment} == environment
+
+
+def test_a_container_leaves_its_models_to_the_bento(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTO_PATH", "/app/bento")
+
+    with pytest.raises(Became) as became:
+        serve(Settings(port=free_port), prepare=lambda names: pytest.fail("not here"), replace_process=become)
+
+    assert "/app/bento" in became.value.argv
+
+
 def test_a_taken_port_is_said_before_any_model_is_prepared(taken_port: int) -> None:
     with pytest.raises(
         CommandError, match=rf"port {taken_port} .* is taken .* --port {taken_port + 1}, or `make up PORT="
@@ -206,7 +230,7 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
     [
         ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
         ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
-        ("LIGHTBOX_MODELS", "", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
+        ("LIGHTBOX_MODELS", ",", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
         (
             "LIGHTBOX_ENGINE",
             "tensorrt",
