@@ -67,8 +67,10 @@ class Heartbeat:
                 await asyncio.sleep(INTERVAL_S)
         finally:
             if self._folder is not None:
-                with contextlib.suppress(OSError):
-                    self._file(self._folder).unlink()
+                file = self._file(self._folder)
+                for left in (file, file.with_suffix(".new")):
+                    with contextlib.suppress(OSError):
+                        left.unlink()
 
     def renew(self) -> None:
         """Write the heartbeat now, replacing the one before as a whole, so that no reader meets half of it."""

@@ -32,7 +32,7 @@ class ReplaceProcess(Protocol):
 
 def service_command(settings: Settings, environment: Mapping[str, str]) -> Command:
     """Return what starts the service. It reads the rest of its settings from its environment."""
-    bento = environment.get(BENTO_PATH, SERVICE_IMPORT)
+    bento = environment.get(BENTO_PATH) or SERVICE_IMPORT
     argv = (sys.executable, "-m", "bentoml", "serve", bento)
     address = ("--host", settings.host, "--port", str(settings.port))
     # A worker ends its open requests by itself, with an answer; a second later uvicorn would cut what is left, without.
@@ -91,7 +91,7 @@ def serve(
     _demand_journal(settings)
     _demand_cache(settings)
     check_engine(settings.engine, settings.device)
-    if BENTO_PATH not in os.environ:
+    if not os.environ.get(BENTO_PATH):
         prepare(settings.models)
     command = service_command(settings, os.environ)
     replace_process(command.argv[0], command.argv, command.env)
