@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
@@ -14,6 +15,7 @@ from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.computation import Workshop
 from bento_service.domain import EngineMode, Receipt
 from bento_service.engines.factory import choose_engine, create_engine
+from bento_service.engines.idle_cuda import explain_idle_cuda
 from bento_service.hardware import Division, count_cpus, divide
 from bento_service.images.intake import IntakeLimits
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
@@ -31,7 +33,7 @@ from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.scheduling.work_cost import WorkCost
-from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
+from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 from bento_service.status import ServiceState, ServiceStatus
 
 logger = logging.getLogger(__name__)
@@ -212,6 +214,8 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
 def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
     silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
+    if os.environ.get(BENTO_PATH) and (reason := explain_idle_cuda(settings.engine, settings.device, (kind, device))):
+        logger.warning(reason)
     division = divide(
         count_cpus(),
         workers=settings.worker_count,
