@@ -34,6 +34,10 @@ class Door:
     def dashboard_url(self) -> str:
         return Container(self.container.name, DASHBOARD_PORT).url
 
+    def is_open(self) -> bool:
+        """Whether a replica can be reached."""
+        return Container(self.container.name, API_PORT).answers("/readyz")
+
     def answered(self) -> Counter[str]:
         """Classifications of each replica so far, by its address; nginx writes each second."""
         lines = (json.loads(line) for line in self.container.logs().splitlines() if line.startswith("{"))

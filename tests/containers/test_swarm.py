@@ -27,7 +27,10 @@ def lightbox() -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def door(lightbox: Stack) -> Door:
     (nginx,) = lightbox.wait_for("nginx", 1)
-    return Door(nginx)
+    # It answers for itself before it has found the replicas.
+    door = Door(nginx)
+    wait_until(door.is_open, "nginx has found a replica")
+    return door
 
 
 @contextmanager
