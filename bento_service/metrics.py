@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from bento_service.domain import OUTCOME_OK, Receipt
 from bento_service.errors import InferenceFailedError
+from bento_service.processes import is_running, read_start_s
 
 _STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -16,8 +17,8 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SHED_REASONS = ("target", "deadline", "queue_full", "receiving", "memory")
 _CACHE_RESULTS = ("hit", "shared", "miss", "bypassed")
 _CACHE_FAILURES = ("read", "write", "busy", "refused_write")
-_GONE_STATES = frozenset("ZX")
-"""Of a process whose parent has not yet taken note of its end: zombie, dead."""
+_CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/classify")
+_SERVER_ERRORS = ("500", "503", "504")
 
 
 Series = TypeVar("Series", Counter, Histogram)
@@ -50,6 +51,12 @@ class Metrics:
             "lightbox_worker_starts_total",
             "Worker processes started, those that replaced a dead one among them.",
             registry=registry,
+        )
+        self.start_time = Gauge(
+            "lightbox_start_time_seconds",
+            "When the process that started the workers started, since the epoch: the container's start.",
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self.target_p99_seconds = Gauge(
             "lightbox_target_p99_seconds",
@@ -172,6 +179,7 @@ class Metrics:
     ) -> None:
         """Count this process as a worker that starts, with what its settings allow it; not ready yet."""
         self.worker_starts.inc()
+        self.start_time.set(read_start_s(os.getppid()))
         self.workers.set(workers)
         self.workers_ready.set(0)
         self.max_queue.set(max_queue_images)
@@ -179,6 +187,9 @@ class Metrics:
         for model in models:
             for outcome in (OUTCOME_OK, InferenceFailedError.code):
                 self._child(self.requests, model, outcome)
+        for route in _CLASSIFYING_ROUTES:
+            for status in _SERVER_ERRORS:
+                self._child(self.http_requests, route, "POST", status)
         for series, values in (
             (self.shed, _SHED_REASONS),
             (self.cache_requests, _CACHE_RESULTS),
@@ -254,14 +265,5 @@ def drop_gauges_of_dead_workers() -> None:
     if folder is None:
         return
     for file in Path(folder).glob("gauge_live*_*.db"):
-        if not _is_running(int(file.stem.rpartition("_")[2])):
+        if not is_running(int(file.stem.rpartition("_")[2])):
             file.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    # Behind the program's name in parentheses, which may hold anything: proc(5).
-    return stat.rpartition(")")[2].split()[0] not in _GONE_STATES

@@ -47,6 +47,7 @@ HEALTHY: Series = {
     "lightbox_workers": steady(2),
     "lightbox_workers_ready": steady(2),
     "lightbox_worker_starts_total": steady(2),
+    "lightbox_start_time_seconds": steady(1_700_000_000),
     "lightbox_target_p99_seconds": steady(1),
     "lightbox_max_queue_images": steady(1000),
     "lightbox_queue_depth_images": steady(3),
@@ -78,6 +79,17 @@ FIRING: list[tuple[str, Series, set[str]]] = [
     ("the queue is nearly full", {"lightbox_queue_depth_images": steady(900)}, {"LightboxQueueNearlyFull"}),
     ("a worker stays away", {"lightbox_workers_ready": steady(1)}, {"LightboxWorkerLost"}),
     ("workers keep dying", {"lightbox_worker_starts_total": f"2+1x{SAMPLES}"}, {"LightboxWorkerRestarting"}),
+    (
+        # Every 90 s; a container's counters begin anew each time, at what they were.
+        "the container keeps dying",
+        {"lightbox_start_time_seconds": " ".join(f"{1_700_000_000 + 90 * life}x5" for life in range(20))},
+        {"LightboxWorkerRestarting"},
+    ),
+    (
+        "a burst of 5xx is the first that there is",
+        {f'{CLASSIFY},status="500"}}': f"0+0x{SAMPLES - 12} 300+0x11"},
+        {"LightboxErrorRate"},
+    ),
     ("no replica answers", {"up": steady(0)}, {"LightboxDown", "LightboxTargetDown"}),
     ("no replica is found", {"up": f"_x{SAMPLES}"}, {"LightboxDown"}),
     ("the journal drops receipts", {"lightbox_journal_rows_dropped_total": rising(1)}, {"LightboxJournalDropping"}),
@@ -134,7 +146,13 @@ SILENT: list[tuple[str, Series]] = [
     ),
     ("a worker died a minute ago", {"lightbox_workers_ready": f"2+0x{SAMPLES - 4} 1+0x4"}),
     ("one worker was replaced", {"lightbox_worker_starts_total": f"2+0x{SAMPLES - 8} 3+0x8"}),
-    ("a container was started anew", {"lightbox_worker_starts_total": f"2+0x{SAMPLES - 8} 0 2+0x8"}),
+    (
+        "a container was started anew",
+        {
+            "lightbox_worker_starts_total": f"2+0x{SAMPLES - 8} 0 2+0x8",
+            "lightbox_start_time_seconds": f"1700000000+0x{SAMPLES - 8} 1700001680+0x8",
+        },
+    ),
     ("the journal was written an instant too late", {"lightbox_journal_waiting_rows": f"0+0x{SAMPLES - 1} 900"}),
     ("Redis's connections are all in use", {'lightbox_cache_failures_total{operation="busy"}': rising(1)}),
     ("Redis was slow once", {'lightbox_cache_failures_total{operation="read"}': f"0+0x{SAMPLES - 20} 2+0x20"}),

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from bento_service.cache.base import Lookup
 from bento_service.domain import Receipt, Timings
 from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
+from bento_service.processes import read_start_s
 
 
 class Scrape:
@@ -122,6 +123,7 @@ def test_a_worker_that_starts_is_counted_with_its_settings_and_is_not_ready() ->
     assert scrape.read("lightbox_workers") == 2
     assert scrape.read("lightbox_workers_ready") == 0
     assert scrape.read("lightbox_worker_starts_total") == 1
+    assert scrape.read("lightbox_start_time_seconds") == read_start_s(os.getppid())
     assert scrape.read("lightbox_target_p99_seconds") == 0.3
     assert scrape.read("lightbox_max_queue_images") == 512
     assert scrape.read("lightbox_journal_buffer_rows") == 20_000
@@ -143,6 +145,9 @@ def test_readiness_comes_and_goes() -> None:
         ("lightbox_shed_total", {"reason": "queue_full"}),
         ("lightbox_cache_failures_total", {"operation": "read"}),
         ("lightbox_journal_rows_dropped_total", {}),
+        ("lightbox_http_requests_total", {"route": "/v1/classify", "method": "POST", "status": "500"}),
+        ("lightbox_http_requests_total", {"route": "/v1/classify/batch", "method": "POST", "status": "503"}),
+        ("lightbox_http_requests_total", {"route": "/classify", "method": "POST", "status": "504"}),
     ],
 )
 def test_what_an_alert_counts_is_there_before_its_first_event(name: str, labels: dict[str, str]) -> None:

@@ -1,0 +1,36 @@
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bento_service.processes import is_running, read_start_s
+from tests.fakes.processes import dead_process_id, living_process
+
+PRECISION_S = 1.5
+"""The kernel tells when it booted in whole seconds."""
+
+
+def test_a_process_that_lives_is_running_and_one_that_ended_is_not() -> None:
+    with living_process() as living:
+        assert is_running(living)
+    assert not is_running(dead_process_id())
+
+
+def test_the_start_of_a_process_is_when_it_started() -> None:
+    before_s = time.time()
+    with living_process() as living:
+        after_s = time.time()
+        assert before_s - PRECISION_S <= read_start_s(living) <= after_s + PRECISION_S
+
+
+def test_two_processes_learn_the_same_of_a_third() -> None:
+    script = f"from bento_service.processes import read_start_s; print(read_start_s({os.getpid()}))"
+    learnt = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert float(learnt) == read_start_s(os.getpid())
+
+
+def test_the_start_of_a_process_that_is_gone_is_now() -> None:
+    assert read_start_s(dead_process_id()) == pytest.approx(time.time(), abs=60)
