@@ -11,9 +11,14 @@ addresses() {
         | grep -oE '[0-9]+(\.[0-9]+){3}' | grep -vxF 127.0.0.11 | sort -u
 }
 
-# servers NAME PORT PROBE: the lines of an upstream.
+# servers NAME PORT PROBE: the lines of an upstream. Where DNS names nobody they stay: it errs more often than all
+# replicas go at once, and those that went cannot be reached in any case.
 servers() {
-    for address in $(addresses "$1"); do
+    found=$(addresses "$1")
+    if [ -z "$found" ] && cat "/tmp/$1.servers" 2>/dev/null; then
+        return
+    fi
+    for address in $found; do
         line="server $address:$2 max_fails=3 fail_timeout=1s;"
         if grep -qxF "$line" "/tmp/$1.servers" 2>/dev/null || sh "$here/get.sh" "$address" "$2" "$3"; then
             echo "$line"

@@ -16,18 +16,36 @@ BALANCER = (NGINX / "balancer.conf").read_text()
 PROBLEMS = re.findall(r"return (\d+) '(\{.*?\})\\n';", (NGINX / "problems.conf").read_text() + DOOR, re.DOTALL)
 
 
+def location(match: str) -> str:
+    """What the door does at a location."""
+    return DOOR.partition(f"location {match} {{")[2].partition("}")[0]
+
+
 def seconds(value: str) -> float:
     return float(value[:-1]) * {"s": 1, "m": 60, "h": 3600}[value[-1]]
 
 
 def test_the_largest_request_is_that_of_the_service() -> None:
+    batch = location("= /v1/classify/batch")
+
     assert directives(COMMON, "client_max_body_size") == [str(Settings().max_request_bytes)]
+    assert directives(batch, "client_max_body_size") == [str(Settings().max_request_bytes)]
+
+
+def test_what_one_sender_has_under_way_does_not_fill_the_memory_for_bodies() -> None:
+    limits = dict(limit.split() for limit in directives(location("= /v1/classify/batch"), "limit_conn"))
+    (tmp,) = (mount["tmpfs"]["size"] for mount in services_of(COMPOSE)["nginx"]["volumes"] if isinstance(mount, dict))
+    large = int(limits["large_batch_sender"]) * Settings().max_request_bytes
+    others = int(limits["uploader"]) * (Settings().max_image_bytes + FORM_OVERHEAD_BYTES)
+
+    assert 2 * (large + others) < tmp
+    assert 2 * int(limits["large_batches"]) * Settings().max_request_bytes < tmp
 
 
 def test_the_largest_single_image_is_that_of_the_service() -> None:
-    (location,) = re.findall(r"location = /v1/classify \{(.*?)\}", DOOR, re.DOTALL)
+    single = location(r"~ ^/(v1/)?classify$")
 
-    assert directives(location, "client_max_body_size") == [str(Settings().max_image_bytes + FORM_OVERHEAD_BYTES)]
+    assert directives(single, "client_max_body_size") == [str(Settings().max_image_bytes + FORM_OVERHEAD_BYTES)]
 
 
 def test_the_largest_upload_is_larger_than_that_of_the_dashboard() -> None:

@@ -1,0 +1,127 @@
+"""nginx of the profile `scale` before replicas that answer everything at once: what it takes in, and from how many."""
+
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.containers.compose import ROOT
+from tests.containers.docker import Container, container, docker, wait_until
+from tests.containers.door import API_PORT
+
+IMAGE = "nginx:1-alpine"
+REPLICA = """
+events {}
+http {
+    client_max_body_size 0;
+    server { listen 3000; listen 8501; location / { return 200; } }
+}
+"""
+TMP_BYTES = 4_000_000
+UPLOAD_BYTES = 1_500_000
+UPLOADS_OF_A_SENDER = 24
+LARGE_BATCH_BYTES = 30_000_000
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    name = f"lightbox-test-{uuid.uuid4().hex[:8]}"
+    docker("network", "create", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name)
+
+
+@contextmanager
+def replica(network: str, alias: str, folder: Path) -> Iterator[Container]:
+    folder.chmod(0o755)
+    (folder / "nginx.conf").write_text(REPLICA)
+    options = ("--network", network, "--network-alias", alias, "--volume", f"{folder}/nginx.conf:/etc/nginx/nginx.conf")
+    with container(IMAGE, *options) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def replicas(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Container]]:
+    """One of the service, and one of the dashboard."""
+    with ExitStack() as opened:
+        names = ("api", "dashboard")
+        yield [opened.enter_context(replica(network, name, tmp_path_factory.mktemp(name))) for name in names]
+
+
+@pytest.fixture(scope="module")
+def door(network: str, replicas: list[Container]) -> Iterator[Container]:
+    options = (
+        *("--network", network, "--user", "1034:1034", "--read-only"),
+        *("--tmpfs", f"/tmp:size={TMP_BYTES}", "--volume", f"{ROOT}/deploy/nginx:/etc/lightbox:ro"),
+        *("--entrypoint", "/bin/sh"),
+    )
+    with container(IMAGE, *options, command=["/etc/lightbox/start.sh"], port=API_PORT) as running:
+        running.wait_ready()
+        yield running
+
+
+def post(door: Container, size_bytes: int, path: str = "/v1/classify") -> requests.Response:
+    return requests.post(f"{door.url}{path}", data=bytes(size_bytes), timeout=30)
+
+
+@contextmanager
+def begun(door: Container, size_bytes: int, path: str = "/v1/classify") -> Iterator[None]:
+    """An upload of which no more than the headers and a byte arrive."""
+    host, _, port = door.url.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port))) as connection:
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size_bytes}\r\n\r\n."
+        connection.sendall(head.encode())
+        yield
+
+
+def assert_is_told_to_try_again(answer: requests.Response, status: int, code: str) -> None:
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
+    assert answer.json()["code"] == code
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_an_upload_that_does_not_fit_into_memory_is_told_to_try_again(door: Container) -> None:
+    assert_is_told_to_try_again(post(door, TMP_BYTES), 503, "not_ready")
+    assert post(door, 50_000).status_code == 200
+
+
+def test_a_sender_of_many_slow_uploads_is_refused_the_next_and_nobody_else_is(door: Container) -> None:
+    with ExitStack() as uploads:
+        for _ in range(UPLOADS_OF_A_SENDER):
+            uploads.enter_context(begun(door, UPLOAD_BYTES))
+        wait_until(lambda: post(door, UPLOAD_BYTES).status_code == 429, "the next one is refused")
+
+        assert_is_told_to_try_again(post(door, UPLOAD_BYTES), 429, "overloaded")
+        assert post(door, 50_000).status_code == 200
+
+    wait_until(lambda: post(door, UPLOAD_BYTES).status_code == 200, "there is room again")
+
+
+def test_large_batches_of_a_sender_come_one_after_another(door: Container) -> None:
+    batch = "/v1/classify/batch"
+    with begun(door, LARGE_BATCH_BYTES, batch), ExitStack() as second:
+        # Whichever came first; the other one is refused before its body.
+        wait_until(lambda: post(door, LARGE_BATCH_BYTES, batch).status_code == 429, "the next one is refused")
+        second.enter_context(begun(door, UPLOAD_BYTES, batch))
+        assert post(door, 50_000, batch).status_code == 200
+
+
+def test_replicas_stay_in_the_list_where_dns_names_nobody(
+    door: Container, network: str, replicas: list[Container], tmp_path: Path
+) -> None:
+    before = door.run("cat", "/tmp/api.servers")  # noqa: S108 - the container's tmpfs
+    docker("network", "disconnect", network, replicas[0].name)
+
+    with replica(network, "dashboard", tmp_path) as newcomer:
+        address = newcomer.inspect()["NetworkSettings"]["Networks"][network]["IPAddress"]
+        lists = ("cat", "/tmp/dashboard.servers")  # noqa: S108 - the same
+        wait_until(lambda: address in door.run(*lists), "nginx has asked DNS again")
+
+    assert ":3000" in before
+    assert door.run("cat", "/tmp/api.servers") == before  # noqa: S108 - the same
