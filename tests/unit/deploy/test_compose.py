@@ -105,6 +105,20 @@ def test_containers_are_given_settings_that_exist() -> None:
     assert given <= known
 
 
+def test_an_operator_can_choose_every_setting_that_the_container_does_not_decide() -> None:
+    decided_by = {
+        "the image, which other containers and the health check find the service by": {"host", "port", "heartbeat_dir"},
+        "the mounts": {"data_dir", "model_store"},
+        "the dashboard's own image": {"dashboard_host", "dashboard_port"},
+    }
+    left_out = {f"LIGHTBOX_{name.upper()}" for names in decided_by.values() for name in names}
+    settings = {f"LIGHTBOX_{name.upper()}" for name in Settings.model_fields}
+    given = SERVICES["api"]["environment"]
+
+    assert given.keys() == settings - left_out
+    assert all(value == f"${{{name}:-}}" for name, value in given.items())
+
+
 def test_what_is_left_unset_leaves_the_settings_at_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     defaults = Settings()
     for name, value in SERVICES["api"]["environment"].items():
@@ -113,11 +127,13 @@ def test_what_is_left_unset_leaves_the_settings_at_their_defaults(monkeypatch: p
     assert Settings() == defaults
 
 
-def test_the_example_names_every_variable_of_the_files_and_no_other() -> None:
+def test_the_example_names_every_variable_of_the_files_but_the_rarer_settings_and_no_other() -> None:
     named = set(re.findall(r"^#([A-Z0-9_]+)=", EXAMPLE.read_text(), re.MULTILINE))
     used = {name for path in (COMPOSE, GPU, SWARM) for name in variables_of(path)}
+    settings = SERVICES["api"]["environment"].keys()
 
-    assert named == used | {"COMPOSE_PROFILES"}
+    assert used - settings <= named - {"COMPOSE_PROFILES"} <= used
+    assert "README" in EXAMPLE.read_text()
 
 
 def test_the_example_shows_the_defaults_of_what_it_does_not_change() -> None:
@@ -140,4 +156,5 @@ def test_the_gpu_is_reserved_for_the_service_and_for_nothing_else() -> None:
     (device,) = services["api"]["deploy"]["resources"]["reservations"]["devices"]
 
     assert services.keys() == {"api"}
+    assert variables_of(GPU)["LIGHTBOX_API_CPUS"] != variables_of(COMPOSE)["LIGHTBOX_API_CPUS"], "a card needs more"
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
