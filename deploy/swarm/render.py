@@ -52,8 +52,9 @@ def _render_service(name: str, service: Document, configs: dict[str, Any], shipp
     ]
     stack["volumes"], stack["configs"] = [], []
     for mount in map(_parse_mount, service.get("volumes", ())):
-        if mount["type"] == "bind" and Path(mount["source"]).is_relative_to(shipped):
-            for file, target in _files_of(Path(mount["source"]), mount["target"]):
+        source = Path(mount.get("source", "")).resolve()
+        if mount["type"] == "bind" and source.is_relative_to(shipped.resolve()):
+            for file, target in _files_of(source, mount["target"]):
                 digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
                 configs[f"{name}-{digest}"] = {"file": str(file)}
                 stack["configs"].append({"source": f"{name}-{digest}", "target": target})
@@ -105,5 +106,19 @@ def _read(text: str) -> Document:
     return yaml.safe_load(text)
 
 
+def describe_ports(stack: Document) -> str:
+    """Return the line that tells the operator where the stack can be reached; empty where it cannot."""
+    ports = [str(port["published"]) for service in stack["services"].values() for port in service["ports"]]
+    if not ports:
+        return ""
+    return (
+        f"A Swarm publishes on every address of the node: {', '.join(ports)}. LIGHTBOX_BIND has no effect here, and "
+        "Lightbox has no log-in; the firewall decides who reaches it."
+    )
+
+
 if __name__ == "__main__":
-    json.dump(render(_read(sys.stdin.read()), sys.argv[1:]), sys.stdout, indent=2)
+    stack = render(_read(sys.stdin.read()), sys.argv[1:])
+    if line := describe_ports(stack):
+        print(line, file=sys.stderr)
+    json.dump(stack, sys.stdout, indent=2)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.swarm.render import render
+from deploy.swarm.render import describe_ports, render
+from tests.unit.deploy.compose_files import SWARM, services_of
 
 SERVICE = {
     "image": "lightbox:latest",
@@ -55,6 +56,18 @@ def test_only_ports_of_the_node_are_published() -> None:
     assert ports == [{"target": 8080, "published": 3000, "protocol": "tcp", "mode": "host"}]
 
 
+def test_an_operator_is_told_what_a_swarm_opens_to_everyone() -> None:
+    line = describe_ports(render(document(), []))
+
+    assert "on every address of the node: 3000." in line
+    assert "LIGHTBOX_BIND has no effect" in line
+    assert describe_ports(render(document(ports=[]), [])) == ""
+
+
+def test_a_swarm_opens_nginx_and_nothing_else() -> None:
+    assert [name for name, service in services_of(SWARM).items() if service.get("ports")] == ["nginx"]
+
+
 @pytest.mark.parametrize(
     ("profiles", "chosen", "is_there"), [([], [], True), (["full"], [], False), (["full"], ["scale", "full"], True)]
 )
@@ -91,6 +104,16 @@ def test_a_folder_of_the_repository_comes_to_the_nodes_as_configs(tmp_path: Path
     mounted = {config["target"]: config["source"] for config in stack["services"]["api"]["configs"]}
     assert mounted.keys() == {"/etc/prometheus/main.yml", "/etc/prometheus/rules/a.yml"}
     assert stack["configs"][mounted["/etc/prometheus/main.yml"]] == {"file": str(tmp_path / "main.yml")}
+
+
+def test_a_folder_of_the_repository_is_known_by_any_path_to_it(tmp_path: Path) -> None:
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout" / "nginx.conf").write_text("events {}")
+    (tmp_path / "current").symlink_to("checkout")
+    mount = f"{tmp_path}/checkout/../current/nginx.conf:/etc/nginx.conf:ro"
+
+    for shipped in ("checkout", "current"):
+        assert len(render(document(volumes=[mount]), [], shipped=tmp_path / shipped)["configs"]) == 1
 
 
 def test_a_file_that_changes_becomes_another_config(tmp_path: Path) -> None:
