@@ -1,0 +1,87 @@
+"""What is in the dashboard's image, and how its container starts and ends."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bento_service import __version__
+from tests.containers.docker import DASHBOARD_IMAGE, HARDENED, Container, container, docker
+
+ROOT = Path(__file__).parents[2]
+BASE = "python:3.11-slim"
+MAX_ADDED_BYTES = 420_000_000
+"""550 MB, less the official base's 130 MB."""
+MAX_CODE_BYTES = 5_000_000
+ENDED_BY_SIGTERM = 128 + 15
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> Iterator[Container]:
+    """One on a read-only file system, without a service to ask."""
+    with container(DASHBOARD_IMAGE, *HARDENED, port=8501) as running:
+        yield running
+
+
+def size_bytes(image: str) -> int:
+    return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+
+
+def test_it_adds_less_to_its_base_than_the_limit() -> None:
+    added_bytes = size_bytes(DASHBOARD_IMAGE) - size_bytes(BASE)
+
+    print(f"{DASHBOARD_IMAGE}: {size_bytes(DASHBOARD_IMAGE):,} bytes, of which {added_bytes:,} are not of {BASE}")
+    assert added_bytes <= MAX_ADDED_BYTES
+
+
+def test_a_change_of_code_sends_the_code_only() -> None:
+    history = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", DASHBOARD_IMAGE)
+    # Newest first, with a line for every instruction; those of no size made no layer.
+    size, made_by = next(line.split(" ", 1) for line in history.splitlines() if not line.startswith("0 "))
+
+    assert "/app" in made_by
+    assert 0 < int(size) <= MAX_CODE_BYTES
+
+
+@pytest.mark.parametrize("package", ["torch", "bentoml", "bento_service", "openvino", "pip"])
+def test_it_holds_nothing_of_the_service_and_no_installer(package: str) -> None:
+    script = f"import importlib.util as u; print(u.find_spec({package!r}))"
+    found = docker("run", "--rm", "--network", "none", "--entrypoint", "python", DASHBOARD_IMAGE, "-c", script)
+
+    assert found == "None"
+
+
+def test_its_labels_say_version_and_commit() -> None:
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", DASHBOARD_IMAGE))
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],  # noqa: S607 - the git on the path
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+    assert labels["org.opencontainers.image.version"] == __version__
+    assert labels["org.opencontainers.image.revision"] == commit
+
+
+def test_it_becomes_healthy_on_a_read_only_file_system_without_rights(dashboard: Container) -> None:
+    dashboard.wait_health("healthy")
+
+    assert dashboard.answers("/_stcore/health")
+    assert "Traceback" not in dashboard.logs()
+
+
+def test_it_runs_as_nobody_of_the_host_and_owns_none_of_its_code(dashboard: Container) -> None:
+    assert (dashboard.run("id", "-u"), dashboard.run("id", "-g")) == ("1034", "1034")
+    assert dashboard.run("find", "/app", "/opt/venv", "-user", "1034") == ""
+
+
+def test_it_ends_when_it_is_asked_to() -> None:
+    with container(DASHBOARD_IMAGE, *HARDENED, port=8501) as ending:
+        ending.wait_ready("/_stcore/health")
+        docker("stop", "--time", "10", ending.name)
+
+        assert ending.exit_code in (0, ENDED_BY_SIGTERM), "137: it was killed"
