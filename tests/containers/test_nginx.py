@@ -58,7 +58,7 @@ def replicas(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def door(network: str, replicas: list[Container]) -> Iterator[Container]:
     options = (
         *("--network", network, "--user", "1034:1034", "--read-only"),
-        *("--tmpfs", f"/tmp:size={TMP_BYTES}", "--volume", f"{ROOT}/deploy/nginx:/etc/lightbox:ro"),
+        *("--tmpfs", f"/tmp:size={TMP_BYTES}", "--volume", f"{ROOT}/deploy/nginx:/etc/lightbox:ro"),  # noqa: S108 - the container's tmpfs
         *("--entrypoint", "/bin/sh"),
     )
     with container(IMAGE, *options, command=["/etc/lightbox/start.sh"], port=API_PORT) as running:
