@@ -46,6 +46,25 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_loses_nothing(jpegs: l
         running.wait_health("healthy")
 
 
+def test_a_worker_that_cannot_come_back_leaves_the_connections_to_the_other_and_is_tried_again(
+    jpegs: list[Path],
+) -> None:
+    model, hidden = "/app/bento/models/lightbox-efficientnet_lite0", "/app/bento/hidden"
+    with container(SERVICE_IMAGE, *ONE_MODEL, *TWO_WORKERS) as running:
+        running.wait_health("healthy")
+        before = worker_ids(running)
+        docker("exec", "--user", "0", running.name, "mv", model, hidden)
+        running.run("sh", "-c", f"kill -9 {min(before)}")
+        running.wait_health("unhealthy")
+        with load(running.url, jpegs) as asking:
+            wait_until(lambda: asking.count() > 50, "the other answers")
+        docker("exec", "--user", "0", running.name, "mv", hidden, model)
+
+        assert asking.failures() == []
+        assert "is failed" in running.inspect()["State"]["Health"]["Log"][-1]["Output"]
+        running.wait_health("healthy")
+
+
 def test_a_worker_that_hangs_makes_the_container_unhealthy() -> None:
     with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *TWO_WORKERS) as running:
         running.wait_health("healthy")
