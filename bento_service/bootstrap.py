@@ -2,24 +2,26 @@
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.factory import open_cache
 from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.computation import Workshop
 from bento_service.domain import EngineMode, Receipt
 from bento_service.engines.factory import choose_engine, create_engine
-from bento_service.hardware import Division, count_cpus, divide
+from bento_service.engines.idle_cuda import explain_idle_cuda
+from bento_service.hardware import count_cpus, divide
 from bento_service.images.intake import IntakeLimits
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.reader import silence_pillow
 from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
+from bento_service.lightbox import Lightbox, Parts, WarmModels
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
@@ -31,8 +33,7 @@ from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.scheduling.work_cost import WorkCost
-from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
-from bento_service.status import ServiceState, ServiceStatus
+from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -41,28 +42,6 @@ _WARM_UP_S = 1.5
 """Time for the runs that count of all models together; a model that is alone takes a second of it."""
 _LEAST_WARM_UP_S = 0.3
 _PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
-
-
-@dataclass(frozen=True, slots=True)
-class _WarmModels:
-    """Loaded models, what each of them costs by name and mode, and how the machine is divided among them."""
-
-    models: tuple[WarmModel, ...]
-    costs: Mapping[str, Mapping[EngineMode, CostModel]]
-    division: Division
-
-    def close(self) -> None:
-        """Release the engines."""
-        for model in self.models:
-            model.engine.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Leftovers:
-    """What a process left undone as it closed: images admitted and not answered, and receipts not written."""
-
-    unanswered: int
-    unwritten: int
 
 
 class _JournalObserver:
@@ -76,86 +55,6 @@ class _JournalObserver:
 
     def observe_shed(self, reason: str) -> None:
         """Nothing: the refusal's receipt says it."""
-
-
-class Lightbox:
-    """Everything that a serving process has open."""
-
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        classifier: Classifier,
-        journal: Journal,
-        parts: "Parts",
-        started_s: float,
-    ) -> None:
-        self.settings = settings
-        self.classifier = classifier
-        self.journal = journal
-        self._parts = parts
-        self._started_s = started_s
-
-    def status(self) -> ServiceStatus:
-        """Describe how this process is doing."""
-        engine = self._parts.warm.models[0].engine
-        counts = self.journal.counts()
-        return ServiceStatus(
-            state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
-            device=engine.device,
-            engine=engine.name,
-            workers=self.settings.worker_count,
-            lanes=self._parts.warm.division.lanes,
-            decode_threads=self._parts.warm.division.decode_threads,
-            queue_depth=self.classifier.in_flight,
-            batch_ceiling=self._parts.scheduler.ceilings(),
-            predicted_wait_ms=self.classifier.predicted_wait_ms,
-            target_p99_ms=self.settings.target_p99_ms,
-            uptime_s=time.monotonic() - self._started_s,
-            journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
-            cost=self._parts.scheduler.costs(),
-            recent_dispatches=self._parts.scheduler.recent_dispatches(),
-            cache=self._parts.cache.describe() if self._parts.cache else {},
-        )
-
-    async def close(self, *, drain_s: float) -> Leftovers:
-        """Finish what is admitted within `drain_s` seconds, flush the journal, release the models."""
-        try:
-            unanswered = await self.classifier.drain(timeout_s=drain_s)
-            await self._parts.close(timeout_s=LANES_STOP_S)
-        # Whatever a library raises as it goes, the process ends with it; the receipts do not.
-        except Exception:
-            logger.exception("A part failed to close; the journal is flushed all the same.")
-            unanswered = self.classifier.in_flight
-        finally:
-            unwritten = await asyncio.to_thread(self.journal.close, JOURNAL_CLOSE_S)
-        return Leftovers(unanswered, unwritten)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The threads, models and connections under a classifier."""
-
-    warm: _WarmModels
-    scheduler: Scheduler
-    decode_pool: DecodePool
-    cache: AnswerCache | None
-
-    async def close(self, *, timeout_s: float) -> None:
-        """Close each of them, lanes first, whether or not the one before it could be."""
-        async with AsyncExitStack() as closing:
-            closing.callback(self._release_models)
-            if self.cache is not None:
-                closing.push_async_callback(self.cache.close)
-            closing.callback(self.decode_pool.close, wait=False)
-            closing.push_async_callback(asyncio.to_thread, self.scheduler.close, timeout_s=timeout_s)
-
-    def _release_models(self) -> None:
-        if self.scheduler.has_ended:
-            self.warm.close()
-        else:
-            # An engine waits for what runs in it, which would keep the journal from its last receipts.
-            logger.warning("A lane is still at work; the models go with the process.")
 
 
 def open_catalogue(also: Path | None) -> Catalogue:
@@ -209,9 +108,11 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         await parts.close(timeout_s=LANES_STOP_S)
 
 
-def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
+def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
     silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
+    if os.environ.get(BENTO_PATH) and (reason := explain_idle_cuda(settings.engine, settings.device, (kind, device))):
+        logger.warning(reason)
     division = divide(
         count_cpus(),
         workers=settings.worker_count,
@@ -258,11 +159,11 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
                 {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
             )
         opened.pop_all()
-    return _WarmModels(tuple(models), costs, division)
+    return WarmModels(tuple(models), costs, division)
 
 
 def _wire(
-    settings: Settings, warm: _WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
+    settings: Settings, warm: WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
 ) -> tuple[Classifier, Parts]:
     division = warm.division
     cache = None if metrics is None else open_cache(settings, observer=metrics)

@@ -9,12 +9,13 @@ import time
 from collections.abc import Awaitable, Callable
 from types import FrameType
 
-from bento_service.bootstrap import Leftovers, Lightbox, open_lightbox
+from bento_service.bootstrap import open_lightbox
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.interpreter import settle_interpreter
+from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus

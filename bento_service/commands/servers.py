@@ -14,11 +14,9 @@ from bento_service.engines.factory import check_engine
 from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
 from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
-from bento_service.settings import Settings
+from bento_service.settings import BENTO_PATH, Settings
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
-BENTO_PATH = "BENTO_PATH"
-"""The variable by which a container names the bento that it holds; BentoML serves that one's models."""
 STOP_MARGIN_S = 5.0
 """What a stopping service gets beyond the time that its workers' own steps may take, for its processes to leave."""
 

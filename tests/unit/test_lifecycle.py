@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bento_service.bootstrap import Leftovers, Lightbox
 from bento_service.classifier import Classifier
 from bento_service.errors import ModelLoadError, NotReadyError
 from bento_service.heartbeat import Heartbeat
 from bento_service.lifecycle import Lifecycle
+from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState
