@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import FrameType
 
 from bento_service.bootstrap import open_lightbox
@@ -14,6 +15,7 @@ from bento_service.errors import LightboxError, NotReadyError
 from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
+from bento_service.http.open_requests import OpenRequests
 from bento_service.interpreter import settle_interpreter
 from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.metrics import Metrics
@@ -24,18 +26,19 @@ logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
 _MASTER_CHECK_S = 1.0
+_REFUSING_S = 1.0
+"""How long a worker that is to stop goes on to answer: whoever has a connection to it, or has not heard, is told so."""
 
 OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
 """Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
-EndRequests = Callable[[], int]
-"""Ends the requests that are still open, and returns how many those were."""
 
 
 class Lifecycle:
     """Loads in the background, so that probes and requests get an answer meanwhile, and drains on SIGTERM.
 
-    The time to drain runs from the signal, since the server waits for open requests before it calls `stop`. Used on one
-    event loop; `state` may be read from any thread.
+    The time to drain runs from the signal. The server, which would close its socket and every idle connection at once,
+    learns of the signal when what was open is answered; until then whoever comes is refused in words. Used on one event
+    loop; `state` may be read from any thread.
     """
 
     def __init__(
@@ -61,7 +64,8 @@ class Lifecycle:
             workers=settings.worker_count,
             state=lambda: self.state,
         )
-        self._end_requests: EndRequests = lambda: 0
+        self._requests: OpenRequests | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._drain_by_s: float | None = None
         self._ended_requests = 0
         self._started_s = time.monotonic()
@@ -121,8 +125,8 @@ class Lifecycle:
             journal={},
         )
 
-    def start(self, end_requests: EndRequests) -> None:
-        """Begin to load; returns at once. `end_requests` is called where a drain's time is up."""
+    def start(self, requests: OpenRequests) -> None:
+        """Begin to load; returns at once. The open `requests` are ended where a drain's time is up."""
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
         self.metrics.begin_worker(
@@ -131,7 +135,7 @@ class Lifecycle:
             max_queue_images=self.settings.max_queue_items,
             journal_buffer_rows=self.settings.journal_buffer_rows,
         )
-        self._end_requests = end_requests
+        self._requests = requests
         self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
         self._watching = asyncio.create_task(_leave_with_master())
@@ -200,7 +204,8 @@ class Lifecycle:
     def _give_up(self) -> None:
         if self._lightbox is not None:
             self._lightbox.classifier.give_up()
-        self._ended_requests = self._end_requests()
+        if self._requests is not None:
+            self._ended_requests = self._requests.end_all()
 
     def _report(self, leftovers: Leftovers) -> None:
         if leftovers == Leftovers(0, 0) and not self._ended_requests:
@@ -226,12 +231,29 @@ class Lifecycle:
         self, loop: asyncio.AbstractEventLoop, previous: "Callable[[int, FrameType | None], object] | int | None"
     ) -> "Callable[[int, FrameType | None], None]":
         def handle(number: int, frame: FrameType | None) -> None:
+            def stop_server() -> None:
+                if callable(previous):
+                    previous(number, frame)
+
             # A signal interrupts the loop anywhere, even within `call_at`: only this call is made for that.
-            loop.call_soon_threadsafe(self._begin_drain, loop)
-            if callable(previous):
-                previous(number, frame)
+            loop.call_soon_threadsafe(self._leave, loop, stop_server)
 
         return handle
+
+    def _leave(self, loop: asyncio.AbstractEventLoop, stop_server: Callable[[], None]) -> None:
+        is_repeated = self._drain_by_s is not None
+        drain_by_s = self._begin_drain(loop)
+        if is_repeated or self._lightbox is None or self._requests is None:
+            stop_server()
+        else:
+            self._leaving = loop.create_task(_refuse_until_done(self._requests, drain_by_s, stop_server))
+
+
+async def _refuse_until_done(requests: OpenRequests, drain_by_s: float, stop_server: Callable[[], None]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(drain_by_s):
+            await asyncio.gather(requests.finish(), asyncio.sleep(_REFUSING_S))
+    stop_server()
 
 
 async def _leave_with_master() -> None:

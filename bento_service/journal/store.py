@@ -8,9 +8,10 @@ from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from bento_service.domain import OUTCOME_OK, History, Receipt
+from bento_service.errors import JournalUnavailableError
 from bento_service.journal import schema
 from bento_service.journal.base import Order
-from bento_service.journal.database import Database
+from bento_service.journal.database import Database, concerns_schema
 from bento_service.journal.epoch import from_epoch_s, to_epoch_us, utc_now
 from bento_service.journal.rollup_table import (
     add_rollups,
@@ -47,8 +48,13 @@ class SqlJournalStore:
         self._class_keys: dict[ClassName, int] = {}
 
     def migrate(self) -> None:
-        """Bring the schema up to date."""
-        upgrade(self._database)
+        """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try."""
+        try:
+            upgrade(self._database)
+        except JournalUnavailableError:
+            raise
+        except Exception as error:
+            raise self._database.explain(error) from error
 
     def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
         """Store receipts and add them, and those of `counted_only`, to the rollups."""
@@ -138,9 +144,11 @@ class SqlJournalStore:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Where the database does not take something, see whether a newer Lightbox has changed it meanwhile."""
+        """Tell what is wrong with the schema, or with what may be done in it, from what is wrong with a receipt."""
         try:
             yield
-        except SQLAlchemyError:
+        except SQLAlchemyError as error:
             check_revision(self._database)
+            if concerns_schema(error):
+                raise self._database.explain(error) from error
             raise

@@ -4,8 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import requests
-
 from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
 from tests.containers.load import BROKEN, load
 
@@ -25,12 +23,6 @@ def worker_ids(running: Container) -> set[str]:
     return set(re.findall(r"(\d+)\.json", running.run("ls", "/dev/shm/lightbox-workers")))  # noqa: S108
 
 
-def metric(running: Container, name: str) -> float:
-    """The sum of a metric's samples over its labels."""
-    text = requests.get(f"{running.url}/metrics", timeout=10).text
-    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, flags=re.MULTILINE))
-
-
 def outcomes(data_volume: str) -> dict[str, str]:
     """What the journal in a volume says of each request, by its id."""
     mount = ("--volume", f"{data_volume}:/data")
@@ -46,7 +38,7 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_loses_nothing(jpegs: l
             wait_until(lambda: asking.count() > 50, "the load is running")
             running.run("sh", "-c", f"kill -9 {min(before)}")
             wait_until(lambda: len(worker_ids(running) - before) == 1, "another worker has come")
-            wait_until(lambda: metric(running, "lightbox_workers_ready") == 2, "both workers are ready")
+            wait_until(lambda: running.metric("lightbox_workers_ready") == 2, "both workers are ready")
             answered = asking.count()
             wait_until(lambda: asking.count() > answered + 50, "the load goes on")
 
@@ -94,7 +86,7 @@ def test_a_full_disk_costs_receipts_and_no_answer(jpegs: list[Path]) -> None:
     with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *disk, *small) as running:
         running.wait_ready()
         with load(running.url, jpegs) as asking:
-            wait_until(lambda: metric(running, "lightbox_journal_rows_dropped_total") > 0, "receipts are dropped", 120)
+            wait_until(lambda: running.metric("lightbox_journal_rows_dropped_total") > 0, "receipts are dropped", 120)
             answered = asking.count()
             wait_until(lambda: asking.count() > answered + 100, "images are classified all the same")
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.types import Receive, Scope, Send
 
 from bento_service.classifier import Classifier
 from bento_service.errors import ModelLoadError, NotReadyError
 from bento_service.heartbeat import Heartbeat
+from bento_service.http.open_requests import OpenRequests
 from bento_service.lifecycle import Lifecycle
 from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.metrics import Metrics
@@ -20,8 +22,9 @@ from bento_service.status import ServiceState
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.engine import FakeInfer
 from tests.fakes.lightbox import FakeLightbox
-from tests.fakes.pipeline import encode_image, fake_clock, running
+from tests.fakes.pipeline import fake_clock, running
 from tests.fakes.processes import living_process
+from tests.http.exchange import Exchange, http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +54,53 @@ def make_lifecycle(outcome: Lightbox | Exception) -> Lifecycle:
         open_lightbox=open_lightbox,
         settle=lambda: None,
     )
+
+
+def no_requests() -> OpenRequests:
+    async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        """Nobody asks."""
+
+    return OpenRequests(answer_nothing)
+
+
+class Open:
+    """A request that is open until it is answered, or ended."""
+
+    def __init__(self) -> None:
+        self.answer = asyncio.Event()
+        self.requests = OpenRequests(self._wait)
+        self.exchange = Exchange()
+        self.task = asyncio.create_task(self.exchange.run(self.requests, http_scope("POST", "/")))
+
+    async def _wait(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.answer.wait()
+
+
+class Server:
+    """The server's own handler of SIGTERM, and the signal."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+
+    def __enter__(self) -> "Server":
+        self._before = signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.signals += 1
+
+    async def terminate(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await turns()
+
+
+async def turns() -> None:
+    """Lets the loop do what is due."""
+    for _ in range(10):
+        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -91,7 +141,7 @@ class Loading:
             open_lightbox=self._open,
             settle=lambda: None,
         )
-        self.lifecycle.start(lambda: 0)
+        self.lifecycle.start(no_requests())
 
     async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
         await self.is_loaded.wait()
@@ -108,7 +158,7 @@ async def test_why_a_worker_could_not_start_is_for_its_log_and_not_for_clients(
     error: Exception, log: pytest.LogCaptureFixture
 ) -> None:
     lifecycle = make_lifecycle(error)
-    lifecycle.start(lambda: 0)
+    lifecycle.start(no_requests())
     await asyncio.sleep(0)
 
     with pytest.raises(NotReadyError) as refusal:
@@ -123,7 +173,7 @@ async def test_why_a_worker_could_not_start_is_for_its_log_and_not_for_clients(
 async def test_a_drain_that_left_nothing_says_so(log: pytest.LogCaptureFixture) -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         await asyncio.sleep(0)
         await lifecycle.stop()
 
@@ -133,7 +183,7 @@ async def test_a_drain_that_left_nothing_says_so(log: pytest.LogCaptureFixture) 
 async def test_a_worker_counts_as_ready_from_when_it_is_warm_until_it_drains() -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         ready = [ready_workers(lifecycle)]
         await asyncio.sleep(0)
         ready.append(ready_workers(lifecycle))
@@ -145,7 +195,7 @@ async def test_a_worker_counts_as_ready_from_when_it_is_warm_until_it_drains() -
 
 async def test_a_worker_that_could_not_start_never_counts_as_ready() -> None:
     lifecycle = make_lifecycle(ModelLoadError("no such model"))
-    lifecycle.start(lambda: 0)
+    lifecycle.start(no_requests())
     await asyncio.sleep(0)
 
     assert lifecycle.state is ServiceState.FAILED
@@ -157,7 +207,7 @@ async def test_a_worker_that_could_not_start_never_counts_as_ready() -> None:
 async def test_what_a_stop_left_undone_is_logged_as_it_is(leftovers: Leftovers, log: pytest.LogCaptureFixture) -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier, leftovers))
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         await asyncio.sleep(0)
         await lifecycle.stop()
 
@@ -167,30 +217,69 @@ async def test_what_a_stop_left_undone_is_logged_as_it_is(leftovers: Leftovers, 
 
 
 async def test_open_requests_are_ended_once_the_drains_time_is_up_and_counted(log: pytest.LogCaptureFixture) -> None:
-    ended = asyncio.Event()
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            request = Open()
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(request.requests)
+            await turns()
+            await server.terminate()
+            assert (lifecycle.state, server.signals) == (ServiceState.DRAINING, 0)
+            assert not request.task.done()
+            fake_clock().advance(DRAIN_S)
+            await turns()
+            assert server.signals == 1
+        await lifecycle.stop()
 
-    def end_requests() -> int:
-        ended.set()
-        request.cancel()
-        return 1
-
-    infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        infer.gate.clear()
-        request = await kitchen.start(encode_image(1))
-        lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
-        lifecycle.start(end_requests)
-        await asyncio.sleep(0)
-        stopping = asyncio.create_task(lifecycle.stop())
-        await asyncio.sleep(0)
-        assert lifecycle.state is ServiceState.DRAINING
-        assert not ended.is_set()
-        fake_clock().advance(DRAIN_S)
-        await stopping
-
-    assert ended.is_set()
-    assert kitchen.receipt.outcome == "draining"
+    assert request.exchange.status == 503
     assert "1 open requests ended" in log.messages[-1]
+
+
+async def test_the_server_stops_once_what_was_open_is_answered_and_idle_connections_had_a_second_to_hear() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            request = Open()
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(request.requests)
+            await turns()
+            await server.terminate()
+            fake_clock().advance(1)
+            await turns()
+            stopped = [server.signals]
+            request.answer.set()
+            await turns()
+            stopped.append(server.signals)
+        await lifecycle.stop()
+
+    assert stopped == [0, 1]
+
+
+async def test_an_idle_server_answers_for_a_second_before_it_stops() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(no_requests())
+            await turns()
+            await server.terminate()
+            stopped = [server.signals]
+            fake_clock().advance(1)
+            await turns()
+            stopped.append(server.signals)
+        await lifecycle.stop()
+
+    assert stopped == [0, 1]
+
+
+async def test_a_server_that_is_told_twice_stops_at_once() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(no_requests())
+            await turns()
+            await server.terminate()
+            await server.terminate()
+            assert server.signals == 1
+        await lifecycle.stop()
 
 
 async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_image() -> None:
@@ -205,7 +294,7 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_imag
             Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox, settle=lambda: None
         )
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGTERM, before)
         await asyncio.sleep(0)
