@@ -10,6 +10,8 @@ from tests.containers.load import BROKEN, load
 ONE_MODEL = ("--env", "LIGHTBOX_MODELS=efficientnet_lite0")
 TWO_WORKERS = ("--env", "LIGHTBOX_WORKERS=2")
 CLIENTS = 8
+# A tmpfs of Docker's own would be root's, and nothing written to it at all.
+SMALL = '"volume-opt=o=size=320k,uid=1034,gid=1034"'
 OUTCOMES = """
 import json, sqlite3
 rows = sqlite3.connect("/data/journal.sqlite3").execute("SELECT request_id, outcome FROM receipts")
@@ -98,7 +100,7 @@ def test_what_was_admitted_is_answered_and_in_the_journal_as_the_container_is_st
 
 
 def test_a_full_disk_costs_receipts_and_no_answer(jpegs: list[Path]) -> None:
-    disk = ("--mount", "type=tmpfs,target=/data,tmpfs-size=320k,tmpfs-mode=1777")
+    disk = ("--mount", f"type=volume,target=/data,volume-opt=type=tmpfs,volume-opt=device=tmpfs,{SMALL}")
     small = ("--env", "LIGHTBOX_JOURNAL_BUFFER_ROWS=200", "--env", "LIGHTBOX_CACHE_BYTES=0")
     with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *disk, *small) as running:
         running.wait_ready()
@@ -109,6 +111,7 @@ def test_a_full_disk_costs_receipts_and_no_answer(jpegs: list[Path]) -> None:
 
         assert asking.failures() == []
         assert "Receipts wait in memory" in running.logs()
+        assert "database or disk is full" in running.logs()
 
 
 def test_a_container_whose_master_is_killed_ends() -> None:
