@@ -62,8 +62,9 @@ format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write anew what is made from the code: the README's tables, the rules for Kubernetes
+docs: setup ## Write anew what is made from the code: the README's tables, the operator's, the rules for Kubernetes
 	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.sizing
 	$(BIN)/python -m docs.prometheus_rule
 
 board: setup ## Write Grafana's board anew from its module

@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
 _MASTER_CHECK_S = 1.0
+_RETRY_FAILED_S = 30.0
+"""How long a worker that could not load waits, beside others that serve, until it makes room for the next try."""
 _REFUSING_S = 1.0
 """How long a worker that is to stop goes on to answer: whoever has a connection to it, or has not heard, is told so."""
 
@@ -48,11 +50,13 @@ class Lifecycle:
         *,
         open_lightbox: OpenLightbox = open_lightbox,
         settle: Callable[[], None] = settle_interpreter,
+        retry_failed_s: float = _RETRY_FAILED_S,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self._open_lightbox = open_lightbox
         self._settle = settle
+        self._retry_failed_s = retry_failed_s
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._lightbox: Lightbox | None = None
         self._has_failed = False
@@ -60,7 +64,7 @@ class Lifecycle:
         self._watching: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._heartbeat = Heartbeat(
-            choose_folder(settings.heartbeat_dir, os.environ),
+            choose_folder(settings.heartbeat_dir, os.environ, master_id=os.getppid()),
             workers=settings.worker_count,
             state=lambda: self.state,
         )
@@ -146,14 +150,27 @@ class Lifecycle:
 
         While no other worker serves, that is at once, so that probes and requests get an answer. One that comes to
         workers that do serve, in place of one that died, first loads: what it would refuse meanwhile, they can answer.
+
+        Raises:
+            NotReadyError: It could not load, and others serve. The process ends with that, and BentoML starts another.
         """
         self._heartbeat.renew()
-        if self._loading is not None and any(
-            beat.state is ServiceState.READY for beat in self._heartbeat.read_others()
-        ):
+        if self._loading is not None and self._has_serving_sibling():
             await asyncio.wait({self._loading})
+            await self._stay_out()
         self._heartbeat.is_accepting = True
         self._heartbeat.renew()
+
+    def _has_serving_sibling(self) -> bool:
+        return any(beat.state is ServiceState.READY for beat in self._heartbeat.read_others())
+
+    async def _stay_out(self) -> None:
+        """Leave the connections of a worker that could not load to those that serve, and have it tried again later."""
+        give_up_s = time.monotonic() + self._retry_failed_s
+        while self._has_failed and self._drain_by_s is None and self._has_serving_sibling():
+            if time.monotonic() >= give_up_s:
+                raise NotReadyError("This worker could not start; another is started.", retry_after_s=0)
+            await asyncio.sleep(_MASTER_CHECK_S)
 
     def is_ready(self) -> bool:
         """Whether requests are served, whichever worker they reach: by this one, and by all that accept connections."""
@@ -190,6 +207,7 @@ class Lifecycle:
         except Exception:
             self._has_failed = True
             logger.exception("This worker cannot serve")
+        self._heartbeat.renew()
 
     def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> float:
         """Stop admitting, and let the drain's time run from the first call on; return when it ends, by the loop."""
@@ -199,6 +217,7 @@ class Lifecycle:
         if self._lightbox is not None:
             self._lightbox.classifier.stop_admitting()
         self.metrics.observe_readiness(False)
+        self._heartbeat.renew()
         return self._drain_by_s
 
     def _give_up(self) -> None:

@@ -1,35 +1,33 @@
-"""What Linux says of the processes of a service, in /proc; see proc(5)."""
+"""What the system knows of other processes. Linux only; proc(5) says what its files hold."""
 
 import os
 import time
 from pathlib import Path
 
+_PROCESSES = Path("/proc")
 _GONE_STATES = frozenset("ZX")
-"""Of a process whose parent has not yet taken note of its end: zombie, dead."""
+"""Ended, and not yet taken notice of by its parent."""
 _STATE, _START_TICKS = 0, 19
-"""Places behind the program's name."""
+"""Places in a process's `stat`, behind its program's name."""
 
 
-def is_running(pid: int) -> bool:
-    """Whether the process is there and has not ended."""
+def is_running(process_id: int) -> bool:
+    """Tell whether a process runs; one that ended does not, even where its parent has not yet asked how."""
     try:
-        return _read_stat(pid)[_STATE] not in _GONE_STATES
+        return _read_stat(process_id)[_STATE] not in _GONE_STATES
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def read_start_s(pid: int) -> float:
-    """Return when the process started, in seconds since the epoch: the same whoever asks and whenever.
-
-    Now, where nothing tells.
-    """
+def read_start_s(process_id: int) -> float:
+    """Return when a process started, in seconds since the epoch: the same whoever asks. Now, where nothing tells."""
     try:
-        booted = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-        return int(booted.split()[1]) + int(_read_stat(pid)[_START_TICKS]) / os.sysconf("SC_CLK_TCK")
+        booted = next(line for line in (_PROCESSES / "stat").read_text().splitlines() if line.startswith("btime "))
+        return int(booted.split()[1]) + int(_read_stat(process_id)[_START_TICKS]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, StopIteration):
         return time.time()
 
 
-def _read_stat(pid: int) -> list[str]:
+def _read_stat(process_id: int) -> list[str]:
     # Behind the program's name in parentheses, which may hold anything.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (_PROCESSES / str(process_id) / "stat").read_text().rpartition(")")[2].split()

@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     heartbeat_dir: Path | None = Field(
         default=None,
         description="Folder where each worker says every other second that it lives, for its siblings and for a "
-        "container's health check; one of BentoML's if unset.",
+        "container's health check; one among BentoML's metrics if unset.",
     )
     journal_url: SecretStr | None = Field(
         default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."

@@ -17,11 +17,20 @@ SERVING = ("ready", "draining")
 FOLDER = "LIGHTBOX_HEARTBEAT_DIR"
 
 
+def is_running(process_id: str) -> bool:
+    """Tell whether a process runs; one that ended does not, even where its parent has not yet asked how: proc(5)."""
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
 def find_fault(folder: Path, now_s: float) -> str:
     """Say what is wrong with the workers whose heartbeats lie in `folder`, or return an empty string."""
     serving, expected, others = 0, 1, []
     for file in sorted(folder.glob("*.json")):
-        if not (file.stem.isdigit() and Path(f"/proc/{file.stem}").exists()):
+        if not (file.stem.isdigit() and is_running(file.stem)):
             continue
         try:
             age_s = now_s - file.stat().st_mtime

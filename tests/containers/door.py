@@ -2,11 +2,11 @@
 
 import ipaddress
 import json
-from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from tests.containers.docker import Container, wait_until
+from tests.containers.docker import Container, docker, wait_until
 from tests.containers.load import Load
 
 API_PORT = 8080
@@ -38,22 +38,20 @@ class Door:
         """Whether a replica can be reached."""
         return Container(self.container.name, API_PORT).answers("/readyz")
 
-    def answered(self) -> Counter[str]:
-        """Classifications of each replica so far, by its address; nginx writes each second."""
-        lines = (json.loads(line) for line in self.container.logs().splitlines() if line.startswith("{"))
-        return Counter(
-            # Where several were asked, the last one answered.
+    def wait_for(self, replicas: list[Container], asking: Load) -> None:
+        """Waits until each replica answers, from now on; somebody has to ask."""
+        addresses = {address_of(replica) for replica in replicas}
+        now = datetime.now(UTC).isoformat()
+        wait_until(lambda: addresses <= self._answered_since(now), f"nginx passes requests to {addresses}")
+        assert asking.count() > 0
+
+    def _answered_since(self, when: str) -> set[str]:
+        """The addresses of the replicas that have classified; nginx writes each second."""
+        log = docker("logs", "--since", when, self.container.name, is_checked=False).splitlines()
+        lines = (json.loads(line) for line in log if line.startswith("{"))
+        # Where several were asked, the last one answered.
+        return {
             line["replica"].split(", ")[-1]
             for line in lines
             if line["status"] == 200 and line["target"] == "/v1/classify"
-        )
-
-    def wait_for(self, replicas: list[Container], asking: Load) -> None:
-        """Waits until each replica answers, from now on; somebody has to ask."""
-        addresses = [address_of(replica) for replica in replicas]
-        before = self.answered()
-        wait_until(
-            lambda: set(addresses) <= (self.answered() - before).keys(),
-            f"nginx passes requests to {addresses}",
-        )
-        assert asking.count() > 0
+        }

@@ -39,10 +39,12 @@ def _running_on_attachable_networks() -> list[str]:
     names = docker("network", "ls", "--quiet", "--filter", "driver=bridge").split()
     networks = json.loads(docker("network", "inspect", *names))
     return sorted(
-        container["Name"]
-        for network in networks
-        if network["Attachable"]
-        for container in network["Containers"].values()
+        {
+            container["Name"]
+            for network in networks
+            if network["Attachable"]
+            for container in network["Containers"].values()
+        }
     )
 
 

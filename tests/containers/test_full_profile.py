@@ -17,8 +17,8 @@ from tests.monitoring.prometheus_server import PrometheusServer
 CHELSEA = Path(__file__).parents[2] / "dashboard" / "samples" / "chelsea.png"
 PASSWORD = "f0rTests0nly"  # noqa: S105 - of a database that lives as long as this test
 OUTAGE_S = 30.0
-RECOVERY_S = 90.0
-"""The journal and the cache try again after 30 s at the latest."""
+RECOVERY_S = 150.0
+"""The journal and the cache try again every 30 s; on a machine that is busy a try may come to nothing."""
 CACHE_LOST, CACHE_BACK = "does not serve the cache", "serves the cache again"
 JOURNAL_LOST, JOURNAL_BACK = "Receipts wait in memory", "The journal is written again"
 SETTINGS = {

@@ -156,11 +156,11 @@ async def test_a_worker_without_others_writes_and_hears_nothing() -> None:
     ("chosen", "environment", "folder"),
     [
         (Path("/chosen"), {"PROMETHEUS_MULTIPROC_DIR": "/shared"}, Path("/chosen")),
-        (None, {"PROMETHEUS_MULTIPROC_DIR": "/shared"}, Path("/shared/workers")),
+        (None, {"PROMETHEUS_MULTIPROC_DIR": "/shared"}, Path("/shared/workers-7")),
         (None, {}, None),
     ],
 )
-def test_workers_meet_where_the_settings_say_or_in_their_services_folder(
+def test_workers_meet_where_the_settings_say_or_with_those_of_their_master_alone(
     chosen: Path | None, environment: dict[str, str], folder: Path | None
 ) -> None:
-    assert choose_folder(chosen, environment) == folder
+    assert choose_folder(chosen, environment, master_id=7) == folder

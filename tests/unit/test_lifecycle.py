@@ -132,7 +132,7 @@ def sibling(folder: Path) -> Iterator[Sibling]:
 class Loading:
     """A worker whose models load until `is_loaded` is set."""
 
-    def __init__(self, classifier: Classifier, folder: Path) -> None:
+    def __init__(self, classifier: Classifier, folder: Path, *, retry_failed_s: float = 60) -> None:
         self.is_loaded = asyncio.Event()
         self._classifier = classifier
         self.lifecycle = Lifecycle(
@@ -140,6 +140,7 @@ class Loading:
             Metrics(CollectorRegistry()),
             open_lightbox=self._open,
             settle=lambda: None,
+            retry_failed_s=retry_failed_s,
         )
         self.lifecycle.start(no_requests())
 
@@ -371,3 +372,36 @@ async def test_a_worker_is_not_ready_while_requests_may_reach_one_that_still_loa
         sibling.say(ServiceState.READY)
         assert loading.lifecycle.is_ready()
         await loading.lifecycle.stop()
+
+
+class Failing(Loading):
+    """A worker whose models cannot be had."""
+
+    async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
+        raise ModelLoadError("no such file", model="a")
+
+
+async def test_a_worker_that_cannot_load_leaves_the_connections_to_those_that_serve(
+    folder: Path, sibling: Sibling
+) -> None:
+    sibling.say(ServiceState.READY)
+    async with running({"a": FakeInfer()}) as kitchen:
+        failing = Failing(kitchen.classifier, folder, retry_failed_s=0)
+
+        with pytest.raises(NotReadyError):
+            await failing.lifecycle.wait_for_turn()
+
+        said = json.loads((folder / f"{os.getpid()}.json").read_text())
+        assert (said["state"], said["is_accepting"]) == ("failed", False)
+        await failing.lifecycle.stop()
+
+
+async def test_a_worker_that_cannot_load_says_so_where_nobody_else_serves(folder: Path) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        failing = Failing(kitchen.classifier, folder, retry_failed_s=0)
+
+        await failing.lifecycle.wait_for_turn()
+
+        said = json.loads((folder / f"{os.getpid()}.json").read_text())
+        assert said["is_accepting"]
+        await failing.lifecycle.stop()

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 import pytest
 from bentoml_cli.containerize import containerize_command
-from bentoml_cli.utils import BentoMLCommandGroup
+from bentoml_cli.utils import BentoMLCommandGroup, opt_callback
 from click.testing import CliRunner
 
-from bento_service.commands.containerize import containerize, in_temporary_folder
+from bento_service.commands.containerize import containerize, in_temporary_folder, read_revision
 
 TEMPORARY = Path(tempfile.gettempdir()).resolve()
 
@@ -82,3 +82,23 @@ def test_in_bentomls_command_line_each_option_is_there_once() -> None:
 
     assert options(moved) == options(deploy)
     assert set(options(moved).values()) == {1}
+
+
+@pytest.mark.parametrize(("given", "noted"), [([], "REVISION="), (["--opt", "build-arg=REVISION=abc"], "REVISION=abc")])
+def test_the_commit_is_noted_unless_one_is_given(given: list[str], noted: str) -> None:
+    @click.command()
+    @click.option("--opt", multiple=True, callback=opt_callback, expose_value=False)
+    def build(_memoized: dict[str, tuple[str, ...]]) -> None:
+        click.echo(_memoized["build_arg"])
+
+    result = CliRunner().invoke(in_temporary_folder(build), given)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("REVISION=") == 1
+    assert noted in result.stdout
+
+
+def test_where_there_is_no_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert read_revision() == "unknown"
