@@ -3,18 +3,16 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.factory import open_cache
-from bento_service.classifier import Classifier, Limits, Observer, WarmModel
+from bento_service.classifier import Classifier, Limits, Observer
 from bento_service.computation import Workshop
 from bento_service.domain import EngineMode, Receipt
-from bento_service.engines.factory import choose_engine, create_engine
-from bento_service.hardware import Division, count_cpus, divide
 from bento_service.images.intake import IntakeLimits
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.reader import silence_pillow
@@ -25,36 +23,17 @@ from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from bento_service.parity_gate import measure_over
 from bento_service.scheduling.admission import WaitPredictor
-from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.warmup import measure_costs
 from bento_service.scheduling.work_cost import WorkCost
 from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 from bento_service.status import ServiceState, ServiceStatus
+from bento_service.warm_models import WarmModels, load_models
 
 logger = logging.getLogger(__name__)
 
-_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_WARM_UP_S = 1.5
-"""Time for the runs that count of all models together; a model that is alone takes a second of it."""
-_LEAST_WARM_UP_S = 0.3
 _PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
-
-
-@dataclass(frozen=True, slots=True)
-class _WarmModels:
-    """Loaded models, what each of them costs by name and mode, and how the machine is divided among them."""
-
-    models: tuple[WarmModel, ...]
-    costs: Mapping[str, Mapping[EngineMode, CostModel]]
-    division: Division
-
-    def close(self) -> None:
-        """Release the engines."""
-        for model in self.models:
-            model.engine.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +115,7 @@ class Lightbox:
 class Parts:
     """The threads, models and connections under a classifier."""
 
-    warm: _WarmModels
+    warm: WarmModels
     scheduler: Scheduler
     decode_pool: DecodePool
     cache: AnswerCache | None
@@ -177,7 +156,7 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
     """
     started_s = time.monotonic()
     async with AsyncExitStack() as opened:
-        warm = await asyncio.to_thread(_load_models, settings, settings.models)
+        warm = await asyncio.to_thread(_load, settings, settings.models)
         opened.callback(warm.close)
         # After the models, which fail more often: a journal that is open has a thread and connections.
         journal = await asyncio.to_thread(
@@ -201,7 +180,7 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         ModelLoadError: The model cannot be had.
     """
     names = (model or settings.default_model_name,)
-    warm = await asyncio.to_thread(_load_models, settings, names)
+    warm = await asyncio.to_thread(_load, settings, names)
     classifier, parts = _wire(settings, warm, observers=(), metrics=None)
     try:
         yield classifier
@@ -209,60 +188,13 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         await parts.close(timeout_s=LANES_STOP_S)
 
 
-def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
+def _load(settings: Settings, names: Sequence[str]) -> WarmModels:
     silence_pillow()
-    kind, device = choose_engine(settings.engine, settings.device)
-    division = divide(
-        count_cpus(),
-        workers=settings.worker_count,
-        device_kind=device,
-        lanes=settings.lanes,
-        decode_threads=settings.decode_threads,
-    )
-    catalogue = open_catalogue(settings.model_store)
-    models: list[WarmModel] = []
-    costs: dict[str, Mapping[EngineMode, CostModel]] = {}
-    with ExitStack() as opened:
-        for name in names:
-            begun_s = time.perf_counter()
-            stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
-            engine = create_engine(
-                kind,
-                device,
-                stored,
-                lanes=division.lanes,
-                threads=division.compute_threads,
-                workers=settings.worker_count,
-                precision=settings.precision,
-                compile_model=settings.torch_compile,
-            )
-            opened.callback(engine.close)
-            cost = measure_costs(
-                engine.infer,
-                stored.card.recipe,
-                modes=engine.modes,
-                sizes=_BATCH_SIZES,
-                bucket_sizes=engine.bucket_sizes,
-                clock=time.perf_counter,
-                budget_s=max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(names))),
-            )
-            card = replace(stored.card, parity=engine.parity) if engine.parity else stored.card
-            models.append(WarmModel(card, engine))
-            costs[name] = cost
-            logger.info(
-                "%s is warm on %s (%s) after %.1f s: %s ms a batch",
-                name,
-                engine.name,
-                engine.precision,
-                time.perf_counter() - begun_s,
-                {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
-            )
-        opened.pop_all()
-    return _WarmModels(tuple(models), costs, division)
+    return load_models(open_catalogue(settings.model_store), names, settings)
 
 
 def _wire(
-    settings: Settings, warm: _WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
+    settings: Settings, warm: WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
 ) -> tuple[Classifier, Parts]:
     division = warm.division
     cache = None if metrics is None else open_cache(settings, observer=metrics)

@@ -18,7 +18,8 @@ from bench.running import ROOT
 
 _BUILD_TIMEOUT_S = 300.0
 _STOCK_TIMEOUT_S = 3600.0
-STOCK_BENTOFILE = "bentofile.stock.yaml"
+STOCK_BENTO = "lightbox-stock"
+_STOCK_BENTOFILE = "bentofile.stock.yaml"
 _STOCK_REQUIREMENTS = "requirements.stock.txt"
 
 
@@ -40,7 +41,7 @@ class Built:
         """Remove the image, what its build left, and the bento."""
         for image in (self.image, *self.made):
             discard_image(image)
-        _run(["bentoml", "delete", "--yes", self.bento], ROOT, _BUILD_TIMEOUT_S)
+        delete_bento(self.bento)
 
 
 def copy_checkout(folder: Path) -> Path:
@@ -77,17 +78,26 @@ def build_stock_image(checkout: Path, image: str) -> Built:
         BuildError: It failed.
     """
     options = yaml.safe_load((checkout / "bentofile.yaml").read_text())
-    (checkout / STOCK_BENTOFILE).write_text(yaml.safe_dump(to_stock(options)))
+    (checkout / _STOCK_BENTOFILE).write_text(yaml.safe_dump(to_stock(options)))
     # A bento takes one file along, not those that it names.
     (checkout / _STOCK_REQUIREMENTS).write_text("\n".join(flatten_requirements(checkout / "requirements.txt")) + "\n")
-    return build_image(checkout, image, STOCK_BENTOFILE, timeout_s=_STOCK_TIMEOUT_S)
+    return build_image(checkout, image, _STOCK_BENTOFILE, timeout_s=_STOCK_TIMEOUT_S)
+
+
+def delete_bento(tag: str) -> None:
+    """Remove a bento; every version of it, if the tag names none.
+
+    Raises:
+        BuildError: BentoML could not.
+    """
+    _run(["bentoml", "delete", "--yes", tag], ROOT, _BUILD_TIMEOUT_S)
 
 
 def to_stock(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return a bentofile's options without our Dockerfile, with every requirement that there is."""
     docker = {name: value for name, value in options["docker"].items() if name != "dockerfile_template"}
     python = {"requirements_txt": f"./{_STOCK_REQUIREMENTS}", "lock_packages": False}
-    return {**options, "name": f"{options['name']}-stock", "docker": docker, "python": python}
+    return {**options, "name": STOCK_BENTO, "docker": docker, "python": python}
 
 
 def flatten_requirements(path: Path) -> list[str]:

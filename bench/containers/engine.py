@@ -99,7 +99,9 @@ def list_made_images(build_output: str) -> list[str]:
 
     Those that it took from its cache or from an image's name are not among them: they are others' too.
     """
-    steps = re.split(r"^Step \d+/\d+ : ", build_output, flags=re.MULTILINE)[1:]
+    # BentoML puts its log's level before each line.
+    output = re.sub(r"^INFO: ", "", build_output, flags=re.MULTILINE)
+    steps = re.split(r"^Step \d+/\d+ : ", output, flags=re.MULTILINE)[1:]
     made = []
     for step in steps:
         if step.startswith("FROM ") or "---> Using cache" in step:

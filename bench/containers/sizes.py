@@ -4,8 +4,14 @@ import hashlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.containers.builds import build_stock_image, copy_checkout, flatten_requirements
-from bench.containers.engine import BASE, DASHBOARD, GPU, SERVICE, has_image, image_bytes, image_layers
+from bench.containers.builds import (
+    STOCK_BENTO,
+    build_stock_image,
+    copy_checkout,
+    delete_bento,
+    flatten_requirements,
+)
+from bench.containers.engine import BASE, DASHBOARD, GPU, SERVICE, discard_image, has_image, image_bytes, image_layers
 from bench.containers.result import STOCK, ImageSize
 from bench.running import ROOT
 
@@ -38,13 +44,13 @@ def measure_size(name: str, image: str) -> ImageSize:
 
 def _measure_stock(*, keep_it: bool) -> ImageSize:
     requirements = "\n".join(flatten_requirements(ROOT / "requirements.txt"))
-    image = f"lightbox-stock:{hashlib.sha256(requirements.encode()).hexdigest()[:12]}"
-    if has_image(image):
+    image = f"{STOCK_BENTO}:{hashlib.sha256(requirements.encode()).hexdigest()[:12]}"
+    if not has_image(image):
+        with TemporaryDirectory(prefix="lightbox-bench-") as folder:
+            build_stock_image(copy_checkout(Path(folder)), image)
+    try:
         return measure_size(STOCK, image)
-    with TemporaryDirectory(prefix="lightbox-bench-") as folder:
-        built = build_stock_image(copy_checkout(Path(folder)), image)
-        try:
-            return measure_size(STOCK, image)
-        finally:
-            if not keep_it:
-                built.discard()
+    finally:
+        if not keep_it:
+            discard_image(image)
+            delete_bento(STOCK_BENTO)

@@ -2,6 +2,8 @@ import json
 from itertools import permutations
 from pathlib import Path
 
+import pytest
+
 from bench.containers.builds import flatten_requirements, to_stock
 from bench.containers.engine import list_made_images, new_layers_bytes
 from bench.containers.rates import take_turns
@@ -23,8 +25,11 @@ Successfully built eeeeeeeeeeee
 """
 
 
-def test_only_the_images_that_a_build_made_itself_are_its_leftovers_newest_first() -> None:
-    assert list_made_images(BUILD_OUTPUT) == ["eeeeeeeeeeee", "cccccccccccc"]
+@pytest.mark.parametrize("level", ["", "INFO: "])
+def test_only_the_images_that_a_build_made_itself_are_its_leftovers_newest_first(level: str) -> None:
+    output = "".join(level + line for line in BUILD_OUTPUT.splitlines(keepends=True))
+
+    assert list_made_images(output) == ["eeeeeeeeeeee", "cccccccccccc"]
 
 
 def test_a_builder_that_names_no_images_leaves_none() -> None:
