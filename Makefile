@@ -62,8 +62,9 @@ format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write anew what is made from the code: README's and benchmarks' tables, the rules for Kubernetes
+docs: setup ## Write anew what is made from the code: README's, benchmarks' and operator's tables, Kubernetes' rules
 	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.sizing
 	$(BIN)/python -m docs.prometheus_rule
 
 board: setup ## Write Grafana's board anew from its module
@@ -91,8 +92,9 @@ image-dashboard: ## Build the dashboard's image, lightbox-dashboard:latest
 
 images: image image-dashboard ## Build both images
 
-push: images ## Push both images to REGISTRY, as latest and by version
+push: ## Build both images and push them to REGISTRY, as latest and by version
 	@test -n "$(REGISTRY)" || { echo "make push: say where to, as in REGISTRY=registry.example.org/team" >&2; exit 1; }
+	@$(MAKE) images
 	for image in lightbox lightbox-dashboard; do for tag in latest $(VERSION); do \
 		docker tag $$image:$$tag $(REGISTRY)/$$image:$$tag && docker push $(REGISTRY)/$$image:$$tag || exit 1; \
 	done; done

@@ -2,46 +2,48 @@
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.factory import open_cache
-from bento_service.classifier import Classifier, Limits, Observer
+from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.computation import Workshop
 from bento_service.domain import EngineMode, Receipt
+from bento_service.engines.base import Engine
+from bento_service.engines.factory import choose_engine, create_engine
+from bento_service.engines.idle_cuda import explain_idle_cuda
+from bento_service.hardware import count_cpus, divide
 from bento_service.images.intake import IntakeLimits
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.reader import silence_pillow
 from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
+from bento_service.lightbox import Lightbox, Parts, WarmModels
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.store import BentoModelStore
+from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.parity_gate import measure_over
 from bento_service.scheduling.admission import WaitPredictor
+from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.warmup import measure_costs
 from bento_service.scheduling.work_cost import WorkCost
-from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
-from bento_service.status import ServiceState, ServiceStatus
-from bento_service.warm_models import WarmModels, load_models
+from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
 logger = logging.getLogger(__name__)
 
+_BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
+_WARM_UP_S = 1.5
+"""Time for the runs that count of all models together; a model that is alone takes a second of it."""
+_LEAST_WARM_UP_S = 0.3
 _PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
-
-
-@dataclass(frozen=True, slots=True)
-class Leftovers:
-    """What a process left undone as it closed: images admitted and not answered, and receipts not written."""
-
-    unanswered: int
-    unwritten: int
 
 
 class _JournalObserver:
@@ -55,86 +57,6 @@ class _JournalObserver:
 
     def observe_shed(self, reason: str) -> None:
         """Nothing: the refusal's receipt says it."""
-
-
-class Lightbox:
-    """Everything that a serving process has open."""
-
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        classifier: Classifier,
-        journal: Journal,
-        parts: "Parts",
-        started_s: float,
-    ) -> None:
-        self.settings = settings
-        self.classifier = classifier
-        self.journal = journal
-        self._parts = parts
-        self._started_s = started_s
-
-    def status(self) -> ServiceStatus:
-        """Describe how this process is doing."""
-        engine = self._parts.warm.models[0].engine
-        counts = self.journal.counts()
-        return ServiceStatus(
-            state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
-            device=engine.device,
-            engine=engine.name,
-            workers=self.settings.worker_count,
-            lanes=self._parts.warm.division.lanes,
-            decode_threads=self._parts.warm.division.decode_threads,
-            queue_depth=self.classifier.in_flight,
-            batch_ceiling=self._parts.scheduler.ceilings(),
-            predicted_wait_ms=self.classifier.predicted_wait_ms,
-            target_p99_ms=self.settings.target_p99_ms,
-            uptime_s=time.monotonic() - self._started_s,
-            journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
-            cost=self._parts.scheduler.costs(),
-            recent_dispatches=self._parts.scheduler.recent_dispatches(),
-            cache=self._parts.cache.describe() if self._parts.cache else {},
-        )
-
-    async def close(self, *, drain_s: float) -> Leftovers:
-        """Finish what is admitted within `drain_s` seconds, flush the journal, release the models."""
-        try:
-            unanswered = await self.classifier.drain(timeout_s=drain_s)
-            await self._parts.close(timeout_s=LANES_STOP_S)
-        # Whatever a library raises as it goes, the process ends with it; the receipts do not.
-        except Exception:
-            logger.exception("A part failed to close; the journal is flushed all the same.")
-            unanswered = self.classifier.in_flight
-        finally:
-            unwritten = await asyncio.to_thread(self.journal.close, JOURNAL_CLOSE_S)
-        return Leftovers(unanswered, unwritten)
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The threads, models and connections under a classifier."""
-
-    warm: WarmModels
-    scheduler: Scheduler
-    decode_pool: DecodePool
-    cache: AnswerCache | None
-
-    async def close(self, *, timeout_s: float) -> None:
-        """Close each of them, lanes first, whether or not the one before it could be."""
-        async with AsyncExitStack() as closing:
-            closing.callback(self._release_models)
-            if self.cache is not None:
-                closing.push_async_callback(self.cache.close)
-            closing.callback(self.decode_pool.close, wait=False)
-            closing.push_async_callback(asyncio.to_thread, self.scheduler.close, timeout_s=timeout_s)
-
-    def _release_models(self) -> None:
-        if self.scheduler.has_ended:
-            self.warm.close()
-        else:
-            # An engine waits for what runs in it, which would keep the journal from its last receipts.
-            logger.warning("A lane is still at work; the models go with the process.")
 
 
 def open_catalogue(also: Path | None) -> Catalogue:
@@ -156,7 +78,7 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
     """
     started_s = time.monotonic()
     async with AsyncExitStack() as opened:
-        warm = await asyncio.to_thread(_load, settings, settings.models)
+        warm = await asyncio.to_thread(_load_models, settings, settings.models)
         opened.callback(warm.close)
         # After the models, which fail more often: a journal that is open has a thread and connections.
         journal = await asyncio.to_thread(
@@ -180,7 +102,7 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         ModelLoadError: The model cannot be had.
     """
     names = (model or settings.default_model_name,)
-    warm = await asyncio.to_thread(_load, settings, names)
+    warm = await asyncio.to_thread(_load_models, settings, names)
     classifier, parts = _wire(settings, warm, observers=(), metrics=None)
     try:
         yield classifier
@@ -188,9 +110,75 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         await parts.close(timeout_s=LANES_STOP_S)
 
 
-def _load(settings: Settings, names: Sequence[str]) -> WarmModels:
+def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
     silence_pillow()
-    return load_models(open_catalogue(settings.model_store), names, settings)
+    kind, device = choose_engine(settings.engine, settings.device)
+    if os.environ.get(BENTO_PATH) and (reason := explain_idle_cuda(settings.engine, settings.device, (kind, device))):
+        logger.warning(reason)
+    division = divide(
+        count_cpus(),
+        workers=settings.worker_count,
+        device_kind=device,
+        lanes=settings.lanes,
+        decode_threads=settings.decode_threads,
+    )
+    catalogue = open_catalogue(settings.model_store)
+    models: list[WarmModel] = []
+    costs: dict[str, Mapping[EngineMode, CostModel]] = {}
+    with ExitStack() as opened:
+
+        def load(name: str) -> tuple[StoredModel, Engine]:
+            stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
+            engine = create_engine(
+                kind,
+                device,
+                stored,
+                lanes=division.lanes,
+                threads=division.compute_threads,
+                workers=settings.worker_count,
+                precision=settings.precision,
+                compile_model=settings.torch_compile,
+            )
+            opened.callback(engine.close)
+            return stored, engine
+
+        loaded = _load_side_by_side(load, names, threads=count_cpus() if device == "cpu" else 1)
+        for name, (stored, engine) in zip(names, loaded, strict=True):
+            begun_s = time.perf_counter()
+            cost = measure_costs(
+                engine.infer,
+                stored.card.recipe,
+                modes=engine.modes,
+                sizes=_BATCH_SIZES,
+                bucket_sizes=engine.bucket_sizes,
+                clock=time.perf_counter,
+                budget_s=max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(names))),
+            )
+            card = replace(stored.card, parity=engine.parity) if engine.parity else stored.card
+            models.append(WarmModel(card, engine))
+            costs[name] = cost
+            logger.info(
+                "%s is warm on %s (%s) after %.1f s of runs: %s ms a batch",
+                name,
+                engine.name,
+                engine.precision,
+                time.perf_counter() - begun_s,
+                {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
+            )
+        opened.pop_all()
+    return WarmModels(tuple(models), costs, division)
+
+
+def _load_side_by_side(
+    load: Callable[[str], tuple[StoredModel, Engine]], names: Sequence[str], *, threads: int
+) -> list[tuple[StoredModel, Engine]]:
+    """Load every model, all before any is timed: most of compiling one takes a single CPU.
+
+    The first one alone, on this thread: libraries settle what the process shares with their first engine.
+    """
+    first = load(names[0])
+    with ThreadPoolExecutor(threads, "lightbox-load") as pool:
+        return [first, *pool.map(load, names[1:])]
 
 
 def _wire(

@@ -158,6 +158,7 @@ class Classifier:
         deadline_ms: float | None,
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
+        is_begun: bool = False,
     ) -> PendingRequest:
         """Admit one image before any of its bytes are read; a refusal leaves a receipt too.
 
@@ -168,6 +169,7 @@ class Classifier:
             deadline_ms: The client's own limit on `total_ms`, or None.
             started_s: The clock as the request's headers arrived.
             priority: Whether somebody waits for the answer; bulk images let interactive ones go first.
+            is_begun: Whether it belongs to a request of which an image was admitted already; a drain is for those too.
 
         Raises:
             UnknownModelError: `model` is not served.
@@ -188,7 +190,7 @@ class Classifier:
             card = self._offer.find(model)
             receipt = replace(receipt, model=card.name, model_version=card.version)
             check_parameters(card, top_k=top_k, deadline_ms=deadline_ms)
-            if self._is_draining:
+            if self._has_given_up or (self._is_draining and not is_begun):
                 raise DrainingError(
                     "This server is shutting down and takes no more images. Try again.", retry_after_s=1.0
                 )

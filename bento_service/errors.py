@@ -144,6 +144,13 @@ class JournalUnavailableError(RetryableError):
         return self._diagnosis
 
 
+class JournalTooNewError(JournalUnavailableError):
+    """A newer Lightbox wrote the journal, in a schema that this one does not know.
+
+    A start ends with it. A process that runs already does as without its database: what it cannot write waits.
+    """
+
+
 class OutOfMemoryError(LightboxError):
     """An engine had too little memory for a batch of this size."""
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CPUS_A_WORKER = 8
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_CONTROL_GROUP = Path("/sys/fs/cgroup")
+_V1_CONTROLLERS = ("cpu", "cpu,cpuacct")
+"""Where version 1 has the CPU's controller: alone, or mounted together with the one that keeps its accounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +19,27 @@ class Division:
     compute_threads: int
 
 
-def count_cpus(quota_file: Path = _CPU_QUOTA) -> int:
-    """Count the CPUs that this process may use: its affinity mask, narrowed by a container's quota (cgroup v2)."""
+def count_cpus(control_group: Path = _CONTROL_GROUP) -> int:
+    """Count the CPUs that this process may use: its affinity mask, narrowed by a container's quota.
+
+    At least one, and only whole ones. The quota is that of cgroup v2, else of v1.
+    """
     allowed = len(os.sched_getaffinity(0))
+    quota = _read_quota(control_group / "cpu.max")
+    for controller in _V1_CONTROLLERS:
+        folder = control_group / controller
+        quota = quota or _read_quota(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
+    return max(1, min(allowed, int(quota))) if quota else allowed
+
+
+def _read_quota(*files: Path) -> float | None:
+    """Return the CPUs' time out of quota and period, which the files hold one after the other; None if unlimited."""
     try:
-        quota, period = quota_file.read_text().split()
-    except (OSError, ValueError):
-        return allowed
-    return allowed if quota == "max" else max(1, min(allowed, int(quota) // int(period)))
+        quota_us, period_us = " ".join(file.read_text() for file in files).split()
+        # Unlimited is `max` in version 2 and -1 in version 1.
+        return int(quota_us) / int(period_us) if quota_us != "max" and int(quota_us) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
 
 
 def choose_workers(cpus: int) -> int:

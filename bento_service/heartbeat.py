@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bento_service.processes import is_running
 from bento_service.status import ServiceState
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ INTERVAL_S = 2.0
 MAX_AGE_S = 15.0
 """A worker whose heartbeat is older is not counted on; the same in `deploy/docker/healthcheck.py`."""
 _SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""A folder that BentoML gives to the workers of one service, and to no other."""
+"""A folder that BentoML gives to the workers of a service. Services of one `BENTOML_HOME` have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,10 @@ class Beat:
     is_accepting: bool
 
 
-def choose_folder(chosen: Path | None, environment: Mapping[str, str]) -> Path | None:
-    """Return where heartbeats go: as the settings say, else in the folder that this service's workers share."""
+def choose_folder(chosen: Path | None, environment: Mapping[str, str], *, master_id: int) -> Path | None:
+    """Return where heartbeats go: as the settings say, else where only the workers of one master process meet."""
     shared = environment.get(_SHARED_FOLDER)
-    return chosen or (Path(shared) / "workers" if shared else None)
+    return chosen or (Path(shared) / f"workers-{master_id}" if shared else None)
 
 
 class Heartbeat:
@@ -60,15 +61,18 @@ class Heartbeat:
         self.is_accepting = False
 
     async def keep(self) -> None:
-        """Renew the heartbeat until cancelled, then take it away."""
+        """Renew the heartbeat until cancelled, then take it away. Those of the dead go first."""
+        self._clear_dead()
         try:
             while True:
                 self.renew()
                 await asyncio.sleep(INTERVAL_S)
         finally:
             if self._folder is not None:
-                with contextlib.suppress(OSError):
-                    self._file(self._folder).unlink()
+                file = self._file(self._folder)
+                for left in (file, file.with_suffix(".new")):
+                    with contextlib.suppress(OSError):
+                        left.unlink()
 
     def renew(self) -> None:
         """Write the heartbeat now, replacing the one before as a whole, so that no reader meets half of it."""
@@ -93,6 +97,12 @@ class Heartbeat:
         beats = (_read(file) for file in self._folder.glob("*.json") if file.stem != str(self._worker_id))
         return [beat for beat in beats if beat is not None]
 
+    def _clear_dead(self) -> None:
+        for file in self._folder.glob("*.json") if self._folder is not None else ():
+            if file.stem.isdigit() and not is_running(int(file.stem)):
+                with contextlib.suppress(OSError):
+                    file.unlink()
+
     def _file(self, folder: Path) -> Path:
         return folder / f"{self._worker_id}.json"
 
@@ -101,7 +111,7 @@ def _read(file: Path) -> Beat | None:
     try:
         is_old = time.time() - file.stat().st_mtime > MAX_AGE_S
         said = json.loads(file.read_text())
-        if is_old or not Path(f"/proc/{file.stem}").exists():
+        if is_old or not is_running(int(file.stem)):
             return None
         return Beat(ServiceState(said["state"]), bool(said["is_accepting"]))
     except (OSError, ValueError, KeyError, TypeError):

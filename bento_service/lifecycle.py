@@ -7,14 +7,17 @@ import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import FrameType
 
-from bento_service.bootstrap import Leftovers, Lightbox, open_lightbox
+from bento_service.bootstrap import open_lightbox
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
+from bento_service.http.open_requests import OpenRequests
 from bento_service.interpreter import settle_interpreter
+from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus
@@ -23,18 +26,21 @@ logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
 _MASTER_CHECK_S = 1.0
+_RETRY_FAILED_S = 30.0
+"""How long a worker that could not load waits, beside others that serve, until it makes room for the next try."""
+_REFUSING_S = 1.0
+"""How long a worker that is to stop goes on to answer: whoever has a connection to it, or has not heard, is told so."""
 
 OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
 """Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
-EndRequests = Callable[[], int]
-"""Ends the requests that are still open, and returns how many those were."""
 
 
 class Lifecycle:
     """Loads in the background, so that probes and requests get an answer meanwhile, and drains on SIGTERM.
 
-    The time to drain runs from the signal, since the server waits for open requests before it calls `stop`. Used on one
-    event loop; `state` may be read from any thread.
+    The time to drain runs from the signal. The server, which would close its socket and every idle connection at once,
+    learns of the signal when what was open is answered; until then whoever comes is refused in words. Used on one event
+    loop; `state` may be read from any thread.
     """
 
     def __init__(
@@ -44,11 +50,13 @@ class Lifecycle:
         *,
         open_lightbox: OpenLightbox = open_lightbox,
         settle: Callable[[], None] = settle_interpreter,
+        retry_failed_s: float = _RETRY_FAILED_S,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self._open_lightbox = open_lightbox
         self._settle = settle
+        self._retry_failed_s = retry_failed_s
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._lightbox: Lightbox | None = None
         self._has_failed = False
@@ -56,11 +64,12 @@ class Lifecycle:
         self._watching: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._heartbeat = Heartbeat(
-            choose_folder(settings.heartbeat_dir, os.environ),
+            choose_folder(settings.heartbeat_dir, os.environ, master_id=os.getppid()),
             workers=settings.worker_count,
             state=lambda: self.state,
         )
-        self._end_requests: EndRequests = lambda: 0
+        self._requests: OpenRequests | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._drain_by_s: float | None = None
         self._ended_requests = 0
         self._started_s = time.monotonic()
@@ -120,8 +129,8 @@ class Lifecycle:
             journal={},
         )
 
-    def start(self, end_requests: EndRequests) -> None:
-        """Begin to load; returns at once. `end_requests` is called where a drain's time is up."""
+    def start(self, requests: OpenRequests) -> None:
+        """Begin to load; returns at once. The open `requests` are ended where a drain's time is up."""
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
         self.metrics.begin_worker(
@@ -130,7 +139,7 @@ class Lifecycle:
             max_queue_images=self.settings.max_queue_items,
             journal_buffer_rows=self.settings.journal_buffer_rows,
         )
-        self._end_requests = end_requests
+        self._requests = requests
         self._drain_on_signals(asyncio.get_running_loop())
         self._loading = asyncio.create_task(self._load())
         self._watching = asyncio.create_task(_leave_with_master())
@@ -141,14 +150,27 @@ class Lifecycle:
 
         While no other worker serves, that is at once, so that probes and requests get an answer. One that comes to
         workers that do serve, in place of one that died, first loads: what it would refuse meanwhile, they can answer.
+
+        Raises:
+            NotReadyError: It could not load, and others serve. The process ends with that, and BentoML starts another.
         """
         self._heartbeat.renew()
-        if self._loading is not None and any(
-            beat.state is ServiceState.READY for beat in self._heartbeat.read_others()
-        ):
+        if self._loading is not None and self._has_serving_sibling():
             await asyncio.wait({self._loading})
+            await self._stay_out()
         self._heartbeat.is_accepting = True
         self._heartbeat.renew()
+
+    def _has_serving_sibling(self) -> bool:
+        return any(beat.state is ServiceState.READY for beat in self._heartbeat.read_others())
+
+    async def _stay_out(self) -> None:
+        """Leave the connections of a worker that could not load to those that serve, and have it tried again later."""
+        give_up_s = time.monotonic() + self._retry_failed_s
+        while self._has_failed and self._drain_by_s is None and self._has_serving_sibling():
+            if time.monotonic() >= give_up_s:
+                raise NotReadyError("This worker could not start; another is started.", retry_after_s=0)
+            await asyncio.sleep(_MASTER_CHECK_S)
 
     def is_ready(self) -> bool:
         """Whether requests are served, whichever worker they reach: by this one, and by all that accept connections."""
@@ -185,6 +207,7 @@ class Lifecycle:
         except Exception:
             self._has_failed = True
             logger.exception("This worker cannot serve")
+        self._heartbeat.renew()
 
     def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> float:
         """Stop admitting, and let the drain's time run from the first call on; return when it ends, by the loop."""
@@ -194,12 +217,14 @@ class Lifecycle:
         if self._lightbox is not None:
             self._lightbox.classifier.stop_admitting()
         self.metrics.observe_readiness(False)
+        self._heartbeat.renew()
         return self._drain_by_s
 
     def _give_up(self) -> None:
         if self._lightbox is not None:
             self._lightbox.classifier.give_up()
-        self._ended_requests = self._end_requests()
+        if self._requests is not None:
+            self._ended_requests = self._requests.end_all()
 
     def _report(self, leftovers: Leftovers) -> None:
         if leftovers == Leftovers(0, 0) and not self._ended_requests:
@@ -225,12 +250,29 @@ class Lifecycle:
         self, loop: asyncio.AbstractEventLoop, previous: "Callable[[int, FrameType | None], object] | int | None"
     ) -> "Callable[[int, FrameType | None], None]":
         def handle(number: int, frame: FrameType | None) -> None:
+            def stop_server() -> None:
+                if callable(previous):
+                    previous(number, frame)
+
             # A signal interrupts the loop anywhere, even within `call_at`: only this call is made for that.
-            loop.call_soon_threadsafe(self._begin_drain, loop)
-            if callable(previous):
-                previous(number, frame)
+            loop.call_soon_threadsafe(self._leave, loop, stop_server)
 
         return handle
+
+    def _leave(self, loop: asyncio.AbstractEventLoop, stop_server: Callable[[], None]) -> None:
+        is_repeated = self._drain_by_s is not None
+        drain_by_s = self._begin_drain(loop)
+        if is_repeated or self._lightbox is None or self._requests is None:
+            stop_server()
+        else:
+            self._leaving = loop.create_task(_refuse_until_done(self._requests, drain_by_s, stop_server))
+
+
+async def _refuse_until_done(requests: OpenRequests, drain_by_s: float, stop_server: Callable[[], None]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(drain_by_s):
+            await asyncio.gather(requests.finish(), asyncio.sleep(_REFUSING_S))
+    stop_server()
 
 
 async def _leave_with_master() -> None:

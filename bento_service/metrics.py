@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histo
 
 from bento_service.domain import OUTCOME_OK, Receipt
 from bento_service.errors import InferenceFailedError
+from bento_service.processes import is_running
 
 _STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -16,8 +17,6 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SHED_REASONS = ("target", "deadline", "queue_full", "receiving", "memory")
 _CACHE_RESULTS = ("hit", "shared", "miss", "bypassed")
 _CACHE_FAILURES = ("read", "write", "busy", "refused_write")
-_GONE_STATES = frozenset("ZX")
-"""Of a process whose parent has not yet taken note of its end: zombie, dead."""
 
 
 Series = TypeVar("Series", Counter, Histogram)
@@ -254,14 +253,5 @@ def drop_gauges_of_dead_workers() -> None:
     if folder is None:
         return
     for file in Path(folder).glob("gauge_live*_*.db"):
-        if not _is_running(int(file.stem.rpartition("_")[2])):
+        if not is_running(int(file.stem.rpartition("_")[2])):
             file.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    # Behind the program's name in parentheses, which may hold anything: proc(5).
-    return stat.rpartition(")")[2].split()[0] not in _GONE_STATES

@@ -5,7 +5,7 @@ import logging
 from bento_service.bootstrap import open_catalogue
 from bento_service.commands.models import prepare_in_subprocess
 from bento_service.engines.factory import check_engine
-from bento_service.errors import JournalUnavailableError
+from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.journal.factory import migrate
 from bento_service.settings import Settings
 
@@ -22,6 +22,7 @@ def prepare_deployment(settings: Settings) -> None:
         CommandError: A model could not be prepared.
         JournalUrlError: The journal's URL is none that Lightbox can use.
         CacheUrlError: The cache's is.
+        JournalTooNewError: A newer Lightbox wrote the journal.
     """
     check_engine(settings.engine, settings.device)
     missing = open_catalogue(settings.model_store).missing(settings.models)
@@ -34,5 +35,7 @@ def prepare_deployment(settings: Settings) -> None:
         check_url(settings.cache_url.get_secret_value())
     try:
         migrate(settings.resolved_journal_url)
+    except JournalTooNewError:
+        raise
     except JournalUnavailableError as error:
         logger.error("The journal cannot be reached yet; receipts will wait for it: %s", error)

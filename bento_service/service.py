@@ -53,6 +53,7 @@ class GuardedService(Service):
             _BENTO_PATHS,
             status=lifecycle.status,
             on_request=lifecycle.metrics.observe_http,
+            is_draining=lambda: lifecycle.state is ServiceState.DRAINING,
         )
 
 
@@ -79,7 +80,7 @@ class LightboxService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load the models; the worker answers probes meanwhile, unless others do."""
-        lifecycle.start(edge_app.end_all)
+        lifecycle.start(edge_app)
         await lifecycle.wait_for_turn()
 
     @bentoml.on_shutdown

@@ -8,6 +8,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bento_service.hardware import choose_workers, count_cpus
 
+BENTO_PATH = "BENTO_PATH"
+"""The variable by which a container names the bento that it holds; BentoML serves that one's models."""
 LANES_STOP_S = 5.0
 """Longest wait for lanes that have nothing left to do but the batches in them, after the drain."""
 JOURNAL_CLOSE_S = 10.0
@@ -121,7 +123,7 @@ class Settings(BaseSettings):
     heartbeat_dir: Path | None = Field(
         default=None,
         description="Folder where each worker says every other second that it lives, for its siblings and for a "
-        "container's health check; one of BentoML's if unset.",
+        "container's health check; one among BentoML's metrics if unset.",
     )
     journal_url: SecretStr | None = Field(
         default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import subprocess
 import threading
@@ -10,7 +11,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-SERVICE, DASHBOARD, GPU = "lightbox:latest", "lightbox-dashboard:latest", "lightbox-gpu:latest"
+SERVICE = os.environ.get("LIGHTBOX_IMAGE", "lightbox:latest")
+DASHBOARD = os.environ.get("LIGHTBOX_DASHBOARD_IMAGE", "lightbox-dashboard:latest")
+GPU = os.environ.get("LIGHTBOX_GPU_IMAGE", "lightbox-gpu:latest")
+"""The images that are measured, by the variables with which Compose and the tests choose theirs."""
 BASE, REGISTRY = "python:3.11-slim", "registry:2"
 ONE_MODEL = ("--env", "LIGHTBOX_MODELS=efficientnet_lite0")
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges")

@@ -15,11 +15,9 @@ from bento_service.engines.factory import check_engine
 from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
 from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
-from bento_service.settings import Settings
+from bento_service.settings import BENTO_PATH, Settings
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
-BENTO_PATH = "BENTO_PATH"
-"""The variable by which a container names the bento that it holds; BentoML serves that one's models."""
 STOP_MARGIN_S = 5.0
 """What a stopping service gets beyond the time that its workers' own steps may take, for its processes to leave."""
 
@@ -33,7 +31,7 @@ class ReplaceProcess(Protocol):
 
 def service_command(settings: Settings, environment: Mapping[str, str]) -> Command:
     """Return what starts the service. It reads the rest of its settings from its environment."""
-    bento = environment.get(BENTO_PATH, SERVICE_IMPORT)
+    bento = environment.get(BENTO_PATH) or SERVICE_IMPORT
     argv = (sys.executable, "-m", "bentoml", "serve", bento)
     address = ("--host", settings.host, "--port", str(settings.port))
     # A worker ends its open requests by itself, with an answer; a second later uvicorn would cut what is left, without.
@@ -95,7 +93,7 @@ def serve(
     _demand_journal(settings)
     _demand_cache(settings)
     check_engine(settings.engine, settings.device)
-    is_container = BENTO_PATH in os.environ
+    is_container = bool(os.environ.get(BENTO_PATH))
     if not is_container:
         prepare(settings.models)
     command = service_command(settings, os.environ)

@@ -25,9 +25,14 @@ def describe_cpu() -> Device:
     )
 
 
+def has_gpu_node() -> bool:
+    """Tell whether a GPU's driver is at work here, or was handed to this container."""
+    return any(node.exists() for node in _GPU_NODES)
+
+
 def has_cuda() -> bool:
     """Tell whether torch can use a CUDA GPU. Torch, slow and large to import, is asked only where there is a driver."""
-    if not any(node.exists() for node in _GPU_NODES) or importlib.util.find_spec("torch") is None:
+    if not has_gpu_node() or importlib.util.find_spec("torch") is None:
         return False
     import torch
 

@@ -93,6 +93,7 @@ class _Batch:
             top_k=self._query.top_k,
             deadline_ms=None,
             priority=self._priority,
+            is_begun=index > 0,
             started_s=time.perf_counter(),
         )
 

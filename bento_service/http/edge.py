@@ -43,6 +43,7 @@ class Admission(Protocol):
         deadline_ms: float | None,
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
+        is_begun: bool = False,
     ) -> Pending:
         """Admit one image before any of its bytes are read."""
 

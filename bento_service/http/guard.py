@@ -29,7 +29,8 @@ class Guard:
 
     Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so a path that
     it has not got must never reach it. Its failures leave as problems. Lifespan events are BentoML's; web sockets are
-    refused.
+    refused. What is answered while the server drains says that its connection ends, so that the client's next request
+    does not meet with a closed one.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Guard:
         *,
         status: StatusProvider,
         on_request: OnRequest,
+        is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._lifespan_app = bento_app
         self._edge_app = edge_app
@@ -47,6 +49,7 @@ class Guard:
         self._bento_app = Envelope(_Translated(bento_app, status))
         self._nowhere = Envelope(_answer_not_found)
         self._on_request = on_request
+        self._is_draining = is_draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope."""
@@ -65,6 +68,8 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if self._is_draining():
+                    MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         path: str = scope["path"]

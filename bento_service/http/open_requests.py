@@ -10,7 +10,7 @@ from bento_service.http.request_id import HEADER, request_id_of
 
 
 class OpenRequests:
-    """Pure ASGI: an application whose open requests can be ended. Used on one event loop.
+    """Pure ASGI: an application whose open requests can be waited for and ended. Used on one event loop.
 
     uvicorn waits for open connections before it lets an application shut down, by default without limit, and a slow
     sender keeps his open for as long as he likes. So the end has to come from within.
@@ -18,12 +18,17 @@ class OpenRequests:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._limits: set[asyncio.Timeout] = set()
+        self._limits: dict[asyncio.Future[None], asyncio.Timeout] = {}
+
+    async def finish(self) -> None:
+        """Return once every request that is open now is answered; what comes meanwhile is not waited for."""
+        if self._limits:
+            await asyncio.wait(list(self._limits))
 
     def end_all(self) -> int:
         """Cancel what is open, answer it with a `draining` problem, and return how many requests that were."""
-        ended, self._limits = self._limits, set()
         now_s = asyncio.get_running_loop().time()
+        ended = [limit for limit in self._limits.values() if limit.when() is None]
         for limit in ended:
             limit.reschedule(now_s)
         return len(ended)
@@ -41,19 +46,20 @@ class OpenRequests:
             await send(message)
 
         limit = asyncio.timeout(None)
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             async with limit:
-                self._limits.add(limit)
-                try:
-                    await self._app(scope, receive, send_seen)
-                finally:
-                    self._limits.discard(limit)
+                self._limits[answered] = limit
+                await self._app(scope, receive, send_seen)
         except TimeoutError:
             if not limit.expired():
                 raise
             # An answer that has begun cannot become another; uvicorn closes its connection.
             if not has_started:
                 await _refuse(scope, receive, send)
+        finally:
+            del self._limits[answered]
+            answered.set_result(None)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

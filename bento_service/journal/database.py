@@ -96,22 +96,28 @@ class Database:
         """Close the connections."""
         self._engine.dispose()
 
+    def explain(self, error: Exception) -> JournalUnavailableError:
+        """Return what to raise where an error keeps the journal from being used, but may pass."""
+        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+        diagnosis = (
+            f"The journal at {self.name} cannot be used: {str(cause).strip()}. Check the database, then try again."
+        )
+        return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
+
     @contextmanager
     def _translating(self) -> Iterator[None]:
         try:
             yield
         except (DataError, IntegrityError, ProgrammingError):
             raise
-        except DBAPIError as error:
-            raise self._unavailable(error.orig or error) from error
-        except (PoolTimeoutError, OSError, sqlite3.Error) as error:
-            raise self._unavailable(error) from error
+        except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error) as error:
+            raise self.explain(error) from error
 
-    def _unavailable(self, cause: BaseException) -> JournalUnavailableError:
-        diagnosis = (
-            f"The journal at {self.name} cannot be used: {str(cause).strip()}. Check the database, then try again."
-        )
-        return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
+
+def concerns_schema(error: Exception) -> bool:
+    """Return whether PostgreSQL misses a table or column, or a right to it: whatever the values, the next may pass."""
+    # Class 42, "Syntax Error or Access Rule Violation" (postgresql.org, appendix "PostgreSQL Error Codes").
+    return isinstance(error, DBAPIError) and (getattr(error.orig, "sqlstate", None) or "").startswith("42")
 
 
 def _create_sqlite_engine(url: URL) -> Engine:
@@ -136,5 +142,7 @@ def _create_sqlite_engine(url: URL) -> Engine:
 def _create_postgresql_engine(url: URL) -> Engine:
     defaults = {"connect_timeout": str(_CONNECT_TIMEOUT_S), "application_name": "lightbox"}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
+    # Whatever the database's own encoding: from one without (SQL_ASCII) the driver would return bytes for text.
+    url = url.update_query_dict({"client_encoding": "utf8"})
     # Small: a worker has one writer and a few readers, and a server's connections are shared by all workers.
     return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, pool_timeout=10)

@@ -21,7 +21,8 @@ def open_journal(
 ) -> BufferedJournal:
     """Migrate the journal's database and start writing to it.
 
-    A database that is down does not keep the service from starting: receipts wait in the buffer until it is back.
+    A database that is down, or that a newer Lightbox has just migrated, does not keep a worker from starting: receipts
+    wait in the buffer until it is back.
 
     Raises:
         JournalUrlError: The URL is none of SQLite or PostgreSQL.
@@ -47,6 +48,7 @@ def migrate(url: str) -> None:
 
     Raises:
         JournalUrlError: The URL is none of SQLite or PostgreSQL.
+        JournalTooNewError: A newer Lightbox wrote the journal.
         JournalUnavailableError: The database cannot be reached or written.
     """
     store = SqlJournalStore(url)

@@ -5,28 +5,55 @@ from pathlib import Path
 
 from sqlalchemy import column, inspect, select, table
 
+from bento_service.errors import JournalTooNewError
 from bento_service.journal.database import Database
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONS = table("alembic_version", column("version_num"))
 # Alembic keeps the migration in progress in a module of its own, so one at a time a process.
 _ALEMBIC_LOCK = threading.Lock()
+_RETRY_AFTER_S = 60.0
+"""Somebody has to change something first."""
 
 
 def upgrade(database: Database) -> None:
     """Apply the migrations that are missing, all or none; other processes wait meanwhile.
 
     Raises:
+        JournalTooNewError: A newer Lightbox has migrated the database.
         JournalUnavailableError: The database cannot be reached or written.
     """
     database.prepare()
-    if _read_revision(database) != newest_revision():
+    if check_revision(database) != newest_revision():
         _migrate(database)
 
 
+def check_revision(database: Database) -> str | None:
+    """Return the revision that the database is at, or None for an empty one.
+
+    Raises:
+        JournalTooNewError: It is none of this Lightbox's.
+        JournalUnavailableError: The database cannot be reached.
+    """
+    revision = _read_revision(database)
+    if revision is not None and revision not in _revisions():
+        raise JournalTooNewError(
+            f"The journal at {database.name} was written by a newer Lightbox (its schema is {revision}, the newest "
+            f"known here {newest_revision()}). Use that version, restore a backup from before it, or set another "
+            "LIGHTBOX_JOURNAL_URL.",
+            retry_after_s=_RETRY_AFTER_S,
+        )
+    return revision
+
+
 def newest_revision() -> str:
-    """Return the revision of the last migration: what its file's name begins with."""
-    return max(file.stem.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+    """Return the revision of the last migration."""
+    return max(_revisions())
+
+
+def _revisions() -> frozenset[str]:
+    """Return the revision of each migration: what its file's name begins with."""
+    return frozenset(file.stem.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def _read_revision(database: Database) -> str | None:
@@ -41,10 +68,16 @@ def _migrate(database: Database) -> None:
     # Alembic takes 9 MB, which a worker whose schema is up to date has no use for.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     # Found from this file, never from the working directory, so that it works in a wheel and in a bento alike.
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
-    with _ALEMBIC_LOCK, database.writing() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with _ALEMBIC_LOCK, database.writing() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError:
+        # A newer Lightbox may have migrated it while this one waited for its turn.
+        check_revision(database)
+        raise

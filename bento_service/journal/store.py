@@ -1,14 +1,17 @@
 """The journal in a SQL database."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from bento_service.domain import OUTCOME_OK, History, Receipt
+from bento_service.errors import JournalUnavailableError
 from bento_service.journal import schema
 from bento_service.journal.base import Order
-from bento_service.journal.database import Database
+from bento_service.journal.database import Database, concerns_schema
 from bento_service.journal.epoch import from_epoch_s, to_epoch_us, utc_now
 from bento_service.journal.rollup_table import (
     add_rollups,
@@ -19,7 +22,7 @@ from bento_service.journal.rollup_table import (
 )
 from bento_service.journal.rollups import ClassName, merge, summarise, to_bucket
 from bento_service.journal.rows import from_receipt, to_receipt
-from bento_service.journal.schema_version import upgrade
+from bento_service.journal.schema_version import check_revision, upgrade
 from bento_service.journal.windows import plan_window
 
 _SHORT_WINDOW = timedelta(hours=1)
@@ -45,8 +48,13 @@ class SqlJournalStore:
         self._class_keys: dict[ClassName, int] = {}
 
     def migrate(self) -> None:
-        """Bring the schema up to date."""
-        upgrade(self._database)
+        """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try."""
+        try:
+            upgrade(self._database)
+        except JournalUnavailableError:
+            raise
+        except Exception as error:
+            raise self._database.explain(error) from error
 
     def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
         """Store receipts and add them, and those of `counted_only`, to the rollups."""
@@ -54,7 +62,7 @@ class SqlJournalStore:
         if not counted:
             return
         rows = [from_receipt(receipt) for receipt in receipts]
-        with self._database.writing() as connection:
+        with self._explaining(), self._database.writing() as connection:
             class_keys = assign_class_keys(connection, counted, self._class_keys)
             add_rollups(connection, summarise(counted, {**self._class_keys, **class_keys}))
             if rows:
@@ -64,7 +72,7 @@ class SqlJournalStore:
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
         window = plan_window(since=since, until=until, buckets=buckets, now=self._now())
-        with self._database.reading() as connection:
+        with self._explaining(), self._database.reading() as connection:
             parts = read_rollups(connection, window, model)
             class_names = read_class_names(connection)
         merged = [merge(part) for part in parts]
@@ -108,7 +116,7 @@ class SqlJournalStore:
             query = query.where(model_term == model)
         if outcome is not None:
             query = query.where(outcome_term == outcome)
-        with self._database.reading() as connection:
+        with self._explaining(), self._database.reading() as connection:
             return tuple(to_receipt(row) for row in connection.execute(query.limit(limit)).all())
 
     def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
@@ -122,7 +130,7 @@ class SqlJournalStore:
         old = select(table.id).where(table.received_at_us < to_epoch_us(receipts_before)).order_by(table.received_at_us)
         surplus = select(table.id).where(table.id <= newest - max_receipts).order_by(table.id)
         deleted = 0
-        with self._database.writing() as connection:
+        with self._explaining(), self._database.writing() as connection:
             for ids in (old, surplus):
                 chosen = table.id.in_(ids.limit(limit - deleted))
                 deleted += connection.execute(delete(schema.receipts).where(chosen)).rowcount
@@ -133,3 +141,14 @@ class SqlJournalStore:
     def close(self) -> None:
         """Close the connections."""
         self._database.close()
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Tell what is wrong with the schema, or with what may be done in it, from what is wrong with a receipt."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            check_revision(self._database)
+            if concerns_schema(error):
+                raise self._database.explain(error) from error
+            raise

@@ -64,9 +64,19 @@ class BentoModelStore:
         """Return the model of this name that was stored last, or None.
 
         A model of another file format, or one that was not stored to its end, does not count.
+
+        Raises:
+            ModelLoadError: A store is there and cannot be read.
         """
-        found = _find(name, self._bento_store())
-        return found or (_find(name, _open_store(self._also)) if self._also is not None else None)
+        try:
+            found = _find(name, self._bento_store())
+            return found or (_find_without_writing(name, self._also) if self._also is not None else None)
+        except OSError as error:
+            raise ModelLoadError(
+                f"The model {name!r} cannot be read by the user with the id {os.getuid()}: {error.filename} "
+                f"({error.strerror}). Let others read the model store (`chmod -R a+rX`).",
+                model=name,
+            ) from error
 
     def save(
         self,
@@ -142,21 +152,30 @@ def _open_store(root: Path) -> "ModelStore":
 
 
 def _find(name: str, store: "ModelStore") -> StoredModel | None:
+    model = _get(f"{bento_name(name)}:latest", store)
+    return _read(model) if model is not None and _is_whole(model) else None
+
+
+def _find_without_writing(name: str, root: Path) -> StoredModel | None:
+    """As `_find`; where it is not noted which version is the latest, BentoML's own search notes it."""
+    store, bento = _open_store(root), bento_name(name)
+    try:
+        versions = [folder.name for folder in (root / bento).iterdir() if folder.is_dir()]
+    except FileNotFoundError:
+        return None
+    found = [model for version in versions if (model := _get(f"{bento}:{version}", store)) and _is_whole(model)]
+    return _read(max(found, key=lambda model: model.info.creation_time)) if found else None
+
+
+def _get(tag: str, store: "ModelStore") -> "Model | None":
     import bentoml
     from bentoml.exceptions import BentoMLException
 
     try:
         # BentoML says BentoMLException for a folder without its YAML: a model that is being stored right now.
-        model = bentoml.models.get(f"{bento_name(name)}:latest", _model_store=store)
-        return _read(model) if _is_whole(model) else None
+        return bentoml.models.get(tag, _model_store=store)
     except BentoMLException:
         return None
-    except PermissionError as error:
-        raise ModelLoadError(
-            f"The model {name!r} cannot be read by the user with the id {os.getuid()}: {error.filename}. Let others "
-            "read the model store (`chmod -R a+rX`).",
-            model=name,
-        ) from error
 
 
 def _let_others_read(folder: Path) -> None:

@@ -14,26 +14,39 @@ from pathlib import Path
 
 MAX_AGE_S = 15.0
 SERVING = ("ready", "draining")
+FOLDER = "LIGHTBOX_HEARTBEAT_DIR"
+
+
+def is_running(process_id: str) -> bool:
+    """Tell whether a process runs; one that ended does not, even where its parent has not yet asked how: proc(5)."""
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def find_fault(folder: Path, now_s: float) -> str:
     """Say what is wrong with the workers whose heartbeats lie in `folder`, or return an empty string."""
     serving, expected, others = 0, 1, []
     for file in sorted(folder.glob("*.json")):
+        if not (file.stem.isdigit() and is_running(file.stem)):
+            continue
         try:
             age_s = now_s - file.stat().st_mtime
             beat = json.loads(file.read_text())
+            state, expected = str(beat["state"]), int(beat["workers"])
         except FileNotFoundError:
             continue
-        if not Path(f"/proc/{file.stem}").exists():
+        except (OSError, ValueError, KeyError, TypeError):
+            others.append(f"what worker {file.stem} says cannot be read")
             continue
-        expected = beat["workers"]
         if age_s > MAX_AGE_S:
             others.append(f"worker {file.stem} hangs for {age_s:.0f} s")
-        elif beat["state"] in SERVING:
+        elif state in SERVING:
             serving += 1
         else:
-            others.append(f"worker {file.stem} is {beat['state']}")
+            others.append(f"worker {file.stem} is {state}")
     if serving >= expected:
         return ""
     return "; ".join([f"{serving} of {expected} workers serve", *others])
@@ -41,7 +54,8 @@ def find_fault(folder: Path, now_s: float) -> str:
 
 def main() -> None:
     """Print what is wrong, if anything, and leave with the exit code."""
-    fault = find_fault(Path(os.environ["LIGHTBOX_HEARTBEAT_DIR"]), time.time())
+    folder = os.environ.get(FOLDER)
+    fault = find_fault(Path(folder), time.time()) if folder else f"{FOLDER} is not set: no worker can be heard"
     print(fault or "all workers serve")
     sys.exit(1 if fault else 0)
 

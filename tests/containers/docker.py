@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import threading
 import time
@@ -77,6 +78,11 @@ class Container:
             return requests.get(self.url + path, timeout=5).status_code == 200
         except requests.RequestException:
             return False
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples over its labels."""
+        text = requests.get(f"{self.url}/metrics", timeout=10).text
+        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, flags=re.MULTILINE))
 
     def wait_ready(self, path: str = "/readyz") -> None:
         """Waits until it answers; fails with its log if it ends instead."""

@@ -31,6 +31,7 @@ class Load:
 
     url: str
     images: Sequence[Path]
+    is_repeating: bool = True
     is_over: threading.Event = field(default_factory=threading.Event)
     answers: list[Answer] = field(default_factory=list)
 
@@ -51,8 +52,10 @@ class Load:
             for turn in itertools.count():
                 if self.is_over.is_set():
                     return
-                body = bodies[(number + turn) % len(bodies)]
-                self.answers.append(self._ask(session, body, f"{name}-{turn}"))
+                request_id = f"{name}-{turn}"
+                # What follows the end of a JPEG changes its digest and none of its pixels.
+                ending = b"" if self.is_repeating else request_id.encode()
+                self.answers.append(self._ask(session, bodies[(number + turn) % len(bodies)] + ending, request_id))
 
     def _ask(self, session: requests.Session, body: bytes, request_id: str) -> Answer:
         headers = {"X-Request-ID": request_id, "Content-Type": "image/jpeg"}
@@ -65,9 +68,12 @@ class Load:
 
 
 @contextmanager
-def load(url: str, images: Sequence[Path], clients: int = 8) -> Iterator[Load]:
-    """Asks from `clients` connections until the block ends; every request has its answer by then."""
-    running = Load(url, images)
+def load(url: str, images: Sequence[Path], clients: int = 8, *, is_repeating: bool = True) -> Iterator[Load]:
+    """Asks from `clients` connections until the block ends; every request has its answer by then.
+
+    With `is_repeating` images come again and again, as the cache likes it; without, each is a new one.
+    """
+    running = Load(url, images, is_repeating)
     threads = [threading.Thread(target=running.run, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()

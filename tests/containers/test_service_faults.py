@@ -4,14 +4,14 @@ import json
 import re
 from pathlib import Path
 
-import requests
-
 from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
 from tests.containers.load import BROKEN, load
 
 ONE_MODEL = ("--env", "LIGHTBOX_MODELS=efficientnet_lite0")
 TWO_WORKERS = ("--env", "LIGHTBOX_WORKERS=2")
 CLIENTS = 8
+# A tmpfs of Docker's own would be root's, and nothing written to it at all.
+SMALL = '"volume-opt=o=size=320k,uid=1034,gid=1034"'
 OUTCOMES = """
 import json, sqlite3
 rows = sqlite3.connect("/data/journal.sqlite3").execute("SELECT request_id, outcome FROM receipts")
@@ -21,12 +21,6 @@ print(json.dumps(dict(rows.fetchall())))
 
 def worker_ids(running: Container) -> set[str]:
     return set(re.findall(r"(\d+)\.json", running.run("ls", "/dev/shm/lightbox-workers")))  # noqa: S108
-
-
-def metric(running: Container, name: str) -> float:
-    """The sum of a metric's samples over its labels."""
-    text = requests.get(f"{running.url}/metrics", timeout=10).text
-    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, flags=re.MULTILINE))
 
 
 def outcomes(data_volume: str) -> dict[str, str]:
@@ -44,13 +38,32 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_loses_nothing(jpegs: l
             wait_until(lambda: asking.count() > 50, "the load is running")
             running.run("sh", "-c", f"kill -9 {min(before)}")
             wait_until(lambda: len(worker_ids(running) - before) == 1, "another worker has come")
-            wait_until(lambda: metric(running, "lightbox_workers_ready") == 2, "both workers are ready")
+            wait_until(lambda: running.metric("lightbox_workers_ready") == 2, "both workers are ready")
             answered = asking.count()
             wait_until(lambda: asking.count() > answered + 50, "the load goes on")
 
         # Only what the dead worker held is lost; whoever asks again reaches one that serves.
         assert len(asking.failures()) <= CLIENTS, asking.failures()
         assert {answer.status for answer in asking.failures()} <= {BROKEN}
+        running.wait_health("healthy")
+
+
+def test_a_worker_that_cannot_come_back_leaves_the_connections_to_the_other_and_is_tried_again(
+    jpegs: list[Path],
+) -> None:
+    model, hidden = "/app/bento/models/lightbox-efficientnet_lite0", "/app/bento/hidden"
+    with container(SERVICE_IMAGE, *ONE_MODEL, *TWO_WORKERS) as running:
+        running.wait_health("healthy")
+        before = worker_ids(running)
+        docker("exec", "--user", "0", running.name, "mv", model, hidden)
+        running.run("sh", "-c", f"kill -9 {min(before)}")
+        running.wait_health("unhealthy")
+        with load(running.url, jpegs) as asking:
+            wait_until(lambda: asking.count() > 50, "the other answers")
+        docker("exec", "--user", "0", running.name, "mv", hidden, model)
+
+        assert asking.failures() == []
+        assert "is failed" in running.inspect()["State"]["Health"]["Log"][-1]["Output"]
         running.wait_health("healthy")
 
 
@@ -87,17 +100,18 @@ def test_what_was_admitted_is_answered_and_in_the_journal_as_the_container_is_st
 
 
 def test_a_full_disk_costs_receipts_and_no_answer(jpegs: list[Path]) -> None:
-    disk = ("--mount", "type=tmpfs,target=/data,tmpfs-size=320k,tmpfs-mode=1777")
+    disk = ("--mount", f"type=volume,target=/data,volume-opt=type=tmpfs,volume-opt=device=tmpfs,{SMALL}")
     small = ("--env", "LIGHTBOX_JOURNAL_BUFFER_ROWS=200", "--env", "LIGHTBOX_CACHE_BYTES=0")
     with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *disk, *small) as running:
         running.wait_ready()
         with load(running.url, jpegs) as asking:
-            wait_until(lambda: metric(running, "lightbox_journal_rows_dropped_total") > 0, "receipts are dropped", 120)
+            wait_until(lambda: running.metric("lightbox_journal_rows_dropped_total") > 0, "receipts are dropped", 120)
             answered = asking.count()
             wait_until(lambda: asking.count() > answered + 100, "images are classified all the same")
 
         assert asking.failures() == []
         assert "Receipts wait in memory" in running.logs()
+        assert "database or disk is full" in running.logs()
 
 
 def test_a_container_whose_master_is_killed_ends() -> None:

@@ -15,7 +15,9 @@ from tests.containers.docker import SERVICE_IMAGE, docker
 
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
-MAX_ADDED_BYTES = 700_000_000
+OFFICIAL_BASE_BYTES = 130_000_000
+"""About what python:3.11-slim has as it is published; the base here may be a stand-in for it, and larger."""
+MAX_ADDED_BYTES = 700_000_000 - OFFICIAL_BASE_BYTES
 MAX_RESENT_BYTES = 5_000_000
 
 
@@ -44,7 +46,7 @@ def test_it_runs_as_nobody_of_the_host_and_owns_none_of_its_code() -> None:
 
 
 def test_there_is_no_compiler_no_pytorch_and_no_installer_in_it() -> None:
-    assert in_image("for tool in gcc cc g++ make git uv; do command -v $tool; done; true") == ""
+    assert in_image("for tool in gcc cc g++ make git uv pip pip3; do command -v $tool; done; true") == ""
     for package in ("torch", "timm", "pip", "streamlit"):
         found = in_image(f"python -c 'import importlib.util as u; print(u.find_spec(\"{package}\"))'")
         assert found == "None"

@@ -29,9 +29,9 @@ class PostgresqlServer:
     def url(self, database: str) -> str:
         return f"postgresql://lightbox@/{database}?host={self._folder}"
 
-    def create_database(self, name: str) -> str:
-        """Create an empty database and return its URL."""
-        self._run("createdb", f"--host={self._folder}", "--username=lightbox", name)
+    def create_database(self, name: str, *options: str) -> str:
+        """Create an empty database, with `createdb`'s options, and return its URL."""
+        self._run("createdb", f"--host={self._folder}", "--username=lightbox", *options, name)
         return self.url(name)
 
     def start(self) -> None:

@@ -78,7 +78,7 @@ class FakeClassifier:
 
     `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
     With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id, `deadlines_ms` the last
-    that each admitted one asked for.
+    that each admitted one asked for, `begun` the ids of images that came as further ones of a request.
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None
@@ -90,6 +90,7 @@ class FakeClassifier:
     admitted: list[str] = field(default_factory=list)
     deadlines_ms: list[float | None] = field(default_factory=list)
     priorities: list[Priority] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
     images: list[bytes] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
     in_flight: int = 0
@@ -107,7 +108,10 @@ class FakeClassifier:
         deadline_ms: float | None,
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
+        is_begun: bool = False,
     ) -> "FakePending":
+        if is_begun:
+            self.begun.append(request_id)
         if (error := self.refuse(request_id)) is not None:
             self.outcomes[request_id] = error.code
             raise error

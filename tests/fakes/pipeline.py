@@ -89,6 +89,7 @@ class Kitchen:
         deadline_ms: float | None = None,
         request_id: str = "r-1",
         priority: Priority = Priority.INTERACTIVE,
+        is_begun: bool = False,
     ) -> PendingRequest:
         return self.classifier.open(
             request_id=request_id,
@@ -96,6 +97,7 @@ class Kitchen:
             top_k=top_k,
             deadline_ms=deadline_ms,
             priority=priority,
+            is_begun=is_begun,
             started_s=self._clock(),
         )
 

@@ -39,6 +39,14 @@ def test_results_come_in_the_order_of_the_files_with_names_and_ids(client: TestC
     assert all(item.result and len(item.result.predictions) == 2 and item.error is None for item in answer.results)
 
 
+def test_every_image_but_the_first_belongs_to_a_request_that_was_admitted(
+    client: TestClient, classifier: FakeClassifier
+) -> None:
+    client.post(PATH, files=images(b"a", b"b", b"c"), headers={"X-Request-ID": "mine"})
+
+    assert classifier.begun == ["mine-1", "mine-2"]
+
+
 def test_one_bad_file_never_fails_its_neighbours(client: TestClient, classifier: FakeClassifier, edge: Edge) -> None:
     def fail(encoded: bytes) -> Exception | None:
         faults = {b"corrupt": UndecodableImageError("cut short"), b"defect": RuntimeError("secret")}

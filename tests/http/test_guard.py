@@ -102,6 +102,22 @@ def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
     assert "secret" in caplog.text
 
 
+@pytest.mark.parametrize("is_draining", [False, True])
+def test_what_a_draining_server_answers_says_that_the_connection_ends(app: FastAPI, is_draining: bool) -> None:
+    guard = Guard(
+        Starlette(),
+        app,
+        PATHS,
+        status=lambda: status_of(ServiceState.READY),
+        on_request=lambda route, method, status, seconds: None,
+        is_draining=lambda: is_draining,
+    )
+
+    answers = [TestClient(guard).get(path) for path in ("/version", "/nowhere", "/")]
+
+    assert [answer.headers.get("Connection") for answer in answers] == ["close" if is_draining else None] * 3
+
+
 def test_a_web_socket_is_closed(service: Service) -> None:
     exchange = Exchange()
 

@@ -101,3 +101,24 @@ async def test_a_request_that_is_cancelled_from_outside_stays_cancelled() -> Non
     with pytest.raises(asyncio.CancelledError):
         await conversation.task
     assert conversation.sent == []
+
+
+async def test_what_is_open_is_waited_for_and_what_comes_later_is_not() -> None:
+    requests = OpenRequests(wait_for_body)
+    first = Conversation(requests)
+    await first.is_receiving.wait()
+    finishing = asyncio.create_task(requests.finish())
+    await asyncio.sleep(0)
+    later = Conversation(requests)
+    await later.is_receiving.wait()
+    assert not finishing.done()
+
+    first.task.cancel()
+    await finishing
+
+    assert not later.task.done()
+    later.task.cancel()
+
+
+async def test_an_idle_server_has_nothing_to_wait_for() -> None:
+    await OpenRequests(wait_for_body).finish()

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import signal
 import socket
 import threading
 from collections.abc import Sequence
@@ -77,6 +78,24 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
     assert set(statuses) <= {200, 503}
     assert list(outcomes.values()).count("ok") == statuses.count(200) > 0
     assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
+
+
+def test_whoever_comes_while_a_service_drains_is_refused_in_words(bentoml_home: Path, tmp_path: Path) -> None:
+    with (
+        running_service(tmp_path, drain_timeout_s=DRAIN_S, models="efficientnet_lite0", workers=1) as service,
+        closing(begin_upload(service)),
+        requests.Session() as known,
+    ):
+        opened = known.get(f"{service.url}/v1/status", timeout=10)
+        service.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not service.is_answering("/readyz"))
+        answers = [client.post(f"{service.url}/v1/classify", data=b"x", timeout=10) for client in (known, requests)]
+        exit_code = service.process.wait(30)
+
+    assert "Connection" not in opened.headers
+    assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(503, "draining")] * 2
+    assert [answer.headers["Connection"] for answer in answers] == ["close"] * 2
+    assert exit_code == 0
 
 
 def test_a_worker_whose_master_was_killed_leaves_the_port(bentoml_home: Path, tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """What BentoML's own command says of settings that no worker could start with."""
 
 import os
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from bento_service.journal.factory import migrate
 from tests.integration.running_service import BENTOML_SERVE, free_port
 
 
@@ -28,14 +31,30 @@ from tests.integration.running_service import BENTOML_SERVE, free_port
 def test_it_ends_at_once_with_one_line_and_no_secret(
     settings: dict[str, str], line: str, bentoml_home: Path, tmp_path: Path
 ) -> None:
-    environment = os.environ | {"LIGHTBOX_DATA_DIR": str(tmp_path), "LIGHTBOX_PORT": str(free_port())}
-    environment |= {f"LIGHTBOX_{name}": value for name, value in settings.items()}
-
-    done = subprocess.run(
-        BENTOML_SERVE, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
-    )
+    done = start(settings, tmp_path)
 
     assert done.returncode == 1
     assert done.stderr.startswith(line)
     assert "Traceback" not in done.stderr
     assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_a_journal_of_a_newer_lightbox_is_named_in_one_line(bentoml_home: Path, tmp_path: Path) -> None:
+    journal = tmp_path / "journal.sqlite3"
+    migrate(f"sqlite:///{journal}")
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+
+    done = start({}, tmp_path)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"lightbox: The journal at sqlite:///{journal} was written by a newer Lightbox")
+    assert done.stderr.count("\n") == 1
+
+
+def start(settings: dict[str, str], data_dir: Path) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"LIGHTBOX_DATA_DIR": str(data_dir), "LIGHTBOX_PORT": str(free_port())}
+    environment |= {f"LIGHTBOX_{name}": value for name, value in settings.items()}
+    return subprocess.run(
+        BENTOML_SERVE, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )

@@ -36,10 +36,16 @@ class PrometheusServer:
         series: list[dict[str, str]] = self._get("series", **{"match[]": selector})
         return series
 
+    def rule_names(self) -> list[str]:
+        """The rules that it has loaded."""
+        return [rule["name"] for rule in self._rules()]
+
     def broken_rules(self) -> list[str]:
         """The rules whose last evaluation failed."""
-        groups = self._get("rules")["groups"]
-        return [rule["name"] for group in groups for rule in group["rules"] if rule["health"] == "err"]
+        return [rule["name"] for rule in self._rules() if rule["health"] == "err"]
+
+    def _rules(self) -> list[dict[str, str]]:
+        return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, call: str, **parameters: str) -> Any:
         answer = requests.get(f"{self.url}/api/v1/{call}", params=parameters, timeout=10).json()

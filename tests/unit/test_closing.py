@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from bento_service.bootstrap import Leftovers, Lightbox, Parts
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.memory import MemoryStore
 from bento_service.errors import DrainingError
+from bento_service.lightbox import Leftovers, Lightbox, Parts
 from bento_service.settings import Settings
 from tests.fakes.cache import Tally
 from tests.fakes.clock import FakeTimeLoop

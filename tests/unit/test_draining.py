@@ -29,6 +29,17 @@ async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it
     assert kitchen.classifier.is_draining
 
 
+async def test_the_rest_of_a_request_that_was_admitted_is_admitted_until_the_server_gives_up() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        kitchen.classifier.stop_admitting()
+        with kitchen.open(request_id="r-1", is_begun=True) as admitted:
+            await admitted.classify(encode_image())
+        kitchen.classifier.give_up()
+        with pytest.raises(DrainingError):
+            kitchen.open(request_id="r-2", is_begun=True)
+    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["ok", "draining"]
+
+
 async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
     infer = FakeInfer()
     async with running({"a": infer}) as kitchen:

@@ -1,6 +1,7 @@
 """How a machine is divided, from a laptop to a large server."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,13 +43,50 @@ def test_what_the_operator_chooses_is_kept() -> None:
     assert (division.lanes, division.decode_threads) == (3, 1)
 
 
-@pytest.mark.parametrize(("quota", "cpus"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])
-def test_a_containers_quota_narrows_the_cpus(tmp_path: Path, quota: str, cpus: int | None) -> None:
-    file = tmp_path / "cpu.max"
-    file.write_text(quota)
+@pytest.fixture
+def two_cpus() -> Iterator[int]:
+    """The affinity mask narrowed to two CPUs, so that a quota of one can be told from it."""
+    mask = os.sched_getaffinity(0)
+    if len(mask) < 2:
+        pytest.skip("a machine with one CPU")
+    os.sched_setaffinity(0, sorted(mask)[:2])
+    yield 2
+    os.sched_setaffinity(0, mask)
 
-    assert count_cpus(file) == (cpus or len(os.sched_getaffinity(0)))
+
+def write_v1(folder: Path, quota: str, period: str = "100000") -> None:
+    folder.mkdir(parents=True)
+    (folder / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (folder / "cpu.cfs_period_us").write_text(f"{period}\n")
 
 
-def test_without_control_groups_all_cpus_count(tmp_path: Path) -> None:
-    assert count_cpus(tmp_path / "none") == len(os.sched_getaffinity(0))
+@pytest.mark.parametrize(
+    ("quota", "cpus"),
+    [("100000 100000", 1), ("50000 100000", 1), ("190000 100000", 1), ("800000 100000", 2), ("max 100000", 2)],
+)
+def test_a_containers_quota_narrows_the_cpus(tmp_path: Path, two_cpus: int, quota: str, cpus: int) -> None:
+    (tmp_path / "cpu.max").write_text(f"{quota}\n")
+
+    assert count_cpus(tmp_path) == cpus
+
+
+@pytest.mark.parametrize("controller", ["cpu", "cpu,cpuacct"])
+@pytest.mark.parametrize(("quota", "cpus"), [("100000", 1), ("50000", 1), ("190000", 1), ("800000", 2), ("-1", 2)])
+def test_a_quota_of_the_first_version_narrows_them_too(
+    tmp_path: Path, two_cpus: int, controller: str, quota: str, cpus: int
+) -> None:
+    write_v1(tmp_path / controller, quota)
+
+    assert count_cpus(tmp_path) == cpus
+
+
+@pytest.mark.parametrize(("quota", "period"), [("", ""), ("many", "100000"), ("100000", "0"), ("100000", "")])
+def test_a_quota_that_cannot_be_read_is_none(tmp_path: Path, two_cpus: int, quota: str, period: str) -> None:
+    write_v1(tmp_path / "cpu", quota, period)
+    (tmp_path / "cpu.max").write_text(f"{quota} {period}\n")
+
+    assert count_cpus(tmp_path) == two_cpus
+
+
+def test_without_control_groups_all_cpus_count(tmp_path: Path, two_cpus: int) -> None:
+    assert count_cpus(tmp_path / "none") == two_cpus

@@ -1,20 +1,30 @@
 import asyncio
+import json
 import logging
+import os
 import signal
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from starlette.types import Receive, Scope, Send
 
-from bento_service.bootstrap import Leftovers, Lightbox
+from bento_service.classifier import Classifier
 from bento_service.errors import ModelLoadError, NotReadyError
+from bento_service.heartbeat import Heartbeat
+from bento_service.http.open_requests import OpenRequests
 from bento_service.lifecycle import Lifecycle
+from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.engine import FakeInfer
 from tests.fakes.lightbox import FakeLightbox
-from tests.fakes.pipeline import encode_image, fake_clock, running
+from tests.fakes.pipeline import fake_clock, running
+from tests.fakes.processes import living_process
+from tests.http.exchange import Exchange, http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +56,99 @@ def make_lifecycle(outcome: Lightbox | Exception) -> Lifecycle:
     )
 
 
+def no_requests() -> OpenRequests:
+    async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        """Nobody asks."""
+
+    return OpenRequests(answer_nothing)
+
+
+class Open:
+    """A request that is open until it is answered, or ended."""
+
+    def __init__(self) -> None:
+        self.answer = asyncio.Event()
+        self.requests = OpenRequests(self._wait)
+        self.exchange = Exchange()
+        self.task = asyncio.create_task(self.exchange.run(self.requests, http_scope("POST", "/")))
+
+    async def _wait(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.answer.wait()
+
+
+class Server:
+    """The server's own handler of SIGTERM, and the signal."""
+
+    def __init__(self) -> None:
+        self.signals = 0
+
+    def __enter__(self) -> "Server":
+        self._before = signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.signals += 1
+
+    async def terminate(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await turns()
+
+
+async def turns() -> None:
+    """Lets the loop do what is due."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the workers of a service meet."""
+    return tmp_path / "workers"
+
+
+class Sibling:
+    """Another worker, which accepts connections."""
+
+    def __init__(self, folder: Path, process_id: int) -> None:
+        self._folder = folder
+        self._process_id = process_id
+
+    def say(self, state: ServiceState) -> None:
+        heartbeat = Heartbeat(self._folder, workers=2, state=lambda: state, worker_id=self._process_id)
+        heartbeat.is_accepting = True
+        heartbeat.renew()
+
+
+@pytest.fixture
+def sibling(folder: Path) -> Iterator[Sibling]:
+    """One that lives, and has said nothing yet."""
+    with living_process() as process_id:
+        yield Sibling(folder, process_id)
+
+
+class Loading:
+    """A worker whose models load until `is_loaded` is set."""
+
+    def __init__(self, classifier: Classifier, folder: Path, *, retry_failed_s: float = 60) -> None:
+        self.is_loaded = asyncio.Event()
+        self._classifier = classifier
+        self.lifecycle = Lifecycle(
+            Settings(heartbeat_dir=folder),
+            Metrics(CollectorRegistry()),
+            open_lightbox=self._open,
+            settle=lambda: None,
+            retry_failed_s=retry_failed_s,
+        )
+        self.lifecycle.start(no_requests())
+
+    async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
+        await self.is_loaded.wait()
+        return FakeLightbox(self._classifier)
+
+
 def ready_workers(lifecycle: Lifecycle) -> float:
     (family,) = lifecycle.metrics.workers_ready.collect()
     return family.samples[0].value
@@ -56,7 +159,7 @@ async def test_why_a_worker_could_not_start_is_for_its_log_and_not_for_clients(
     error: Exception, log: pytest.LogCaptureFixture
 ) -> None:
     lifecycle = make_lifecycle(error)
-    lifecycle.start(lambda: 0)
+    lifecycle.start(no_requests())
     await asyncio.sleep(0)
 
     with pytest.raises(NotReadyError) as refusal:
@@ -71,7 +174,7 @@ async def test_why_a_worker_could_not_start_is_for_its_log_and_not_for_clients(
 async def test_a_drain_that_left_nothing_says_so(log: pytest.LogCaptureFixture) -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         await asyncio.sleep(0)
         await lifecycle.stop()
 
@@ -81,7 +184,7 @@ async def test_a_drain_that_left_nothing_says_so(log: pytest.LogCaptureFixture) 
 async def test_a_worker_counts_as_ready_from_when_it_is_warm_until_it_drains() -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         ready = [ready_workers(lifecycle)]
         await asyncio.sleep(0)
         ready.append(ready_workers(lifecycle))
@@ -93,7 +196,7 @@ async def test_a_worker_counts_as_ready_from_when_it_is_warm_until_it_drains() -
 
 async def test_a_worker_that_could_not_start_never_counts_as_ready() -> None:
     lifecycle = make_lifecycle(ModelLoadError("no such model"))
-    lifecycle.start(lambda: 0)
+    lifecycle.start(no_requests())
     await asyncio.sleep(0)
 
     assert lifecycle.state is ServiceState.FAILED
@@ -105,7 +208,7 @@ async def test_a_worker_that_could_not_start_never_counts_as_ready() -> None:
 async def test_what_a_stop_left_undone_is_logged_as_it_is(leftovers: Leftovers, log: pytest.LogCaptureFixture) -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier, leftovers))
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         await asyncio.sleep(0)
         await lifecycle.stop()
 
@@ -115,30 +218,69 @@ async def test_what_a_stop_left_undone_is_logged_as_it_is(leftovers: Leftovers, 
 
 
 async def test_open_requests_are_ended_once_the_drains_time_is_up_and_counted(log: pytest.LogCaptureFixture) -> None:
-    ended = asyncio.Event()
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            request = Open()
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(request.requests)
+            await turns()
+            await server.terminate()
+            assert (lifecycle.state, server.signals) == (ServiceState.DRAINING, 0)
+            assert not request.task.done()
+            fake_clock().advance(DRAIN_S)
+            await turns()
+            assert server.signals == 1
+        await lifecycle.stop()
 
-    def end_requests() -> int:
-        ended.set()
-        request.cancel()
-        return 1
-
-    infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        infer.gate.clear()
-        request = await kitchen.start(encode_image(1))
-        lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
-        lifecycle.start(end_requests)
-        await asyncio.sleep(0)
-        stopping = asyncio.create_task(lifecycle.stop())
-        await asyncio.sleep(0)
-        assert lifecycle.state is ServiceState.DRAINING
-        assert not ended.is_set()
-        fake_clock().advance(DRAIN_S)
-        await stopping
-
-    assert ended.is_set()
-    assert kitchen.receipt.outcome == "draining"
+    assert request.exchange.status == 503
     assert "1 open requests ended" in log.messages[-1]
+
+
+async def test_the_server_stops_once_what_was_open_is_answered_and_idle_connections_had_a_second_to_hear() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            request = Open()
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(request.requests)
+            await turns()
+            await server.terminate()
+            fake_clock().advance(1)
+            await turns()
+            stopped = [server.signals]
+            request.answer.set()
+            await turns()
+            stopped.append(server.signals)
+        await lifecycle.stop()
+
+    assert stopped == [0, 1]
+
+
+async def test_an_idle_server_answers_for_a_second_before_it_stops() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(no_requests())
+            await turns()
+            await server.terminate()
+            stopped = [server.signals]
+            fake_clock().advance(1)
+            await turns()
+            stopped.append(server.signals)
+        await lifecycle.stop()
+
+    assert stopped == [0, 1]
+
+
+async def test_a_server_that_is_told_twice_stops_at_once() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(no_requests())
+            await turns()
+            await server.terminate()
+            await server.terminate()
+            assert server.signals == 1
+        await lifecycle.stop()
 
 
 async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_image() -> None:
@@ -153,7 +295,7 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_imag
             Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox, settle=lambda: None
         )
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        lifecycle.start(lambda: 0)
+        lifecycle.start(no_requests())
         signal.raise_signal(signal.SIGTERM)
         signal.signal(signal.SIGTERM, before)
         await asyncio.sleep(0)
@@ -164,3 +306,102 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_imag
         assert lifecycle.state is ServiceState.DRAINING
         assert ready_workers(lifecycle) == 0
         await lifecycle.stop()
+
+
+async def test_a_worker_says_where_it_stands_until_it_is_gone(folder: Path) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        loading = Loading(kitchen.classifier, folder)
+        await loading.lifecycle.wait_for_turn()
+        said = [json.loads((folder / f"{os.getpid()}.json").read_text())]
+        loading.is_loaded.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        await loading.lifecycle.wait_for_turn()
+        said.append(json.loads((folder / f"{os.getpid()}.json").read_text()))
+        await loading.lifecycle.stop()
+        await asyncio.sleep(0)
+
+    workers = Settings().worker_count
+    assert said == [
+        {"state": "loading", "workers": workers, "is_accepting": True},
+        {"state": "ready", "workers": workers, "is_accepting": True},
+    ]
+    assert os.listdir(folder) == []  # noqa: PTH208 - a path's own would count as blocking
+
+
+async def test_the_first_worker_accepts_connections_at_once(folder: Path) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        loading = Loading(kitchen.classifier, folder)
+        await loading.lifecycle.wait_for_turn()
+
+        assert loading.lifecycle.state is ServiceState.LOADING
+        loading.is_loaded.set()
+        await loading.lifecycle.stop()
+
+
+async def test_a_worker_that_comes_back_to_others_that_serve_loads_before_it_accepts_connections(
+    folder: Path, sibling: Sibling
+) -> None:
+    sibling.say(ServiceState.READY)
+    async with running({"a": FakeInfer()}) as kitchen:
+        loading = Loading(kitchen.classifier, folder)
+        turn = asyncio.create_task(loading.lifecycle.wait_for_turn())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not turn.done()
+
+        loading.is_loaded.set()
+        await turn
+        assert loading.lifecycle.is_ready()
+        await loading.lifecycle.stop()
+
+
+async def test_a_worker_is_not_ready_while_requests_may_reach_one_that_still_loads(
+    folder: Path, sibling: Sibling
+) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        loading = Loading(kitchen.classifier, folder)
+        loading.is_loaded.set()
+        await loading.lifecycle.wait_for_turn()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert loading.lifecycle.is_ready()
+
+        sibling.say(ServiceState.LOADING)
+        assert not loading.lifecycle.is_ready()
+        sibling.say(ServiceState.READY)
+        assert loading.lifecycle.is_ready()
+        await loading.lifecycle.stop()
+
+
+class Failing(Loading):
+    """A worker whose models cannot be had."""
+
+    async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
+        raise ModelLoadError("no such file", model="a")
+
+
+async def test_a_worker_that_cannot_load_leaves_the_connections_to_those_that_serve(
+    folder: Path, sibling: Sibling
+) -> None:
+    sibling.say(ServiceState.READY)
+    async with running({"a": FakeInfer()}) as kitchen:
+        failing = Failing(kitchen.classifier, folder, retry_failed_s=0)
+
+        with pytest.raises(NotReadyError):
+            await failing.lifecycle.wait_for_turn()
+
+        said = json.loads((folder / f"{os.getpid()}.json").read_text())
+        assert (said["state"], said["is_accepting"]) == ("failed", False)
+        await failing.lifecycle.stop()
+
+
+async def test_a_worker_that_cannot_load_says_so_where_nobody_else_serves(folder: Path) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        failing = Failing(kitchen.classifier, folder, retry_failed_s=0)
+
+        await failing.lifecycle.wait_for_turn()
+
+        said = json.loads((folder / f"{os.getpid()}.json").read_text())
+        assert said["is_accepting"]
+        await failing.lifecycle.stop()

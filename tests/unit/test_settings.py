@@ -42,6 +42,21 @@ def test_a_variable_that_we_do_not_know_is_ignored(environment: pytest.MonkeyPat
     assert Settings().port == 3000
 
 
+def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -> None:
+    unset = Settings()
+    for name in Settings.model_fields:
+        environment.setenv(f"LIGHTBOX_{name.upper()}", "")
+    assert Settings() == unset
+
+
+def test_an_empty_url_is_neither_a_journal_nor_a_cache(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LIGHTBOX_JOURNAL_URL", "")
+    environment.setenv("LIGHTBOX_CACHE_URL", "")
+    settings = Settings(data_dir=Path("/data"))
+    assert settings.resolved_journal_url == "sqlite:////data/journal.sqlite3"
+    assert settings.cache_url is None
+
+
 def test_an_argument_goes_before_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIGHTBOX_PORT", "4000")
     assert Settings(port=5000).port == 5000

@@ -38,10 +38,14 @@ def taken_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+def free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+@pytest.fixture
+def free_port(free_ports: tuple[int, int]) -> int:
+    return free_ports[0]
 
 
 def test_a_free_port_is_free_and_stays_so(free_port: int) -> None:
@@ -117,6 +121,30 @@ def test_in_a_container_the_service_is_the_rest_of_the_same_process(tmp_path: Pa
     assert after == f"__main__ {before} ['serve', '--port'] 1"
 
 
+@pytest.mark.parametrize(
+    ("environment", "served"),
+    [
+        ({}, "bento_service.service:LightboxService"),
+        ({"BENTO_PATH": ""}, "bento_service.service:LightboxService"),
+        ({"BENTO_PATH": "/app/bento"}, "/app/bento"),
+    ],
+)
+def test_a_container_serves_the_bento_that_it_holds(environment: dict[str, str], served: str) -> None:
+    command = service_command(Settings(), environment)
+
+    assert command.argv[1:5] == ("-m", "bentoml", "serve", served)
+    assert {name: command.env[name] for name in environment} == environment
+
+
+def test_a_container_leaves_its_models_to_the_bento(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENTO_PATH", "/app/bento")
+
+    with pytest.raises(Became) as became:
+        serve(Settings(port=free_port), prepare=lambda names: pytest.fail("not here"), replace_process=become)
+
+    assert "/app/bento" in became.value.argv
+
+
 def test_a_taken_port_is_said_before_any_model_is_prepared(taken_port: int) -> None:
     with pytest.raises(
         CommandError, match=rf"port {taken_port} .* is taken .* --port {taken_port + 1}, or `make up PORT="
@@ -126,18 +154,19 @@ def test_a_taken_port_is_said_before_any_model_is_prepared(taken_port: int) -> N
 
 @pytest.mark.parametrize("command", ["serve", "up"])
 def test_a_device_that_is_none_is_said_before_any_model_is_prepared(
-    free_port: int, command: str, tmp_path: Path
+    free_ports: tuple[int, int], command: str, tmp_path: Path
 ) -> None:
-    ports = ["--port", str(free_port)]
     # OpenVINO and CUDA exclude each other on every machine.
     environment = {
         "LIGHTBOX_ENGINE": "openvino",
         "LIGHTBOX_DEVICE": "cuda",
         "LIGHTBOX_MODELS": "no_such_model",
         "LIGHTBOX_DATA_DIR": str(tmp_path),
+        "LIGHTBOX_PORT": str(free_ports[0]),
+        "LIGHTBOX_DASHBOARD_PORT": str(free_ports[1]),
     }
 
-    result = CliRunner().invoke(app, [command, *ports], env=environment)
+    result = CliRunner().invoke(app, [command], env=environment)
 
     assert result.exit_code == 1
     assert result.stderr.startswith("lightbox: The engine `openvino` runs on CPUs, and the device is set to `cuda`.")
@@ -182,9 +211,9 @@ def test_up_refuses_one_port_for_both(dashboard_host: str) -> None:
     assert "service and dashboard cannot both listen on port 3000" in result.stderr
 
 
-def test_up_says_where_it_cannot_keep_logs(free_port: int, tmp_path: Path) -> None:
+def test_up_says_where_it_cannot_keep_logs(free_ports: tuple[int, int], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    settings = Settings(port=free_port, dashboard_port=free_port + 1, data_dir=tmp_path / "file" / "data")
+    settings = Settings(port=free_ports[0], dashboard_port=free_ports[1], data_dir=tmp_path / "file" / "data")
 
     with pytest.raises(CommandError, match=r"cannot keep logs in .*file/data/logs: Not a directory; choose another"):
         up(settings, io.StringIO(), prepare=lambda names: None)
@@ -229,7 +258,7 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
     [
         ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
         ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
-        ("LIGHTBOX_MODELS", "", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
+        ("LIGHTBOX_MODELS", ",", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
         (
             "LIGHTBOX_ENGINE",
             "tensorrt",

@@ -1,0 +1,1 @@
+"""What a Swarm needs on top of the Compose file."""

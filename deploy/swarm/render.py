@@ -1,0 +1,109 @@
+"""Turns what `docker-compose config` prints into what `docker stack deploy` takes. Needs PyYAML where that is YAML.
+
+docker-compose -f docker-compose.yml -f deploy/swarm/swarm.yml config | python3 deploy/swarm/render.py scale | \
+    docker stack deploy --compose-file - lightbox
+
+Both read Compose files, but a Swarm refuses some of what Compose writes, and can bring files to its nodes by itself.
+"""
+
+import hashlib
+import json
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_SCHEMA = "3.9"
+_DEPLOY = Path(__file__).resolve().parents[1]
+_NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "pids_limit", "ports", "volumes")
+"""What its schema refuses, what it ignores, and what is written anew below. A Swarm restarts by its own rules."""
+
+Document = Mapping[str, Any]
+
+
+def render(document: Document, profiles: Collection[str], *, shipped: Path = _DEPLOY) -> dict[str, Any]:
+    """Return a Compose document as a stack: the services of these profiles and those that have none.
+
+    What is mounted from the folder `shipped` becomes configs of the Swarm, which brings them to its nodes; they are
+    named by their content, since a config never changes. Of the published ports those with `mode: host` are kept.
+    """
+    configs: dict[str, Any] = {}
+    services = {
+        name: _render_service(name, service, configs, shipped)
+        for name, service in document["services"].items()
+        if not service.get("profiles") or set(service["profiles"]) & set(profiles)
+    }
+    return {
+        "version": _SCHEMA,
+        "services": services,
+        "configs": configs,
+        "networks": {name: _without(network or {}, "name", "ipam") for name, network in document["networks"].items()},
+        "volumes": {name: _without(volume or {}, "name") for name, volume in document["volumes"].items()},
+    }
+
+
+def _render_service(name: str, service: Document, configs: dict[str, Any], shipped: Path) -> dict[str, Any]:
+    stack = {key: value for key, value in service.items() if key not in _NOT_OF_A_SWARM and value is not None}
+    stack["deploy"] = _render_deploy(service)
+    stack["ports"] = [
+        {"target": port["target"], "published": int(port["published"]), "protocol": "tcp", "mode": "host"}
+        for port in service.get("ports", ())
+        if isinstance(port, dict) and port.get("mode") == "host"
+    ]
+    stack["volumes"], stack["configs"] = [], []
+    for mount in map(_parse_mount, service.get("volumes", ())):
+        if mount["type"] == "bind" and Path(mount["source"]).is_relative_to(shipped):
+            for file, target in _files_of(Path(mount["source"]), mount["target"]):
+                digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+                configs[f"{name}-{digest}"] = {"file": str(file)}
+                stack["configs"].append({"source": f"{name}-{digest}", "target": target})
+        else:
+            stack["volumes"].append(mount)
+    return stack
+
+
+def _render_deploy(service: Document) -> dict[str, Any]:
+    deploy = dict(service.get("deploy", {}))
+    limits = dict(deploy.get("resources", {}).get("limits", {}))
+    if "cpus" in limits:
+        limits["cpus"] = str(limits["cpus"])
+    if "pids_limit" in service:
+        limits["pids"] = service["pids_limit"]
+    return deploy | {"resources": {"limits": limits}}
+
+
+def _parse_mount(mount: str | Document) -> dict[str, Any]:
+    """Return a mount in its long form; Compose 1.29 leaves it as it was written."""
+    if isinstance(mount, str):
+        source, target, mode = [*mount.split(":"), "rw"][:3]
+        mount = {"type": "bind" if source.startswith("/") else "volume", "source": source, "target": target}
+        mount["read_only"] = "ro" in mode.split(",")
+    long = _without(mount, "bind", "volume") | {"read_only": mount.get("read_only", False)}
+    if long["type"] == "tmpfs":
+        long["tmpfs"] = {"size": int(long["tmpfs"]["size"])}
+    return long
+
+
+def _files_of(source: Path, target: str) -> Iterator[tuple[Path, str]]:
+    if source.is_file():
+        yield source, target
+        return
+    for file in sorted(source.rglob("*")):
+        if file.is_file():
+            yield file, f"{target}/{file.relative_to(source)}"
+
+
+def _without(mapping: Document, *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _read(text: str) -> Document:
+    if text.lstrip().startswith("{"):
+        return json.loads(text)
+    import yaml  # noqa: PLC0415 - Compose v2 writes JSON where it is asked to, and then nothing needs to be installed
+
+    return yaml.safe_load(text)
+
+
+if __name__ == "__main__":
+    json.dump(render(_read(sys.stdin.read()), sys.argv[1:]), sys.stdout, indent=2)

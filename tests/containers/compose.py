@@ -1,0 +1,84 @@
+"""A Compose project for a test: its own name, its own settings, any free ports."""
+
+import functools
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.containers.docker import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker
+
+ROOT = Path(__file__).parents[2]
+ANY_FREE_PORT = "0"
+UP_TIMEOUT_S = 180
+OWN_PREFIXES = ("LIGHTBOX_", "COMPOSE_", "POSTGRES_")
+
+
+@functools.cache
+def compose_command() -> tuple[str, ...]:
+    """Compose v2 where the engine has it, else docker-compose 1.29."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)  # noqa: S607
+    return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
+
+
+@dataclass(frozen=True)
+class Project:
+    """What runs under one project's name. `env_file` is to it what .env is to an operator's."""
+
+    name: str
+    env_file: Path
+
+    def run(self, *arguments: str) -> str:
+        """Runs one command of Compose in the checkout and returns what it printed."""
+        command = [*compose_command(), "--env-file", str(self.env_file), *arguments]
+        # What the person who runs the tests has set for an installation of their own stays out of this one.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OWN_PREFIXES)}
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**inherited, "COMPOSE_PROJECT_NAME": self.name},
+            capture_output=True,
+            text=True,
+            timeout=UP_TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    def container(self, service: str, port: int = 3000) -> Container:
+        """The one container of a service, whether it runs or not; another one after each `down`."""
+        (container_id,) = self.run("ps", "--all", "--quiet", service).split()
+        return Container(container_id, port)
+
+    def containers(self) -> list[Container]:
+        """All that run."""
+        label = f"label=com.docker.compose.project={self.name}"
+        return [Container(name) for name in docker("ps", "--quiet", "--filter", label).split()]
+
+    def address(self, service: str) -> str:
+        """Where the engine's own machine reaches a container that publishes no port."""
+        networks = self.container(service).inspect()["NetworkSettings"]["Networks"]
+        return str(networks[f"{self.name}_front"]["IPAddress"])
+
+
+@contextmanager
+def project(folder: Path, **settings: str) -> Iterator[Project]:
+    """A project with these variables in its .env; whatever it brought up goes at the end, volumes included."""
+    variables: Mapping[str, str] = {
+        "LIGHTBOX_IMAGE": SERVICE_IMAGE,
+        "LIGHTBOX_DASHBOARD_IMAGE": DASHBOARD_IMAGE,
+        "LIGHTBOX_PORT": ANY_FREE_PORT,
+        "LIGHTBOX_DASHBOARD_PORT": ANY_FREE_PORT,
+        **settings,
+    }
+    env_file = folder / "lightbox.env"
+    env_file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+    running = Project(f"lightbox-test-{uuid.uuid4().hex[:8]}", env_file)
+    try:
+        yield running
+    finally:
+        print(running.run("logs", "--no-color", "--tail=50"))
+        running.run("down", "--volumes", "--remove-orphans")

@@ -1,0 +1,129 @@
+"""Lightbox on a Swarm of one node, deployed by the operator's own command."""
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.containers.compose import ANY_FREE_PORT, OWN_PREFIXES, ROOT
+from tests.containers.docker import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker, wait_until
+
+DEPLOY_TIMEOUT_S = 120
+READY_TIMEOUT_S = 180
+
+
+@contextmanager
+def swarm() -> Iterator[None]:
+    """This engine as a Swarm of its own; skips the test where that would disturb what somebody else runs on it."""
+    if docker("info", "--format", "{{.Swarm.LocalNodeState}}") != "inactive":
+        pytest.skip("this engine is part of a Swarm already")
+    if strangers := _running_on_attachable_networks():
+        pytest.skip(f"an engine that leaves its Swarm cuts these off their networks: {', '.join(strangers)}")
+    docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+    try:
+        yield
+    finally:
+        docker("swarm", "leave", "--force")
+
+
+def _running_on_attachable_networks() -> list[str]:
+    """The containers of docker-compose 1.29, which makes every network attachable."""
+    names = docker("network", "ls", "--quiet", "--filter", "driver=bridge").split()
+    networks = json.loads(docker("network", "inspect", *names))
+    return sorted(
+        {
+            container["Name"]
+            for network in networks
+            if network["Attachable"]
+            for container in network["Containers"].values()
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What runs under one stack's name."""
+
+    name: str
+
+    def deploy(self, image: str) -> None:
+        """Deploys, or updates what is deployed; returns before that is done."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OWN_PREFIXES)}
+        chosen = {
+            # Its render.py needs PyYAML, which this Python has.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "LIGHTBOX_STACK": self.name,
+            "LIGHTBOX_RESOLVE_IMAGE": "never",
+            "LIGHTBOX_IMAGE": image,
+            "LIGHTBOX_DASHBOARD_IMAGE": DASHBOARD_IMAGE,
+            "LIGHTBOX_MODELS": "efficientnet_lite0",
+            "LIGHTBOX_PORT": ANY_FREE_PORT,
+            "LIGHTBOX_DASHBOARD_PORT": ANY_FREE_PORT,
+        }
+        done = subprocess.run(
+            [ROOT / "deploy" / "swarm" / "deploy"],
+            env={**inherited, **chosen},
+            capture_output=True,
+            text=True,
+            timeout=DEPLOY_TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def containers(self, service: str) -> list[Container]:
+        """Those of a service that run and are healthy."""
+        label = f"label=com.docker.swarm.service.name={self.name}_{service}"
+        return [
+            Container(name) for name in docker("ps", "--quiet", "--filter", "health=healthy", "--filter", label).split()
+        ]
+
+    def wait_for(self, service: str, count: int) -> list[Container]:
+        """Waits until so many run and are healthy."""
+        wait_until(lambda: len(self.containers(service)) == count, f"{count} × {service}", READY_TIMEOUT_S)
+        return self.containers(service)
+
+    def wait_for_update(self, state: str) -> None:
+        """Waits until an update of the service has ended like that."""
+
+        def is_over() -> bool:
+            status: dict[str, Any] = self.inspect().get("UpdateStatus", {})
+            return status.get("State") == state
+
+        wait_until(is_over, f"the update is {state}", READY_TIMEOUT_S)
+
+    def inspect(self) -> Any:
+        """The service of the replicas."""
+        return json.loads(docker("service", "inspect", f"{self.name}_api"))[0]
+
+    def image(self) -> str:
+        """What the replicas are to run."""
+        return str(self.inspect()["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
+
+    def remove(self) -> None:
+        """Takes it off the Swarm, waits until its containers are gone, and removes its volumes."""
+        docker("stack", "rm", self.name)
+        label = f"label=com.docker.stack.namespace={self.name}"
+        wait_until(lambda: not docker("ps", "--all", "--quiet", "--filter", label), "its containers are gone", 120)
+        wait_until(lambda: not docker("network", "ls", "--quiet", "--filter", label), "its networks are gone")
+        if volumes := docker("volume", "ls", "--quiet", "--filter", label).split():
+            docker("volume", "rm", *volumes)
+
+
+@contextmanager
+def stack() -> Iterator[Stack]:
+    """Two replicas behind nginx; all of it goes at the end."""
+    running = Stack(f"lightbox-test-{uuid.uuid4().hex[:8]}")
+    try:
+        running.deploy(SERVICE_IMAGE)
+        yield running
+    finally:
+        print(docker("stack", "ps", "--no-trunc", running.name, is_checked=False))
+        running.remove()

@@ -1,0 +1,139 @@
+"""Two replicas behind nginx, as `--profile scale` runs them: one is killed or stopped, and nobody notices."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import expect
+
+from dashboard.gallery import SAMPLES
+from tests.browser.chromium import open_chromium, open_page
+from tests.containers.compose import ANY_FREE_PORT, Project, project
+from tests.containers.docker import Container, docker, wait_until
+from tests.containers.door import Door
+from tests.containers.load import load
+
+CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
+REPLICAS = 2
+UP = ("up", "-d", "--scale", f"api={REPLICAS}")
+
+
+def replicas_of(running: Project) -> list[Container]:
+    """Those that run, and are healthy."""
+    labels = (f"com.docker.compose.project={running.name}", "com.docker.compose.service=api")
+    filters = [argument for label in labels for argument in ("--filter", f"label={label}")]
+    return [Container(name) for name in docker("ps", "--quiet", "--filter", "health=healthy", *filters).split()]
+
+
+def wait_for_both(running: Project) -> list[Container]:
+    wait_until(lambda: len(replicas_of(running)) == REPLICAS, "both replicas are healthy", 120)
+    return replicas_of(running)
+
+
+@pytest.fixture(scope="module")
+def lightbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    settings = {
+        "COMPOSE_PROFILES": "scale",
+        "LIGHTBOX_MODELS": "efficientnet_lite0",
+        "LIGHTBOX_URL": "http://nginx:8080",
+        "LIGHTBOX_NGINX_PORT": ANY_FREE_PORT,
+        "LIGHTBOX_NGINX_DASHBOARD_PORT": ANY_FREE_PORT,
+    }
+    with project(tmp_path_factory.mktemp("scale"), **settings) as running:
+        running.run(*UP)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def door(lightbox: Project) -> Door:
+    nginx = lightbox.container("nginx")
+    nginx.wait_health("healthy")
+    return Door(nginx)
+
+
+@pytest.fixture
+def replicas(lightbox: Project, door: Door, jpegs: list[Path]) -> list[Container]:
+    """Both of them, each with a share of the requests."""
+    both = wait_for_both(lightbox)
+    with load(door.url, jpegs) as asking:
+        door.wait_for(both, asking)
+    assert asking.failures() == []
+    return both
+
+
+@pytest.mark.usefixtures("replicas")
+def test_both_replicas_answer_and_a_batch_of_megabytes_is_passed_on_whole(door: Door, jpegs: list[Path]) -> None:
+    images = [("images", (path.name, path.read_bytes())) for path in jpegs[:60]]
+
+    answer = requests.post(f"{door.url}/v1/classify/batch", files=images, headers={"Priority": "u=7"}, timeout=120)
+
+    assert sum(len(content) for _, (_, content) in images) > 2_000_000
+    assert [item["filename"] for item in answer.json()["results"]] == [path.name for path in jpegs[:60]]
+    assert [item["error"] for item in answer.json()["results"] if item["error"]] == []
+
+
+def test_nginx_refuses_what_is_too_large_in_the_services_words(door: Door) -> None:
+    refused = requests.post(f"{door.url}/v1/classify", data=bytes(21_000_000), timeout=60)
+
+    assert refused.status_code == 413
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert (refused.json()["code"], refused.json()["status"]) == ("image_too_large", 413)
+    assert refused.json()["request_id"] == refused.headers["X-Request-ID"]
+    assert "server" not in refused.json()["detail"]
+
+
+@pytest.mark.browser
+def test_the_dashboard_behind_nginx_takes_a_photograph_over_its_web_socket(door: Door) -> None:
+    sockets: list[str] = []
+    assert requests.get(f"{door.dashboard_url}/_stcore/health", timeout=30).status_code == 200
+
+    with open_chromium() as browser, open_page(browser, "about:blank") as page:
+        page.on("websocket", lambda socket: sockets.append(socket.url))
+        page.goto(door.dashboard_url)
+        page.locator("input[type=file]").set_input_files(SAMPLES[0].path)
+        expect(page.get_by_role("heading", name=CAT)).to_be_visible()
+        cookies = [cookie["name"] for cookie in page.context.cookies() if cookie["name"] == "lightbox_visitor"]
+
+    assert sockets == [f"{door.dashboard_url.replace('http', 'ws')}/_stcore/stream"]
+    assert cookies == ["lightbox_visitor"]
+
+
+def kill(replica: Container) -> None:
+    """At once, network and all: nobody is left to refuse a connection."""
+    docker("kill", replica.name)
+
+
+def crash(replica: Container) -> None:
+    """Its master dies, and the engine starts it anew."""
+    master = replica.run("sh", "-c", "cat /proc/1/task/1/children").split()[0]
+    replica.run("sh", "-c", f"kill -9 {master}", is_checked=False)
+
+
+@pytest.mark.parametrize("end", [kill, crash, Container.stop])
+def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_it_is_back(
+    end: Callable[[Container], None], lightbox: Project, door: Door, replicas: list[Container], jpegs: list[Path]
+) -> None:
+    started = replicas[0].inspect()["State"]["StartedAt"]
+    with load(door.url, jpegs) as asking:
+        wait_until(lambda: asking.count() > 50, "the load is running")
+        end(replicas[0])
+        answered = asking.count()
+        wait_until(lambda: asking.count() > answered + 100, "the other replica answers")
+        if end is not crash:
+            lightbox.run(*UP)
+        wait_until(lambda: replicas[0].inspect()["State"]["StartedAt"] != started, "it is started anew")
+        door.wait_for(wait_for_both(lightbox), asking)
+
+    assert asking.failures() == []
+
+
+def test_the_log_of_nginx_names_each_request_as_the_journal_does(door: Door, replicas: list[Container]) -> None:
+    answer = requests.post(f"{door.url}/v1/classify", data=SAMPLES[0].path.read_bytes(), timeout=60)
+    name = answer.json()["request_id"]
+
+    wait_until(lambda: f'"request_id":"{name}"' in door.container.logs(), "nginx has written its log")
+    kept = requests.get(f"{replicas[0].url}/v1/history/requests", params={"limit": 5}, timeout=30).json()
+    assert name in json.dumps(kept)

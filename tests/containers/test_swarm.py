@@ -1,0 +1,104 @@
+"""Two replicas on a Swarm of one node, updated and killed under load."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.containers.docker import SERVICE_IMAGE, docker, wait_until
+from tests.containers.door import Door
+from tests.containers.load import load
+from tests.containers.stack import Stack, stack, swarm
+
+REPLICAS = 2
+NEVER_HEALTHY = f'FROM {SERVICE_IMAGE}\nHEALTHCHECK --interval=1s --start-period=1s --retries=2 CMD ["false"]\n'
+
+
+@pytest.fixture(scope="module")
+def lightbox() -> Iterator[Stack]:
+    with swarm(), stack() as running:
+        running.wait_for("api", REPLICAS)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def door(lightbox: Stack) -> Door:
+    (nginx,) = lightbox.wait_for("nginx", 1)
+    # It answers for itself before it has found the replicas.
+    door = Door(nginx)
+    wait_until(door.is_open, "nginx has found a replica")
+    return door
+
+
+@contextmanager
+def image() -> Iterator[str]:
+    """The name of an image that is removed at the end."""
+    name = f"lightbox-test:{uuid.uuid4().hex[:8]}"
+    try:
+        yield name
+    finally:
+        docker("image", "rm", "--force", name, is_checked=False)
+
+
+@pytest.fixture(scope="module")
+def another_version() -> Iterator[str]:
+    with image() as name:
+        docker("tag", SERVICE_IMAGE, name)
+        yield name
+
+
+@pytest.fixture
+def broken_version() -> Iterator[str]:
+    with image() as name:
+        command = ["docker", "build", "--tag", name, "-"]
+        subprocess.run(command, input=NEVER_HEALTHY, text=True, check=True, capture_output=True)
+        yield name
+
+
+def test_a_rolling_update_under_load_costs_no_request(
+    lightbox: Stack, door: Door, another_version: str, jpegs: list[Path]
+) -> None:
+    before = {replica.name for replica in lightbox.containers("api")}
+    with load(door.url, jpegs) as asking:
+        door.wait_for(lightbox.containers("api"), asking)
+        lightbox.deploy(another_version)
+        lightbox.wait_for_update("completed")
+        after = lightbox.wait_for("api", REPLICAS)
+        door.wait_for(after, asking)
+
+    assert asking.failures() == []
+    assert {replica.inspect()["Config"]["Image"] for replica in after} == {another_version}
+    assert before.isdisjoint(replica.name for replica in after)
+
+
+def test_a_replica_that_is_killed_under_load_costs_no_request_and_is_replaced(
+    lightbox: Stack, door: Door, jpegs: list[Path]
+) -> None:
+    killed, other = lightbox.wait_for("api", REPLICAS)
+    with load(door.url, jpegs) as asking:
+        door.wait_for([killed, other], asking)
+        docker("kill", killed.name)
+        wait_until(lambda: killed.name not in [replica.name for replica in lightbox.containers("api")], "it is gone")
+        both = lightbox.wait_for("api", REPLICAS)
+        door.wait_for(both, asking)
+
+    assert asking.failures() == []
+    assert other.name in {replica.name for replica in both}
+
+
+def test_an_update_to_a_version_that_never_gets_healthy_is_taken_back_and_costs_no_request(
+    lightbox: Stack, door: Door, broken_version: str, jpegs: list[Path]
+) -> None:
+    both = lightbox.wait_for("api", REPLICAS)
+    good_version = lightbox.image()
+    with load(door.url, jpegs) as asking:
+        door.wait_for(both, asking)
+        lightbox.deploy(broken_version)
+        lightbox.wait_for_update("rollback_completed")
+        door.wait_for(lightbox.wait_for("api", REPLICAS), asking)
+
+    assert asking.failures() == []
+    assert lightbox.image() == good_version

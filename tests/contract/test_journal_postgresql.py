@@ -1,0 +1,103 @@
+"""PostgreSQL databases as operators have them: without an encoding, without the right to make tables."""
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from bento_service.errors import JournalUnavailableError
+from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.database import parse_url
+from bento_service.journal.factory import open_journal
+from bento_service.journal.store import SqlJournalStore
+from bento_service.settings import Settings
+from tests.contract.postgresql import PostgresqlServer
+from tests.unit.journal.receipts import NOW, make_receipt
+
+pytestmark = pytest.mark.postgres
+
+WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
+
+
+def execute(url: str, statement: str) -> None:
+    engine = create_engine(parse_url(url))
+    with engine.begin() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
+
+
+@pytest.fixture
+def guest_url(postgresql_url: str) -> Iterator[str]:
+    """A database as somebody may use it who may make nothing there."""
+    execute(postgresql_url, "CREATE ROLE guest LOGIN")
+    execute(postgresql_url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    yield postgresql_url.replace("lightbox@", "guest@")
+    execute(postgresql_url, "DROP OWNED BY guest; DROP ROLE guest")
+
+
+def test_a_database_without_an_encoding_keeps_text_of_every_language(
+    postgresql_server: PostgresqlServer, database_names: Iterator[str]
+) -> None:
+    options = ("--encoding=SQL_ASCII", "--locale=C", "--template=template0")
+    store = SqlJournalStore(postgresql_server.create_database(next(database_names), *options), now=lambda: NOW)
+    store.migrate()
+    receipt = make_receipt(label="猫, Blässhuhn")
+
+    store.append([receipt])
+
+    assert store.read_receipts(**WINDOW, order="newest", limit=10) == (receipt,)
+    assert store.read_history(**WINDOW, buckets=1).total.top_classes == ((285, "猫, Blässhuhn", 1),)
+    store.close()
+
+
+def test_a_worker_starts_where_it_may_make_no_tables_and_says_so(
+    guest_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = open_journal(Settings(journal_url=guest_url))
+    journal.record(make_receipt())
+
+    with pytest.raises(JournalUnavailableError):
+        journal.read_history(**WINDOW, buckets=1)
+    assert journal.counts().waiting == 1
+    assert journal.close(timeout_s=0.01) == 1
+    assert "Starting without a journal" in caplog.text
+    assert "permission denied" in caplog.text
+
+
+def test_receipts_are_written_once_the_right_to_make_tables_is_granted(postgresql_url: str, guest_url: str) -> None:
+    written = threading.Semaphore(0)
+    journal = BufferedJournal(
+        SqlJournalStore(guest_url, now=lambda: NOW),
+        capacity=100,
+        retention=timedelta(days=30),
+        max_rows=1_000,
+        flush_interval_s=0.01,
+        retry_min_s=0.01,
+        retry_max_s=0.05,
+        now=lambda: NOW,
+        on_written=written.release,
+    )
+    journal.record(make_receipt())
+
+    execute(postgresql_url, "GRANT CREATE ON SCHEMA public TO guest")
+
+    assert written.acquire(timeout=30)
+    assert journal.read_receipts(**WINDOW, order="newest", limit=10) == (make_receipt(),)
+    journal.close()
+
+
+def test_a_table_that_is_missing_is_no_fault_of_the_receipt(postgresql_url: str) -> None:
+    store = SqlJournalStore(postgresql_url, now=lambda: NOW)
+    store.migrate()
+    execute(postgresql_url, "ALTER TABLE receipts RENAME TO put_aside")
+
+    with pytest.raises(JournalUnavailableError):
+        store.append([make_receipt()])
+    with pytest.raises(JournalUnavailableError):
+        store.read_receipts(**WINDOW, order="newest", limit=10)
+
+    execute(postgresql_url, "ALTER TABLE put_aside RENAME TO receipts")
+    store.append([make_receipt()])
+    store.close()

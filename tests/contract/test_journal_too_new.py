@@ -1,0 +1,139 @@
+"""A journal that a newer Lightbox has written, read by this one."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from bento_service.commands.failures import explained_start
+from bento_service.domain import Receipt
+from bento_service.errors import JournalTooNewError, JournalUnavailableError
+from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.database import parse_url
+from bento_service.journal.factory import migrate, open_journal
+from bento_service.journal.store import SqlJournalStore
+from bento_service.settings import Settings
+from tests.unit.journal.receipts import NOW, make_receipt
+
+DAY = timedelta(days=1)
+Run = Callable[..., None]
+
+
+@pytest.fixture
+def run(journal_url: str) -> Run:
+    """Runs statements on the journal's database, all or none."""
+
+    def run_statements(*statements: str) -> None:
+        engine = create_engine(parse_url(journal_url))
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+        engine.dispose()
+
+    return run_statements
+
+
+class WatchedStore(SqlJournalStore):
+    """Tells when a write has failed."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, now=lambda: NOW)
+        self.has_failed = threading.Event()
+
+    def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
+        try:
+            super().append(receipts, counted_only=counted_only)
+        except JournalUnavailableError:
+            self.has_failed.set()
+            raise
+
+
+MIGRATE_AHEAD = (
+    "ALTER TABLE receipts RENAME COLUMN request_id TO id_of_request",
+    "UPDATE alembic_version SET version_num = '9999'",
+)
+MIGRATE_BACK = (
+    "ALTER TABLE receipts RENAME COLUMN id_of_request TO request_id",
+    "UPDATE alembic_version SET version_num = '0001'",
+)
+
+
+def test_a_start_is_refused_in_one_line_that_says_what_to_do(
+    store: SqlJournalStore, journal_url: str, run: Run
+) -> None:
+    run(*MIGRATE_AHEAD)
+
+    with pytest.raises(SystemExit) as end, explained_start():
+        migrate(journal_url)
+
+    line = str(end.value)
+    assert line.startswith("lightbox: The journal at ")
+    assert "was written by a newer Lightbox (its schema is 9999, the newest known here 0001). Use that version" in line
+    assert "restore a backup" in line
+    assert "LIGHTBOX_JOURNAL_URL" in line
+    assert "\n" not in line
+
+
+def test_a_refused_start_leaves_the_journal_as_it_is(store: SqlJournalStore, journal_url: str, run: Run) -> None:
+    store.append([make_receipt()])
+    run(*MIGRATE_AHEAD)
+    with pytest.raises(JournalTooNewError):
+        migrate(journal_url)
+
+    run(*MIGRATE_BACK)
+
+    assert store.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10) == (make_receipt(),)
+
+
+def test_a_worker_that_comes_back_to_it_serves_without_a_journal(
+    store: SqlJournalStore, journal_url: str, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    run(*MIGRATE_AHEAD)
+
+    journal = open_journal(Settings(journal_url=journal_url))
+    journal.record(make_receipt())
+
+    assert journal.counts().waiting == 1
+    assert journal.close(timeout_s=0.01) == 1
+    assert "Starting without a journal" in caplog.text
+    assert "was written by a newer Lightbox" in caplog.text
+
+
+def test_what_a_running_worker_cannot_write_any_more_waits_until_it_can(journal_url: str, run: Run) -> None:
+    written, watched = threading.Semaphore(0), WatchedStore(journal_url)
+    journal = BufferedJournal(
+        watched,
+        capacity=100,
+        retention=30 * DAY,
+        max_rows=1_000,
+        flush_interval_s=0.01,
+        retry_min_s=0.01,
+        retry_max_s=0.05,
+        now=lambda: NOW,
+        on_written=written.release,
+    )
+    journal.record(make_receipt("before"))
+    assert written.acquire(timeout=30)
+
+    run(*MIGRATE_AHEAD)
+    journal.record(make_receipt("during"))
+    assert watched.has_failed.wait(timeout=30)
+    with pytest.raises(JournalUnavailableError):
+        journal.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
+    assert journal.counts().dropped == 0
+
+    run(*MIGRATE_BACK)
+    assert written.acquire(timeout=30)
+    found = journal.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
+    assert sorted(receipt.request_id for receipt in found) == ["before", "during"]
+    journal.close()
+
+
+def test_a_receipt_that_the_database_does_not_take_is_not_blamed_on_its_version(store: SqlJournalStore) -> None:
+    with pytest.raises(Exception, match="request_id") as refusal:
+        store.append([replace(make_receipt(), request_id=None)])
+
+    assert not isinstance(refusal.value, JournalUnavailableError)

@@ -1,0 +1,104 @@
+"""`bentoml containerize` as this package replaces it."""
+
+import os
+import tempfile
+import tomllib
+from collections import Counter
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import click
+import pytest
+from bentoml_cli.containerize import containerize_command
+from bentoml_cli.utils import BentoMLCommandGroup, opt_callback
+from click.testing import CliRunner
+
+from bento_service.commands.containerize import containerize, in_temporary_folder, read_revision
+
+TEMPORARY = Path(tempfile.gettempdir()).resolve()
+
+
+@click.command("where")
+@click.argument("code", type=int)
+@click.option("--loud", is_flag=True)
+def where(code: int, loud: bool) -> None:
+    click.echo(f"{Path.cwd()} {loud}")
+    raise SystemExit(code)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_command_runs_in_the_temporary_folder_and_comes_back_however_it_ends(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = CliRunner().invoke(in_temporary_folder(where), [str(code), "--loud"])
+
+    assert (result.exit_code, result.stdout) == (code, f"{TEMPORARY} True\n")
+    assert Path.cwd() == tmp_path.resolve()
+
+
+def test_the_command_that_it_was_made_from_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    in_temporary_folder(where)
+
+    assert CliRunner().invoke(where, ["0"]).stdout == f"{tmp_path.resolve()} False\n"
+
+
+def test_bentomls_home_is_found_from_where_it_was_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def show() -> None:
+        click.echo(os.environ["BENTOML_HOME"])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BENTOML_HOME", "home")
+
+    assert CliRunner().invoke(in_temporary_folder(show)).stdout == f"{tmp_path / 'home'}\n"
+
+
+def test_bentomls_command_line_takes_it_by_the_name_of_its_own() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    registered = project["entry-points"]["bentoml.commands"]
+
+    assert registered.keys() == {containerize_command.name}
+    assert EntryPoint("containerize", registered["containerize"], "bentoml.commands").load() is containerize
+    assert containerize.name == containerize_command.name
+
+
+def test_in_bentomls_command_line_each_option_is_there_once() -> None:
+    own, ours = BentoMLCommandGroup("own"), BentoMLCommandGroup("ours")
+
+    @click.command("deploy")
+    @click.option("--tag")
+    def deploy(tag: str) -> None:
+        pass
+
+    own.add_command(deploy)
+    moved = in_temporary_folder(deploy)
+    ours.add_command(moved)
+
+    def options(command: click.Command) -> Counter[str]:
+        return Counter(option for parameter in command.params for option in parameter.opts)
+
+    assert options(moved) == options(deploy)
+    assert set(options(moved).values()) == {1}
+
+
+@pytest.mark.parametrize(("given", "noted"), [([], "REVISION="), (["--opt", "build-arg=REVISION=abc"], "REVISION=abc")])
+def test_the_commit_is_noted_unless_one_is_given(given: list[str], noted: str) -> None:
+    @click.command()
+    @click.option("--opt", multiple=True, callback=opt_callback, expose_value=False)
+    def build(_memoized: dict[str, tuple[str, ...]]) -> None:
+        click.echo(_memoized["build_arg"])
+
+    result = CliRunner().invoke(in_temporary_folder(build), given)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("REVISION=") == 1
+    assert noted in result.stdout
+
+
+def test_where_there_is_no_checkout_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert read_revision() == "unknown"

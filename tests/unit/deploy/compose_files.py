@@ -1,0 +1,37 @@
+"""The Compose files as they are written, before any variable is filled in."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = ROOT / "docker-compose.yml"
+GPU = ROOT / "docker-compose.gpu.yml"
+SWARM = ROOT / "deploy" / "swarm" / "swarm.yml"
+EXAMPLE = ROOT / ".env.example"
+NGINX = ROOT / "deploy" / "nginx"
+
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)(:-([^}]*))?\}")
+
+
+def services_of(path: Path) -> dict[str, dict[str, Any]]:
+    """The services of a Compose file, by name."""
+    services: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text())["services"]
+    return services
+
+
+def variables_of(path: Path) -> dict[str, str | None]:
+    """The variables that a Compose file takes, each with its default, or None where it has none."""
+    return {found[1]: found[3] if found[2] else None for found in _VARIABLE.finditer(path.read_text())}
+
+
+def with_defaults(text: str) -> str:
+    """A text of a Compose file where no variable is set."""
+    return _VARIABLE.sub(lambda found: found[3] or "", text)
+
+
+def directives(text: str, name: str) -> list[str]:
+    """The values of an nginx directive, in the order of the text."""
+    return re.findall(rf"^\s*{name} ([^;]+);", text, re.MULTILINE)

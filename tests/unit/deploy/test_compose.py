@@ -1,0 +1,143 @@
+"""What the Compose files promise, whatever runs them."""
+
+import re
+
+import pytest
+
+from bento_service.settings import Settings
+from dashboard.settings import DashboardSettings
+from tests.unit.deploy.compose_files import COMPOSE, EXAMPLE, GPU, SWARM, services_of, variables_of, with_defaults
+
+SERVICES = services_of(COMPOSE)
+every_service = pytest.mark.parametrize("name", SERVICES)
+
+
+@every_service
+def test_a_service_has_no_more_rights_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not service.get("privileged")
+    assert "cap_add" not in service or name == "postgres"
+
+
+@every_service
+def test_a_service_writes_to_volumes_and_to_memory_only(name: str) -> None:
+    service = SERVICES[name]
+    binds = [mount for mount in service["volumes"] if isinstance(mount, str) and mount.startswith("./")]
+
+    assert service["read_only"] is True
+    assert any(isinstance(mount, dict) and mount["type"] == "tmpfs" for mount in service["volumes"])
+    assert all(mount.endswith(":ro") for mount in binds)
+
+
+@every_service
+def test_a_service_is_bounded_in_what_it_uses(name: str) -> None:
+    service = SERVICES[name]
+    limits = service["deploy"]["resources"]["limits"]
+
+    assert {"cpus", "memory"} <= limits.keys()
+    assert service["pids_limit"] > 0
+    assert all(mount["tmpfs"]["size"] > 0 for mount in service["volumes"] if isinstance(mount, dict))
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+@every_service
+def test_a_service_comes_back_reaps_its_processes_and_stops_in_its_time(name: str) -> None:
+    service = SERVICES[name]
+
+    assert service["restart"] == "unless-stopped"
+    assert service["init"] is True
+    assert service["stop_grace_period"].endswith("s")
+
+
+@every_service
+def test_a_service_says_how_it_is(name: str) -> None:
+    assert "healthcheck" in SERVICES[name] or name in {"api", "dashboard"}, "these two have one in their images"
+
+
+@every_service
+def test_a_service_waits_until_what_it_needs_is_healthy(name: str) -> None:
+    needs = SERVICES[name].get("depends_on", {})
+
+    assert all(need == {"condition": "service_healthy"} for need in needs.values())
+    # What an unselected profile leaves out would keep the service from starting.
+    assert all(set(SERVICES[need].get("profiles", ())) <= set(SERVICES[name].get("profiles", ())) for need in needs)
+
+
+@every_service
+def test_a_port_is_published_on_this_machine_only_unless_chosen_otherwise(name: str) -> None:
+    ports = [with_defaults(port) for port in SERVICES[name].get("ports", ())]
+
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
+    assert not ports or name not in {"postgres", "redis", "prometheus"}
+
+
+def test_the_service_has_the_time_that_a_drain_takes() -> None:
+    assert int(SERVICES["api"]["stop_grace_period"][:-1]) > Settings().stop_timeout_s
+
+
+def test_the_files_hold_no_secret() -> None:
+    named = re.compile(r"password|secret|token|_key$", re.IGNORECASE)
+    values = {
+        key: value
+        for path in (COMPOSE, GPU, SWARM)
+        for service in services_of(path).values()
+        for key, value in service.get("environment", {}).items()
+        if named.search(key)
+    }
+
+    assert values == {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD:-}"}
+    assert re.search(r"^#POSTGRES_PASSWORD=$", EXAMPLE.read_text(), re.MULTILINE)
+    assert not re.search(r"://\w+:\w+@", COMPOSE.read_text())
+
+
+def test_containers_are_given_settings_that_exist() -> None:
+    known = {f"LIGHTBOX_{name.upper()}" for settings in (Settings, DashboardSettings) for name in settings.model_fields}
+    given = {
+        key
+        for path in (COMPOSE, GPU, SWARM)
+        for name in ("api", "dashboard")
+        for key in services_of(path).get(name, {}).get("environment", {})
+    }
+
+    assert given <= known
+
+
+def test_what_is_left_unset_leaves_the_settings_at_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    defaults = Settings()
+    for name, value in SERVICES["api"]["environment"].items():
+        monkeypatch.setenv(name, with_defaults(value))
+
+    assert Settings() == defaults
+
+
+def test_the_example_names_every_variable_of_the_files_and_no_other() -> None:
+    named = set(re.findall(r"^#([A-Z0-9_]+)=", EXAMPLE.read_text(), re.MULTILINE))
+    used = {name for path in (COMPOSE, GPU, SWARM) for name in variables_of(path)}
+
+    assert named == used | {"COMPOSE_PROFILES"}
+
+
+def test_the_example_shows_the_defaults_of_what_it_does_not_change() -> None:
+    shown: dict[str, set[str]] = {}
+    for name, value in re.findall(r"^#([A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE):
+        shown.setdefault(name, set()).add(value)
+    defaults = {name: value for name, value in variables_of(COMPOSE).items() if value and name != "LIGHTBOX_MODELS_DIR"}
+
+    assert {name for name, value in defaults.items() if value not in shown[name]} <= {"LIGHTBOX_URL"}
+
+
+def test_every_variable_may_be_missing() -> None:
+    # Compose 1.29 fills in all services, selected or not, and knows no other form than this one.
+    assert all(default is not None for path in (COMPOSE, GPU, SWARM) for default in variables_of(path).values())
+    assert not re.search(r"\$\{[^}]*(:\?|:\+|\?)", COMPOSE.read_text())
+
+
+def test_the_gpu_is_reserved_for_the_service_and_for_nothing_else() -> None:
+    services = services_of(GPU)
+    (device,) = services["api"]["deploy"]["resources"]["reservations"]["devices"]
+
+    assert services.keys() == {"api"}
+    assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])

@@ -1,0 +1,54 @@
+"""What the image runs for what stands behind its name on the command line."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ENTRYPOINT = Path(__file__).parents[3] / "deploy" / "docker" / "entrypoint.sh"
+LIGHTBOX = ("-m", "bento_service.cli")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """One whose `python` says its process id and its arguments."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf "%s\\n" $$ "$@"\n')
+    python.chmod(0o755)
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ran"),
+    [
+        ((), (*LIGHTBOX, "serve")),
+        (("serve",), (*LIGHTBOX, "serve")),
+        (("serve", "--workers", "2"), (*LIGHTBOX, "serve", "--workers", "2")),
+        (("--port", "4000"), (*LIGHTBOX, "serve", "--port", "4000")),
+        (("classify", "a photo.jpg", "*"), (*LIGHTBOX, "classify", "a photo.jpg", "*")),
+        (("models", "prepare"), (*LIGHTBOX, "models", "prepare")),
+        (("bench", "--json", ""), (*LIGHTBOX, "bench", "--json", "")),
+        (("python", "-c", "print(1)"), ("-c", "print(1)")),
+        (("sh", "-c", 'exec python "$@"', "sh", "serve"), ("serve",)),
+    ],
+)
+def test_it_becomes_the_command_that_is_meant(
+    environment: dict[str, str], arguments: tuple[str, ...], ran: tuple[str, ...]
+) -> None:
+    with subprocess.Popen(
+        ["/bin/sh", ENTRYPOINT, *arguments], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        output, _ = process.communicate()
+
+    # In the process that the container was started with, or signals would not reach it.
+    assert output.splitlines() == [str(process.pid), *ran]
+
+
+def test_a_program_that_is_none_is_named(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["/bin/sh", ENTRYPOINT, "no-such-program"], env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 127
+    assert "no-such-program" in done.stderr

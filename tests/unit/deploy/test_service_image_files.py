@@ -1,0 +1,127 @@
+"""What the image and the bentos are made from: the Dockerfile's template, the bentofiles, the requirements."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jinja2 import Environment
+
+from bento_service import __version__
+from bento_service.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+TEMPLATE = ROOT / "deploy" / "docker" / "service.Dockerfile.j2"
+BENTOFILES = ("bentofile.yaml", "bentofile.gpu.yaml")
+
+
+@pytest.fixture
+def instructions() -> list[str]:
+    """The Dockerfile as BentoML would write it, an instruction a line."""
+    jinja = Environment(autoescape=False)  # noqa: S701 - no HTML
+    jinja.filters["bash_quote"] = lambda value: f"'{value}'"
+    rendered = jinja.from_string(TEMPLATE.read_text()).render(
+        __base_image__="python:3.11-slim", bento__uid_gid=1034, __options__env={"MALLOC_ARENA_MAX": "2"}
+    )
+    without_comments = re.sub(r"^\s*#.*\n", "", rendered, flags=re.MULTILINE)
+    return [line for line in re.sub(r"\\\n\s*", "", without_comments).splitlines() if line.strip()]
+
+
+@pytest.fixture
+def last_stage(instructions: list[str]) -> list[str]:
+    begin = max(number for number, line in enumerate(instructions) if line.startswith("FROM "))
+    return instructions[begin:]
+
+
+def only(lines: list[str], keyword: str) -> str:
+    [found] = [line.removeprefix(f"{keyword} ") for line in lines if line.startswith(f"{keyword} ")]
+    return found
+
+
+def test_a_version_that_nobody_names_is_the_packages(last_stage: list[str]) -> None:
+    assert f"ARG VERSION={__version__}" in last_stage
+
+
+def test_its_labels_name_version_and_commit(last_stage: list[str]) -> None:
+    labels = only(last_stage, "LABEL")
+
+    assert 'org.opencontainers.image.version="$VERSION"' in labels
+    assert 'org.opencontainers.image.revision="$REVISION"' in labels
+
+
+def test_it_runs_as_a_user_whose_number_an_orchestrator_can_check(last_stage: list[str]) -> None:
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", only(last_stage, "USER"))
+
+
+def test_it_asks_its_workers_how_they_are(last_stage: list[str]) -> None:
+    assert only(last_stage, "HEALTHCHECK").endswith('CMD ["/app/venv/bin/python", "-IS", "/app/healthcheck.py"]')
+
+
+def test_what_changes_least_comes_first(last_stage: list[str]) -> None:
+    targets = [line.split()[-1] for line in last_stage if line.startswith("COPY ")]
+
+    assert targets == ["/app/venv", "/app/bento/models", "/app/", "/app/bento"]
+    # A commit is news in every image; only what costs nothing to do again may come behind it.
+    behind = last_stage[[line.partition("=")[0] for line in last_stage].index("ARG REVISION") :]
+    assert {line.split()[0] for line in behind} <= {"ARG", "LABEL"}
+
+
+def test_no_layer_is_bound_to_what_a_build_was_told(instructions: list[str]) -> None:
+    assert [line.split()[1].partition("=")[0] for line in instructions if line.startswith("ARG ")] == [
+        "VERSION",
+        "REVISION",
+    ]
+    assert not re.search(r"(?i)password|secret|token|api_?key|credential", "\n".join(instructions))
+
+
+def test_every_setting_that_it_chooses_is_one(last_stage: list[str]) -> None:
+    environment = " ".join(line for line in last_stage if line.startswith("ENV "))
+    chosen = set(re.findall(r"LIGHTBOX_(\w+)=", environment))
+
+    assert chosen
+    assert {name.lower() for name in chosen} <= Settings.model_fields.keys()
+    assert "MALLOC_ARENA_MAX='2'" in environment
+
+
+def read_bentofile(name: str) -> dict[str, Any]:
+    described: dict[str, Any] = yaml.safe_load((ROOT / name).read_text())
+    return described
+
+
+@pytest.mark.parametrize("name", BENTOFILES)
+def test_a_bento_takes_along_the_models_that_are_served_unless_others_are_named(name: str) -> None:
+    default = Settings.model_fields["models"].default
+
+    assert read_bentofile(name)["models"] == [f"lightbox-{model}:latest" for model in default]
+
+
+@pytest.mark.parametrize("name", BENTOFILES)
+def test_a_bento_takes_along_what_its_image_is_made_from(name: str) -> None:
+    bentofile = read_bentofile(name)
+    requirements = Path(bentofile["python"]["requirements_txt"])
+    files = {pattern.lstrip("/") for pattern in bentofile["include"]}
+    included = re.findall(r"^-r (\S+)", (ROOT / requirements).read_text(), re.MULTILINE)
+
+    assert {str(requirements), *included, "constraints.txt"} <= files
+    assert Path(bentofile["docker"]["dockerfile_template"]) == TEMPLATE.relative_to(ROOT)
+    for source in re.findall(r"^COPY src/(\S+)", TEMPLATE.read_text(), re.MULTILINE):
+        assert source in files or f"{Path(source).parent}/*" in files
+
+
+def test_both_bentos_are_the_same_service_in_the_same_image() -> None:
+    cpu, gpu = (read_bentofile(name) for name in BENTOFILES)
+
+    for shared in ("service", "description", "labels", "docker", "models"):
+        assert gpu[shared] == cpu[shared]
+    assert all(variable in gpu["envs"] for variable in cpu["envs"])
+    assert set(gpu["include"]) > set(cpu["include"])
+    assert gpu["name"] != cpu["name"]
+
+
+def test_the_gpu_runs_programs_with_the_torch_that_exported_them() -> None:
+    def pin(file: str) -> list[str]:
+        return re.findall(r"^torch==\S+", (ROOT / file).read_text(), re.MULTILINE)
+
+    assert len(pin("requirements-gpu.txt")) == 1
+    assert pin("requirements-gpu.txt") == pin("requirements-models.txt")

@@ -1,0 +1,113 @@
+"""A Compose document becomes a stack of a Swarm."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.swarm.render import render
+
+SERVICE = {
+    "image": "lightbox:latest",
+    "cap_drop": ["ALL"],
+    "depends_on": {"other": {"condition": "service_healthy"}},
+    "restart": "unless-stopped",
+    "security_opt": ["no-new-privileges:true"],
+    "pids_limit": 64,
+    "command": None,
+    "deploy": {"replicas": 2, "resources": {"limits": {"cpus": 0.5, "memory": "1g"}}},
+    "ports": ["127.0.0.1:3000:3000/tcp", {"target": 8080, "published": "3000", "mode": "host", "host_ip": "::"}],
+    "networks": {"front": None},
+}
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """What Compose prints of one service."""
+    return {
+        "name": "lightbox",
+        "services": {"api": copy.deepcopy(SERVICE) | changes},
+        "networks": {"front": {"name": "lightbox_front", "ipam": {}}, "data": {"internal": True}},
+        "volumes": {"journal": {"name": "lightbox_journal"}, "models": None},
+    }
+
+
+def test_what_a_swarm_refuses_or_ignores_is_left_out() -> None:
+    stack = render(document(), [])
+
+    assert stack.keys() == {"version", "services", "configs", "networks", "volumes"}
+    assert stack["services"]["api"].keys() == {
+        *("image", "cap_drop", "deploy", "networks", "ports", "volumes", "configs")
+    }
+    assert stack["networks"] == {"front": {}, "data": {"internal": True}}
+    assert stack["volumes"] == {"journal": {}, "models": {}}
+
+
+def test_limits_are_written_as_a_swarm_reads_them() -> None:
+    deploy = render(document(), [])["services"]["api"]["deploy"]
+
+    assert deploy == {"replicas": 2, "resources": {"limits": {"cpus": "0.5", "memory": "1g", "pids": 64}}}
+
+
+def test_only_ports_of_the_node_are_published() -> None:
+    ports = render(document(), [])["services"]["api"]["ports"]
+
+    assert ports == [{"target": 8080, "published": 3000, "protocol": "tcp", "mode": "host"}]
+
+
+@pytest.mark.parametrize(
+    ("profiles", "chosen", "is_there"), [([], [], True), (["full"], [], False), (["full"], ["scale", "full"], True)]
+)
+def test_services_of_other_profiles_are_left_out(profiles: list[str], chosen: list[str], is_there: bool) -> None:
+    assert ("api" in render(document(profiles=profiles), chosen)["services"]) is is_there
+
+
+@pytest.mark.parametrize(
+    "mount",
+    ["journal:/data:rw", {"type": "volume", "source": "journal", "target": "/data", "volume": {}}],
+    ids=["compose 1.29", "compose v2"],
+)
+def test_a_volume_stays_a_volume(mount: object) -> None:
+    stack = render(document(volumes=[mount]), [])
+
+    assert stack["services"]["api"]["volumes"] == [
+        {"type": "volume", "source": "journal", "target": "/data", "read_only": False}
+    ]
+
+
+def test_the_size_of_a_tmpfs_is_a_number() -> None:
+    stack = render(document(volumes=[{"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": "1024"}}]), [])  # noqa: S108
+
+    assert stack["services"]["api"]["volumes"][0]["tmpfs"] == {"size": 1024}
+
+
+def test_a_folder_of_the_repository_comes_to_the_nodes_as_configs(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.yml").write_text("groups: []")
+    (tmp_path / "main.yml").write_text("global: {}")
+
+    stack = render(document(volumes=[f"{tmp_path}:/etc/prometheus:ro"]), [], shipped=tmp_path)
+
+    mounted = {config["target"]: config["source"] for config in stack["services"]["api"]["configs"]}
+    assert mounted.keys() == {"/etc/prometheus/main.yml", "/etc/prometheus/rules/a.yml"}
+    assert stack["configs"][mounted["/etc/prometheus/main.yml"]] == {"file": str(tmp_path / "main.yml")}
+
+
+def test_a_file_that_changes_becomes_another_config(tmp_path: Path) -> None:
+    file = tmp_path / "nginx.conf"
+    names = []
+    for text in ("a", "b", "a"):
+        file.write_text(text)
+        names.append(list(render(document(volumes=[f"{file}:/etc/nginx.conf:ro"]), [], shipped=tmp_path)["configs"]))
+
+    assert names[0] == names[2] != names[1]
+
+
+def test_a_folder_of_the_operators_is_mounted_as_it_is(tmp_path: Path) -> None:
+    mount = {"type": "bind", "source": str(tmp_path), "target": "/models", "bind": {"create_host_path": True}}
+
+    stack = render(document(volumes=[mount]), [])
+
+    assert stack["services"]["api"]["volumes"] == [
+        {"type": "bind", "source": str(tmp_path), "target": "/models", "read_only": False}
+    ]
