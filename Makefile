@@ -62,7 +62,7 @@ format: setup ## Let ruff rewrite what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: setup ## Write anew what is made from the code: the README's tables, the operator's, the rules for Kubernetes
+docs: setup ## Write anew what is made from the code: README's, benchmarks' and operator's tables, Kubernetes' rules
 	$(BIN)/python -m docs.tables
 	$(BIN)/python -m docs.sizing
 	$(BIN)/python -m docs.prometheus_rule
@@ -107,3 +107,11 @@ bench: setup ## Measure Lightbox beside its peers (35 minutes), and write docs/b
 bench-gpu: setup ## The same on a CUDA GPU
 	$(BIN)/lightbox models prepare efficientnet_lite0
 	$(BIN)/python -m bench.gpu --json
+
+bench-containers: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
+bench-containers: setup ## Measure the images and their containers (25 minutes), and write that into docs/benchmarks.md
+	tests/install-programs
+	tests/containers/engine
+	$(MAKE) images
+	$(BIN)/python -m bench.containers --stock --json
+	$(BIN)/python -m docs.tables

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SCRIPT = Path(__file__).with_name("classify.lua")
+_GRACE_S = 60
+"""How long wrk may take over the time that it was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,18 @@ def run_closed_loop(
 
     Raises:
         subprocess.CalledProcessError: wrk could not reach the server.
+        subprocess.TimeoutExpired: wrk did not come to an end.
         FileNotFoundError: wrk is not installed.
     """
     options = ["-t1", f"-c{connections}", f"-d{round(duration_s)}s", "--timeout", "30s", "-s", str(_SCRIPT)]
     arguments = [url, "--", str(bodies), *(f"{name}: {value}" for name, value in headers.items())]
-    done = subprocess.run(["wrk", *options, *arguments], check=True, capture_output=True, text=True)  # noqa: S603, S607 - wrk, wherever it is
+    done = subprocess.run(  # noqa: S603 - of numbers and paths of ours
+        ["wrk", *options, *arguments],  # noqa: S607 - wrk, wherever it is
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=duration_s + _GRACE_S,
+    )
     return read_report(done.stdout)
 
 

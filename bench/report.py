@@ -8,7 +8,9 @@ from pathlib import Path
 from bench.bars import list_bars
 from bench.cache_result import NOT_MEASURED, CacheRatios, read_cache_ratios
 from bench.charts import draw_charts
+from bench.containers.section import render_section
 from bench.environment import find_newest_result
+from bench.markdown import render_table, shorten_commit
 from bench.plan import CONNECTIONS
 from bench.records import LARGE, Comparison, Participant, median, read_comparison
 from bench.running import ROOT
@@ -20,7 +22,13 @@ _METHOD = Path(__file__).with_name("method.md")
 _NOTES = Path(__file__).with_name("notes.md")
 
 
-def render_page(comparison: Comparison, result: Path, charts: Sequence[str], cache: CacheRatios = NOT_MEASURED) -> str:
+def render_page(
+    comparison: Comparison,
+    result: Path,
+    charts: Sequence[str],
+    cache: CacheRatios = NOT_MEASURED,
+    containers: str = "",
+) -> str:
     """Return the page as Markdown.
 
     Args:
@@ -28,6 +36,7 @@ def render_page(comparison: Comparison, result: Path, charts: Sequence[str], cac
         result: Its JSON.
         charts: File names of the plots that there are.
         cache: What `bench.cache` found.
+        containers: What `bench.containers` found, as Markdown; `docs.tables` writes it anew.
     """
     sections = [
         _introduce(comparison, result),
@@ -37,6 +46,7 @@ def render_page(comparison: Comparison, result: Path, charts: Sequence[str], cac
         _open_loop(comparison, charts),
         _growth(comparison, charts),
         _participants(comparison),
+        f"## Containers\n\n<!-- begin: containers -->\n{containers}\n<!-- end: containers -->" if containers else "",
         _METHOD.read_text().format(target_ms=comparison.target_ms).rstrip(),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -52,7 +62,7 @@ def render_summary(comparison: Comparison) -> str:
             lone_ms = median(run.p50_ms for run in comparison.select(one.key, "closed", 1))
             rows.append((one.name, *rates, _number(lone_ms, 1)))
     head = ("images/s", *(f"{level} connection{'s' if level > 1 else ''}" for level in CONNECTIONS), "p50 at 1, ms")
-    return _table(head, rows)
+    return render_table(head, rows)
 
 
 def _introduce(comparison: Comparison, result: Path) -> str:
@@ -62,7 +72,7 @@ def _introduce(comparison: Comparison, result: Path) -> str:
     return (
         "# Benchmarks\n\n"
         f"`{environment['command']}`, [result]({_link(result)}); `python -m bench.report` makes this page of it. Taken "
-        f"on {environment['date']} at commit {_shorten(environment['commit'])}, on {machine['cores']} cores of "
+        f"on {environment['date']} at commit {shorten_commit(environment['commit'])}, on {machine['cores']} cores of "
         f"{machine['cpu']} with {machine['memory_bytes'] / 1e9:.0f} GB; {versions}. EfficientNet-Lite0; "
         f"{plan['rounds']} round{'s' if plan['rounds'] > 1 else ''} of {plan['seconds']} s a load. `make bench` takes "
         "the figures again, peers included."
@@ -77,7 +87,7 @@ def _bars(comparison: Comparison, cache: CacheRatios) -> str:
         "`make bench-gpu`; neither is part of this run. Nor are peers with large photographs at 1 and 64 connections, "
         "nor with two workers at one connection."
     )
-    return f"## What was aimed at\n\n{_table(('measure', 'aim', 'found', ''), rows)}\n\n{words}"
+    return f"## What was aimed at\n\n{render_table(('measure', 'aim', 'found', ''), rows)}\n\n{words}"
 
 
 def _closed_loop(comparison: Comparison, charts: Sequence[str]) -> str:
@@ -100,7 +110,7 @@ def _closed_loop(comparison: Comparison, charts: Sequence[str]) -> str:
         if one.unavailable is None:
             rows.append((one.name, *_closed_cells(comparison, one)))
     head = ("images/s", *(f"{level} conn." for level in CONNECTIONS), "p50 at 1, ms", "p99 at 64, ms")
-    table = _table((*head, "12 MP, 16 conn.", "2 workers, 64 conn.", "refused", "failed"), rows)
+    table = render_table((*head, "12 MP, 16 conn.", "2 workers, 64 conn.", "refused", "failed"), rows)
     return "\n\n".join(["## Closed loop", *_show(charts, "bench-throughput.svg", "Images a second by server"), table])
 
 
@@ -141,7 +151,7 @@ def _open_loop(comparison: Comparison, charts: Sequence[str]) -> str:
         return ""
     head = ("server", "of its capacity", "offered/s", "goodput/s", "p50, ms", "p99, ms", "refused", "p99 of it, ms")
     plot = _show(charts, "bench-goodput.svg", "Goodput by offered load")
-    return "\n\n".join(["## Open loop", *plot, _table((*head, "failed"), rows)])
+    return "\n\n".join(["## Open loop", *plot, render_table((*head, "failed"), rows)])
 
 
 def _growth(comparison: Comparison, charts: Sequence[str]) -> str:
@@ -163,7 +173,7 @@ def _workers(comparison: Comparison) -> Iterator[str]:
             rows.append((str(connections), *cells))
     if rows:
         head = ("connections", "images/s, 1 worker", "2 workers", "ratio", "MB, 1 worker", "2 workers")
-        yield _table(head, rows)
+        yield render_table(head, rows)
         yield (
             "Workers share the CPUs: a second one adds no compute, only another event loop and interpreter. It pays "
             "where Python is the limit, and costs a model's memory again."
@@ -180,7 +190,7 @@ def _connections(comparison: Comparison, charts: Sequence[str]) -> Iterator[str]
             refused = sum(run.refused for run in runs)
             rows.append((f"{level:g}", *(_number(figure, 1) for figure in figures), str(refused)))
         yield from _show(charts, "bench-connections.svg", "Latency against connections")
-        yield _table(("connections", "images/s", "p50, ms", "p99, ms", "refused"), rows)
+        yield render_table(("connections", "images/s", "p50, ms", "p99, ms", "refused"), rows)
         yield (
             "Once the CPUs are busy, each further connection waits in the queue: latency grows in proportion to it "
             "(Little's law), and throughput stays. Where the wait would pass seven tenths of the target, images are "
@@ -197,7 +207,7 @@ def _large(comparison: Comparison) -> Iterator[str]:
             cells = (*(_number(figure, 1) for figure in figures), str(sum(run.refused for run in runs)))
             rows.append((str(connections), *cells))
     if len(rows) > 1:
-        yield _table(("connections, 12 MP", "images/s", "p50, ms", "p99, ms", "refused"), rows)
+        yield render_table(("connections, 12 MP", "images/s", "p50, ms", "p99, ms", "refused"), rows)
         yield "Decoding is nearly all of the work of a large photograph, and each is decoded on one CPU."
 
 
@@ -212,7 +222,7 @@ def _models(comparison: Comparison) -> Iterator[str]:
             )
             for count in comparison.model_counts
         ]
-        yield _table(("models loaded", "ready after, s", "memory, MB", "images/s of the first"), rows)
+        yield render_table(("models loaded", "ready after, s", "memory, MB", "images/s of the first"), rows)
         yield (
             "A model costs its weights and its buffers, and the time to compile and to time it; it takes nothing from "
             "another that is asked. Six are the three bundled ones and a copy of each."
@@ -235,16 +245,11 @@ def _participants(comparison: Comparison) -> str:
         "why it was not measured",
     )
     interruptions = "".join(f"\n\n{words}" for words in comparison.interruptions)
-    return f"## Who took part\n\n{_table(head, rows)}{interruptions}"
+    return f"## Who took part\n\n{render_table(head, rows)}{interruptions}"
 
 
 def _link(result: Path) -> str:
     return Path(os.path.relpath(result, DOCS)).as_posix()
-
-
-def _shorten(commit: str) -> str:
-    name, *changed = commit.split("-")
-    return "-".join([name[:12], *changed])
 
 
 def _show(charts: Sequence[str], name: str, description: str) -> list[str]:
@@ -259,11 +264,6 @@ def _share(count: int, of: int) -> str:
     return f"{count / of:.1%}".replace("%", " %") if of else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
 def write_page(path: Path) -> Path:
     """Write the page and the plots of a result, and return the page."""
     comparison = read_comparison(path)
@@ -273,7 +273,8 @@ def write_page(path: Path) -> Path:
         (_IMAGES / name).write_text(svg)
     page = DOCS / "benchmarks.md"
     cache = read_cache_ratios(find_newest_result("cache"))
-    page.write_text(render_page(comparison, path.resolve(), list(charts), cache))
+    containers = render_section(find_newest_result("containers"))
+    page.write_text(render_page(comparison, path.resolve(), list(charts), cache, containers))
     return page
 
 

@@ -59,7 +59,7 @@ def running(server: Server, folder: Path, variables: Mapping[str, str], *, worke
         PeerUnavailableError: It cannot be installed, or ended or answered nothing as it started.
     """
     python = find_python(server)
-    port = _find_free_port()
+    port = find_free_port()
     kinship = Kinship()
     environment = {
         **store_environment(),
@@ -90,7 +90,8 @@ def running(server: Server, folder: Path, variables: Mapping[str, str], *, worke
         _stop(process, kinship)
 
 
-def _find_free_port() -> int:
+def find_free_port() -> int:
+    """Return a port of the loopback interface on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

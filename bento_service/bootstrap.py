@@ -4,7 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from bento_service.cache.factory import open_cache
 from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.computation import Workshop
 from bento_service.domain import EngineMode, Receipt
+from bento_service.engines.base import Engine
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.engines.idle_cuda import explain_idle_cuda
 from bento_service.hardware import count_cpus, divide
@@ -24,7 +26,7 @@ from bento_service.journal.factory import open_journal
 from bento_service.lightbox import Lightbox, Parts, WarmModels
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.store import BentoModelStore
+from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.parity_gate import measure_over
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.cost_model import CostModel
@@ -124,8 +126,8 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
     models: list[WarmModel] = []
     costs: dict[str, Mapping[EngineMode, CostModel]] = {}
     with ExitStack() as opened:
-        for name in names:
-            begun_s = time.perf_counter()
+
+        def load(name: str) -> tuple[StoredModel, Engine]:
             stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
             engine = create_engine(
                 kind,
@@ -138,6 +140,11 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
                 compile_model=settings.torch_compile,
             )
             opened.callback(engine.close)
+            return stored, engine
+
+        loaded = _load_side_by_side(load, names, threads=count_cpus() if device == "cpu" else 1)
+        for name, (stored, engine) in zip(names, loaded, strict=True):
+            begun_s = time.perf_counter()
             cost = measure_costs(
                 engine.infer,
                 stored.card.recipe,
@@ -151,7 +158,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
             models.append(WarmModel(card, engine))
             costs[name] = cost
             logger.info(
-                "%s is warm on %s (%s) after %.1f s: %s ms a batch",
+                "%s is warm on %s (%s) after %.1f s of runs: %s ms a batch",
                 name,
                 engine.name,
                 engine.precision,
@@ -160,6 +167,18 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
             )
         opened.pop_all()
     return WarmModels(tuple(models), costs, division)
+
+
+def _load_side_by_side(
+    load: Callable[[str], tuple[StoredModel, Engine]], names: Sequence[str], *, threads: int
+) -> list[tuple[StoredModel, Engine]]:
+    """Load every model, all before any is timed: most of compiling one takes a single CPU.
+
+    The first one alone, on this thread: libraries settle what the process shares with their first engine.
+    """
+    first = load(names[0])
+    with ThreadPoolExecutor(threads, "lightbox-load") as pool:
+        return [first, *pool.map(load, names[1:])]
 
 
 def _wire(

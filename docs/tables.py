@@ -1,13 +1,15 @@
-"""The README's tables that come from the code and from the newest comparison.
+"""The README's tables that come from the code and from the newest comparison, and the benchmarks' about containers.
 
 `python -m docs.tables` writes them; a test holds them up to date.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic.fields import FieldInfo
 
+from bench.containers.section import render_section
 from bench.environment import find_newest_result
 from bench.records import read_comparison
 from bench.report import render_summary
@@ -15,6 +17,7 @@ from bento_service.http.problems import PROBLEM_TYPES
 from bento_service.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"
+BENCHMARKS = Path(__file__).with_name("benchmarks.md")
 _HIDDEN_CODES = {"cancelled"}
 """Nobody is there to read it: the client hung up."""
 
@@ -58,11 +61,19 @@ def speed_table() -> str:
 
 def with_tables(readme: str) -> str:
     """Return the README with its tables as the code has them now."""
-    tables = {"settings": settings_table(), "problems": problems_table(), "speed": speed_table()}
+    return _fill(readme, {"settings": settings_table(), "problems": problems_table(), "speed": speed_table()})
+
+
+def with_containers(page: str) -> str:
+    """Return the benchmarks' page with what was measured last of containers; `bench.report` writes all the rest."""
+    return _fill(page, {"containers": render_section(find_newest_result("containers"))})
+
+
+def _fill(text: str, tables: Mapping[str, str]) -> str:
     for name, table in tables.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        readme = re.sub(f"{begin}.*?{end}", lambda _, text=f"{begin}\n{table}\n{end}": text, readme, flags=re.DOTALL)
-    return readme
+        text = re.sub(f"{begin}.*?{end}", lambda _, filled=f"{begin}\n{table}\n{end}": filled, text, flags=re.DOTALL)
+    return text
 
 
 def _describe_default(field: FieldInfo) -> str:
@@ -77,3 +88,4 @@ def _describe_default(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     README.write_text(with_tables(README.read_text()))
+    BENCHMARKS.write_text(with_containers(BENCHMARKS.read_text()))

@@ -5,13 +5,19 @@ import re
 from typer.testing import CliRunner
 
 from bento_service.cli import app
-from docs.tables import README, with_tables
+from docs.tables import BENCHMARKS, README, with_containers, with_tables
 
 
 def test_the_readmes_tables_are_those_of_the_code() -> None:
     readme = README.read_text()
 
     assert readme == with_tables(readme), "run `make docs`"
+
+
+def test_the_benchmarks_of_containers_are_those_measured_last() -> None:
+    page = BENCHMARKS.read_text()
+
+    assert page == with_containers(page), "run `make docs`"
 
 
 def test_every_command_that_the_readme_names_exists() -> None:

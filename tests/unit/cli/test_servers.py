@@ -98,6 +98,29 @@ def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
     assert became.value.env["PATH"] == os.environ["PATH"]
 
 
+def test_in_a_container_the_service_is_the_rest_of_the_same_process(tmp_path: Path) -> None:
+    (tmp_path / "module_to_be.py").write_text(
+        "import os, sys\nprint(__name__, os.getpid(), sys.argv[1:], os.environ['CHOSEN'])\n"
+    )
+    script = (
+        "import os, sys; from bento_service.commands.servers import go_on_as_module\n"
+        "print(os.getpid(), flush=True)\n"
+        "go_on_as_module(sys.executable, (sys.executable, '-m', 'module_to_be', 'serve', '--port'), {'CHOSEN': '1'})"
+    )
+    search = os.pathsep.join([str(tmp_path), str(Path.cwd())])
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": search},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    before, after = done.stdout.splitlines()
+    assert after == f"__main__ {before} ['serve', '--port'] 1"
+
+
 @pytest.mark.parametrize(
     ("environment", "served"),
     [

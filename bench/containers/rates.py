@@ -1,0 +1,126 @@
+"""Images a second of the service in a container, beside the same service outside, in turns."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from bench.closed_loop import ClosedLoad, run_closed_loop
+from bench.containers.engine import HARDENED, ONE_MODEL, SERVICE, container, docker, wait_ready
+from bench.containers.result import HOST_NETWORK, OUTSIDE, PUBLISHED, Rate
+from bench.photographs import write_photographs
+from bench.running import find_free_port, running
+from bench.servers import list_servers
+
+_T = TypeVar("_T")
+CONNECTIONS = 16
+_NO_CACHE = ("--env", "LIGHTBOX_CACHE_BYTES=0")
+"""The photographs repeat, so a cache would answer for the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`sessions` times everything is started anew, warmed, and loaded for `rounds` turns of `seconds` each."""
+
+    sessions: int = 4
+    rounds: int = 3
+    seconds: int = 8
+    warm_seconds: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    name: str
+    url: str
+    freeze: Callable[[], object]
+    thaw: Callable[[], object]
+
+
+def measure_rates(plan: Plan, options: Sequence[str] = ()) -> Iterator[Rate]:
+    """Load every side in turns.
+
+    Args:
+        plan: How often and how long.
+        options: More of `docker run`, to see what they change.
+
+    Raises:
+        EngineError: A container did not come up.
+        PeerUnavailableError: The service outside did not.
+    """
+    with TemporaryDirectory(prefix="lightbox-bench-") as name:
+        photographs = Path(name) / "photographs"
+        write_photographs(photographs)
+        for session in range(plan.sessions):
+            with _sides(Path(name) / str(session), options) as sides:
+                for side in sides:
+                    _load(side, photographs, plan.warm_seconds)
+                for number in range(plan.rounds):
+                    for side in take_turns(sides, session * plan.rounds + number):
+                        load = _load(side, photographs, plan.seconds)
+                        yield Rate(
+                            side=side.name,
+                            turn=session * plan.rounds + number,
+                            images_per_s=load.images_per_s,
+                            p50_ms=load.p50_ms,
+                            p99_ms=load.p99_ms,
+                            refused=load.refused,
+                            failed=load.failed,
+                        )
+
+
+def take_turns(sides: Sequence[_T], turn: int) -> list[_T]:
+    """Return the sides in a turn's order; every order comes up equally often."""
+    orders = list(permutations(sides))
+    return list(orders[turn % len(orders)])
+
+
+@contextmanager
+def _sides(folder: Path, options: Sequence[str]) -> Iterator[list[_Side]]:
+    """Run all sides until the end of the block, and each only while it is loaded: idle ones take time, too."""
+    with ExitStack() as stack:
+        sides = [
+            stack.enter_context(_outside(folder)),
+            stack.enter_context(_inside(PUBLISHED, options)),
+            stack.enter_context(_inside(HOST_NETWORK, options)),
+        ]
+        for side in sides:
+            side.freeze()
+            stack.callback(side.thaw)
+        yield sides
+
+
+@contextmanager
+def _outside(folder: Path) -> Iterator[_Side]:
+    with running(list_servers()[0], folder, {}) as server:
+        kin = server.kinship
+        yield _Side(OUTSIDE, server.url, lambda: kin.signal(signal.SIGSTOP), lambda: kin.signal(signal.SIGCONT))
+
+
+@contextmanager
+def _inside(name: str, options: Sequence[str]) -> Iterator[_Side]:
+    port = find_free_port()
+    network: tuple[str, ...]
+    if name == HOST_NETWORK:
+        network = ("--network=host", "--env", f"LIGHTBOX_PORT={port}", "--env", "LIGHTBOX_HOST=127.0.0.1")
+    else:
+        network = ("--publish", f"127.0.0.1:{port}:3000")
+    with container(SERVICE, *HARDENED, *ONE_MODEL, *_NO_CACHE, *network, *options) as started:
+        wait_ready(started, port, "/readyz")
+        yield _Side(
+            name,
+            f"http://127.0.0.1:{port}",
+            lambda: docker("pause", started),
+            lambda: docker("unpause", started),
+        )
+
+
+def _load(side: _Side, photographs: Path, seconds: int) -> ClosedLoad:
+    side.thaw()
+    try:
+        return run_closed_loop(f"{side.url}/v1/classify", photographs, {}, connections=CONNECTIONS, duration_s=seconds)
+    finally:
+        side.freeze()
