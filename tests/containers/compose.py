@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.containers.docker import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker
+from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker
 
 ROOT = Path(__file__).parents[2]
 ANY_FREE_PORT = "0"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.photographs import write_photographs
-from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container
+from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container
 
 
 @pytest.fixture(scope="session", autouse=True)

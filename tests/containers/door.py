@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.containers.docker import Container, docker, wait_until
-from tests.containers.load import Load
+from tests.containers.clients import Load
+from tests.containers.docker_cli import Container, docker, wait_until
 
 API_PORT = 8080
 DASHBOARD_PORT = 8081

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.containers.compose import ANY_FREE_PORT, OWN_PREFIXES, ROOT
-from tests.containers.docker import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker, wait_until
+from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker, wait_until
 
 DEPLOY_TIMEOUT_S = 120
 READY_TIMEOUT_S = 180
@@ -58,7 +58,7 @@ class Stack:
         """Deploys, or updates what is deployed; returns before that is done."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(OWN_PREFIXES)}
         chosen = {
-            # Its render.py needs PyYAML, which this Python has.
+            # Its stack_file.py needs PyYAML, which this Python has.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "LIGHTBOX_STACK": self.name,
             "LIGHTBOX_RESOLVE_IMAGE": "never",

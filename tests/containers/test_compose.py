@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from dashboard.gallery import SAMPLES
 from tests.browser.chromium import open_chromium, open_page
 from tests.containers.compose import Project, project
-from tests.containers.docker import Container
+from tests.containers.docker_cli import Container
 
 CHELSEA = SAMPLES[0].path
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bento_service import __version__
-from tests.containers.docker import DASHBOARD_IMAGE, HARDENED, Container, container, docker
+from tests.containers.docker_cli import DASHBOARD_IMAGE, HARDENED, Container, container, docker
 
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"

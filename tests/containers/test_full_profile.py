@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import requests
 
+from tests.containers.clients import Load, load
 from tests.containers.compose import Project, project
-from tests.containers.docker import Container, wait_until
-from tests.containers.load import Load, load
+from tests.containers.docker_cli import Container, wait_until
 from tests.monitoring.deployed import fill_in, read_rules, read_targets
 from tests.monitoring.prometheus_server import PrometheusServer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.containers.docker import GPU_IMAGE, HARDENED, Container, container, docker
+from tests.containers.docker_cli import GPU_IMAGE, HARDENED, Container, container, docker
 
 pytestmark = pytest.mark.gpu_image
 

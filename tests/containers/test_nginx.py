@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.containers.compose import ROOT
-from tests.containers.docker import Container, container, docker, wait_until
+from tests.containers.docker_cli import Container, container, docker, wait_until
 from tests.containers.door import API_PORT
 
 IMAGE = "nginx:1-alpine"

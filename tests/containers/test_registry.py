@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from bento_service import __version__
-from tests.containers.docker import container, docker
+from tests.containers.docker_cli import container, docker
 
 ROOT = Path(__file__).parents[2]
 CHELSEA = ROOT / "dashboard" / "samples" / "chelsea.png"

@@ -11,10 +11,10 @@ from playwright.sync_api import expect
 
 from dashboard.gallery import SAMPLES
 from tests.browser.chromium import open_chromium, open_page
+from tests.containers.clients import load
 from tests.containers.compose import ANY_FREE_PORT, Project, project
-from tests.containers.docker import Container, docker, wait_until
+from tests.containers.docker_cli import Container, docker, wait_until
 from tests.containers.door import Door
-from tests.containers.load import load
 
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 REPLICAS = 2

@@ -8,7 +8,7 @@ import requests
 from bento_service import __version__
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
-from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container, docker, volume
+from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume
 from tests.unit.models.test_catalogue import TinySource
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-from tests.containers.docker import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
-from tests.containers.load import BROKEN, load
+from tests.containers.clients import BROKEN, load
+from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
 
 ONE_MODEL = ("--env", "LIGHTBOX_MODELS=efficientnet_lite0")
 TWO_WORKERS = ("--env", "LIGHTBOX_WORKERS=2")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bento_service import __version__
-from tests.containers.docker import SERVICE_IMAGE, docker
+from tests.containers.docker_cli import SERVICE_IMAGE, docker
 
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.containers.docker import SERVICE_IMAGE, docker, wait_until
+from tests.containers.clients import load
+from tests.containers.docker_cli import SERVICE_IMAGE, docker, wait_until
 from tests.containers.door import Door
-from tests.containers.load import load
 from tests.containers.stack import Stack, stack, swarm
 
 REPLICAS = 2

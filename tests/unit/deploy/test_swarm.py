@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploy.swarm.render import describe_ports, render
+from deploy.swarm.stack_file import describe_ports, render
 from tests.unit.deploy.compose_files import SWARM, services_of
 
 SERVICE = {

@@ -1,6 +1,6 @@
 """Turns what `docker-compose config` prints into what `docker stack deploy` takes. Needs PyYAML where that is YAML.
 
-docker-compose -f docker-compose.yml -f deploy/swarm/swarm.yml config | python3 deploy/swarm/render.py scale | \
+docker-compose -f docker-compose.yml -f deploy/swarm/swarm.yml config | python3 deploy/swarm/stack_file.py scale | \
     docker stack deploy --compose-file - lightbox
 
 Both read Compose files, but a Swarm refuses some of what Compose writes, and can bring files to its nodes by itself.
