@@ -11,7 +11,6 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from bento_service import __version__
 from bento_service.cli import app
 from bento_service.commands.failures import CommandError, read_settings
 from bento_service.commands.servers import children_of, dashboard_command, serve, service_command, show_dashboard, up
@@ -292,20 +291,3 @@ def test_an_option_outside_its_limits_is_named_too() -> None:
     assert result.exit_code == 2
     assert "--port" in result.stderr
     assert "65535" in result.stderr
-
-
-def test_the_version_can_be_asked_for() -> None:
-    result = CliRunner().invoke(app, ["--version"])
-
-    assert (result.exit_code, result.stdout) == (0, f"lightbox {__version__}\n")
-
-
-def test_help_needs_no_heavy_library() -> None:
-    script = (
-        "import sys, bento_service.cli\n"
-        "print(sorted({'torch', 'bentoml', 'openvino', 'timm', 'streamlit', 'fastapi'} & set(sys.modules)))"
-    )
-
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-
-    assert done.stdout == "[]\n"

@@ -1,0 +1,26 @@
+"""The command itself, before any subcommand."""
+
+import subprocess
+import sys
+
+from typer.testing import CliRunner
+
+from bento_service import __version__
+from bento_service.cli import app
+
+
+def test_the_version_can_be_asked_for() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+
+    assert (result.exit_code, result.stdout) == (0, f"lightbox {__version__}\n")
+
+
+def test_help_needs_no_heavy_library() -> None:
+    script = (
+        "import sys, bento_service.cli\n"
+        "print(sorted({'torch', 'bentoml', 'openvino', 'timm', 'streamlit', 'fastapi'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
