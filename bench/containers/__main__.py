@@ -37,7 +37,7 @@ def measure(
         EngineError: The engine, or an image or a container of it, is not there.
         BuildError: An image could not be built.
     """
-    plan = Plan(sessions=1, rounds=2, seconds=3, warm_seconds=2) if is_quick else Plan()
+    plan = Plan(sessions=1, rounds=2, seconds=2, warm_seconds=2) if is_quick else Plan()
     starts, rebuilds = (2, 1) if is_quick else (_START_ROUNDS, _REBUILD_ROUNDS)
     environment = describe_environment(command, PACKAGES) | {"engine": _describe_engine(), "images": _describe_images()}
     return ContainerFigures(

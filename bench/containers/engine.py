@@ -79,6 +79,11 @@ def discard_image(image: str) -> None:
     _discard("image", "rm", image)
 
 
+def host_address(name: str) -> str:
+    """Return this host's address on the network of a container."""
+    return docker("inspect", "--format", "{{.NetworkSettings.Gateway}}", name)
+
+
 def wait_ready(name: str, port: int, path: str, timeout_s: float = 120.0) -> None:
     """Ask every 20 ms until a container answers 200.
 

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from bench.closed_loop import ClosedLoad, run_closed_loop
-from bench.containers.engine import HARDENED, ONE_MODEL, SERVICE, container, docker, wait_ready
-from bench.containers.result import HOST_NETWORK, OUTSIDE, PUBLISHED, Rate
+from bench.containers.engine import HARDENED, ONE_MODEL, SERVICE, container, docker, host_address, wait_ready
+from bench.containers.result import BY_ADDRESS, BY_LOOPBACK, HOST_NETWORK, OUTSIDE, Rate
 from bench.photographs import write_photographs
 from bench.running import find_free_port, running
 from bench.servers import list_servers
@@ -27,9 +27,9 @@ class Plan:
     """`sessions` times everything is started anew, warmed, and loaded for `rounds` turns of `seconds` each."""
 
     sessions: int = 4
-    rounds: int = 3
-    seconds: int = 8
-    warm_seconds: int = 5
+    rounds: int = 6
+    seconds: int = 4
+    warm_seconds: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,7 @@ def _sides(folder: Path, options: Sequence[str]) -> Iterator[list[_Side]]:
     with ExitStack() as stack:
         sides = [
             stack.enter_context(_outside(folder)),
-            stack.enter_context(_inside(PUBLISHED, options)),
-            stack.enter_context(_inside(HOST_NETWORK, options)),
+            *(stack.enter_context(_inside(name, options)) for name in (HOST_NETWORK, BY_ADDRESS, BY_LOOPBACK)),
         ]
         for side in sides:
             side.freeze()
@@ -103,16 +102,16 @@ def _outside(folder: Path) -> Iterator[_Side]:
 @contextmanager
 def _inside(name: str, options: Sequence[str]) -> Iterator[_Side]:
     port = find_free_port()
-    network: tuple[str, ...]
     if name == HOST_NETWORK:
-        network = ("--network=host", "--env", f"LIGHTBOX_PORT={port}", "--env", "LIGHTBOX_HOST=127.0.0.1")
+        network = ["--network=host", "--env", f"LIGHTBOX_PORT={port}", "--env", "LIGHTBOX_HOST=127.0.0.1"]
     else:
-        network = ("--publish", f"127.0.0.1:{port}:3000")
+        network = ["--publish", f"{port}:3000" if name == BY_ADDRESS else f"127.0.0.1:{port}:3000"]
     with container(SERVICE, *HARDENED, *ONE_MODEL, *_NO_CACHE, *network, *options) as started:
         wait_ready(started, port, "/readyz")
+        address = host_address(started) if name == BY_ADDRESS else "127.0.0.1"
         yield _Side(
             name,
-            f"http://127.0.0.1:{port}",
+            f"http://{address}:{port}",
             lambda: docker("pause", started),
             lambda: docker("unpause", started),
         )

@@ -8,7 +8,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-OUTSIDE, PUBLISHED, HOST_NETWORK = "outside", "port published", "host network"
+OUTSIDE, HOST_NETWORK = "outside", "in a container, host's network"
+BY_ADDRESS, BY_LOOPBACK = "port published, asked at the host's address", "port published, asked at 127.0.0.1"
+"""Docker's proxy copies what comes by loopback; the kernel translates the address of what comes by another."""
+SIDES = (OUTSIDE, HOST_NETWORK, BY_ADDRESS, BY_LOOPBACK)
 SERVICE_START, LITE0_START = "service, three models", "service, EfficientNet-Lite0 alone"
 DASHBOARD_START = "dashboard"
 STOCK = "stock `bentoml containerize` of requirements.txt"

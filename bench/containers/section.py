@@ -8,11 +8,9 @@ from bench.bars import Bar
 from bench.containers.engine import DASHBOARD, SERVICE
 from bench.containers.result import (
     DASHBOARD_START,
-    HOST_NETWORK,
     LITE0_START,
-    OUTSIDE,
-    PUBLISHED,
     SERVICE_START,
+    SIDES,
     STOCK,
     ContainerFigures,
     ImageSize,
@@ -54,8 +52,7 @@ def list_bars(figures: ContainerFigures) -> list[Bar]:
         _quick("`docker run` to ready: service, three models", figures.start_seconds(SERVICE_START), 6),
         _quick("`docker run` to ready: service, one model", figures.start_seconds(LITE0_START), 6),
         _quick("`docker run` to ready: dashboard", figures.start_seconds(DASHBOARD_START), 3),
-        _as_fast("images/s, 16 connections, port published", figures.ratios(PUBLISHED)),
-        _as_fast("images/s, 16 connections, host network", figures.ratios(HOST_NETWORK)),
+        *(_as_fast(f"images/s, 16 connections: {side}", figures.ratios(side)) for side in SIDES[1:]),
         _quick("a line of code changed: build and containerize", rebuild.seconds if rebuild else [], 10),
         Bar(
             "a line of code changed: bytes to push",
@@ -118,7 +115,7 @@ def _starts(figures: ContainerFigures) -> Iterator[str]:
 
 def _rates(figures: ContainerFigures) -> Iterator[str]:
     rows = []
-    for side in (OUTSIDE, PUBLISHED, HOST_NETWORK):
+    for side in SIDES:
         rates = [rate for rate in figures.rates if rate.side == side]
         if rates:
             ratios = sorted(figures.ratios(side))

@@ -38,3 +38,19 @@ async def test_a_start_that_fails_leaves_nothing_open(
         await open_lightbox(settings, Metrics(CollectorRegistry()))
 
     assert own_threads() == set()
+
+
+async def test_models_that_load_side_by_side_stand_in_the_order_asked_for(tmp_path: Path, bentoml_home: Path) -> None:
+    names = ("efficientnet_lite2", "efficientnet_lite0", "efficientnet_lite1")
+    settings = Settings(data_dir=tmp_path, engine="openvino", device="cpu", models=names)
+
+    lightbox = await open_lightbox(settings, Metrics(CollectorRegistry()))
+
+    try:
+        models = lightbox.classifier.models()
+        assert tuple(model.card.name for model in models) == names
+        assert [model.card.recipe.height_px for model in models] == [260, 224, 240]
+        assert set(lightbox.status().batch_ceiling) == set(names)
+    finally:
+        await lightbox.close(drain_s=1)
+    assert own_threads() == set()

@@ -6,9 +6,9 @@ import pytest
 from bench.bars import Bar
 from bench.containers.engine import DASHBOARD, SERVICE
 from bench.containers.result import (
+    BY_LOOPBACK,
     HOST_NETWORK,
     OUTSIDE,
-    PUBLISHED,
     SERVICE_START,
     STOCK,
     ContainerFigures,
@@ -30,8 +30,8 @@ def make_rate(side: str, turn: int, images_per_s: float) -> Rate:
 
 
 def make_figures() -> ContainerFigures:
-    rates = [(OUTSIDE, 0, 100.0), (PUBLISHED, 0, 98.0), (HOST_NETWORK, 0, 99.0)]
-    rates += [(PUBLISHED, 1, 190.0), (OUTSIDE, 1, 200.0), (HOST_NETWORK, 1, 200.0)]
+    rates = [(OUTSIDE, 0, 100.0), (BY_LOOPBACK, 0, 98.0), (HOST_NETWORK, 0, 99.0)]
+    rates += [(BY_LOOPBACK, 1, 190.0), (OUTSIDE, 1, 200.0), (HOST_NETWORK, 1, 200.0)]
     return ContainerFigures(
         environment={**ENVIRONMENT, **ENGINE},
         sizes=[
@@ -73,10 +73,10 @@ def test_a_start_is_held_to_its_median_and_shows_the_worst() -> None:
 
 
 def test_rates_are_compared_within_a_turn_and_not_across() -> None:
-    assert make_figures().ratios(PUBLISHED) == pytest.approx([0.98, 0.95])
-    assert find("images/s, 16 connections, port", make_figures()).found == "0.965"
-    assert find("images/s, 16 connections, port", make_figures()).is_reached is False
-    assert find("images/s, 16 connections, host", make_figures()).is_reached is True
+    assert make_figures().ratios(BY_LOOPBACK) == pytest.approx([0.98, 0.95])
+    assert find("images/s, 16 connections: port published, asked at 127", make_figures()).found == "0.965"
+    assert find("images/s, 16 connections: port published, asked at 127", make_figures()).is_reached is False
+    assert find("images/s, 16 connections: in a container", make_figures()).is_reached is True
 
 
 def test_a_change_takes_as_long_as_both_commands_after_each_other() -> None:
