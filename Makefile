@@ -8,6 +8,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' bento_service/__init__.py)
 REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# Debian's Docker comes without the plug-in that builds by default elsewhere.
+ifeq ($(DOCKER_BUILDKIT),)
+export DOCKER_BUILDKIT := $(shell docker buildx version >/dev/null 2>&1 && echo 1 || echo 0)
+endif
 # A registry, and what goes before the images' names there: `make push REGISTRY=registry.example.org/team`.
 REGISTRY ?=
 # What the bento takes along, whatever LIGHTBOX_MODELS says here.

@@ -20,6 +20,7 @@ from bentoml_cli.containerize import containerize_command
 from bentoml_cli.utils import MEMO_KEY, BentoMLCommandGroup
 
 _HOME = "BENTOML_HOME"
+_BUILDKIT = "DOCKER_BUILDKIT"
 
 
 def in_temporary_folder(command: click.Command) -> click.Command:
@@ -45,6 +46,8 @@ def _moved(run: Callable[..., Any]) -> Callable[..., Any]:
         # BentoML takes its home as it stands there, and looks for it only now.
         if _HOME in os.environ:
             os.environ[_HOME] = str(Path(os.environ[_HOME]).absolute())
+        if _BUILDKIT not in os.environ and not has_buildkit():
+            os.environ[_BUILDKIT] = "0"
         chosen = options.get(MEMO_KEY, {})
         if not any(argument.startswith("REVISION=") for argument in chosen.get("build_arg", ())):
             chosen["build_arg"] = (*chosen.get("build_arg", ()), f"REVISION={read_revision()}")
@@ -52,6 +55,15 @@ def _moved(run: Callable[..., Any]) -> Callable[..., Any]:
             return run(*arguments, **options)
 
     return run_there
+
+
+def has_buildkit() -> bool:
+    """Tell whether Docker has the plug-in that it builds with unless told otherwise. Debian's comes without."""
+    try:
+        asked = subprocess.run(["docker", "buildx", "version"], capture_output=True, check=False)  # noqa: S607
+    except OSError:
+        return False
+    return asked.returncode == 0
 
 
 def read_revision() -> str:

@@ -75,8 +75,14 @@ def running_service(
     """Starts the service on a free port with `LIGHTBOX_<NAME>` settings; stops it at the end."""
     port = free_port()
     log = folder / "service.log"
+    # Services of one home share BentoML's folder of metrics, and each start empties it.
+    home = folder / "bentoml"
+    home.mkdir(exist_ok=True)
+    if not (home / "models").exists():
+        (home / "models").symlink_to(Path(os.environ["BENTOML_HOME"]) / "models")
     environment: Mapping[str, str] = {
         **os.environ,
+        "BENTOML_HOME": str(home),
         "LIGHTBOX_DATA_DIR": str(folder),
         "LIGHTBOX_PORT": str(port),
         **{f"LIGHTBOX_{name.upper()}": str(value) for name, value in settings.items()},

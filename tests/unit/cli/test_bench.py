@@ -121,7 +121,14 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(service
 def test_ctrl_c_reports_what_was_measured(service: FakeService, tmp_path: Path) -> None:
     page = tmp_path / "bench.html"
     command = [sys.executable, "-m", "bento_service.cli", "bench", "--url", service.url, "--html", str(page)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell has what it runs in the background ignore Ctrl-C, which may be this test.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    ) as process:
         assert process.stderr is not None
         assert any(line.startswith("1 connection: ") for line in process.stderr)
         process.send_signal(signal.SIGINT)
