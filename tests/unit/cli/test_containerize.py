@@ -13,7 +13,7 @@ from bentoml_cli.containerize import containerize_command
 from bentoml_cli.utils import BentoMLCommandGroup, opt_callback
 from click.testing import CliRunner
 
-from bento_service.commands.containerize import containerize, in_temporary_folder, read_revision
+from bento_service.commands.containerize import containerize, has_buildkit, in_temporary_folder, read_revision
 
 TEMPORARY = Path(tempfile.gettempdir()).resolve()
 
@@ -102,3 +102,16 @@ def test_where_there_is_no_checkout_the_commit_is_unknown(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
 
     assert read_revision() == "unknown"
+
+
+@pytest.mark.parametrize(("exit_code", "is_there"), [(0, True), (1, False), (None, False)])
+def test_buildkit_is_there_if_docker_has_its_plug_in(
+    exit_code: int | None, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if exit_code is not None:
+        docker = tmp_path / "docker"
+        docker.write_text(f"#!/bin/sh\nexit {exit_code}\n")
+        docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert has_buildkit() is is_there
