@@ -82,7 +82,7 @@ def serve(
 ) -> NoReturn:
     """Prepare what is missing, then become the service. A container's bento sees to its models as it is deployed.
 
-    In a container that is without another start of the interpreter, a third of a second sooner: what has to be in the
+    In a container that is without another start of the interpreter, which would only take time: what has to be in the
     environment from a process's first moment on is so by the image.
 
     Raises:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -20,6 +21,7 @@ GPU_IMAGE = os.environ.get("LIGHTBOX_GPU_IMAGE", "lightbox-gpu:latest")
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60
+_LABEL = "org.opencontainers.image"
 
 
 def docker(*arguments: str, timeout_s: float = 120.0, is_checked: bool = True) -> str:
@@ -41,6 +43,21 @@ def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 60.0) 
     while not is_true():
         assert time.monotonic() < give_up_s, f"not within {timeout_s:g} s: {what}"
         tick.wait(0.1)
+
+
+def size_bytes(image: str) -> int:
+    return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+
+
+def read_label(image: str, name: str) -> str:
+    """What an image says of itself, by the last part of an OCI label's name."""
+    return str(json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image))[f"{_LABEL}.{name}"])
+
+
+def read_revision(checkout: Path) -> str:
+    """The commit that is checked out."""
+    command = ["git", "rev-parse", "HEAD"]  # the git on the path
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @dataclass(frozen=True)

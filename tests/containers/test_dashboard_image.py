@@ -1,14 +1,21 @@
 """What is in the dashboard's image, and how its container starts and ends."""
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bento_service import __version__
-from tests.containers.docker_cli import DASHBOARD_IMAGE, HARDENED, Container, container, docker
+from tests.containers.docker_cli import (
+    DASHBOARD_IMAGE,
+    HARDENED,
+    Container,
+    container,
+    docker,
+    read_label,
+    read_revision,
+    size_bytes,
+)
 
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
@@ -23,10 +30,6 @@ def dashboard() -> Iterator[Container]:
     """One on a read-only file system, without a service to ask."""
     with container(DASHBOARD_IMAGE, *HARDENED, port=8501) as running:
         yield running
-
-
-def size_bytes(image: str) -> int:
-    return int(docker("image", "inspect", "--format", "{{.Size}}", image))
 
 
 def test_it_adds_less_to_its_base_than_the_limit() -> None:
@@ -54,17 +57,8 @@ def test_it_holds_nothing_of_the_service_and_no_installer(package: str) -> None:
 
 
 def test_its_labels_say_version_and_commit() -> None:
-    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", DASHBOARD_IMAGE))
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - the git on the path
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-
-    assert labels["org.opencontainers.image.version"] == __version__
-    assert labels["org.opencontainers.image.revision"] == commit
+    assert read_label(DASHBOARD_IMAGE, "version") == __version__
+    assert read_label(DASHBOARD_IMAGE, "revision") == read_revision(ROOT)
 
 
 def test_it_becomes_healthy_on_a_read_only_file_system_without_rights(dashboard: Container) -> None:

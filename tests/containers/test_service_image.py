@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bento_service import __version__
-from tests.containers.docker_cli import SERVICE_IMAGE, docker
+from tests.containers.docker_cli import SERVICE_IMAGE, docker, read_label, read_revision, size_bytes
 
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
@@ -19,10 +19,6 @@ OFFICIAL_BASE_BYTES = 130_000_000
 """About what python:3.11-slim has as it is published; the base here may be a stand-in for it, and larger."""
 MAX_ADDED_BYTES = 700_000_000 - OFFICIAL_BASE_BYTES
 MAX_RESENT_BYTES = 5_000_000
-
-
-def size_bytes(image: str) -> int:
-    return int(docker("image", "inspect", "--format", "{{.Size}}", image))
 
 
 def layers(image: str) -> list[str]:
@@ -53,17 +49,8 @@ def test_there_is_no_compiler_no_pytorch_and_no_installer_in_it() -> None:
 
 
 def test_its_labels_say_version_and_commit() -> None:
-    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", SERVICE_IMAGE))
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607 - the git on the path
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-
-    assert labels["org.opencontainers.image.version"] == __version__
-    assert labels["org.opencontainers.image.revision"] == commit
+    assert read_label(SERVICE_IMAGE, "version") == __version__
+    assert read_label(SERVICE_IMAGE, "revision") == read_revision(ROOT)
 
 
 @pytest.fixture
