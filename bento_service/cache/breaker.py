@@ -6,7 +6,8 @@ from collections.abc import Callable
 class CircuitBreaker:
     """Opens after so many failures in a row; then lets one try through after each pause, which doubles up to a limit.
 
-    Used on one event loop.
+    Tries that are under way together and fail count as one: what held one up, such as an event loop that was busy for a
+    moment, held up all of them. Used on one event loop.
     """
 
     def __init__(
@@ -25,6 +26,7 @@ class CircuitBreaker:
         self._max_pause_s = max_pause_s
         self._clock = clock
         self._failures = 0
+        self._failures_ever = 0
         self._pause_s = min_pause_s
         self._next_try_s = 0.0
 
@@ -32,6 +34,10 @@ class CircuitBreaker:
     def is_open(self) -> bool:
         """Whether the last tries failed."""
         return self._failures >= self._max_failures
+
+    def begin(self) -> int:
+        """Return what a try that begins now hands to `fail` if it comes to that."""
+        return self._failures_ever
 
     def lets_through(self) -> bool:
         """Decide about one try: all while closed, one a pause while open, whether or not that one ever reports."""
@@ -50,9 +56,16 @@ class CircuitBreaker:
         self._failures = 0
         return was_open
 
-    def fail(self) -> bool:
-        """Count a failure; tell whether this one opened it. Those that were under way as it opened change nothing."""
+    def fail(self, begun: int) -> bool:
+        """Count the failure of a try; tell whether this one opened it.
+
+        Args:
+            begun: What `begin` returned. The failure of a try during which another one's was counted changes nothing.
+        """
+        if begun != self._failures_ever:
+            return False
         self._failures += 1
+        self._failures_ever += 1
         has_opened = self._failures == self._max_failures
         if has_opened:
             self._pause_s = self._min_pause_s

@@ -23,6 +23,8 @@ READ_TIMEOUT_S = 0.025
 """Longest that a request waits for Redis, connecting included: about what a computation takes."""
 _WRITE_TIMEOUT_S = 0.25
 """Nobody waits for a write."""
+_TRIAL_TIMEOUT_S = 1.0
+"""Nobody waits for a trial either; it is to find out whether Redis is there, on a machine that is busy too."""
 _TTL_S = 86_400
 _MAX_CONNECTIONS = 16
 _MAX_WAITING_WRITES = 512
@@ -36,8 +38,8 @@ _MAX_PAUSE_S = 30.0
 class RedisStore:
     """A `ResultStore` behind a network. What is wrong there is a miss, a count in the metrics and a line in the log.
 
-    After a few failures in a row Redis is left alone but for a try now and then. One that is full, or that refuses
-    writes for another reason, is still read.
+    After a few failures in a row Redis is left alone but for a trial now and then, which no request waits for: it may
+    take longer than one would. One that is full, or that refuses writes for another reason, is still read.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class RedisStore:
         on_failure: Callable[[str], None],
         ttl_s: int = _TTL_S,
         read_timeout_s: float = READ_TIMEOUT_S,
+        write_timeout_s: float = _WRITE_TIMEOUT_S,
+        trial_timeout_s: float = _TRIAL_TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open no connection yet.
@@ -57,6 +61,8 @@ class RedisStore:
                 `refused_write`.
             ttl_s: How long a result is kept.
             read_timeout_s: Longest that `get` takes.
+            write_timeout_s: Longest that one trip with what `put` took may take.
+            trial_timeout_s: Longest that Redis may take to answer again after it did not, connecting included.
             clock: Seconds, monotonic.
 
         Raises:
@@ -66,16 +72,21 @@ class RedisStore:
         self._on_failure = on_failure
         self._ttl_s = ttl_s
         self._read_timeout_s = read_timeout_s
+        self._write_timeout_s = write_timeout_s
+        self._trial_timeout_s = trial_timeout_s
         self._reachable = _make_breaker(clock)
         self._writable = _make_breaker(clock)
         self._waiting: deque[tuple[str, CachedResult]] = deque()
         self._writing = 0
         self._writer: asyncio.Task[None] | None = None
+        self._trial: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> CachedResult | None:
         """Return the result under a key, or None, after `read_timeout_s` at the latest."""
-        if not self._reachable.lets_through():
+        if self._reachable.is_open:
+            self._begin_trial()
             return None
+        begun = self._reachable.begin()
         try:
             async with asyncio.timeout(self._read_timeout_s):
                 value = await self._client.get(key)
@@ -83,7 +94,7 @@ class RedisStore:
             self._on_failure("busy")
             return None
         except (RedisError, OSError) as error:
-            self._note_failure("read", error)
+            self._note_failure("read", error, begun)
             return None
         self._note_success()
         return decode(value) if isinstance(value, bytes) else None
@@ -108,11 +119,31 @@ class RedisStore:
 
     async def close(self) -> None:
         """Write what waits, for a second at most, and close the connections."""
+        if self._trial is not None:
+            self._trial.cancel()
+            await asyncio.wait([self._trial])
         if self._writer is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                     await self._writer
         await self._client.aclose()
+
+    def _begin_trial(self) -> None:
+        """See whether Redis answers again, if the pause is over and the last trial too."""
+        if (self._trial is None or self._trial.done()) and self._reachable.lets_through():
+            self._trial = asyncio.get_running_loop().create_task(self._try_again())
+
+    async def _try_again(self) -> None:
+        begun = self._reachable.begin()
+        try:
+            async with asyncio.timeout(self._trial_timeout_s):
+                await self._client.ping()
+        except MaxConnectionsError:
+            self._on_failure("busy")
+        except (RedisError, OSError) as error:
+            self._note_failure("read", error, begun)
+        else:
+            self._note_success()
 
     async def _write_waiting(self) -> None:
         while self._waiting:
@@ -126,27 +157,28 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         for key, result in results:
             pipeline.set(key, encode(result), ex=self._ttl_s)
+        begun, writable = self._reachable.begin(), self._writable.begin()
         try:
-            async with asyncio.timeout(_WRITE_TIMEOUT_S):
+            async with asyncio.timeout(self._write_timeout_s):
                 replies = await pipeline.execute(raise_on_error=False)
         except MaxConnectionsError:
             self._on_failure("busy")
             return
         except (RedisError, OSError) as error:
-            self._note_failure("write", error)
+            self._note_failure("write", error, begun)
             return
         self._note_success()
         refusals = [reply for reply in replies if isinstance(reply, ResponseError)]
         for refusal in refusals:
             self._on_failure("refused_write")
-            if self._writable.fail():
+            if self._writable.fail(writable):
                 _log.warning("Redis at %s takes no more answers into the cache: %s", self._address(), refusal)
         if not refusals and self._writable.succeed():
             _log.info("Redis at %s takes answers into the cache again.", self._address())
 
-    def _note_failure(self, operation: str, error: Exception) -> None:
+    def _note_failure(self, operation: str, error: Exception, begun: int) -> None:
         self._on_failure(operation)
-        if self._reachable.fail():
+        if self._reachable.fail(begun):
             _log.warning(
                 "Redis at %s does not serve the cache (%s: %s). Images are classified without it until it does.",
                 self._address(),

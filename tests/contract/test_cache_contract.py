@@ -35,7 +35,8 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def connect(server: RedisServer) -> RedisStore:
-    return RedisStore(server.url, on_failure=Tally().observe_cache_failure, read_timeout_s=PATIENT_S)
+    on_failure = Tally().observe_cache_failure
+    return RedisStore(server.url, on_failure=on_failure, read_timeout_s=PATIENT_S, write_timeout_s=PATIENT_S)
 
 
 @pytest.fixture(params=["memory", "redis", "both"])

@@ -21,19 +21,37 @@ pytestmark = pytest.mark.anyio
 LOGGER = "bento_service.cache.redis_store"
 
 
+async def wait_until(is_so: Callable[[], bool]) -> None:
+    """Return once something is so; looked at after each turn of the event loop."""
+    async with asyncio.timeout(2 * PATIENT_S):
+        while not is_so():  # noqa: ASYNC110 - a store tells nobody
+            await asyncio.sleep(0)
+
+
 class Client:
     """A store, what it counted, and the clock that its pauses go by."""
 
-    def __init__(self, url: str, *, read_timeout_s: float = PATIENT_S) -> None:
+    def __init__(self, url: str, *, read_timeout_s: float = PATIENT_S, trial_timeout_s: float = PATIENT_S) -> None:
         self.tally = Tally()
         self.clock = FakeClock()
         self.store = RedisStore(
-            url, on_failure=self.tally.observe_cache_failure, read_timeout_s=read_timeout_s, clock=self.clock
+            url,
+            on_failure=self.tally.observe_cache_failure,
+            read_timeout_s=read_timeout_s,
+            write_timeout_s=PATIENT_S,
+            trial_timeout_s=trial_timeout_s,
+            clock=self.clock,
         )
 
     async def fail(self, times: int = 10) -> None:
         for _ in range(times):
             assert await self.store.get("a") is None
+
+    async def recover(self) -> None:
+        """Ask once, after the pause, and return once Redis is known to answer again."""
+        self.clock.advance(1)
+        await self.fail(1)
+        await wait_until(lambda: self.is_reachable)
 
     @property
     def is_reachable(self) -> bool:
@@ -41,8 +59,8 @@ class Client:
 
 
 @asynccontextmanager
-async def connecting(url: str, *, read_timeout_s: float = PATIENT_S) -> AsyncIterator[Client]:
-    client = Client(url, read_timeout_s=read_timeout_s)
+async def connecting(url: str, **timeouts: float) -> AsyncIterator[Client]:
+    client = Client(url, **timeouts)
     yield client
     await client.store.close()
 
@@ -59,6 +77,23 @@ async def hanging_server() -> AsyncIterator[str]:
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
     done.set()
+    server.close()
+    await server.wait_closed()
+
+
+@asynccontextmanager
+async def slow_server(delay_s: float) -> AsyncIterator[str]:
+    """Answer whatever is asked as Redis does a PING, after so long."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            # So slow it is; nothing is waited for.
+            await asyncio.sleep(delay_s)
+            writer.write(b"+PONG\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
     server.close()
     await server.wait_closed()
 
@@ -96,6 +131,36 @@ async def test_a_redis_that_hangs_keeps_no_request_longer_than_the_timeout() -> 
         assert client.tally.failures == {"read": 5}
 
 
+async def test_reads_that_time_out_together_are_one_failure_of_the_five() -> None:
+    async with hanging_server() as url, connecting(url, read_timeout_s=0.01) as client:
+        for _ in range(4):
+            await asyncio.gather(*(client.store.get("a") for _ in range(16)))
+            assert client.is_reachable
+        await asyncio.gather(*(client.store.get("a") for _ in range(16)))
+        assert not client.is_reachable
+        assert client.tally.failures == {"read": 5 * 16}
+
+
+async def test_a_redis_that_is_back_may_take_longer_to_say_so_than_a_request_waits() -> None:
+    async with slow_server(delay_s=0.1) as url, connecting(url, read_timeout_s=0.01) as client:
+        await client.fail(5)
+        assert not client.is_reachable
+        await client.recover()
+        assert client.tally.failures == {"read": 5}
+
+
+async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
+    async with hanging_server() as url, connecting(url, read_timeout_s=0.01, trial_timeout_s=0.01) as client:
+        await client.fail(5)
+        for failures, pause_s in enumerate((1, 2, 4), 5):
+            client.clock.advance(pause_s)
+            await client.fail(100)
+            # The trial has not even begun.
+            assert client.tally.failures == {"read": failures}
+            await wait_until(lambda before=failures: client.tally.failures["read"] > before)
+        assert client.tally.failures == {"read": 8}
+
+
 async def test_a_burst_over_all_connections_is_a_miss_for_some_and_no_outage(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         await asyncio.gather(*(client.store.get("a") for _ in range(100)))
@@ -111,9 +176,7 @@ async def test_redis_is_used_again_once_it_is_back(redis_server: RedisServer, ca
         redis_server.start()
         await client.fail(1)
         assert not client.is_reachable
-        client.clock.advance(1)
-        await client.fail(1)
-        assert client.is_reachable
+        await client.recover()
         client.store.put("a", make_result())
         await flush(client.store)
         assert await client.store.get("a") is not None

@@ -6,26 +6,50 @@ def make_breaker(clock: FakeClock) -> CircuitBreaker:
     return CircuitBreaker(max_failures=3, min_pause_s=1.0, max_pause_s=3.0, clock=clock)
 
 
+def fail(breaker: CircuitBreaker) -> bool:
+    """One try, alone."""
+    return breaker.fail(breaker.begin())
+
+
 def open_breaker(clock: FakeClock) -> CircuitBreaker:
     breaker = make_breaker(clock)
     for _ in range(3):
-        breaker.fail()
+        fail(breaker)
     return breaker
 
 
 def test_it_opens_at_the_last_of_so_many_failures_in_a_row_and_says_so_once() -> None:
     breaker = make_breaker(FakeClock())
-    assert [breaker.fail() for _ in range(5)] == [False, False, True, False, False]
+    assert [fail(breaker) for _ in range(5)] == [False, False, True, False, False]
     assert not breaker.lets_through()
 
 
 def test_a_success_in_between_starts_the_count_anew() -> None:
     breaker = make_breaker(FakeClock())
-    breaker.fail()
-    breaker.fail()
+    fail(breaker)
+    fail(breaker)
     assert not breaker.succeed()
-    breaker.fail()
+    fail(breaker)
     assert breaker.lets_through()
+
+
+def test_tries_that_were_under_way_together_count_once() -> None:
+    breaker = make_breaker(FakeClock())
+    for _ in range(2):
+        together = [breaker.begin() for _ in range(100)]
+        for begun in together:
+            assert not breaker.fail(begun)
+    assert not breaker.is_open
+    assert fail(breaker)
+
+
+def test_a_try_that_began_before_another_one_succeeded_and_fails_after_it_counts_as_the_first() -> None:
+    breaker = make_breaker(FakeClock())
+    begun = breaker.begin()
+    breaker.succeed()
+    breaker.fail(begun)
+    assert not fail(breaker)
+    assert fail(breaker)
 
 
 def test_an_open_one_lets_one_try_through_after_each_pause_which_doubles_up_to_a_limit() -> None:
@@ -37,14 +61,16 @@ def test_an_open_one_lets_one_try_through_after_each_pause_which_doubles_up_to_a
         clock.advance(0.01)
         assert breaker.lets_through()
         assert not breaker.lets_through()
-        breaker.fail()
+        fail(breaker)
 
 
 def test_many_failures_that_were_under_way_as_it_opened_do_not_lengthen_the_pause() -> None:
     clock = FakeClock()
-    breaker = open_breaker(clock)
-    for _ in range(100):
-        breaker.fail()
+    breaker = make_breaker(clock)
+    fail(breaker)
+    fail(breaker)
+    for begun in [breaker.begin() for _ in range(100)]:
+        breaker.fail(begun)
     clock.advance(1)
     assert breaker.lets_through()
 
@@ -57,6 +83,6 @@ def test_a_try_that_succeeds_closes_it_and_the_next_pause_is_short_again() -> No
     assert breaker.succeed()
     assert breaker.lets_through()
     for _ in range(3):
-        breaker.fail()
+        fail(breaker)
     clock.advance(1)
     assert breaker.lets_through()
