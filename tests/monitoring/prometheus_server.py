@@ -48,7 +48,7 @@ class PrometheusServer:
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, call: str, **parameters: str) -> Any:
-        answer = requests.get(f"{self.url}/api/v1/{call}", params=parameters, timeout=10).json()
+        answer = requests.get(f"{self.url}/api/v1/{call}", params=parameters, timeout=30).json()
         if answer["status"] != "success":
             raise ValueError(f"{parameters}: {answer['error']}")
         return answer["data"]
@@ -92,5 +92,5 @@ def running_prometheus(program: str, folder: Path, *, target: str) -> Iterator[P
 def _is_ready(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
