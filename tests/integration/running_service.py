@@ -15,7 +15,7 @@ from pathlib import Path
 import requests
 import sqlalchemy
 
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 40.0
 LIGHTBOX_SERVE = (sys.executable, "-m", "bento_service.cli", "serve")
 BENTOML_SERVE = (sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService")
@@ -39,7 +39,7 @@ class RunningService:
     def is_answering(self, path: str) -> bool:
         try:
             return requests.get(self.url + path, timeout=5).status_code == 200
-        except (requests.ConnectionError, requests.Timeout):
+        except requests.RequestException:
             return False
 
     def wait_for(self, path: str) -> None:
@@ -53,7 +53,7 @@ class RunningService:
 
     def read_metrics(self) -> str:
         """What Prometheus would read."""
-        return requests.get(f"{self.url}/metrics", timeout=10).text
+        return requests.get(f"{self.url}/metrics", timeout=30).text
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -68,6 +68,18 @@ class RunningService:
         return {row.request_id: row.outcome for row in rows}
 
 
+def make_home(folder: Path) -> Path:
+    """A BentoML home in a folder, with the models of everybody's.
+
+    Services of one home share BentoML's folder of metrics, and each start empties it.
+    """
+    home = folder / "bentoml"
+    home.mkdir(exist_ok=True)
+    if not (home / "models").exists():
+        (home / "models").symlink_to(Path(os.environ["BENTOML_HOME"]) / "models")
+    return home
+
+
 @contextmanager
 def running_service(
     folder: Path, *, argv: Sequence[str] = LIGHTBOX_SERVE, wait: bool = True, **settings: object
@@ -75,14 +87,9 @@ def running_service(
     """Starts the service on a free port with `LIGHTBOX_<NAME>` settings; stops it at the end."""
     port = free_port()
     log = folder / "service.log"
-    # Services of one home share BentoML's folder of metrics, and each start empties it.
-    home = folder / "bentoml"
-    home.mkdir(exist_ok=True)
-    if not (home / "models").exists():
-        (home / "models").symlink_to(Path(os.environ["BENTOML_HOME"]) / "models")
     environment: Mapping[str, str] = {
         **os.environ,
-        "BENTOML_HOME": str(home),
+        "BENTOML_HOME": str(make_home(folder)),
         "LIGHTBOX_DATA_DIR": str(folder),
         "LIGHTBOX_PORT": str(port),
         **{f"LIGHTBOX_{name.upper()}": str(value) for name, value in settings.items()},
@@ -103,7 +110,7 @@ def running_service(
                 process.wait()
 
 
-def wait_until(is_true: Callable[[], bool], timeout_s: float = 15.0) -> None:
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 60.0) -> None:
     """Waits until something can be seen from outside."""
     give_up_s = time.monotonic() + timeout_s
     tick = threading.Event()

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.integration.running_service import STOP_TIMEOUT_S, free_port
+from tests.integration.running_service import STOP_TIMEOUT_S, free_port, make_home
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ def start_up(folder: Path, *, port: int, dashboard_port: int, **environment: str
         ],
         env={
             **os.environ,
+            "BENTOML_HOME": str(make_home(folder)),
             "LIGHTBOX_DATA_DIR": str(folder),
             "LIGHTBOX_MODELS": "efficientnet_lite0",
             "PYTHONUNBUFFERED": "1",

@@ -11,7 +11,7 @@ import yaml
 
 from bento_service.models.names import bento_name
 from bento_service.settings import Settings
-from tests.integration.running_service import RunningService, free_port
+from tests.integration.running_service import RunningService, free_port, make_home
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def test_a_built_bento_serves_the_models_inside(
     bentoml_home: Path, tmp_path: Path, photographs: tuple[Path, ...]
 ) -> None:
-    environment = {**os.environ, "LIGHTBOX_DATA_DIR": str(tmp_path)}
+    environment = {**os.environ, "BENTOML_HOME": str(make_home(tmp_path)), "LIGHTBOX_DATA_DIR": str(tmp_path)}
     bentoml = [sys.executable, "-m", "bentoml"]
     built = subprocess.run(
         [*bentoml, "build", "--output", "tag"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

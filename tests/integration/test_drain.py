@@ -23,6 +23,8 @@ from tests.integration.running_service import (
 
 DRAIN_S = 5
 """Enough for every caller's image on a busy machine: the slow sender alone is to be cut off."""
+PATIENT_DRAIN_S = 20
+"""Enough for two refusals after the time that it may take to see that the drain has begun."""
 CALLERS = 32
 
 
@@ -62,7 +64,7 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
         callers = [threading.Thread(target=classify, args=(service, path.read_bytes())) for path in jpegs[:CALLERS]]
         for caller in callers:
             caller.start()
-        wait_until(lambda: queue_depth(service) > 1)
+        wait_until(lambda: bool(statuses) or queue_depth(service) > 1)
         exit_code = service.terminate()
         for caller in callers:
             caller.join(30)
@@ -82,14 +84,15 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
 
 def test_whoever_comes_while_a_service_drains_is_refused_in_words(bentoml_home: Path, tmp_path: Path) -> None:
     with (
-        running_service(tmp_path, drain_timeout_s=DRAIN_S, models="efficientnet_lite0", workers=1) as service,
-        closing(begin_upload(service)),
+        running_service(tmp_path, drain_timeout_s=PATIENT_DRAIN_S, models="efficientnet_lite0", workers=1) as service,
+        closing(begin_upload(service)) as upload,
         requests.Session() as known,
     ):
         opened = known.get(f"{service.url}/v1/status", timeout=10)
         service.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not service.is_answering("/readyz"))
         answers = [client.post(f"{service.url}/v1/classify", data=b"x", timeout=10) for client in (known, requests)]
+        upload.close()
         exit_code = service.process.wait(30)
 
     assert "Connection" not in opened.headers

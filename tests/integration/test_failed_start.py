@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bento_service.journal.factory import migrate
-from tests.integration.running_service import BENTOML_SERVE, free_port
+from tests.integration.running_service import BENTOML_SERVE, free_port, make_home
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ def test_a_journal_of_a_newer_lightbox_is_named_in_one_line(bentoml_home: Path, 
 
 def start(settings: dict[str, str], data_dir: Path) -> "subprocess.CompletedProcess[str]":
     environment = os.environ | {"LIGHTBOX_DATA_DIR": str(data_dir), "LIGHTBOX_PORT": str(free_port())}
+    environment["BENTOML_HOME"] = str(make_home(data_dir))
     environment |= {f"LIGHTBOX_{name}": value for name, value in settings.items()}
     return subprocess.run(
         BENTOML_SERVE, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False

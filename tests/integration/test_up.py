@@ -9,10 +9,11 @@ import psutil
 import pytest
 import requests
 
-from tests.integration.running_service import STOP_TIMEOUT_S, free_port
+from bento_service.processes import is_running
+from tests.integration.running_service import STOP_TIMEOUT_S, free_port, wait_until
 from tests.integration.running_up import running_up, start_up
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 180
 
 
 def test_up_starts_both_prints_their_addresses_and_ctrl_c_leaves_nothing_behind(
@@ -31,7 +32,7 @@ def test_up_starts_both_prints_their_addresses_and_ctrl_c_leaves_nothing_behind(
     assert rest.endswith("Stopped.\n")
     assert up.process.returncode == 0
     assert len(started) >= 3
-    assert not [process for process in started if process.is_running()]
+    wait_until(lambda: not [process for process in started if is_running(process.pid)], timeout_s=10)
 
 
 @pytest.mark.parametrize("variable", ["PORT", "DASHBOARD_PORT"])

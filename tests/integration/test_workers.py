@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
+from bento_service.processes import is_running
 from tests.integration.running_service import RunningService, running_service, wait_until
 
 WORKERS = 2
@@ -61,7 +62,7 @@ class Caller:
 
 
 def worker_ids(service: RunningService) -> set[int]:
-    return {child.pid for child in psutil.Process(service.process.pid).children() if child.status() != "zombie"}
+    return {child.pid for child in psutil.Process(service.process.pid).children() if is_running(child.pid)}
 
 
 def owner_of(connection: http.client.HTTPConnection, workers: set[int]) -> int:
@@ -96,8 +97,10 @@ def open_lines(service: RunningService, workers: set[int], each: int) -> list[Li
 
 
 def metric(service: RunningService, name: str) -> float:
-    """The sum of a metric's samples over its labels, as a scrape sees it."""
-    samples = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", service.read_metrics(), flags=re.MULTILINE)
+    """The sum of a metric's samples over its labels, as a scrape sees it; there is one at least."""
+    scrape = service.read_metrics()
+    samples = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", scrape, flags=re.MULTILINE)
+    assert samples, f"no {name} in {scrape[:2000]}"
     return sum(float(value) for value in samples)
 
 
@@ -153,9 +156,9 @@ def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
 
     psutil.Process(killed).send_signal(signal.SIGKILL)
     wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS - 1)
-    wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS, timeout_s=30)
+    wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS)
     # It takes no connection before its models are warm.
-    wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS, timeout_s=30)
+    wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS, timeout_s=120)
     open_lines(pair, worker_ids(pair), 1)
     stop_callers(callers, threads)
 
