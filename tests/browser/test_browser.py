@@ -9,11 +9,11 @@ from tests.fakes.service import FakeService
 pytestmark = pytest.mark.browser
 
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
-PASTE = """async (bytes) => {
+PASTE = """(field, bytes) => {
     const file = new File([new Uint8Array(bytes)], "image.png", {type: "image/png"});
     const data = new DataTransfer();
     data.items.add(file);
-    document.activeElement.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
+    field.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
 }"""
 
 
@@ -39,10 +39,9 @@ def test_the_picture_shows_what_the_model_saw(page: Page) -> None:
 def test_an_image_is_pasted_from_the_clipboard(page: Page) -> None:
     page.get_by_role("radio", name="Paste").click()
     field = page.get_by_test_id("stChatInputTextArea")
-    field.focus()
     # Enter does nothing while the pasted file is still on its way to Streamlit.
     with page.expect_response(lambda response: "upload_file" in response.url and response.request.method == "PUT"):
-        page.evaluate(PASTE, list(SAMPLES[0].path.read_bytes()))
+        field.evaluate(PASTE, list(SAMPLES[0].path.read_bytes()))
     expect(page.get_by_text("image.png").first).to_be_visible()
     expect(page.get_by_role("button", name="Send message")).to_be_enabled()
     field.press("Enter")

@@ -11,7 +11,7 @@ from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.model_state import RunnableModel
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 """Longest that a fake waits for a test; then something is stuck and the test fails."""
 
 

@@ -14,7 +14,7 @@ from tests.faults.clients import Client, Reply, Request, ask
 from tests.faults.service import serving
 from tests.faults.wiring import LANES, FaultedService
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 CLIENTS = 48
 LOAD = 1500
 """Receipts until the drain begins."""

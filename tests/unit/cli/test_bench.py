@@ -132,7 +132,7 @@ def test_ctrl_c_reports_what_was_measured(service: FakeService, tmp_path: Path) 
         assert process.stderr is not None
         assert any(line.startswith("1 connection: ") for line in process.stderr)
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
 
     assert process.returncode == 0
     assert "Interrupted: the figures are of the runs that had ended." in output

@@ -144,7 +144,7 @@ except ModelLoadError as error:
     }
 
     done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=True
     )
 
     assert f"The weights of '{name}' could not be downloaded" in done.stdout
