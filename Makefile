@@ -7,7 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' bento_service/__init__.py)
-REVISION := $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# The commit that images are labelled with; the tests of containers look for the one that was made.
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+REVISION := $(REVISION)
 # Debian's Docker comes without the plug-in that builds by default elsewhere.
 ifeq ($(DOCKER_BUILDKIT),)
 export DOCKER_BUILDKIT := $(shell docker buildx version >/dev/null 2>&1 && echo 1 || echo 0)
@@ -50,6 +52,7 @@ test: setup check ## Run every test that needs no Docker
 	$(BIN)/python -m pytest --ignore tests/containers
 
 test-containers: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
+test-containers: export REVISION := $(REVISION)
 test-containers: setup ## Build both images and test them on a Docker engine
 	tests/install-programs
 	tests/containers/engine
@@ -57,6 +60,7 @@ test-containers: setup ## Build both images and test them on a Docker engine
 	$(BIN)/python -m pytest tests/containers -m "not gpu_image"
 
 test-containers-gpu: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
+test-containers-gpu: export REVISION := $(REVISION)
 test-containers-gpu: setup ## The same for the GPU image, on its GPU if there is one
 	tests/containers/engine
 	$(MAKE) image-gpu

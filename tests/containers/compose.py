@@ -80,5 +80,7 @@ def project(folder: Path, **settings: str) -> Iterator[Project]:
     try:
         yield running
     finally:
-        print(running.run("logs", "--no-color", "--tail=50"))
-        running.run("down", "--volumes", "--remove-orphans")
+        try:
+            print(running.run("logs", "--no-color", "--tail=50"))
+        finally:
+            running.run("down", "--volumes", "--remove-orphans")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.photographs import write_photographs
-from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container
+from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, skip_or_fail
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,7 +15,7 @@ def _engine() -> None:
     try:
         subprocess.run(["docker", "info"], check=True, capture_output=True)  # noqa: S607 - the docker on the path
     except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no Docker engine answers; `make test-containers` says how to get one")
+        skip_or_fail("no Docker engine answers; `make test-containers` says how to get one")
 
 
 @pytest.fixture(scope="session")

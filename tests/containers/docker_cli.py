@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import pytest
 import requests
 
 SERVICE_IMAGE = os.environ.get("LIGHTBOX_IMAGE", "lightbox:latest")
@@ -45,6 +46,13 @@ def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 60.0) 
         tick.wait(0.1)
 
 
+def skip_or_fail(why: str) -> NoReturn:
+    """Skips what this machine cannot run; in CI, which is to run every test, that is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(why)
+    pytest.skip(why)
+
+
 def size_bytes(image: str) -> int:
     return int(docker("image", "inspect", "--format", "{{.Size}}", image))
 
@@ -55,7 +63,9 @@ def read_label(image: str, name: str) -> str:
 
 
 def read_revision(checkout: Path) -> str:
-    """The commit that is checked out."""
+    """The commit that the images were made of: what `make test-containers` says, or else what is checked out."""
+    if made_of := os.environ.get("REVISION"):
+        return made_of
     command = ["git", "rev-parse", "HEAD"]  # the git on the path
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -97,9 +107,11 @@ class Container:
             return False
 
     def metric(self, name: str) -> float:
-        """The sum of a metric's samples over its labels."""
-        text = requests.get(f"{self.url}/metrics", timeout=10).text
-        return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, flags=re.MULTILINE))
+        """The sum of a metric's samples over its labels, of which there is one at least."""
+        scrape = requests.get(f"{self.url}/metrics", timeout=10)
+        samples = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", scrape.text, flags=re.MULTILINE)
+        assert samples, f"no {name} in {scrape.status_code} {scrape.text[:2000]}"
+        return sum(float(value) for value in samples)
 
     def wait_ready(self, path: str = "/readyz") -> None:
         """Waits until it answers; fails with its log if it ends instead."""
@@ -124,12 +136,14 @@ def container(
     """Starts a container on a free port; its log is printed and it is removed, volumes included, at the end."""
     running = Container(f"lightbox-test-{uuid.uuid4().hex[:8]}", port)
     published = ("--publish", f"127.0.0.1::{port}") if publish else ()
-    docker("run", "--detach", "--name", running.name, *published, *options, image, *command)
     try:
+        docker("run", "--detach", "--name", running.name, *published, *options, image, *command)
         yield running
     finally:
-        print(running.logs()[-4000:])
-        docker("rm", "--force", "--volumes", running.name)
+        try:
+            print(running.logs()[-4000:])
+        finally:
+            docker("rm", "--force", "--volumes", running.name)
 
 
 @contextmanager

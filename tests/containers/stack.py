@@ -11,22 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.containers.compose import ANY_FREE_PORT, OWN_PREFIXES, ROOT
-from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker, wait_until
+from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker, skip_or_fail, wait_until
 
 DEPLOY_TIMEOUT_S = 120
-READY_TIMEOUT_S = 180
+READY_TIMEOUT_S = 300
 
 
 @contextmanager
 def swarm() -> Iterator[None]:
     """This engine as a Swarm of its own; skips the test where that would disturb what somebody else runs on it."""
     if docker("info", "--format", "{{.Swarm.LocalNodeState}}") != "inactive":
-        pytest.skip("this engine is part of a Swarm already")
+        skip_or_fail("this engine is part of a Swarm already")
     if strangers := _running_on_attachable_networks():
-        pytest.skip(f"an engine that leaves its Swarm cuts these off their networks: {', '.join(strangers)}")
+        skip_or_fail(f"an engine that leaves its Swarm cuts these off their networks: {', '.join(strangers)}")
     docker("swarm", "init", "--advertise-addr", "127.0.0.1")
     try:
         yield
@@ -87,8 +85,14 @@ class Stack:
 
     def wait_for(self, service: str, count: int) -> list[Container]:
         """Waits until so many run and are healthy."""
-        wait_until(lambda: len(self.containers(service)) == count, f"{count} × {service}", READY_TIMEOUT_S)
-        return self.containers(service)
+        found: list[Container] = []
+
+        def are_there() -> bool:
+            found[:] = self.containers(service)
+            return len(found) == count
+
+        wait_until(are_there, f"{count} × {service}", READY_TIMEOUT_S)
+        return found
 
     def wait_for_update(self, state: str) -> None:
         """Waits until an update of the service has ended like that."""
@@ -109,10 +113,15 @@ class Stack:
 
     def remove(self) -> None:
         """Takes it off the Swarm, waits until its containers are gone, and removes its volumes."""
-        docker("stack", "rm", self.name)
         label = f"label=com.docker.stack.namespace={self.name}"
-        wait_until(lambda: not docker("ps", "--all", "--quiet", "--filter", label), "its containers are gone", 120)
-        wait_until(lambda: not docker("network", "ls", "--quiet", "--filter", label), "its networks are gone")
+
+        def is_gone() -> bool:
+            # Again and again: it leaves a network that a task is about to use.
+            docker("stack", "rm", self.name, is_checked=False)
+            containers = docker("ps", "--all", "--quiet", "--filter", label)
+            return not containers and not docker("network", "ls", "--quiet", "--filter", label)
+
+        wait_until(is_gone, "its containers and networks are gone", 120)
         if volumes := docker("volume", "ls", "--quiet", "--filter", label).split():
             docker("volume", "rm", *volumes)
 

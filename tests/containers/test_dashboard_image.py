@@ -76,6 +76,6 @@ def test_it_runs_as_nobody_of_the_host_and_owns_none_of_its_code(dashboard: Cont
 def test_it_ends_when_it_is_asked_to() -> None:
     with container(DASHBOARD_IMAGE, *HARDENED, port=8501) as ending:
         ending.wait_ready("/_stcore/health")
-        docker("stop", "--time", "10", ending.name)
+        ending.stop()
 
         assert ending.exit_code in (0, ENDED_BY_SIGTERM), "137: it was killed"
