@@ -14,6 +14,10 @@ import requests
 BROKEN = 0
 """Stands for a status where the connection broke before an answer."""
 TIMEOUT_S = 60
+NOTICED_S = 15
+"""Whoever waits longer than that for an answer notices that something is amiss."""
+NOTICED_SHARE = 0.05
+"""So does whoever is refused more than that of what he asks."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Load:
     url: str
     images: Sequence[Path]
     is_repeating: bool = True
+    timeout_s: float = TIMEOUT_S
     is_over: threading.Event = field(default_factory=threading.Event)
     answers: list[Answer] = field(default_factory=list)
 
@@ -44,6 +49,24 @@ class Load:
     def failures(self) -> list[Answer]:
         """Whatever is neither an answer nor a refusal for load."""
         return [answer for answer in list(self.answers) if answer.status not in (200, 429)]
+
+    def assert_nobody_noticed(self) -> None:
+        """Finds every request answered within the time-out, but for few that were refused for load."""
+        print(dict(self.statuses()))
+        assert self.failures() == []
+        assert self.count(429) <= NOTICED_SHARE * len(self.answers)
+
+    def broken_off(self) -> list[Answer]:
+        """Those that broke although the same client was answered after that, whatever it was told."""
+        answered: set[str] = set()
+        broken = []
+        for answer in reversed(list(self.answers)):
+            client, _, _ = answer.request_id.partition("-")
+            if answer.status != BROKEN:
+                answered.add(client)
+            elif client in answered:
+                broken.append(answer)
+        return broken
 
     def run(self, number: int) -> None:
         bodies = [path.read_bytes() for path in self.images]
@@ -60,7 +83,7 @@ class Load:
     def _ask(self, session: requests.Session, body: bytes, request_id: str) -> Answer:
         headers = {"X-Request-ID": request_id, "Content-Type": "image/jpeg"}
         try:
-            response = session.post(f"{self.url}/v1/classify", data=body, headers=headers, timeout=TIMEOUT_S)
+            response = session.post(f"{self.url}/v1/classify", data=body, headers=headers, timeout=self.timeout_s)
         except requests.RequestException as error:
             self.is_over.wait(0.05)
             return Answer(request_id, BROKEN, repr(error))
@@ -68,12 +91,15 @@ class Load:
 
 
 @contextmanager
-def load(url: str, images: Sequence[Path], clients: int = 8, *, is_repeating: bool = True) -> Iterator[Load]:
+def load(
+    url: str, images: Sequence[Path], clients: int = 8, *, is_repeating: bool = True, timeout_s: float = TIMEOUT_S
+) -> Iterator[Load]:
     """Asks from `clients` connections until the block ends; every request has its answer by then.
 
-    With `is_repeating` images come again and again, as the cache likes it; without, each is a new one.
+    With `is_repeating` images come again and again, as the cache likes it; without, each is a new one. What is not
+    answered within `timeout_s` is BROKEN.
     """
-    running = Load(url, images, is_repeating)
+    running = Load(url, images, is_repeating, timeout_s)
     threads = [threading.Thread(target=running.run, args=(number,)) for number in range(clients)]
     for thread in threads:
         thread.start()
@@ -82,4 +108,5 @@ def load(url: str, images: Sequence[Path], clients: int = 8, *, is_repeating: bo
     finally:
         running.is_over.set()
         for thread in threads:
-            thread.join(TIMEOUT_S)
+            thread.join(timeout_s + TIMEOUT_S)
+    assert not any(thread.is_alive() for thread in threads), "a client waits for its answer still"

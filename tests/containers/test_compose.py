@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 
 import pytest
 import requests
@@ -11,7 +10,7 @@ from playwright.sync_api import expect
 from dashboard.gallery import SAMPLES
 from tests.browser.chromium import open_chromium, open_page
 from tests.containers.compose import Project, project
-from tests.containers.docker_cli import Container
+from tests.containers.docker_cli import Container, docker
 
 CHELSEA = SAMPLES[0].path
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
@@ -48,10 +47,12 @@ def written(api: Container) -> set[str]:
 
 
 def test_the_dashboard_starts_once_the_service_is_healthy(api: Container, dashboard: Container) -> None:
-    checks = api.inspect()["State"]["Health"]["Log"]
-    healthy_at = min(datetime.fromisoformat(check["End"]) for check in checks if check["ExitCode"] == 0)
+    until = ("--since", api.inspect()["Created"], "--until", dashboard.inspect()["State"]["StartedAt"])
+    of_the_service = ("--filter", f"container={api.name}", "--filter", "event=health_status")
 
-    assert healthy_at < datetime.fromisoformat(dashboard.inspect()["State"]["StartedAt"])
+    events = docker("events", *until, *of_the_service, "--format", "{{.Status}}")
+
+    assert events.splitlines()[-1:] == ["health_status: healthy"]
 
 
 def test_a_photograph_is_classified_and_the_dashboard_answers(api: Container, dashboard: Container) -> None:
