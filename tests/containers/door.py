@@ -2,6 +2,8 @@
 
 import ipaddress
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -41,17 +43,26 @@ class Door:
     def wait_for(self, replicas: list[Container], asking: Load) -> None:
         """Waits until each replica answers, from now on; somebody has to ask."""
         addresses = {address_of(replica) for replica in replicas}
-        now = datetime.now(UTC).isoformat()
+        now = datetime.now(UTC)
         wait_until(lambda: addresses <= self._answered_since(now), f"nginx passes requests to {addresses}")
         assert asking.count() > 0
 
-    def _answered_since(self, when: str) -> set[str]:
-        """The addresses of the replicas that have classified; nginx writes each second."""
-        log = docker("logs", "--since", when, self.container.name, is_checked=False).splitlines()
-        lines = (json.loads(line) for line in log if line.startswith("{"))
+    def _answered_since(self, when: datetime) -> set[str]:
+        """The addresses of the replicas that have classified; nginx writes each second what came before."""
+        log = docker("logs", "--since", when.isoformat(), self.container.name, is_checked=False)
         # Where several were asked, the last one answered.
         return {
             line["replica"].split(", ")[-1]
-            for line in lines
-            if line["status"] == 200 and line["target"] == "/v1/classify"
+            for line in _read_requests(log)
+            if line["status"] == 200
+            and line["target"] == "/v1/classify"
+            and datetime.fromisoformat(line["time"]) >= when
         }
+
+
+def _read_requests(log: str) -> Iterator[dict[str, Any]]:
+    """The lines of a log that are of requests and whole: those of nginx's two workers may run into one another."""
+    for line in log.splitlines():
+        with suppress(json.JSONDecodeError):
+            if line.startswith("{"):
+                yield json.loads(line)

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from dashboard.gallery import SAMPLES
 from tests.browser.chromium import open_chromium, open_page
-from tests.containers.clients import load
+from tests.containers.clients import NOTICED_S, load
 from tests.containers.compose import ANY_FREE_PORT, Project, project
 from tests.containers.docker_cli import Container, docker, wait_until
 from tests.containers.door import Door
@@ -29,8 +29,14 @@ def replicas_of(running: Project) -> list[Container]:
 
 
 def wait_for_both(running: Project) -> list[Container]:
-    wait_until(lambda: len(replicas_of(running)) == REPLICAS, "both replicas are healthy", 120)
-    return replicas_of(running)
+    found: list[Container] = []
+
+    def are_there() -> bool:
+        found[:] = replicas_of(running)
+        return len(found) == REPLICAS
+
+    wait_until(are_there, "both replicas are healthy", 120)
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +123,7 @@ def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_i
     end: Callable[[Container], None], lightbox: Project, door: Door, replicas: list[Container], jpegs: list[Path]
 ) -> None:
     started = replicas[0].inspect()["State"]["StartedAt"]
-    with load(door.url, jpegs) as asking:
+    with load(door.url, jpegs, timeout_s=NOTICED_S) as asking:
         wait_until(lambda: asking.count() > 50, "the load is running")
         end(replicas[0])
         answered = asking.count()
@@ -127,7 +133,7 @@ def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_i
         wait_until(lambda: replicas[0].inspect()["State"]["StartedAt"] != started, "it is started anew")
         door.wait_for(wait_for_both(lightbox), asking)
 
-    assert asking.failures() == []
+    asking.assert_nobody_noticed()
 
 
 def test_the_log_of_nginx_names_each_request_as_the_journal_does(door: Door, replicas: list[Container]) -> None:
