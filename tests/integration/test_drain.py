@@ -38,6 +38,18 @@ def begin_upload(service: RunningService) -> socket.socket:
     return upload
 
 
+def ask_without_reading(service: RunningService, path: str, times: int) -> socket.socket:
+    """Sends requests, one behind the other, and reads the first of their answers' bytes."""
+    address = urlsplit(service.url)
+    assert address.hostname
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((address.hostname, address.port or 80))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * times)
+    assert client.recv(1) == b"H"
+    return client
+
+
 def queue_depth(service: RunningService) -> int:
     depth: int = requests.get(f"{service.url}/v1/status", timeout=10).json()["queue_depth"]
     return depth
@@ -77,6 +89,35 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
     assert outcomes.pop("slow") == "draining"
     assert set(statuses) <= {200, 503}
     assert list(outcomes.values()).count("ok") == statuses.count(200) > 0
+    assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v1/models/efficientnet_lite0/labels", "/v1/models/{name:path}/labels"),
+        ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui-bundle.js"),
+    ],
+)
+def test_a_client_that_does_not_read_its_answers_holds_a_stop_up_no_longer_than_the_drain_may_take(
+    path: str, route: str, bentoml_home: Path, tmp_path: Path
+) -> None:
+    with (
+        running_service(
+            tmp_path, argv=BENTOML_SERVE, drain_timeout_s=1, models="efficientnet_lite0", workers=1
+        ) as service,
+        closing(ask_without_reading(service, path, times=1500)),
+    ):
+        counts: list[list[str]] = []
+
+        def is_stalled() -> bool:
+            counts.append([line for line in service.read_metrics().splitlines() if f'route="{route}"' in line])
+            return counts[-10:] == counts[-1:] * 10
+
+        wait_until(is_stalled)
+        exit_code = service.terminate()
+
+    assert exit_code == 0
     assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
 
 
