@@ -47,11 +47,10 @@ class OpenRequests:
         ended = [request for request in self._open.values() if request.limit.when() is None]
         for request in ended:
             request.limit.reschedule(now_s)
-        answering = {request.delivery for request in self._open.values()}
-        undelivered = [one for one in self._deliveries if one not in answering and one.is_sending()]
+        undelivered = {delivery for delivery in self._deliveries if delivery.is_sending()}
         for delivery in undelivered:
             delivery.cut()
-        return len(ended) + len(undelivered)
+        return len(ended) + len(undelivered - {request.delivery for request in self._open.values()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -207,6 +207,24 @@ def test_an_answer_that_its_client_has_not_taken_as_all_are_ended_is_cut_and_cou
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+def test_a_request_behind_an_answer_that_nobody_reads_is_ended_with_it() -> None:
+    async def answer_first(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/":
+            await answer_at_length(scope, receive, send)
+        else:
+            waits.set()
+            await asyncio.Event().wait()
+
+    waits = threading.Event()
+    requests = OpenRequests(answer_first)
+    with serving(requests) as service, connect(service.port) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert waits.wait(PATIENCE_S)
+
+        assert service.run(ending(requests)) == 1
+        assert service.stop()
+
+
 def test_applications_side_by_side_are_waited_for_and_ended_together() -> None:
     requests = OpenRequests(refuse)
     with serving(requests.beside(answer_at_length)) as service, connect(service.port) as client:
