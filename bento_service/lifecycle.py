@@ -4,13 +4,12 @@ import asyncio
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from types import FrameType
+from functools import partial
 
 from bento_service.bootstrap import open_lightbox
+from bento_service.departure import Departure
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
@@ -28,8 +27,6 @@ _RETRY_WHILE_LOADING_S = 2.0
 _MASTER_CHECK_S = 1.0
 _RETRY_FAILED_S = 30.0
 """How long a worker that could not load waits, beside others that serve, until it makes room for the next try."""
-_REFUSING_S = 1.0
-"""How long a worker that is to stop goes on to answer: whoever has a connection to it, or has not heard, is told so."""
 
 OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
 """Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
@@ -69,7 +66,6 @@ class Lifecycle:
             state=lambda: self.state,
         )
         self._requests: OpenRequests | None = None
-        self._leaving: asyncio.Task[None] | None = None
         self._drain_by_s: float | None = None
         self._ended_requests = 0
         self._started_s = time.monotonic()
@@ -140,7 +136,10 @@ class Lifecycle:
             journal_buffer_rows=self.settings.journal_buffer_rows,
         )
         self._requests = requests
-        self._drain_on_signals(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        Departure(
+            requests, begin_drain=partial(self._begin_drain, loop), is_serving=lambda: self._lightbox is not None
+        ).handle_signals(loop)
         self._loading = asyncio.create_task(self._load())
         self._watching = asyncio.create_task(_leave_with_master())
         self._beating = asyncio.create_task(self._heartbeat.keep())
@@ -238,41 +237,6 @@ class Lifecycle:
             leftovers.unanswered,
             leftovers.unwritten,
         )
-
-    def _drain_on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to drain as a signal comes, ahead of the server's own handler, which stops the rest."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._chain(loop, signal.getsignal(number)))
-
-    def _chain(
-        self, loop: asyncio.AbstractEventLoop, previous: "Callable[[int, FrameType | None], object] | int | None"
-    ) -> "Callable[[int, FrameType | None], None]":
-        def handle(number: int, frame: FrameType | None) -> None:
-            def stop_server() -> None:
-                if callable(previous):
-                    previous(number, frame)
-
-            # A signal interrupts the loop anywhere, even within `call_at`: only this call is made for that.
-            loop.call_soon_threadsafe(self._leave, loop, stop_server)
-
-        return handle
-
-    def _leave(self, loop: asyncio.AbstractEventLoop, stop_server: Callable[[], None]) -> None:
-        is_repeated = self._drain_by_s is not None
-        drain_by_s = self._begin_drain(loop)
-        if is_repeated or self._lightbox is None or self._requests is None:
-            stop_server()
-        else:
-            self._leaving = loop.create_task(_refuse_until_done(self._requests, drain_by_s, stop_server))
-
-
-async def _refuse_until_done(requests: OpenRequests, drain_by_s: float, stop_server: Callable[[], None]) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(drain_by_s):
-            await asyncio.gather(requests.finish(), asyncio.sleep(_REFUSING_S))
-    stop_server()
 
 
 async def _leave_with_master() -> None:

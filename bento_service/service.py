@@ -48,7 +48,7 @@ class GuardedService(Service):
         # Here and not at import: only a worker asks for the application, and right after it configures uvicorn.
         limit_connections()
         return Guard(
-            BeforeScrape(super().to_asgi(is_main), drop_gauges_of_dead_workers),
+            edge_app.beside(BeforeScrape(super().to_asgi(is_main), drop_gauges_of_dead_workers)),
             edge_app,
             _BENTO_PATHS,
             status=lifecycle.status,
