@@ -20,13 +20,12 @@ from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus
+from bento_service.turn import FIRST_PAUSE_S, FailedLoads, Turn
 
 logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
 _MASTER_CHECK_S = 1.0
-_RETRY_FAILED_S = 30.0
-"""How long a worker that could not load waits, beside others that serve, until it makes room for the next try."""
 
 OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
 """Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
@@ -47,23 +46,28 @@ class Lifecycle:
         *,
         open_lightbox: OpenLightbox = open_lightbox,
         settle: Callable[[], None] = settle_interpreter,
-        retry_failed_s: float = _RETRY_FAILED_S,
+        retry_failed_s: float = FIRST_PAUSE_S,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self._open_lightbox = open_lightbox
         self._settle = settle
-        self._retry_failed_s = retry_failed_s
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._lightbox: Lightbox | None = None
         self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._heartbeat = Heartbeat(
-            choose_folder(settings.heartbeat_dir, os.environ, master_id=os.getppid()),
-            workers=settings.worker_count,
+        self._giving_up: asyncio.Task[None] | None = None
+        self._master_id = os.getppid()
+        folder = choose_folder(settings.heartbeat_dir, os.environ, master_id=self._master_id)
+        self._heartbeat = Heartbeat(folder, workers=settings.worker_count, state=lambda: self.state)
+        self._turn = Turn(
+            self._heartbeat,
+            FailedLoads(folder, master_id=self._master_id),
             state=lambda: self.state,
+            is_leaving=lambda: self._drain_by_s is not None,
+            first_pause_s=retry_failed_s,
         )
         self._requests: OpenRequests | None = None
         self._drain_by_s: float | None = None
@@ -147,29 +151,12 @@ class Lifecycle:
     async def wait_for_turn(self) -> None:
         """Return once this worker may accept connections; the server does so as soon as its startup hook is over.
 
-        While no other worker serves, that is at once, so that probes and requests get an answer. One that comes to
-        workers that do serve, in place of one that died, first loads: what it would refuse meanwhile, they can answer.
-
         Raises:
             NotReadyError: It could not load, and others serve. The process ends with that, and BentoML starts another.
         """
-        self._heartbeat.renew()
-        if self._loading is not None and self._has_serving_sibling():
-            await asyncio.wait({self._loading})
-            await self._stay_out()
-        self._heartbeat.is_accepting = True
-        self._heartbeat.renew()
-
-    def _has_serving_sibling(self) -> bool:
-        return any(beat.state is ServiceState.READY for beat in self._heartbeat.read_others())
-
-    async def _stay_out(self) -> None:
-        """Leave the connections of a worker that could not load to those that serve, and have it tried again later."""
-        give_up_s = time.monotonic() + self._retry_failed_s
-        while self._has_failed and self._drain_by_s is None and self._has_serving_sibling():
-            if time.monotonic() >= give_up_s:
-                raise NotReadyError("This worker could not start; another is started.", retry_after_s=0)
-            await asyncio.sleep(_MASTER_CHECK_S)
+        if self._loading is not None:
+            await self._turn.wait(self._loading)
+            self._giving_up = asyncio.create_task(self._turn.give_up(self._loading))
 
     def is_ready(self) -> bool:
         """Whether requests are served, whichever worker they reach: by this one, and by all that accept connections."""
@@ -179,12 +166,16 @@ class Lifecycle:
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in (self._watching, self._giving_up):
+            if watching is not None:
+                watching.cancel()
         loop = asyncio.get_running_loop()
         drain_by_s = self._begin_drain(loop)
-        if self._loading is not None:
-            await self._loading
+        if self._loading is not None and not self._loading.done():
+            # Nothing is admitted and nothing to be flushed. No thread that loads can be stopped; they end with the
+            # process, by the signal that uvicorn raises again once it has shut down.
+            self._loading.cancel()
+            logger.info("Stopped while the models were loading.")
         if self._lightbox is not None:
             leftovers = await self._lightbox.close(drain_s=max(0.0, drain_by_s - loop.time()))
             self._report(leftovers)
@@ -206,6 +197,7 @@ class Lifecycle:
         except Exception:
             self._has_failed = True
             logger.exception("This worker cannot serve")
+        self._turn.observe_load(has_failed=self._has_failed)
         self._heartbeat.renew()
 
     def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> float:
