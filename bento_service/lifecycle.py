@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -17,6 +16,7 @@ from bento_service.http.edge import Edge
 from bento_service.http.open_requests import OpenRequests
 from bento_service.interpreter import settle_interpreter
 from bento_service.lightbox import Leftovers, Lightbox
+from bento_service.master import find_master, leave_with_master
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus
@@ -25,7 +25,6 @@ from bento_service.turn import FIRST_PAUSE_S, FailedLoads, Turn
 logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
-_MASTER_CHECK_S = 1.0
 
 OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
 """Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
@@ -59,7 +58,7 @@ class Lifecycle:
         self._watching: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._giving_up: asyncio.Task[None] | None = None
-        self._master_id = os.getppid()
+        self._master_id = find_master(os.environ)
         folder = choose_folder(settings.heartbeat_dir, os.environ, master_id=self._master_id)
         self._heartbeat = Heartbeat(folder, workers=settings.worker_count, state=lambda: self.state)
         self._turn = Turn(
@@ -145,7 +144,7 @@ class Lifecycle:
             requests, begin_drain=partial(self._begin_drain, loop), is_serving=lambda: self._lightbox is not None
         ).handle_signals(loop)
         self._loading = asyncio.create_task(self._load())
-        self._watching = asyncio.create_task(_leave_with_master())
+        self._watching = asyncio.create_task(leave_with_master(self._master_id))
         self._beating = asyncio.create_task(self._heartbeat.keep())
 
     async def wait_for_turn(self) -> None:
@@ -229,12 +228,3 @@ class Lifecycle:
             leftovers.unanswered,
             leftovers.unwritten,
         )
-
-
-async def _leave_with_master() -> None:
-    """Stop this worker once its master is gone: a master that was killed stops nobody, and the port stays taken."""
-    master = os.getppid()
-    while os.getppid() == master:  # noqa: ASYNC110 - nothing tells a process that its parent has died
-        await asyncio.sleep(_MASTER_CHECK_S)
-    logger.warning("The process that started this worker is gone; leaving too.")
-    signal.raise_signal(signal.SIGTERM)

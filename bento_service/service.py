@@ -1,6 +1,7 @@
 """The BentoML service: wiring only. `bentoml serve bento_service.service:LightboxService` runs it."""
 
 import asyncio
+import os
 import time
 import uuid
 from pathlib import Path
@@ -20,6 +21,7 @@ from bento_service.http.open_requests import OpenRequests
 from bento_service.http.scrape import BeforeScrape
 from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
+from bento_service.master import announce_master
 from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
 from bento_service.preparation import prepare_deployment
 from bento_service.status import ServiceState
@@ -76,6 +78,8 @@ class LightboxService:
         """Bring in the models and migrate the journal, once, before the workers start."""
         with explained_start():
             prepare_deployment(settings)
+        # BentoML runs this in the process that starts the workers, before it copies the environment for them.
+        announce_master(os.environ)
 
     @bentoml.on_startup
     async def start(self) -> None:
