@@ -18,11 +18,12 @@ from bento_service.http.app import create_app
 from bento_service.http.connection import limit_connections
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
-from bento_service.http.scrape import BeforeScrape
+from bento_service.http.scrape import AroundScrape
 from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
 from bento_service.master import announce_master
-from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
+from bento_service.metrics import Metrics
+from bento_service.metrics_files import hold_files, take_over_totals
 from bento_service.preparation import prepare_deployment
 from bento_service.status import ServiceState
 from lightbox_client.contract import Classification
@@ -38,6 +39,7 @@ _BENTO_PATHS = (
 # this module is imported. Models load later, in each worker.
 with explained_start():
     settings = read_settings()
+take_over_totals()
 lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000))
 edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
@@ -50,7 +52,7 @@ class GuardedService(Service):
         # Here and not at import: only a worker asks for the application, and right after it configures uvicorn.
         limit_connections()
         return Guard(
-            edge_app.beside(BeforeScrape(super().to_asgi(is_main), drop_gauges_of_dead_workers)),
+            edge_app.beside(AroundScrape(super().to_asgi(is_main), hold_files)),
             edge_app,
             _BENTO_PATHS,
             status=lifecycle.status,
