@@ -21,6 +21,7 @@ from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus
 from bento_service.turn import FIRST_PAUSE_S, FailedLoads, Turn
+from bento_service.workers_folder import join_folder
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +139,8 @@ class Lifecycle:
             max_queue_images=self.settings.max_queue_items,
             journal_buffer_rows=self.settings.journal_buffer_rows,
         )
+        if self.settings.heartbeat_dir is not None:
+            join_folder(self.settings.heartbeat_dir, os.environ)
         self._requests = requests
         loop = asyncio.get_running_loop()
         Departure(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bento_service.workers_folder import own_folder
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.processes import living_process
 from tests.unit.turns.workers import Sibling
@@ -17,7 +18,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Where the workers of a service meet."""
-    return tmp_path / "workers"
+    return own_folder(tmp_path)
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ class Loading:
         self.is_loaded = asyncio.Event()
         self._classifier = classifier
         self.lifecycle = Lifecycle(
-            Settings(heartbeat_dir=folder),
+            Settings(heartbeat_dir=folder.parent),
             Metrics(CollectorRegistry()),
             open_lightbox=self._open,
             settle=lambda: None,
