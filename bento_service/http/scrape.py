@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-METRICS_PATH = "/metrics"
+_PATH = "/metrics"
 
 
 class AroundScrape:
@@ -17,7 +17,7 @@ class AroundScrape:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope."""
-        if scope["type"] == "http" and scope["path"] == METRICS_PATH:
+        if scope["type"] == "http" and scope["path"] == _PATH:
             async with self._hold():
                 await self._app(scope, receive, send)
         else:
