@@ -45,6 +45,8 @@ def take_over_totals(*, patience_s: float = _PATIENCE_S) -> None:
     folder = os.environ.get(_FOLDER)
     if folder is None:
         return
+    # Where nobody scrapes, nobody else would.
+    drop_gauges_of_dead_workers()
     with suppress(OSError), (Path(folder) / _LOCK).open("ab") as lock:
         if not _lock_alone(lock, patience_s):
             return

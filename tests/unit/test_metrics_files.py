@@ -54,7 +54,8 @@ def test_workers_that_replace_one_another_go_on_with_the_same_totals_in_one_file
         totals.append(scrape(folder, "answers_total", "seconds_count", "seconds_sum"))
 
     assert totals == [[1, 1, 0.3], [2, 2, 0.6], [3, 3, pytest.approx(0.9)]]
-    assert [len(list(folder.glob(f"{kind}_*.db"))) for kind in ("counter", "histogram")] == [1, 1]
+    kinds = ("counter", "histogram", "gauge_livesum")
+    assert [len(list(folder.glob(f"{kind}_*.db"))) for kind in kinds] == [1, 1, 1]
 
 
 def test_what_a_living_worker_counts_stays_its_own(folder: Path) -> None:
