@@ -12,10 +12,12 @@ from pathlib import Path
 
 from bento_service.processes import is_running
 from bento_service.status import ServiceState
+from bento_service.workers_folder import own_folder
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_S = 2.0
+"""How often a worker renews its heartbeat: several times within `MAX_AGE_S`, so that a busy one is not missed."""
 MAX_AGE_S = 15.0
 """A worker whose heartbeat is older is not counted on; the same in `deploy/docker/healthcheck.py`."""
 _SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -31,9 +33,11 @@ class Beat:
 
 
 def choose_folder(chosen: Path | None, environment: Mapping[str, str], *, master_id: int) -> Path | None:
-    """Return where heartbeats go: as the settings say, else where only the workers of one master process meet."""
+    """Return where heartbeats go: in the folder of the settings, else where the workers of one master process meet."""
+    if chosen is not None:
+        return own_folder(chosen)
     shared = environment.get(_SHARED_FOLDER)
-    return chosen or (Path(shared) / f"workers-{master_id}" if shared else None)
+    return Path(shared) / f"workers-{master_id}" if shared else None
 
 
 class Heartbeat:

@@ -3,14 +3,12 @@
 import asyncio
 import logging
 import os
-import signal
-import threading
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from types import FrameType
+from functools import partial
 
 from bento_service.bootstrap import open_lightbox
+from bento_service.departure import Departure
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
@@ -18,18 +16,16 @@ from bento_service.http.edge import Edge
 from bento_service.http.open_requests import OpenRequests
 from bento_service.interpreter import settle_interpreter
 from bento_service.lightbox import Leftovers, Lightbox
+from bento_service.master import find_master, leave_with_master
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.status import ServiceState, ServiceStatus
+from bento_service.turn import FIRST_PAUSE_S, FailedLoads, Turn
+from bento_service.workers_folder import join_folder
 
 logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
-_MASTER_CHECK_S = 1.0
-_RETRY_FAILED_S = 30.0
-"""How long a worker that could not load waits, beside others that serve, until it makes room for the next try."""
-_REFUSING_S = 1.0
-"""How long a worker that is to stop goes on to answer: whoever has a connection to it, or has not heard, is told so."""
 
 OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
 """Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
@@ -50,26 +46,30 @@ class Lifecycle:
         *,
         open_lightbox: OpenLightbox = open_lightbox,
         settle: Callable[[], None] = settle_interpreter,
-        retry_failed_s: float = _RETRY_FAILED_S,
+        retry_failed_s: float = FIRST_PAUSE_S,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self._open_lightbox = open_lightbox
         self._settle = settle
-        self._retry_failed_s = retry_failed_s
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._lightbox: Lightbox | None = None
         self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
-        self._heartbeat = Heartbeat(
-            choose_folder(settings.heartbeat_dir, os.environ, master_id=os.getppid()),
-            workers=settings.worker_count,
+        self._giving_up: asyncio.Task[None] | None = None
+        self._master_id = find_master(os.environ)
+        folder = choose_folder(settings.heartbeat_dir, os.environ, master_id=self._master_id)
+        self._heartbeat = Heartbeat(folder, workers=settings.worker_count, state=lambda: self.state)
+        self._turn = Turn(
+            self._heartbeat,
+            FailedLoads(folder, master_id=self._master_id),
             state=lambda: self.state,
+            is_leaving=lambda: self._drain_by_s is not None,
+            first_pause_s=retry_failed_s,
         )
         self._requests: OpenRequests | None = None
-        self._leaving: asyncio.Task[None] | None = None
         self._drain_by_s: float | None = None
         self._ended_requests = 0
         self._started_s = time.monotonic()
@@ -139,38 +139,26 @@ class Lifecycle:
             max_queue_images=self.settings.max_queue_items,
             journal_buffer_rows=self.settings.journal_buffer_rows,
         )
+        if self.settings.heartbeat_dir is not None:
+            join_folder(self.settings.heartbeat_dir, os.environ)
         self._requests = requests
-        self._drain_on_signals(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        Departure(
+            requests, begin_drain=partial(self._begin_drain, loop), is_serving=lambda: self._lightbox is not None
+        ).handle_signals(loop)
         self._loading = asyncio.create_task(self._load())
-        self._watching = asyncio.create_task(_leave_with_master())
+        self._watching = asyncio.create_task(leave_with_master(self._master_id))
         self._beating = asyncio.create_task(self._heartbeat.keep())
 
     async def wait_for_turn(self) -> None:
         """Return once this worker may accept connections; the server does so as soon as its startup hook is over.
 
-        While no other worker serves, that is at once, so that probes and requests get an answer. One that comes to
-        workers that do serve, in place of one that died, first loads: what it would refuse meanwhile, they can answer.
-
         Raises:
             NotReadyError: It could not load, and others serve. The process ends with that, and BentoML starts another.
         """
-        self._heartbeat.renew()
-        if self._loading is not None and self._has_serving_sibling():
-            await asyncio.wait({self._loading})
-            await self._stay_out()
-        self._heartbeat.is_accepting = True
-        self._heartbeat.renew()
-
-    def _has_serving_sibling(self) -> bool:
-        return any(beat.state is ServiceState.READY for beat in self._heartbeat.read_others())
-
-    async def _stay_out(self) -> None:
-        """Leave the connections of a worker that could not load to those that serve, and have it tried again later."""
-        give_up_s = time.monotonic() + self._retry_failed_s
-        while self._has_failed and self._drain_by_s is None and self._has_serving_sibling():
-            if time.monotonic() >= give_up_s:
-                raise NotReadyError("This worker could not start; another is started.", retry_after_s=0)
-            await asyncio.sleep(_MASTER_CHECK_S)
+        if self._loading is not None:
+            await self._turn.wait(self._loading)
+            self._giving_up = asyncio.create_task(self._turn.give_up(self._loading))
 
     def is_ready(self) -> bool:
         """Whether requests are served, whichever worker they reach: by this one, and by all that accept connections."""
@@ -180,12 +168,16 @@ class Lifecycle:
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in (self._watching, self._giving_up):
+            if watching is not None:
+                watching.cancel()
         loop = asyncio.get_running_loop()
         drain_by_s = self._begin_drain(loop)
-        if self._loading is not None:
-            await self._loading
+        if self._loading is not None and not self._loading.done():
+            # Nothing is admitted and nothing to be flushed. No thread that loads can be stopped; they end with the
+            # process, by the signal that uvicorn raises again once it has shut down.
+            self._loading.cancel()
+            logger.info("Stopped while the models were loading.")
         if self._lightbox is not None:
             leftovers = await self._lightbox.close(drain_s=max(0.0, drain_by_s - loop.time()))
             self._report(leftovers)
@@ -207,6 +199,7 @@ class Lifecycle:
         except Exception:
             self._has_failed = True
             logger.exception("This worker cannot serve")
+        self._turn.observe_load(has_failed=self._has_failed)
         self._heartbeat.renew()
 
     def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> float:
@@ -238,47 +231,3 @@ class Lifecycle:
             leftovers.unanswered,
             leftovers.unwritten,
         )
-
-    def _drain_on_signals(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to drain as a signal comes, ahead of the server's own handler, which stops the rest."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._chain(loop, signal.getsignal(number)))
-
-    def _chain(
-        self, loop: asyncio.AbstractEventLoop, previous: "Callable[[int, FrameType | None], object] | int | None"
-    ) -> "Callable[[int, FrameType | None], None]":
-        def handle(number: int, frame: FrameType | None) -> None:
-            def stop_server() -> None:
-                if callable(previous):
-                    previous(number, frame)
-
-            # A signal interrupts the loop anywhere, even within `call_at`: only this call is made for that.
-            loop.call_soon_threadsafe(self._leave, loop, stop_server)
-
-        return handle
-
-    def _leave(self, loop: asyncio.AbstractEventLoop, stop_server: Callable[[], None]) -> None:
-        is_repeated = self._drain_by_s is not None
-        drain_by_s = self._begin_drain(loop)
-        if is_repeated or self._lightbox is None or self._requests is None:
-            stop_server()
-        else:
-            self._leaving = loop.create_task(_refuse_until_done(self._requests, drain_by_s, stop_server))
-
-
-async def _refuse_until_done(requests: OpenRequests, drain_by_s: float, stop_server: Callable[[], None]) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(drain_by_s):
-            await asyncio.gather(requests.finish(), asyncio.sleep(_REFUSING_S))
-    stop_server()
-
-
-async def _leave_with_master() -> None:
-    """Stop this worker once its master is gone: a master that was killed stops nobody, and the port stays taken."""
-    master = os.getppid()
-    while os.getppid() == master:  # noqa: ASYNC110 - nothing tells a process that its parent has died
-        await asyncio.sleep(_MASTER_CHECK_S)
-    logger.warning("The process that started this worker is gone; leaving too.")
-    signal.raise_signal(signal.SIGTERM)

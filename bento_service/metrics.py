@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
 from bento_service.domain import OUTCOME_OK, Receipt
 from bento_service.errors import InferenceFailedError
-from bento_service.processes import is_running, read_start_s
+from bento_service.processes import read_start_s
 
 _STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -254,16 +253,3 @@ class Metrics:
         if child is None:
             child = self._children[key] = series.labels(*values)
         return child  # type: ignore[return-value] # of the kind that is in its key
-
-
-def drop_gauges_of_dead_workers() -> None:
-    """Forget the live gauges of worker processes that are gone; prometheus_client keeps those of killed ones.
-
-    Several processes may do so at once.
-    """
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None:
-        return
-    for file in Path(folder).glob("gauge_live*_*.db"):
-        if not is_running(int(file.stem.rpartition("_")[2])):
-            file.unlink(missing_ok=True)

@@ -38,4 +38,4 @@ def prepare_deployment(settings: Settings) -> None:
     except JournalTooNewError:
         raise
     except JournalUnavailableError as error:
-        logger.error("The journal cannot be reached yet; receipts will wait for it: %s", error)
+        logger.error("The journal cannot be used yet; receipts will wait for it: %s", error)

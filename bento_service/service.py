@@ -1,6 +1,7 @@
 """The BentoML service: wiring only. `bentoml serve bento_service.service:LightboxService` runs it."""
 
 import asyncio
+import os
 import time
 import uuid
 from pathlib import Path
@@ -17,12 +18,15 @@ from bento_service.http.app import create_app
 from bento_service.http.connection import limit_connections
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
-from bento_service.http.scrape import BeforeScrape
+from bento_service.http.scrape import AroundScrape
 from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
-from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
+from bento_service.master import announce_master
+from bento_service.metrics import Metrics
+from bento_service.metrics_files import hold_files, take_over_totals
 from bento_service.preparation import prepare_deployment
 from bento_service.status import ServiceState
+from bento_service.workers_folder import open_folder
 from lightbox_client.contract import Classification
 
 # BentoML's own Swagger UI; without it the page at /v1/docs would need the internet.
@@ -36,6 +40,7 @@ _BENTO_PATHS = (
 # this module is imported. Models load later, in each worker.
 with explained_start():
     settings = read_settings()
+take_over_totals()
 lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000))
 edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
@@ -48,7 +53,7 @@ class GuardedService(Service):
         # Here and not at import: only a worker asks for the application, and right after it configures uvicorn.
         limit_connections()
         return Guard(
-            BeforeScrape(super().to_asgi(is_main), drop_gauges_of_dead_workers),
+            edge_app.beside(AroundScrape(super().to_asgi(is_main), hold_files)),
             edge_app,
             _BENTO_PATHS,
             status=lifecycle.status,
@@ -76,6 +81,10 @@ class LightboxService:
         """Bring in the models and migrate the journal, once, before the workers start."""
         with explained_start():
             prepare_deployment(settings)
+        # BentoML runs this in the process that starts the workers, before it copies the environment for them.
+        announce_master(os.environ)
+        if settings.heartbeat_dir is not None:
+            open_folder(settings.heartbeat_dir)
 
     @bentoml.on_startup
     async def start(self) -> None:

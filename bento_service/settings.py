@@ -10,8 +10,12 @@ from bento_service.hardware import choose_workers, count_cpus
 
 BENTO_PATH = "BENTO_PATH"
 """The variable by which a container names the bento that it holds; BentoML serves that one's models."""
+SERVER_STOP_S = 3.0
+"""Longest that the HTTP server takes to let go of its connections, after the drain."""
 LANES_STOP_S = 5.0
-"""Longest wait for lanes that have nothing left to do but the batches in them, after the drain."""
+"""Longest wait for lanes that have nothing left to do but the batches in them, after that."""
+CACHE_CLOSE_S = 2.0
+"""Longest wait for the cache's store to close, after that."""
 JOURNAL_CLOSE_S = 10.0
 """Longest wait for the journal's last write, after that."""
 
@@ -185,5 +189,5 @@ class Settings(BaseSettings):
 
     @property
     def stop_timeout_s(self) -> float:
-        """The longest that a worker takes to stop by itself: to drain, to stop its lanes, to close its journal."""
-        return self.drain_timeout_s + LANES_STOP_S + JOURNAL_CLOSE_S
+        """The longest that a worker takes to stop by itself: to drain, and to close all that it has open."""
+        return self.drain_timeout_s + SERVER_STOP_S + LANES_STOP_S + CACHE_CLOSE_S + JOURNAL_CLOSE_S

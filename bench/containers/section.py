@@ -64,7 +64,7 @@ def list_bars(figures: ContainerFigures) -> list[Bar]:
 
 
 def _small_image(measure: str, size: ImageSize | None, most_mb: int) -> Bar:
-    found = f"{_megabytes(size.added_bytes)}; {_megabytes(size.whole_bytes)} with it" if size else ""
+    found = f"{_megabytes(size.added_bytes)}; {_megabytes(size.base_bytes)} more with it" if size else ""
     return Bar(measure, f"≤ {most_mb} MB", found, size.added_bytes <= most_mb * 1_000_000 if size else None)
 
 
@@ -98,9 +98,11 @@ def _bars(figures: ContainerFigures) -> str:
 
 
 def _sizes(figures: ContainerFigures) -> Iterator[str]:
-    rows = [(size.name, _megabytes(size.whole_bytes), _megabytes(size.added_bytes)) for size in figures.sizes]
+    rows = [
+        (size.name, *map(_megabytes, (size.added_bytes, size.base_bytes, size.whole_bytes))) for size in figures.sizes
+    ]
     if rows:
-        yield render_table(("image", "whole", "without its base"), rows)
+        yield render_table(("image", "its own layers", "its base", "whole"), rows)
 
 
 def _starts(figures: ContainerFigures) -> Iterator[str]:

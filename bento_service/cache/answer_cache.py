@@ -22,11 +22,10 @@ from bento_service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
+from bento_service.settings import CACHE_CLOSE_S
 
 logger = logging.getLogger(__name__)
 
-_CLOSE_S = 2.0
-"""Longest that closing the store may take: the journal has yet to be written then."""
 _MAX_BYTES_ON_LOOP = 262_144
 """A larger image is digested in a thread: so many bytes take 0.12 ms on a processor with SHA instructions."""
 
@@ -145,11 +144,11 @@ class AnswerCache:
         """Release the store, or leave it as it is if that takes long: nothing in it is lost by that."""
         self._digest_thread.shutdown(wait=False)
         try:
-            async with asyncio.timeout(_CLOSE_S):
+            async with asyncio.timeout(CACHE_CLOSE_S):
                 await self._store.close()
         except TimeoutError:
             logger.warning(
-                "The cache's store took longer than %g s to close; it is left to the process's end.", _CLOSE_S
+                "The cache's store took longer than %g s to close; it is left to the process's end.", CACHE_CLOSE_S
             )
 
     def _find_flight(self, key: str, priority: Priority) -> Flight | None:

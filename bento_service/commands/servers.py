@@ -1,7 +1,6 @@
 """`lightbox serve`, `lightbox dashboard` and `lightbox up`: the product's servers, alone and together."""
 
 import importlib.util
-import math
 import os
 import runpy
 import sys
@@ -20,6 +19,8 @@ from bento_service.settings import BENTO_PATH, Settings
 SERVICE_IMPORT = "bento_service.service:LightboxService"
 STOP_MARGIN_S = 5.0
 """What a stopping service gets beyond the time that its workers' own steps may take, for its processes to leave."""
+_SERVER_PATIENCE_S = 2
+"""Longer than `BoundedHttpProtocol.stop_timeout_s`, and within `SERVER_STOP_S` with the turns that uvicorn takes."""
 
 
 class ReplaceProcess(Protocol):
@@ -34,8 +35,8 @@ def service_command(settings: Settings, environment: Mapping[str, str]) -> Comma
     bento = environment.get(BENTO_PATH) or SERVICE_IMPORT
     argv = (sys.executable, "-m", "bentoml", "serve", bento)
     address = ("--host", settings.host, "--port", str(settings.port))
-    # A worker ends its open requests by itself, with an answer; a second later uvicorn would cut what is left, without.
-    patience = ("--timeout-graceful-shutdown", str(math.ceil(settings.drain_timeout_s) + 1))
+    # Only for what a worker could not end by itself: it tells uvicorn to stop once the drain is over.
+    patience = ("--timeout-graceful-shutdown", str(_SERVER_PATIENCE_S))
     chosen = {
         "LIGHTBOX_HOST": settings.host,
         "LIGHTBOX_PORT": str(settings.port),

@@ -2,13 +2,14 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import uvicorn.config
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from bento_service.http.delivery import DELIVERY_EXTENSION, Delivery
 from bento_service.http.hangup import HANGUP_EXTENSION, HangupBell
 from bento_service.http.problems import MEDIA_TYPE, build_problem
 from bento_service.http.request_id import HEADER
@@ -23,9 +24,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Bounds the bytes and the time of a request's headers, and of what comes after an answer.
 
     uvicorn takes headers of any length at any pace, and goes on to receive a body without end whose request is long
-    answered. Bodies that the application does read are the application's to bound. The limits are attributes of the
-    class. What the application never sees, because it is too long or no HTTP, is refused with a problem all the same.
-    On one event loop.
+    answered; but where that answer ends the connection, it closes it under the client. Bodies that the application does
+    read are the application's to bound. The limits are attributes of the class. What the application never sees,
+    because it is too long or no HTTP, is refused with a problem all the same. On one event loop.
     """
 
     max_header_bytes = 65_536
@@ -37,11 +38,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     all, and a connection that is closed under them takes the answer with it."""
     discard_timeout_s = 10.0
     """How long that may take."""
+    stop_timeout_s = 1.0
+    """How long that, and what is answered but not yet taken, may hold up a server that stops."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on as they come
         super().__init__(*args, **kwargs)
         self._is_between_bodies = True
         self._has_refused = False
+        self._is_lingering = False
+        self._is_stopping = False
         self._bytes_without_body = 0
         self._discarded_bytes = 0
         self._time_limit: asyncio.TimerHandle | None = None
@@ -51,6 +56,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Begin to wait for headers."""
         super().connection_made(transport)
+        self._delivery = Delivery(transport, self.flow.drain)
+        self._answer_transport = _AnswerTransport(transport, self._close_after_answer)
         self._limit_time(self.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -61,6 +68,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._running_cycle.disconnected = True
             self._running_cycle.message_event.set()
         super().connection_lost(exc)
+        # Else this protocol would refer to itself by way of its last request, and stay until it is found.
+        self._answer_transport.close = self.transport.close
         self._bell.ring()
 
     def data_received(self, data: bytes) -> None:
@@ -82,7 +91,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         # First, for it raises where the URL is malformed, and then there is no request.
         super().on_headers_complete()
         # The application starts with the event loop's next turn.
-        self.scope["extensions"] = {HANGUP_EXTENSION: {"bell": self._bell}}
+        self.scope["extensions"] = {
+            HANGUP_EXTENSION: {"bell": self._bell},
+            DELIVERY_EXTENSION: {"delivery": self._delivery},
+        }
         self._is_between_bodies = False
         self._bytes_without_body = 0
         self._lift_time_limit()
@@ -107,9 +119,21 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """End the answer; begin to discard where the request goes on."""
         super().on_response_complete()
-        if not self._is_between_bodies and self.cycle.response_complete and not self.transport.is_closing():
+        if self._is_lingering:
+            self._unset_keepalive_if_required()
+        elif not self._is_between_bodies and self.cycle.response_complete and not self.transport.is_closing():
             self._discarded_bytes = 0
             self._limit_time(self.discard_timeout_s)
+
+    def shutdown(self) -> None:
+        """Close, once the request in progress is answered; what hangs on after that gets `stop_timeout_s`."""
+        self._is_stopping = True
+        if self._is_lingering:
+            self._limit_time(self.stop_timeout_s, self.transport.abort)
+        elif self.cycle is None or self.cycle.response_complete:
+            self._close_after_answer()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP, where uvicorn would answer in plain text and without a request's id."""
@@ -117,6 +141,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running_cycle = cycle
+        cycle.transport = self._answer_transport  # type: ignore[assignment] # has what a cycle uses of one
         super()._start_asgi_task(cycle, app)
 
     def _feed(self, data: bytes) -> None:
@@ -152,25 +177,55 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.transport.write(_render_problem(code, detail, details))
-        # The client is to read the answer and its end, which it could not if the connection were closed under what it
-        # still sends.
+        self._linger()
+
+    def _close_after_answer(self) -> None:
+        if not self._is_between_bodies and not self.transport.is_closing():
+            self._linger()
+            return
+        self.transport.close()
+        if self._is_stopping:
+            # A transport closes only once its client has taken everything.
+            self._limit_time(self.stop_timeout_s, self.transport.abort)
+
+    def _linger(self) -> None:
+        """Say no more, and throw away what still comes, so that the client can read the answer and its end.
+
+        It could not if the connection were closed under what it still sends: the operating system would reset it.
+        """
+        self._has_refused = self._is_lingering = True
+        self._discarded_bytes = 0
+        self.pipeline.clear()
+        self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self._limit_time(self.discard_timeout_s)
+        if self._is_stopping:
+            self._limit_time(self.stop_timeout_s, self.transport.abort)
+        else:
+            self._limit_time(self.discard_timeout_s, self.transport.close)
 
     def _discard(self, count: int) -> None:
         self._discarded_bytes += count
         if self._discarded_bytes > self.max_discarded_bytes:
             self.transport.close()
 
-    def _limit_time(self, seconds: float) -> None:
+    def _limit_time(self, seconds: float, end: Callable[[], None] | None = None) -> None:
         self._lift_time_limit()
-        self._time_limit = self.loop.call_later(seconds, self.transport.close)
+        self._time_limit = self.loop.call_later(seconds, end or self.transport.close)
 
     def _lift_time_limit(self) -> None:
         if self._time_limit is not None:
             self._time_limit.cancel()
             self._time_limit = None
+
+
+class _AnswerTransport:
+    """A connection as uvicorn's cycle of request and answer uses it; how it is closed is left to `close`."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 def limit_connections() -> None:

@@ -1,21 +1,24 @@
-"""What happens before Prometheus reads the series."""
+"""What surrounds Prometheus's reading of the series."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-METRICS_PATH = "/metrics"
+_PATH = "/metrics"
 
 
-class BeforeScrape:
-    """Pure ASGI. Calls `prepare` ahead of each request for the series; it must be quick. The rest passes as it is."""
+class AroundScrape:
+    """Pure ASGI. Answers each request for the series within a context of its own, `hold`. The rest passes as it is."""
 
-    def __init__(self, app: ASGIApp, prepare: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, hold: Callable[[], AbstractAsyncContextManager[None]]) -> None:
         self._app = app
-        self._prepare = prepare
+        self._hold = hold
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope."""
-        if scope["type"] == "http" and scope["path"] == METRICS_PATH:
-            self._prepare()
-        await self._app(scope, receive, send)
+        if scope["type"] == "http" and scope["path"] == _PATH:
+            async with self._hold():
+                await self._app(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

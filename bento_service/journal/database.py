@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from bento_service.errors import JournalUnavailableError, JournalUrlError
+from bento_service.journal.access import find_obstacle
 
 _LOCK_TIMEOUT_S = 5
 _CONNECT_TIMEOUT_S = 5
@@ -99,10 +100,15 @@ class Database:
     def explain(self, error: Exception) -> JournalUnavailableError:
         """Return what to raise where an error keeps the journal from being used, but may pass."""
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        diagnosis = (
-            f"The journal at {self.name} cannot be used: {str(cause).strip()}. Check the database, then try again."
-        )
+        said = str(cause).strip() if is_expected(error) else f"{type(cause).__name__}: {cause}"
+        advice = self._find_obstacle(cause) or "Check the database, then try again."
+        diagnosis = f"The journal at {self.name} cannot be used: {said}. {advice}"
         return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
+
+    def _find_obstacle(self, cause: BaseException) -> str | None:
+        if self._file is None or not isinstance(cause, OSError | sqlite3.OperationalError):
+            return None
+        return find_obstacle(self._file)
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -112,6 +118,11 @@ class Database:
             raise
         except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error) as error:
             raise self.explain(error) from error
+
+
+def is_expected(error: Exception) -> bool:
+    """Return whether an error is one of a database or of a file system; any other is a defect."""
+    return isinstance(error, SQLAlchemyError | sqlite3.Error | OSError)
 
 
 def concerns_schema(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """The journal in a SQL database."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from bento_service.domain import OUTCOME_OK, History, Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal import schema
 from bento_service.journal.base import Order
-from bento_service.journal.database import Database, concerns_schema
+from bento_service.journal.database import Database, concerns_schema, is_expected
 from bento_service.journal.epoch import from_epoch_s, to_epoch_us, utc_now
 from bento_service.journal.rollup_table import (
     add_rollups,
@@ -25,6 +26,7 @@ from bento_service.journal.rows import from_receipt, to_receipt
 from bento_service.journal.schema_version import check_revision, upgrade
 from bento_service.journal.windows import plan_window
 
+_log = logging.getLogger(__name__)
 _SHORT_WINDOW = timedelta(hours=1)
 
 
@@ -35,25 +37,40 @@ class SqlJournalStore:
     reading a month costs about as much as reading an hour.
     """
 
-    def __init__(self, url: str, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        upgrade: Callable[[Database], None] = upgrade,
+    ) -> None:
         """Open no connection yet.
 
         Args:
             url: `sqlite:///<path>` or `postgresql://…`; JournalUrlError otherwise.
             now: The clock, by which resolutions that are no longer kept are left out of account.
+            upgrade: Brings the schema up to date; see `schema_version.upgrade`.
         """
         self._database = Database(url)
         self._now = now
+        self._upgrade = upgrade
+        self._has_told_defect = False
         # Holds committed classes only; grows by at most the classes of the models ever served.
         self._class_keys: dict[ClassName, int] = {}
 
     def migrate(self) -> None:
-        """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try."""
+        """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try.
+
+        A defect of a migration is no reason either for images not to be classified. It is logged where it first shows.
+        """
         try:
-            upgrade(self._database)
+            self._upgrade(self._database)
         except JournalUnavailableError:
             raise
         except Exception as error:
+            if not is_expected(error) and not self._has_told_defect:
+                self._has_told_defect = True
+                _log.exception("The journal's schema could not be brought up to date. This is a defect of Lightbox's.")
             raise self._database.explain(error) from error
 
     def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:

@@ -6,6 +6,6 @@ case "$1" in
     -*) set -- serve "$@" ;;
 esac
 case "$1" in
-    serve | classify | models | bench) set -- python -m bento_service.cli "$@" ;;
+    serve | classify | models | bench) set -- python -m bento_service "$@" ;;
 esac
 exec "$@"

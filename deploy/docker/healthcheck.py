@@ -13,8 +13,19 @@ import time
 from pathlib import Path
 
 MAX_AGE_S = 15.0
-SERVING = ("ready", "draining")
-FOLDER = "LIGHTBOX_HEARTBEAT_DIR"
+"""A worker whose heartbeat is older hangs; the same in `bento_service/heartbeat.py`."""
+_SERVING = ("ready", "draining")
+_PARENT = "LIGHTBOX_HEARTBEAT_DIR"
+_NAMESPACE = Path("/proc/self/ns/pid")
+
+
+def own_folder(parent: Path) -> Path:
+    """Return the folder for the workers of this container; the same in `bento_service/workers_folder.py`."""
+    try:
+        namespace = "".join(filter(str.isdigit, str(_NAMESPACE.readlink())))
+    except OSError:
+        namespace = "0"
+    return parent / f"lightbox-workers-{os.geteuid()}-{namespace}"
 
 
 def is_running(process_id: str) -> bool:
@@ -43,7 +54,7 @@ def find_fault(folder: Path, now_s: float) -> str:
             continue
         if age_s > MAX_AGE_S:
             others.append(f"worker {file.stem} hangs for {age_s:.0f} s")
-        elif state in SERVING:
+        elif state in _SERVING:
             serving += 1
         else:
             others.append(f"worker {file.stem} is {state}")
@@ -54,8 +65,10 @@ def find_fault(folder: Path, now_s: float) -> str:
 
 def main() -> None:
     """Print what is wrong, if anything, and leave with the exit code."""
-    folder = os.environ.get(FOLDER)
-    fault = find_fault(Path(folder), time.time()) if folder else f"{FOLDER} is not set: no worker can be heard"
+    parent = os.environ.get(_PARENT)
+    fault = f"{_PARENT} is not set: no worker can be heard"
+    if parent:
+        fault = find_fault(own_folder(Path(parent)), time.time())
     print(fault or "all workers serve")
     sys.exit(1 if fault else 0)
 

@@ -21,7 +21,7 @@ print(json.dumps(dict(rows.fetchall())))
 
 
 def worker_ids(running: Container) -> set[str]:
-    return set(re.findall(r"(\d+)\.json", running.run("ls", "/dev/shm/lightbox-workers")))  # noqa: S108
+    return set(re.findall(r"(\d+)\.json", running.run("ls", "-R", "/dev/shm")))  # noqa: S108
 
 
 def newest_check(running: Container) -> str:

@@ -1,19 +1,25 @@
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from bento_service.http.scrape import BeforeScrape
+from bento_service.http.scrape import AroundScrape
 
 pytestmark = pytest.mark.anyio
 
 
 class Log:
-    """An application and what comes before it, in the order of their calls."""
+    """An application and what surrounds it, in the order of their calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def prepare(self) -> None:
-        self.calls.append("prepare")
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        self.calls.append("hold")
+        yield
+        self.calls.append("let go")
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.calls.append("app")
@@ -26,12 +32,12 @@ async def no_message() -> None:
 @pytest.mark.parametrize(
     ("scope", "calls"),
     [
-        ({"type": "http", "path": "/metrics"}, ["prepare", "app"]),
+        ({"type": "http", "path": "/metrics"}, ["hold", "app", "let go"]),
         ({"type": "http", "path": "/livez"}, ["app"]),
         ({"type": "lifespan"}, ["app"]),
     ],
 )
-async def test_only_a_scrape_is_prepared_for(scope: Scope, calls: list[str]) -> None:
+async def test_only_a_scrape_is_surrounded(scope: Scope, calls: list[str]) -> None:
     log = Log()
-    await BeforeScrape(log.app, log.prepare)(scope, no_message, no_message)  # type: ignore[arg-type]
+    await AroundScrape(log.app, log.hold)(scope, no_message, no_message)  # type: ignore[arg-type]
     assert log.calls == calls

@@ -24,20 +24,40 @@ from tests.integration.running_service import (
 DRAIN_S = 5
 """Enough for every caller's image on a busy machine: the slow sender alone is to be cut off."""
 PATIENT_DRAIN_S = 20
-"""Enough for two refusals after the time that it may take to see that the drain has begun."""
+"""Enough for three refusals after the time that it may take to see that the drain has begun."""
 CALLERS = 32
+PIECES, PIECE = 80, bytes(65_536)
+"""An upload that is still on its way as it is refused."""
 
 
-def begin_upload(service: RunningService) -> socket.socket:
+def begin_upload(service: RunningService, body_bytes: int = 100_000) -> socket.socket:
     """Sends a request's headers and the first of its bytes, and leaves it at that."""
     address = urlsplit(service.url)
     assert address.hostname
     upload = socket.create_connection((address.hostname, address.port or 80), timeout=30)
     upload.sendall(
         b"POST /v1/classify HTTP/1.1\r\nHost: x\r\nX-Request-ID: slow\r\nContent-Type: image/png\r\n"
-        b"Content-Length: 100000\r\n\r\n\x89PNG"
+        b"Content-Length: %d\r\n\r\n\x89PNG" % body_bytes
     )
     return upload
+
+
+def read_problem(upload: socket.socket) -> tuple[int, dict[str, object]]:
+    response = http.client.HTTPResponse(upload)
+    response.begin()
+    return response.status, json.loads(response.read())
+
+
+def ask_without_reading(service: RunningService, path: str, times: int) -> socket.socket:
+    """Sends requests, one behind the other, and reads the first of their answers' bytes."""
+    address = urlsplit(service.url)
+    assert address.hostname
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((address.hostname, address.port or 80))
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * times)
+    assert client.recv(1) == b"H"
+    return client
 
 
 def queue_depth(service: RunningService) -> int:
@@ -68,36 +88,68 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
         exit_code = service.terminate()
         for caller in callers:
             caller.join(30)
-        refusal = http.client.HTTPResponse(upload)
-        refusal.begin()
-        problem = json.loads(refusal.read())
+        status, problem = read_problem(upload)
         outcomes = service.journal_outcomes()
 
     print(f"{statuses.count(200)} of {len(statuses)} answered")
     assert exit_code == 0
-    assert (refusal.status, problem["code"], problem["request_id"]) == (503, "draining", "slow")
+    assert (status, problem["code"], problem["request_id"]) == (503, "draining", "slow")
     assert outcomes.pop("slow") == "draining"
     assert set(statuses) <= {200, 503}
     assert list(outcomes.values()).count("ok") == statuses.count(200) > 0
     assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
 
 
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/v1/models/efficientnet_lite0/labels", "/v1/models/{name:path}/labels"),
+        ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui-bundle.js"),
+    ],
+)
+def test_a_client_that_does_not_read_its_answers_holds_a_stop_up_no_longer_than_the_drain_may_take(
+    path: str, route: str, bentoml_home: Path, tmp_path: Path
+) -> None:
+    with (
+        running_service(
+            tmp_path, argv=BENTOML_SERVE, drain_timeout_s=1, models="efficientnet_lite0", workers=1
+        ) as service,
+        closing(ask_without_reading(service, path, times=1500)),
+    ):
+        counts: list[list[str]] = []
+
+        def is_stalled() -> bool:
+            counts.append([line for line in service.read_metrics().splitlines() if f'route="{route}"' in line])
+            return counts[-10:] == counts[-1:] * 10
+
+        wait_until(is_stalled)
+        exit_code = service.terminate()
+
+    assert exit_code == 0
+    assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
+
+
 def test_whoever_comes_while_a_service_drains_is_refused_in_words(bentoml_home: Path, tmp_path: Path) -> None:
     with (
         running_service(tmp_path, drain_timeout_s=PATIENT_DRAIN_S, models="efficientnet_lite0", workers=1) as service,
-        closing(begin_upload(service)) as upload,
+        closing(begin_upload(service)) as slow,
         requests.Session() as known,
     ):
         opened = known.get(f"{service.url}/v1/status", timeout=10)
         service.process.send_signal(signal.SIGTERM)
         wait_until(lambda: not service.is_answering("/readyz"))
         answers = [client.post(f"{service.url}/v1/classify", data=b"x", timeout=10) for client in (known, requests)]
-        upload.close()
+        with closing(begin_upload(service, 4 + PIECES * len(PIECE))) as upload:
+            for _ in range(PIECES):
+                upload.sendall(PIECE)
+            status, problem = read_problem(upload)
+        slow.close()
         exit_code = service.process.wait(30)
 
     assert "Connection" not in opened.headers
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(503, "draining")] * 2
     assert [answer.headers["Connection"] for answer in answers] == ["close"] * 2
+    assert (status, problem["code"]) == (503, "draining")
     assert exit_code == 0
 
 

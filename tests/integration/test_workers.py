@@ -167,6 +167,8 @@ def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
     assert metric(pair, "lightbox_queue_depth_images") == 0
     assert metric(pair, "lightbox_workers_ready") == metric(pair, "lightbox_workers") == WORKERS
     assert metric(pair, "lightbox_worker_starts_total") == WORKERS + 1
+    # It has gone on with what the killed one had counted.
+    assert len(list(pair.data_dir.glob("bentoml/prometheus_multiproc_dir/counter_*.db"))) == WORKERS
 
 
 def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, jpegs: list[Path]) -> None:

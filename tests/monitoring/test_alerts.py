@@ -12,7 +12,11 @@ from tests.monitoring.deployed import RULES, read_alerts
 
 INTERVAL_S = 15
 SAMPLES = 120
-AT = f"{SAMPLES * INTERVAL_S}s"
+END_S = SAMPLES * INTERVAL_S
+"""When the alerts are looked at, since the epoch, as Prometheus's rule engine begins there."""
+REPLICA = 'job="lightbox",instance="10.0.0.2:3000"'
+SECOND_REPLICA = 'job="lightbox",instance="10.0.0.3:3000"'
+SECOND_INSTALLATION = 'job="lightbox-staging",instance="10.0.1.2:3000"'
 
 Series = Mapping[str, str]
 
@@ -47,7 +51,7 @@ HEALTHY: Series = {
     "lightbox_workers": steady(2),
     "lightbox_workers_ready": steady(2),
     "lightbox_worker_starts_total": steady(2),
-    "lightbox_start_time_seconds": steady(1_700_000_000),
+    "lightbox_start_time_seconds": steady(-86_400),
     "lightbox_target_p99_seconds": steady(1),
     "lightbox_max_queue_images": steady(1000),
     "lightbox_queue_depth_images": steady(3),
@@ -78,11 +82,16 @@ FIRING: list[tuple[str, Series, set[str]]] = [
     ("images wait over half the target", durations("queue", at_most_s="1.0"), {"LightboxQueueWaitLong"}),
     ("the queue is nearly full", {"lightbox_queue_depth_images": steady(900)}, {"LightboxQueueNearlyFull"}),
     ("a worker stays away", {"lightbox_workers_ready": steady(1)}, {"LightboxWorkerLost"}),
+    (
+        "a replica has started for thirteen minutes",
+        {"lightbox_workers_ready": steady(0), "lightbox_start_time_seconds": steady(END_S - 13 * 60)},
+        {"LightboxWorkerLost"},
+    ),
     ("workers keep dying", {"lightbox_worker_starts_total": f"2+1x{SAMPLES}"}, {"LightboxWorkerRestarting"}),
     (
         # Every 90 s; a container's counters begin anew each time, at what they were.
         "the container keeps dying",
-        {"lightbox_start_time_seconds": " ".join(f"{1_700_000_000 + 90 * life}x5" for life in range(20))},
+        {"lightbox_start_time_seconds": " ".join(f"{90 * life}x5" for life in range(20))},
         {"LightboxWorkerRestarting"},
     ),
     (
@@ -92,6 +101,18 @@ FIRING: list[tuple[str, Series, set[str]]] = [
     ),
     ("no replica answers", {"up": steady(0)}, {"LightboxDown", "LightboxTargetDown"}),
     ("no replica is found", {"up": f"_x{SAMPLES}"}, {"LightboxDown"}),
+    ("no replica is found any more", {"up": f"1+0x{SAMPLES - 12} stale"}, {"LightboxDown"}),
+    ("one of two replicas does not answer", {f"up{{{SECOND_REPLICA}}}": steady(0)}, {"LightboxTargetDown"}),
+    (
+        "of two installations one does not answer",
+        {f"up{{{SECOND_INSTALLATION}}}": steady(0)},
+        {"LightboxDown", "LightboxTargetDown"},
+    ),
+    (
+        "of two installations one is found no more",
+        {f"up{{{SECOND_INSTALLATION}}}": f"1+0x{SAMPLES - 12} stale"},
+        {"LightboxDown"},
+    ),
     ("the journal drops receipts", {"lightbox_journal_rows_dropped_total": rising(1)}, {"LightboxJournalDropping"}),
     (
         "rows wait and none is written",
@@ -144,13 +165,18 @@ SILENT: list[tuple[str, Series]] = [
             'lightbox_shed_total{reason="target"}': rising(0.005),
         },
     ),
+    (
+        "a replica has timed its batches for eleven minutes",
+        {"lightbox_workers_ready": steady(0), "lightbox_start_time_seconds": steady(END_S - 11 * 60)},
+    ),
+    ("one of two replicas is found no more", {f"up{{{SECOND_REPLICA}}}": f"1+0x{SAMPLES - 12} stale"}),
     ("a worker died a minute ago", {"lightbox_workers_ready": f"2+0x{SAMPLES - 4} 1+0x4"}),
     ("one worker was replaced", {"lightbox_worker_starts_total": f"2+0x{SAMPLES - 8} 3+0x8"}),
     (
         "a container was started anew",
         {
             "lightbox_worker_starts_total": f"2+0x{SAMPLES - 8} 0 2+0x8",
-            "lightbox_start_time_seconds": f"1700000000+0x{SAMPLES - 8} 1700001680+0x8",
+            "lightbox_start_time_seconds": f"-86400+0x{SAMPLES - 8} 1680+0x8",
         },
     ),
     ("the journal was written an instant too late", {"lightbox_journal_waiting_rows": f"0+0x{SAMPLES - 1} 900"}),
@@ -172,7 +198,7 @@ def check(programs: Programs, folder: Path, series: Series, firing: set[str]) ->
                 "promql_expr_test": [
                     {
                         "expr": 'max by (alertname) (ALERTS{alertstate="firing"})',
-                        "eval_time": AT,
+                        "eval_time": f"{END_S}s",
                         "exp_samples": [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in sorted(firing)],
                     }
                 ],
@@ -186,8 +212,9 @@ def check(programs: Programs, folder: Path, series: Series, firing: set[str]) ->
 
 
 def name_with_replica(name: str) -> str:
-    replica = 'job="lightbox",instance="10.0.0.2:3000"'
-    return f"{name[:-1]},{replica}}}" if name.endswith("}") else f"{name}{{{replica}}}"
+    if "job=" in name:
+        return name
+    return f"{name[:-1]},{REPLICA}}}" if name.endswith("}") else f"{name}{{{REPLICA}}}"
 
 
 @pytest.mark.parametrize(("series", "firing"), [case[1:] for case in FIRING], ids=[case[0] for case in FIRING])

@@ -1,11 +1,17 @@
 """The README says what the code does."""
 
 import re
+from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from bento_service.cli import app
 from docs.tables import BENCHMARKS, README, with_containers, with_tables
+
+ROOT = README.parent
+NOTES = ROOT / "bench" / "notes.md"
+PAGES = [*ROOT.glob("*.md"), *(page for folder in ("bench", "docs") for page in (ROOT / folder).rglob("*.md"))]
 
 
 def test_the_readmes_tables_are_those_of_the_code() -> None:
@@ -28,8 +34,22 @@ def test_every_command_that_the_readme_names_exists() -> None:
     assert commands == named
 
 
-def test_every_file_that_the_readme_links_to_is_there() -> None:
-    links = re.findall(r"\]\(((?!https?:)[^)#]+)\)", README.read_text())
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(((?!https?:)[^)#]+)", page.read_text())
 
-    assert links
-    assert [link for link in links if not (README.parent / link).exists()] == []
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_benchmarks_have_the_notes_as_they_are() -> None:
+    assert NOTES.read_text().rstrip() in BENCHMARKS.read_text()
+
+
+def test_every_target_of_make_for_tests_and_every_folder_of_them_is_explained_to_contributors() -> None:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    targets = set(re.findall(r"^(test[a-z-]*|check):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    suites = {folder.parent.name for folder in (ROOT / "tests").glob("*/__init__.py")} - {"fakes"}
+
+    assert {"test", "test-containers"} <= targets
+    assert [target for target in targets if f"make {target}" not in contributing] == []
+    assert [suite for suite in suites if f"`{suite}`" not in contributing] == []

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
 
+from bench.containers.result import BY_ADDRESS, BY_LOOPBACK, HOST_NETWORK, read_figures
+from bench.environment import find_newest_result
 from bento_service.cli import app
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
@@ -19,7 +22,7 @@ from tests.unit.deploy.compose_files import COMPOSE, EXAMPLE, ROOT, services_of,
 KUBERNETES = ROOT / "docs" / "operations-kubernetes.md"
 SWARM_COMMAND = ROOT / "deploy" / "swarm" / "deploy"
 SERVICES = services_of(COMPOSE)
-GLOBAL_FLAGS = {"--profile"}
+GLOBAL_FLAGS = {"--profile", "-f"}
 SIGNALS = {"HUP"}
 FOR_ONE_SERVICE = {"exec", "run"}
 OPERATORS_OWN = {"deploy/kubernetes/overlays/mine"}
@@ -173,6 +176,16 @@ def test_the_blocks_of_yaml_can_be_read() -> None:
 
     assert override["services"].keys() <= SERVICES.keys()
     assert alerting.keys() == {"alerting"}
+
+
+def test_the_price_of_a_published_port_is_the_one_measured_last() -> None:
+    path = find_newest_result("containers")
+    assert path is not None
+    figures, page = read_figures(path), PAGE.read_text()
+    ratios = [statistics.median(figures.ratios(side)) for side in (HOST_NETWORK, BY_ADDRESS, BY_LOOPBACK)]
+    _, _, paragraph = page.partition("**A published port**")
+
+    assert re.findall(r"\d\.\d{3}", paragraph.partition("\n\n")[0]) == [f"{ratio:.3f}" for ratio in ratios]
 
 
 def test_the_pages_figures_are_those_of_the_newest_comparison() -> None:

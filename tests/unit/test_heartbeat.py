@@ -11,6 +11,7 @@ import pytest
 
 from bento_service.heartbeat import INTERVAL_S, MAX_AGE_S, Beat, Heartbeat, choose_folder
 from bento_service.status import ServiceState
+from bento_service.workers_folder import own_folder
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.pipeline import fake_clock
 from tests.fakes.processes import dead_process_id, living_process
@@ -155,7 +156,7 @@ async def test_a_worker_without_others_writes_and_hears_nothing() -> None:
 @pytest.mark.parametrize(
     ("chosen", "environment", "folder"),
     [
-        (Path("/chosen"), {"PROMETHEUS_MULTIPROC_DIR": "/shared"}, Path("/chosen")),
+        (Path("/chosen"), {"PROMETHEUS_MULTIPROC_DIR": "/shared"}, own_folder(Path("/chosen"))),
         (None, {"PROMETHEUS_MULTIPROC_DIR": "/shared"}, Path("/shared/workers-7")),
         (None, {}, None),
     ],

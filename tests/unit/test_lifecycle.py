@@ -218,7 +218,25 @@ async def test_an_idle_server_answers_for_a_second_before_it_stops() -> None:
     assert stopped == [0, 1]
 
 
-async def test_a_server_that_is_told_twice_stops_at_once() -> None:
+async def test_a_server_that_is_told_twice_as_by_ctrl_c_still_finishes_what_is_open_and_more_often_stops() -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        with Server() as server:
+            request = Open()
+            lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))
+            lifecycle.start(request.requests)
+            await turns()
+            stopped = []
+            for _ in range(3):
+                await server.terminate()
+                stopped.append(server.signals)
+            request.answer.set()
+            await turns()
+        await lifecycle.stop()
+
+    assert stopped == [0, 0, 1]
+
+
+async def test_an_idle_server_that_is_told_twice_stops_at_once() -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         with Server() as server:
             lifecycle = make_lifecycle(FakeLightbox(kitchen.classifier))

@@ -1,15 +1,12 @@
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from bento_service.cache.base import Lookup
 from bento_service.domain import Receipt, Timings
-from bento_service.metrics import Metrics, drop_gauges_of_dead_workers
+from bento_service.metrics import Metrics
 from bento_service.processes import read_start_s
 
 
@@ -200,34 +197,3 @@ def test_two_metrics_in_one_registry_are_refused() -> None:
     Metrics(registry)
     with pytest.raises(ValueError, match="Duplicated timeseries"):
         Metrics(registry)
-
-
-def test_gauges_of_dead_workers_are_dropped_and_those_of_living_ones_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    names = (f"gauge_livesum_{dead.pid}.db", f"gauge_livesum_{os.getpid()}.db", f"counter_{dead.pid}.db")
-    for name in names:
-        (tmp_path / name).touch()
-    drop_gauges_of_dead_workers()
-    assert {file.name for file in tmp_path.iterdir()} == set(names[1:])
-
-
-def test_a_worker_that_nobody_has_waited_for_yet_is_as_dead_as_any(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    zombie = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
-    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-    gauge = tmp_path / f"gauge_livesum_{zombie.pid}.db"
-    gauge.touch()
-    drop_gauges_of_dead_workers()
-    assert not gauge.exists()
-    zombie.communicate()
-
-
-def test_without_a_folder_of_gauges_there_is_nothing_to_drop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
-    drop_gauges_of_dead_workers()

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
+from bento_service.settings import CACHE_CLOSE_S, JOURNAL_CLOSE_S, LANES_STOP_S, SERVER_STOP_S, Settings
 
 
 @pytest.fixture
@@ -146,5 +146,7 @@ def test_settings_that_are_logged_never_show_the_journals_password(environment: 
     assert Settings().resolved_journal_url == "postgresql://lightbox:s3cret@db/lightbox"
 
 
-def test_stopping_takes_at_most_the_drain_the_lanes_and_the_journal_one_after_the_other() -> None:
-    assert Settings(drain_timeout_s=2).stop_timeout_s == 2 + LANES_STOP_S + JOURNAL_CLOSE_S
+def test_stopping_takes_at_most_the_drain_and_what_is_closed_after_it_one_after_the_other() -> None:
+    closing_s = SERVER_STOP_S + LANES_STOP_S + CACHE_CLOSE_S + JOURNAL_CLOSE_S
+
+    assert Settings(drain_timeout_s=2).stop_timeout_s == 2 + closing_s

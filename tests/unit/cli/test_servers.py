@@ -90,7 +90,7 @@ def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
     assert prepared == [("efficientnet_lite1",)]
     assert became.value.argv == (
         *(sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService"),
-        *("--host", "127.0.0.1", "--port", str(free_port), "--timeout-graceful-shutdown", "3"),
+        *("--host", "127.0.0.1", "--port", str(free_port), "--timeout-graceful-shutdown", "2"),
     )
     assert became.value.env["LIGHTBOX_WORKERS"] == "2"
     assert became.value.env["LIGHTBOX_MODELS"] == "efficientnet_lite1"

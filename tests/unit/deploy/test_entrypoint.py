@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ENTRYPOINT = Path(__file__).parents[3] / "deploy" / "docker" / "entrypoint.sh"
-LIGHTBOX = ("-m", "bento_service.cli")
+LIGHTBOX = ("-m", "bento_service")
 
 
 @pytest.fixture

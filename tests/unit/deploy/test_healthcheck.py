@@ -14,6 +14,7 @@ import pytest
 
 from bento_service.heartbeat import MAX_AGE_S, Heartbeat
 from bento_service.status import ServiceState
+from bento_service.workers_folder import own_folder
 from tests.fakes.processes import dead_process_id, living_process
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "docker" / "healthcheck.py"
@@ -121,6 +122,10 @@ def test_files_that_are_no_workers_are_left_alone(tmp_path: Path, start_worker: 
     assert find_fault(tmp_path) == ""
 
 
+def test_it_looks_where_the_workers_of_its_container_meet(tmp_path: Path) -> None:
+    assert HEALTHCHECK.own_folder(tmp_path) == own_folder(tmp_path)
+
+
 def test_it_counts_on_a_worker_as_long_as_its_siblings_do() -> None:
     assert HEALTHCHECK.MAX_AGE_S == MAX_AGE_S
 
@@ -136,7 +141,7 @@ def run(environment: dict[str, str]) -> tuple[int, str]:
 
 def test_its_exit_code_tells_what_workers_really_say(tmp_path: Path) -> None:
     states = [ServiceState.LOADING]
-    heartbeat = Heartbeat(tmp_path, workers=1, state=lambda: states[-1])
+    heartbeat = Heartbeat(own_folder(tmp_path), workers=1, state=lambda: states[-1])
     heartbeat.renew()
     environment = {"LIGHTBOX_HEARTBEAT_DIR": str(tmp_path)}
     assert run(environment) == (1, f"0 of 1 workers serve; worker {os.getpid()} is loading\n")

@@ -6,9 +6,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from bento_service import __version__
 from tests.unit.deploy.kustomization import KUBERNETES, Rendered, render
 
 PAGE = KUBERNETES.parents[1] / "docs" / "operations-kubernetes.md"
+OPERATIONS = PAGE.with_name("operations.md")
+OF_NO_NAMESPACE = ("apply", "create namespace", "get --raw", "kustomize", "label namespace", "scale")
+"""How commands begin that name no object in a namespace, or, the last, that the pages warn of."""
 OVERLAYS = re.findall(r"```yaml\n# deploy/kubernetes/(\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
@@ -57,3 +61,25 @@ def test_the_pages_figures_are_those_of_the_files(base: Rendered, gpu: Rendered)
 
     assert f"between {scaler['minReplicas']} and {scaler['maxReplicas']} replicas at {percent} % of" in page
     assert f"`maxReplicas` is {gpu.one('HorizontalPodAutoscaler')['spec']['maxReplicas']};" in page
+    resources = base.container("lightbox-api")["resources"]["limits"]
+    assert f"has {resources['cpu']} CPUs and at most {resources['memory'].removesuffix('Gi')} GiB of memory" in page
+    assert f"A replica takes {gpu.container('lightbox-api')['resources']['requests']['cpu']} CPUs" in page
+
+
+def test_the_images_of_the_page_are_those_that_make_pushes() -> None:
+    [registry] = set(re.findall(r"make push REGISTRY=([^\s`]+)", PAGE.read_text() + OPERATIONS.read_text()))
+    images = [image for _, text in OVERLAYS for image in yaml.safe_load(text).get("images", ())]
+
+    assert images
+    assert {image["newName"] for image in images} == {f"{registry}/{image['name']}" for image in images}
+    assert {image["newTag"] for image in images} == {__version__}
+    assert set(re.findall(r"FROM (\S+?)`", PAGE.read_text())) == {f"{registry}/lightbox:{__version__}"}
+
+
+@pytest.mark.parametrize("page", [PAGE, OPERATIONS], ids=lambda page: page.name)
+def test_every_command_about_an_object_names_its_namespace(page: Path) -> None:
+    commands = re.findall(r"\bkubectl ((?:-n )?[\w-]+(?: [\w-]+)*)", page.read_text())
+    about_objects = [command for command in commands if not command.startswith(OF_NO_NAMESPACE)]
+
+    assert about_objects
+    assert [command for command in about_objects if not command.startswith("-n lightbox ")] == []

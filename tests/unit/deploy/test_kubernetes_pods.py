@@ -1,13 +1,18 @@
 """The pods run with little power, with settings that exist, and with time to finish what they admitted."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from bench.history import NOW, make_receipts
 from bento_service.commands.servers import STOP_MARGIN_S
+from bento_service.journal.database import parse_url
+from bento_service.journal.store import SqlJournalStore
 from bento_service.settings import Settings
 from dashboard.settings import DashboardSettings
-from tests.unit.deploy.kustomization import Rendered
+from tests.unit.deploy.compose_files import COMPOSE, GPU, variables_of
+from tests.unit.deploy.kustomization import KUBERNETES, Rendered, render
 
 IMAGE_UID = 1034
 """The user of both images."""
@@ -53,6 +58,20 @@ def test_what_a_container_writes_to_is_bounded_and_writable(rendered: Rendered, 
 
     assert set(writable) == folders
     assert all(volume["emptyDir"]["sizeLimit"] for volume in writable.values())
+
+
+def test_the_journals_volume_has_room_for_the_receipts_that_are_kept(base: Rendered, tmp_path: Path) -> None:
+    file, written = tmp_path / "journal.sqlite3", 10_000
+    store = SqlJournalStore(parse_url(f"sqlite:///{file}"), now=lambda: NOW)
+    store.migrate()
+    store.append(list(make_receipts(NOW, minutes=10, receipts_a_minute=written // 10, seed=1)))
+    store.close()
+    [volume] = [volume for volume in base.pod("lightbox-api")["volumes"] if volume["name"] == "data"]
+    room_bytes = int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 2**30
+    kept_bytes = file.stat().st_size / written * Settings.model_fields["journal_max_rows"].default
+
+    # Half as much again is for the rollups of 400 days and for the write-ahead log.
+    assert room_bytes > 1.5 * kept_bytes
 
 
 def test_the_journals_folder_is_the_one_that_is_mounted(rendered: Rendered) -> None:
@@ -129,6 +148,18 @@ def test_memory_is_bounded_and_asked_for(rendered: Rendered, name: str) -> None:
 
     assert {"cpu", "memory"} <= set(resources["requests"])
     assert {"cpu", "memory"} <= set(resources["limits"])
+
+
+@pytest.mark.parametrize(("kustomization", "compose"), [("base", COMPOSE), ("overlays/gpu", GPU)])
+def test_a_replica_may_take_as_much_memory_as_compose_gives_for_the_same(kustomization: str, compose: Path) -> None:
+    limit = render(KUBERNETES / kustomization).container("lightbox-api")["resources"]["limits"]["memory"]
+
+    assert limit.removesuffix("i").lower() == variables_of(compose)["LIGHTBOX_API_MEMORY"]
+
+
+def test_a_gpus_replica_fits_a_node_of_four_cpus(gpu: Rendered) -> None:
+    # The kubelet and the node's own pods keep a part of the fourth.
+    assert int(gpu.container("lightbox-api")["resources"]["requests"]["cpu"]) <= 3
 
 
 def test_a_replica_owns_whole_cpus_since_lanes_and_workers_are_counted_by_them(rendered: Rendered) -> None:

@@ -37,3 +37,12 @@ def test_the_autoscaler_adds_replicas_well_before_images_are_shed(queue_wait: Re
     wait_ms = float(metric["pods"]["target"]["averageValue"].removesuffix("m"))
 
     assert wait_ms < 0.5 * WAIT_SHARE * target_ms
+
+
+def test_a_worker_is_missed_no_sooner_than_a_start_may_last(gpu: Rendered, queue_wait: Rendered) -> None:
+    probe = gpu.container("lightbox-api")["startupProbe"]
+    groups = queue_wait.one("PrometheusRule", "lightbox")["spec"]["groups"]
+    [lost] = [rule for group in groups for rule in group["rules"] if rule.get("alert") == "LightboxWorkerLost"]
+    [age_s] = re.findall(r"time\(\) - lightbox_start_time_seconds > (\d+)", lost["expr"])
+
+    assert int(age_s) >= probe["periodSeconds"] * probe["failureThreshold"]

@@ -59,7 +59,7 @@ def test_a_result_is_read_back_as_it_was_written(tmp_path: Path) -> None:
 def test_an_image_is_held_to_what_it_adds_to_its_base_and_both_figures_are_named() -> None:
     bar = find("service's image, without", make_figures())
 
-    assert (bar.found, bar.is_reached) == ("500 MB; 840 MB with it", True)
+    assert (bar.found, bar.is_reached) == ("500 MB; 340 MB more with it", True)
 
 
 def test_the_share_of_stock_is_of_what_both_add_to_their_base() -> None:

@@ -1,0 +1,44 @@
+"""What a connection still has to send, for whoever waits for it or has no more time for it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Scope
+
+DELIVERY_EXTENSION = "lightbox.delivery"
+"""The ASGI extension of a server that lets a connection's bytes be seen off: its member `delivery` is a `Delivery`."""
+
+
+class Delivery:
+    """The bytes that one connection has been given and its client has not yet taken. Used on one event loop.
+
+    An application has answered as soon as the last byte is handed over; whether the client reads is another matter.
+    """
+
+    def __init__(self, transport: asyncio.WriteTransport, wait_until_writable: Callable[[], Awaitable[None]]) -> None:
+        """Take `wait_until_writable` for what returns once the transport has its protocol write, or is lost."""
+        self._transport = transport
+        self._wait_until_writable = wait_until_writable
+
+    def is_sending(self) -> bool:
+        """Whether bytes wait in this process. Some event loops hand on none before their turn's end."""
+        return self._transport.get_write_buffer_size() > 0
+
+    async def finish(self) -> None:
+        """Return once the operating system has every byte, or the connection is lost."""
+        # With a limit of zero the transport lets go only as its buffer is empty (asyncio, "set_write_buffer_limits").
+        self._transport.set_write_buffer_limits(high=0)
+        try:
+            await self._wait_until_writable()
+        finally:
+            self._transport.set_write_buffer_limits()
+
+    def cut(self) -> None:
+        """Drop the connection with what it still has to send; closed, it would wait for its client to read."""
+        self._transport.abort()
+
+
+def find_delivery(scope: Scope) -> Delivery | None:
+    """Return the delivery of a request's connection, where the server tells of it."""
+    extension = (scope.get("extensions") or {}).get(DELIVERY_EXTENSION)
+    return extension["delivery"] if extension else None

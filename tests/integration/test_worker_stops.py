@@ -1,0 +1,76 @@
+"""How workers end before they serve: told to, or as the process that started them is gone."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.integration.running_service import free_port, running_service, wait_until
+
+ROOT = Path(__file__).parents[2]
+LOADING_S = 300
+"""Longer than any test waits."""
+LOADS_FOR_LONG = f"""
+import asyncio, sys, time
+import uvicorn
+from prometheus_client import CollectorRegistry
+from bento_service.http.open_requests import OpenRequests
+from bento_service.lifecycle import Lifecycle
+from bento_service.metrics import Metrics
+from bento_service.settings import Settings
+
+async def open_lightbox(settings, metrics):
+    def load():
+        print("loading", flush=True)
+        time.sleep({LOADING_S})
+    await asyncio.to_thread(load)
+
+lifecycle = Lifecycle(Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox)
+
+async def app(scope, receive, send):
+    assert (await receive())["type"] == "lifespan.startup"
+    lifecycle.start(OpenRequests(app))
+    await lifecycle.wait_for_turn()
+    await send({{"type": "lifespan.startup.complete"}})
+    await receive()
+    await lifecycle.stop()
+    await send({{"type": "lifespan.shutdown.complete"}})
+
+uvicorn.run(app, port=int(sys.argv[1]))
+"""
+
+
+def test_a_worker_whose_models_load_in_a_thread_leaves_as_it_is_told_to() -> None:
+    argv = (sys.executable, "-c", LOADS_FOR_LONG, str(free_port()))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "loading\n"
+        worker.send_signal(signal.SIGTERM)
+        try:
+            assert worker.wait(20) in (0, -signal.SIGTERM)
+        finally:
+            worker.kill()
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return "_bentoml_impl.worker.service" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_worker_whose_master_was_killed_while_it_was_starting_leaves(bentoml_home: Path, tmp_path: Path) -> None:
+    with running_service(tmp_path, models="efficientnet_lite0", workers=1, wait=False) as service:
+        master = psutil.Process(service.process.pid)
+        wait_until(lambda: any(is_worker(child) for child in master.children()), timeout_s=60)
+        [worker] = [child for child in master.children() if is_worker(child)]
+        service.process.kill()
+        service.process.wait()
+        try:
+            wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, timeout_s=40)
+        finally:
+            if worker.is_running():
+                worker.kill()
+        assert "The process that started this worker is gone" in service.log.read_text()

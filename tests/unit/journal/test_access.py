@@ -1,0 +1,99 @@
+"""What is said of a folder that the journal may not write."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from bento_service.errors import JournalUnavailableError
+from bento_service.journal.access import find_obstacle
+from bento_service.journal.store import SqlJournalStore
+
+STRANGER = 12345
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that every user can reach, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@contextmanager
+def acting_as_stranger() -> Iterator[None]:
+    """Runs the test as a user of no rights, as `docker run --user` may."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may become another user")
+    os.seteuid(STRANGER)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def stranger() -> Iterator[int]:
+    with acting_as_stranger():
+        yield STRANGER
+
+
+def test_a_folder_of_another_user_is_named_with_both_users_and_what_to_do(folder: Path, stranger: int) -> None:
+    said = find_obstacle(folder / "journal.sqlite3")
+
+    assert said == (
+        f"The folder {folder} belongs to user 0 (mode 755), while this process runs as user {stranger}, who may not "
+        f"write there. Run it as user 0 (`docker run --user`), give the folder to this one (`chown -R {stranger}`), or "
+        "set another LIGHTBOX_DATA_DIR."
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_told_apart(folder: Path, stranger: int) -> None:
+    said = find_obstacle(folder / "a" / "b" / "journal.sqlite3")
+
+    assert said is not None
+    assert said.startswith(f"The folder {folder}/a/b is missing, and {folder} belongs to user 0")
+
+
+def test_a_file_of_another_user_in_a_folder_that_may_be_written_is_named(folder: Path) -> None:
+    file = folder / "journal.sqlite3"
+    file.touch(mode=0o600)
+    folder.chmod(0o777)
+    with acting_as_stranger():
+        said = find_obstacle(file)
+
+    assert said is not None
+    assert said.startswith(f"The file {file} belongs to user 0")
+
+
+def test_a_folder_that_its_own_user_may_not_write_is_told_by_its_mode(folder: Path) -> None:
+    own = folder / "own"
+    own.mkdir()
+    own.chmod(0o555)
+    if os.geteuid() == 0:
+        os.chown(own, STRANGER, -1)
+    with acting_as_stranger() if os.geteuid() == 0 else nullcontext():
+        said = find_obstacle(own / "journal.sqlite3")
+
+    assert said is not None
+    assert "its mode is 555, or its file system is read-only" in said
+
+
+def test_a_folder_that_may_be_written_is_no_obstacle(folder: Path) -> None:
+    (folder / "journal.sqlite3").touch()
+
+    assert find_obstacle(folder / "journal.sqlite3") is None
+    assert find_obstacle(folder / "new" / "journal.sqlite3") is None
+
+
+@pytest.mark.parametrize("path", ["journal.sqlite3", "new/journal.sqlite3"])
+def test_a_journal_that_cannot_be_opened_says_so(folder: Path, stranger: int, path: str) -> None:
+    with pytest.raises(JournalUnavailableError) as refusal:
+        SqlJournalStore(f"sqlite:///{folder / path}").migrate()
+
+    assert f"this process runs as user {stranger}" in str(refusal.value)
+    assert str(stranger) not in refusal.value.message

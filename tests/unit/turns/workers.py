@@ -1,0 +1,87 @@
+"""A worker without models, and what it meets: siblings, time that passes, the signal to stop."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+from starlette.types import Receive, Scope, Send
+
+from bento_service.classifier import Classifier
+from bento_service.errors import ModelLoadError
+from bento_service.heartbeat import Heartbeat
+from bento_service.http.open_requests import OpenRequests
+from bento_service.lifecycle import Lifecycle
+from bento_service.lightbox import Lightbox
+from bento_service.metrics import Metrics
+from bento_service.settings import Settings
+from bento_service.status import ServiceState
+from tests.fakes.lightbox import FakeLightbox
+from tests.fakes.pipeline import fake_clock
+
+
+def _no_requests() -> OpenRequests:
+    async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
+        """Nobody asks."""
+
+    return OpenRequests(answer_nothing)
+
+
+def said_by_itself(folder: Path) -> dict[str, object]:
+    """What the worker under test said last."""
+    said: dict[str, object] = json.loads((folder / f"{os.getpid()}.json").read_text())
+    return said
+
+
+async def settle() -> None:
+    """Lets the loop do what is due."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def let_pass(seconds: int) -> None:
+    """Lets the loop do what is due in each of so many seconds."""
+    for _ in range(seconds):
+        fake_clock().advance(1)
+        await settle()
+
+
+class Sibling:
+    """Another worker, which accepts connections."""
+
+    def __init__(self, folder: Path, process_id: int) -> None:
+        self._folder = folder
+        self._process_id = process_id
+
+    def say(self, state: ServiceState) -> None:
+        heartbeat = Heartbeat(self._folder, workers=2, state=lambda: state, worker_id=self._process_id)
+        heartbeat.is_accepting = True
+        heartbeat.renew()
+
+
+class Loading:
+    """A worker whose models load until `is_loaded` is set."""
+
+    def __init__(self, classifier: Classifier, folder: Path, *, retry_failed_s: float = 60) -> None:
+        self.is_loaded = asyncio.Event()
+        self._classifier = classifier
+        self.lifecycle = Lifecycle(
+            Settings(heartbeat_dir=folder.parent),
+            Metrics(CollectorRegistry()),
+            open_lightbox=self._open,
+            settle=lambda: None,
+            retry_failed_s=retry_failed_s,
+        )
+        self.lifecycle.start(_no_requests())
+
+    async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
+        await self.is_loaded.wait()
+        return FakeLightbox(self._classifier)
+
+
+class Failing(Loading):
+    """A worker whose models cannot be had."""
+
+    async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
+        raise ModelLoadError("no such file", model="a")
