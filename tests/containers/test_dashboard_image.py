@@ -11,11 +11,14 @@ from bento_service import __version__
 from tests.containers.docker_cli import (
     DASHBOARD_IMAGE,
     HARDENED,
+    LIST_INSTALLERS,
+    LIST_UNCOMPILED,
     Container,
     container,
     docker,
     read_label,
     read_revision,
+    run_base_python,
     size_bytes,
 )
 
@@ -56,6 +59,14 @@ def test_it_holds_nothing_of_the_service_and_no_installer(package: str) -> None:
     found = docker("run", "--rm", "--network", "none", "--entrypoint", "python", DASHBOARD_IMAGE, "-c", script)
 
     assert found == "None"
+
+
+def test_the_base_keeps_no_packages_of_its_own() -> None:
+    assert run_base_python(DASHBOARD_IMAGE, LIST_INSTALLERS) == ""
+
+
+def test_the_standard_library_is_compiled() -> None:
+    assert run_base_python(DASHBOARD_IMAGE, LIST_UNCOMPILED) == ""
 
 
 def test_its_labels_say_version_and_commit() -> None:

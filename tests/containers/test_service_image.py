@@ -12,10 +12,13 @@ import pytest
 
 from bento_service import __version__
 from tests.containers.docker_cli import (
+    LIST_INSTALLERS,
+    LIST_UNCOMPILED,
     SERVICE_IMAGE,
     docker,
     read_label,
     read_revision,
+    run_base_python,
     size_bytes,
 )
 
@@ -52,6 +55,14 @@ def test_there_is_no_compiler_no_pytorch_and_no_installer_in_it() -> None:
     for package in ("torch", "timm", "pip", "streamlit"):
         found = in_image(f"python -c 'import importlib.util as u; print(u.find_spec(\"{package}\"))'")
         assert found == "None"
+
+
+def test_the_base_keeps_no_packages_of_its_own() -> None:
+    assert run_base_python(SERVICE_IMAGE, LIST_INSTALLERS) == ""
+
+
+def test_the_standard_library_is_compiled() -> None:
+    assert run_base_python(SERVICE_IMAGE, LIST_UNCOMPILED) == ""
 
 
 def test_its_labels_say_version_and_commit() -> None:
