@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def private_image(tmp_path: Path) -> Iterator[str]:
         shutil.copytree(ROOT / name, tmp_path / name)
         # What pip reads stays as it is: with other rights all of it would be installed anew.
         subprocess.run(["chmod", "-R", "go-rwx", tmp_path / name], check=True)  # noqa: S607 - the chmod on the path
-    image = "lightbox-test:private"
+    image = f"lightbox-test:{uuid.uuid4().hex[:8]}"
     try:
         docker("build", "--file", f"{tmp_path}/Dockerfile.dashboard", "--tag", image, str(tmp_path), timeout_s=400)
         yield image

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def changed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.copytree(ROOT / ".cache" / "test-bentoml" / "models", home / "models")
     subprocess.run(["chmod", "-R", "go-rwx", folder], check=True)  # noqa: S607 - the chmod on the path
     environment = {**os.environ, "BENTOML_HOME": str(home), "DOCKER_BUILDKIT": "0"}
-    image = "lightbox-test:changed"
+    image = f"lightbox-test:{uuid.uuid4().hex[:8]}"
 
     def bentoml(*arguments: str) -> str:
         command = [sys.executable, "-m", "bentoml", *arguments]
