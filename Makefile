@@ -22,7 +22,7 @@ REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up test test-containers test-containers-gpu check format docs bento bento-gpu image image-gpu \
-	image-dashboard images push bench bench-gpu bench-containers board
+	image-dashboard images push push-gpu bench bench-gpu bench-containers board
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -90,7 +90,7 @@ image: bento ## Build the service's image, lightbox:latest
 	$(BIN)/bentoml containerize lightbox:latest -t lightbox:latest -t lightbox:$(VERSION) \
 		--opt build-arg=VERSION=$(VERSION) --opt build-arg=REVISION=$(REVISION)
 
-image-gpu: bento-gpu ## Build the service's image for CUDA, lightbox-gpu:latest (8 GB)
+image-gpu: bento-gpu ## Build the service's image for CUDA, lightbox-gpu:latest (6.4 GB)
 	$(BIN)/bentoml containerize lightbox-gpu:latest -t lightbox-gpu:latest -t lightbox-gpu:$(VERSION) \
 		--opt build-arg=VERSION=$(VERSION) --opt build-arg=REVISION=$(REVISION)
 
@@ -101,9 +101,15 @@ image-dashboard: ## Build the dashboard's image, lightbox-dashboard:latest
 images: image image-dashboard ## Build both images
 
 push: ## Build both images and push them to REGISTRY, as latest and by version
-	@test -n "$(REGISTRY)" || { echo "make push: say where to, as in REGISTRY=registry.example.org/team" >&2; exit 1; }
-	@$(MAKE) images
-	for image in lightbox lightbox-dashboard; do for tag in latest $(VERSION); do \
+push-gpu: ## The same with the image for CUDA
+push: built := images
+push: pushed := lightbox lightbox-dashboard
+push-gpu: built := image-gpu
+push-gpu: pushed := lightbox-gpu
+push push-gpu:
+	@test -n "$(REGISTRY)" || { echo "make $@: say where to, as in REGISTRY=registry.example.org/team" >&2; exit 1; }
+	@$(MAKE) $(built)
+	for image in $(pushed); do for tag in latest $(VERSION); do \
 		docker tag $$image:$$tag $(REGISTRY)/$$image:$$tag && docker push $(REGISTRY)/$$image:$$tag || exit 1; \
 	done; done
 

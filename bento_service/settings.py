@@ -55,7 +55,9 @@ class Settings(BaseSettings):
         description="Arithmetic of PyTorch on a GPU; `auto` takes the fastest that passes the parity gate there.",
     )
     torch_compile: bool = Field(
-        default=False, description="Compile the models with torch.compile on a GPU: a longer start for faster batches."
+        default=False,
+        description="Compile the models with torch.compile on a GPU: a longer start for faster batches. It takes a C "
+        "compiler, which the image has not: there, a warning is logged and the models run as they are.",
     )
     workers: int | None = Field(
         default=None,

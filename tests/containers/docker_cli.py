@@ -22,6 +22,18 @@ GPU_IMAGE = os.environ.get("LIGHTBOX_GPU_IMAGE", "lightbox-gpu:latest")
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 READY_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60
+LIST_UNCOMPILED = """
+import importlib.util, pathlib, sysconfig
+library = pathlib.Path(sysconfig.get_path("stdlib"))
+modules = [*library.glob("*.py"), *library.glob("asyncio/*.py"), *library.glob("email/*.py")]
+assert modules
+print(*[module for module in modules if not pathlib.Path(importlib.util.cache_from_source(module)).exists()])
+"""
+LIST_INSTALLERS = """
+import importlib.metadata, importlib.util
+print(*[package.name for package in importlib.metadata.distributions()])
+print(*[name for name in ("pip", "setuptools", "wheel", "ensurepip") if importlib.util.find_spec(name)])
+"""
 _LABEL = "org.opencontainers.image"
 
 
@@ -60,6 +72,12 @@ def size_bytes(image: str) -> int:
 def read_label(image: str, name: str) -> str:
     """What an image says of itself, by the last part of an OCI label's name."""
     return str(json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image))[f"{_LABEL}.{name}"])
+
+
+def run_base_python(image: str, script: str) -> str:
+    """What a script prints in the interpreter that the image is built on, beside the virtual environment."""
+    python = ("--entrypoint", "/usr/local/bin/python3", image, "-I", "-c", script)
+    return docker("run", "--rm", "--network", "none", *python)
 
 
 def read_revision(checkout: Path) -> str:

@@ -1,5 +1,8 @@
 """What is in the dashboard's image, and how its container starts and ends."""
 
+import shutil
+import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +12,14 @@ from bento_service import __version__
 from tests.containers.docker_cli import (
     DASHBOARD_IMAGE,
     HARDENED,
+    LIST_INSTALLERS,
+    LIST_UNCOMPILED,
     Container,
     container,
     docker,
     read_label,
     read_revision,
+    run_base_python,
     size_bytes,
 )
 
@@ -56,9 +62,41 @@ def test_it_holds_nothing_of_the_service_and_no_installer(package: str) -> None:
     assert found == "None"
 
 
+def test_the_base_keeps_no_packages_of_its_own() -> None:
+    assert run_base_python(DASHBOARD_IMAGE, LIST_INSTALLERS) == ""
+
+
+def test_the_standard_library_is_compiled() -> None:
+    assert run_base_python(DASHBOARD_IMAGE, LIST_UNCOMPILED) == ""
+
+
 def test_its_labels_say_version_and_commit() -> None:
     assert read_label(DASHBOARD_IMAGE, "version") == __version__
     assert read_label(DASHBOARD_IMAGE, "revision") == read_revision(ROOT)
+
+
+@pytest.fixture
+def private_image(tmp_path: Path) -> Iterator[str]:
+    """The image, built from a checkout that only its owner may read."""
+    for name in ("Dockerfile.dashboard", ".dockerignore", "requirements-dashboard.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("dashboard", "lightbox_client"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+        # What pip reads stays as it is: with other rights all of it would be installed anew.
+        subprocess.run(["chmod", "-R", "go-rwx", tmp_path / name], check=True)  # noqa: S607 - the chmod on the path
+    image = f"lightbox-test:{uuid.uuid4().hex[:8]}"
+    try:
+        docker("build", "--file", f"{tmp_path}/Dockerfile.dashboard", "--tag", image, str(tmp_path), timeout_s=400)
+        yield image
+    finally:
+        docker("image", "rm", "--force", image, is_checked=False)
+
+
+@pytest.mark.timeout(600)
+def test_whatever_the_umask_of_who_built_it_the_user_inside_can_read_all_of_it(private_image: str) -> None:
+    find = ("--entrypoint", "find", private_image, "/app", "-not", "-readable")
+
+    assert docker("run", "--rm", "--network", "none", *find) == ""
 
 
 def test_it_becomes_healthy_on_a_read_only_file_system_without_rights(dashboard: Container) -> None:

@@ -8,7 +8,7 @@ import requests
 from bento_service import __version__
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
-from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume
+from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
 from tests.unit.models.test_catalogue import TinySource
 
 ROOT = Path(__file__).parents[2]
@@ -66,6 +66,21 @@ def test_the_journal_outlives_the_container() -> None:
             kept = requests.get(f"{second.url}/v1/history/requests", timeout=30).json()["requests"]
 
     assert [receipt["request_id"] for receipt in kept] == [asked["request_id"]]
+
+
+def test_another_user_who_may_write_to_data_serves_and_keeps_a_journal() -> None:
+    options = (*HARDENED, "--user", "12345:12345", "--tmpfs", "/data:uid=12345")
+    with container(SERVICE_IMAGE, *options, "--env", "LIGHTBOX_MODELS=efficientnet_lite0") as running:
+        running.wait_ready()
+        running.wait_health("healthy")
+        asked = requests.post(f"{running.url}/v1/classify", data=CHELSEA.read_bytes(), timeout=30).json()
+
+        def is_kept() -> bool:
+            kept = requests.get(f"{running.url}/v1/history/requests", timeout=30).json()["requests"]
+            return [receipt["request_id"] for receipt in kept] == [asked["request_id"]]
+
+        wait_until(is_kept, "the journal has the receipt")
+        assert running.run("stat", "-c", "%u", "/data/journal.sqlite3") == "12345"
 
 
 def test_a_model_prepared_outside_is_served_from_a_read_only_folder(tmp_path: Path) -> None:

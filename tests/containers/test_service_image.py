@@ -5,13 +5,23 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bento_service import __version__
-from tests.containers.docker_cli import SERVICE_IMAGE, docker, read_label, read_revision, size_bytes
+from tests.containers.docker_cli import (
+    LIST_INSTALLERS,
+    LIST_UNCOMPILED,
+    SERVICE_IMAGE,
+    docker,
+    read_label,
+    read_revision,
+    run_base_python,
+    size_bytes,
+)
 
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
@@ -25,8 +35,8 @@ def layers(image: str) -> list[str]:
     return list(json.loads(docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", image)))
 
 
-def in_image(script: str) -> str:
-    return docker("run", "--rm", "--network", "none", SERVICE_IMAGE, "sh", "-c", script)
+def in_image(script: str, *options: str, image: str = SERVICE_IMAGE) -> str:
+    return docker("run", "--rm", "--network", "none", *options, image, "sh", "-c", script)
 
 
 def test_it_adds_less_to_its_base_than_the_limit() -> None:
@@ -36,9 +46,9 @@ def test_it_adds_less_to_its_base_than_the_limit() -> None:
     assert added_bytes <= MAX_ADDED_BYTES
 
 
-def test_it_runs_as_nobody_of_the_host_and_owns_none_of_its_code() -> None:
+def test_it_runs_as_nobody_of_the_host_and_owns_neither_its_code_nor_its_models() -> None:
     assert in_image("id -u; id -g").split() == ["1034", "1034"]
-    assert in_image("find /app /usr -writable -not -type l -not -path '/app/bento/models*' | head -3") == ""
+    assert in_image("find /app /usr -writable -not -type l | head -3") == ""
 
 
 def test_there_is_no_compiler_no_pytorch_and_no_installer_in_it() -> None:
@@ -48,38 +58,48 @@ def test_there_is_no_compiler_no_pytorch_and_no_installer_in_it() -> None:
         assert found == "None"
 
 
+def test_the_base_keeps_no_packages_of_its_own() -> None:
+    assert run_base_python(SERVICE_IMAGE, LIST_INSTALLERS) == ""
+
+
+def test_the_standard_library_is_compiled() -> None:
+    assert run_base_python(SERVICE_IMAGE, LIST_UNCOMPILED) == ""
+
+
 def test_its_labels_say_version_and_commit() -> None:
     assert read_label(SERVICE_IMAGE, "version") == __version__
     assert read_label(SERVICE_IMAGE, "revision") == read_revision(ROOT)
 
 
-@pytest.fixture
-def changed_image(tmp_path: Path) -> Iterator[str]:
-    """The image after a change of one line of code, built by BentoML's own two commands."""
-    checkout = tmp_path / "checkout"
+@pytest.fixture(scope="module")
+def changed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The image after a change of one line of code, built by BentoML's own two commands under a umask of 077."""
+    folder = tmp_path_factory.mktemp("changed")
+    checkout, home = folder / "checkout", folder / "home"
     shutil.copytree(
         ROOT, checkout, ignore=shutil.ignore_patterns(".*", "tests", "docs", "bench", "*.egg-info", "__pycache__")
     )
     with (checkout / "bento_service" / "status.py").open("a") as code:
         code.write("\nCHANGED = True\n")
-    environment = {**os.environ, "BENTOML_HOME": str(ROOT / ".cache" / "test-bentoml"), "DOCKER_BUILDKIT": "0"}
-    bentoml = [sys.executable, "-m", "bentoml"]
-    image = "lightbox-test:changed"
+    shutil.copytree(ROOT / ".cache" / "test-bentoml" / "models", home / "models")
+    subprocess.run(["chmod", "-R", "go-rwx", folder], check=True)  # noqa: S607 - the chmod on the path
+    environment = {**os.environ, "BENTOML_HOME": str(home), "DOCKER_BUILDKIT": "0"}
+    image = f"lightbox-test:{uuid.uuid4().hex[:8]}"
 
-    def run(*arguments: str) -> str:
+    def bentoml(*arguments: str) -> str:
+        command = [sys.executable, "-m", "bentoml", *arguments]
         done = subprocess.run(
-            [*bentoml, *arguments], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+            command, cwd=checkout, env=environment, umask=0o077, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    tag = run("build", "--output", "tag").strip().rpartition("__tag__:")[2]
     try:
-        run("containerize", tag, "-t", image)
+        bentoml("containerize", bentoml("build", "--output", "tag").strip().rpartition("__tag__:")[2], "-t", image)
         yield image
     finally:
         docker("image", "rm", "--force", image, is_checked=False)
-        run("delete", "--yes", tag)
+        shutil.rmtree(folder)
 
 
 @pytest.mark.timeout(600)
@@ -93,3 +113,9 @@ def test_a_change_of_code_sends_neither_libraries_nor_models_again(changed_image
     print(f"{resent_bytes:,} bytes in {len(layers(changed_image)) - len(kept)} new layers")
     assert layers(changed_image)[: len(kept)] == layers(SERVICE_IMAGE)[: len(kept)]
     assert 0 < resent_bytes <= MAX_RESENT_BYTES
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("user", ["1034:1034", "12345:12345"])
+def test_whatever_the_umask_of_who_built_it_any_user_can_read_all_of_it(changed_image: str, user: str) -> None:
+    assert in_image("find /app -not -readable", "--user", user, image=changed_image) == ""

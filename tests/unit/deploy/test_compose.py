@@ -156,5 +156,6 @@ def test_the_gpu_is_reserved_for_the_service_and_for_nothing_else() -> None:
     (device,) = services["api"]["deploy"]["resources"]["reservations"]["devices"]
 
     assert services.keys() == {"api"}
-    assert variables_of(GPU)["LIGHTBOX_API_CPUS"] != variables_of(COMPOSE)["LIGHTBOX_API_CPUS"], "a card needs more"
+    cpus, gpu_cpus = (int(variables_of(path)["LIGHTBOX_API_CPUS"] or 0) for path in (COMPOSE, GPU))
+    assert cpus < gpu_cpus <= 4, "a card needs more, and Docker refuses what machines with four do not have"
     assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])

@@ -10,6 +10,7 @@ from jinja2 import Environment
 
 from bento_service import __version__
 from bento_service.settings import Settings
+from tests.unit.deploy.kustomization import KUBERNETES, render
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "deploy" / "docker" / "service.Dockerfile.j2"
@@ -58,10 +59,17 @@ def test_it_asks_its_workers_how_they_are(last_stage: list[str]) -> None:
     assert only(last_stage, "HEALTHCHECK").endswith('CMD ["/app/venv/bin/python", "-IS", "/app/healthcheck.py"]')
 
 
-def test_what_changes_least_comes_first(last_stage: list[str]) -> None:
-    targets = [line.split()[-1] for line in last_stage if line.startswith("COPY ")]
+def test_a_start_may_take_as_long_as_on_kubernetes_with_a_gpu(last_stage: list[str]) -> None:
+    probe = render(KUBERNETES / "overlays" / "gpu").container("lightbox-api")["startupProbe"]
 
-    assert targets == ["/app/venv", "/app/bento/models", "/app/", "/app/bento"]
+    assert f"--start-period={probe['periodSeconds'] * probe['failureThreshold']}s " in only(last_stage, "HEALTHCHECK")
+
+
+def test_what_changes_least_comes_first(last_stage: list[str]) -> None:
+    sources = re.findall(r"^COPY --from=(\w+) ", "\n".join(last_stage), re.MULTILINE)
+
+    assert sources == ["dependencies", "models", "code"]
+    assert len([line for line in last_stage if line.startswith("COPY ")]) == len(sources)
     # A commit is news in every image; only what costs nothing to do again may come behind it.
     behind = last_stage[[line.partition("=")[0] for line in last_stage].index("ARG REVISION") :]
     assert {line.split()[0] for line in behind} <= {"ARG", "LABEL"}
