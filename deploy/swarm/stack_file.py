@@ -15,7 +15,9 @@ from typing import Any
 
 _SCHEMA = "3.9"
 _DEPLOY = Path(__file__).resolve().parents[1]
-_NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "pids_limit", "ports", "volumes")
+_LIMITS = {"cpus": "cpus", "mem_limit": "memory", "pids_limit": "pids"}
+"""Compose's names of the limits on a container, and a Swarm's."""
+_NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "ports", "volumes", *_LIMITS)
 """What its schema refuses, what it ignores, and what is written anew below. A Swarm restarts by its own rules."""
 
 Document = Mapping[str, Any]
@@ -65,11 +67,10 @@ def _render_service(name: str, service: Document, configs: dict[str, Any], shipp
 
 def _render_deploy(service: Document) -> dict[str, Any]:
     deploy = dict(service.get("deploy", {}))
-    limits = dict(deploy.get("resources", {}).get("limits", {}))
+    limits = deploy.get("resources", {}).get("limits", {})
+    limits = limits | {name: service[key] for key, name in _LIMITS.items() if key in service}
     if "cpus" in limits:
         limits["cpus"] = str(limits["cpus"])
-    if "pids_limit" in service:
-        limits["pids"] = service["pids_limit"]
     return deploy | {"resources": {"limits": limits}}
 
 

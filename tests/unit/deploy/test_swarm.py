@@ -15,9 +15,11 @@ SERVICE = {
     "depends_on": {"other": {"condition": "service_healthy"}},
     "restart": "unless-stopped",
     "security_opt": ["no-new-privileges:true"],
+    "cpus": 0.5,
+    "mem_limit": "1g",
     "pids_limit": 64,
     "command": None,
-    "deploy": {"replicas": 2, "resources": {"limits": {"cpus": 0.5, "memory": "1g"}}},
+    "deploy": {"replicas": 2},
     "ports": ["127.0.0.1:3000:3000/tcp", {"target": 8080, "published": "3000", "mode": "host", "host_ip": "::"}],
     "networks": {"front": None},
 }
