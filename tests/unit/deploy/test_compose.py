@@ -156,7 +156,7 @@ def test_the_example_names_every_variable_of_the_files_but_the_rarer_settings_an
     used = {name for path in (COMPOSE, GPU, SWARM) for name in variables_of(path)}
     settings = SERVICES["api"]["environment"].keys()
 
-    assert used - settings <= named - {"COMPOSE_PROFILES"} <= used
+    assert used - settings <= named <= used
     assert "README" in EXAMPLE.read_text()
 
 
