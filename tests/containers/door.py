@@ -13,11 +13,11 @@ API_PORT = 8080
 DASHBOARD_PORT = 8081
 
 
-def address_of(container: Container) -> str:
+def address_of(container: Container, port: int = 3000) -> str:
     """Where nginx finds a replica, in its own words; the network of the service's clients is the one that it is on."""
     networks: dict[str, Any] = container.inspect()["NetworkSettings"]["Networks"]
     (address,) = (network["IPAddress"] for name, network in networks.items() if name.endswith("_front"))
-    return f"{ipaddress.ip_address(address)}:3000"
+    return f"{ipaddress.ip_address(address)}:{port}"
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,25 @@ class Door:
         wait_until(lambda: addresses <= self._answered_since(now), f"nginx passes requests to {addresses}")
         assert asking.count() > 0
 
+    def replicas_in_use(self, service: str) -> set[str]:
+        """The addresses of a service's replicas among which nginx chooses now."""
+        servers = self.container.run("cat", f"/tmp/{service}.servers")  # noqa: S108 - the container's tmpfs
+        return {line.split()[1] for line in servers.splitlines()}
+
+    def answered_by(self, request_id: str) -> list[str]:
+        """The addresses of the replicas that answered requests of this name, one for each that has ended."""
+        return [line["replica"] for line in self._log() if line["request_id"] == request_id]
+
     def _answered_since(self, when: str) -> set[str]:
-        """The addresses of the replicas that have classified; nginx writes each second."""
-        log = docker("logs", "--since", when, self.container.name, is_checked=False).splitlines()
-        lines = (json.loads(line) for line in log if line.startswith("{"))
+        """The addresses of the replicas that have classified."""
         # Where several were asked, the last one answered.
         return {
             line["replica"].split(", ")[-1]
-            for line in lines
+            for line in self._log("--since", when)
             if line["status"] == 200 and line["target"] == "/v1/classify"
         }
+
+    def _log(self, *options: str) -> list[dict[str, Any]]:
+        """What nginx has written, a request a line; it writes each second."""
+        lines = docker("logs", *options, self.container.name, is_checked=False).splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
