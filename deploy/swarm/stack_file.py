@@ -1,24 +1,65 @@
 """Turns what `docker-compose config` prints into what `docker stack deploy` takes. Needs PyYAML where that is YAML.
 
-docker-compose -f docker-compose.yml -f deploy/swarm/swarm.yml config | python3 deploy/swarm/stack_file.py scale | \
+docker-compose -f docker-compose.yml -f deploy/swarm/swarm.yml config | python3 deploy/swarm/stack_file.py | \
     docker stack deploy --compose-file - lightbox
 
 Both read Compose files, but a Swarm refuses some of what Compose writes, and can bring files to its nodes by itself.
+deploy/swarm/deploy is the command that operators use.
 """
 
+import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _SCHEMA = "3.9"
 _DEPLOY = Path(__file__).resolve().parents[1]
-_NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "pids_limit", "ports", "volumes")
+_LIMITS = {"cpus": "cpus", "mem_limit": "memory", "pids_limit": "pids"}
+"""Compose's names of the limits on a container, and a Swarm's."""
+_NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "ports", "volumes", *_LIMITS)
 """What its schema refuses, what it ignores, and what is written anew below. A Swarm restarts by its own rules."""
+_ALWAYS = "scale"
+"""The profile that a Swarm is never without: nginx is its only way in."""
+_CHOSEN = "lightbox.profiles"
+"""The label by which deploy/swarm/swarm.yml hands on COMPOSE_PROFILES."""
 
 Document = Mapping[str, Any]
+
+
+class DeployError(Exception):
+    """What was asked for is not done; the message says what to do instead."""
+
+
+def choose_profiles(document: Document, named: Collection[str]) -> set[str]:
+    """Return the profiles to deploy: `scale`, those of COMPOSE_PROFILES as Compose found it, and those named.
+
+    Raises DeployError where a profile is named that no service has. Compose ignores one in COMPOSE_PROFILES.
+    """
+    known = {profile for service in document["services"].values() for profile in service.get("profiles", ())}
+    if unknown := set(named) - known:
+        raise DeployError(f"No service has the profile {_join(unknown)}. There are: {_join(known)}.")
+    labels = map(_labels_of, document["services"].values())
+    found = {profile.strip() for its in labels for profile in its.get(_CHOSEN, "").split(",")}
+    return (found | {_ALWAYS, *named}) - {""}
+
+
+def check_running(document: Document, profiles: Collection[str], running: Collection[str]) -> None:
+    """Raise DeployError where a service runs whose profile is not chosen now, and which would be removed.
+
+    What runs and is no longer in the document may go: that is a release without it.
+    """
+    services = {name: service.get("profiles") or () for name, service in document["services"].items()}
+    left_out = {name for name, its in services.items() if its and not set(its) & set(profiles)} & set(running)
+    if left_out:
+        missing = {profile for name in left_out for profile in services[name]}
+        raise DeployError(
+            f"What runs has {_join(left_out)}, of the profile {_join(missing)}, which is not named now. Nothing was "
+            "changed. To keep it, name the profile, best in COMPOSE_PROFILES in .env; to remove it, add --prune, which "
+            "leaves its volumes."
+        )
 
 
 def render(document: Document, profiles: Collection[str], *, shipped: Path = _DEPLOY) -> dict[str, Any]:
@@ -65,12 +106,17 @@ def _render_service(name: str, service: Document, configs: dict[str, Any], shipp
 
 def _render_deploy(service: Document) -> dict[str, Any]:
     deploy = dict(service.get("deploy", {}))
-    limits = dict(deploy.get("resources", {}).get("limits", {}))
+    limits = deploy.get("resources", {}).get("limits", {})
+    limits = limits | {name: service[key] for key, name in _LIMITS.items() if key in service}
     if "cpus" in limits:
         limits["cpus"] = str(limits["cpus"])
-    if "pids_limit" in service:
-        limits["pids"] = service["pids_limit"]
-    return deploy | {"resources": {"limits": limits}}
+    return deploy | {"labels": _without(_labels_of(service), _CHOSEN), "resources": {"limits": limits}}
+
+
+def _labels_of(service: Document) -> dict[str, str]:
+    """Return the labels that the service has on the Swarm; Compose 1.29 leaves a list as it was written."""
+    labels = service.get("deploy", {}).get("labels", {})
+    return dict(labels) if isinstance(labels, Mapping) else dict(label.split("=", 1) for label in labels)
 
 
 def _parse_mount(mount: str | Document) -> dict[str, Any]:
@@ -98,11 +144,20 @@ def _without(mapping: Document, *keys: str) -> dict[str, Any]:
     return {key: value for key, value in mapping.items() if key not in keys}
 
 
+def _join(names: Collection[str]) -> str:
+    return ", ".join(sorted(names))
+
+
 def _read(text: str) -> Document:
     if text.lstrip().startswith("{"):
         return json.loads(text)
-    import yaml  # noqa: PLC0415 - Compose v2 writes JSON where it is asked to, and then nothing needs to be installed
-
+    try:
+        import yaml  # noqa: PLC0415 - Compose v2 writes JSON where it is asked to; then nothing needs to be installed
+    except ImportError as error:
+        raise DeployError(
+            f"docker-compose 1.29 prints YAML, and {sys.executable} has no PyYAML to read it with. Install that "
+            "(Debian: python3-yaml), or Compose v2, which needs none."
+        ) from error
     return yaml.safe_load(text)
 
 
@@ -117,8 +172,27 @@ def describe_ports(stack: Document) -> str:
     )
 
 
-if __name__ == "__main__":
-    stack = render(_read(sys.stdin.read()), sys.argv[1:])
+def main(arguments: Sequence[str]) -> None:
+    """Read the document on standard input and write the stack; exit with one line where that cannot be done."""
+    parser = argparse.ArgumentParser(prog="deploy/swarm/deploy", allow_abbrev=False, add_help=False)
+    parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="to be added to COMPOSE_PROFILES")
+    parser.add_argument("--prune", action="store_true", help="remove what runs of a profile that is not named now")
+    parser.add_argument("--stack", default="lightbox", help=argparse.SUPPRESS)
+    parser.add_argument("--running", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    try:
+        document = _read(sys.stdin.read())
+        profiles = choose_profiles(document, given.profiles)
+        if not given.prune:
+            prefix = f"{given.stack}_"
+            check_running(document, profiles, {name.removeprefix(prefix) for name in given.running.split()})
+    except DeployError as error:
+        sys.exit(f"{parser.prog}: {error}")
+    stack = render(document, profiles)
     if line := describe_ports(stack):
         print(line, file=sys.stderr)
     json.dump(stack, sys.stdout, indent=2)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -15,11 +15,11 @@ API_PORT = 8080
 DASHBOARD_PORT = 8081
 
 
-def address_of(container: Container) -> str:
+def address_of(container: Container, port: int = 3000) -> str:
     """Where nginx finds a replica, in its own words; the network of the service's clients is the one that it is on."""
     networks: dict[str, Any] = container.inspect()["NetworkSettings"]["Networks"]
     (address,) = (network["IPAddress"] for name, network in networks.items() if name.endswith("_front"))
-    return f"{ipaddress.ip_address(address)}:3000"
+    return f"{ipaddress.ip_address(address)}:{port}"
 
 
 @dataclass(frozen=True)
@@ -47,22 +47,29 @@ class Door:
         wait_until(lambda: addresses <= self._answered_since(now), f"nginx passes requests to {addresses}")
         assert asking.count() > 0
 
+    def replicas_in_use(self, service: str) -> set[str]:
+        """The addresses of a service's replicas among which nginx chooses now."""
+        servers = self.container.run("cat", f"/tmp/{service}.servers")  # noqa: S108 - the container's tmpfs
+        return {line.split()[1] for line in servers.splitlines()}
+
+    def answered_by(self, request_id: str) -> list[str]:
+        """The addresses of the replicas that answered requests of this name, one for each that has ended."""
+        return [line["replica"] for line in self._log() if line["request_id"] == request_id]
+
     def _answered_since(self, when: datetime) -> set[str]:
         """The addresses of the replicas that have classified; nginx writes each second what came before."""
-        log = docker("logs", "--since", when.isoformat(), self.container.name, is_checked=False)
         # Where several were asked, the last one answered.
         return {
             line["replica"].split(", ")[-1]
-            for line in _read_requests(log)
+            for line in self._log("--since", when.isoformat())
             if line["status"] == 200
             and line["target"] == "/v1/classify"
             and datetime.fromisoformat(line["time"]) >= when
         }
 
-
-def _read_requests(log: str) -> Iterator[dict[str, Any]]:
-    """The lines of a log that are of requests and whole: those of nginx's two workers may run into one another."""
-    for line in log.splitlines():
-        with suppress(json.JSONDecodeError):
-            if line.startswith("{"):
-                yield json.loads(line)
+    def _log(self, *options: str) -> Iterator[dict[str, Any]]:
+        """What nginx has written, a request a line, other than lines that its two workers have run into one another."""
+        for line in docker("logs", *options, self.container.name, is_checked=False).splitlines():
+            with suppress(json.JSONDecodeError):
+                if line.startswith("{"):
+                    yield json.loads(line)

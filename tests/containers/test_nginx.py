@@ -4,26 +4,33 @@ import select
 import socket
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
 
 from tests.containers.compose import ROOT
-from tests.containers.docker_cli import Container, container, docker, wait_until
-from tests.containers.door import API_PORT
+from tests.containers.docker_cli import STOP_TIMEOUT_S, Container, container, docker, wait_until
+from tests.containers.door import API_PORT, DASHBOARD_PORT
 
 IMAGE = "nginx:1-alpine"
 REPLICA = """
 events {}
 http {
     client_max_body_size 0;
-    server { listen 3000; listen 8501; location / { return 200; } }
+    keepalive_timeout 1h;
+    server {
+        listen 3000;
+        listen 8501;
+        location / { return 200; }
+        location = /_stcore/stream { return 101; }
+    }
 }
 """
 TMP_BYTES = 4_000_000
-UPLOAD_BYTES = 1_500_000
+UPLOAD_BYTES = 600_000
 UPLOADS_OF_A_SENDER = 24
 LARGE_BATCH_BYTES = 30_000_000
 PATIENCE_S = 20
@@ -56,15 +63,21 @@ def replicas(network: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield [opened.enter_context(replica(network, name, tmp_path_factory.mktemp(name))) for name in names]
 
 
-@pytest.fixture(scope="module")
-def door(network: str, replicas: list[Container]) -> Iterator[Container]:
+@contextmanager
+def nginx(network: str) -> Iterator[Container]:
     options = (
         *("--network", network, "--user", "1034:1034", "--read-only"),
         *("--tmpfs", f"/tmp:size={TMP_BYTES}", "--volume", f"{ROOT}/deploy/nginx:/etc/lightbox:ro"),  # noqa: S108 - the container's tmpfs
-        *("--entrypoint", "/bin/sh"),
+        *("--init", "--publish", f"127.0.0.1::{DASHBOARD_PORT}", "--entrypoint", "/bin/sh"),
     )
     with container(IMAGE, *options, command=["/etc/lightbox/start.sh"], port=API_PORT) as running:
         running.wait_ready()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def door(network: str, replicas: list[Container]) -> Iterator[Container]:
+    with nginx(network) as running:
         yield running
 
 
@@ -73,13 +86,23 @@ def post(door: Container, size_bytes: int, path: str = "/v1/classify") -> reques
 
 
 @contextmanager
-def begun(url: str, size_bytes: int, path: str = "/v1/classify") -> Iterator[socket.socket]:
-    """An upload of which no more than the headers and a byte arrive."""
+def connected(url: str, head: str) -> Iterator[socket.socket]:
+    """A connection on which so much of a request has been sent."""
     host, _, port = url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port))) as connection:
-        head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size_bytes}\r\n\r\n."
-        connection.sendall(head.encode())
+    with socket.create_connection((host, int(port)), timeout=STOP_TIMEOUT_S) as connection:
+        connection.sendall(head.replace("\n", "\r\n").encode())
         yield connection
+
+
+def begun(url: str, size_bytes: int, path: str = "/v1/classify") -> AbstractContextManager[socket.socket]:
+    """An upload of which no more than the headers and a byte arrive."""
+    return connected(url, f"POST {path} HTTP/1.1\nHost: lightbox\nContent-Length: {size_bytes}\n\n.")
+
+
+def websocket(door: Container) -> AbstractContextManager[socket.socket]:
+    """An open page of the dashboard."""
+    head = "GET /_stcore/stream HTTP/1.1\nHost: lightbox\nConnection: upgrade\nUpgrade: websocket\n\n"
+    return connected(Container(door.name, DASHBOARD_PORT).url, head)
 
 
 def assert_is_told_to_try_again(answer: requests.Response, status: int, code: str) -> None:
@@ -115,6 +138,21 @@ def test_large_batches_of_a_sender_come_one_after_another(door: Container) -> No
         assert refused.recv(1000).startswith(b"HTTP/1.1 429 ")
         with begun(url, UPLOAD_BYTES, batch):
             assert post(door, 50_000, batch).status_code == 200
+
+
+@pytest.mark.usefixtures("replicas")
+def test_an_open_websocket_does_not_keep_nginx_from_ending_and_what_is_under_way_is_answered(network: str) -> None:
+    with nginx(network) as stopped, websocket(stopped) as page, begun(stopped.url, 10) as upload:
+        assert page.recv(4096).startswith(b"HTTP/1.1 101")
+        with ThreadPoolExecutor() as aside:
+            stop = aside.submit(stopped.stop)
+            wait_until(lambda: not stopped.answers("/"), "nginx takes no new connections")
+            upload.sendall(b"." * 9)
+            assert upload.recv(4096).startswith(b"HTTP/1.1 200")
+            stop.result()
+
+        assert page.recv(4096) == b""
+        assert stopped.exit_code == 0, "it was killed"
 
 
 def test_replicas_stay_in_the_list_where_dns_names_nobody(

@@ -2,6 +2,7 @@
 
 import json
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,28 +15,30 @@ from tests.browser.chromium import open_chromium, open_page
 from tests.containers.clients import NOTICED_S, load
 from tests.containers.compose import ANY_FREE_PORT, Project, project
 from tests.containers.docker_cli import Container, docker, wait_until
-from tests.containers.door import Door
+from tests.containers.door import Door, address_of
 
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 REPLICAS = 2
-UP = ("up", "-d", "--scale", f"api={REPLICAS}")
+UP = ("up", "-d", "--scale", f"api={REPLICAS}", "--scale", f"dashboard={REPLICAS}")
+VISITORS = 16
+VISITS = 5
 
 
-def replicas_of(running: Project) -> list[Container]:
+def replicas_of(running: Project, service: str = "api") -> list[Container]:
     """Those that run, and are healthy."""
-    labels = (f"com.docker.compose.project={running.name}", "com.docker.compose.service=api")
+    labels = (f"com.docker.compose.project={running.name}", f"com.docker.compose.service={service}")
     filters = [argument for label in labels for argument in ("--filter", f"label={label}")]
     return [Container(name) for name in docker("ps", "--quiet", "--filter", "health=healthy", *filters).split()]
 
 
-def wait_for_both(running: Project) -> list[Container]:
+def wait_for_both(running: Project, service: str = "api") -> list[Container]:
     found: list[Container] = []
 
     def are_there() -> bool:
-        found[:] = replicas_of(running)
+        found[:] = replicas_of(running, service)
         return len(found) == REPLICAS
 
-    wait_until(are_there, "both replicas are healthy", 120)
+    wait_until(are_there, f"both replicas of {service} are healthy", 120)
     return found
 
 
@@ -105,6 +108,40 @@ def test_the_dashboard_behind_nginx_takes_a_photograph_over_its_web_socket(door:
 
     assert sockets == [f"{door.dashboard_url.replace('http', 'ws')}/_stcore/stream"]
     assert cookies == ["lightbox_visitor"]
+
+
+def visit(door: Door, visitor: requests.Session, name: str) -> None:
+    """A page is opened: a request, and a websocket of which it is enough that it begins. Each on a new connection."""
+    upgrade = {
+        "Connection": "upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",  # the example of RFC 6455
+    }
+    for path, headers, status in (("/", {}, 200), ("/_stcore/stream", upgrade, 101)):
+        answer = visitor.get(door.dashboard_url + path, headers={**headers, "X-Request-ID": name}, timeout=30)
+        visitor.close()
+        assert answer.status_code == status
+
+
+def test_a_visitor_of_the_dashboard_stays_with_one_replica_and_visitors_share_both(
+    lightbox: Project, door: Door
+) -> None:
+    addresses = {address_of(replica, 8501) for replica in wait_for_both(lightbox, "dashboard")}
+    # Their first request has no cookie yet and goes anywhere.
+    wait_until(lambda: door.replicas_in_use("dashboard") == addresses, "nginx has found both")
+    run = uuid.uuid4().hex[:8]
+
+    for number in range(VISITORS):
+        with requests.Session() as visitor:
+            for _ in range(VISITS):
+                visit(door, visitor, f"{run}-{number}")
+
+    names = [f"{run}-{number}" for number in range(VISITORS)]
+    wait_until(lambda: all(len(door.answered_by(name)) == 2 * VISITS for name in names), "nginx has written its log")
+    replicas_of_each = [set(door.answered_by(name)) for name in names]
+    assert [len(replicas) for replicas in replicas_of_each] == [1] * VISITORS
+    assert set.union(*replicas_of_each) == addresses
 
 
 def kill(replica: Container) -> None:

@@ -1,9 +1,13 @@
-"""The Compose files as they are written, before any variable is filled in."""
+"""The Compose files as they are written, before any variable is filled in, and the programs that read them."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
@@ -35,3 +39,17 @@ def with_defaults(text: str) -> str:
 def directives(text: str, name: str) -> list[str]:
     """The values of an nginx directive, in the order of the text."""
     return re.findall(rf"^\s*{name} ([^;]+);", text, re.MULTILINE)
+
+
+every_compose = pytest.mark.parametrize("command", [("docker", "compose"), ("docker-compose",)], ids=" ".join)
+
+
+def run_compose(command: tuple[str, ...], *arguments: str) -> str:
+    """What a Compose prints where nothing is set but what the arguments say; skips the test where it is not here."""
+    version = [*command, "version"]
+    if shutil.which(command[0]) is None or subprocess.run(version, capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no {' '.join(command)} here")
+    unset = {name: value for name, value in os.environ.items() if not name.startswith(("LIGHTBOX_", "COMPOSE_"))}
+    done = subprocess.run([*command, *arguments], env=unset, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

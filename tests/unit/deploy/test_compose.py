@@ -1,12 +1,23 @@
 """What the Compose files promise, whatever runs them."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from bento_service.settings import Settings
 from dashboard.settings import DashboardSettings
-from tests.unit.deploy.compose_files import COMPOSE, EXAMPLE, GPU, SWARM, services_of, variables_of, with_defaults
+from tests.unit.deploy.compose_files import (
+    COMPOSE,
+    EXAMPLE,
+    GPU,
+    SWARM,
+    every_compose,
+    run_compose,
+    services_of,
+    variables_of,
+    with_defaults,
+)
 
 SERVICES = services_of(COMPOSE)
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -35,12 +46,25 @@ def test_a_service_writes_to_volumes_and_to_memory_only(name: str) -> None:
 @every_service
 def test_a_service_is_bounded_in_what_it_uses(name: str) -> None:
     service = SERVICES[name]
-    limits = service["deploy"]["resources"]["limits"]
 
-    assert {"cpus", "memory"} <= limits.keys()
+    assert {"cpus", "mem_limit"} <= service.keys()
     assert service["pids_limit"] > 0
     assert all(mount["tmpfs"]["size"] > 0 for mount in service["volumes"] if isinstance(mount, dict))
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+
+
+@every_service
+def test_limits_are_written_in_the_one_place_that_both_versions_of_compose_read(name: str) -> None:
+    # 1.29 knows no `pids` under `deploy`, and v2 takes no `pids_limit` beside limits there.
+    written = [services_of(path).get(name, {}) for path in (COMPOSE, GPU, SWARM)]
+
+    assert [service for service in written if "limits" in service.get("deploy", {}).get("resources", {})] == []
+
+
+@pytest.mark.parametrize("extra", [(), (GPU,), (SWARM,)], ids=["alone", "with a GPU", "on a Swarm"])
+@every_compose
+def test_each_compose_that_is_here_takes_the_files(command: tuple[str, ...], extra: tuple[Path, ...]) -> None:
+    run_compose(command, *(argument for path in (COMPOSE, *extra) for argument in ("-f", str(path))), "config")
 
 
 @every_service
@@ -132,7 +156,7 @@ def test_the_example_names_every_variable_of_the_files_but_the_rarer_settings_an
     used = {name for path in (COMPOSE, GPU, SWARM) for name in variables_of(path)}
     settings = SERVICES["api"]["environment"].keys()
 
-    assert used - settings <= named - {"COMPOSE_PROFILES"} <= used
+    assert used - settings <= named <= used
     assert "README" in EXAMPLE.read_text()
 
 

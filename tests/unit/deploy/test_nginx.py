@@ -4,6 +4,8 @@ import json
 import re
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bento_service.http.problems import PROBLEM_TYPES
 from bento_service.http.upload import FORM_OVERHEAD_BYTES
@@ -19,6 +21,12 @@ PROBLEMS = re.findall(r"return (\d+) '(\{.*?\})\\n';", (NGINX / "problems.conf")
 def location(match: str) -> str:
     """What the door does at a location."""
     return DOOR.partition(f"location {match} {{")[2].partition("}")[0]
+
+
+def is_exempt(variable: str, encoding_and_length: str) -> bool:
+    """Whether the door counts no such request among its uploads, or its large batches."""
+    (pattern,) = re.findall(rf'\${variable} {{\s*"~([^"]+)" "";', DOOR)
+    return re.search(pattern, encoding_and_length, re.ASCII) is not None
 
 
 def seconds(value: str) -> float:
@@ -40,6 +48,42 @@ def test_what_one_sender_has_under_way_does_not_fill_the_memory_for_bodies() -> 
 
     assert 2 * (large + others) < tmp
     assert 2 * int(limits["large_batches"]) * Settings().max_request_bytes < tmp
+
+
+@given(st.text("0123456789", max_size=10))
+@example("520000")
+@example("524289")
+@example("0000524289")
+def test_a_body_that_lies_in_the_memory_for_bodies_counts_as_an_upload(content_length: str) -> None:
+    (buffer_kib,) = (int(size.removesuffix("k")) for size in directives(COMMON, "client_body_buffer_size"))
+
+    assert not is_exempt("upload", f":{content_length}") or int(content_length or 0) <= buffer_kib * 1024
+    assert not is_exempt("upload", f"chunked:{content_length}")
+
+
+@given(st.integers(0, 519_999))
+@example(519_999)
+def test_a_smaller_body_does_not(content_length: int) -> None:
+    assert is_exempt("upload", f":{content_length}")
+
+
+@given(st.text("0123456789", max_size=10))
+@example("20065537")
+def test_a_batch_larger_than_a_single_image_counts_as_large(content_length: str) -> None:
+    largest_image = Settings().max_image_bytes + FORM_OVERHEAD_BYTES
+
+    assert not is_exempt("large_batch", f":{content_length}") or int(content_length or 0) <= largest_image
+    assert not is_exempt("large_batch", f"chunked:{content_length}")
+
+
+def test_nginx_has_memory_for_all_the_bodies_that_it_holds() -> None:
+    service = services_of(COMPOSE)["nginx"]
+    (tmp,) = (mount["tmpfs"]["size"] for mount in service["volumes"] if isinstance(mount, dict))
+    api, dashboard = re.findall(r"listen 808[01];(.*?)location", DOOR, re.DOTALL)
+    at_once = sum(int(limit.split()[1]) for limit in directives(api + dashboard, "limit_conn") if "everyone" in limit)
+    own_bytes = 300 * 1024**2
+
+    assert tmp + 2 * at_once * 520_000 + own_bytes < int(service["mem_limit"].removesuffix("g")) * 1024**3
 
 
 def test_the_largest_single_image_is_that_of_the_service() -> None:
@@ -71,6 +115,13 @@ def test_a_stopping_replica_has_as_long_as_a_drain_takes() -> None:
 
     assert max(timeouts) >= Settings().stop_timeout_s
     assert int(services_of(COMPOSE)["nginx"]["stop_grace_period"][:-1]) >= Settings().stop_timeout_s
+
+
+def test_the_door_that_stops_answers_what_is_under_way_and_ends_before_it_is_killed() -> None:
+    (timeout,) = (seconds(value) for value in directives(DOOR, "worker_shutdown_timeout"))
+
+    assert timeout >= Settings().drain_timeout_s
+    assert timeout < int(services_of(COMPOSE)["nginx"]["stop_grace_period"][:-1])
 
 
 @pytest.mark.parametrize(("status", "body"), PROBLEMS)
