@@ -1,13 +1,15 @@
 """How a worker goes that is told to: it answers what is open and refuses the rest, and only then is its server told."""
 
 import asyncio
+import logging
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType
 
 from bento_service.http.open_requests import OpenRequests
+
+logger = logging.getLogger(__name__)
 
 _REFUSING_S = 1.0
 """How long a worker that is to stop goes on to answer: whoever has a connection to it, or has not heard, is told so."""
@@ -72,7 +74,12 @@ class Departure:
         self._leaving = loop.create_task(self._refuse_until_done(refusing_s, drain_by_s, stop_server))
 
     async def _refuse_until_done(self, refusing_s: float, drain_by_s: float, stop_server: Callable[[], None]) -> None:
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout_at(drain_by_s):
                 await asyncio.gather(self._requests.finish(), asyncio.sleep(refusing_s))
+        except TimeoutError:
+            pass
+        # A server that is never told would not stop at all.
+        except Exception:
+            logger.exception("Stopping without waiting for what is open")
         stop_server()

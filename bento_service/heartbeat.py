@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bento_service.processes import is_running
 from bento_service.status import ServiceState
-from bento_service.workers_folder import own_folder
+from bento_service.workers_folder import SERIES_VARIABLE, own_folder
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +20,6 @@ INTERVAL_S = 2.0
 """How often a worker renews its heartbeat: several times within `MAX_AGE_S`, so that a busy one is not missed."""
 MAX_AGE_S = 15.0
 """A worker whose heartbeat is older is not counted on; the same in `deploy/docker/healthcheck.py`."""
-_SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""A folder that BentoML gives to the workers of a service. Services of one `BENTOML_HOME` have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def choose_folder(chosen: Path | None, environment: Mapping[str, str], *, master
     """Return where heartbeats go: in the folder of the settings, else where the workers of one master process meet."""
     if chosen is not None:
         return own_folder(chosen)
-    shared = environment.get(_SHARED_FOLDER)
+    shared = environment.get(SERIES_VARIABLE)
     return Path(shared) / f"workers-{master_id}" if shared else None
 
 

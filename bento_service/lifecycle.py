@@ -134,6 +134,7 @@ class Lifecycle:
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
         self.metrics.begin_worker(
+            master_id=self._master_id,
             workers=self.settings.worker_count,
             models=self.settings.models,
             max_queue_images=self.settings.max_queue_items,

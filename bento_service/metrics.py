@@ -1,6 +1,5 @@
 """The Prometheus series of Lightbox. Every label is bounded: model names from the settings, codes, route templates."""
 
-import os
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -174,11 +173,11 @@ class Metrics:
         )
 
     def begin_worker(
-        self, *, workers: int, models: Sequence[str], max_queue_images: int, journal_buffer_rows: int
+        self, *, master_id: int, workers: int, models: Sequence[str], max_queue_images: int, journal_buffer_rows: int
     ) -> None:
         """Count this process as a worker that starts, with what its settings allow it; not ready yet."""
         self.worker_starts.inc()
-        self.start_time.set(read_start_s(os.getppid()))
+        self.start_time.set(read_start_s(master_id))
         self.workers.set(workers)
         self.workers_ready.set(0)
         self.max_queue.set(max_queue_images)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO
 
 from bento_service.processes import is_running
+from bento_service.workers_folder import SERIES_VARIABLE
 
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _TOTALS = ("counter", "histogram", "summary")
 """What only ever grows, and so outlives the worker that counted it."""
 _LOCK = "lightbox.lock"
@@ -27,7 +27,7 @@ _RETRY_S = 0.01
 
 def drop_gauges_of_dead_workers() -> None:
     """Forget the live gauges of worker processes that are gone. Several processes may do so at once."""
-    folder = os.environ.get(_FOLDER)
+    folder = os.environ.get(SERIES_VARIABLE)
     if folder is None:
         return
     for file in Path(folder).glob("gauge_live*_*.db"):
@@ -42,7 +42,7 @@ def take_over_totals(*, patience_s: float = _PATIENCE_S) -> None:
     the first series of this process is made. Where a scrape goes on for longer than `patience_s` seconds, or nothing
     can be locked, this process begins with files of its own.
     """
-    folder = os.environ.get(_FOLDER)
+    folder = os.environ.get(SERIES_VARIABLE)
     if folder is None:
         return
     # Where nobody scrapes, nobody else would.
@@ -65,7 +65,7 @@ async def hold_files() -> AsyncIterator[None]:
 
     A scrape that met a file under two names, or under none, would show totals that jump and fall.
     """
-    folder = os.environ.get(_FOLDER)
+    folder = os.environ.get(SERIES_VARIABLE)
     if folder is None:
         yield
         return

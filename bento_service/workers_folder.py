@@ -20,7 +20,9 @@ _IN_USE = "in-use"
 """Locked by all who meet there, for as long as they live: the system lets go for whoever was killed."""
 _METRICS = "metrics"
 """Leads to the folder of series that BentoML made for them."""
-_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+SERIES_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder that BentoML gives to the workers of a service for their series. Services of one `BENTOML_HOME` have
+the same."""
 
 
 def own_folder(parent: Path) -> Path:
@@ -44,7 +46,7 @@ def join_folder(parent: Path, environment: Mapping[str, str]) -> None:
     folder = own_folder(parent)
     _hold(folder)
     with suppress(OSError):
-        (folder / _METRICS).symlink_to(environment.get(_METRICS_VARIABLE, ""))
+        (folder / _METRICS).symlink_to(environment.get(SERIES_VARIABLE, ""))
 
 
 def _hold(folder: Path) -> None:

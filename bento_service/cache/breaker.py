@@ -51,8 +51,14 @@ class CircuitBreaker:
         return True
 
     def succeed(self) -> bool:
-        """Close it after a try that succeeded; tell whether it was open."""
+        """Close it after a try that succeeded; tell whether it was open.
+
+        The next pause is short again once a try has succeeded that did not have to close it: what answers a single try
+        and fails the next ones is left alone for longer each time.
+        """
         was_open = self.is_open
+        if not was_open:
+            self._pause_s = self._min_pause_s
         self._failures = 0
         return was_open
 
@@ -68,6 +74,5 @@ class CircuitBreaker:
         self._failures_ever += 1
         has_opened = self._failures == self._max_failures
         if has_opened:
-            self._pause_s = self._min_pause_s
             self._next_try_s = self._clock() + self._pause_s
         return has_opened

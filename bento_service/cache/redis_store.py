@@ -76,6 +76,7 @@ class RedisStore:
         self._trial_timeout_s = trial_timeout_s
         self._reachable = _make_breaker(clock)
         self._writable = _make_breaker(clock)
+        self._is_lost = False
         self._waiting: deque[tuple[str, CachedResult]] = deque()
         self._writing = 0
         self._writer: asyncio.Task[None] | None = None
@@ -96,7 +97,7 @@ class RedisStore:
         except (RedisError, OSError) as error:
             self._note_failure("read", error, begun)
             return None
-        self._note_success()
+        self._note_read()
         return decode(value) if isinstance(value, bytes) else None
 
     def put(self, key: str, result: CachedResult) -> None:
@@ -143,7 +144,7 @@ class RedisStore:
         except (RedisError, OSError) as error:
             self._note_failure("read", error, begun)
         else:
-            self._note_success()
+            self._reachable.succeed()
 
     async def _write_waiting(self) -> None:
         while self._waiting:
@@ -167,7 +168,6 @@ class RedisStore:
         except (RedisError, OSError) as error:
             self._note_failure("write", error, begun)
             return
-        self._note_success()
         refusals = [reply for reply in replies if isinstance(reply, ResponseError)]
         for refusal in refusals:
             self._on_failure("refused_write")
@@ -178,7 +178,8 @@ class RedisStore:
 
     def _note_failure(self, operation: str, error: Exception, begun: int) -> None:
         self._on_failure(operation)
-        if self._reachable.fail(begun):
+        if self._reachable.fail(begun) and not self._is_lost:
+            self._is_lost = True
             _log.warning(
                 "Redis at %s does not serve the cache (%s: %s). Images are classified without it until it does.",
                 self._address(),
@@ -186,8 +187,11 @@ class RedisStore:
                 error or "timed out",
             )
 
-    def _note_success(self) -> None:
-        if self._reachable.succeed():
+    def _note_read(self) -> None:
+        """Count a read in time, which alone shows that Redis serves: trials and writes have longer."""
+        self._reachable.succeed()
+        if self._is_lost:
+            self._is_lost = False
             _log.info("Redis at %s serves the cache again.", self._address())
 
     def _address(self) -> str:

@@ -31,7 +31,9 @@ class Delivery:
         try:
             await self._wait_until_writable()
         finally:
-            self._transport.set_write_buffer_limits()
+            # uvloop has none for a connection that is gone.
+            if not self._transport.is_closing():
+                self._transport.set_write_buffer_limits()
 
     def cut(self) -> None:
         """Drop the connection with what it still has to send; closed, it would wait for its client to read."""

@@ -149,6 +149,21 @@ async def test_a_redis_that_is_back_may_take_longer_to_say_so_than_a_request_wai
         assert client.tally.failures == {"read": 5}
 
 
+async def test_a_redis_too_slow_for_requests_is_tried_after_ever_longer_pauses_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    async with slow_server(delay_s=0.1) as url, connecting(url, read_timeout_s=0.01) as client:
+        await client.fail(5)
+        await client.recover()
+        await client.fail(5)
+        client.clock.advance(1.9)
+        await client.fail()
+        assert client.tally.failures == {"read": 10}
+        await client.recover()
+    assert ["does not serve the cache" in record.message for record in caplog.records] == [True]
+
+
 async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
     async with hanging_server() as url, connecting(url, read_timeout_s=0.01, trial_timeout_s=0.01) as client:
         await client.fail(5)

@@ -64,7 +64,7 @@ async def answer_in_part(scope: Scope, receive: Receive, send: Send) -> None:
 class Serving:
     """A server, in a thread, on the loop and the protocol that the workers use."""
 
-    def __init__(self, app: ASGIApp, protocol: type[BoundedHttpProtocol], listener: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, protocol: type[BoundedHttpProtocol], listener: socket.socket, loop: str) -> None:
         self.port: int = listener.getsockname()[1]
         self.loop: asyncio.AbstractEventLoop
 
@@ -73,7 +73,7 @@ class Serving:
             await app(scope, receive, send)
 
         self.server = uvicorn.Server(
-            uvicorn.Config(seen, http=protocol, log_config=None, lifespan="off", timeout_keep_alive=60)
+            uvicorn.Config(seen, http=protocol, loop=loop, log_config=None, lifespan="off", timeout_keep_alive=60)
         )
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self.thread.start()
@@ -90,9 +90,9 @@ class Serving:
 
 
 @contextmanager
-def serving(app: ASGIApp, protocol: type[BoundedHttpProtocol] = Bounded) -> Iterator[Serving]:
+def serving(app: ASGIApp, protocol: type[BoundedHttpProtocol] = Bounded, *, loop: str = "uvloop") -> Iterator[Serving]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        service = Serving(app, protocol, listener)
+        service = Serving(app, protocol, listener, loop)
         try:
             yield service
         finally:
@@ -187,6 +187,24 @@ def test_an_answer_is_open_until_its_client_has_taken_it() -> None:
             while file.readline() != b"\r\n":
                 """A header."""
             assert len(file.read(len(LARGE_ANSWER))) == len(LARGE_ANSWER)
+
+        finishing.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("is_ended", [False, True], ids=["the client goes", "all are ended"])
+def test_an_answer_whose_connection_is_lost_is_waited_for_no_longer(is_ended: bool, loop: str) -> None:
+    requests = OpenRequests(answer_at_length)
+    with serving(requests, loop=loop) as service, connect(service.port) as client:
+        begin(client, 0)
+        client.recv(1)
+        finishing = asyncio.run_coroutine_threadsafe(requests.finish(), service.loop)
+        service.run(turns)
+        assert not finishing.done()
+        if is_ended:
+            assert service.run(ending(requests)) == 1
+        else:
+            client.close()
 
         finishing.result(PATIENCE_S)
 

@@ -18,7 +18,9 @@ class Scrape:
         self.metrics = Metrics(self.registry, target_p99_s=target_p99_s)
 
     def begin_worker(self) -> None:
-        self.metrics.begin_worker(workers=2, models=("a", "b"), max_queue_images=512, journal_buffer_rows=20_000)
+        self.metrics.begin_worker(
+            master_id=os.getppid(), workers=2, models=("a", "b"), max_queue_images=512, journal_buffer_rows=20_000
+        )
 
     def read(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)

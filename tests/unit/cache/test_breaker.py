@@ -75,14 +75,28 @@ def test_many_failures_that_were_under_way_as_it_opened_do_not_lengthen_the_paus
     assert breaker.lets_through()
 
 
-def test_a_try_that_succeeds_closes_it_and_the_next_pause_is_short_again() -> None:
+def test_a_try_that_succeeds_closes_it_and_after_another_one_the_next_pause_is_short_again() -> None:
     clock = FakeClock()
     breaker = open_breaker(clock)
     clock.advance(1)
     assert breaker.lets_through()
     assert breaker.succeed()
     assert breaker.lets_through()
+    assert not breaker.succeed()
     for _ in range(3):
         fail(breaker)
     clock.advance(1)
     assert breaker.lets_through()
+
+
+def test_pauses_go_on_to_double_where_nothing_but_the_try_that_closed_it_succeeds() -> None:
+    clock = FakeClock()
+    breaker = open_breaker(clock)
+    for pause_s in (1, 2, 3, 3):
+        clock.advance(pause_s - 0.01)
+        assert not breaker.lets_through()
+        clock.advance(0.01)
+        assert breaker.lets_through()
+        assert breaker.succeed()
+        for _ in range(3):
+            fail(breaker)

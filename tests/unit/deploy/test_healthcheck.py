@@ -154,3 +154,15 @@ def test_its_exit_code_tells_what_workers_really_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize("environment", [{}, {"LIGHTBOX_HEARTBEAT_DIR": ""}])
 def test_it_says_where_it_was_not_told_where_to_look(environment: dict[str, str]) -> None:
     assert run(environment) == (1, "LIGHTBOX_HEARTBEAT_DIR is not set: no worker can be heard\n")
+
+
+@pytest.mark.parametrize(("user", "is_found"), [(0, True), (12345, False)])
+def test_root_asks_for_the_workers_of_another_user_and_nobody_else_does(
+    user: int, is_found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1034)
+    folder = own_folder(tmp_path)
+    folder.mkdir()
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+
+    assert (HEALTHCHECK.own_folder(tmp_path) == folder) is is_found

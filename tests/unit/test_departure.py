@@ -1,0 +1,40 @@
+import asyncio
+import signal
+
+import pytest
+
+from bento_service.departure import Departure
+from bento_service.http.open_requests import OpenRequests
+from tests.http.byte_client import PATIENCE_S
+
+
+class Unwaitable(OpenRequests):
+    """Requests with which something is wrong."""
+
+    def __init__(self) -> None:
+        async def app(scope: object, receive: object, send: object) -> None: ...
+
+        super().__init__(app)
+
+    async def finish(self) -> None:
+        raise RuntimeError("the handler is closed")
+
+
+def test_the_server_is_told_to_stop_whatever_becomes_of_the_wait(caplog: pytest.LogCaptureFixture) -> None:
+    told = asyncio.Event()
+    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+
+    async def leave() -> None:
+        loop = asyncio.get_running_loop()
+        departure = Departure(Unwaitable(), begin_drain=lambda: loop.time() + PATIENCE_S, is_serving=lambda: True)
+        departure.handle_signals(loop)
+        signal.raise_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_S):
+            await told.wait()
+
+    try:
+        asyncio.run(leave())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert "the handler is closed" in caplog.text
