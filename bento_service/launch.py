@@ -16,10 +16,10 @@ import requests
 
 from bento_service.kinship import Kinship
 
-POLL_S = 0.1
-TAIL_LINES = 15
-STDERR = 2
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_POLL_S = 0.1
+_TAIL_LINES = 15
+_STDERR = 2
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     def ask(number: int, frame: FrameType | None) -> None:
         request.ask()
 
-    previous = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
+    previous = {number: signal.signal(number, ask) for number in _STOP_SIGNALS}
     try:
         yield request
     finally:
@@ -109,9 +109,9 @@ def run_to_end(argv: Sequence[str]) -> int:
     Where this process is asked to stop, the command is ended first, so that it never outlives who wanted it. Main
     thread only.
     """
-    with stop_on_signals() as stop, subprocess.Popen(argv, stdout=STDERR) as process:  # noqa: S603 - our own command
+    with stop_on_signals() as stop, subprocess.Popen(argv, stdout=_STDERR) as process:  # noqa: S603 - our own command
         while process.poll() is None:
-            if stop.wait(POLL_S):
+            if stop.wait(_POLL_S):
                 process.terminate()
                 process.wait()
     return process.returncode
@@ -147,7 +147,7 @@ def run_together(
         running.extend(_start(child) for child in children)
         if _wait_until_ready(running, stop, announce, patience.ready_s):
             on_ready()
-            while not stop.wait(POLL_S):
+            while not stop.wait(_POLL_S):
                 _check_alive(running)
     finally:
         _stop_all(running, stop, patience.stop_s)
@@ -180,7 +180,7 @@ def _wait_until_ready(
     waiting = [server.child for server in running]
     announce(f"Waiting for {' and '.join(child.name for child in waiting)} …")
     while waiting:
-        if stop.wait(POLL_S):
+        if stop.wait(_POLL_S):
             return False
         _check_alive(running)
         waited_s = time.monotonic() - started_s
@@ -213,7 +213,7 @@ def _status_of(url: str) -> int | None:
 
 def _tail(log: Path) -> str:
     with log.open(encoding="utf-8", errors="replace") as lines:
-        last = deque((line.rstrip() for line in lines if line.strip()), maxlen=TAIL_LINES)
+        last = deque((line.rstrip() for line in lines if line.strip()), maxlen=_TAIL_LINES)
     return "".join(["\n", f"The end of {log}:", *(f"\n  {line}" for line in last)]) if last else f" {log} is empty."
 
 
@@ -228,7 +228,7 @@ def _stop_all(running: Sequence[_Running], stop: StopRequest, limit_s: float) ->
     while any(server.process.poll() is None for server in running) or any(each.kinship.members() for each in crashed):
         if stop.is_urgent or time.monotonic() > give_up_s:
             break
-        time.sleep(POLL_S)
+        time.sleep(_POLL_S)
     for server in running:
         server.kinship.signal(signal.SIGKILL)
         server.process.kill()

@@ -22,7 +22,8 @@ class Unwaitable(OpenRequests):
 
 def test_the_server_is_told_to_stop_whatever_becomes_of_the_wait(caplog: pytest.LogCaptureFixture) -> None:
     told = asyncio.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
 
     async def leave() -> None:
         loop = asyncio.get_running_loop()
@@ -35,6 +36,6 @@ def test_the_server_is_told_to_stop_whatever_becomes_of_the_wait(caplog: pytest.
     try:
         asyncio.run(leave())
     finally:
-        signal.signal(signal.SIGTERM, before)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert "the handler is closed" in caplog.text
