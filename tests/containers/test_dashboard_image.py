@@ -23,6 +23,9 @@ from tests.containers.docker_cli import (
     size_bytes,
 )
 
+# Several waits in each, none of which is to be cut short on a slow machine.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
 MAX_ADDED_BYTES = 420_000_000

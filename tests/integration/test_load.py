@@ -50,8 +50,9 @@ def test_a_minute_of_64_connections_gets_only_200_and_429_and_leaves_memory_leve
     settled_bytes = resident_bytes(fresh_service)
     output, _ = wrk.communicate(timeout=DURATION_S + 4 * TIMEOUT_S)
     growth_bytes = resident_bytes(fresh_service) - settled_bytes
-
     statuses = {int(status): int(count) for status, count in re.findall(r"status (\d+) (\d+)", output)}
+
+    print(f"{statuses}; {settled_bytes:,} bytes after {SETTLED_S} s, {growth_bytes:+,} more after {DURATION_S} s")
     assert set(statuses) <= {200, 429}, output
     assert statuses[200] > 0
     assert "lost connect=0 read=0 write=0 timeout=0" in output
