@@ -14,7 +14,7 @@ FLAGS = (
     "--no-first-run",
     "--disable-background-networking",
 )
-WAIT_MS = 30_000
+WAIT_MS = 90_000
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.browser.chromium import open_chromium, open_page
 from tests.fakes.service import FakeService
 
 APP = Path(dashboard.__file__).parent / "app.py"
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
 
 
@@ -82,7 +82,7 @@ def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str) -> None:
         if process.poll() is not None:
             pytest.fail(f"the dashboard ended with exit code {process.returncode} before it was up")
         try:
-            with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - its own process, by http
+            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - its own process, by http
                 if answer.status == 200:
                     return
         except (urllib.error.URLError, OSError):

@@ -23,6 +23,9 @@ from tests.containers.docker_cli import (
     size_bytes,
 )
 
+# Several waits in each, none of which is to be cut short on a slow machine.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
 MAX_ADDED_BYTES = 420_000_000
@@ -86,13 +89,13 @@ def private_image(tmp_path: Path) -> Iterator[str]:
         subprocess.run(["chmod", "-R", "go-rwx", tmp_path / name], check=True)  # noqa: S607 - the chmod on the path
     image = f"lightbox-test:{uuid.uuid4().hex[:8]}"
     try:
-        docker("build", "--file", f"{tmp_path}/Dockerfile.dashboard", "--tag", image, str(tmp_path), timeout_s=400)
+        docker("build", "--file", f"{tmp_path}/Dockerfile.dashboard", "--tag", image, str(tmp_path), timeout_s=900)
         yield image
     finally:
         docker("image", "rm", "--force", image, is_checked=False)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_whatever_the_umask_of_who_built_it_the_user_inside_can_read_all_of_it(private_image: str) -> None:
     find = ("--entrypoint", "find", private_image, "/app", "-not", "-readable")
 
@@ -102,7 +105,7 @@ def test_whatever_the_umask_of_who_built_it_the_user_inside_can_read_all_of_it(p
 def test_it_becomes_healthy_on_a_read_only_file_system_without_rights(dashboard: Container) -> None:
     dashboard.wait_health("healthy")
 
-    assert dashboard.answers("/_stcore/health")
+    dashboard.wait_ready("/_stcore/health")
     assert "Traceback" not in dashboard.logs()
 
 

@@ -10,7 +10,7 @@ import requests
 
 from tests.containers.docker_cli import GPU_IMAGE, HARDENED, Container, container, docker
 
-pytestmark = pytest.mark.gpu_image
+pytestmark = [pytest.mark.gpu_image, pytest.mark.timeout(900)]
 
 CHELSEA = Path(__file__).parents[2] / "dashboard" / "samples" / "chelsea.png"
 CAT_IDS = range(281, 286)

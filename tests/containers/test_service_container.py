@@ -11,6 +11,9 @@ from bento_service.models.store import BentoModelStore
 from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
 from tests.unit.models.test_catalogue import TinySource
 
+# Several waits in each, none of which is to be cut short on a slow machine.
+pytestmark = pytest.mark.timeout(900)
+
 ROOT = Path(__file__).parents[2]
 CHELSEA = ROOT / "dashboard" / "samples" / "chelsea.png"
 ASK = """

@@ -102,7 +102,7 @@ def changed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_change_of_code_sends_neither_libraries_nor_models_again(changed_image: str) -> None:
     kept = set(layers(SERVICE_IMAGE)) & set(layers(changed_image))
     history = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}}", changed_image).splitlines()
@@ -115,7 +115,7 @@ def test_a_change_of_code_sends_neither_libraries_nor_models_again(changed_image
     assert 0 < resent_bytes <= MAX_RESENT_BYTES
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("user", ["1034:1034", "12345:12345"])
 def test_whatever_the_umask_of_who_built_it_any_user_can_read_all_of_it(changed_image: str, user: str) -> None:
     assert in_image("find /app -not -readable", "--user", user, image=changed_image) == ""

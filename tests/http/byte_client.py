@@ -4,7 +4,7 @@ import json
 import socket
 from typing import BinaryIO
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 def connect(port: int) -> socket.socket:

@@ -16,7 +16,7 @@ import requests
 import sqlalchemy
 
 START_TIMEOUT_S = 180.0
-STOP_TIMEOUT_S = 40.0
+STOP_TIMEOUT_S = 90.0
 LIGHTBOX_SERVE = (sys.executable, "-m", "bento_service.cli", "serve")
 BENTOML_SERVE = (sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService")
 """As a bento's container starts it: nothing of ours runs above the workers."""
@@ -53,7 +53,7 @@ class RunningService:
 
     def read_metrics(self) -> str:
         """What Prometheus would read."""
-        return requests.get(f"{self.url}/metrics", timeout=30).text
+        return requests.get(f"{self.url}/metrics", timeout=60).text
 
     def terminate(self) -> int:
         self.process.send_signal(signal.SIGTERM)
@@ -110,7 +110,7 @@ def running_service(
                 process.wait()
 
 
-def wait_until(is_true: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_until(is_true: Callable[[], bool], timeout_s: float = 120.0) -> None:
     """Waits until something can be seen from outside."""
     give_up_s = time.monotonic() + timeout_s
     tick = threading.Event()

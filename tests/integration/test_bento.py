@@ -16,7 +16,7 @@ from tests.integration.running_service import RunningService, free_port, make_ho
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_built_bento_serves_the_models_inside(
     bentoml_home: Path, tmp_path: Path, photographs: tuple[Path, ...]
 ) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from tests.integration.running_service import RunningService
 
 PIECE = b"x" * 1_000_000
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def connect(service: RunningService) -> socket.socket:

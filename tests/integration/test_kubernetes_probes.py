@@ -13,6 +13,6 @@ def test_the_service_answers_every_probe_and_scrape_of_the_manifests(service: Ru
     paths |= {endpoint["path"] for endpoint in rendered.one("ServiceMonitor")["spec"]["endpoints"]}
 
     assert paths == {"/livez", "/readyz", "/metrics"}
-    assert {path: requests.get(f"{service.url}{path}", timeout=10).status_code for path in paths} == dict.fromkeys(
+    assert {path: requests.get(f"{service.url}{path}", timeout=60).status_code for path in paths} == dict.fromkeys(
         paths, 200
     )

@@ -20,6 +20,7 @@ from tests.integration.running_service import RunningService, running_service, w
 CONNECTIONS = 64
 DURATION_S = 60
 SETTLED_S = 10
+TIMEOUT_S = 30
 MAX_GROWTH_BYTES = 50_000_000
 SCRIPT = Path(__file__).parents[2] / "bench" / "classify.lua"
 
@@ -36,23 +37,22 @@ def resident_bytes(service: RunningService) -> int:
 
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_minute_of_64_connections_gets_only_200_and_429_and_leaves_memory_level(
     fresh_service: RunningService, jpegs: list[Path]
 ) -> None:
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{DURATION_S}s", "--timeout", "10s", "-s", str(SCRIPT)]
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{DURATION_S}s", "--timeout", f"{TIMEOUT_S}s", "-s", str(SCRIPT)]
     wrk = subprocess.Popen(
         [*command, f"{fresh_service.url}/v1/classify", "--", str(jpegs[0].parent)], stdout=subprocess.PIPE, text=True
     )
     with pytest.raises(subprocess.TimeoutExpired):
         wrk.wait(SETTLED_S)
     settled_bytes = resident_bytes(fresh_service)
-    with pytest.raises(subprocess.TimeoutExpired):
-        wrk.wait(DURATION_S - SETTLED_S - 2)
+    output, _ = wrk.communicate(timeout=DURATION_S + 4 * TIMEOUT_S)
     growth_bytes = resident_bytes(fresh_service) - settled_bytes
-    output, _ = wrk.communicate(timeout=60)
-
     statuses = {int(status): int(count) for status, count in re.findall(r"status (\d+) (\d+)", output)}
+
+    print(f"{statuses}; {settled_bytes:,} bytes after {SETTLED_S} s, {growth_bytes:+,} more after {DURATION_S} s")
     assert set(statuses) <= {200, 429}, output
     assert statuses[200] > 0
     assert "lost connect=0 read=0 write=0 timeout=0" in output
@@ -72,7 +72,7 @@ class Caller:
     def run(self) -> None:
         address = urlsplit(self.url)
         assert address.hostname
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT_S)
         turn = 0
         while not self.unanswered:
             turn += 1
@@ -100,7 +100,7 @@ def journal_counts(data_dir: Path) -> Mapping[str, int]:
     return history.total.outcomes
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
     fresh_service: RunningService, jpegs: list[Path]
 ) -> None:
@@ -109,11 +109,11 @@ def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
     threads = [threading.Thread(target=caller.run) for caller in callers]
     for thread in threads:
         thread.start()
-    wait_until(lambda: sum(len(caller.statuses) for caller in callers) > 500, timeout_s=60)
+    wait_until(lambda: sum(len(caller.statuses) for caller in callers) > 500)
 
     exit_code = fresh_service.terminate()
     for thread in threads:
-        thread.join(30)
+        thread.join(2 * TIMEOUT_S)
 
     outcomes = fresh_service.journal_outcomes()
     counted = journal_counts(fresh_service.data_dir)

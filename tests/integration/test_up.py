@@ -21,8 +21,8 @@ def test_up_starts_both_prints_their_addresses_and_ctrl_c_leaves_nothing_behind(
 ) -> None:
     with running_up(tmp_path) as up:
         started = psutil.Process(up.process.pid).children(recursive=True)
-        service = requests.get(f"{up.service_url}/readyz", timeout=10)
-        dashboard = requests.get(up.dashboard_url, timeout=10)
+        service = requests.get(f"{up.service_url}/readyz", timeout=60)
+        dashboard = requests.get(up.dashboard_url, timeout=60)
         rest = up.interrupt()
 
     print(f"ready {up.ready_after_s:.1f} s after the command, with its models prepared")
@@ -32,7 +32,7 @@ def test_up_starts_both_prints_their_addresses_and_ctrl_c_leaves_nothing_behind(
     assert rest.endswith("Stopped.\n")
     assert up.process.returncode == 0
     assert len(started) >= 3
-    wait_until(lambda: not [process for process in started if is_running(process.pid)], timeout_s=10)
+    wait_until(lambda: not [process for process in started if is_running(process.pid)])
 
 
 @pytest.mark.parametrize("variable", ["PORT", "DASHBOARD_PORT"])

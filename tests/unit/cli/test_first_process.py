@@ -43,7 +43,7 @@ def test_any_other_process_keeps_its_own_handler(handler: object) -> None:
 def test_a_command_that_is_a_containers_first_process_can_be_stopped() -> None:
     # It waits for an answer that never comes, as a start may wait for a database.
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(30)
+        silent.settimeout(120)
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         command = ("unshare", "--pid", "--fork", "--kill-child", sys.executable, "-m", "bento_service", "models")
         with subprocess.Popen([*command, "--url", url], stderr=subprocess.PIPE) as unshare:
@@ -51,6 +51,6 @@ def test_a_command_that_is_a_containers_first_process_can_be_stopped() -> None:
             children = Path(f"/proc/{unshare.pid}/task/{unshare.pid}/children")
             with closing(connection), children.open(encoding="ascii") as ids:
                 os.kill(int(ids.read()), signal.SIGTERM)
-                exit_code = unshare.wait(30)
+                exit_code = unshare.wait(120)
 
     assert exit_code == EXIT_CODE

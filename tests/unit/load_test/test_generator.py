@@ -15,6 +15,8 @@ from tests.fakes import service_data
 from tests.unit.load_test.scripted_server import CLOSE, HANG, ScriptedServer, answer
 
 BODIES = [b"first", b"second"]
+CLOSED_S = 2.0
+"""Enough for a second answer on each connection, also where this process gets no turn for a while."""
 
 
 def test_an_open_loop_sends_what_was_scheduled_in_turn() -> None:
@@ -45,7 +47,8 @@ def test_requests_go_to_the_path_of_the_url_with_the_headers_asked_for() -> None
 
 
 def test_latency_counts_from_when_a_request_was_due_though_a_stalled_server_kept_it_from_being_sent() -> None:
-    stall_s = 0.3
+    # Far longer than the schedule, so that all of it is due by then on a machine that is busy with something else.
+    stall_s = 2.0
 
     def stall_first(number: int) -> bytes:
         if number == 0:
@@ -107,7 +110,7 @@ def test_a_connection_that_breaks_before_the_answer_is_whole_is_a_failure(reply:
 
 def test_a_kept_connection_that_the_server_closes_silently_fails_no_request() -> None:
     with ScriptedServer(lambda number: answer(), is_closing=True) as server:
-        run = run_closed(server.url, BODIES, 2, 0.2)
+        run = run_closed(server.url, BODIES, 2, CLOSED_S)
 
     assert run.requests > 4
     assert set(run.by_status) == {200}
@@ -132,7 +135,7 @@ def test_every_way_to_frame_an_answer_is_understood(reply: bytes) -> None:
 
 def test_a_closed_loop_keeps_so_many_connections_and_no_more() -> None:
     with ScriptedServer(lambda number: answer()) as server:
-        run = run_closed(server.url, BODIES, 4, 0.2)
+        run = run_closed(server.url, BODIES, 4, CLOSED_S)
 
     assert (run.connections, server.connections) == (4, 4)
     assert set(run.by_status) == {200}

@@ -6,7 +6,7 @@ from bento_service.load_test.address import Address
 from bento_service.load_test.exchange import BROKEN, Exchange
 from bento_service.load_test.pool import ConnectionPool
 
-PATIENCE_S = 5.0
+PATIENCE_S = 30.0
 
 
 def test_requests_that_wait_for_a_connection_fail_at_once_where_none_can_be_opened() -> None:
