@@ -46,13 +46,19 @@ class Door:
         wait_until(lambda: asking.count() > 0, "a client has an answer")
 
     def wait_open(self, replicas: list[Container], images: Sequence[Path]) -> None:
-        """Waits until each replica answers, whatever becomes of what is asked before.
+        """Waits until each replica answers and nothing fails any more, whatever becomes of what is asked before.
 
         nginx is healthy before it has found one. As it does, another process of its balancer begins, and the one that
-        knows of none goes on beside it for a moment.
+        knows of none goes on refusing beside it for a tenth of a second.
         """
         with load(self.url, images, clients=2) as asking:
-            self.wait_for(replicas, asking)
+
+            def all_answer() -> bool:
+                failed = len(asking.failures())
+                self.wait_for(replicas, asking)
+                return len(asking.failures()) == failed
+
+            wait_until(all_answer, "nginx passes every request to a replica")
 
     def replicas_in_use(self, service: str) -> set[str]:
         """The addresses of a service's replicas among which nginx chooses now."""
