@@ -14,10 +14,14 @@ import requests
 BROKEN = 0
 """Stands for a status where the connection broke before an answer."""
 TIMEOUT_S = 60
-NOTICED_S = 15
-"""Whoever waits longer than that for an answer notices that something is amiss."""
+NOTICED_S = 25
+"""Whoever waits longer than that for an answer notices that something is amiss. Less than what a replica holds up that
+nobody takes out: its drain (30 s), and an answer that never comes (120 s). More than a slow machine takes."""
 NOTICED_SHARE = 0.05
 """So does whoever is refused more than that of what he asks."""
+PATIENT = {"LIGHTBOX_TARGET_P99_MS": "10000"}
+"""With this setting a replica refuses none of a few clients for load, on a slow machine either. A refusal comes at
+once, and who is refused asks again at once: the share of refusals would say how fast the machine is."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ SERVICE_IMAGE = os.environ.get("LIGHTBOX_IMAGE", "lightbox:latest")
 DASHBOARD_IMAGE = os.environ.get("LIGHTBOX_DASHBOARD_IMAGE", "lightbox-dashboard:latest")
 GPU_IMAGE = os.environ.get("LIGHTBOX_GPU_IMAGE", "lightbox-gpu:latest")
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
-READY_TIMEOUT_S = 120.0
+COMMAND_TIMEOUT_S = 300.0
+"""A disk that is full of writes holds up whatever asks the engine for something."""
+READY_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60
 LIST_UNCOMPILED = """
 import importlib.util, pathlib, sysconfig
@@ -37,7 +39,7 @@ print(*[name for name in ("pip", "setuptools", "wheel", "ensurepip") if importli
 _LABEL = "org.opencontainers.image"
 
 
-def docker(*arguments: str, timeout_s: float = 120.0, is_checked: bool = True) -> str:
+def docker(*arguments: str, timeout_s: float = COMMAND_TIMEOUT_S, is_checked: bool = True) -> str:
     """Runs one command and returns what it printed."""
     done = subprocess.run(  # noqa: PLW1510 - its output is worth more than the exception's
         ["docker", *arguments],  # noqa: S607 - the docker on the path
@@ -49,7 +51,7 @@ def docker(*arguments: str, timeout_s: float = 120.0, is_checked: bool = True) -
     return (done.stdout if is_checked else done.stdout + done.stderr).strip()
 
 
-def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
     """Waits until something can be seen from outside."""
     give_up_s = time.monotonic() + timeout_s
     tick = threading.Event()
@@ -126,7 +128,7 @@ class Container:
 
     def metric(self, name: str) -> float:
         """The sum of a metric's samples over its labels, of which there is one at least."""
-        scrape = requests.get(f"{self.url}/metrics", timeout=10)
+        scrape = requests.get(f"{self.url}/metrics", timeout=60)
         samples = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", scrape.text, flags=re.MULTILINE)
         assert samples, f"no {name} in {scrape.status_code} {scrape.text[:2000]}"
         return sum(float(value) for value in samples)

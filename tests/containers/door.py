@@ -2,13 +2,14 @@
 
 import ipaddress
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from tests.containers.clients import Load
+from tests.containers.clients import Load, load
 from tests.containers.docker_cli import Container, docker, wait_until
 
 API_PORT = 8080
@@ -36,25 +37,41 @@ class Door:
     def dashboard_url(self) -> str:
         return Container(self.container.name, DASHBOARD_PORT).url
 
-    def is_open(self) -> bool:
-        """Whether a replica can be reached."""
-        return Container(self.container.name, API_PORT).answers("/readyz")
-
     def wait_for(self, replicas: list[Container], asking: Load) -> None:
         """Waits until each replica answers, from now on; somebody has to ask."""
         addresses = {address_of(replica) for replica in replicas}
         now = datetime.now(UTC)
         wait_until(lambda: addresses <= self._answered_since(now), f"nginx passes requests to {addresses}")
-        assert asking.count() > 0
+        # nginx may have written its line before the client has read the answer.
+        wait_until(lambda: asking.count() > 0, "a client has an answer")
+
+    def wait_open(self, replicas: list[Container], images: Sequence[Path]) -> None:
+        """Waits until each replica answers and nothing fails any more, whatever becomes of what is asked before.
+
+        nginx is healthy before it has found one. As it does, another process of its balancer begins, and the one that
+        knows of none goes on refusing beside it for a tenth of a second.
+        """
+        with load(self.url, images, clients=2) as asking:
+
+            def all_answer() -> bool:
+                failed = len(asking.failures())
+                self.wait_for(replicas, asking)
+                return len(asking.failures()) == failed
+
+            wait_until(all_answer, "nginx passes every request to a replica")
 
     def replicas_in_use(self, service: str) -> set[str]:
         """The addresses of a service's replicas among which nginx chooses now."""
         servers = self.container.run("cat", f"/tmp/{service}.servers")  # noqa: S108 - the container's tmpfs
         return {line.split()[1] for line in servers.splitlines()}
 
-    def answered_by(self, request_id: str) -> list[str]:
-        """The addresses of the replicas that answered requests of this name, one for each that has ended."""
-        return [line["replica"] for line in self._log() if line["request_id"] == request_id]
+    def answered_by(self, prefix: str) -> dict[str, list[str]]:
+        """For each name with this prefix, the addresses of the replicas that answered, one a request that has ended."""
+        addresses: dict[str, list[str]] = {}
+        for line in self._log():
+            if line["request_id"].startswith(prefix):
+                addresses.setdefault(line["request_id"], []).append(line["replica"])
+        return addresses
 
     def _answered_since(self, when: datetime) -> set[str]:
         """The addresses of the replicas that have classified; nginx writes each second what came before."""

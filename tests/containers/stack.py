@@ -11,25 +11,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.containers.clients import PATIENT
 from tests.containers.compose import ANY_FREE_PORT, OWN_PREFIXES, ROOT
 from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker, skip_or_fail, wait_until
 
-DEPLOY_TIMEOUT_S = 120
-READY_TIMEOUT_S = 300
+DEPLOY_TIMEOUT_S = 300
+READY_TIMEOUT_S = 600
 
 
 @contextmanager
 def swarm() -> Iterator[None]:
     """This engine as a Swarm of its own; skips the test where that would disturb what somebody else runs on it."""
-    if docker("info", "--format", "{{.Swarm.LocalNodeState}}") != "inactive":
+    if _state() != "inactive":
         skip_or_fail("this engine is part of a Swarm already")
     if strangers := _running_on_attachable_networks():
         skip_or_fail(f"an engine that leaves its Swarm cuts these off their networks: {', '.join(strangers)}")
-    docker("swarm", "init", "--advertise-addr", "127.0.0.1")
     try:
+        wait_until(lambda: _reaches("active", "init", "--advertise-addr", "127.0.0.1"), "the engine is a Swarm")
         yield
     finally:
-        docker("swarm", "leave", "--force")
+        wait_until(lambda: _reaches("inactive", "leave", "--force"), "the engine has left its Swarm")
+
+
+def _state() -> str:
+    return docker("info", "--format", "{{.Swarm.LocalNodeState}}")
+
+
+def _reaches(state: str, *command: str) -> bool:
+    """Runs a command, once more where the engine, which gives itself seconds, could not say that it was done."""
+    print(docker("swarm", *command, is_checked=False))
+    return _state() == state
 
 
 def _running_on_attachable_networks() -> list[str]:
@@ -65,6 +76,7 @@ class Stack:
             "LIGHTBOX_MODELS": "efficientnet_lite0",
             "LIGHTBOX_PORT": ANY_FREE_PORT,
             "LIGHTBOX_DASHBOARD_PORT": ANY_FREE_PORT,
+            **PATIENT,
         }
         done = subprocess.run(
             [ROOT / "deploy" / "swarm" / "deploy"],
@@ -112,18 +124,20 @@ class Stack:
         return str(self.inspect()["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
 
     def remove(self) -> None:
-        """Takes it off the Swarm, waits until its containers are gone, and removes its volumes."""
+        """Takes it off the Swarm, and waits until its containers, networks and volumes are gone."""
         label = f"label=com.docker.stack.namespace={self.name}"
 
         def is_gone() -> bool:
             # Again and again: it leaves a network that a task is about to use.
             docker("stack", "rm", self.name, is_checked=False)
-            containers = docker("ps", "--all", "--quiet", "--filter", label)
-            return not containers and not docker("network", "ls", "--quiet", "--filter", label)
+            if docker("ps", "--all", "--quiet", "--filter", label):
+                return False
+            # And so a volume, while such a task is cleared away.
+            if volumes := docker("volume", "ls", "--quiet", "--filter", label).split():
+                docker("volume", "rm", *volumes, is_checked=False)
+            return not any(docker(kind, "ls", "--quiet", "--filter", label) for kind in ("network", "volume"))
 
-        wait_until(is_gone, "its containers and networks are gone", 120)
-        if volumes := docker("volume", "ls", "--quiet", "--filter", label).split():
-            docker("volume", "rm", *volumes)
+        wait_until(is_gone, "its containers, networks and volumes are gone", READY_TIMEOUT_S)
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from playwright.sync_api import expect
 from dashboard.gallery import SAMPLES
 from tests.browser.chromium import open_chromium, open_page
 from tests.containers.compose import Project, project
-from tests.containers.docker_cli import Container, docker
+from tests.containers.docker_cli import Container, docker, wait_until
 
+# The first test's time includes that of the containers to come up.
+pytestmark = pytest.mark.timeout(1800)
 CHELSEA = SAMPLES[0].path
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 
@@ -41,9 +43,9 @@ def classify(api: Container) -> str:
 
 
 def written(api: Container) -> set[str]:
-    """The requests that the journal knows."""
-    answer = requests.get(f"{api.url}/v1/history/requests", params={"limit": 500}, timeout=30).json()
-    return {request["request_id"] for request in answer["requests"]}
+    """The requests that the journal knows, if it can be read."""
+    answer = requests.get(f"{api.url}/v1/history/requests", params={"limit": 500}, timeout=60).json()
+    return {request["request_id"] for request in answer.get("requests", ())}
 
 
 def test_the_dashboard_starts_once_the_service_is_healthy(api: Container, dashboard: Container) -> None:
@@ -59,7 +61,7 @@ def test_a_photograph_is_classified_and_the_dashboard_answers(api: Container, da
     classify(api)
     dashboard.wait_health("healthy")
 
-    assert dashboard.answers("/_stcore/health")
+    dashboard.wait_ready("/_stcore/health")
 
 
 @pytest.mark.browser
@@ -104,4 +106,5 @@ def test_the_history_outlives_down_and_up(lightbox: Project) -> None:
     lightbox.run("down")
     lightbox.run("up", "-d")
 
-    assert request_id in written(lightbox.container("api"))
+    api = lightbox.container("api")
+    wait_until(lambda: request_id in written(api), "the journal that was kept is read")

@@ -14,13 +14,13 @@ from tests.containers.docker_cli import Container, wait_until
 from tests.monitoring.deployed import fill_in, read_rules, read_targets
 from tests.monitoring.prometheus_server import PrometheusServer
 
+# Several waits in each, and the first test's time includes that of the containers to come up.
+pytestmark = pytest.mark.timeout(2400)
 CHELSEA = Path(__file__).parents[2] / "dashboard" / "samples" / "chelsea.png"
 PASSWORD = "f0rTests0nly"  # noqa: S105 - of a database that lives as long as this test
 OUTAGE_S = 30.0
-RECOVERY_S = 150.0
-"""The journal tries again every 30 s; on a machine that is busy a try may come to nothing."""
-CACHE_RECOVERY_S = 60.0
-"""30 s from one trial to the next, and as much again for Redis to start."""
+RECOVERY_S = 300.0
+"""Journal and cache try again every 30 s; on a machine that is busy some tries come to nothing."""
 REPEATED = 20
 CACHE_LOST, CACHE_BACK = "does not serve the cache", "serves the cache again"
 JOURNAL_LOST, JOURNAL_BACK = "Receipts wait in memory", "The journal is written again"
@@ -31,6 +31,8 @@ SETTINGS = {
     "LIGHTBOX_CACHE_URL": "redis://redis:6379/0",
     # Keeps no answer in the worker's own memory, so that each is looked for in Redis.
     "LIGHTBOX_CACHE_BYTES": "1",
+    # However many receipts a fast machine makes while a busy one is slow to bring PostgreSQL back.
+    "LIGHTBOX_JOURNAL_BUFFER_ROWS": "200000",
     "LIGHTBOX_MODELS": "efficientnet_lite0",
 }
 
@@ -84,11 +86,25 @@ def wait_written(api: Container) -> None:
     wait_until(lambda: api.metric("lightbox_journal_waiting_rows") == 0, "every receipt is written", RECOVERY_S)
 
 
+def wait_cached(api: Container, image: Path = CHELSEA) -> dict[str, Any]:
+    """Asks for an image until Redis has it and gives it in time, and returns that answer."""
+    answers: list[dict[str, Any]] = []
+
+    def is_cached() -> bool:
+        answers.append(classify(api, image))
+        return bool(answers[-1]["cached"])
+
+    wait_until(is_cached, f"{image.name} is answered from the cache", RECOVERY_S)
+    return answers[-1]
+
+
 def wait_outage(asking: Load) -> None:
     """Waits until the outage has lasted, with load all the time."""
     end_s, before = time.monotonic() + OUTAGE_S, asking.count()
     wait_until(
-        lambda: time.monotonic() > end_s and asking.count() > before + 100, "the outage has lasted", OUTAGE_S + 60
+        lambda: time.monotonic() > end_s and asking.count() > before + 100,
+        "the outage has lasted, and images were classified",
+        OUTAGE_S + RECOVERY_S,
     )
 
 
@@ -101,42 +117,43 @@ def test_receipts_are_in_postgresql(stack: Project, api: Container) -> None:
 def test_images_that_were_classified_before_a_restart_are_answered_from_redis(
     stack: Project, api: Container, jpegs: list[Path]
 ) -> None:
-    first = [classify(api, path) for path in jpegs[:REPEATED]]
+    first = [wait_cached(api, path) for path in jpegs[:REPEATED]]
 
     stack.run("restart", "api")
     api.wait_ready()
-    again = [classify(api, path) for path in jpegs[:REPEATED]]
+    again, failures = [], api.metric("lightbox_cache_failures_total")
+    for path in jpegs[:REPEATED]:
+        # Another image, until Redis serves: it is left alone for a while where a busy machine let it miss its time.
+        wait_cached(api)
+        again.append(classify(api, path))
 
-    # A new connection may take longer than a request waits for Redis.
     cached = [(before, after) for before, after in zip(first, again, strict=True) if after["cached"]]
-    assert len(cached) > REPEATED / 2
+    assert cached
+    assert REPEATED - len(cached) <= api.metric("lightbox_cache_failures_total") - failures
     assert all(after["predictions"] == before["predictions"] for before, after in cached)
 
 
-@pytest.mark.timeout(400)
 def test_without_redis_every_image_is_classified_and_the_cache_serves_again_later(
     stack: Project, api: Container, jpegs: list[Path]
 ) -> None:
-    failures = api.metric("lightbox_cache_failures_total")
-
     with load(api.url, jpegs) as asking:
         wait_until(lambda: asking.count() > 100, "the load is running")
         stack.run("stop", "redis")
+        failures = api.metric("lightbox_cache_failures_total")
         wait_outage(asking)
-        has_failed = api.metric("lightbox_cache_failures_total") > failures
-        # More than one of each, where Redis did not answer in time before it was stopped.
-        losses, returns = said(api, CACHE_LOST), said(api, CACHE_BACK)
+        # At the next trial, where Redis had already not answered in time before it was stopped.
+        wait_until(lambda: api.metric("lightbox_cache_failures_total") > failures, "Redis has failed", RECOVERY_S)
+        # There is more than one of each then.
+        returns = said(api, CACHE_BACK)
+        wait_until(lambda: said(api, CACHE_LOST) > returns, "Redis is known to be lost")
         stack.run("start", "redis")
-        wait_until(lambda: said(api, CACHE_BACK) > returns, "Redis is asked again", CACHE_RECOVERY_S)
+        wait_until(lambda: said(api, CACHE_BACK) > returns, "Redis is asked again", RECOVERY_S)
 
     assert asking.failures() == []
-    assert has_failed
-    assert losses > returns
     # After so many misses most images go past the cache.
-    wait_until(lambda: classify(api)["cached"], "a repeated image is answered from the cache", RECOVERY_S)
+    wait_cached(api)
 
 
-@pytest.mark.timeout(400)
 def test_without_postgresql_every_image_is_answered_and_every_receipt_written_later(
     stack: Project, api: Container, jpegs: list[Path]
 ) -> None:
@@ -187,7 +204,8 @@ def test_every_query_of_the_board_has_data_under_load(
             if all(sample["value"][1] == "NaN" for sample in samples)
         ]
 
-    with load(api.url, jpegs, clients=2):
+    # Always new images: what comes from the cache has no stages.
+    with load(api.url, jpegs, clients=2, is_repeating=False):
         wait_until(lambda: empty() == [], "every panel shows something", RECOVERY_S)
 
 

@@ -12,16 +12,18 @@ from playwright.sync_api import expect
 
 from dashboard.gallery import SAMPLES
 from tests.browser.chromium import open_chromium, open_page
-from tests.containers.clients import NOTICED_S, load
+from tests.containers.clients import NOTICED_S, PATIENT, load
 from tests.containers.compose import ANY_FREE_PORT, Project, project
-from tests.containers.docker_cli import Container, docker, wait_until
+from tests.containers.docker_cli import READY_TIMEOUT_S, Container, docker, wait_until
 from tests.containers.door import Door, address_of
 
+# Several waits in each, and the first test's time includes that of the containers to come up.
+pytestmark = pytest.mark.timeout(2400)
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 REPLICAS = 2
 UP = ("up", "-d", "--scale", f"api={REPLICAS}", "--scale", f"dashboard={REPLICAS}")
-VISITORS = 16
-VISITS = 5
+VISITORS = 32
+VISITS = 3
 
 
 def replicas_of(running: Project, service: str = "api") -> list[Container]:
@@ -38,7 +40,7 @@ def wait_for_both(running: Project, service: str = "api") -> list[Container]:
         found[:] = replicas_of(running, service)
         return len(found) == REPLICAS
 
-    wait_until(are_there, f"both replicas of {service} are healthy", 120)
+    wait_until(are_there, f"both replicas of {service} are healthy", READY_TIMEOUT_S)
     return found
 
 
@@ -50,6 +52,7 @@ def lightbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         "LIGHTBOX_URL": "http://nginx:8080",
         "LIGHTBOX_NGINX_PORT": ANY_FREE_PORT,
         "LIGHTBOX_NGINX_DASHBOARD_PORT": ANY_FREE_PORT,
+        **PATIENT,
     }
     with project(tmp_path_factory.mktemp("scale"), **settings) as running:
         running.run(*UP)
@@ -57,10 +60,15 @@ def lightbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="module")
-def door(lightbox: Project) -> Door:
+def door(lightbox: Project, jpegs: list[Path]) -> Door:
+    """Both replicas of the service behind it, and both of the dashboard: another one would move visitors."""
     nginx = lightbox.container("nginx")
     nginx.wait_health("healthy")
-    return Door(nginx)
+    door = Door(nginx)
+    dashboards = {address_of(replica, 8501) for replica in wait_for_both(lightbox, "dashboard")}
+    wait_until(lambda: door.replicas_in_use("dashboard") == dashboards, "nginx has found both dashboards")
+    door.wait_open(wait_for_both(lightbox), jpegs)
+    return door
 
 
 @pytest.fixture
@@ -106,7 +114,8 @@ def test_the_dashboard_behind_nginx_takes_a_photograph_over_its_web_socket(door:
         expect(page.get_by_role("heading", name=CAT)).to_be_visible()
         cookies = [cookie["name"] for cookie in page.context.cookies() if cookie["name"] == "lightbox_visitor"]
 
-    assert sockets == [f"{door.dashboard_url.replace('http', 'ws')}/_stcore/stream"]
+    # One that broke on a busy machine is followed by another.
+    assert set(sockets) == {f"{door.dashboard_url.replace('http', 'ws')}/_stcore/stream"}
     assert cookies == ["lightbox_visitor"]
 
 
@@ -128,8 +137,7 @@ def test_a_visitor_of_the_dashboard_stays_with_one_replica_and_visitors_share_bo
     lightbox: Project, door: Door
 ) -> None:
     addresses = {address_of(replica, 8501) for replica in wait_for_both(lightbox, "dashboard")}
-    # Their first request has no cookie yet and goes anywhere.
-    wait_until(lambda: door.replicas_in_use("dashboard") == addresses, "nginx has found both")
+    # Their first request has no cookie yet and goes anywhere; so many do not all go to one.
     run = uuid.uuid4().hex[:8]
 
     for number in range(VISITORS):
@@ -137,9 +145,11 @@ def test_a_visitor_of_the_dashboard_stays_with_one_replica_and_visitors_share_bo
             for _ in range(VISITS):
                 visit(door, visitor, f"{run}-{number}")
 
-    names = [f"{run}-{number}" for number in range(VISITORS)]
-    wait_until(lambda: all(len(door.answered_by(name)) == 2 * VISITS for name in names), "nginx has written its log")
-    replicas_of_each = [set(door.answered_by(name)) for name in names]
+    def answers() -> list[list[str]]:
+        return list(door.answered_by(run).values())
+
+    wait_until(lambda: [len(its) for its in answers()] == [2 * VISITS] * VISITORS, "nginx has written its log")
+    replicas_of_each = [set(its) for its in answers()]
     assert [len(replicas) for replicas in replicas_of_each] == [1] * VISITORS
     assert set.union(*replicas_of_each) == addresses
 

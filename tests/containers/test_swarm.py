@@ -14,7 +14,7 @@ from tests.containers.door import Door
 from tests.containers.stack import Stack, stack, swarm
 
 # The first test's time includes that of the stack to come up.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 REPLICAS = 2
 NEVER_HEALTHY = f'FROM {SERVICE_IMAGE}\nHEALTHCHECK --interval=1s --start-period=1s --retries=2 CMD ["false"]\n'
 
@@ -27,11 +27,10 @@ def lightbox() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def door(lightbox: Stack) -> Door:
+def door(lightbox: Stack, jpegs: list[Path]) -> Door:
     (nginx,) = lightbox.wait_for("nginx", 1)
-    # It answers for itself before it has found the replicas.
     door = Door(nginx)
-    wait_until(door.is_open, "nginx has found a replica")
+    door.wait_open(lightbox.wait_for("api", REPLICAS), jpegs)
     return door
 
 
