@@ -163,7 +163,13 @@ def container(
         try:
             print(running.logs()[-4000:])
         finally:
-            docker("rm", "--force", "--volumes", running.name)
+            wait_until(lambda: _is_removed(running.name), f"{running.name} is removed")
+
+
+def _is_removed(name: str) -> bool:
+    """Removes a container, once more where the engine found something of it still in use."""
+    print(docker("rm", "--force", "--volumes", name, is_checked=False))
+    return not docker("ps", "--all", "--quiet", "--filter", f"name=^{name}$")
 
 
 @contextmanager

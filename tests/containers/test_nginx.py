@@ -14,6 +14,7 @@ from tests.containers.compose import ROOT
 from tests.containers.docker_cli import STOP_TIMEOUT_S, Container, container, docker, wait_until
 from tests.containers.door import API_PORT, DASHBOARD_PORT
 
+pytestmark = pytest.mark.timeout(900)
 IMAGE = "nginx:1-alpine"
 REPLICA = """
 events {}

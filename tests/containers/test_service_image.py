@@ -23,6 +23,7 @@ from tests.containers.docker_cli import (
     size_bytes,
 )
 
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
 OFFICIAL_BASE_BYTES = 130_000_000
