@@ -15,8 +15,8 @@ BROKEN = 0
 """Stands for a status where the connection broke before an answer."""
 TIMEOUT_S = 60
 NOTICED_S = 25
-"""Whoever waits longer than that for an answer notices that something is amiss. Less than what a replica holds up that
-nobody takes out: its drain (30 s), and an answer that never comes (120 s). More than a slow machine takes."""
+"""Whoever waits longer than that for an answer notices that something is amiss. Less than a request waits at a
+replica that should have been taken out: its drain (30 s), or an answer that never comes (120 s)."""
 NOTICED_SHARE = 0.05
 """So does whoever is refused more than that of what he asks."""
 PATIENT = {"LIGHTBOX_TARGET_P99_MS": "10000"}

@@ -163,11 +163,11 @@ def container(
         try:
             print(running.logs()[-4000:])
         finally:
-            wait_until(lambda: _is_removed(running.name), f"{running.name} is removed")
+            wait_until(lambda: _remove(running.name), f"{running.name} is removed")
 
 
-def _is_removed(name: str) -> bool:
-    """Removes a container, once more where the engine found something of it still in use."""
+def _remove(name: str) -> bool:
+    """Removes a container and tells whether it is gone; the engine may find something of it still in use."""
     print(docker("rm", "--force", "--volumes", name, is_checked=False))
     return not docker("ps", "--all", "--quiet", "--filter", f"name=^{name}$")
 

@@ -27,18 +27,18 @@ def swarm() -> Iterator[None]:
     if strangers := _running_on_attachable_networks():
         skip_or_fail(f"an engine that leaves its Swarm cuts these off their networks: {', '.join(strangers)}")
     try:
-        wait_until(lambda: _reaches("active", "init", "--advertise-addr", "127.0.0.1"), "the engine is a Swarm")
+        wait_until(lambda: _try_to_reach("active", "init", "--advertise-addr", "127.0.0.1"), "the engine is a Swarm")
         yield
     finally:
-        wait_until(lambda: _reaches("inactive", "leave", "--force"), "the engine has left its Swarm")
+        wait_until(lambda: _try_to_reach("inactive", "leave", "--force"), "the engine has left its Swarm")
 
 
 def _state() -> str:
     return docker("info", "--format", "{{.Swarm.LocalNodeState}}")
 
 
-def _reaches(state: str, *command: str) -> bool:
-    """Runs a command, once more where the engine, which gives itself seconds, could not say that it was done."""
+def _try_to_reach(state: str, *command: str) -> bool:
+    """Runs a command and tells what became of it: the engine gives itself seconds and may go on after them."""
     print(docker("swarm", *command, is_checked=False))
     return _state() == state
 
@@ -132,7 +132,7 @@ class Stack:
             docker("stack", "rm", self.name, is_checked=False)
             if docker("ps", "--all", "--quiet", "--filter", label):
                 return False
-            # And so a volume, while such a task is cleared away.
+            # A volume, too, stays in use while such a task is cleared away.
             if volumes := docker("volume", "ls", "--quiet", "--filter", label).split():
                 docker("volume", "rm", *volumes, is_checked=False)
             return not any(docker(kind, "ls", "--quiet", "--filter", label) for kind in ("network", "volume"))

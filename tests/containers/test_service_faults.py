@@ -10,7 +10,7 @@ from tests.containers.clients import BROKEN, load
 from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
 
 # Several waits in each, none of which is to be cut short on a slow machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 ONE_MODEL = ("--env", "LIGHTBOX_MODELS=efficientnet_lite0")
 TWO_WORKERS = ("--env", "LIGHTBOX_WORKERS=2")
@@ -79,7 +79,7 @@ def test_a_worker_that_cannot_come_back_leaves_the_connections_to_the_other_and_
 
         assert asking.failures() == []
         # The pause before another try is 30 s at first, and twice that after each that failed before.
-        wait_until(lambda: running.health == "healthy", "the worker has come back", PATIENCE_S)
+        wait_until(lambda: running.health == "healthy", "the worker has come back", 2 * PATIENCE_S)
 
 
 def test_a_worker_that_hangs_makes_the_container_unhealthy() -> None:
@@ -89,7 +89,7 @@ def test_a_worker_that_hangs_makes_the_container_unhealthy() -> None:
         running.run("sh", "-c", f"kill -STOP {hung}")
 
         running.wait_health("unhealthy")
-        # Until that a check may have found something else as well, or have had no time to.
+        # On a busy machine the check that made it unhealthy may have timed out, or have found something else as well.
         fault = f"1 of 2 workers serve; worker {hung} hangs"
         wait_until(lambda: newest_check(running).startswith(fault), "the check names the worker that hangs")
         running.run("sh", "-c", f"kill -CONT {hung}")

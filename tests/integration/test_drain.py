@@ -22,10 +22,11 @@ from tests.integration.running_service import (
     wait_until,
 )
 
+pytestmark = pytest.mark.timeout(600)
 DRAIN_S = 15
 """Enough for every caller's image on a busy machine: the slow sender alone is to be cut off."""
 PATIENT_DRAIN_S = 120
-"""Enough for three refusals after the time that it may take to see that the drain has begun; it ends with the last."""
+"""Enough for three refusals after the time that it may take to see that the drain has begun, which ends with them."""
 CALLERS = 32
 SLOW_MACHINE: Mapping[str, object] = {"target_p99_ms": 60_000, "receive_timeout_s": 600}
 """Nobody is refused for load, and nothing but the drain cuts a slow sender off."""
@@ -141,7 +142,7 @@ def test_whoever_comes_while_a_service_drains_is_refused_in_words(bentoml_home: 
         wait_until(lambda: queue_depth(service) == 1)
         opened = known.get(f"{service.url}/v1/status", timeout=60)
         service.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: not service.is_answering("/readyz"))
+        wait_until(lambda: requests.get(f"{service.url}/readyz", timeout=60).status_code == 503)
         answers = [client.post(f"{service.url}/v1/classify", data=b"x", timeout=60) for client in (known, requests)]
         with closing(begin_upload(service, 4 + PIECES * len(PIECE))) as upload:
             for _ in range(PIECES):

@@ -13,6 +13,7 @@ from bento_service.processes import is_running
 from tests.integration.running_service import STOP_TIMEOUT_S, free_port, wait_until
 from tests.integration.running_up import running_up, start_up
 
+pytestmark = pytest.mark.timeout(600)
 START_TIMEOUT_S = 180
 
 

@@ -7,12 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from bento_service.processes import is_running
 from tests.integration.running_service import free_port, running_service, wait_until
 
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
-LOADING_S = 300
+LOADING_S = 600
 """Longer than any test waits."""
 LOADS_FOR_LONG = f"""
 import asyncio, sys, time

@@ -31,7 +31,7 @@ SETTINGS: Mapping[str, Any] = {
     "target_p99_ms": 60_000,
     "receive_timeout_s": 600,
 }
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @dataclass
@@ -150,8 +150,8 @@ def stop_callers(callers: list[Caller], threads: list[threading.Thread]) -> None
 
 
 @contextmanager
-def nobody_comes_back(service: RunningService) -> Iterator[None]:
-    """Holds the master up, which would start another worker for one that has died."""
+def hold_master(service: RunningService) -> Iterator[None]:
+    """Stops the master, which would start another worker for one that has died, and lets it go on at the end."""
     service.process.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -166,9 +166,8 @@ def pair(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_both_workers_answer_and_a_scrape_adds_them_up(pair: RunningService, jpegs: list[Path]) -> None:
-    lines = open_lines(pair, worker_ids(pair), CONNECTIONS_A_WORKER)
     counted_before = metric(pair, "lightbox_requests_total")
-
+    lines = open_lines(pair, worker_ids(pair), CONNECTIONS_A_WORKER)
     callers, threads = start_callers(lines, jpegs, "both")
     wait_until(lambda: all(len(caller.statuses) >= 5 for caller in callers))
     stop_callers(callers, threads)
@@ -182,16 +181,16 @@ def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
     pair: RunningService, jpegs: list[Path]
 ) -> None:
     killed, other = sorted(worker_ids(pair))
-    lines = open_lines(pair, {killed, other}, CONNECTIONS_A_WORKER)
-    upload = next(line for line in lines if line.worker == killed)
+    upload = next(line for line in open_lines(pair, {killed, other}, 1) if line.worker == killed)
     upload.connection.putrequest("POST", "/v1/classify")
     upload.connection.putheader("Content-Length", "1000")
     upload.connection.endheaders(b"half an image")
     wait_until(lambda: metric(pair, "lightbox_queue_depth_images") == 1)
-    callers, threads = start_callers([line for line in lines if line is not upload], jpegs, "kill")
+    # Opened last: one that is idle for seconds is closed.
+    callers, threads = start_callers(open_lines(pair, {killed, other}, CONNECTIONS_A_WORKER), jpegs, "kill")
     wait_until(lambda: all(caller.statuses for caller in callers))
 
-    with nobody_comes_back(pair):
+    with hold_master(pair):
         psutil.Process(killed).send_signal(signal.SIGKILL)
         wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS - 1)
     wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS, PATIENCE_S)
