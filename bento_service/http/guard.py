@@ -73,9 +73,13 @@ class Guard:
             await send(message)
 
         path: str = scope["path"]
+        method: str = scope["method"]
         is_bento = False
         if path.startswith(_EDGE_PREFIX) or path in _EDGE_PATHS:
             app = self._edge_app
+            if method == "HEAD":
+                # FastAPI's GET routes take no HEAD. The server, which has the scope itself, sends no body.
+                scope = {**scope, "method": "GET"}
         else:
             is_bento = path in self._bento_paths
             app = self._bento_app if is_bento else self._nowhere
@@ -83,7 +87,7 @@ class Guard:
             await app(scope, receive, send_seen)
         finally:
             route = path if is_bento else getattr(scope.get("route"), "path", UNMATCHED)
-            self._on_request(route, scope["method"], status, time.perf_counter() - started_s)
+            self._on_request(route, method, status, time.perf_counter() - started_s)
 
 
 class _Translated:
