@@ -31,7 +31,9 @@ from bento_service.http.status import StatusProvider, status_router
 _DESCRIPTION = """Classifies images, and says what each answer cost.
 
 Every error is `application/problem+json` (RFC 9457) with a stable `code` and the `request_id`. Every answer carries
-`X-Request-ID`: yours, if you sent one of up to 128 letters, digits, dots, hyphens and underscores, or a fresh one."""
+`X-Request-ID`: yours, if you sent one of up to 128 letters, digits, dots, hyphens and underscores, or a fresh one.
+
+A parameter or an `X-Priority` with an empty value (`until=`) counts as not given. `HEAD` works wherever `GET` does."""
 
 
 class _ShortcutApi(DescribedApi):

@@ -14,7 +14,7 @@ from bento_service.domain import OUTCOME_OK
 from bento_service.errors import InvalidParameterError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems
-from bento_service.http.parameters import OrNone, WindowQuery
+from bento_service.http.parameters import WindowQuery
 from bento_service.http.problems import PROBLEM_TYPES
 from bento_service.http.wire import JsonResponse, to_history, to_history_request
 from lightbox_client.contract import History, HistoryRequests
@@ -38,7 +38,7 @@ class ReceiptsQuery(WindowQuery):
 
     order: Literal["slowest", "newest"] = Field(default="newest", description="`slowest` by total time.")
     limit: int = Field(default=20, ge=1, le=500, description="Receipts at most.")
-    outcome: Annotated[str | None, OrNone] = Field(default=None, description="`ok` or an error's code; else all.")
+    outcome: str | None = Field(default=None, description="`ok` or an error's code; else all.")
 
 
 def history_router(provide: EdgeProvider) -> APIRouter:
