@@ -58,6 +58,7 @@ class GuardedService(Service):
             _BENTO_PATHS,
             status=lifecycle.status,
             on_request=lifecycle.metrics.observe_http,
+            cors_origins=settings.cors_origins,
             is_draining=lambda: lifecycle.state is ServiceState.DRAINING,
         )
 

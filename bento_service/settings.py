@@ -1,5 +1,6 @@
 """Every setting of the service, its default and its limits. Each is an environment variable `LIGHTBOX_<NAME>`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,6 +19,9 @@ CACHE_CLOSE_S = 2.0
 """Longest wait for the cache's store to close, after that."""
 JOURNAL_CLOSE_S = 10.0
 """Longest wait for the journal's last write, after that."""
+_ORIGIN = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
+)
 
 
 class Settings(BaseSettings):
@@ -118,6 +122,11 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         default=30.0, ge=0, le=600, description="Longest that a stopping worker waits for admitted work, in seconds."
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose web pages may call the service (CORS), separated by commas: "
+        "`https://app.example.org`, or `*` for every page that a user of the service opens. Off if unset.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: Path.home() / ".lightbox", description="Folder for the journal's SQLite file."
     )
@@ -154,13 +163,24 @@ class Settings(BaseSettings):
     dashboard_host: str = Field(default="127.0.0.1", description="Address that `lightbox dashboard` binds.")
     dashboard_port: int = Field(default=8501, ge=1, le=65_535, description="Port that `lightbox dashboard` binds.")
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         if isinstance(value, str):
             names = (name.strip() for name in value.split(","))
             return tuple(dict.fromkeys(name for name in names if name))
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin as a browser sends it: scheme://host or scheme://host:port, in lower "
+                    "case, without the scheme's own port and without a path, such as https://app.example.org"
+                )
+        return origins
 
     @model_validator(mode="after")
     def _check_default_model(self) -> "Settings":

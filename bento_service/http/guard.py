@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.http.bento_classify import CLASSIFY_PATH
 from bento_service.http.bento_failure import translate_failure
+from bento_service.http.cors import allow_origins
 from bento_service.http.envelope import Envelope
 from bento_service.http.openapi import OPENAPI_PATH
 from bento_service.http.problems import CLIENT_CLOSED_REQUEST, ProblemResponse, build_problem
@@ -41,13 +42,14 @@ class Guard:
         *,
         status: StatusProvider,
         on_request: OnRequest,
+        cors_origins: Collection[str] = (),
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._lifespan_app = bento_app
-        self._edge_app = edge_app
+        self._edge_app = allow_origins(edge_app, cors_origins)
         self._bento_paths = frozenset(bento_paths)
-        self._bento_app = Envelope(_Translated(bento_app, status))
-        self._nowhere = Envelope(_answer_not_found)
+        self._bento_app = allow_origins(Envelope(_Translated(bento_app, status)), cors_origins)
+        self._nowhere = allow_origins(Envelope(_answer_not_found), cors_origins)
         self._on_request = on_request
         self._is_draining = is_draining
 

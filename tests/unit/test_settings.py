@@ -119,6 +119,50 @@ def test_a_value_outside_its_limits_is_refused_by_the_name_of_its_variable_with_
     assert allowed in error["msg"]
 
 
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "*",
+        "https://app.example.org",
+        "http://localhost:8080",
+        "http://[::1]:3000",
+        "capacitor://localhost",
+        "http://a:443",
+    ],
+)
+def test_origins_are_those_that_a_browser_sends(environment: pytest.MonkeyPatch, origins: str) -> None:
+    environment.setenv("LIGHTBOX_CORS_ORIGINS", f" {origins} ,https://b.example.org")
+
+    assert Settings().cors_origins == (origins, "https://b.example.org")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example.org",
+        "https://app.example.org/",
+        "https://app.example.org/path",
+        "https://App.example.org",
+        "https://app.example.org:443",
+        "http://app.example.org:80",
+        "https://*.example.org",
+        "https://user@app.example.org",
+        "https://a b",
+        "null",
+    ],
+)
+def test_what_no_browser_sends_as_an_origin_is_refused_at_start_by_name(
+    environment: pytest.MonkeyPatch, origin: str
+) -> None:
+    environment.setenv("LIGHTBOX_CORS_ORIGINS", f"https://a.example.org, {origin}")
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+
+    [error] = refusal.value.errors()
+    assert error["loc"] == ("LIGHTBOX_CORS_ORIGINS",)
+    assert f"{origin!r} is no origin" in error["msg"]
+
+
 def test_settings_cannot_change_once_made(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
