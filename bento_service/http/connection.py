@@ -173,7 +173,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             # The bytes have ended uvicorn's own limit on idle connections.
             self._limit_time(self.header_timeout_s)
 
-    def _parse(self, data: bytes) -> None:
+    def _parse(self, data: bytes | memoryview) -> None:
         while True:
             try:
                 self.parser.feed_data(data)
@@ -192,7 +192,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
             self.parser.feed_data(head)
-            data = data[end:]
+            data = memoryview(data)[end:]  # a copy for each of many small requests would take long
 
     def _refuse(self, code: str, detail: str, **details: object) -> None:
         """Take nothing more; say why, unless that would come in the middle of another answer or for a second one."""

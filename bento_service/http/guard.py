@@ -26,12 +26,12 @@ OnRequest = Callable[[str, str, int, float], None]
 
 
 class Guard:
-    """Pure ASGI. Our calls go straight to our own application, known paths to BentoML's, the rest nowhere (ADR 2).
+    """Pure ASGI. Routes our calls to our own application, known paths to BentoML's, and no other path anywhere (ADR 2).
 
-    Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so a path that
-    it has not got must never reach it. Its failures leave as problems. Lifespan events are BentoML's; web sockets are
-    refused. What is answered while the server drains says that its connection ends, so that the client's next request
-    does not meet with a closed one.
+    Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so it must
+    never see a path that it does not have. Its failures become problems. Lifespan events are BentoML's; WebSockets
+    never get here (`BoundedHttpProtocol`). HEAD is answered wherever GET is. While the server drains, each answer ends
+    its connection, so that the client's next request does not meet a closed one.
     """
 
     def __init__(
@@ -57,8 +57,6 @@ class Guard:
         """Handle one connection's scope."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
         else:
             await self._lifespan_app(scope, receive, send)
 

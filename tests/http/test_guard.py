@@ -148,14 +148,6 @@ def test_what_a_draining_server_answers_says_that_the_connection_ends(app: FastA
     assert [answer.headers.get("Connection") for answer in answers] == ["close" if is_draining else None] * 3
 
 
-def test_a_web_socket_is_closed(service: Service) -> None:
-    exchange = Exchange()
-
-    asyncio.run(exchange.run(service.guard, {"type": "websocket", "path": "/v1/classify", "headers": []}))
-
-    assert [message["type"] for message in exchange.sent] == ["websocket.close"]
-
-
 def test_lifespan_events_are_those_of_bentoml(app: FastAPI) -> None:
     seen = []
 

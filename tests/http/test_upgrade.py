@@ -103,6 +103,13 @@ def test_a_client_that_waits_for_100_continue_is_told_to_go_on(port: int) -> Non
         assert read_answer_from(file).endswith(b":abc")
 
 
+def test_an_offer_in_a_trailer_is_none(port: int) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(port) as client, client.makefile("rb") as file:
+        client.sendall(head + b"1\r\na\r\n0\r\nUpgrade: h2c\r\n\r\n" + SMUGGLED)
+        assert [read_answer_from(file), read_answer_from(file)] == [b"POST /? 1.1:a", b"GET /smuggled? 1.1:"]
+
+
 def test_a_get_that_offers_http_2_is_answered_over_http_1(port: int) -> None:
     with connect(port) as client, client.makefile("rb") as file:
         client.sendall(b"GET /x HTTP/1.1\r\nHost: a\r\n" + H2C + b"\r\n" + SMUGGLED)
