@@ -51,8 +51,8 @@ class Query(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, given: Mapping[str, object]) -> Mapping[str, object]:
-        """Name what is allowed too, which pydantic's own `extra="forbid"` does not."""
+    def _take_given(cls, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Drop empty values; refuse unknown names with those that are allowed, which `extra="forbid"` does not tell."""
         refuse_unknown(given, allowed=tuple(cls.model_fields))
         return {name: value for name, value in given.items() if value != ""}
 

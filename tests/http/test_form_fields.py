@@ -1,14 +1,21 @@
 """Parameters as fields of a form: the rules of the query hold for them, and none goes unread."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
+from fastapi import FastAPI
 from httpx import Response
+from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
 from tests.fakes.classifier import FakeClassifier
+from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
+from tests.http.test_direct import QUERIES
+from tests.http.test_upload import FORM, part
 
 IMAGE = b"\xff\xd8 an image"
 OTHER = "timm/resnet50.a1_in1k"
@@ -45,6 +52,21 @@ def test_fields_of_the_form_count_as_parameters_of_the_query_do(
     response = post(client, path, fields, query)
 
     assert set(results(response.json())) == {asked}
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parameters=QUERIES)
+def test_a_form_is_answered_as_the_query_of_the_same_parameters_is(
+    app: FastAPI, parameters: list[tuple[str, str]]
+) -> None:
+    def ask(fields: list[tuple[str, str]], query: str) -> Exchange:
+        parts = [part(name, value.encode()) for name, value in fields]
+        exchange = Exchange([*parts, part("image", IMAGE), b"--cut--"])
+        headers = FORM | {"X-Request-ID": "the-same"}
+        asyncio.run(exchange.run(app, http_scope("POST", "/v1/classify", headers, query)))
+        return exchange
+
+    assert ask(parameters, "").sent == ask([], urlencode(parameters)).sent
 
 
 @pytest.mark.parametrize("path", SINGLE)
