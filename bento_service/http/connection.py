@@ -14,14 +14,12 @@ from bento_service.http.delivery import DELIVERY_EXTENSION, Delivery
 from bento_service.http.hangup import HANGUP_EXTENSION, HangupBell
 from bento_service.http.problems import MEDIA_TYPE, build_problem
 from bento_service.http.request_id import HEADER
-from bento_service.http.upgrade import is_websocket_handshake, render_head
+from bento_service.http.upgrade import find_refusal, render_head
 
 _MALFORMED = (
     "What arrived is no valid HTTP request: its request line, a header or a chunk of its body is malformed, or its "
     "method is unknown. The connection is closed; send the request again, as HTTP/1.1 and without TLS."
 )
-_TUNNEL = "CONNECT asks for a tunnel, and this server is no proxy. The connection is closed; send the request itself."
-_WEBSOCKET = "There are no WebSockets here: this service answers plain HTTP requests. The connection is closed."
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -181,14 +179,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 # The parser takes the headers of such a request, no body, and what follows for another protocol's.
                 (end,) = upgrade.args
-            method, headers = self.parser.get_method(), self.headers
-            if method == b"CONNECT":
-                self._refuse("malformed_request", _TUNNEL)
+            method = self.parser.get_method()
+            if refusal := find_refusal(method, self.headers):
+                self._refuse(*refusal)
                 return
-            if is_websocket_handshake(method, headers):
-                self._refuse("not_found", _WEBSOCKET)
-                return
-            head = render_head(method, self.url, self.parser.get_http_version(), headers)
+            head = render_head(method, self.url, self.parser.get_http_version(), self.headers)
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
             self.parser.feed_data(head)

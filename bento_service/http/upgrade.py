@@ -1,17 +1,25 @@
-"""Requests that ask to change the protocol (RFC 9110, 7.8), which a server may answer as if they did not ask."""
+"""Requests that ask to change the protocol (RFC 9110, 7.8): answered as if they did not ask, or refused."""
 
 from collections.abc import Iterable, Sequence
 
 _HEADER = b"upgrade"
-_WEBSOCKET = b"websocket"
+_TUNNEL = "CONNECT asks for a tunnel, and this server is no proxy. The connection is closed; send the request itself."
+_WEBSOCKET = "There are no WebSockets here: this service answers plain HTTP requests. The connection is closed."
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names, in lower case, and values, as an HTTP parser gives them."""
 
 
-def is_websocket_handshake(method: bytes, headers: Headers) -> bool:
-    """Whether a request opens a WebSocket (RFC 6455, 4.1): a GET that offers `websocket`, among others or alone."""
-    return method == b"GET" and _WEBSOCKET in _offered(headers)
+def find_refusal(method: bytes, headers: Headers) -> tuple[str, str] | None:
+    """Return the code and the detail of the problem for a request that makes no sense without another protocol.
+
+    That is CONNECT, or a WebSocket's handshake (RFC 6455, 4.1): a GET that offers `websocket`, among others or alone.
+    """
+    if method == b"CONNECT":
+        return "malformed_request", _TUNNEL
+    if method == b"GET" and b"websocket" in _offered(headers):
+        return "not_found", _WEBSOCKET
+    return None
 
 
 def render_head(method: bytes, target: bytes, http_version: str, headers: Headers) -> bytes:
