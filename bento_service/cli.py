@@ -22,6 +22,7 @@ from bento_service.commands.inputs import find_images
 from bento_service.ports import local_url
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
+from lightbox_client.variables import warn_of_unknown
 
 LOCAL_TARGET_MS = 60_000.0
 """Nobody else waits for a local run, so nothing is refused for load before the largest target there is."""
@@ -42,6 +43,13 @@ app = typer.Typer(
 models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
+
+def _strip(value: str | None) -> str | None:
+    """Strip a value that may come from the environment, as settings are stripped."""
+    return value and value.strip()
+
+
+Url = Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.", callback=_strip)]
 Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default=FROM_SETTINGS)]
 Port = Annotated[
     int | None,
@@ -78,6 +86,7 @@ def lightbox(
     ] = False,
 ) -> None:
     """Serve image classifiers, and classify images."""
+    warn_of_unknown(os.environ, lambda warning: typer.echo(f"lightbox: warning: {warning}", err=True))
 
 
 @app.command()
@@ -92,7 +101,7 @@ def classify(
             help="Image files, folders (searched with all below them), or quoted patterns.",
         ),
     ],
-    url: Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.")] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     local: Annotated[bool, typer.Option("--local", help="Classify in this process; no service is needed.")] = False,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
@@ -139,7 +148,7 @@ def bench(
             show_default="the dashboard's samples",
         ),
     ] = None,
-    url: Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to load.")] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
     ] = None,

@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bento_service.hardware import choose_workers, count_cpus
+from lightbox_client.variables import strip_values
 
 BENTO_PATH = "BENTO_PATH"
 """The variable by which a container names the bento that it holds; BentoML serves that one's models."""
@@ -153,6 +154,11 @@ class Settings(BaseSettings):
     port: int = Field(default=3000, ge=1, le=65_535, description="Port that `lightbox serve` binds.")
     dashboard_host: str = Field(default="127.0.0.1", description="Address that `lightbox dashboard` binds.")
     dashboard_port: int = Field(default=8501, ge=1, le=65_535, description="Port that `lightbox dashboard` binds.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strip_values(cls, given: dict[str, object]) -> dict[str, object]:
+        return strip_values(given)
 
     @field_validator("models", mode="before")
     @classmethod
