@@ -76,8 +76,8 @@ DEPLOYMENT_NAMES = frozenset(
     }
 )
 """Read by Compose and by `deploy/swarm/deploy`."""
-INTERNAL_NAMES = frozenset({"KINSHIP", "MASTER_ID", "NAMES_CHECKED", "SERVE"})
-"""Set by Lightbox for its own processes, and by its tests."""
+INTERNAL_NAMES = frozenset({"KINSHIP", "MASTER_ID", "NAMES_CHECKED"})
+"""Set by Lightbox for the processes that it starts."""
 
 _CHECKED = f"{PREFIX}NAMES_CHECKED"
 _OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?$")
