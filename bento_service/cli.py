@@ -259,7 +259,7 @@ def dashboard(
     """Run the dashboard."""
     with explained_errors():
         settings = read_settings(dashboard_host=host, dashboard_port=port)
-        servers.show_dashboard(settings, url or local_url(settings.host, settings.port))
+        servers.show_dashboard(settings, _strip(url) or local_url(settings.host, settings.port))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
 from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import BENTO_PATH, Settings
+from lightbox_client import Client
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
 STOP_MARGIN_S = 5.0
@@ -118,7 +119,9 @@ def show_dashboard(settings: Settings, service_url: str, *, replace_process: Rep
 
     Raises:
         CommandError: The port is taken, or the dashboard is not installed.
+        InvalidAddressError: `service_url` is no http or https URL.
     """
+    Client(service_url).close()
     _demand_port(settings.dashboard_host, settings.dashboard_port, "--port", "DASHBOARD_PORT")
     command = dashboard_command(settings, service_url, os.environ)
     replace_process(command.argv[0], command.argv, command.env)

@@ -15,6 +15,7 @@ from bento_service.commands.failures import CommandError, read_settings
 from bento_service.commands.servers import serve, service_command, show_dashboard
 from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import Settings
+from lightbox_client.errors import InvalidAddressError
 
 
 class Became(Exception):  # noqa: N818 - not an error: it stands for the process that exec never returns from
@@ -162,6 +163,11 @@ def test_the_dashboard_is_streamlit_on_its_script_told_where_the_service_is(free
     assert Path(script).parts[-2:] == ("dashboard", "app.py")
     assert options[-2:] == ["--server.port", str(free_port)]
     assert became.value.env["LIGHTBOX_URL"] == "http://box:3000"
+
+
+def test_a_dashboard_of_what_is_no_address_is_not_started(free_port: int) -> None:
+    with pytest.raises(InvalidAddressError, match="'box:3000' is no address of a service"):
+        show_dashboard(Settings(dashboard_port=free_port), "box:3000", replace_process=become)
 
 
 def test_the_dashboards_port_has_its_own_variable(taken_port: int) -> None:
