@@ -33,6 +33,13 @@ def find_proxy(url: str) -> str | None:
     return without_credentials(proxy) if proxy else None
 
 
+def describe_target(url: str) -> str:
+    """Return a URL to show, with the proxy of the environment that stands before it, if any."""
+    proxy = find_proxy(url)
+    shown = without_credentials(url)
+    return f"{shown} through the proxy {proxy}" if proxy else shown
+
+
 def without_credentials(url: str) -> str:
     """Return a URL to show: without user and password, whatever characters they hold."""
     scheme = _SCHEME.match(url)

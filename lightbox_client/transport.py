@@ -20,7 +20,7 @@ from lightbox_client.errors import (
     UnexpectedAnswerError,
     error_from_problem,
 )
-from lightbox_client.proxies import find_proxy, is_loopback, without_credentials
+from lightbox_client.proxies import describe_target, is_loopback, without_credentials
 
 RETRIED_STATUSES = frozenset({429, 503})
 EXCERPT_CHARS = 120
@@ -176,9 +176,7 @@ def unexpected(response: requests.Response, why: str) -> UnexpectedAnswerError:
     media_type = response.headers.get("Content-Type", "no content type")
     target = f", pointing to {response.headers['Location']}" if response.is_redirect else ""
     excerpt = " ".join(response.text[:EXCERPT_CHARS].split())
-    proxy = find_proxy(response.url)
-    through = f" through the proxy {proxy}" if proxy else ""
-    answered = f"{without_credentials(response.url)}{through} answered {response.status_code} ({media_type}){target}"
+    answered = f"{describe_target(response.url)} answered {response.status_code} ({media_type}){target}"
     message = f"{answered}, {why}: {excerpt!r}"
     return UnexpectedAnswerError(message, status=response.status_code)
 
@@ -192,8 +190,12 @@ def _error_from(response: requests.Response, retry_after_s: float | None) -> Exc
 
 
 def _checked_address(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:  # an unfinished IPv6 address
+        is_address = False
+    if not is_address:
         shown = without_credentials(base_url)
         raise InvalidAddressError(f"{shown!r} is no address of a service; it looks like http://127.0.0.1:3000")
     return base_url.rstrip("/")

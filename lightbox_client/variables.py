@@ -80,7 +80,9 @@ INTERNAL_NAMES = frozenset({"KINSHIP", "MASTER_ID", "NAMES_CHECKED"})
 """Set by Lightbox for the processes that it starts."""
 
 _CHECKED = f"{PREFIX}NAMES_CHECKED"
-_OF_KUBERNETES = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?$")
+_OF_KUBERNETES = re.compile(
+    r"\w*(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)=.*|\w*PORT=(tcp|udp|sctp)://.*"
+)
 """What Kubernetes sets for a service that is named lightbox-…, unless a pod has `enableServiceLinks: false`."""
 
 
@@ -103,11 +105,11 @@ def describe_unknown(environment: Mapping[str, str]) -> list[str]:
     """Return a sentence for each name that begins like ours and that nothing reads, with the nearest that is read."""
     choices = SERVICE_NAMES | DASHBOARD_NAMES | DEPLOYMENT_NAMES
     warnings: list[str] = []
-    for variable in sorted(environment):
+    for variable, value in sorted(environment.items()):
         # Settings are found in capitals and in small letters.
         name = variable.upper().removeprefix(PREFIX)
         is_ours = variable.upper().startswith(PREFIX)
-        if not is_ours or name in choices | INTERNAL_NAMES or _OF_KUBERNETES.search(name):
+        if not is_ours or name in choices | INTERNAL_NAMES or _OF_KUBERNETES.fullmatch(f"{name}={value}"):
             continue
         nearest = difflib.get_close_matches(name, sorted(choices), n=1)
         advice = f" Did you mean {PREFIX}{nearest[0]}?" if nearest else ""

@@ -42,6 +42,7 @@ def test_every_variable_of_the_deployment_is_known() -> None:
         ("LIGHTBOX_WORKRES", "LIGHTBOX_WORKERS"),
         ("LIGHTBOX_PUBLIC_ULR", "LIGHTBOX_PUBLIC_URL"),
         ("lightbox_prot", "LIGHTBOX_PORT"),
+        ("LIGHTBOX_DASHBORD_PORT", "LIGHTBOX_DASHBOARD_PORT"),
     ],
 )
 def test_an_unknown_name_is_warned_of_with_the_nearest_known_one(name: str, meant: str) -> None:
@@ -54,7 +55,8 @@ def test_where_no_name_is_near_none_is_suggested() -> None:
 
 def test_names_of_others_are_not_warned_of() -> None:
     assert warned_of("PATH", "LIGHTBOX", "MY_LIGHTBOX_PROT", "LIGHTBOXES", "lightbox_port") == []
-    assert warned_of("LIGHTBOX_API_SERVICE_HOST", "LIGHTBOX_API_SERVICE_PORT_HTTP", "LIGHTBOX_API_PORT_80_TCP") == []
+    assert warned_of("LIGHTBOX_API_SERVICE_HOST", "LIGHTBOX_SERVICE_PORT_HTTP", "LIGHTBOX_API_PORT_80_TCP_ADDR") == []
+    assert describe_unknown({"LIGHTBOX_API_PORT": "tcp://10.0.0.1:3000"}) == []
 
 
 def test_a_program_warns_once_and_what_it_starts_not_again() -> None:
