@@ -14,6 +14,8 @@ from bento_service.commands.file_names import to_line
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}  # the formats of the intake
 )
+MAX_FILE_BYTES = 1_000_000_000
+"""Each file is read into memory, several at a time; no service takes one as large."""
 _ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/+|$)")
 _SHOWN_CHARS = 60
 """Of an argument that is too long to be a path."""
@@ -106,10 +108,13 @@ def _glob(pattern: str, complain: Complain) -> Iterator[str]:
 def _take(path: Path, status: os.stat_result, complain: Complain) -> list[Path]:
     if stat.S_ISDIR(status.st_mode):
         return _search(path, complain)
-    if _has_end(path, status):
-        return [path]
-    complain(f"{to_line(path)}: neither a file nor a folder, but a device, a named pipe or a socket")
-    return []
+    if not _has_end(path, status):
+        complain(f"{to_line(path)}: neither a file nor a folder, but a device, a named pipe or a socket")
+        return []
+    if status.st_size > MAX_FILE_BYTES:
+        complain(f"{to_line(path)}: too large for an image ({status.st_size:,} bytes; at most {MAX_FILE_BYTES:,})")
+        return []
+    return [path]
 
 
 def _has_end(path: Path, status: os.stat_result) -> bool:

@@ -87,7 +87,8 @@ def test_links_back_up_are_not_followed(photographs: Path, argument: str) -> Non
         ("a.png/b.png", "a.png/b.png: Not a directory"),
         ("loop", "loop: Too many levels of symbolic links"),
         ("pipe.png", "pipe.png: neither a file nor a folder, but a device, a named pipe or a socket"),
-        (".", "pipe.png: neither a file nor a folder, but a device, a named pipe or a socket"),
+        ("*.png", "pipe.png: neither a file nor a folder, but a device, a named pipe or a socket"),
+        ("large.tif", "large.tif: too large for an image (1,000,000,001 bytes; at most 1,000,000,000)"),
         ("/dev/zero", "/dev/zero: neither a file nor a folder, but a device, a named pipe or a socket"),
         ("caf\udce9\n*", r"caf\xe9\n*: no image file matches this pattern"),
     ],
@@ -98,6 +99,8 @@ def test_what_is_no_image_file_is_one_line_and_the_others_count(
     monkeypatch.chdir(photographs)
     os.mkfifo("pipe.png")
     (photographs / "loop").symlink_to("loop")
+    (photographs / "large.tif").touch()
+    os.truncate("large.tif", 1_000_000_001)
 
     inputs = find_images([argument, "a.png"])
 
