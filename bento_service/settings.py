@@ -155,11 +155,6 @@ class Settings(BaseSettings):
     dashboard_host: str = Field(default="127.0.0.1", description="Address that `lightbox dashboard` binds.")
     dashboard_port: int = Field(default=8501, ge=1, le=65_535, description="Port that `lightbox dashboard` binds.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _strip_values(cls, given: dict[str, object]) -> dict[str, object]:
-        return strip_values(given)
-
     @field_validator("models", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
@@ -177,6 +172,11 @@ class Settings(BaseSettings):
                 "Add it there or name one of these."
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strip_values(cls, given: dict[str, object]) -> dict[str, object]:
+        return strip_values(given)
 
     @property
     def default_model_name(self) -> str:

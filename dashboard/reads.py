@@ -1,7 +1,5 @@
 """The service as the pages use it: one connection for all visitors, and reads that they share while these are fresh."""
 
-import logging
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +8,6 @@ import streamlit as st
 from dashboard.service import Order, Service
 from dashboard.settings import DashboardSettings
 from lightbox_client.contract import History, HistoryRequest, ModelList, Status
-from lightbox_client.variables import warn_of_unknown
 
 MODELS_TTL_S = 5.0
 TRAFFIC_TTL_S = 1.5
@@ -51,7 +48,6 @@ def read_traffic(service: Service, *, window: timedelta, buckets: int, model: st
 
 @st.cache_resource(show_spinner=False, max_entries=4)
 def _connect(settings_json: str) -> Service:
-    warn_of_unknown(os.environ, logging.getLogger(__name__).warning)
     return Service(DashboardSettings.model_validate_json(settings_json))
 
 

@@ -23,13 +23,6 @@ def test_bytes_are_posted_as_they_are_and_answered_as_a_classification(
     assert request.query == {"model": "efficientnet_lite1", "top_k": "3", "deadline_ms": "250"}
 
 
-def test_a_file_name_that_is_not_utf_8_stops_no_batch(client: Client, tmp_path: Path, photograph: bytes) -> None:
-    path = tmp_path / "caf\udce9.png"
-    path.write_bytes(photograph)
-
-    assert [result.error for result in client.classify_batch([path, photograph]).results] == [None, None]
-
-
 def test_what_is_not_asked_for_is_left_to_the_service(client: Client, service: FakeService, photograph: bytes) -> None:
     client.classify(photograph)
 
@@ -196,3 +189,10 @@ def test_an_address_may_end_in_a_slash_or_have_a_path(service: FakeService) -> N
         client.models()
 
     assert service.requests[0].path == "/under/a/path/v1/models"
+
+
+def test_a_file_name_that_is_not_utf_8_stops_no_batch(client: Client, tmp_path: Path, photograph: bytes) -> None:
+    path = tmp_path / "caf\udce9.png"
+    path.write_bytes(photograph)
+
+    assert [result.error for result in client.classify_batch([path, photograph]).results] == [None, None]
