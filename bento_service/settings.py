@@ -8,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bento_service.hardware import choose_workers, count_cpus
+from lightbox_client.variables import strip_values
 
 BENTO_PATH = "BENTO_PATH"
 """The variable by which a container names the bento that it holds; BentoML serves that one's models."""
@@ -191,6 +192,11 @@ class Settings(BaseSettings):
                 "Add it there or name one of these."
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strip_values(cls, given: dict[str, object]) -> dict[str, object]:
+        return strip_values(given)
 
     @property
     def default_model_name(self) -> str:

@@ -129,4 +129,6 @@ def _encode_picture(picture: "Image.Image") -> bytes:
 def _payload(encoded: bytes, filename: str) -> ImagePayload:
     guessed, _ = mimetypes.guess_type(filename, strict=False)
     is_image = guessed is not None and guessed.startswith("image/")
+    # Names in a form are UTF-8, and a file's own may be any bytes.
+    filename = filename.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return ImagePayload(encoded, filename, guessed if guessed and is_image else UNKNOWN_MEDIA_TYPE)

@@ -4,12 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from bento_service.settings import CACHE_CLOSE_S, JOURNAL_CLOSE_S, LANES_STOP_S, SERVER_STOP_S, Settings
+from dashboard.settings import DashboardSettings
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment without any setting of ours."""
-    for name in Settings.model_fields:
+    for name in (*Settings.model_fields, *DashboardSettings.model_fields):
         monkeypatch.delenv(f"LIGHTBOX_{name.upper()}", raising=False)
     return monkeypatch
 
@@ -37,16 +38,41 @@ def test_a_variable_without_our_prefix_is_not_ours(environment: pytest.MonkeyPat
     assert Settings() == Settings(port=3000)
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\r\n"])
+def test_white_space_around_a_value_is_not_a_part_of_it(environment: pytest.MonkeyPatch, space: str) -> None:
+    plain = {
+        "MODELS": "a",
+        "ENGINE": "openvino",
+        "TORCH_COMPILE": "true",
+        "PORT": "4000",
+        "DATA_DIR": "/data",
+        "HOST": "0.0.0.0",  # noqa: S104 - the text of a setting
+        "JOURNAL_URL": "postgresql://db/lightbox",
+        "URL": "http://api:3000",
+        "PUBLIC_URL": "https://lightbox.example/",
+        "DASHBOARD_MAX_FILES": "7",
+    }
+    for name, value in plain.items():
+        environment.setenv(f"LIGHTBOX_{name}", value)
+    expected = Settings(), DashboardSettings()
+    for name, value in plain.items():
+        environment.setenv(f"LIGHTBOX_{name}", f"{space}{value}{space}")
+
+    assert (Settings(), DashboardSettings()) == expected
+    assert expected[1].public_url == "https://lightbox.example"
+
+
 def test_a_variable_that_we_do_not_know_is_ignored(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIGHTBOX_API_KEY", "x")
     assert Settings().port == 3000
 
 
 def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -> None:
-    unset = Settings()
-    for name in Settings.model_fields:
-        environment.setenv(f"LIGHTBOX_{name.upper()}", "")
-    assert Settings() == unset
+    unset = Settings(), DashboardSettings()
+    for value in ("", " "):
+        for name in (*Settings.model_fields, *DashboardSettings.model_fields):
+            environment.setenv(f"LIGHTBOX_{name.upper()}", value)
+        assert (Settings(), DashboardSettings()) == unset
 
 
 def test_an_empty_url_is_neither_a_journal_nor_a_cache(environment: pytest.MonkeyPatch) -> None:
