@@ -78,21 +78,23 @@ def prune_rollups(connection: Connection, now_s: int) -> None:
         connection.execute(delete(schema.rollups).where(is_old))
 
 
-def assign_class_keys(
-    connection: Connection, receipts: Iterable[Receipt], known: Mapping[ClassName, int]
-) -> dict[ClassName, int]:
-    """Return the keys of the classes that come first in receipts and are not among the known ones, new or stored."""
+def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> dict[ClassName, int]:
+    """Return the keys of the classes that come first in receipts; new ones are stored.
+
+    They are read anew each time: a key that a process kept would name another class once somebody dropped the tables,
+    or restored others.
+    """
     tops = {(r.top[0].class_id, r.top[0].label) for r in receipts if r.outcome == OUTCOME_OK and r.top}
-    missing = tops - known.keys()
-    if not missing:
-        return {}
     table = schema.classes.c
-    stored = {(row.class_id, row.label): row.key for row in connection.execute(select(schema.classes)).all()}
-    new = [{"class_id": class_id, "label": label} for class_id, label in sorted(missing - stored.keys())]
+    keys: dict[ClassName, int] = {}
+    for ids in _in_parts({class_id for class_id, _ in tops}, _VALUES_A_QUERY):
+        found = connection.execute(select(schema.classes).where(table.class_id.in_(ids))).all()
+        keys.update(((row.class_id, row.label), row.key) for row in found)
+    new = [{"class_id": class_id, "label": label} for class_id, label in sorted(tops - keys.keys())]
     if new:
         query = insert(schema.classes).returning(table.class_id, table.label, table.key)
-        stored.update(((row.class_id, row.label), row.key) for row in connection.execute(query, new))
-    return stored
+        keys.update(((row.class_id, row.label), row.key) for row in connection.execute(query, new))
+    return keys
 
 
 def read_class_names(connection: Connection) -> dict[int, ClassName]:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from bento_service.domain import OUTCOME_OK, History, Receipt
 from bento_service.errors import JournalUnavailableError
@@ -21,7 +20,7 @@ from bento_service.journal.rollup_table import (
     read_class_names,
     read_rollups,
 )
-from bento_service.journal.rollups import ClassName, merge, summarise, to_bucket
+from bento_service.journal.rollups import merge, summarise, to_bucket
 from bento_service.journal.rows import from_receipt, to_receipt
 from bento_service.journal.schema_version import check_revision, upgrade
 from bento_service.journal.windows import plan_window
@@ -55,8 +54,6 @@ class SqlJournalStore:
         self._now = now
         self._upgrade = upgrade
         self._has_told_defect = False
-        # Holds committed classes only; grows by at most the classes of the models ever served.
-        self._class_keys: dict[ClassName, int] = {}
 
     def migrate(self) -> None:
         """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try.
@@ -80,11 +77,9 @@ class SqlJournalStore:
             return
         rows = [from_receipt(receipt) for receipt in receipts]
         with self._explaining(), self._database.writing() as connection:
-            class_keys = assign_class_keys(connection, counted, self._class_keys)
-            add_rollups(connection, summarise(counted, {**self._class_keys, **class_keys}))
+            add_rollups(connection, summarise(counted, assign_class_keys(connection, counted)))
             if rows:
                 connection.execute(insert(schema.receipts), rows)
-        self._class_keys.update(class_keys)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
@@ -161,11 +156,10 @@ class SqlJournalStore:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Tell what is wrong with the schema, or with what may be done in it, from what is wrong with a receipt."""
+        """Say that a newer Lightbox changed the schema, where that is why a table or a column is missing."""
         try:
             yield
-        except SQLAlchemyError as error:
-            check_revision(self._database)
-            if concerns_schema(error):
-                raise self._database.explain(error) from error
+        except JournalUnavailableError as error:
+            if concerns_schema(error.__cause__):
+                check_revision(self._database)
             raise

@@ -14,8 +14,8 @@ from bento_service.errors import InvalidParameterError
 from bento_service.journal import schema
 from bento_service.journal.base import Order
 from bento_service.journal.buffered import BufferedJournal
-from bento_service.journal.database import parse_url
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.url import parse_url
 from tests.contract.writer import BATCHES, ROWS_A_BATCH, write_to
 from tests.unit.journal.naive_history import assert_bucket_tells_of
 from tests.unit.journal.receipts import NOW, make_receipt, make_traffic

@@ -9,9 +9,9 @@ from sqlalchemy import create_engine, text
 
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.buffered import BufferedJournal
-from bento_service.journal.database import parse_url
 from bento_service.journal.factory import open_journal
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
 from tests.contract.postgresql import PostgresqlServer
 from tests.unit.journal.receipts import NOW, make_receipt

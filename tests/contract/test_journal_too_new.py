@@ -12,9 +12,9 @@ from bento_service.commands.failures import explained_start
 from bento_service.domain import Receipt
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.journal.buffered import BufferedJournal
-from bento_service.journal.database import parse_url
 from bento_service.journal.factory import migrate, open_journal
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
 from tests.unit.journal.receipts import NOW, make_receipt
 
