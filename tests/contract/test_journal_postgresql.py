@@ -62,7 +62,7 @@ def test_a_worker_starts_where_it_may_make_no_tables_and_says_so(
         journal.read_history(**WINDOW, buckets=1)
     assert journal.counts().waiting == 1
     assert journal.close(timeout_s=0.01) == 1
-    assert "Starting without a journal" in caplog.text
+    assert "Receipts wait in memory: " in caplog.text
     assert "permission denied" in caplog.text
 
 

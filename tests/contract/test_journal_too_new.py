@@ -98,7 +98,7 @@ def test_a_worker_that_comes_back_to_it_serves_without_a_journal(
 
     assert journal.counts().waiting == 1
     assert journal.close(timeout_s=0.01) == 1
-    assert "Starting without a journal" in caplog.text
+    assert "Receipts wait in memory: " in caplog.text
     assert "was written by a newer Lightbox" in caplog.text
 
 
