@@ -1,5 +1,6 @@
 """Connections to the journal's database: SQLite or PostgreSQL, reading or writing, and what their errors mean."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.access import find_obstacle
@@ -18,6 +20,7 @@ _RETRY_AFTER_S = 5.0
 # Any number does, as long as every Lightbox that shares a PostgreSQL database takes the same: "lightbox" in ASCII.
 _WRITER_LOCK_KEY = 0x6C69676874626F78
 _WRITES = "lightbox_writes"
+_GENERATION = "lightbox_generation"
 # "Data Exception", "Integrity Constraint Violation" and "Program Limit Exceeded", as of a value too long for an index
 # (postgresql.org, appendix "PostgreSQL Error Codes").
 _VALUES_AT_FAULT = frozenset({"22", "23", "54"})
@@ -39,6 +42,9 @@ class Database:
         self._opened_file: tuple[int, int] | None = None
         self._engine = _create_sqlite_engine(parsed) if self._is_sqlite else _create_postgresql_engine(parsed)
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
+        self._generation = 0
+        event.listen(self._engine, "connect", self._mark_connection)
+        event.listen(self._engine, "checkin", self._close_old_connection)
 
     @property
     def is_sqlite(self) -> bool:
@@ -103,8 +109,23 @@ class Database:
         except OSError:
             identity = None
         if identity is None or identity != self._opened_file:
-            self._engine.dispose()
+            self._leave_connections()
             self._opened_file = identity
+
+    def _leave_connections(self) -> None:
+        """Close the connections of the pool now, and those in use as they come back: SQLAlchemy would leave these open.
+
+        One open connection is enough to keep SQLite's files read-only for the whole process.
+        """
+        self._generation += 1
+        self._engine.dispose()
+
+    def _mark_connection(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        record.info[_GENERATION] = self._generation
+
+    def _close_old_connection(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        if record.info.get(_GENERATION) != self._generation:
+            record.invalidate()
 
     def _find_obstacle(self, cause: BaseException) -> str | None:
         if self._file is None or not isinstance(cause, OSError | sqlite3.OperationalError):
@@ -118,7 +139,7 @@ class Database:
         except (SQLAlchemyError, OSError, sqlite3.Error) as error:
             if blames_values(error):
                 raise
-            self._engine.dispose()
+            self._leave_connections()
             raise self.explain(error) from error
 
 
@@ -178,5 +199,7 @@ def _create_postgresql_engine(url: URL) -> Engine:
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
     # Whatever the database's own encoding: from one without (SQL_ASCII) the driver would return bytes for text.
     url = url.update_query_dict({"client_encoding": "utf8"})
+    # What it warns of is raised as well, and logged once.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     # Small: a worker has one writer and a few readers, and a server's connections are shared by all workers.
     return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, pool_timeout=10)
