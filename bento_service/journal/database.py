@@ -146,7 +146,7 @@ class Database:
 def describe_cause(error: Exception) -> str:
     """Return what the database said, in one line and without the statement and its values."""
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    return " ".join(str(cause).split()).rstrip(".")
+    return " ".join(str(cause).split()).rstrip(".?")
 
 
 def is_expected(error: Exception) -> bool:
