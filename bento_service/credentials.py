@@ -3,8 +3,8 @@
 import re
 
 ENCODING_ADVICE = (
-    "In a user's name and a password, `@`, `/`, `?`, `#`, `:`, `&` and `%` have to be percent-encoded: as %40, %2F, "
-    "%3F, %23, %3A, %26 and %25."
+    "In a user's name, a password and a parameter, `@`, `/`, `?`, `#`, `:`, `&` and `%` have to be percent-encoded: as "
+    "%40, %2F, %3F, %23, %3A, %26 and %25."
 )
 
 

@@ -17,6 +17,13 @@ from bento_service.journal.url import describe_url, parse_url
 _LOCK_TIMEOUT_S = 5
 _CONNECT_TIMEOUT_S = 5
 _RETRY_AFTER_S = 5.0
+_DEAD_SERVER = {
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+}
+"""How long to wait for a server whose machine is gone, as after a fail-over; the kernel waits for some 15 minutes."""
 # Any number does, as long as every Lightbox that shares a PostgreSQL database takes the same: "lightbox" in ASCII.
 _WRITER_LOCK_KEY = 0x6C69676874626F78
 _WRITES = "lightbox_writes"
@@ -195,7 +202,7 @@ def _create_sqlite_engine(url: URL) -> Engine:
 
 
 def _create_postgresql_engine(url: URL) -> Engine:
-    defaults = {"connect_timeout": str(_CONNECT_TIMEOUT_S), "application_name": "lightbox"}
+    defaults = {"connect_timeout": str(_CONNECT_TIMEOUT_S), "application_name": "lightbox", **_DEAD_SERVER}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
     # Whatever the database's own encoding: from one without (SQL_ASCII) the driver would return bytes for text.
     url = url.update_query_dict({"client_encoding": "utf8"})

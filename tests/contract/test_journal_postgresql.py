@@ -4,11 +4,13 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.database import Database
 from bento_service.journal.factory import open_journal
 from bento_service.journal.store import SqlJournalStore
 from bento_service.journal.url import parse_url
@@ -101,3 +103,13 @@ def test_a_table_that_is_missing_is_no_fault_of_the_receipt(postgresql_url: str)
     execute(postgresql_url, "ALTER TABLE put_aside RENAME TO receipts")
     store.append([make_receipt()])
     store.close()
+
+
+@pytest.mark.parametrize(("asked", "timeout_ms"), [("", 10_000), ("&tcp_user_timeout=3000", 3_000)])
+def test_a_server_whose_machine_is_gone_is_not_waited_for(postgresql_url: str, asked: str, timeout_ms: int) -> None:
+    database = Database(postgresql_url + asked)
+    with database.reading() as connection:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, psycopg.Connection)
+        assert int(driver.info.get_parameters()["tcp_user_timeout"]) == timeout_ms
+    database.close()
