@@ -3,11 +3,12 @@
 import logging
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from bento_service.errors import JournalUnavailableError
@@ -64,6 +65,7 @@ class Database:
             return
         with self._translating():
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._follow_file()
             connection = self._engine.raw_connection()
             try:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
@@ -73,7 +75,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that only reads; it never waits for a writer."""
-        with self._translating(), self._begin(self._engine) as connection:
+        with self._connecting(self._engine) as connection:
             yield connection
 
     @contextmanager
@@ -83,7 +85,7 @@ class Database:
         One writer at a time is what makes reading, merging and writing a rollup atomic. It costs little: a worker
         writes for some milliseconds, once a second.
         """
-        with self._translating(), self._begin(self._writing_engine) as connection:
+        with self._connecting(self._writing_engine) as connection:
             if not self._is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK_KEY)))
             yield connection
@@ -102,12 +104,15 @@ class Database:
         diagnosis = f"The journal at {self.name} cannot be used: {said}. {advice}"
         return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
 
-    def _begin(self, engine: Engine) -> AbstractContextManager[Connection]:
-        self._follow_file()
-        return engine.begin()
+    @contextmanager
+    def _connecting(self, engine: Engine) -> Iterator[Connection]:
+        with self._translating():
+            self._follow_file()
+            with engine.begin() as connection:
+                yield connection
 
     def _follow_file(self) -> None:
-        """Leave a SQLite file that was deleted or replaced: SQLite would write on to it, where nobody reads."""
+        """Leave a SQLite file that was deleted or replaced, which SQLite would write on."""
         if self._file is None:
             return
         try:
@@ -143,7 +148,7 @@ class Database:
     def _translating(self) -> Iterator[None]:
         try:
             yield
-        except (SQLAlchemyError, OSError, sqlite3.Error) as error:
+        except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error) as error:
             if blames_values(error):
                 raise
             self._leave_connections()
@@ -163,10 +168,8 @@ def is_expected(error: Exception) -> bool:
 
 def blames_values(error: Exception) -> bool:
     """Return whether a statement's values are at fault, so that another try would fail too."""
-    if not isinstance(error, StatementError) or error.statement is None:
+    if not isinstance(error, DBAPIError) or error.statement is None:
         return False
-    if not isinstance(error, DBAPIError):
-        return True
     if sqlstate := getattr(error.orig, "sqlstate", None):
         return sqlstate[:2] in _VALUES_AT_FAULT
     return isinstance(error, DataError | IntegrityError | ProgrammingError)

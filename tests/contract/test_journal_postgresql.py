@@ -1,6 +1,5 @@
 """PostgreSQL databases as operators have them: without an encoding, without the right to make tables."""
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,13 +8,13 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.database import Database
 from bento_service.journal.factory import open_journal
 from bento_service.journal.store import SqlJournalStore
 from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
 from tests.contract.postgresql import PostgresqlServer
+from tests.contract.watched_store import open_watched
 from tests.unit.journal.receipts import NOW, make_receipt
 
 pytestmark = pytest.mark.postgres
@@ -69,23 +68,12 @@ def test_a_worker_starts_where_it_may_make_no_tables_and_says_so(
 
 
 def test_receipts_are_written_once_the_right_to_make_tables_is_granted(postgresql_url: str, guest_url: str) -> None:
-    written = threading.Semaphore(0)
-    journal = BufferedJournal(
-        SqlJournalStore(guest_url, now=lambda: NOW),
-        capacity=100,
-        retention=timedelta(days=30),
-        max_rows=1_000,
-        flush_interval_s=0.01,
-        retry_min_s=0.01,
-        retry_max_s=0.05,
-        now=lambda: NOW,
-        on_written=written.release,
-    )
+    journal, _, wait_written = open_watched(guest_url)
     journal.record(make_receipt())
 
     execute(postgresql_url, "GRANT CREATE ON SCHEMA public TO guest")
 
-    assert written.acquire(timeout=30)
+    assert wait_written()
     assert journal.read_receipts(**WINDOW, order="newest", limit=10) == (make_receipt(),)
     journal.close()
 
