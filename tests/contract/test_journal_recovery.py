@@ -2,9 +2,11 @@
 
 import logging
 import os
+import random
 import resource
 import shutil
 import sqlite3
+import string
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -16,6 +18,7 @@ from sqlalchemy import create_engine, text
 
 from bento_service.domain import History
 from bento_service.errors import JournalUnavailableError
+from bento_service.journal.base import JournalCounts
 from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.url import parse_url
 from tests.contract.postgresql import PostgresqlServer
@@ -164,6 +167,21 @@ def test_a_restart_that_nobody_saw_costs_nothing(postgresql_server: PostgresqlSe
     assert wait_written()
     assert read_ids(journal) == {"before", "after"}
     journal.close()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "label",
+    ["a NUL \0", "".join(random.Random(0).choices(string.ascii_letters, k=9_000))],  # noqa: S311 - not a secret
+    ids=["refused_by_the_driver", "too_long_for_an_index"],
+)
+def test_a_receipt_that_postgresql_never_takes_is_lost_alone(postgresql_url: str, label: str) -> None:
+    journal, *_ = open_watched(postgresql_url)
+    for request_id, given in (("a", "tabby"), ("bad", label), ("b", "tabby")):
+        journal.record(make_receipt(request_id, label=given))
+    journal.close()
+
+    assert journal.counts() == JournalCounts(waiting=0, written=2, dropped=1)
 
 
 def delete_file(file: Path) -> None:
