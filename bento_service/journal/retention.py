@@ -47,9 +47,9 @@ class Pruning:
     def find_cut(self, kept: timedelta) -> datetime | None:
         """Return the time before which everything is older than `kept`; None where the clock is not to be believed.
 
-        It is, where records reach back from now for as long as `kept` without a pause of more than a week. After a
-        pause it is believed once it has been steady for a 24th of it: whatever the clock says, and however often the
-        process starts, a journal loses no more than a week beyond what is due.
+        It is believed where records reach back from now for as long as `kept` without a pause of more than a week, and
+        after a longer pause once it has been steady for a 24th of it. So a clock that is wrong deletes at most a week
+        too much, unless it stays wrong for a 24th of its leap.
         """
         cut = self.now - kept
         later = self.now
