@@ -115,6 +115,7 @@ class BufferedJournal:
         self._outages = OutageLog(clock)
         self._watch = ClockWatch(now, clock)
         self._prune_at_s = clock()
+        self._prune_error: Exception | None = None
         if migration_error is not None:
             self._outages.note_failure(migration_error)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
@@ -227,8 +228,12 @@ class BufferedJournal:
             self._is_migrated = True
         while batch := self._peek():
             self._write(batch)
+        # Only now: where the store cannot be written either, it is an outage, which is logged as one.
         if read_error is not None:
             self._outages.note_failed_reads(failed_reads, read_error)
+        if self._prune_error is not None:
+            self._outages.note_failed_pruning(self._prune_error)
+            self._prune_error = None
         if self._close_by_s is None and self._clock() >= self._prune_at_s:
             self._prune()
 
@@ -270,13 +275,17 @@ class BufferedJournal:
     def _prune(self) -> None:
         # Set first: pruning that fails is put off, and keeps no receipt from being written meanwhile.
         self._prune_at_s = self._clock() + self._prune_interval_s
-        deleted = self._store.prune(
-            now=self._now(),
-            steady_for=self._watch.steady_for(),
-            retention=self._retention,
-            max_receipts=self._max_rows,
-            limit=_PRUNE_ROWS,
-        )
+        try:
+            deleted = self._store.prune(
+                now=self._now(),
+                steady_for=self._watch.steady_for(),
+                retention=self._retention,
+                max_receipts=self._max_rows,
+                limit=_PRUNE_ROWS,
+            )
+        except Exception as error:  # noqa: BLE001 - logged after the next write, which tells whether it is an outage
+            self._prune_error, self._is_migrated = error, False
+            return
         # A full portion means that more is left: go on after the next write instead of holding writers up.
         if deleted == _PRUNE_ROWS:
             self._prune_at_s = self._clock()

@@ -9,10 +9,12 @@ _log = logging.getLogger(__name__)
 
 _QUIET_S = 60.0
 """Losses and failed reads are over once there was none for so long: what comes and goes would else fill the log."""
+_QUIET_PRUNING_S = 600.0
+"""Likewise for pruning, which is tried once a minute."""
 
 
 class OutageLog:
-    """Logs when outages, losses and failed reads begin and end, and what was lost. Not safe to share between threads.
+    """Logs when outages, losses, failed reads and failed pruning begin and end. Not safe to share between threads.
 
     During an outage nothing can be written, and receipts are lost once the buffer is full. Without one they are lost
     where the database is too slow, or refuses single rows.
@@ -24,8 +26,9 @@ class OutageLog:
         self._failures = 0
         self._failing_since_s = 0.0
         self._dropped = 0
-        self._losses = _Episode(clock)
-        self._failed_reads = _Episode(clock)
+        self._losses = _Episode(clock, _QUIET_S)
+        self._failed_reads = _Episode(clock, _QUIET_S)
+        self._failed_prunings = _Episode(clock, _QUIET_PRUNING_S)
         self._refusal: str | None = None
 
     @property
@@ -38,8 +41,7 @@ class OutageLog:
         self._failures += 1
         if self._failures == 1:
             self._failing_since_s = self._clock()
-            is_expected = isinstance(error, JournalUnavailableError)
-            _log.error("Receipts wait in memory: %s", error, exc_info=None if is_expected else error)
+            _log.error("Receipts wait in memory: %s", error, exc_info=_traceback_of(error))
 
     def note_refusal(self, request_id: str, reason: str) -> None:
         """Remember why the first receipt since the last success is dropped: the database does not take it."""
@@ -62,6 +64,8 @@ class OutageLog:
         elif total := self._losses.end():
             _log.warning("The journal drops no more receipts; %d were lost.", total)
         self._refusal = None
+        if total := self._failed_prunings.end():
+            _log.warning("The journal is pruned again; %d tries failed.", total)
         if total := self._failed_reads.end():
             _log.warning("The journal can be read again; %d reads failed.", total)
 
@@ -70,12 +74,18 @@ class OutageLog:
         if self._failed_reads.count(number):
             _log.error("The journal cannot be read: %s", error)
 
+    def note_failed_pruning(self, error: Exception) -> None:
+        """Log the first pruning that failed while the journal can be written."""
+        if self._failed_prunings.count(1):
+            _log.error("The journal cannot be pruned: %s", error, exc_info=_traceback_of(error))
+
 
 class _Episode:
-    """Events that follow each other within `_QUIET_S`."""
+    """Events that follow each other within `quiet_s`."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], quiet_s: float) -> None:
         self._clock = clock
+        self._quiet_s = quiet_s
         self._total = 0
         self._last_s = 0.0
 
@@ -90,7 +100,12 @@ class _Episode:
 
     def end(self) -> int:
         """Return the events of an episode that is over by now, once; else 0."""
-        if not self._total or self._clock() - self._last_s < _QUIET_S:
+        if not self._total or self._clock() - self._last_s < self._quiet_s:
             return 0
         total, self._total = self._total, 0
         return total
+
+
+def _traceback_of(error: Exception) -> Exception | None:
+    """Return the error where it is a defect, whose traceback somebody needs."""
+    return None if isinstance(error, JournalUnavailableError) else error

@@ -260,16 +260,22 @@ def test_pruning_comes_again_after_its_interval_whatever_the_wall_clock_says(
     ]
 
 
-def test_pruning_that_fails_is_put_off_and_keeps_nothing_from_being_written(
-    store: FakeStore, open_journal: Open
+def test_pruning_that_fails_is_put_off_keeps_nothing_from_being_written_and_is_logged_once(
+    store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
-    written = threading.Semaphore(0)
+    clock, written = FakeClock(), threading.Semaphore(0)
     store.is_prune_broken = True
-    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
-    wait_for(store.prunings)
-    record(journal, "a")
-    wait_for(written)
-    assert not store.prunings.acquire(timeout=0.02)
+    journal = open_journal(flush_interval_s=0.001, clock=clock, on_written=written.release)
+    for request_id in "abc":
+        wait_for(store.prunings)
+        record(journal, request_id)
+        wait_for(written)
+        assert not store.prunings.acquire(timeout=0.02)
+        clock.advance(60)
+    journal.close()
+    assert [message for message in caplog.messages if "prune" in message] == [
+        "The journal cannot be pruned: this store cannot prune"
+    ]
 
 
 @pytest.mark.parametrize("outcome", ["overloaded", "unknown_model", "invalid_parameter", "missing_image", "cancelled"])
