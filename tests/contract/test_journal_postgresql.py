@@ -93,6 +93,18 @@ def test_a_table_that_is_missing_is_no_fault_of_the_receipt(postgresql_url: str)
     store.close()
 
 
+def test_a_connection_that_was_in_use_as_another_failed_is_closed_as_well(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    with database.reading() as connection:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, psycopg.Connection)
+        with pytest.raises(JournalUnavailableError), database.reading() as other:
+            other.execute(text("SELECT * FROM missing"))
+        assert not driver.closed
+    assert driver.closed
+    database.close()
+
+
 @pytest.mark.parametrize(("asked", "timeout_ms"), [("", 10_000), ("&tcp_user_timeout=3000", 3_000)])
 def test_a_server_whose_machine_is_gone_is_not_waited_for(postgresql_url: str, asked: str, timeout_ms: int) -> None:
     database = Database(postgresql_url + asked)
