@@ -133,7 +133,9 @@ class Settings(BaseSettings):
         "container's health check; one among BentoML's metrics if unset.",
     )
     journal_url: SecretStr | None = Field(
-        default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."
+        default=None,
+        description="Journal database (`sqlite:///…`, `postgresql://…` with the password percent-encoded); SQLite in "
+        "`data_dir` if unset.",
     )
     journal_retention_days: float = Field(
         default=30.0,
