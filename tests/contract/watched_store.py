@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from queue import SimpleQueue
+from typing import Any
 
 from bento_service.domain import Receipt
 from bento_service.errors import JournalUnavailableError
@@ -14,12 +15,13 @@ from tests.unit.journal.receipts import NOW
 
 
 class WatchedStore(SqlJournalStore):
-    """Tells why tries to write have failed and when the schema was brought up to date."""
+    """Tells why tries to write have failed, and when the schema was brought up to date and receipts were pruned."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, now=lambda: NOW)
         self.failures: SimpleQueue[str] = SimpleQueue()
         self.migrations = threading.Semaphore(0)
+        self.has_pruned = threading.Event()
 
     def migrate(self) -> None:
         with self._noting_failure():
@@ -29,6 +31,11 @@ class WatchedStore(SqlJournalStore):
     def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
         with self._noting_failure():
             super().append(receipts, counted_only=counted_only)
+
+    def prune(self, **options: Any) -> int:
+        deleted = super().prune(**options)
+        self.has_pruned.set()
+        return deleted
 
     def wait_for_failure(self, reason: str) -> None:
         while reason not in self.failures.get(timeout=30):
