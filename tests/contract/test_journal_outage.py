@@ -8,7 +8,7 @@ import pytest
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.store import SqlJournalStore
 from tests.contract.postgresql import PostgresqlServer
-from tests.contract.watched_store import open_watched
+from tests.contract.watched_store import open_begun
 from tests.unit.journal.receipts import NOW, make_receipt
 
 WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
@@ -18,9 +18,7 @@ WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
 def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
     postgresql_server: PostgresqlServer, postgresql_url: str
 ) -> None:
-    journal, _, wait_written = open_watched(postgresql_url)
-    journal.record(make_receipt("before"))
-    assert wait_written()
+    journal, _, wait_written = open_begun(postgresql_url)
     postgresql_server.stop()
     try:
         journal.record(make_receipt("during"))

@@ -22,7 +22,7 @@ from bento_service.journal.base import JournalCounts
 from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.url import parse_url
 from tests.contract.postgresql import PostgresqlServer
-from tests.contract.watched_store import open_watched
+from tests.contract.watched_store import open_begun, open_watched
 from tests.unit.journal.receipts import NOW, make_receipt
 
 WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
@@ -88,11 +88,7 @@ def test_receipts_wait_for_postgresql_to_take_them_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.WARNING)
-    journal, store, wait_written = open_watched(postgresql_url)
-    journal.record(make_receipt("before"))
-    assert wait_written()
-    # From here on the thread has nothing to do, so that the fault meets with the next write and with nothing before it.
-    assert store.has_pruned.wait(timeout=30)
+    journal, store, wait_written = open_begun(postgresql_url)
 
     run(postgresql_url, *break_by)
     journal.record(make_receipt("during"))
@@ -124,9 +120,7 @@ def test_receipts_wait_for_postgresql_to_take_them_again(
 def test_tables_that_vanish_are_created_again(
     postgresql_url: str, tables: tuple[str, ...], left: set[str], top_classes: tuple[tuple[int, str, int], ...]
 ) -> None:
-    journal, _, wait_written = open_watched(postgresql_url)
-    journal.record(make_receipt("before"))
-    assert wait_written()
+    journal, _, wait_written = open_begun(postgresql_url)
 
     run(postgresql_url, f"DROP TABLE {', '.join(tables)}")
     journal.record(make_receipt("during", class_id=1, label="goldfish"))
@@ -138,9 +132,7 @@ def test_tables_that_vanish_are_created_again(
 
 
 def test_a_read_alone_brings_vanished_tables_back(journal_url: str) -> None:
-    journal, store, wait_written = open_watched(journal_url)
-    journal.record(make_receipt("before"))
-    assert wait_written()
+    journal, store, _ = open_begun(journal_url)
     while store.migrations.acquire(blocking=False):
         pass
     engine = create_engine(parse_url(journal_url))
@@ -161,10 +153,7 @@ def test_a_restart_that_nobody_saw_costs_nothing(
     postgresql_server: PostgresqlServer, postgresql_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    journal, store, wait_written = open_watched(postgresql_url)
-    journal.record(make_receipt("before"))
-    assert wait_written()
-    assert store.has_pruned.wait(timeout=30)
+    journal, _, wait_written = open_begun(postgresql_url)
 
     postgresql_server.stop()
     postgresql_server.start()
@@ -206,9 +195,7 @@ def move_away(file: Path) -> None:
 @pytest.mark.parametrize("vanish", [delete_file, delete_folder, move_away], ids=lambda function: function.__name__)
 def test_a_sqlite_file_that_vanishes_is_begun_anew(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
     file = tmp_path / "folder" / "journal.sqlite3"
-    journal, _, wait_written = open_watched(f"sqlite:///{file}")
-    journal.record(make_receipt("before"))
-    assert wait_written()
+    journal, _, wait_written = open_begun(f"sqlite:///{file}")
     assert read_ids(journal) == {"before"}
 
     vanish(file)

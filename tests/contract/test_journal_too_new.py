@@ -13,7 +13,7 @@ from bento_service.journal.factory import migrate, open_journal
 from bento_service.journal.store import SqlJournalStore
 from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
-from tests.contract.watched_store import open_watched
+from tests.contract.watched_store import open_begun
 from tests.unit.journal.receipts import NOW, make_receipt
 
 DAY = timedelta(days=1)
@@ -86,9 +86,7 @@ def test_a_worker_that_comes_back_to_it_serves_without_a_journal(
 
 
 def test_what_a_running_worker_cannot_write_any_more_waits_until_it_can(journal_url: str, run: Run) -> None:
-    journal, watched, wait_written = open_watched(journal_url)
-    journal.record(make_receipt("before"))
-    assert wait_written()
+    journal, watched, wait_written = open_begun(journal_url)
 
     run(*MIGRATE_AHEAD)
     journal.record(make_receipt("during"))

@@ -11,7 +11,7 @@ from bento_service.domain import Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore
-from tests.unit.journal.receipts import NOW
+from tests.unit.journal.receipts import NOW, make_receipt
 
 
 class WatchedStore(SqlJournalStore):
@@ -65,3 +65,12 @@ def open_watched(url: str) -> tuple[BufferedJournal, WatchedStore, Callable[[], 
         on_written=written.release,
     )
     return journal, store, lambda: written.acquire(timeout=30)
+
+
+def open_begun(url: str) -> tuple[BufferedJournal, WatchedStore, Callable[[], bool]]:
+    """Return the same once the receipt `before` is written and the thread has nothing left to do."""
+    journal, store, wait_written = open_watched(url)
+    journal.record(make_receipt("before"))
+    assert wait_written()
+    assert store.has_pruned.wait(timeout=30)
+    return journal, store, wait_written
