@@ -39,6 +39,7 @@ class Settings(BaseSettings):
         extra="ignore",
         # What does not validate is printed as the service starts, and among it would be the journal's password.
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -142,19 +143,28 @@ class Settings(BaseSettings):
         "container's health check; one among BentoML's metrics if unset.",
     )
     journal_url: SecretStr | None = Field(
-        default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."
+        default=None,
+        description="Journal database (`sqlite:///…`, `postgresql://…` with the password percent-encoded); SQLite in "
+        "`data_dir` if unset.",
     )
     journal_retention_days: float = Field(
-        default=30.0, gt=0, description="Days that single receipts are kept; history by the hour stays for 400 days."
+        default=30.0,
+        gt=0,
+        le=36_500,
+        description="Days that single receipts are kept, at most 36,500; history by the hour stays for 400 days.",
     )
     journal_max_rows: int = Field(
         default=5_000_000,
         ge=1_000,
+        le=1_000_000_000,
         description="Single receipts kept, at most; the oldest go first. Images that were refused unread leave at "
         "most 10 a second a worker; history counts every one.",
     )
     journal_buffer_rows: int = Field(
-        default=20_000, ge=1, description="Receipts waiting to be written, at most; more are dropped and counted."
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="Receipts waiting to be written, at most; more are dropped and counted.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe message that a worker logs."

@@ -16,6 +16,7 @@ from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 from bento_service.cache.base import CachedResult
 from bento_service.cache.breaker import CircuitBreaker
 from bento_service.cache.codec import decode, encode
+from bento_service.credentials import ENCODING_ADVICE, has_clear_host
 from bento_service.errors import CacheUrlError
 
 _log = logging.getLogger(__name__)
@@ -205,6 +206,8 @@ class RedisStore:
 
 def _make_pool(url: str) -> ConnectionPool:
     try:
+        if not has_clear_host(url):
+            raise ValueError
         pool = ConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
@@ -220,7 +223,7 @@ def _make_pool(url: str) -> ConnectionPool:
     except (ValueError, TypeError):
         raise CacheUrlError(
             "The cache's URL cannot be read. LIGHTBOX_CACHE_URL takes `redis://[user:password@]host:port/number`, "
-            "`rediss://…` for TLS, or `unix://path`."
+            f"`rediss://…` for TLS, or `unix://path`. {ENCODING_ADVICE}"
         ) from None
     _check_database(url, pool.connection_kwargs.get("db"))
     return pool

@@ -220,3 +220,21 @@ def test_stopping_takes_at_most_the_drain_and_what_is_closed_after_it_one_after_
     closing_s = SERVER_STOP_S + LANES_STOP_S + CACHE_CLOSE_S + JOURNAL_CLOSE_S
 
     assert Settings(drain_timeout_s=2).stop_timeout_s == 2 + closing_s
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+def test_a_number_has_to_be_finite(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(f"LIGHTBOX_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=f"LIGHTBOX_{name.upper()}"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("JOURNAL_RETENTION_DAYS", "36501"), ("JOURNAL_RETENTION_DAYS", "0"), ("JOURNAL_MAX_ROWS", str(10**30))],
+)
+def test_what_a_journal_keeps_is_bounded(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(f"LIGHTBOX_{name}", value)
+    with pytest.raises(ValidationError, match=rf"LIGHTBOX_{name}\n.*Input should be (less|greater) than"):
+        Settings()

@@ -29,7 +29,14 @@ async def test_a_url_adds_a_redis_which_is_not_asked_before_the_first_image() ->
 
 @pytest.mark.parametrize(
     "url",
-    ["memcached://:secret@host", "redis://:secret@host:port/0", "redis://:secret@host/0?colour=blue", ":secret@host"],
+    [
+        "memcached://:secret@host",
+        "redis://:secret@host:port/0",
+        "redis://:secret@host/0?colour=blue",
+        ":secret@host",
+        "redis://us/er:secret@host",
+        "redis://:p@secret@host",
+    ],
 )
 def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(CacheUrlError, match="LIGHTBOX_CACHE_URL takes") as caught:
