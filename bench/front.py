@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import Any
 
 import uvicorn
@@ -29,13 +30,15 @@ from uvicorn.server import ServerState
 from bench.environment import describe_environment, write_result
 from bench.guard import show_status
 from bento_service.domain import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
-from bento_service.errors import OverloadedError
+from bento_service.errors import LightboxError, OverloadedError
 from bento_service.http.app import create_app
 from bento_service.http.budget import ByteBudget
 from bento_service.http.connection import BoundedHttpProtocol
+from bento_service.http.early_refusal import EarlyRefusals, RefuseEarly, never_refuse
 from bento_service.http.edge import Edge
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
+from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.wire import JsonResponse, to_classification
 from bento_service.settings import Settings
 from bento_service.status import ServedModel
@@ -106,9 +109,17 @@ class InstantClassifier:
         self._answer = answer
         self._is_full = is_full
 
+    @property
+    def is_overloaded(self) -> bool:
+        """As it was told."""
+        return self._is_full
+
     def models(self) -> tuple[ServedModel, ...]:
         """Return none."""
         return ()
+
+    def record_refusal(self, error: LightboxError, **_: object) -> None:
+        """Write no receipt."""
 
     def open(self, **_: object) -> InstantPending:
         """Admit one image, unless full."""
@@ -123,6 +134,7 @@ class Front:
 
     app: ASGIApp
     status: bytes = b"200"
+    refuse_early: RefuseEarly = never_refuse
 
 
 async def read_and_answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -158,13 +170,21 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
     def guard(app: ASGIApp) -> ASGIApp:
         return Guard(read_and_answer, app, ("/",), status=show_status, on_request=observe_http)
 
-    def application(*, is_full: bool = False) -> FastAPI:
+    def edge(*, is_full: bool = False) -> Edge:
         settings = Settings()
         # None of the calls measured reads the journal.
         journal: Any = None
         classifier = InstantClassifier(answer, is_full=is_full)
-        edge = Edge(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes))
-        return create_app(lambda: edge, status=show_status)
+        return Edge(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes))
+
+    def application(*, is_full: bool = False) -> FastAPI:
+        wired = edge(is_full=is_full)
+        return create_app(lambda: wired, status=show_status)
+
+    full = edge(is_full=True)
+    # On a clock that goes on by a second a refusal, none is held.
+    pacer = RefusalPacer(cpus=1, clock=count().__next__)
+    refuse_early = EarlyRefusals(lambda: full, pacer=pacer, on_request=observe_http, is_draining=lambda: False)
 
     return {
         "protocol": Front(read_and_answer),
@@ -176,7 +196,8 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
         "all, refused, all through FastAPI": Front(
             guard(OpenRequests(partial(FastAPI.__call__, application(is_full=True)))), b"429"
         ),
-        "all, refused": Front(guard(OpenRequests(application(is_full=True))), b"429"),
+        "all, refused by the application": Front(guard(OpenRequests(application(is_full=True))), b"429"),
+        "all, refused by its headers": Front(read_and_answer, b"429", refuse_early),
     }
 
 
@@ -186,7 +207,7 @@ async def measure_front_us(front: Front) -> float:
     config.load()
     state = ServerState()
     transport = Sink()
-    protocol = BoundedHttpProtocol(config, state, {})
+    protocol = BoundedHttpProtocol(config, state, {}, refuse_early=front.refuse_early)
     transport.protocol = protocol
     protocol.connection_made(transport)
     head = f"POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: {BODY_BYTES}"

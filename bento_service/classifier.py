@@ -105,6 +105,11 @@ class Classifier:
         return self._is_draining
 
     @property
+    def is_overloaded(self) -> bool:
+        """Whether a further interactive image without a deadline would be refused."""
+        return self._gate.is_closed
+
+    @property
     def in_flight(self) -> int:
         """Images admitted and not yet answered."""
         return self._pipeline.predictor.in_flight
@@ -178,17 +183,10 @@ class Classifier:
             OverloadedError: The predicted wait exceeds target or deadline, or too much is in flight.
             DrainingError: Shutting down.
         """
-        receipt = Receipt(
-            request_id=request_id,
-            received_at=datetime.now(UTC),
-            model="",
-            model_version="",
-            outcome="",
-            timings=Timings(),
-        )
+        received_at = datetime.now(UTC)
+        card: ModelCard | None = None
         try:
             card = self._offer.find(model)
-            receipt = replace(receipt, model=card.name, model_version=card.version)
             check_parameters(card, top_k=top_k, deadline_ms=deadline_ms)
             if self._has_given_up or (self._is_draining and not is_begun):
                 raise DrainingError(
@@ -198,18 +196,25 @@ class Classifier:
             self._gate.check_place(priority)
             self._gate.check_wait(deadline_ms=deadline_ms, elapsed_ms=self._elapsed_ms(started_s), priority=priority)
         except LightboxError as error:
-            refused = replace(receipt, outcome=error.code, timings=Timings(total_ms=self._elapsed_ms(started_s)))
-            self._finish(refused, error)
+            timings = Timings(total_ms=self._elapsed_ms(started_s))
+            self._finish(_open_receipt(request_id, received_at, card, outcome=error.code, timings=timings), error)
             raise
         return PendingRequest(
             self._pipeline,
-            receipt=receipt,
+            receipt=_open_receipt(request_id, received_at, card),
             model=card,
             top_k=top_k,
             deadline_ms=deadline_ms,
             priority=priority,
             started_s=started_s,
         )
+
+    def record_refusal(
+        self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
+    ) -> None:
+        """Write the receipt of a request that was refused with the error of another, which asked for the same."""
+        card, timings = self._offer.find(model), Timings(total_ms=total_ms)
+        self._finish(_open_receipt(request_id, received_at, card, outcome=error.code, timings=timings), error)
 
     def _elapsed_ms(self, started_s: float) -> float:
         return (self._clock() - started_s) * 1000
@@ -223,3 +228,16 @@ class Classifier:
             observer.observe_receipt(receipt)
         if self._is_draining and self.in_flight == 0:
             self._is_drained.set()
+
+
+def _open_receipt(
+    request_id: str, received_at: datetime, card: ModelCard | None, *, outcome: str = "", timings: Timings | None = None
+) -> Receipt:
+    return Receipt(
+        request_id=request_id,
+        received_at=received_at,
+        model=card.name if card else "",
+        model_version=card.version if card else "",
+        outcome=outcome,
+        timings=timings or Timings(),
+    )

@@ -15,10 +15,13 @@ from pydantic import Field
 from starlette.types import ASGIApp
 
 from bento_service.commands.failures import explained_start, read_settings
+from bento_service.hardware import count_cpus
 from bento_service.http.app import create_app
 from bento_service.http.connection import limit_connections
+from bento_service.http.early_refusal import EarlyRefusals
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
+from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.scrape import AroundScrape
 from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
@@ -47,13 +50,22 @@ lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 10
 edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
 
+def _is_draining() -> bool:
+    return lifecycle.state is ServiceState.DRAINING
+
+
 class GuardedService(Service):
     """A BentoML service with our guard as its outermost layer."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return BentoML's application behind the guard, and bound the connections that reach it (ADR 2)."""
         # Here and not at import: only a worker asks for the application, and right after it configures uvicorn.
-        limit_connections()
+        pacer = RefusalPacer(cpus=count_cpus() / settings.worker_count)
+        limit_connections(
+            EarlyRefusals(
+                lifecycle.edge, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
+            )
+        )
         return Guard(
             edge_app.beside(AroundScrape(super().to_asgi(is_main), hold_files)),
             edge_app,
@@ -61,7 +73,8 @@ class GuardedService(Service):
             status=lifecycle.status,
             on_request=lifecycle.metrics.observe_http,
             cors_origins=settings.cors_origins,
-            is_draining=lambda: lifecycle.state is ServiceState.DRAINING,
+            is_draining=_is_draining,
+            pacer=pacer,
         )
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.http.edge import Edge, EdgeProvider
+from bento_service.http.edge import Edge, EdgeProvider, Pending
 from bento_service.http.hangup import CancelOnHangup
 from bento_service.http.openapi import describe_image_body, describe_problems
 from bento_service.http.parameters import ClassifyQuery
@@ -18,6 +18,7 @@ from bento_service.http.upload import read_upload
 from bento_service.http.wire import JsonResponse, to_classification
 from lightbox_client.contract import Classification
 
+PATH = "/v1/classify"
 IMAGE_PROBLEMS = (
     "invalid_parameter",
     "missing_image",
@@ -42,7 +43,7 @@ def classify_router(provide: EdgeProvider) -> APIRouter:
     router = APIRouter(tags=["classify"])
 
     @router.post(
-        "/v1/classify",
+        PATH,
         summary="Classify one image",
         response_model=Classification,
         responses=describe_problems(*IMAGE_PROBLEMS),
@@ -71,15 +72,7 @@ async def answer_image(
         LightboxError: As `priority_of`, `Classifier.open`, `read_upload`, `ClassifyQuery.with_fields`,
             `Pending.ask_for` and `Pending.classify`.
     """
-    admitted = edge.classifier.open(
-        request_id=request_id_of(request.scope),
-        model=query.model,
-        top_k=query.top_k,
-        deadline_ms=query.deadline_ms,
-        priority=priority_of(request.headers),
-        started_s=time.perf_counter(),
-    )
-    with admitted as pending, edge.budget.lease() as lease:
+    with admit(edge, request, query) as pending, edge.budget.lease() as lease:
         upload = await read_upload(
             request, edge.settings, lease, deadline_ms=query.deadline_ms, text_fields=ClassifyQuery.model_fields
         )
@@ -89,3 +82,15 @@ async def answer_image(
         async with CancelOnHangup(request.receive, request.scope):
             answer = await pending.classify(upload.encoded)
     return JsonResponse(to_classification(answer))
+
+
+def admit(edge: Edge, request: Request, query: ClassifyQuery) -> Pending:
+    """Admit the one image of a request; its clock starts here. Raises as `Classifier.open` and `priority_of`."""
+    return edge.classifier.open(
+        request_id=request_id_of(request.scope),
+        model=query.model,
+        top_k=query.top_k,
+        deadline_ms=query.deadline_ms,
+        priority=priority_of(request.headers),
+        started_s=time.perf_counter(),
+    )

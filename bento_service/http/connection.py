@@ -2,18 +2,21 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httptools
 import uvicorn.config
 from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from bento_service.http.delivery import DELIVERY_EXTENSION, Delivery
+from bento_service.http.early_refusal import EarlyRefusal, RefuseEarly, never_refuse
 from bento_service.http.hangup import HANGUP_EXTENSION, HangupBell
-from bento_service.http.problems import MEDIA_TYPE, build_problem
-from bento_service.http.request_id import HEADER
+from bento_service.http.problems import build_problem
+from bento_service.http.raw_problem import RawProblem
+from bento_service.http.refusal_pacer import HOLD_EXTENSION
 from bento_service.http.upgrade import find_refusal, render_head
 
 _MALFORMED = (
@@ -45,8 +48,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     stop_timeout_s = 1.0
     """How long that, and what is answered but not yet taken, may hold up a server that stops."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on as they come
+    def __init__(self, *args: Any, refuse_early: RefuseEarly = never_refuse, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on as they come
         super().__init__(*args, **kwargs)
+        self._refuse_early = refuse_early
+        self._refusal: EarlyRefusal | None = None
         self._is_between_bodies = True
         self._has_refused = False
         self._is_lingering = False
@@ -100,6 +105,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.scope["extensions"] = {
             HANGUP_EXTENSION: {"bell": self._bell},
             DELIVERY_EXTENSION: {"delivery": self._delivery},
+            HOLD_EXTENSION: {"hold": self._hold},
         }
         self._is_between_bodies = False
         self._bytes_without_body = 0
@@ -108,6 +114,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body, as it is where the last one was taken; uvicorn would copy it twice."""
         self._bytes_without_body = 0
+        if self._refusal is not None and self.cycle is self._running_cycle:
+            return
         cycle = self.cycle
         if cycle is not None and not cycle.body and not cycle.response_complete:
             # uvicorn's `bytes(cycle.body)` and `cycle.body += b""` give back the very object.
@@ -142,11 +150,41 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._close_after_answer()
         else:
             super().shutdown()
+            self._send_refusal()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running_cycle = cycle
         cycle.transport = self._answer_transport  # type: ignore[assignment] # has what a cycle uses of one
-        super()._start_asgi_task(cycle, app)
+        refusal = self._refuse_early(cycle.scope)  # type: ignore[arg-type] # the same, typed
+        if refusal is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        self._refusal = refusal
+        if refusal.hold_s > 0:
+            self._hold()
+            self.loop.call_later(refusal.hold_s, self._send_refusal)
+        else:
+            # As the application would: once the parser is done with what has arrived.
+            self.loop.call_soon(self._send_refusal)
+
+    def _send_refusal(self) -> None:
+        """Answer the running request, which the application never sees, as uvicorn's cycle would."""
+        refusal, self._refusal, cycle = self._refusal, None, self._running_cycle
+        if refusal is None or cycle is None or self.transport.is_closing():
+            return
+        is_last = not cycle.keep_alive
+        default_headers = self.server_state.default_headers
+        self.transport.write(refusal.problem.render(refusal.request_id, default_headers, is_last=is_last))
+        cycle.response_started = cycle.response_complete = True
+        if is_last:
+            self._close_after_answer()
+        cycle.on_response()
+
+    def _hold(self) -> None:
+        """Drop what came of the running request's body, and read no more until uvicorn goes on after its answer."""
+        if self._running_cycle is not None:
+            self._running_cycle.body = b""  # type: ignore[assignment] # as in `on_body`
+        self.flow.pause_reading()
 
     def _feed(self, data: bytes) -> None:
         self._bytes_without_body += len(data)
@@ -203,7 +241,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             # This is the answer to a request whose body the application awaits: to it, the client has hung up.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        self.transport.write(_render_problem(code, detail, details))
+            self._refusal = None
+        # The request's own id is unknown.
+        request_id = uuid.uuid4().hex
+        problem = RawProblem(build_problem(code, detail, request_id, **details))
+        self.transport.write(problem.render(request_id, is_last=True))
         self._linger()
 
     def _close_after_answer(self) -> None:
@@ -255,24 +297,10 @@ class _AnswerTransport:
         self.close = close
 
 
-def limit_connections() -> None:
+def limit_connections(refuse_early: RefuseEarly = never_refuse) -> None:
     """Have every server of this process that leaves the choice to uvicorn use `BoundedHttpProtocol`.
 
     For servers that someone else configures: BentoML makes its workers' `uvicorn.Config` itself and lets nobody in.
     """
-    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedHttpProtocol.__name__}"
-
-
-def _render_problem(code: str, detail: str, details: Mapping[str, object]) -> bytes:
-    """Return a whole HTTP answer, under an id of its own: the request's is unknown."""
-    request_id = uuid.uuid4().hex
-    problem = build_problem(code, detail, request_id, **details)
-    body = problem.model_dump_json().encode()
-    headers = {
-        "content-type": MEDIA_TYPE,
-        "content-length": str(len(body)),
-        HEADER.lower(): request_id,
-        "connection": "close",
-    }
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return STATUS_LINE[problem.status] + lines.encode() + b"\r\n" + body
+    # uvicorn takes the name of a class or anything that makes a protocol.
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refuse_early)  # type: ignore[assignment]

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
-from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -37,16 +36,13 @@ class DirectRoute:
     async def _answer(self, request: Request) -> Response:
         try:
             try:
-                query = self._read_query(request.scope["query_string"])
+                query_string = request.scope["query_string"]
+                query = self._query_type.read(query_string) if query_string else self._defaults
             except ValidationError as error:  # one of the endpoint's own is a fault of the service's
                 return answer_invalid(request.scope, error)
             return await self._endpoint(request, query)
         except LightboxError as error:
             return answer_failure(request.scope, error)
-
-    def _read_query(self, query_string: bytes) -> Query:
-        # A parameter that is given twice counts as it was given last, as with FastAPI.
-        return self._query_type.model_validate(dict(QueryParams(query_string))) if query_string else self._defaults
 
 
 def direct_routes(router: APIRouter, query_type: type[Query]) -> dict[tuple[str, str], DirectRoute]:

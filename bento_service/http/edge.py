@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Protocol
 
 from bento_service.domain import Answer, Priority
+from bento_service.errors import LightboxError
 from bento_service.http.budget import ByteBudget
 from bento_service.journal.base import JournalReader
 from bento_service.settings import Settings
@@ -34,6 +35,10 @@ class Pending(Protocol):
 class Admission(Protocol):
     """The door to the models; see `bento_service.classifier.Classifier`."""
 
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether a further interactive image without a deadline would be refused."""
+
     def open(
         self,
         *,
@@ -46,6 +51,11 @@ class Admission(Protocol):
         is_begun: bool = False,
     ) -> Pending:
         """Admit one image before any of its bytes are read."""
+
+    def record_refusal(
+        self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
+    ) -> None:
+        """Write the receipt of a request that was refused with the error of another, which asked for the same."""
 
     def models(self) -> tuple[ServedModel, ...]:
         """Return the served models, in the order of the settings."""

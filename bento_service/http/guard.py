@@ -6,18 +6,21 @@ from collections.abc import Callable, Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bento_service.errors import OverloadedError
 from bento_service.http.bento_classify import CLASSIFY_PATH
 from bento_service.http.bento_failure import translate_failure
 from bento_service.http.cors import allow_origins
 from bento_service.http.envelope import Envelope
 from bento_service.http.openapi import OPENAPI_PATH
-from bento_service.http.problems import CLIENT_CLOSED_REQUEST, ProblemResponse, build_problem
+from bento_service.http.problems import CLIENT_CLOSED_REQUEST, PROBLEM_TYPES, ProblemResponse, build_problem
+from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.request_id import request_id_of
 from bento_service.http.status import StatusProvider
 
 UNMATCHED = "unmatched"
 _PAGE_POLICY = "default-src 'self' data:; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
 """Keeps BentoML's page at `/` to this server: it would report each visitor to an analytics service."""
+_OVERLOADED = PROBLEM_TYPES[OverloadedError.code].status
 _EDGE_PREFIX = "/v1/"
 _EDGE_PATHS = frozenset({"/version", CLASSIFY_PATH})
 
@@ -44,6 +47,7 @@ class Guard:
         on_request: OnRequest,
         cors_origins: Collection[str] = (),
         is_draining: Callable[[], bool] = lambda: False,
+        pacer: RefusalPacer | None = None,
     ) -> None:
         self._lifespan_app = bento_app
         self._edge_app = allow_origins(edge_app, cors_origins)
@@ -52,6 +56,7 @@ class Guard:
         self._nowhere = allow_origins(Envelope(_answer_not_found), cors_origins)
         self._on_request = on_request
         self._is_draining = is_draining
+        self._pacer = pacer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope."""
@@ -70,6 +75,8 @@ class Guard:
                 status = message["status"]
                 if self._is_draining():
                     MutableHeaders(scope=message)["Connection"] = "close"
+                elif status == _OVERLOADED and self._pacer is not None:
+                    await self._pacer.pace(scope, float(MutableHeaders(scope=message).get("Retry-After", "0")))
             await send(message)
 
         path: str = scope["path"]

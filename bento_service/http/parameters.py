@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError
@@ -48,6 +49,15 @@ class Query(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    @classmethod
+    def read(cls, query_string: bytes) -> Self:
+        """Read a URL's query; a parameter that is given twice counts as it was given last, as with FastAPI.
+
+        Raises:
+            ValidationError: A parameter is unknown, of the wrong type or out of range.
+        """
+        return cls.model_validate(dict(QueryParams(query_string)) if query_string else {})
 
     @model_validator(mode="before")
     @classmethod

@@ -1,7 +1,7 @@
 """The name of a request: the client's own, or a fresh one."""
 
+import random
 import re
-import uuid
 
 from starlette.types import Scope
 
@@ -20,8 +20,13 @@ def request_id_of(scope: Scope) -> str:
     state = scope.setdefault("state", {})
     known = state.get(_KEY)
     if known is None:
-        known = state[_KEY] = _accept(scope) or uuid.uuid4().hex
+        known = state[_KEY] = _accept(scope) or _draw()
     return str(known)
+
+
+def _draw() -> str:
+    # Unique, not secret; `uuid.uuid4` asks the operating system each time.
+    return f"{random.getrandbits(128):032x}"
 
 
 def _accept(scope: Scope) -> str | None:

@@ -31,6 +31,16 @@ class Gate:
         self._max_queued = max_queued
         self._max_receiving = max_receiving
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the checks refuse an interactive image without a deadline; costs a few microseconds."""
+        predictor = self._predictor
+        return (
+            predictor.receiving >= self._max_receiving
+            or predictor.received >= self._max_queued
+            or has_to_shed(predictor.predicted_wait_ms, target_ms=self._target_ms, remaining_ms=None)
+        )
+
     def check_receiving(self) -> None:
         """Refuse an image while too many others arrive.
 

@@ -82,6 +82,7 @@ class FakeClassifier:
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None
+    is_overloaded: bool = False
     fail: Callable[[bytes], Exception | None] = lambda encoded: None
     gate: "Gate | None" = None
     served: tuple[ServedModel, ...] = field(
@@ -120,6 +121,12 @@ class FakeClassifier:
         self.deadlines_ms.append(deadline_ms)
         self.priorities.append(priority)
         return FakePending(self, request_id, card, top_k)
+
+    def record_refusal(
+        self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
+    ) -> None:
+        self.find(model, 1)
+        self.outcomes[request_id] = error.code
 
     def find(self, model: str | None, top_k: int) -> ModelCard:
         names = [served.card.name for served in self.served]

@@ -7,9 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.types import Scope
 
+from bento_service.errors import OverloadedError
 from bento_service.http.guard import Guard
+from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.status import ServiceState
+from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
 from tests.http.wiring import PATHS, Service, status_of
@@ -164,3 +168,40 @@ def test_lifespan_events_are_those_of_bentoml(app: FastAPI) -> None:
     asyncio.run(Exchange().run(guard, {"type": "lifespan"}))
 
     assert seen == ["lifespan"]
+
+
+class HeldPacer(RefusalPacer):
+    """Holds every refusal until the test lets it go."""
+
+    def __init__(self) -> None:
+        super().__init__(cpus=1)
+        self.retry_after_s: list[float] = []
+        self.is_asked = asyncio.Event()
+        self.may_go = asyncio.Event()
+
+    async def pace(self, scope: Scope, retry_after_s: float) -> None:
+        self.retry_after_s.append(retry_after_s)
+        self.is_asked.set()
+        await self.may_go.wait()
+
+
+def test_a_refusal_by_the_application_is_sent_when_the_pacer_lets_it_go_and_holds_up_nobody_else(
+    app: FastAPI, classifier: FakeClassifier
+) -> None:
+    classifier.refuse = lambda request_id: OverloadedError("Too much.", retry_after_s=2.2, reason="target")
+
+    async def talk() -> None:
+        pacer = HeldPacer()
+        guard = Guard(
+            app, app, PATHS, status=lambda: status_of(ServiceState.READY), on_request=lambda *_: None, pacer=pacer
+        )
+        refused, other = Exchange([b"image"]), Exchange()
+        waiting = asyncio.create_task(refused.run(guard, http_scope("POST", "/v1/classify")))
+        await pacer.is_asked.wait()
+        await other.run(guard, http_scope("GET", "/version"))
+        assert (other.status, refused.status, pacer.retry_after_s) == (200, None, [3.0])
+        pacer.may_go.set()
+        await waiting
+        assert refused.status == 429
+
+    asyncio.run(talk())

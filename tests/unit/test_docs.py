@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bento_service.cli import app
-from docs.tables import BENCHMARKS, README, with_containers, with_tables
+from docs.tables import BENCHMARKS, README, with_sections, with_tables
 
 ROOT = README.parent
 NOTES = ROOT / "bench" / "notes.md"
@@ -23,7 +23,7 @@ def test_the_readmes_tables_are_those_of_the_code() -> None:
 def test_the_benchmarks_of_containers_are_those_measured_last() -> None:
     page = BENCHMARKS.read_text()
 
-    assert page == with_containers(page), "run `make docs`"
+    assert page == with_sections(page), "run `make docs`"
 
 
 def test_every_command_that_the_readme_names_exists() -> None:
