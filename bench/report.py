@@ -11,6 +11,7 @@ from bench.charts import draw_charts
 from bench.containers.section import render_section
 from bench.environment import find_newest_result
 from bench.markdown import render_table, shorten_commit
+from bench.overload_section import render_overload
 from bench.plan import CONNECTIONS
 from bench.records import LARGE, Comparison, Participant, median, read_comparison
 from bench.running import ROOT
@@ -27,7 +28,9 @@ def render_page(
     result: Path,
     charts: Sequence[str],
     cache: CacheRatios = NOT_MEASURED,
+    *,
     containers: str = "",
+    overload: str = "",
 ) -> str:
     """Return the page as Markdown.
 
@@ -37,6 +40,7 @@ def render_page(
         charts: File names of the plots that there are.
         cache: What `bench.cache` found.
         containers: What `bench.containers` found, as Markdown; `docs.tables` writes it anew.
+        overload: What `bench.overload` found, likewise.
     """
     sections = [
         _introduce(comparison, result),
@@ -44,6 +48,7 @@ def render_page(
         f"## What was not reached, and why\n\n{_NOTES.read_text().rstrip()}",
         _closed_loop(comparison, charts),
         _open_loop(comparison, charts),
+        f"## Overload\n\n<!-- begin: overload -->\n{overload}\n<!-- end: overload -->" if overload else "",
         _growth(comparison, charts),
         _participants(comparison),
         f"## Containers\n\n<!-- begin: containers -->\n{containers}\n<!-- end: containers -->" if containers else "",
@@ -274,7 +279,10 @@ def write_page(path: Path) -> Path:
     page = DOCS / "benchmarks.md"
     cache = read_cache_ratios(find_newest_result("cache"))
     containers = render_section(find_newest_result("containers"))
-    page.write_text(render_page(comparison, path.resolve(), list(charts), cache, containers))
+    overload = render_overload(find_newest_result("overload"))
+    page.write_text(
+        render_page(comparison, path.resolve(), list(charts), cache, containers=containers, overload=overload)
+    )
     return page
 
 

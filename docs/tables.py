@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from bench.containers.section import render_section
 from bench.environment import find_newest_result
+from bench.overload_section import render_overload
 from bench.records import read_comparison
 from bench.report import render_summary
 from bento_service.http.problems import PROBLEM_TYPES
@@ -64,9 +65,13 @@ def with_tables(readme: str) -> str:
     return _fill(readme, {"settings": settings_table(), "problems": problems_table(), "speed": speed_table()})
 
 
-def with_containers(page: str) -> str:
-    """Return the benchmarks' page with what was measured last of containers; `bench.report` writes all the rest."""
-    return _fill(page, {"containers": render_section(find_newest_result("containers"))})
+def with_sections(page: str) -> str:
+    """Return the benchmarks' page with what was measured last of overload and containers; the rest stays."""
+    sections = {
+        "overload": render_overload(find_newest_result("overload")),
+        "containers": render_section(find_newest_result("containers")),
+    }
+    return _fill(page, sections)
 
 
 def _fill(text: str, tables: Mapping[str, str]) -> str:
@@ -88,4 +93,4 @@ def _describe_default(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     README.write_text(with_tables(README.read_text()))
-    BENCHMARKS.write_text(with_containers(BENCHMARKS.read_text()))
+    BENCHMARKS.write_text(with_sections(BENCHMARKS.read_text()))
