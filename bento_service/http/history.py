@@ -30,7 +30,14 @@ T = TypeVar("T")
 class HistoryQuery(WindowQuery):
     """Which aggregates."""
 
-    buckets: int = Field(default=60, ge=1, le=500, description="Stretches of equal length to cut the window into.")
+    buckets: int = Field(
+        default=60,
+        ge=1,
+        le=500,
+        description="Stretches of equal length to cut the window into. They begin at multiples of their length, so "
+        "there is one more where the window does not. A single one covers the window as it is, moved by less than a "
+        "tenth of its length or 5 s.",
+    )
 
 
 class ReceiptsQuery(WindowQuery):
@@ -51,7 +58,7 @@ def history_router(provide: EdgeProvider) -> APIRouter:
 
     @router.get("", summary="Aggregate the journal", response_model=History, responses=describe_problems(*_PROBLEMS))
     async def show_history(query: Annotated[HistoryQuery, Query()]) -> Response:
-        """Return counts, percentiles of each stage, batch sizes and top classes, all clients together."""
+        """Return counts, latencies of computed and of cached answers, batch sizes and top classes, of all clients."""
         edge = provide()
         since, until = query.window(edge.clock())
         history = await read(

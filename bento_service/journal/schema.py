@@ -59,8 +59,13 @@ rollups = Table(
     Column("durations", LargeBinary, nullable=False),
     Column("batch_sizes", LargeBinary, nullable=False),
     Column("classes", LargeBinary, nullable=False),
+    Column("slowest_ms", LargeBinary),
 )
-"""One row for each model and stretch of time; the binary columns are tallies (`tallies.py`)."""
+"""One row for each model and stretch of time.
+
+The binary columns are tallies (`tallies.py`), but for `slowest_ms`: a little-endian float64 for each of
+`rollups.SERIES`. Rows from before revision 0002 have none.
+"""
 
 classes = Table(
     "classes",

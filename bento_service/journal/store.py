@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, func, insert, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -88,7 +88,8 @@ class SqlJournalStore:
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
-        window = plan_window(since=since, until=until, buckets=buckets, now=self._now())
+        now = self._now()
+        window = plan_window(since=since, until=until, buckets=buckets, now=now)
         with self._explaining(), self._database.reading() as connection:
             parts = read_rollups(connection, window, model)
             class_names = read_class_names(connection)
@@ -96,7 +97,7 @@ class SqlJournalStore:
         starts = [from_epoch_s(start_s) for start_s in window.bucket_starts()]
         return History(
             since=starts[0],
-            until=from_epoch_s(window.until_s),
+            until=min(from_epoch_s(window.until_s), max(until.astimezone(UTC), now)),
             bucket_s=float(window.width_s),
             buckets=tuple(to_bucket(start, rollup, class_names) for start, rollup in zip(starts, merged, strict=True)),
             total=to_bucket(starts[0], merge(merged), class_names),

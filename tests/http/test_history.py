@@ -34,13 +34,15 @@ def test_history_is_the_last_hour_in_sixty_buckets_unless_said_otherwise(
     assert (answer.bucket_s, len(answer.buckets)) == (60, 60)
 
 
-def test_a_bucket_counts_errors_apart_from_refusals_for_load_and_clients_that_hung_up(
+def test_a_bucket_counts_bad_requests_failures_refusals_for_load_and_clients_that_hung_up_apart(
     client: TestClient, journal: FakeJournal
 ) -> None:
     journal.bucket = HistoryBucket(
         start=NOW,
-        outcomes={"ok": 5, "overloaded": 3, "cancelled": 4, "undecodable_image": 2},
-        stages={"total": Quantiles(1.0, 2.0, 3.0), "decode": Quantiles(0.5, None, None)},
+        outcomes={"ok": 7, "overloaded": 3, "cancelled": 4, "undecodable_image": 2, "draining": 1, "lost_in_space": 1},
+        cached=2,
+        cached_total=Quantiles(0.2, 0.3, 0.3, 0.3),
+        stages={"total": Quantiles(1.0, 2.0, 3.0, 3.5), "decode": Quantiles()},
         batch_sizes={4: 5},
         top_classes=((285, "Egyptian cat", 5),),
     )
@@ -49,12 +51,23 @@ def test_a_bucket_counts_errors_apart_from_refusals_for_load_and_clients_that_hu
 
     assert total == {
         "start": "2026-03-01T12:00:00Z",
-        "count": 14,
-        "errors": 2,
+        "count": 18,
+        "errors": 4,
+        "client_errors": 2,
+        "failures": 2,
         "shed": 3,
-        "outcomes": {"ok": 5, "overloaded": 3, "cancelled": 4, "undecodable_image": 2},
-        "total_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0},
-        "stages_ms": {"decode": {"p50": 0.5, "p95": None, "p99": None}},
+        "outcomes": {
+            "ok": 7,
+            "overloaded": 3,
+            "cancelled": 4,
+            "undecodable_image": 2,
+            "draining": 1,
+            "lost_in_space": 1,
+        },
+        "cached": 2,
+        "total_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 3.5},
+        "cached_ms": {"p50": 0.2, "p95": 0.3, "p99": 0.3, "max": 0.3},
+        "stages_ms": {"decode": {"p50": None, "p95": None, "p99": None, "max": None}},
         "batch_sizes": {"4": 5},
         "top_classes": [{"class_id": 285, "label": "Egyptian cat", "count": 5}],
     }
