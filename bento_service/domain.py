@@ -129,7 +129,7 @@ class DispatchReason(StrEnum):
     """Why the scheduler let a batch go when it did."""
 
     LANE_FREE = "lane_free"
-    """A lane was idle from when the image was decoded until it ran: any time in its queue was for a decode thread."""
+    """A lane was idle from when the image was decoded until it ran: what it queued for was a decode thread or a CPU."""
     BACKLOG = "backlog"
     """Images waited while every lane was busy; a lane came free and took them."""
     HELD = "held"

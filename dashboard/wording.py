@@ -60,12 +60,10 @@ def subline(predictions: Sequence[Prediction]) -> str:
 def percent(share: float) -> str:
     """Write a share in [0, 1] as per cent, never rounded to a certainty or an impossibility that it is not."""
     if 0.999 <= share < 1:
-        return "> 99.9 %"
+        return "> 99.9%"
     if 0 < share < 0.001:
-        return "< 0.1 %"
-    if share < 0.1:
-        return f"{share:.1%}".replace("%", " %")
-    return f"{share:.0%}".replace("%", " %") if share < 0.99 else f"{share:.1%}".replace("%", " %")
+        return "< 0.1%"
+    return f"{share:.0%}" if 0.1 <= share < 0.99 else f"{share:.1%}"
 
 
 def capitalise(text: str) -> str:

@@ -254,6 +254,6 @@ class WorkQueue:
         return Batch(run.model, tuple(items), run.mode, reason, waiting=self._length)
 
     def _note_all_busy(self, now_s: float) -> None:
-        """Count what still waits as backlog, also where a lane was idle as it came or held it: that lane took others."""
+        """Count what still waits as backlog: an idle lane that it found, or that held it, has taken other work."""
         self._all_busy_s = now_s
         self._held.clear()

@@ -41,7 +41,8 @@ def scores(predictions: Sequence[Prediction], *, ink: str) -> ChartType:
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
-    label = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False))
+    order = alt.EncodingSortField(field="rank", op="min", order="ascending")
+    label = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False))
     base = alt.Chart(rows).encode(
         x=score,
         y=label,

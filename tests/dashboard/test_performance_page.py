@@ -67,9 +67,9 @@ def test_the_table_lists_the_slowest_first_and_the_newest_on_demand(performance:
 def test_a_request_answered_from_the_cache_has_no_time_for_what_it_did_not_do(performance: AppTest) -> None:
     performance.segmented_control(key="perf_order").set_value("Newest").run()
     table = performance.dataframe[0].value.set_index("request")
-    assert table.loc["past-0007", "ran"] == "from the cache"
+    assert table.loc["past-0007", "ran"] == "Served from cache"
     assert table.loc["past-0007", ["decode", "inference", "batch"]].isna().all()
-    assert table.loc["past-0000", "ran"] == "at once"
+    assert table.loc["past-0000", "ran"] == "No batching delay"
 
 
 def test_visitors_share_a_read_while_it_is_fresh(performance: AppTest, service: FakeService) -> None:

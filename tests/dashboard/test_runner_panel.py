@@ -59,12 +59,17 @@ def test_ceiling_and_speed_stand_beside_each_model_and_mode(app: AppTest) -> Non
 
 def test_each_batch_says_in_plain_words_why_it_went(app: AppTest) -> None:
     table = frame(open_runner(app), "why")
-    assert list(table["why"])[:4] == ["at once", "from the queue", "at once", "held for company"]
+    assert list(table["why"])[:4] == [
+        "No batching delay",
+        "From the queue",
+        "No batching delay",
+        "Waited to fill a batch",
+    ]
     assert list(table["ago"])[:2] == ["0.0 s", "0.7 s"]
 
 
 def test_the_reasons_are_counted(app: AppTest) -> None:
-    assert "8 at once" in texts(open_runner(app))
+    assert "8 no batching delay" in texts(open_runner(app))
 
 
 def test_the_chosen_model_alone_is_shown(app: AppTest) -> None:
@@ -134,7 +139,7 @@ def test_more_lines_than_colours_are_left_out_and_said_so(app: AppTest, service:
 def test_a_reason_that_this_dashboard_does_not_know_is_spelt_out(app: AppTest, service: FakeService) -> None:
     (first, *_) = service_data.status().recent_dispatches
     say(service, recent_dispatches=[first.model_copy(update={"reason": "lane_warmed"})])
-    assert list(frame(open_runner(app), "why")["why"]) == ["lane warmed"]
+    assert list(frame(open_runner(app), "why")["why"]) == ["Lane warmed"]
     assert not app.exception
 
 
