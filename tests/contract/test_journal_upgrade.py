@@ -1,31 +1,37 @@
 """A journal that an older Lightbox has written, upgraded by this one."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from alembic import command
+from alembic.config import Config
 
+import bento_service.journal
 from bento_service.domain import Quantiles
-from bento_service.journal.database import parse_url
+from bento_service.journal.database import Database
 from bento_service.journal.store import SqlJournalStore
 from tests.unit.journal.receipts import NOW, make_receipt
 
-TO_REVISION_1 = (
-    "ALTER TABLE rollups DROP COLUMN slowest_ms",
-    "UPDATE alembic_version SET version_num = '0001'",
-)
 WINDOW = {"since": NOW, "until": NOW + timedelta(hours=1), "buckets": 1}
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Bring a journal's schema back to what an older Lightbox wrote."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(bento_service.journal.__file__).with_name("migrations")))
+    database = Database(url)
+    with database.writing() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+    database.close()
 
 
 def test_rollups_without_their_slowest_durations_are_read_and_added_to(
     store: SqlJournalStore, journal_url: str
 ) -> None:
     store.append([make_receipt(total_ms=total_ms) for total_ms in (10.0, 100.0)])
-    engine = create_engine(parse_url(journal_url))
-    with engine.begin() as connection:
-        for statement in TO_REVISION_1:
-            connection.execute(text(statement))
-    engine.dispose()
+    downgrade(journal_url, "0001")
 
     store.migrate()
     before = store.read_history(**WINDOW).total

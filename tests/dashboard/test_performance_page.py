@@ -1,9 +1,14 @@
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from lightbox_client.contract import ClassCount, QuantilesMs
 from tests.dashboard.screen import forget_reads, texts
+from tests.fakes import service_data
 from tests.fakes.service import FakeService
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def window_s(service: FakeService) -> float:
@@ -12,12 +17,48 @@ def window_s(service: FakeService) -> float:
     return (datetime.fromisoformat(query["until"]) - datetime.fromisoformat(query["since"])).total_seconds()
 
 
-def test_the_figures_are_the_services_own(performance: AppTest, service: FakeService) -> None:
-    figures = {metric.label: metric.value for metric in performance.metric}
-    assert figures["p99, ms"] == "33.8"
-    assert figures["Errors"] == "2.5 %"
-    assert figures["Shed"] == "5.0 %"
+def say_total(service: FakeService, **changes: object) -> None:
+    """Let the service's history differ in these fields of its total."""
+    history = service_data.history(NOON - timedelta(minutes=15), NOON, 60, None, is_empty=False)
+    total = history.total.model_copy(update=changes)
+    service.answer_json({"requests": []}, path="/v1/history/requests")
+    service.answer_json(history.model_copy(update={"total": total}).model_dump(mode="json"), path="/v1/history")
+
+
+def test_the_figures_are_the_services_own(performance: AppTest) -> None:
+    figures = [(metric.label, metric.value) for metric in performance.metric]
+    assert figures[2:5] == [("Failures", "2.0%"), ("Rejected (overload)", "5.0%"), ("Client errors", "2.5%")]
+    # Of computed answers, then of those from the cache.
+    assert figures[5:9] == [("Median (p50)", "13.0"), ("p95", "23.4"), ("p99", "33.8"), ("Slowest", "52.0")]
+    assert figures[9:] == [("Median (p50)", "0.6"), ("p95", "1.1"), ("p99", "1.6"), ("Slowest", "2.4")]
+    assert "answers from the cache" in texts(performance)
     assert not performance.exception
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "charts"),
+    [
+        ({"cached": 0, "cached_ms": QuantilesMs()}, "No answers from the cache", 6),
+        ({"total_ms": QuantilesMs(), "batch_sizes": {}}, "the model did not run", 4),
+        ({"outcomes": {"undecodable_image": 4}, "batch_sizes": {}, "top_classes": []}, "No answers in this window", 2),
+    ],
+)
+def test_a_kind_of_answers_that_did_not_come_is_said_instead_of_drawn(
+    app: AppTest, service: FakeService, changes: dict[str, object], sentence: str, charts: int
+) -> None:
+    say_total(service, **changes)
+    app.run().switch_page("views/performance.py").run()
+    assert sentence in texts(app)
+    assert len(app.get("vega_lite_chart")) == charts
+    assert not app.exception
+
+
+def test_classes_of_one_name_are_told_apart(app: AppTest, service: FakeService) -> None:
+    say_total(service, top_classes=[ClassCount(class_id=one, label="crane", count=3) for one in (134, 517)])
+    app.run().switch_page("views/performance.py").run()
+    chart = str(app.get("vega_lite_chart")[4].proto)
+    assert "crane (134)" in chart
+    assert "crane (517)" in chart
 
 
 def test_every_chart_of_a_window_with_traffic_is_drawn(performance: AppTest) -> None:
@@ -28,7 +69,7 @@ def test_every_chart_of_a_window_with_traffic_is_drawn(performance: AppTest) -> 
         "Where the time goes",
         "Batch sizes",
         "Classes",
-        "Errors and refusals",
+        "Errors and rejections",
         "Requests",
     ]
     assert len(performance.get("vega_lite_chart")) == 6

@@ -15,12 +15,12 @@ def predictions(*scores: float) -> list[Prediction]:
 
 def test_a_class_with_most_of_the_probability_is_named_plainly() -> None:
     assert wording.headline(predictions(0.93, 0.02)) == "Thing 0"
-    assert wording.subline(predictions(0.93, 0.02)) == "93 % sure"
+    assert wording.subline(predictions(0.93, 0.02)) == "93% sure"
 
 
 def test_below_one_half_the_headline_says_perhaps_and_names_others() -> None:
     assert wording.headline(predictions(0.4, 0.3, 0.1)) == "Perhaps thing 0"
-    assert wording.subline(predictions(0.4, 0.3, 0.1)).endswith("It may also be thing 1 (30 %) or thing 2 (10 %).")
+    assert wording.subline(predictions(0.4, 0.3, 0.1)).endswith("It may also be thing 1 (30%) or thing 2 (10%).")
 
 
 def test_a_faint_best_class_is_called_unclear() -> None:
@@ -38,7 +38,7 @@ def test_a_warning_that_is_new_is_spelt_out() -> None:
 
 @given(st.floats(min_value=0.0, max_value=1.0, exclude_min=True, exclude_max=True))
 def test_no_score_is_rounded_to_a_certainty_or_an_impossibility(score: float) -> None:
-    assert wording.percent(score) not in {"0 %", "0.0 %", "100 %", "100.0 %"}
+    assert wording.percent(score) not in {"0%", "0.0%", "100%", "100.0%"}
 
 
 def test_long_durations_keep_two_units() -> None:
