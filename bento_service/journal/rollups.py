@@ -153,7 +153,10 @@ def _split(durations: Tally) -> dict[str, Tally]:
 
 def _find_quantiles(durations: Tally, slowest_ms: float) -> Quantiles:
     found = find_percentiles(durations.keys, durations.counts, _PERCENTS, slowest_ms=slowest_ms)
-    return Quantiles(*found, slowest_ms) if found else Quantiles()
+    if found is None:
+        return Quantiles()
+    p50, p95, p99 = found
+    return Quantiles(p50, p95, p99, slowest_ms)
 
 
 def _find_top_classes(classes: Tally, class_names: Mapping[int, ClassName]) -> tuple[tuple[int, str, int], ...]:
