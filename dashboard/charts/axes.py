@@ -47,7 +47,16 @@ def log_axis(field: str, title: str, bottom: float, top: float) -> alt.Y:
 def colour_of(colours: Mapping[str, str]) -> alt.Color:
     """Colour by the field `kind`, with a legend above the chart in rows of `LEGEND_COLUMNS`."""
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    legend = alt.Legend(orient="top", direction="horizontal", columns=LEGEND_COLUMNS, offset=4)
+    legend = alt.Legend(
+        orient="top",
+        direction="horizontal",
+        columns=LEGEND_COLUMNS,
+        offset=4,
+        symbolType="square",
+        symbolSize=100,
+        symbolStrokeWidth=0,
+        rowPadding=2,
+    )
     return alt.Color("kind:N", title=None, scale=scale, legend=legend)
 
 

@@ -163,8 +163,8 @@ def _stacked_bars(
 def _target(target_ms: float) -> ChartType:
     base = alt.Chart(pd.DataFrame({"target": [target_ms], "name": [f"target {target_ms:,.0f} ms"]}))
     rule = base.mark_rule(color=GREY, strokeDash=[6, 4], aria=False).encode(y="target:Q")
-    name = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, color=GREY, aria=False)
-    return alt.layer(rule, name.encode(x=alt.value("width"), y="target:Q", text="name:N"))
+    name = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, color=GREY, aria=False)
+    return alt.layer(rule, name.encode(x=alt.value(0), y="target:Q", text="name:N"))
 
 
 def _hover(history: History, marks: Sequence[_Mark], kinds: Mapping[str, str], value_format: str) -> alt.Chart:
