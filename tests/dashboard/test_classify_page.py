@@ -21,7 +21,7 @@ def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
 def test_a_clicked_sample_gets_a_headline_that_is_no_surer_than_its_score(app: AppTest) -> None:
     app.run().button(key=SAMPLE).click().run()
     assert app.subheader[0].value == "Perhaps Egyptian cat"
-    assert "Only 36 % sure" in texts(app)
+    assert "Only 36% sure" in texts(app)
     assert not app.exception
 
 
@@ -162,12 +162,12 @@ def test_an_answer_from_the_cache_says_so_and_draws_no_empty_stages(app: AppTest
     answer = service_data.cached(service_data.classification("1", card, image, 20, []))
     service.answer_json(answer.model_dump(mode="json"), path="/v1/classify")
     app.run().button(key=SAMPLE).click().run()
-    assert "**0.6 ms** in the service · answered from the cache" in texts(app)
+    assert "**0.6 ms** in the service · Served from cache; the model did not run" in texts(app)
     assert "there are no stages to show" in texts(app)
     assert len(app.get("vega_lite_chart")) == 1
 
 
 def test_an_answer_that_was_computed_has_its_stages_drawn(app: AppTest) -> None:
     app.run().button(key=SAMPLE).click().run()
-    assert "in a batch of 4, a lane was free" in texts(app)
+    assert "Ran in a batch of 4, no batching delay" in texts(app)
     assert len(app.get("vega_lite_chart")) == 2
