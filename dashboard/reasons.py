@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from dashboard import wording
-from lightbox_client.contract import Classification
+from lightbox_client.contract import Classification, HistoryRequest
 
 NOTABLE_QUEUE_MS = 5.0
 """An answer's sentence mentions its time in the queue from here on; below, threads merely change over."""
@@ -71,7 +71,7 @@ def reason(code: str) -> Reason:
     return _REASONS.get(code) or Reason(wording.capitalise(spelt_out), spelt_out, "")
 
 
-def answer_path(answer: Classification) -> str:
+def answer_path(answer: Classification | HistoryRequest) -> str:
     """Say in one sentence how the scheduler came by an answer, and how long it waited where that was notable."""
     waited = wording.milliseconds(answer.timings_ms.queue) if answer.timings_ms.queue >= NOTABLE_QUEUE_MS else ""
     if answer.cached:
