@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from lightbox_client.contract import Classification
+from lightbox_client.contract import Classification, HistoryRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def reason(code: str) -> Reason:
     return _REASONS.get(code) or Reason(spelt_out, spelt_out, "")
 
 
-def answer_path(answer: Classification) -> str:
+def answer_path(answer: Classification | HistoryRequest) -> str:
     """Say how the runner came by an answer."""
     if answer.cached:
         return reason("cached").phrase
