@@ -23,7 +23,7 @@ CONFIDENT_FROM = 0.5
 DOUBTFUL_BELOW = 0.2
 NAMES_SHOWN = 5
 _HEX = re.compile(r"(?:\b[0-9a-f]{2} ){3}")
-_NOUN = re.compile(r"[A-Za-z][a-z]*(?:[ '-][A-Za-z][a-z]*)*")
+_NOUN = re.compile(r"[A-Za-z][A-Za-z' -]*")
 _OUTCOMES: Mapping[str, str] = MappingProxyType(
     {"ok": "Answered", "overloaded": "Rejected (overload)", "cancelled": "Client hung up"}
 )
@@ -70,7 +70,7 @@ def with_article(label: str) -> str:
     if label.endswith("s") or not _NOUN.fullmatch(label):
         return label
     is_vowel = label[0].lower() in "aeiou" and not label.lower().startswith(("uni", "use", "eu", "one"))
-    return f"{'an' if is_vowel or label.lower().startswith('hour') else 'a'} {label}"
+    return f"{'an' if is_vowel else 'a'} {label}"
 
 
 def percent(share: float) -> str:

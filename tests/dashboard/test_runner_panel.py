@@ -74,7 +74,7 @@ def test_the_chosen_model_alone_is_shown(app: AppTest) -> None:
 
 
 def test_the_cache_shows_its_hit_rate_and_its_size(app: AppTest) -> None:
-    assert figures(open_runner(app))["Hit rate"] == "32 %"
+    assert figures(open_runner(app))["Hit rate"] == "32%"
     assert "135 answers in 667.4 kB of the worker's memory" in texts(app)
 
 

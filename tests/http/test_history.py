@@ -119,7 +119,9 @@ def test_the_number_of_buckets_is_bounded(client: TestClient, query: str) -> Non
     expect_problem(client.get(f"/v1/history?{query}"), 400, "invalid_parameter")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "order=oldest", "outcome=fine", "offset=-1", "offset=100001"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "order=oldest", "outcome=fine", "offset=-1", "offset=100001"]
+)
 def test_a_list_of_receipts_names_what_it_allows(client: TestClient, query: str) -> None:
     name, _, given_value = query.partition("=")
 
