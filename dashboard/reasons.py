@@ -64,7 +64,7 @@ def reason(code: str) -> Reason:
 def answer_path(answer: Classification | HistoryRequest) -> str:
     """Say how the runner came by an answer."""
     if answer.cached:
-        return reason("cached").phrase
+        return "Served from cache; the model did not run"
     phrase = reason(answer.dispatch).phrase
     company = "alone" if answer.batch_size == 1 else f"in a batch of {answer.batch_size}"
     return f"{company}, {phrase}" if phrase else company

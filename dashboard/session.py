@@ -6,6 +6,7 @@ from typing import TypeVar
 import streamlit as st
 
 from dashboard import wording
+from dashboard.charts.theme import Scheme
 from dashboard.gallery import Sample
 from dashboard.reads import ReceiptsPage, Traffic
 from dashboard.service import Outcome
@@ -103,6 +104,11 @@ class PerformanceSession:
     model_names: tuple[str, ...] = ()
     notes: dict[str, str] = field(default_factory=dict)
     table: RequestsTable = field(default_factory=RequestsTable)
+
+
+def color_scheme() -> Scheme:
+    """Return the colours that this visitor's browser shows the page in."""
+    return "dark" if st.context.theme.type == "dark" else "light"
 
 
 def classify_session() -> ClassifySession:

@@ -6,12 +6,11 @@ import streamlit as st
 
 from dashboard import wording
 from dashboard.charts import answer as charts
+from dashboard.charts.theme import INKS
 from dashboard.markdown import literal
 from dashboard.reasons import answer_path
+from dashboard.session import color_scheme
 from lightbox_client.contract import Classification, HistoryRequest, Prediction
-
-INK_LIGHT, INK_DARK = "#10161D", "#E6EAEE"
-"""The theme's text colours (.streamlit/config.toml), for text inside of charts, which no theme reaches."""
 
 
 def show_receipt(receipt: HistoryRequest) -> None:
@@ -29,7 +28,7 @@ def show_scores(predictions: Sequence[Prediction]) -> None:
     """Draw one bar a class, best first."""
     best = predictions[0]
     st.altair_chart(
-        charts.scores(predictions, ink=INK_DARK if st.context.theme.type == "dark" else INK_LIGHT),
+        charts.scores(predictions, ink=INKS[color_scheme()]),
         width="stretch",
         alt=f"Scores of the {len(predictions)} best classes; {best.label} leads with {wording.percent(best.score)}",
     )
@@ -38,10 +37,10 @@ def show_scores(predictions: Sequence[Prediction]) -> None:
 def show_cost(answer: Classification | HistoryRequest) -> None:
     """Show what a request took, stage by stage; a cached answer has no stages to show."""
     timings = answer.timings_ms
-    path = answer_path(answer)
+    # A request that was refused ran in no batch.
+    path = answer_path(answer) if answer.cached or answer.batch_size else ""
     st.markdown(f"**{wording.milliseconds(timings.total)}** in the service" + (f" · {path}" if path else ""))
     if answer.cached:
-        st.caption(":material/bolt: Served from cache; the model did not run.")
         return
     st.altair_chart(
         charts.stages(timings),

@@ -28,7 +28,7 @@ def test_an_answer_says_how_large_its_batch_was_and_why_it_went() -> None:
 
 
 def test_an_answer_from_the_cache_had_no_company() -> None:
-    assert answer_path(service_data.cached(answer())) == "answered from the cache"
+    assert answer_path(service_data.cached(answer())) == "Served from cache; the model did not run"
 
 
 def test_an_answer_without_a_reason_says_its_batch_alone() -> None:
