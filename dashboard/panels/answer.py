@@ -29,9 +29,9 @@ def show_answer(image: Picked, answer: Classification, card: ModelCard, *, top_k
 def show_empty() -> None:
     """Say what the page does while there is no image on it."""
     st.info(
-        "You see what the model takes it for, how sure it is, which part of it the model saw, and where the "
-        "milliseconds went.",
-        title="Hand over a photograph, or tap a sample",
+        "You see what the model takes it for, how sure it is, which part of it the model saw, and how long each stage "
+        "took.",
+        title="Upload a photograph, or tap a sample",
         icon=":material/add_photo_alternate:",
     )
 
@@ -56,7 +56,7 @@ def show_earlier_answer(service: Service, request_id: str) -> LightboxClientErro
             icon=":material/search_off:",
         )
         return None
-    st.info("Images are not stored: to see this one, hand it over again.", icon=":material/image_not_supported:")
+    st.info("Images are not stored. To see this one, upload it again.", icon=":material/image_not_supported:")
     receipt = found[0]
     st.header(literal(wording.receipt_headline(receipt)), anchor=False)
     show_receipt(receipt)

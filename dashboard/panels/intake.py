@@ -15,7 +15,8 @@ from dashboard.uploads import BYTES_PER_MB, select
 
 UPLOAD, PASTE, CAMERA = "Upload", "Paste", "Camera"
 THUMBNAIL_PX = (240, 160)
-UPLOADER_STYLE = """
+STYLE = """
+.st-key-classify_samples > div { flex: 1 1 0; min-width: 0; }
 .st-key-classify_uploader [data-testid=stFileUploaderDropzoneInstructions] { display: none; }
 .st-key-classify_uploader [aria-invalid=true] { flex-wrap: wrap; }
 .st-key-classify_uploader [aria-invalid=true] [role=alert] {
@@ -23,14 +24,14 @@ UPLOADER_STYLE = """
   font-size: 0.875rem;
 }
 """
-"""Shows the reason beside a file that is too large to be sent, which is otherwise for screen readers only, and hides a
-limit on a file's size that is not the service's."""
+"""Makes samples equally wide; hides a limit on a file's size that is not the service's; and shows beside a file that is
+too large to be sent the reason that Streamlit gives to screen readers only."""
 CAMERA_NAME = "camera.jpg"
 
 
 def show_intake(settings: DashboardSettings) -> None:
     """Offer every way in; what is handed over lands in the visitor's `ClassifySession`."""
-    st.html(f"<style>{UPLOADER_STYLE}{''.join(_picture_style(sample.key) for sample in SAMPLES)}</style>")
+    st.html(f"<style>{STYLE}{''.join(_picture_style(sample.key) for sample in SAMPLES)}</style>")
     source = st.segmented_control(
         "Your image",
         [UPLOAD, PASTE, CAMERA],
@@ -73,7 +74,7 @@ def _show_uploader(settings: DashboardSettings) -> None:
 
 def _show_paste(settings: DashboardSettings) -> None:
     st.chat_input(
-        "Paste an image (Ctrl/⌘ V), then Enter",
+        "Paste an image (Ctrl/⌘ V)",
         key="classify_paste",
         accept_file="multiple",
         on_submit=_take_pasted,
@@ -82,7 +83,7 @@ def _show_paste(settings: DashboardSettings) -> None:
     if classify_session().has_text_only:
         st.warning("That was text. Copy an image, such as a screenshot, and paste it here.", icon=":material/title:")
     else:
-        st.caption("Copy a screenshot or a picture on a web page first. On phones: tap and paste.")
+        st.caption("Then press Enter. On phones: tap and paste.")
 
 
 def _show_samples() -> None:

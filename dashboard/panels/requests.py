@@ -51,8 +51,8 @@ def show_requests(
     if page is None:
         return
     if page.receipts:
-        _show_table(table, page, is_long=window > _LONG or bool(request_id))
         _show_pages(table, page)
+        _show_table(table, page, is_long=window > _LONG or bool(request_id))
     else:
         whose = f"with the id {literal(request_id)}" if request_id else "like that in this window"
         st.info(f"There is no request {whose}.", icon=":material/search_off:")

@@ -220,7 +220,7 @@ def test_an_own_images_address_shows_its_receipt_and_how_to_get_the_image_back(a
     app.run()
     assert headline(app) == "Probably an Egyptian cat (36%)"
     assert "Request: past-0003" in texts(app).replace("*", "")
-    assert "hand it over again" in texts(app)
+    assert "upload it again" in texts(app)
 
 
 def test_an_address_that_names_nothing_is_said_and_not_dropped(app: AppTest) -> None:
