@@ -21,4 +21,9 @@ def use_theme(read_scheme: Callable[[], Scheme]) -> None:
     @alt.theme.register("lightbox", enable=True)
     def theme() -> alt.theme.ThemeConfig:
         ink = MUTED_INKS[read_scheme()]
-        return {"config": {name: {"labelColor": ink, "titleColor": ink} for name in ("axis", "legend")}}
+        return {
+            "config": {
+                "axis": {"labelColor": ink, "titleColor": ink},
+                "legend": {"labelColor": ink, "titleColor": ink},
+            }
+        }

@@ -53,14 +53,14 @@ def show_cost(answer: Classification | HistoryRequest) -> None:
 def _show_facts(receipt: HistoryRequest) -> None:
     received = receipt.received_at.astimezone(wording.zone(st.context.timezone))
     facts = [
-        ("Request", receipt.request_id),
+        ("Request", literal(receipt.request_id)),
         ("Received", f"{received:%-d %B %Y, %H:%M:%S}"),
-        ("Outcome", receipt.outcome),
-        ("Model", f"{receipt.model} {receipt.model_version}".strip() or "–"),
+        ("Outcome", literal(receipt.outcome)),
+        ("Model", literal(f"{receipt.model} {receipt.model_version}") or "–"),
     ]
     if receipt.image is not None:
-        facts.append(("Image", f"{receipt.image.format}, {receipt.image.width} × {receipt.image.height} px"))
+        facts.append(("Image", f"{literal(receipt.image.format)}, {receipt.image.width} × {receipt.image.height} px"))
     if receipt.digest:
         facts.append(("SHA-256", f"{receipt.digest[:16]}…"))
-    facts += [("Note", wording.warning(code)) for code in receipt.warnings]
-    st.markdown("  \n".join(f"**{name}**: {literal(value)}" for name, value in facts))
+    facts += [("Note", literal(wording.warning(code))) for code in receipt.warnings]
+    st.markdown("  \n".join(f"**{name}**: {value}" for name, value in facts))

@@ -21,6 +21,7 @@ from lightbox_client.contract import HistoryRequest
 ORDERS: Mapping[str, Order] = MappingProxyType({"Slowest": "slowest", "Newest": "newest"})
 OPEN = "perf_request"
 """The parameter of the page's address that names the request whose receipt is open."""
+OUTCOME = "perf_outcome"
 TABLE_PX = 318  # eight rows: a receipt opens below them, and its headline is to be on the screen
 COLUMNS = ("time", "result", "total", "model", *history.HISTORY_STAGES, "batch", "ran", "request")
 _COMPUTED_STAGES = ("decode", "inference")
@@ -56,9 +57,11 @@ def show_requests(
     else:
         whose = f"with the id {literal(request_id)}" if request_id else "like that in this window"
         st.info(f"There is no request {whose}.", icon=":material/search_off:")
-    opened = page.receipts[0].request_id if request_id and len(page.receipts) == 1 else st.query_params.get(OPEN)
+    opened = st.query_params.get(OPEN)
     if opened:
         _show_open(service, table, opened)
+    elif request_id and len(page.receipts) == 1:
+        _show_one(page.receipts[0])
 
 
 def _choose(outcomes: Sequence[str]) -> tuple[Order, str | None, str]:
@@ -72,21 +75,31 @@ def _choose(outcomes: Sequence[str]) -> tuple[Order, str | None, str]:
             bind="query-params",
             help="Slowest: answered requests by their total time. Newest: all of them.",
         )
-        asked = st.query_params.get("perf_outcome")
+        asked = st.query_params.get(OUTCOME)
+        codes = sorted({"ok", *outcomes, *([asked] if asked else [])})
+        # Not bound to the address by Streamlit, which would write the words there rather than the code.
         outcome = st.selectbox(
             "Outcome",
-            sorted({"ok", *outcomes, *([asked] if asked else [])}),
-            index=None,
+            codes,
+            index=codes.index(asked) if asked else None,
             placeholder="All outcomes",
             format_func=wording.outcome,
-            key="perf_outcome",
-            bind="query-params",
+            key=OUTCOME,
+            on_change=_write_outcome,
             width=180,
         )
         request_id = st.text_input(
             "Find by id", placeholder="A request's id", key="perf_search", bind="query-params", width=300
         )
     return ORDERS[order or "Slowest"], outcome, (request_id or "").strip()
+
+
+def _write_outcome() -> None:
+    code = st.session_state[OUTCOME]
+    if code:
+        st.query_params[OUTCOME] = code
+    else:
+        st.query_params.pop(OUTCOME, None)
 
 
 def _read(service: Service, table: RequestsTable, query: ReceiptsQuery, request_id: str) -> ReceiptsPage:
@@ -166,13 +179,17 @@ def _show_open(service: Service, table: RequestsTable, request_id: str) -> None:
     except LightboxClientError as error:
         st.warning(literal(wording.problem(error)), icon=":material/cloud_off:")
         return
+    if found:
+        _show_one(found[0])
+    else:
+        st.info(f"There is no request with the id {literal(request_id)}.", icon=":material/search_off:")
+    st.button("Close", key="perf_close", icon=":material/close:", on_click=_close, args=(table,))
+
+
+def _show_one(receipt: HistoryRequest) -> None:
     with st.container(border=True):
-        if not found:
-            st.info(f"There is no request with the id {literal(request_id)}.", icon=":material/search_off:")
-        else:
-            st.subheader(literal(wording.receipt_headline(found[0])), anchor=False)
-            show_receipt(found[0])
-        st.button("Close", key="perf_close", icon=":material/close:", on_click=_close, args=(table,))
+        st.subheader(literal(wording.receipt_headline(receipt)), anchor=False)
+        show_receipt(receipt)
 
 
 def _row(receipt: HistoryRequest) -> dict[str, object]:

@@ -176,6 +176,14 @@ def test_a_link_to_a_request_opens_its_receipt_until_it_is_closed(app: AppTest) 
     assert "Outcome: undecodable_image" not in texts(app).replace("*", "")
 
 
+def test_a_link_filters_the_table_by_an_outcome_of_any_window(app: AppTest, service: FakeService) -> None:
+    app.run()
+    app.query_params["perf_outcome"] = "inference_failed"
+    app.switch_page("views/performance.py").run()
+    assert service.seen("/v1/history/requests")[-1].query["outcome"] == "inference_failed"
+    assert "There is no request like that in this window." in texts(app)
+
+
 def test_a_value_of_the_address_that_there_is_not_is_said(app: AppTest) -> None:
     app.run()
     app.query_params["perf_window"] = "3y"
