@@ -84,6 +84,7 @@ def test_a_tapped_samples_headline_is_on_the_screen(
 def test_a_shots_headline_is_on_a_phones_screen(browser: Browser, dashboard_url: str) -> None:
     with open_page(browser, dashboard_url, width_px=PHONE[0], height_px=PHONE[1]) as page:
         page.get_by_role("radio", name="Camera").click()
+        page.wait_for_function("document.querySelector('video')?.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA")
         page.get_by_role("button", name="Take Photo").click()
         expect(page.get_by_role("heading", level=2)).to_be_in_viewport(ratio=1)
 
