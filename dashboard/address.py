@@ -1,4 +1,4 @@
-"""What a page's address says beyond its widgets: `?sample=`, `?request=`, and values that it cannot mean."""
+"""What a page's address says beyond its widgets: `?sample=`, `?request=`, and values that do not exist."""
 
 from collections.abc import Collection, MutableMapping
 
@@ -19,7 +19,7 @@ def follow_address(session: ClassifySession) -> None:
         sample = find_sample(sample_key)
         if sample is None:
             known = ", ".join(known.key for known in SAMPLES)
-            session.notes[SAMPLE] = f"The address asks for the sample {sample_key!r}. There are: {known}."
+            session.notes[SAMPLE] = f"The address asks for {SAMPLE}={sample_key!r}. Allowed: {known}."
             del st.query_params[SAMPLE]
         else:
             session.show_sample(sample)
@@ -43,17 +43,17 @@ def write_address(session: ClassifySession) -> None:
 
 
 def note_unknown(notes: MutableMapping[str, str], name: str, allowed: Collection[str]) -> None:
-    """Note where the address gives a widget a value that it has not got; Streamlit then takes the default.
+    """Note where the address gives a widget a value that it does not have; Streamlit then takes the default.
 
     To be called before the widget of that key is made, which takes its value out of the address.
     """
     given = st.query_params.get(name)
     if given is not None and given not in allowed:
-        notes[name] = f"The address asks for {name}={given!r}, which there is not. Allowed: {', '.join(allowed)}."
+        notes[name] = f"The address asks for {name}={given!r}. Allowed: {', '.join(allowed)}."
 
 
 def show_notes(notes: MutableMapping[str, str]) -> None:
-    """Show what the address asked for in vain, until the visitor has seen it."""
+    """Show which values of the address do not exist, until the visitor dismisses them."""
     if notes:
         st.warning("  \n".join(literal(note) for note in notes.values()), icon=":material/link_off:")
         st.button("Dismiss", key="dismiss_notes", type="tertiary", on_click=notes.clear)

@@ -138,7 +138,8 @@ def _show_results(session: ClassifySession, card: ModelCard, top_k: int, url: st
     images = session.selection.images
     outcomes = {image.digest: session.outcomes[image.digest, card.version] for image in images}
     session.request_id = ""
-    for position, image in enumerate(images):
+    first = next((digest for digest, outcome in outcomes.items() if isinstance(outcome, Classification)), None)
+    for image in images:
         outcome = outcomes[image.digest]
         if session.is_away and wording.is_passing(outcome):
             _say_waits(image.name)
@@ -150,7 +151,7 @@ def _show_results(session: ClassifySession, card: ModelCard, top_k: int, url: st
         else:
             folded = st.expander(
                 f"**{literal(image.name)}** · {literal(_summary(outcome))}",
-                expanded=position == 0,
+                expanded=image.digest == first,
                 key=f"classify_result_{image.digest}",
                 on_change="rerun",
             )
