@@ -24,8 +24,8 @@ class ClassifySession:
     """The images on the page and what became of them. `cards` and `is_away` are the service as last seen.
 
     `sample_key` names the sample on the page, if it is one. `request_id` names the answer on the page if it is a single
-    one, or the earlier request that the address asks for. `notes` name values of the address that do not exist, by parameter.
-    `widgets_made` counts: to empty the widget that holds the visitor's own images, it gets another name.
+    one, or the earlier request that the address asks for. `notes` name values of the address that do not exist, by
+    parameter. `widgets_made` counts: to empty the widget that holds the visitor's own images, it gets another name.
     """
 
     selection: Selection = field(default_factory=Selection)
