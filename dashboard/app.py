@@ -4,6 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.charts.theme import use_theme
+from dashboard.session import color_scheme
+
 HERE = Path(__file__).parent
 VIEWS = HERE / "views"
 
@@ -11,6 +14,7 @@ VIEWS = HERE / "views"
 def main() -> None:
     """Set the frame and run the page that the visitor is on."""
     st.set_page_config(page_title="Lightbox", page_icon=HERE / "icon.png", layout="wide")
+    use_theme(color_scheme)
     classify = st.Page(
         VIEWS / "classify.py",
         title="Classify",

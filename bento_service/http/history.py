@@ -1,6 +1,7 @@
 """`GET /v1/history`: what the journal knows."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
@@ -14,9 +15,10 @@ from bento_service.domain import OUTCOME_OK
 from bento_service.errors import InvalidParameterError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems
-from bento_service.http.parameters import OrNone, WindowQuery
+from bento_service.http.parameters import EARLIEST, JournalText, OrNone, WindowQuery
 from bento_service.http.problems import PROBLEM_TYPES
 from bento_service.http.wire import JsonResponse, to_history, to_history_request
+from bento_service.journal.windows import LONGEST_WINDOW
 from lightbox_client.contract import History, HistoryRequests
 
 READS_AT_ONCE = 2
@@ -46,6 +48,17 @@ class ReceiptsQuery(WindowQuery):
     order: Literal["slowest", "newest"] = Field(default="newest", description="`slowest` by total time.")
     limit: int = Field(default=20, ge=1, le=500, description="Receipts at most.")
     outcome: Annotated[str | None, OrNone] = Field(default=None, description="`ok` or an error's code; else all.")
+    request_id: Annotated[JournalText | None, OrNone] = Field(
+        default=None, description="Only receipts with this id; `since` is then 400 days before `until` unless given."
+    )
+    offset: int = Field(default=0, ge=0, le=100_000, description="Receipts to skip, to read them page by page.")
+
+    def window(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return start and end; whoever asks for a single receipt need not know when it was written."""
+        if self.request_id is None or self.since is not None:
+            return super().window(now)
+        until = self.until or now
+        return self.model_copy(update={"since": max(EARLIEST, until - LONGEST_WINDOW)}).window(now)
 
 
 def history_router(provide: EdgeProvider) -> APIRouter:
@@ -73,7 +86,7 @@ def history_router(provide: EdgeProvider) -> APIRouter:
         responses=describe_problems(*_PROBLEMS),
     )
     async def list_receipts(query: Annotated[ReceiptsQuery, Query()]) -> Response:
-        """Return what single requests cost and gave, slowest or newest first."""
+        """Return what single requests cost and gave, slowest or newest first, or those with one id."""
         edge = provide()
         if query.outcome is not None and query.outcome not in _OUTCOMES:
             raise InvalidParameterError(
@@ -91,6 +104,8 @@ def history_router(provide: EdgeProvider) -> APIRouter:
                 limit=query.limit,
                 model=query.model,
                 outcome=query.outcome,
+                request_id=query.request_id,
+                offset=query.offset,
             )
         )
         return JsonResponse(HistoryRequests(requests=[to_history_request(receipt) for receipt in receipts]))

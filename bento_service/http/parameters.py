@@ -35,7 +35,7 @@ def _to_utc(value: datetime) -> datetime:
 
 
 def _refuse_nul(value: str) -> str:
-    """PostgreSQL takes no NUL in a text, so no model of the journal can have one."""
+    """PostgreSQL takes no NUL in a text, so no name or id of the journal can have one."""
     if "\0" in value:
         raise ValueError("a name holds no NUL character")
     return value
@@ -44,7 +44,7 @@ def _refuse_nul(value: str) -> str:
 OrNone = BeforeValidator(_none_if_empty)
 Instant = Annotated[datetime, AfterValidator(_to_utc)]
 ModelName = Annotated[str, Field(max_length=200)]
-JournalModel = Annotated[ModelName, AfterValidator(_refuse_nul)]
+JournalText = Annotated[ModelName, AfterValidator(_refuse_nul)]
 
 
 class Query(BaseModel):
@@ -100,7 +100,7 @@ class ClassifyQuery(BatchQuery):
 class WindowQuery(Query):
     """A window of time, and a model."""
 
-    model: Annotated[JournalModel | None, OrNone] = Field(default=None, description="One model; else all together.")
+    model: Annotated[JournalText | None, OrNone] = Field(default=None, description="One model; else all together.")
     since: Annotated[Instant | None, OrNone] = Field(
         default=None,
         description="Start: ISO 8601 (UTC unless it says otherwise) or Unix seconds, at most 400 days before `until`; "

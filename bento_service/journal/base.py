@@ -49,11 +49,14 @@ class JournalReader(Protocol):
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
-        """Return single receipts of `[since, until)`.
+        """Return single receipts of `[since, until)`, at most `limit` after the first `offset`.
 
         `newest` takes every outcome unless one is named; `slowest`, by total time, answered requests unless another
-        outcome is named.
+        outcome is named. `request_id` keeps the receipts with exactly that id: clients choose ids, so there may be
+        several.
         """
 
 

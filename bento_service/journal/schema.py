@@ -45,6 +45,7 @@ receipts = Table(
 """One row a request."""
 
 Index("ix_receipts_time", receipts.c.received_at_us)
+Index("ix_receipts_request_id", receipts.c.request_id)
 Index("ix_receipts_model_time", receipts.c.model, receipts.c.received_at_us)
 # Walked from its slow end, with the other filters in the index itself, so that no row is touched in vain.
 Index("ix_receipts_slowest", receipts.c.outcome, receipts.c.total_ms, receipts.c.received_at_us, receipts.c.model)

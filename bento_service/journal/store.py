@@ -112,6 +112,8 @@ class SqlJournalStore:
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
         """Return single receipts, of equal ones the latest written first."""
         table = schema.receipts.c
@@ -134,8 +136,10 @@ class SqlJournalStore:
             query = query.where(model_term == model)
         if outcome is not None:
             query = query.where(outcome_term == outcome)
+        if request_id is not None:
+            query = query.where(table.request_id == request_id)
         with self._explaining(), self._database.reading() as connection:
-            return tuple(to_receipt(row) for row in connection.execute(query.limit(limit)).all())
+            return tuple(to_receipt(row) for row in connection.execute(query.limit(limit).offset(offset)).all())
 
     def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
         """Delete receipts by their indexes, and rollups by what `windows.RESOLUTIONS` promises.

@@ -1,4 +1,4 @@
-"""The charts and the table of a window."""
+"""The charts of a window."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,19 +9,10 @@ from altair.typing import ChartType
 from dashboard.charts import counts, history
 from dashboard.charts.palette import GREY
 from dashboard.reads import Traffic
-from dashboard.reasons import reason
-from lightbox_client.contract import HistoryRequest
 
 Shade = Callable[[ChartType], ChartType]
 
 _NO_ANSWERS = "No answers in this window."
-_COMPUTED_STAGES = ("decode", "inference")
-"""The stages that an answer from the cache did not pass; waiting for an identical request in flight is its queue."""
-REQUEST_COLUMNS = (
-    *("time", "request", "model", "outcome", "best class", "total"),
-    *history.HISTORY_STAGES,
-    *("batch", "ran"),
-)
 
 
 def show_charts(traffic: Traffic, *, is_fresh: bool) -> None:
@@ -114,45 +105,3 @@ def _show_errors(traffic: Traffic, shade: Shade) -> None:
         return
     chart = shade(counts.ranking(errors, title="requests", colour=GREY))
     st.altair_chart(chart, alt="Errors by code", key="perf_errors")
-
-
-def show_requests(requests: tuple[HistoryRequest, ...], timezone: str | None) -> None:
-    """List single requests, with times in the visitor's time zone."""
-    milliseconds = {
-        stage: st.column_config.NumberColumn(f"{stage}, ms", format="%.1f") for stage in history.HISTORY_STAGES
-    }
-    st.dataframe(
-        [_row(request) for request in requests],
-        hide_index=True,
-        column_order=REQUEST_COLUMNS,
-        column_config={
-            "time": st.column_config.DatetimeColumn(format="D MMM HH:mm:ss", timezone=timezone),
-            "total": st.column_config.NumberColumn("total, ms", format="%.1f"),
-            **milliseconds,
-            "ran": st.column_config.TextColumn(help="Why the request's batch went when it did."),
-        },
-        alt="Single requests with their times, stage by stage",
-        key="perf_table",
-    )
-
-
-def _row(request: HistoryRequest) -> dict[str, object]:
-    best = request.predictions[0] if request.predictions else None
-    return {
-        "time": request.received_at,
-        "request": request.request_id,
-        "model": request.model,
-        "outcome": request.outcome,
-        "best class": f"{best.label} ({best.score:.2f})" if best else "",
-        "total": request.timings_ms.total,
-        **{stage: _stage_ms(request, stage) for stage in history.HISTORY_STAGES},
-        "batch": request.batch_size or None,
-        "ran": reason(request.dispatch).name,
-    }
-
-
-def _stage_ms(request: HistoryRequest, stage: str) -> float | None:
-    if request.cached and stage in _COMPUTED_STAGES:
-        return None
-    duration_ms: float = getattr(request.timings_ms, stage)
-    return duration_ms

@@ -51,6 +51,18 @@ def test_newest_receipts_come_first_and_no_more_than_asked_for(store: SqlJournal
     assert [receipt.request_id for receipt in found] == ["1", "2"]
 
 
+def test_pages_follow_each_other_without_gap_or_overlap(store: SqlJournalStore) -> None:
+    store.append([make_receipt(str(number), received_at=NOW - number * HOUR) for number in range(5)])
+    pages = [store.read_receipts(**FOREVER, order="newest", limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+    assert [[receipt.request_id for receipt in page] for page in pages] == [["0", "1"], ["2", "3"], ["4"], []]
+
+
+def test_a_receipt_is_found_by_its_whole_id_whatever_its_outcome(store: SqlJournalStore) -> None:
+    store.append([make_receipt("abc"), make_receipt("abcd", outcome="overloaded"), make_receipt("ABCD")])
+    found = store.read_receipts(**FOREVER, order="newest", limit=9, request_id="abcd")
+    assert [receipt.request_id for receipt in found] == ["abcd"]
+
+
 def test_slowest_receipts_are_answered_ones_by_total_time(store: SqlJournalStore) -> None:
     store.append(
         [

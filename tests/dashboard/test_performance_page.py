@@ -70,8 +70,8 @@ def test_every_chart_of_a_window_with_traffic_is_drawn(performance: AppTest) -> 
         "Batch sizes",
         "Classes",
         "Errors and rejections",
-        "Requests",
     ]
+    assert [header.value for header in performance.header] == ["Last 15 minutes", "Requests"]
     assert len(performance.get("vega_lite_chart")) == 6
 
 
@@ -122,7 +122,7 @@ def test_visitors_share_a_read_while_it_is_fresh(performance: AppTest, service: 
 def test_an_empty_journal_says_how_to_make_traffic(app: AppTest, service: FakeService) -> None:
     service.is_history_empty = True
     app.run().switch_page("views/performance.py").run()
-    assert "No requests in the last 15m" in texts(app)
+    assert "No requests in the last 15 minutes" in texts(app)
     assert "lightbox classify" in texts(app)
     assert not app.metric
 
@@ -132,7 +132,7 @@ def test_an_empty_window_of_one_model_names_it(app: AppTest, service: FakeServic
     app.run()
     app.query_params["perf_model"] = "efficientnet_lite1"
     app.switch_page("views/performance.py").run()
-    assert "No requests for efficientnet_lite1 in the last 15m" in texts(app)
+    assert "No requests for efficientnet_lite1 in the last 15 minutes" in texts(app)
 
 
 def test_a_service_that_goes_away_leaves_its_last_figures_dimmed_and_dated(
@@ -170,3 +170,65 @@ def test_a_journal_that_is_away_is_named_with_its_code(app: AppTest, service: Fa
     app.run().switch_page("views/performance.py").run()
     assert "journal_unavailable" in texts(app)
     assert not app.exception
+
+
+def test_the_table_is_filtered_by_outcome_in_words(performance: AppTest, service: FakeService) -> None:
+    outcomes = performance.selectbox(key="perf_outcome")
+    assert outcomes.options == ["Answered", "Inference failed", "Rejected (overload)", "Undecodable image"]
+    performance.segmented_control(key="perf_order").set_value("Newest").run()
+    performance.selectbox(key="perf_outcome").select("undecodable_image").run()
+    assert service.seen("/v1/history/requests")[-1].query["outcome"] == "undecodable_image"
+    assert set(performance.dataframe[0].value["result"]) == {"Undecodable image"}
+
+
+def test_the_table_is_read_page_by_page_as_of_one_moment(performance: AppTest, service: FakeService) -> None:
+    performance.segmented_control(key="perf_order").set_value("Newest").run()
+    first = service.seen("/v1/history/requests")[-1].query["until"]
+    performance.button(key="perf_next").click().run()
+    performance.button(key="perf_next").click().run()
+    query = service.seen("/v1/history/requests")[-1].query
+    assert (query["offset"], query["until"]) == ("100", first)
+    assert list(performance.dataframe[0].value["request"])[-1] == "past-0119"
+    assert performance.button(key="perf_next").disabled
+
+
+def test_another_question_begins_on_its_first_page(performance: AppTest) -> None:
+    performance.segmented_control(key="perf_order").set_value("Newest").run()
+    performance.button(key="perf_next").click().run()
+    performance.selectbox(key="perf_outcome").select("ok").run()
+    assert performance.dataframe[0].value["request"][0] == "past-0000"
+    assert performance.button(key="perf_previous").disabled
+
+
+def test_a_request_is_found_by_its_id_and_its_receipt_shown(performance: AppTest) -> None:
+    performance.text_input(key="perf_search").set_value(" past-0042 ").run()
+    assert list(performance.dataframe[0].value["request"]) == ["past-0042"]
+    assert "SHA-256: 0000000000000000…" in texts(performance).replace("*", "")
+    performance.text_input(key="perf_search").set_value("nobody").run()
+    assert "There is no request with the id nobody." in texts(performance)
+
+
+def test_a_link_to_a_request_opens_its_receipt_until_it_is_closed(app: AppTest) -> None:
+    app.run()
+    app.query_params["perf_request"] = "past-0009"
+    app.switch_page("views/performance.py").run()
+    assert "Outcome: undecodable_image" in texts(app).replace("*", "")
+    app.button(key="perf_close").click().run()
+    assert "Outcome: undecodable_image" not in texts(app).replace("*", "")
+
+
+def test_a_link_filters_the_table_by_an_outcome_of_any_window(app: AppTest, service: FakeService) -> None:
+    app.run()
+    app.query_params["perf_outcome"] = "inference_failed"
+    app.switch_page("views/performance.py").run()
+    assert service.seen("/v1/history/requests")[-1].query["outcome"] == "inference_failed"
+    assert "There is no request like that in this window." in texts(app)
+
+
+def test_a_value_of_the_address_that_there_is_not_is_said(app: AppTest) -> None:
+    app.run()
+    app.query_params["perf_window"] = "3y"
+    app.query_params["perf_model"] = "resnet5000"
+    app.switch_page("views/performance.py").run()
+    assert "perf_window='3y'. Allowed: 5m, 15m" in texts(app)
+    assert "perf_model='resnet5000'" in texts(app)

@@ -1,6 +1,7 @@
 """What the fake service answers with: plausible, deterministic, and built from the wire contract itself."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from lightbox_client.contract import (
@@ -180,14 +181,17 @@ def _quantiles(p50_ms: float) -> QuantilesMs:
     )
 
 
-def history_requests(until: datetime, order: str, limit: int, model: str | None, *, is_empty: bool) -> HistoryRequests:
-    """Up to forty receipts, one a second before `until`: every tenth an error, every eighth from the cache."""
-    rows = [] if is_empty else [_receipt(position, until) for position in range(40)]
-    if model is not None:
-        rows = [row for row in rows if row.model == model]
-    if order == "slowest":
-        rows = sorted((row for row in rows if row.outcome == "ok"), key=lambda row: -row.timings_ms.total)
-    return HistoryRequests(requests=rows[:limit])
+def history_requests(until: datetime, query: Mapping[str, str], *, is_empty: bool) -> HistoryRequests:
+    """Up to 120 receipts, one a second before `until`: every tenth an error, every eighth from the cache."""
+    rows = [] if is_empty else [_receipt(position, until) for position in range(120)]
+    is_slowest = query.get("order") == "slowest"
+    outcome = query.get("outcome") or ("ok" if is_slowest else None)
+    for name, wanted in (("model", query.get("model")), ("outcome", outcome), ("request_id", query.get("request_id"))):
+        rows = [row for row in rows if wanted in {None, getattr(row, name)}]
+    if is_slowest:
+        rows.sort(key=lambda row: -row.timings_ms.total)
+    offset = int(query.get("offset", "0"))
+    return HistoryRequests(requests=rows[offset : offset + int(query.get("limit", "20"))])
 
 
 def _receipt(position: int, until: datetime) -> HistoryRequest:

@@ -132,7 +132,9 @@ def test_the_number_of_buckets_is_bounded(client: TestClient, query: str) -> Non
     expect_problem(client.get(f"/v1/history?{query}"), 400, "invalid_parameter")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "order=oldest", "outcome=fine"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "order=oldest", "outcome=fine", "offset=-1", "offset=100001"]
+)
 def test_a_list_of_receipts_names_what_it_allows(client: TestClient, query: str) -> None:
     name, _, given_value = query.partition("=")
 
@@ -142,7 +144,7 @@ def test_a_list_of_receipts_names_what_it_allows(client: TestClient, query: str)
 
 
 def test_filters_reach_the_journal(client: TestClient, journal: FakeJournal) -> None:
-    client.get("/v1/history/requests?order=slowest&limit=7&outcome=overloaded&model=gone/long-ago")
+    client.get("/v1/history/requests?order=slowest&limit=7&offset=14&outcome=overloaded&model=gone/long-ago")
 
     assert journal.asked == [
         {
@@ -152,8 +154,27 @@ def test_filters_reach_the_journal(client: TestClient, journal: FakeJournal) -> 
             "limit": 7,
             "model": "gone/long-ago",
             "outcome": "overloaded",
+            "request_id": None,
+            "offset": 14,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "since"),
+    [
+        ("request_id=r1", NOW - timedelta(days=400)),
+        ("request_id=r1&since=2026-03-01T11:30:00Z", datetime(2026, 3, 1, 11, 30, tzinfo=UTC)),
+        ("request_id=", NOW - timedelta(hours=1)),
+    ],
+)
+def test_a_receipt_is_found_by_its_id_however_old_it_is(
+    client: TestClient, journal: FakeJournal, query: str, since: datetime
+) -> None:
+    assert client.get(f"/v1/history/requests?{query}").status_code == 200
+
+    assert journal.asked[0]["since"] == since
+    assert journal.asked[0]["request_id"] == ("r1" if "r1" in query else None)
 
 
 def test_receipts_are_newest_first_and_twenty_unless_said_otherwise(client: TestClient, journal: FakeJournal) -> None:

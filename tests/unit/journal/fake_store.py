@@ -61,8 +61,10 @@ class FakeStore:
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
-        return tuple(self.receipts[:limit])
+        return tuple(self.receipts[offset : offset + limit])
 
     def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
         self.pruned.append((receipts_before, max_receipts, limit))

@@ -1,0 +1,18 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dashboard.markdown import literal
+from tests.dashboard.screen import as_read
+
+
+@given(st.text())
+def test_a_text_stays_readable_on_one_line(text: str) -> None:
+    shown = as_read(literal(text.replace("\u2060", "")))
+    assert shown == " ".join(text.replace("\u2060", "").split())
+
+
+@given(st.text(alphabet="*_`[]()<>!#~$|:\\\\&a"))
+def test_every_sign_of_markdown_is_escaped(text: str) -> None:
+    assert "".join(literal(text).split("\\")[::1]).count("*") == text.count("*")
+    for before, sign in zip("a" + literal(text), literal(text), strict=False):
+        assert sign not in "*_`[]<>#$|" or before == "\\"
