@@ -76,7 +76,7 @@ def _choose(outcomes: Sequence[str]) -> tuple[Order, str | None, str]:
             help="Slowest: answered requests by their total time. Newest: all of them.",
         )
         asked = st.query_params.get(OUTCOME)
-        codes = sorted({"ok", *outcomes, *([asked] if asked else [])})
+        codes = ["ok", *sorted({*outcomes, *([asked] if asked else [])} - {"ok"})]
         # Not bound to the address by Streamlit, which would write the words there rather than the code.
         outcome = st.selectbox(
             "Outcome",
