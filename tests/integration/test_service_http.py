@@ -304,3 +304,13 @@ def test_bentomls_call_fetches_no_address_for_a_stranger(service: RunningService
     form = {"image": (None, f"{service.url}/static_content/favicon-light-32x32.png")}
 
     assert_problem(requests.post(f"{service.url}/classify", files=form), 400, "missing_image")
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/docs.json", "/v1/models", "/v1/docs"])
+def test_head_has_the_headers_of_get_and_no_body(service: RunningService, path: str) -> None:
+    with requests.Session() as session:  # on one connection, where a body would be taken for the next answer
+        head, get = session.head(service.url + path), session.get(service.url + path)
+
+    assert (head.status_code, get.status_code) == (200, 200)
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert head.content == b""
