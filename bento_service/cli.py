@@ -3,6 +3,8 @@
 Neither PyTorch, BentoML nor OpenVINO is imported before a subcommand needs them, so that help comes at once.
 """
 
+import io
+import os
 import sys
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -20,6 +22,7 @@ from bento_service.commands.inputs import find_images
 from bento_service.ports import local_url
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
+from lightbox_client.variables import warn_of_unknown
 
 LOCAL_TARGET_MS = 60_000.0
 """Nobody else waits for a local run, so nothing is refused for load before the largest target there is."""
@@ -40,6 +43,13 @@ app = typer.Typer(
 models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
+
+def _strip(value: str | None) -> str | None:
+    """Strip a value that may come from the environment, as settings are stripped."""
+    return value and value.strip()
+
+
+Url = Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.", callback=_strip)]
 Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default=FROM_SETTINGS)]
 Port = Annotated[
     int | None,
@@ -49,7 +59,18 @@ Port = Annotated[
 
 def main() -> None:
     """Run the command that was typed, and leave with its exit code."""
+    _prepare_streams()
     app()
+
+
+def _prepare_streams() -> None:
+    """Let no output fail for its characters: what an encoding lacks becomes escapes. A closed stream takes anything."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - for the whole process
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -65,6 +86,7 @@ def lightbox(
     ] = False,
 ) -> None:
     """Serve image classifiers, and classify images."""
+    warn_of_unknown(os.environ, lambda warning: typer.echo(f"lightbox: warning: {warning}", err=True))
 
 
 @app.command()
@@ -79,7 +101,7 @@ def classify(
             help="Image files, folders (searched with all below them), or quoted patterns.",
         ),
     ],
-    url: Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.")] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     local: Annotated[bool, typer.Option("--local", help="Classify in this process; no service is needed.")] = False,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
@@ -90,9 +112,11 @@ def classify(
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, max=256, metavar="N", help="Files in flight at once.")] = 4,
 ) -> None:
-    """Classify images.
+    r"""Classify images.
 
     Answers go to stdout, in the order of the files. What went wrong goes to stderr, by file, and stops no other file.
+    A folder is searched without hidden files, and links to folders in it are not followed. In a file's name, bytes that
+    are not UTF-8 are shown as \xNN.
 
     Exit code: 0 if every input was answered, 2 if some input was not, 1 if the service cannot be reached.
     """
@@ -124,7 +148,7 @@ def bench(
             show_default="the dashboard's samples",
         ),
     ] = None,
-    url: Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to load.")] = DEFAULT_URL,
+    url: Url = DEFAULT_URL,
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
     ] = None,
@@ -153,6 +177,8 @@ def bench(
     Finds the most images a second at which 99 % are answered within the target, and says what limits it. Arrivals are
     random and do not wait for answers, as those of many clients; latency counts from when a request was due. Each image
     is sent with some bytes of its own after its end, so that no cache answers.
+
+    Exit code: 0 if all was measured as asked, 2 if some input could not be read, 1 if the service cannot be reached.
     """
     from bento_service.commands import bench as load_test  # noqa: PLC0415 - numpy and uvloop, which help needs not
 
@@ -233,7 +259,7 @@ def dashboard(
     """Run the dashboard."""
     with explained_errors():
         settings = read_settings(dashboard_host=host, dashboard_port=port)
-        servers.show_dashboard(settings, url or local_url(settings.host, settings.port))
+        servers.show_dashboard(settings, _strip(url) or local_url(settings.host, settings.port))
 
 
 @app.command()

@@ -205,10 +205,12 @@ def _check_alive(running: Sequence[_Running]) -> None:
 
 
 def _status_of(url: str) -> int | None:
-    try:
-        return requests.get(url, timeout=2).status_code
-    except requests.RequestException:
-        return None
+    with requests.Session() as session:
+        session.trust_env = False  # the children are on this machine, and no proxy leads there
+        try:
+            return session.get(url, timeout=2).status_code
+        except requests.RequestException:
+            return None
 
 
 def _tail(log: Path) -> str:

@@ -1,6 +1,7 @@
 """The BentoML service: wiring only. `bentoml serve bento_service.service:LightboxService` runs it."""
 
 import asyncio
+import logging
 import os
 import time
 import uuid
@@ -28,6 +29,7 @@ from bento_service.preparation import prepare_deployment
 from bento_service.status import ServiceState
 from bento_service.workers_folder import open_folder
 from lightbox_client.contract import Classification
+from lightbox_client.variables import warn_of_unknown
 
 # BentoML's own Swagger UI; without it the page at /v1/docs would need the internet.
 _SWAGGER_ASSETS = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
@@ -58,6 +60,7 @@ class GuardedService(Service):
             _BENTO_PATHS,
             status=lifecycle.status,
             on_request=lifecycle.metrics.observe_http,
+            cors_origins=settings.cors_origins,
             is_draining=lambda: lifecycle.state is ServiceState.DRAINING,
         )
 
@@ -79,6 +82,7 @@ class LightboxService:
     @staticmethod
     def prepare() -> None:
         """Bring in the models and migrate the journal, once, before the workers start."""
+        warn_of_unknown(os.environ, logging.getLogger(__name__).warning)
         with explained_start():
             prepare_deployment(settings)
         # BentoML runs this in the process that starts the workers, before it copies the environment for them.

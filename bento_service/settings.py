@@ -1,5 +1,6 @@
 """Every setting of the service, its default and its limits. Each is an environment variable `LIGHTBOX_<NAME>`."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from bento_service.hardware import choose_workers, count_cpus
+from lightbox_client.variables import strip_values
 
 BENTO_PATH = "BENTO_PATH"
 """The variable by which a container names the bento that it holds; BentoML serves that one's models."""
@@ -18,6 +20,9 @@ CACHE_CLOSE_S = 2.0
 """Longest wait for the cache's store to close, after that."""
 JOURNAL_CLOSE_S = 10.0
 """Longest wait for the journal's last write, after that."""
+_ORIGIN = re.compile(
+    r"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
+)
 
 
 class Settings(BaseSettings):
@@ -34,6 +39,7 @@ class Settings(BaseSettings):
         extra="ignore",
         # What does not validate is printed as the service starts, and among it would be the journal's password.
         hide_input_in_errors=True,
+        allow_inf_nan=False,
     )
 
     models: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -118,6 +124,11 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         default=30.0, ge=0, le=600, description="Longest that a stopping worker waits for admitted work, in seconds."
     )
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins whose web pages may call the service (CORS), separated by commas: "
+        "`https://app.example.org`, or `*` for every page that a user of the service opens. Off if unset.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: Path.home() / ".lightbox", description="Folder for the journal's SQLite file."
     )
@@ -132,19 +143,28 @@ class Settings(BaseSettings):
         "container's health check; one among BentoML's metrics if unset.",
     )
     journal_url: SecretStr | None = Field(
-        default=None, description="Journal database (`sqlite:///…`, `postgresql://…`); SQLite in `data_dir` if unset."
+        default=None,
+        description="Journal database (`sqlite:///…`, `postgresql://…` with the password percent-encoded); SQLite in "
+        "`data_dir` if unset.",
     )
     journal_retention_days: float = Field(
-        default=30.0, gt=0, description="Days that single receipts are kept; history by the hour stays for 400 days."
+        default=30.0,
+        gt=0,
+        le=36_500,
+        description="Days that single receipts are kept, at most 36,500; history by the hour stays for 400 days.",
     )
     journal_max_rows: int = Field(
         default=5_000_000,
         ge=1_000,
+        le=1_000_000_000,
         description="Single receipts kept, at most; the oldest go first. Images that were refused unread leave at "
         "most 10 a second a worker; history counts every one.",
     )
     journal_buffer_rows: int = Field(
-        default=20_000, ge=1, description="Receipts waiting to be written, at most; more are dropped and counted."
+        default=20_000,
+        ge=1,
+        le=10_000_000,
+        description="Receipts waiting to be written, at most; more are dropped and counted.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="Least severe message that a worker logs."
@@ -154,13 +174,24 @@ class Settings(BaseSettings):
     dashboard_host: str = Field(default="127.0.0.1", description="Address that `lightbox dashboard` binds.")
     dashboard_port: int = Field(default=8501, ge=1, le=65_535, description="Port that `lightbox dashboard` binds.")
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "cors_origins", mode="before")
     @classmethod
     def _split_names(cls, value: object) -> object:
         if isinstance(value, str):
             names = (name.strip() for name in value.split(","))
             return tuple(dict.fromkeys(name for name in names if name))
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"{origin!r} is no origin as a browser sends it: scheme://host or scheme://host:port, in lower "
+                    "case, without the scheme's own port and without a path, such as https://app.example.org"
+                )
+        return origins
 
     @model_validator(mode="after")
     def _check_default_model(self) -> "Settings":
@@ -171,6 +202,11 @@ class Settings(BaseSettings):
                 "Add it there or name one of these."
             )
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _strip_values(cls, given: dict[str, object]) -> dict[str, object]:
+        return strip_values(given)
 
     @property
     def default_model_name(self) -> str:

@@ -1,11 +1,14 @@
 """The dashboard's entry: `streamlit run dashboard/app.py`. Wiring only."""
 
+import logging
+import os
 from pathlib import Path
 
 import streamlit as st
 
 from dashboard.charts.theme import use_theme
 from dashboard.session import color_scheme
+from lightbox_client.variables import warn_of_unknown
 
 HERE = Path(__file__).parent
 VIEWS = HERE / "views"
@@ -13,6 +16,7 @@ VIEWS = HERE / "views"
 
 def main() -> None:
     """Set the frame and run the page that the visitor is on."""
+    warn_of_unknown(os.environ, logging.getLogger("dashboard").warning)
     st.set_page_config(page_title="Lightbox", page_icon=HERE / "icon.png", layout="wide")
     use_theme(color_scheme)
     classify = st.Page(

@@ -1,7 +1,9 @@
 """Every setting of the dashboard, its default and its limits. Each is an environment variable `LIGHTBOX_<NAME>`."""
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lightbox_client.variables import strip_values
 
 
 class DashboardSettings(BaseSettings):
@@ -24,10 +26,15 @@ class DashboardSettings(BaseSettings):
         default=64_000_000, ge=1, description="Bytes of images that one visitor may have open, at most."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _strip_values(cls, given: dict[str, object]) -> dict[str, object]:
+        return strip_values(given)
+
     @field_validator("url", "public_url")
     @classmethod
     def _strip_slash(cls, value: str) -> str:
-        value = value.strip().rstrip("/")
+        value = value.rstrip("/")
         if value and not value.startswith(("http://", "https://")):
             raise ValueError(f"{value!r} is no address; write it as http://host:port")
         return value

@@ -79,7 +79,7 @@ def _fill(text: str, tables: Mapping[str, str]) -> str:
 def _describe_default(field: FieldInfo) -> str:
     if field.default_factory is not None:
         return "`~/.lightbox`"
-    if field.default is None:
+    if field.default in (None, ()):
         return ""
     if isinstance(field.default, tuple):
         return f"`{','.join(field.default)}`"

@@ -24,7 +24,7 @@ from lightbox_client.contract import (
     Version,
 )
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
-from lightbox_client.payload import ImageSource, read_payload
+from lightbox_client.payload import ImageSource, is_one_image, read_payload
 from lightbox_client.transport import Query, Transport, unexpected
 
 DEFAULT_URL = "http://127.0.0.1:3000"
@@ -102,7 +102,8 @@ class Client:
         """Classify one image.
 
         Args:
-            image: Encoded bytes, a path, or a file open for reading in binary.
+            image: Encoded bytes, a path, a file open for reading in binary, or pixels: a numpy array of uint8, RGB with
+                the shape (height, width, 3) or grey with (height, width), or a Pillow image. Pixels are sent as PNG.
             model: A served model's name; the service's default if None.
             top_k: Predictions wanted, 1 to the model's number of classes.
             deadline_ms: Give the image up after that long in the service.
@@ -110,6 +111,8 @@ class Client:
 
         Raises:
             UnreadableImageFileError: The file cannot be read from here.
+            TypeError: `image` is none of these.
+            ValueError: It is an array or a Pillow image of another kind.
             InvalidImageError: The service cannot read the image.
             LightboxClientError: Any other of the client's errors.
         """
@@ -134,9 +137,13 @@ class Client:
 
         Raises:
             UnreadableImageFileError: A file cannot be read from here; nothing was sent.
+            TypeError: `images` is a single image, or an image is none that `classify` takes; nothing was sent.
+            ValueError: As for `classify`; nothing was sent.
             InvalidRequestError: More images than the service takes at once, or a parameter is wrong.
             LightboxClientError: Any other of the client's errors.
         """
+        if is_one_image(images):
+            raise TypeError(f"classify_batch takes several images, such as a list; this is {type(images).__name__}.")
         payloads = [read_payload(image, unnamed=f"image-{index}") for index, image in enumerate(images)]
         files = [("images", (payload.filename, payload.encoded, payload.media_type)) for payload in payloads]
         response = self._transport.post(

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import requests
 from pydantic import ValidationError
+from requests.utils import select_proxy
+from urllib3.exceptions import LocationParseError
 
 from lightbox_client.contract import Problem
 from lightbox_client.errors import (
@@ -18,6 +20,7 @@ from lightbox_client.errors import (
     UnexpectedAnswerError,
     error_from_problem,
 )
+from lightbox_client.proxies import describe_target, is_loopback, without_credentials
 
 RETRIED_STATUSES = frozenset({429, 503})
 EXCERPT_CHARS = 120
@@ -30,6 +33,7 @@ class Transport:
     """Sends requests to one address.
 
     Safe to use from several threads: nothing is kept between requests but the connection pool, cookies are refused.
+    A proxy of the environment is used as by other programs, but never for this machine. Errors name it.
 
     Args:
         base_url: The service's address, with a path where a proxy serves it under one.
@@ -57,6 +61,8 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.base_url = _checked_address(base_url)
+        # To requests, this is what NO_PROXY is in the environment; proxies of the caller's session stay in use.
+        self._proxies = {"no_proxy": urlsplit(base_url).hostname or ""} if is_loopback(base_url) else {}
         self._timeout_s = (connect_timeout_s, read_timeout_s)
         self._max_retries = max_retries
         self._max_retry_wait_s = max_retry_wait_s
@@ -124,19 +130,33 @@ class Transport:
                 params=query,
                 timeout=self._timeout_s,
                 allow_redirects=False,
+                proxies=dict(self._proxies),
                 **parts,  # type: ignore[arg-type]
             )
-        except requests.ConnectTimeout as error:
-            message = f"no connection to {self.base_url} within {self._timeout_s[0]:g} s; is the service running there?"
-            raise ServiceUnreachableError(message) from error
-        except requests.Timeout as error:
-            message = f"{self.base_url} took the request but did not answer within {self._timeout_s[1]:g} s"
-            raise ServiceTimeoutError(message) from error
-        except requests.ConnectionError as error:
-            message = f"cannot reach {self.base_url} ({_root_cause(error)}); is the service running there?"
-            raise ServiceUnreachableError(message) from error
-        except requests.RequestException as error:
-            raise ServiceUnreachableError(f"the exchange with {self.base_url} failed: {error}") from error
+        except (requests.RequestException, LocationParseError) as error:
+            raise self._describe(error) from error
+
+    def _describe(self, error: Exception) -> ServiceUnreachableError | ServiceTimeoutError:
+        """Return the client's error for a failed exchange."""
+        proxy = self._used_proxy()
+        target, advice = without_credentials(self.base_url), "is the service running there?"
+        if proxy is not None:
+            target += f" through the proxy {without_credentials(proxy)}"
+            advice = f"check the proxy, or name {urlsplit(self.base_url).hostname} in NO_PROXY"
+        if isinstance(error, requests.ConnectTimeout):
+            return ServiceUnreachableError(f"no connection to {target} within {self._timeout_s[0]:g} s; {advice}")
+        if isinstance(error, requests.Timeout):
+            return ServiceTimeoutError(f"{target} took the request but did not answer within {self._timeout_s[1]:g} s")
+        if isinstance(error, requests.ConnectionError):
+            return ServiceUnreachableError(f"cannot reach {target} ({_root_cause(error)}); {advice}")
+        # The libraries' own words may repeat the proxy's URL, and with it a password.
+        reason = "the proxy's URL cannot be used" if proxy is not None and "@" in proxy else str(error)
+        return ServiceUnreachableError(f"the exchange with {target} failed: {reason}")
+
+    def _used_proxy(self) -> str | None:
+        """Return the URL of the proxy that requests go through, of the environment or of the caller's session."""
+        settings = self._session.merge_environment_settings(self.base_url, dict(self._proxies), None, None, None)
+        return select_proxy(self.base_url, settings["proxies"])
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
@@ -156,7 +176,8 @@ def unexpected(response: requests.Response, why: str) -> UnexpectedAnswerError:
     media_type = response.headers.get("Content-Type", "no content type")
     target = f", pointing to {response.headers['Location']}" if response.is_redirect else ""
     excerpt = " ".join(response.text[:EXCERPT_CHARS].split())
-    message = f"{response.url} answered {response.status_code} ({media_type}){target}, {why}: {excerpt!r}"
+    answered = f"{describe_target(response.url)} answered {response.status_code} ({media_type}){target}"
+    message = f"{answered}, {why}: {excerpt!r}"
     return UnexpectedAnswerError(message, status=response.status_code)
 
 
@@ -169,9 +190,14 @@ def _error_from(response: requests.Response, retry_after_s: float | None) -> Exc
 
 
 def _checked_address(base_url: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise InvalidAddressError(f"{base_url!r} is no address of a service; it looks like http://127.0.0.1:3000")
+    try:
+        parts = urlsplit(base_url)
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:  # an unfinished IPv6 address
+        is_address = False
+    if not is_address:
+        shown = without_credentials(base_url)
+        raise InvalidAddressError(f"{shown!r} is no address of a service; it looks like http://127.0.0.1:3000")
     return base_url.rstrip("/")
 
 
@@ -188,6 +214,8 @@ def _root_cause(error: BaseException) -> str:
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror
+        if type(seen) in {OSError, TimeoutError} and seen.args:
+            return str(seen)  # `timed out`, or `Tunnel connection failed: 407 Proxy Authentication Required`
         reason = getattr(seen, "reason", None)
         seen = reason if isinstance(reason, BaseException) else seen.__cause__ or seen.__context__
     return "the connection broke"

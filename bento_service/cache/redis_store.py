@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -15,6 +16,7 @@ from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 from bento_service.cache.base import CachedResult
 from bento_service.cache.breaker import CircuitBreaker
 from bento_service.cache.codec import decode, encode
+from bento_service.credentials import ENCODING_ADVICE, has_clear_host
 from bento_service.errors import CacheUrlError
 
 _log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ _TRIAL_TIMEOUT_S = 1.0
 """Nobody waits for a trial either; it is to find out whether Redis is there, on a machine that is busy too."""
 _TTL_S = 86_400
 _MAX_CONNECTIONS = 16
+_MAX_DATABASE = 2**31 - 1
+"""Redis reads the number as an int (selectCommand, db.c); it has 16 databases unless it is set up with more."""
 _MAX_WAITING_WRITES = 512
 _WRITES_A_TRIP = 64
 _CLOSE_TIMEOUT_S = 1.0
@@ -202,6 +206,8 @@ class RedisStore:
 
 def _make_pool(url: str) -> ConnectionPool:
     try:
+        if not has_clear_host(url):
+            raise ValueError
         pool = ConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
@@ -217,9 +223,23 @@ def _make_pool(url: str) -> ConnectionPool:
     except (ValueError, TypeError):
         raise CacheUrlError(
             "The cache's URL cannot be read. LIGHTBOX_CACHE_URL takes `redis://[user:password@]host:port/number`, "
-            "`rediss://…` for TLS, or `unix://path`."
+            f"`rediss://…` for TLS, or `unix://path`. {ENCODING_ADVICE}"
         ) from None
+    _check_database(url, pool.connection_kwargs.get("db"))
     return pool
+
+
+def _check_database(url: str, chosen: object) -> None:
+    """Refuse a database that no Redis has. redis-py takes any number, and 0 for a path that is none."""
+    parts = urlsplit(url)
+    named = "" if parts.scheme == "unix" else unquote(parts.path).strip("/")
+    for database in (named, "" if chosen is None else str(chosen)):
+        if database and not (database.isascii() and database.isdigit() and int(database) <= _MAX_DATABASE):
+            # Not shown: in a URL whose password has a "/" of its own, it is a part of that.
+            raise CacheUrlError(
+                "The cache's URL names no database that Redis can have. LIGHTBOX_CACHE_URL ends in its number, such as "
+                "`redis://host:6379/0`; a `/`, `@`, `?` or `#` in the password is written as %2F, %40, %3F or %23."
+            )
 
 
 def check_url(url: str) -> None:

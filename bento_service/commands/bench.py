@@ -1,5 +1,6 @@
 """`lightbox bench`: what a running service can do with the caller's images, and what limits it."""
 
+import os
 import shlex
 import statistics
 import sys
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from bento_service.commands.bench_images import BenchImage, choose_images, leave_out_refused
 from bento_service.commands.failures import CommandError, ExitCode
+from bento_service.commands.file_names import to_text
 from bento_service.commands.tables import UNFOLDED_WIDTH
 from bento_service.load_test.address import Address, resolve
 from bento_service.load_test.bottleneck import Stations
@@ -69,17 +71,18 @@ def bench(options: BenchOptions) -> None:
     """Measure, and write the report to stdout and to the files that were asked for.
 
     Raises:
-        CommandError: There is nothing to send, nowhere to write, or the service is not there for it.
+        CommandError: There is nothing to send, nowhere to write, or the service is not there for it; or, once all is
+            written, some input could not be read.
         LightboxClientError: The service cannot be reached, or refused.
     """
-    _demand_folders(options)
+    _demand_writable(options)
     address = resolve(options.url)
     demand_nearby(address, is_remote_allowed=options.is_remote_allowed)
-    images = choose_images(options.images, options.seed, _say)
+    chosen = choose_images(options.images, options.seed, _say)
     begun_at = datetime.now(UTC).isoformat(timespec="seconds")
     with Client(options.url) as client:
         status, card = _ask(client, options)
-        images = leave_out_refused(images, client, options.model, _say)
+        images = leave_out_refused(chosen.images, client, options.model, _say)
         subject = _describe(client, options, address=address, status=status, card=card, images=images)
     target_ms = options.target_ms or status.target_p99_ms
     plan = SurveyPlan(
@@ -95,7 +98,7 @@ def bench(options: BenchOptions) -> None:
         raise CommandError("interrupted before anything was measured") from error
     report = BenchReport(
         begun_at=begun_at,
-        command=shlex.join(["lightbox", *sys.argv[1:]]),
+        command=to_text(shlex.join(["lightbox", *sys.argv[1:]])),
         subject=subject,
         target_ms=target_ms,
         target_source="as asked for" if options.target_ms else "the service's own",
@@ -103,6 +106,10 @@ def bench(options: BenchOptions) -> None:
         survey=found,
     )
     _write(options, report)
+    if chosen.unread:
+        raise CommandError(
+            f"{chosen.unread} inputs could not be read; the figures are of the others", ExitCode.BAD_INPUT
+        )
 
 
 class _Generator:
@@ -141,11 +148,20 @@ def demand_nearby(address: Address, *, is_remote_allowed: bool) -> None:
     raise CommandError(message, ExitCode.BAD_INPUT)
 
 
-def _demand_folders(options: BenchOptions) -> None:
+def _demand_writable(options: BenchOptions) -> None:
+    """Find out before the measurement whether its files can be written; leaves none behind."""
     for path in (options.json_path, options.html_path):
-        if path is not None and not path.parent.is_dir():
-            message = f"cannot write {path}: there is no folder {path.parent}; make it or name another"
-            raise CommandError(message, ExitCode.BAD_INPUT)
+        if path is None:
+            continue
+        is_new = not os.path.lexists(path)
+        try:
+            path.open("a").close()
+            if is_new:
+                path.unlink()
+        except OSError as error:
+            is_missing = isinstance(error, FileNotFoundError)
+            reason = f"there is no folder {path.parent}; make it or name another" if is_missing else error.strerror
+            raise CommandError(f"cannot write {path}: {reason}", ExitCode.BAD_INPUT) from error
 
 
 def _ask(client: Client, options: BenchOptions) -> tuple[Status, ModelCard]:
@@ -177,7 +193,7 @@ def _describe(
             "device": device,
             "cache": "in use" if options.uses_cache else "not in use: each image was sent with bytes of its own",
         },
-        image_names=tuple(image.path.name for image in images),
+        image_names=tuple(to_text(image.path.name) for image in images),
         image_bytes_median=int(statistics.median(len(image.encoded) for image in images)),
         is_loopback=address.is_loopback,
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bento_service.commands.failures import CommandError, ExitCode
+from bento_service.commands.file_names import to_line
 from bento_service.commands.inputs import find_images
 from lightbox_client import Client
 from lightbox_client.errors import InvalidImageError
@@ -28,32 +29,45 @@ class BenchImage:
     encoded: bytes
 
 
-def choose_images(arguments: Sequence[str], seed: int, say: Say) -> list[BenchImage]:
+@dataclass(frozen=True, slots=True)
+class ChosenImages:
+    """The images to send, and how many inputs could not be read."""
+
+    images: tuple[BenchImage, ...]
+    unread: int
+
+
+def choose_images(arguments: Sequence[str], seed: int, say: Say) -> ChosenImages:
     """Read the images that the arguments mean, or the samples if there is none; of many, a draw by `seed`.
 
     Raises:
-        CommandError: There is no image, or one cannot be read.
+        CommandError: There is no image that can be read.
     """
     found = find_images(arguments or [str(_sample_folder())])
     for problem in found.problems:
         say(problem)
-    if not found.paths:
-        raise CommandError("there is no image to send", ExitCode.BAD_INPUT)
     if not arguments:
         say("No images were named, so the dashboard's samples are sent; your own give a truer figure.")
     paths = list(found.paths)
     random.Random(seed).shuffle(paths)  # noqa: S311 - a draw, no secret
     images: list[BenchImage] = []
-    size_bytes = 0
+    size_bytes = unread = 0
     for path in paths[:MAX_IMAGES]:
-        image = BenchImage(path, _read(path))
+        try:
+            image = BenchImage(path, path.read_bytes())
+        except OSError as error:
+            say(f"{to_line(path)} is left out: {error.strerror}")
+            unread += 1
+            continue
         size_bytes += len(image.encoded)
         if images and size_bytes > MAX_BYTES:
             break
         images.append(image)
-    if len(images) < len(paths):
+    if not images:
+        raise CommandError("there is no image to send", ExitCode.BAD_INPUT)
+    if len(images) + unread < len(paths):
         say(f"{len(images)} of {len(paths)} images are sent, drawn with seed {seed}.")
-    return images
+    return ChosenImages(tuple(images), unread + len(found.problems))
 
 
 def leave_out_refused(images: Sequence[BenchImage], client: Client, model: str | None, say: Say) -> list[BenchImage]:
@@ -72,7 +86,7 @@ def leave_out_refused(images: Sequence[BenchImage], client: Client, model: str |
         try:
             client.classify(image.encoded, model=model, top_k=1)
         except InvalidImageError as error:
-            say(f"{image.path} is left out: {error}")
+            say(f"{to_line(image.path)} is left out: {error}")
         else:
             kept.append(image)
     if not kept:
@@ -85,10 +99,3 @@ def _sample_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise CommandError("name images to send; the dashboard with its samples is not installed", ExitCode.BAD_INPUT)
     return Path(spec.submodule_search_locations[0]) / "samples"
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CommandError(f"cannot read {path}: {error.strerror or error}", ExitCode.BAD_INPUT) from error

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bento_service.commands.classification import Classify, Outcome, classify_in_order
 from bento_service.commands.failures import CommandError, ExitCode
+from bento_service.commands.file_names import to_line
 from bento_service.commands.inputs import Inputs
 from bento_service.commands.reports import CsvReport, JsonLinesReport, Report, TableReport
 
@@ -124,7 +125,7 @@ def _take(outcome: Outcome, report: Report, console: Console) -> int:
     report.add(outcome)
     if outcome.failure is None:
         return 0
-    console.print(f"{outcome.path}: {outcome.failure.message} ({outcome.failure.code})")
+    console.print(f"{to_line(outcome.path)}: {outcome.failure.message} ({outcome.failure.code})")
     return 1
 
 

@@ -1,18 +1,31 @@
-"""Which image files the arguments of `lightbox classify` mean."""
+"""Which image files the arguments of a subcommand mean."""
 
 import glob
-from collections.abc import Iterator, Sequence
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import ENAMETOOLONG
 from pathlib import Path
+
+from bento_service.commands.file_names import to_line
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}  # the formats of the intake
 )
+MAX_FILE_BYTES = 1_000_000_000
+"""Each file is read into memory, several at a time; no service takes one as large."""
+_ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/+|$)")
+_SHOWN_CHARS = 60
+"""Of an argument that is too long to be a path."""
+
+Complain = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files in the order of the arguments, each once, and a sentence for each argument that gave none."""
+    """The files in the order of the arguments, each once, and a line for each thing that could not be used."""
 
     paths: tuple[Path, ...]
     problems: tuple[str, ...]
@@ -22,52 +35,124 @@ def find_images(arguments: Sequence[str]) -> Inputs:
     """Expand files, folders and patterns.
 
     A file is taken whatever its name. A folder is searched with everything below it for names that end like an image;
-    hidden files and folders are passed over. A pattern may use `*`, `?`, `[…]` and `**`; quoted or expanded by the
-    shell, it means the same.
+    hidden files and folders are passed over, and links to folders are not followed, since they may lead back up. A
+    pattern may use `*`, `?`, `[…]` and `**`; quoted or expanded by the shell, it means the same.
     """
     paths: dict[Path, None] = {}
-    problems: list[str] = []
+    problems: dict[str, None] = {}
     for argument in arguments:
-        try:
-            paths.update(dict.fromkeys(_expand(argument)))
-        except _NothingFoundError as error:
-            problems.append(str(error))
+        reasons: list[str] = []
+        found = _expand(argument, reasons.append)
+        if not found and not reasons:
+            reasons.append(_describe_nothing(argument))
+        paths.update(dict.fromkeys(found))
+        problems.update(dict.fromkeys(reasons))
     return Inputs(tuple(paths), tuple(problems))
 
 
-class _NothingFoundError(Exception):
-    pass
-
-
-def _expand(argument: str) -> list[Path]:
+def _expand(argument: str, complain: Complain) -> list[Path]:
+    if not argument:
+        complain("an argument is empty, as an unset variable makes it; name a file, a folder or a pattern")
+        return []
     path = Path(argument)
-    if path.exists():
-        return _take(path)
-    if not glob.has_magic(argument):
-        raise _NothingFoundError(f"{argument}: no such file or folder")
-    matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207 - takes absolute patterns too
-    files = [file for match in matches for file in (_walk(match) if match.is_dir() else [match])]
-    if not files:
-        raise _NothingFoundError(f"{argument}: no image file matches this pattern")
-    return files
+    try:
+        status = path.stat()
+    except OSError as error:
+        if glob.has_magic(argument):
+            return _match(argument, complain)
+        complain(_describe_error(argument, error))
+        return []
+    return _take(path, status, complain)
 
 
-def _take(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    files = list(_walk(path))
-    if not files:
-        raise _NothingFoundError(f"{path}: no image file in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})")
-    return files
+def _describe_error(argument: str, error: OSError) -> str:
+    if error.errno == ENAMETOOLONG:
+        return f"{to_line(argument[:_SHOWN_CHARS])}…: too long for a path ({len(argument)} characters)"
+    if isinstance(error, FileNotFoundError):
+        return f"{to_line(argument)}: no such file or folder"
+    return f"{to_line(argument)}: {error.strerror}"
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
+def _describe_nothing(argument: str) -> str:
+    if os.path.isdir(argument):  # noqa: PTH112 - Path's raises where the argument is too long
+        return f"{to_line(argument)}: no image file in this folder ({', '.join(sorted(IMAGE_SUFFIXES))})"
+    return f"{to_line(argument)}: no image file matches this pattern"
+
+
+def _match(pattern: str, complain: Complain) -> list[Path]:
+    is_deep = _ANY_DEPTH.search(pattern) is not None
+    files: list[Path] = []
+    for path in sorted(set(map(Path, _glob(pattern, complain)))):
+        try:
+            status = path.stat()
+        except OSError:
+            files.append(path)  # reading it says what is wrong
             continue
-        if entry.is_dir():
-            # A link may lead back up; what it points to is found where it lies.
-            if not entry.is_symlink():
-                yield from _walk(entry)
-        elif entry.suffix.lower() in IMAGE_SUFFIXES:
-            yield entry
+        if not (is_deep and stat.S_ISDIR(status.st_mode) and path.is_symlink()):
+            files += _take(path, status, complain)
+    return files
+
+
+def _glob(pattern: str, complain: Complain) -> Iterator[str]:
+    """Yield what a pattern matches. `glob.glob` would follow links for `**`: two that lead upwards make it endless."""
+    stars = _ANY_DEPTH.search(pattern)
+    if stars is None:
+        yield from glob.iglob(pattern)  # noqa: PTH207 - takes absolute patterns too
+        return
+    head, tail = pattern[: stars.start()] or ".", pattern[stars.end() :] or "*"
+    for top in filter(os.path.isdir, glob.iglob(head)):  # noqa: PTH207
+        for folder, _ in _walk(top, complain):
+            yield from _glob(os.path.join(glob.escape(folder), tail), complain)  # noqa: PTH118 - a pattern
+
+
+def _take(path: Path, status: os.stat_result, complain: Complain) -> list[Path]:
+    if stat.S_ISDIR(status.st_mode):
+        return _search(path, complain)
+    if not _has_end(path, status):
+        complain(f"{to_line(path)}: neither a file nor a folder, but a device, a named pipe or a socket")
+        return []
+    if status.st_size > MAX_FILE_BYTES:
+        complain(f"{to_line(path)}: too large for an image ({status.st_size:,} bytes; at most {MAX_FILE_BYTES:,})")
+        return []
+    return [path]
+
+
+def _has_end(path: Path, status: os.stat_result) -> bool:
+    """Whether it is a file, or a pipe that this process was given: `<(command)` or /dev/stdin.
+
+    Reading a named pipe may wait for a writer forever, and a device may have no end.
+    """
+    is_own_pipe = stat.S_ISFIFO(status.st_mode) and os.path.realpath(path).startswith("/proc/")
+    return stat.S_ISREG(status.st_mode) or is_own_pipe
+
+
+def _search(top: Path, complain: Complain) -> list[Path]:
+    files: list[Path] = []
+    for _, entries in _walk(str(top), complain):
+        for entry in entries:
+            path = Path(entry)
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                continue
+            try:
+                status = path.stat()
+            except OSError:
+                files.append(path)  # reading it says what is wrong
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                files += _take(path, status, complain)
+    return sorted(files)
+
+
+def _walk(top: str, complain: Complain) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
+    """Yield a folder with its entries, then those below it: without hidden ones, and not through links."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            with os.scandir(folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+            waiting += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            complain(f"{to_line(folder)}: {error.strerror}")
+            continue
+        yield folder, entries

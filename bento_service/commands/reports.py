@@ -1,11 +1,13 @@
 """How the answers of `lightbox classify` are written: a table for people, JSON lines and CSV for programs."""
 
+import codecs
 import csv
 from typing import Any, Protocol, TextIO
 
 from pydantic import BaseModel
 
 from bento_service.commands.classification import Outcome
+from bento_service.commands.file_names import to_line, to_text
 from bento_service.commands.tables import new_table, write_table
 from lightbox_client.contract import Classification
 
@@ -32,17 +34,21 @@ class _Line(BaseModel):
 
 
 class JsonLinesReport:
-    """One JSON document a line and file: `file`, `result` as in the HTTP contract or null, `error` or null."""
+    """One JSON document a line and file: `file`, `result` as in the HTTP contract or null, `error` or null.
+
+    To a stream that cannot encode every character, all but ASCII is written as JSON's own escapes.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._is_ascii = codecs.lookup(stream.encoding or "ascii").name != "utf-8"
 
     def add(self, outcome: Outcome) -> None:
         """Write a line."""
         failure = outcome.failure
         error = _Failure(code=failure.code, message=failure.message) if failure else None
-        line = _Line(file=str(outcome.path), result=outcome.answer, error=error)
-        self._stream.write(line.model_dump_json() + "\n")
+        line = _Line(file=to_text(outcome.path), result=outcome.answer, error=error)
+        self._stream.write(line.model_dump_json(ensure_ascii=self._is_ascii) + "\n")
         self._stream.flush()
 
     def finish(self) -> None:
@@ -61,12 +67,13 @@ class CsvReport:
 
     def add(self, outcome: Outcome) -> None:
         """Write the file's rows."""
+        file = to_text(outcome.path)
         if outcome.failure is not None:
             failure = outcome.failure
-            self._rows.writerow({"file": outcome.path, "error_code": failure.code, "error": failure.message})
+            self._rows.writerow({"file": file, "error_code": failure.code, "error": failure.message})
         elif outcome.answer is not None:
             answer = outcome.answer
-            shared = {"file": outcome.path, "model": answer.model.name, "total_ms": answer.timings_ms.total}
+            shared = {"file": file, "model": answer.model.name, "total_ms": answer.timings_ms.total}
             for rank, prediction in enumerate(answer.predictions, start=1):
                 self._rows.writerow(shared | {"rank": rank} | prediction.model_dump())
         self._stream.flush()
@@ -94,7 +101,7 @@ class TableReport:
         first, *others = outcome.answer.predictions
         total_ms = f"{outcome.answer.timings_ms.total:.1f}"
         self._table.add_row(
-            str(outcome.path), first.label, f"{first.score:.1%}", str(first.class_id), total_ms, style="bold"
+            to_line(outcome.path), first.label, f"{first.score:.1%}", str(first.class_id), total_ms, style="bold"
         )
         for prediction in others:
             self._table.add_row("", prediction.label, f"{prediction.score:.1%}", str(prediction.class_id), "")

@@ -1,10 +1,12 @@
 """`lightbox serve`, `lightbox dashboard` and `lightbox up`: the product's servers, alone and together."""
 
+import fcntl
 import importlib.util
 import os
 import runpy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, Protocol, TextIO
 
@@ -15,6 +17,7 @@ from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
 from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import BENTO_PATH, Settings
+from lightbox_client import Client
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
 STOP_MARGIN_S = 5.0
@@ -116,7 +119,9 @@ def show_dashboard(settings: Settings, service_url: str, *, replace_process: Rep
 
     Raises:
         CommandError: The port is taken, or the dashboard is not installed.
+        InvalidAddressError: `service_url` is no http or https URL.
     """
+    Client(service_url).close()
     _demand_port(settings.dashboard_host, settings.dashboard_port, "--port", "DASHBOARD_PORT")
     command = dashboard_command(settings, service_url, os.environ)
     replace_process(command.argv[0], command.argv, command.env)
@@ -126,45 +131,78 @@ def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]],
     """Run service and dashboard until Ctrl-C, SIGTERM or a closed terminal stops both.
 
     Raises:
-        CommandError: A port is taken, the journal's URL is none, a model cannot be had, or one of the two ended by
-            itself.
+        CommandError: Another `lightbox up` uses the data folder, a port is taken, the journal's URL is none, a model
+            cannot be had, or one of the two ended by itself.
         EngineUnavailableError: The engine or the device of the settings is not there.
     """
     _demand_two_addresses(settings)
-    _demand_port(settings.host, settings.port, "--port", "PORT")
-    _demand_port(settings.dashboard_host, settings.dashboard_port, "--dashboard-port", "DASHBOARD_PORT")
-    _demand_journal(settings)
-    _demand_cache(settings)
-    check_engine(settings.engine, settings.device)
     service_url = local_url(settings.host, settings.port)
     dashboard_url = local_url(settings.dashboard_host, settings.dashboard_port)
     children = children_of(settings, service_url, dashboard_url)
-    prepare(settings.models)
+    logs = children[0].log.parent
+    with _logs_locked(logs, f"process {os.getpid()}: {service_url}, {dashboard_url}"):
+        _demand_port(settings.host, settings.port, "--port", "PORT")
+        _demand_port(settings.dashboard_host, settings.dashboard_port, "--dashboard-port", "DASHBOARD_PORT")
+        _demand_journal(settings)
+        _demand_cache(settings)
+        check_engine(settings.engine, settings.device)
+        prepare(settings.models)
 
-    def announce(line: str) -> None:
-        output.write(f"{line}\n")
-        output.flush()
+        def announce(line: str) -> None:
+            output.write(f"{line}\n")
+            output.flush()
 
-    def greet() -> None:
-        announce(f"\n  Dashboard  {dashboard_url}\n  Service    {service_url}  (API: {service_url}/v1/docs)")
-        announce(f"  Logs       {children[0].log.parent}\n\nCtrl-C stops both.")
+        def greet() -> None:
+            announce(f"\n  Dashboard  {dashboard_url}\n  Service    {service_url}  (API: {service_url}/v1/docs)")
+            announce(f"  Logs       {logs}\n\nCtrl-C stops both.")
 
-    with stop_on_signals() as stop:
+        patience = Patience(stop_s=settings.stop_timeout_s + STOP_MARGIN_S)
+        with stop_on_signals() as stop:
+            try:
+                run_together(children, stop, announce=announce, on_ready=greet, patience=patience)
+            except ChildFailedError as error:
+                raise CommandError(str(error)) from error
+            except BrokenPipeError:
+                raise  # nobody reads `output` any more
+            except OSError as error:
+                raise _no_logs(logs, error) from error
+        announce("\nStopped.")
+
+
+@contextmanager
+def _logs_locked(folder: Path, holder: str) -> Iterator[None]:
+    """Keep any other `lightbox up` from writing to this folder; `holder` says in its error who does.
+
+    The system releases the lock when this process ends, also by SIGKILL.
+
+    Raises:
+        CommandError: Another process holds the lock, or the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "up.lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise _no_logs(folder, error) from error
+    with lock:
         try:
-            run_together(
-                children,
-                stop,
-                announce=announce,
-                on_ready=greet,
-                patience=Patience(stop_s=settings.stop_timeout_s + STOP_MARGIN_S),
-            )
-        except ChildFailedError as error:
-            raise CommandError(str(error)) from error
-        except OSError as error:
-            folder = children[0].log.parent
-            reason = error.strerror or error
-            raise CommandError(f"cannot keep logs in {folder}: {reason}; choose another LIGHTBOX_DATA_DIR") from error
-    announce("\nStopped.")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise CommandError(
+                f"another `lightbox up` ({lock.read()}) uses {folder.parent}; stop it, or choose another folder with "
+                "LIGHTBOX_DATA_DIR"
+            ) from error
+        except OSError:
+            """The file system has no locks."""
+        lock.truncate(0)
+        lock.write(holder)
+        lock.flush()
+        yield
+
+
+def _no_logs(folder: Path, error: OSError) -> CommandError:
+    reason = error.strerror or error
+    return CommandError(f"cannot keep logs in {folder}: {reason}; choose another LIGHTBOX_DATA_DIR")
 
 
 def children_of(settings: Settings, service_url: str, dashboard_url: str) -> tuple[Child, Child]:
@@ -192,7 +230,7 @@ def _demand_two_addresses(settings: Settings) -> None:
 
 
 def _demand_journal(settings: Settings) -> None:
-    from bento_service.journal.database import parse_url  # noqa: PLC0415 - SQLAlchemy is heavy, and help needs none
+    from bento_service.journal.url import parse_url  # noqa: PLC0415 - SQLAlchemy is heavy, and help needs none
 
     try:
         parse_url(settings.resolved_journal_url)

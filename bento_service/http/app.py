@@ -31,7 +31,9 @@ from bento_service.http.status import StatusProvider, status_router
 _DESCRIPTION = """Classifies images, and says what each answer cost.
 
 Every error is `application/problem+json` (RFC 9457) with a stable `code` and the `request_id`. Every answer carries
-`X-Request-ID`: yours, if you sent one of up to 128 letters, digits, dots, hyphens and underscores, or a fresh one."""
+`X-Request-ID`: yours, if you sent one of up to 128 letters, digits, dots, hyphens and underscores, or a fresh one.
+
+A parameter or an `X-Priority` with an empty value (`until=`) counts as not given. `HEAD` works wherever `GET` does."""
 
 
 class _ShortcutApi(DescribedApi):
@@ -103,7 +105,9 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         detail = f"There is nothing at {request.url.path}. GET {OPENAPI_PATH} lists what there is."
         return ProblemResponse(build_problem("not_found", detail, request_id))
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        # In a fixed order, with HEAD beside GET, as the guard has it.
+        methods = {name.strip() for name in (error.headers or {}).get("Allow", "").split(",")}
+        allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
         detail = f"{request.url.path} does not take {request.method}; it takes {allowed}."
         return ProblemResponse(build_problem("method_not_allowed", detail, request_id), {"Allow": allowed})
     raise error

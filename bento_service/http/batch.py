@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Annotated
 
@@ -22,7 +22,7 @@ from bento_service.http.parameters import BatchQuery
 from bento_service.http.priority import describe_priority, priority_of
 from bento_service.http.problems import build_problem, describe_error
 from bento_service.http.request_id import request_id_of
-from bento_service.http.upload import read_images
+from bento_service.http.upload import read_batch
 from bento_service.http.wire import JsonResponse, to_classification
 from lightbox_client.contract import BatchClassification, BatchItem, Problem
 
@@ -54,10 +54,12 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
         response_model=BatchClassification,
         response_description=f"Every item has `result` or `error`. Codes of `error`: {', '.join(_ITEM_PROBLEMS)}.",
         responses=describe_problems(*_WHOLE_PROBLEMS),
-        openapi_extra=describe_batch_body() | describe_priority(),
+        openapi_extra=describe_batch_body(BatchQuery) | describe_priority(),
     )
     async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
         """Send the images as the form field `images`, repeated; results come in the same order.
+
+        The parameters go into the query, or into fields of the form.
 
         One bad file never fails its neighbours: the answer is 200, with a problem in that item's place. A service that
         is overloaded as the request arrives refuses the whole with 429 before reading it; images that are shed later
@@ -67,9 +69,10 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
         batch = _Batch(provide(), request_id_of(request.scope), query, priority_of(request.headers))
         with ExitStack() as admitted, batch.edge.budget.lease() as lease:
             first = admitted.enter_context(batch.open(0))
-            files = await read_images(request, batch.edge.settings, lease)
+            upload = await read_batch(request, batch.edge.settings, lease, text_fields=BatchQuery.model_fields)
+            batch.take_fields(upload.fields, first)
             async with CancelOnHangup(request.receive, request.scope):
-                results = await batch.classify(files, first, admitted)
+                results = await batch.classify(upload.files, first, admitted)
         return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
 
     return router
@@ -96,6 +99,15 @@ class _Batch:
             is_begun=index > 0,
             started_s=time.perf_counter(),
         )
+
+    def take_fields(self, fields: Mapping[str, str], first: Pending) -> None:
+        """Ask, for the image too that is admitted already, for what the form asks for.
+
+        Raises as `BatchQuery.with_fields` and `Pending.ask_for`.
+        """
+        if fields:
+            self._query = self._query.with_fields(fields)
+            first.ask_for(model=self._query.model, top_k=self._query.top_k, deadline_ms=None)
 
     async def classify(
         self, files: Sequence[FormFile], first: Pending, admitted: AbstractContextManager[object]

@@ -3,15 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.http.classify import admit
+from bento_service.http.classify import Fields, answer_image
 from bento_service.http.edge import EdgeProvider
-from bento_service.http.hangup import CancelOnHangup
 from bento_service.http.parameters import ClassifyQuery
-from bento_service.http.upload import read_upload
-from bento_service.http.wire import JsonResponse, to_classification
 
 CLASSIFY_PATH = "/classify"
 
@@ -22,20 +20,20 @@ def bento_classify_router(provide: EdgeProvider) -> APIRouter:
 
     @router.post(CLASSIFY_PATH, include_in_schema=False)
     async def classify(request: Request, query: Annotated[ClassifyQuery, Query()]) -> Response:
-        """Answer as `/v1/classify` does, with the parameters as fields of the form too, where they win.
-
-        A deadline among the fields is known, and held, only once the whole form has arrived.
-        """
-        edge = provide()
-        with admit(edge, request, query) as pending, edge.budget.lease() as lease:
-            upload = await read_upload(
-                request, edge.settings, lease, deadline_ms=query.deadline_ms, text_fields=ClassifyQuery.model_fields
-            )
-            if upload.texts:
-                asked = query.override(upload.texts)
-                pending.ask_for(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
-            async with CancelOnHangup(request.receive, request.scope):
-                answer = await pending.classify(upload.encoded)
-        return JsonResponse(to_classification(answer))
+        """Answer as `/v1/classify` does; the form's fields may be JSON values, as BentoML's clients write them."""
+        return await answer_image(provide(), request, query, read_fields=_read_json_fields)
 
     return router
+
+
+def _read_json_fields(fields: Fields) -> Fields:
+    """Take the quotes from JSON strings and leave nulls out; any other text, numbers too, stays as it is written."""
+    return {name: value for name, text in fields.items() if (value := _unquote(text)) is not None}
+
+
+def _unquote(text: str) -> str | None:
+    try:
+        value = from_json(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, str) else text

@@ -1,13 +1,14 @@
 """`POST /v1/classify`: one image."""
 
 import time
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.http.edge import Edge, EdgeProvider, Pending
+from bento_service.http.edge import Edge, EdgeProvider
 from bento_service.http.hangup import CancelOnHangup
 from bento_service.http.openapi import describe_image_body, describe_problems
 from bento_service.http.parameters import ClassifyQuery
@@ -32,6 +33,8 @@ IMAGE_PROBLEMS = (
     "draining",
     "deadline_exceeded",
 )
+Fields = Mapping[str, str]
+"""A form's texts, by field."""
 
 
 def classify_router(provide: EdgeProvider) -> APIRouter:
@@ -43,27 +46,32 @@ def classify_router(provide: EdgeProvider) -> APIRouter:
         summary="Classify one image",
         response_model=Classification,
         responses=describe_problems(*IMAGE_PROBLEMS),
-        openapi_extra=describe_image_body() | describe_priority(),
+        openapi_extra=describe_image_body(ClassifyQuery) | describe_priority(),
     )
     async def classify(request: Request, query: Annotated[ClassifyQuery, Query()]) -> Response:
         """Send the image as the raw body or as the form field `image`; its bytes decide its format.
 
-        A request that cannot be answered in time is refused before its body is read. Hanging up cancels it. With the
-        header `X-Priority: bulk` it lets interactive requests go first.
+        The parameters go into the query, or into fields of the form. A request that cannot be answered in time is
+        refused before its body is read, by what its query asks for. Hanging up cancels it. With the header
+        `X-Priority: bulk` it lets interactive requests go first.
         """
-        edge = provide()
-        with admit(edge, request, query) as pending, edge.budget.lease() as lease:
-            upload = await read_upload(request, edge.settings, lease, deadline_ms=query.deadline_ms)
-            async with CancelOnHangup(request.receive, request.scope):
-                answer = await pending.classify(upload.encoded)
-        return JsonResponse(to_classification(answer))
+        return await answer_image(provide(), request, query)
 
     return router
 
 
-def admit(edge: Edge, request: Request, query: ClassifyQuery) -> Pending:
-    """Admit the one image of a request; its clock starts here. Raises as `Classifier.open` and `priority_of`."""
-    return edge.classifier.open(
+async def answer_image(
+    edge: Edge, request: Request, query: ClassifyQuery, *, read_fields: Callable[[Fields], Fields] = dict
+) -> Response:
+    """Admit a request's one image by its query, receive it, take the parameters of its form, and classify it.
+
+    `read_fields` turns the form's texts into what a query would hold.
+
+    Raises:
+        LightboxError: As `priority_of`, `Classifier.open`, `read_upload`, `ClassifyQuery.with_fields`,
+            `Pending.ask_for` and `Pending.classify`.
+    """
+    admitted = edge.classifier.open(
         request_id=request_id_of(request.scope),
         model=query.model,
         top_k=query.top_k,
@@ -71,3 +79,13 @@ def admit(edge: Edge, request: Request, query: ClassifyQuery) -> Pending:
         priority=priority_of(request.headers),
         started_s=time.perf_counter(),
     )
+    with admitted as pending, edge.budget.lease() as lease:
+        upload = await read_upload(
+            request, edge.settings, lease, deadline_ms=query.deadline_ms, text_fields=ClassifyQuery.model_fields
+        )
+        if upload.fields:
+            asked = query.with_fields(read_fields(upload.fields))
+            pending.ask_for(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
+        async with CancelOnHangup(request.receive, request.scope):
+            answer = await pending.classify(upload.encoded)
+    return JsonResponse(to_classification(answer))

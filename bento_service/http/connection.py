@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import httptools
 import uvicorn.config
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -13,6 +14,7 @@ from bento_service.http.delivery import DELIVERY_EXTENSION, Delivery
 from bento_service.http.hangup import HANGUP_EXTENSION, HangupBell
 from bento_service.http.problems import MEDIA_TYPE, build_problem
 from bento_service.http.request_id import HEADER
+from bento_service.http.upgrade import find_refusal, render_head
 
 _MALFORMED = (
     "What arrived is no valid HTTP request: its request line, a header or a chunk of its body is malformed, or its "
@@ -27,6 +29,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     answered; but where that answer ends the connection, it closes it under the client. Bodies that the application does
     read are the application's to bound. The limits are attributes of the class. What the application never sees,
     because it is too long or no HTTP, is refused with a problem all the same. On one event loop.
+
+    No connection changes its protocol: an `Upgrade` header is ignored, a WebSocket handshake and CONNECT are refused.
     """
 
     max_header_bytes = 65_536
@@ -81,13 +85,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_between_bodies and len(data) > room:
             # What is over the limit must not be parsed before it is known that it is no header.
             self._feed(data[:room])
-            if self._has_refused or self.transport.is_closing() or self.transport.get_protocol() is not self:
+            if self._has_refused or self.transport.is_closing():
                 return
             data = data[room:]
         self._feed(data)
 
     def on_headers_complete(self) -> None:
-        """Start the request."""
+        """Start the request, unless it asks for an upgrade: `_parse` begins it again without."""
+        if self.parser.should_upgrade():
+            return
         # First, for it raises where the URL is malformed, and then there is no request.
         super().on_headers_complete()
         # The application starts with the event loop's next turn.
@@ -103,7 +109,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Pass on a piece of the body, as it is where the last one was taken; uvicorn would copy it twice."""
         self._bytes_without_body = 0
         cycle = self.cycle
-        if cycle is not None and not cycle.body and not cycle.response_complete and not self.parser.should_upgrade():
+        if cycle is not None and not cycle.body and not cycle.response_complete:
             # uvicorn's `bytes(cycle.body)` and `cycle.body += b""` give back the very object.
             cycle.body = body  # type: ignore[assignment] # declared as a bytearray, used as any bytes
             body = b""
@@ -111,6 +117,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End the body."""
+        if self.parser.should_upgrade():
+            return
         self._is_between_bodies = True
         self._bytes_without_body = 0
         self._lift_time_limit()
@@ -135,10 +143,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         else:
             super().shutdown()
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, where uvicorn would answer in plain text and without a request's id."""
-        self._refuse("malformed_request", _MALFORMED)
-
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running_cycle = cycle
         cycle.transport = self._answer_transport  # type: ignore[assignment] # has what a cycle uses of one
@@ -146,7 +150,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _feed(self, data: bytes) -> None:
         self._bytes_without_body += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self._refuse("malformed_request", _MALFORMED)
         if self._has_refused:
             return
         is_answered = self.cycle is None or self.cycle.response_complete
@@ -161,6 +170,24 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif is_answered and self._time_limit is None and self.timeout_keep_alive_task is None:
             # The bytes have ended uvicorn's own limit on idle connections.
             self._limit_time(self.header_timeout_s)
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser takes the headers of such a request, no body, and what follows for another protocol's.
+                (end,) = upgrade.args
+            method = self.parser.get_method()
+            if refusal := find_refusal(method, self.headers):
+                self._refuse(*refusal)
+                return
+            head = render_head(method, self.url, self.parser.get_http_version(), self.headers)
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn sets it
+            self.parser.feed_data(head)
+            data = memoryview(data)[end:]  # a copy for each of many small requests would take long
 
     def _refuse(self, code: str, detail: str, **details: object) -> None:
         """Take nothing more; say why, unless that would come in the middle of another answer or for a second one."""

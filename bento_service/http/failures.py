@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from bento_service.errors import ClientGoneError, JournalUnavailableError, LightboxError
+from bento_service.errors import ClientGoneError, LightboxError
 from bento_service.http.parameters import explain_validation_error
 from bento_service.http.problems import answer_error
 from bento_service.http.request_id import request_id_of
@@ -30,8 +30,6 @@ def answer_failure(scope: Scope, error: LightboxError) -> Response:
     problem = answer_error(error, request_id)
     if problem.status_code == 500:
         logger.error("Request %s: %s", request_id, error.message, exc_info=error)
-    elif isinstance(error, JournalUnavailableError):
-        logger.warning("Request %s: %s", request_id, error)
     return problem
 
 

@@ -47,7 +47,7 @@ class FormFile:
 
 
 class ImageForm:
-    """A parser of one multipart body, which keeps the files of one field and the named texts, and skips the rest.
+    """A parser of one multipart body, which keeps the files of one field, the named texts, and the rest by name only.
 
     Feed it chunks as they come, cut anywhere, then finish it. The library's parser bounds the part headers
     (8 of 4 kB each); this class bounds the number of files, their sizes, the texts and the number of other parts.
@@ -86,7 +86,7 @@ class ImageForm:
         self._files: list[FormFile] = []
         self._text_fields = frozenset(text_fields)
         self._texts: dict[str, bytes] = {}
-        self._other_names: list[str] = []
+        self._others_count = 0
         self._header_name = b""
         self._header_value = b""
         self._disposition = b""
@@ -120,7 +120,7 @@ class ImageForm:
         if not self._has_ended:
             raise _malformed("it ends before its closing boundary")
         if not self._files:
-            found = ", ".join(f"`{name}`" for name in self._other_names) or "none"
+            found = ", ".join(f"`{name}`" for name in self._texts) or "none"
             raise MissingImageError(
                 f"The form has no field `{self._field.decode()}`; its fields: {found}. Send the image in that field."
             )
@@ -128,7 +128,7 @@ class ImageForm:
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """The texts of `text_fields` that came, by name; of one that came twice, the last."""
+        """The other parts by name; of one that came twice, the last. Only those of `text_fields` have their text."""
         return {name: text.decode("utf-8", errors="replace") for name, text in self._texts.items()}
 
     def _open_parser(self, boundary: bytes) -> MultipartParser:
@@ -187,12 +187,12 @@ class ImageForm:
         self._chunks = []
 
     def _begin_other(self, name: str) -> None:
-        if len(self._other_names) >= MAX_OTHER_PARTS:
+        if self._others_count >= MAX_OTHER_PARTS:
             raise _malformed(f"it has more than {MAX_OTHER_PARTS} fields beside `{self._field.decode()}`")
-        self._other_names.append(name)
+        self._others_count += 1
+        self._texts[name] = b""
         if name in self._text_fields:
             self._text_name = name
-            self._texts[name] = b""
 
     def _extend_content(self, data: bytes, start: int, end: int) -> None:
         if self._text_name is not None:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.http.bento_classify import CLASSIFY_PATH
 from bento_service.http.bento_failure import translate_failure
+from bento_service.http.cors import allow_origins
 from bento_service.http.envelope import Envelope
 from bento_service.http.openapi import OPENAPI_PATH
 from bento_service.http.problems import CLIENT_CLOSED_REQUEST, ProblemResponse, build_problem
@@ -25,12 +26,12 @@ OnRequest = Callable[[str, str, int, float], None]
 
 
 class Guard:
-    """Pure ASGI. Our calls go straight to our own application, known paths to BentoML's, the rest nowhere (ADR 2).
+    """Pure ASGI. Routes our calls to our own application, known paths to BentoML's, and no other path anywhere (ADR 2).
 
-    Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so a path that
-    it has not got must never reach it. Its failures leave as problems. Lifespan events are BentoML's; web sockets are
-    refused. What is answered while the server drains says that its connection ends, so that the client's next request
-    does not meet with a closed one.
+    Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so it must
+    never see a path that it does not have. Its failures become problems. Lifespan events are BentoML's; WebSockets
+    never get here (`BoundedHttpProtocol`). HEAD is answered wherever GET is. While the server drains, each answer ends
+    its connection, so that the client's next request does not meet a closed one.
     """
 
     def __init__(
@@ -41,13 +42,14 @@ class Guard:
         *,
         status: StatusProvider,
         on_request: OnRequest,
+        cors_origins: Collection[str] = (),
         is_draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._lifespan_app = bento_app
-        self._edge_app = edge_app
+        self._edge_app = allow_origins(edge_app, cors_origins)
         self._bento_paths = frozenset(bento_paths)
-        self._bento_app = Envelope(_Translated(bento_app, status))
-        self._nowhere = Envelope(_answer_not_found)
+        self._bento_app = allow_origins(Envelope(_Translated(bento_app, status)), cors_origins)
+        self._nowhere = allow_origins(Envelope(_answer_not_found), cors_origins)
         self._on_request = on_request
         self._is_draining = is_draining
 
@@ -55,8 +57,6 @@ class Guard:
         """Handle one connection's scope."""
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
         else:
             await self._lifespan_app(scope, receive, send)
 
@@ -73,9 +73,13 @@ class Guard:
             await send(message)
 
         path: str = scope["path"]
+        method: str = scope["method"]
         is_bento = False
         if path.startswith(_EDGE_PREFIX) or path in _EDGE_PATHS:
             app = self._edge_app
+            if method == "HEAD":
+                # FastAPI's GET routes take no HEAD. The server, which has the scope itself, sends no body.
+                scope = {**scope, "method": "GET"}
         else:
             is_bento = path in self._bento_paths
             app = self._bento_app if is_bento else self._nowhere
@@ -83,7 +87,7 @@ class Guard:
             await app(scope, receive, send_seen)
         finally:
             route = path if is_bento else getattr(scope.get("route"), "path", UNMATCHED)
-            self._on_request(route, scope["method"], status, time.perf_counter() - started_s)
+            self._on_request(route, method, status, time.perf_counter() - started_s)
 
 
 class _Translated:

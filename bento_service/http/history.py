@@ -15,7 +15,7 @@ from bento_service.domain import OUTCOME_OK
 from bento_service.errors import InvalidParameterError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems
-from bento_service.http.parameters import EARLIEST, JournalText, OrNone, WindowQuery
+from bento_service.http.parameters import EARLIEST, JournalText, WindowQuery
 from bento_service.http.problems import PROBLEM_TYPES
 from bento_service.http.wire import JsonResponse, to_history, to_history_request
 from bento_service.journal.windows import LONGEST_WINDOW
@@ -47,8 +47,8 @@ class ReceiptsQuery(WindowQuery):
 
     order: Literal["slowest", "newest"] = Field(default="newest", description="`slowest` by total time.")
     limit: int = Field(default=20, ge=1, le=500, description="Receipts at most.")
-    outcome: Annotated[str | None, OrNone] = Field(default=None, description="`ok` or an error's code; else all.")
-    request_id: Annotated[JournalText | None, OrNone] = Field(
+    outcome: str | None = Field(default=None, description="`ok` or an error's code; else all.")
+    request_id: JournalText | None = Field(
         default=None, description="Only receipts with this id; `since` is then 400 days before `until` unless given."
     )
     offset: int = Field(default=0, ge=0, le=100_000, description="Receipts to skip, to read them page by page.")

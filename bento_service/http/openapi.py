@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from bento_service.http.parameters import Query
 from bento_service.http.problems import MEDIA_TYPE, PROBLEM_TYPES, build_problem
 from bento_service.http.upload import BATCH_FIELD, SINGLE_FIELD
 from lightbox_client.contract import Problem
@@ -19,6 +20,13 @@ DOCS_PATH = "/v1/docs"
 _ASSETS_PATH = f"{DOCS_PATH}/assets"
 _IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/*")
 _BINARY = {"type": "string", "format": "binary"}
+
+_FORM_RULES = (
+    "A parameter may come in the query or as a field of the form; given in both with different values, it is refused, "
+    "and so is any other field. The request is admitted, before its body is read, by its query alone, or else by the "
+    "defaults: fields apply once the whole form has arrived. A `deadline_ms` among them counts from the request's "
+    "headers on all the same."
+)
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -49,17 +57,17 @@ class DescribedApi(FastAPI):
         return self.openapi_schema
 
 
-def describe_image_body() -> dict[str, Any]:
-    """Return `openapi_extra` for one image: the raw body, or a form."""
+def describe_image_body(query: type[Query]) -> dict[str, Any]:
+    """Return `openapi_extra` for one image: the raw body, or a form, which takes the query's parameters too."""
     content: dict[str, Any] = {kind: {"schema": _BINARY} for kind in (*_IMAGE_TYPES, "application/octet-stream")}
-    content["multipart/form-data"] = {"schema": _form_schema(SINGLE_FIELD, _BINARY)}
+    content["multipart/form-data"] = {"schema": _form_schema(SINGLE_FIELD, _BINARY, query)}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def describe_batch_body() -> dict[str, Any]:
-    """Return `openapi_extra` for a form of many images."""
+def describe_batch_body(query: type[Query]) -> dict[str, Any]:
+    """Return `openapi_extra` for a form of many images, which takes the query's parameters too."""
     images = {"type": "array", "items": _BINARY}
-    content = {"multipart/form-data": {"schema": _form_schema(BATCH_FIELD, images)}}
+    content = {"multipart/form-data": {"schema": _form_schema(BATCH_FIELD, images, query)}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -101,5 +109,11 @@ def _empty_response() -> dict[str, Any]:
     return {"model": Problem, "description": "", "headers": {}, "content": {MEDIA_TYPE: {"examples": {}}}}
 
 
-def _form_schema(field: str, schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": [field], "properties": {field: schema}}
+def _form_schema(field: str, schema: Mapping[str, Any], query: type[Query]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "description": _FORM_RULES,
+        "required": [field],
+        "properties": {field: schema, **query.model_json_schema()["properties"]},
+        "additionalProperties": False,
+    }

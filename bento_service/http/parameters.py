@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import from_json
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError
@@ -18,11 +17,6 @@ CLOCK_TOLERANCE = timedelta(days=1)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """Where the journal's count of time begins. A window that is rounded to whole rollups stays clear of year 1."""
 _MAX_GIVEN_CHARS = 100
-
-
-def _none_if_empty(value: object) -> object:
-    """`?model=` means the same as no `model` at all, as in a form left blank."""
-    return None if value == "" else value
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -41,14 +35,13 @@ def _refuse_nul(value: str) -> str:
     return value
 
 
-OrNone = BeforeValidator(_none_if_empty)
 Instant = Annotated[datetime, AfterValidator(_to_utc)]
 ModelName = Annotated[str, Field(max_length=200)]
 JournalText = Annotated[ModelName, AfterValidator(_refuse_nul)]
 
 
 class Query(BaseModel):
-    """Base of the query models: immutable, and without room for a parameter that is misspelt.
+    """Base of the query models: immutable. An empty value (`?model=`) counts as not given, as in a form left blank.
 
     Raises:
         InvalidParameterError: A parameter is none of those that the call takes.
@@ -58,57 +51,58 @@ class Query(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, given: Mapping[str, object]) -> Mapping[str, object]:
-        """Name what is allowed too, which pydantic's own `extra="forbid"` does not."""
+    def _take_given(cls, given: Mapping[str, object]) -> Mapping[str, object]:
+        """Drop empty values; refuse unknown names with those that are allowed, which `extra="forbid"` does not tell."""
         refuse_unknown(given, allowed=tuple(cls.model_fields))
-        return given
+        return {name: value for name, value in given.items() if value != ""}
+
+    def with_fields(self, fields: Mapping[str, str]) -> Self:
+        """Return these parameters together with those that come as fields of a form, under the same rules.
+
+        Raises:
+            InvalidParameterError: A field is unknown or its value not allowed, or it contradicts the query.
+        """
+        try:
+            given = type(self).model_validate(fields)
+        except ValidationError as error:
+            raise explain_validation_error(error) from None
+        for name in given.model_fields_set & self.model_fields_set:
+            asked, sent = getattr(self, name), getattr(given, name)
+            if asked != sent:
+                raise InvalidParameterError(
+                    f"{name} is {asked!r} in the query and {sent!r} in the form. Send it once.", parameter=name
+                )
+        return self.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
 
 
 class BatchQuery(Query):
     """What a batch may ask for."""
 
-    model: Annotated[ModelName | None, OrNone] = Field(default=None, description="A served model; else the default.")
+    model: ModelName | None = Field(default=None, description="A served model; else the default.")
     top_k: int = Field(default=5, ge=1, description="Predictions wanted: 1 to the model's number of classes.")
 
 
 class ClassifyQuery(BatchQuery):
     """What a single image may ask for."""
 
-    deadline_ms: Annotated[float | None, OrNone] = Field(
+    deadline_ms: float | None = Field(
         default=None,
         gt=0,
         allow_inf_nan=False,
         description="Longest that the answer may take, in milliseconds, from the request's headers on; sending counts.",
     )
 
-    def override(self, texts: Mapping[str, str]) -> Self:
-        """Return these parameters with those replaced that a form gives, as BentoML's clients write them.
-
-        Args:
-            texts: By name, a JSON value (`5`, `"name"`), or a name without quotes; `null` is as good as nothing.
-
-        Raises:
-            InvalidParameterError: One is no number or out of range.
-        """
-        given = {name: value for name, text in texts.items() if (value := _unquote(text)) is not None}
-        try:
-            return type(self).model_validate(self.model_dump() | given)
-        except ValidationError as error:
-            raise explain_validation_error(error) from None
-
 
 class WindowQuery(Query):
     """A window of time, and a model."""
 
-    model: Annotated[JournalText | None, OrNone] = Field(default=None, description="One model; else all together.")
-    since: Annotated[Instant | None, OrNone] = Field(
+    model: JournalText | None = Field(default=None, description="One model; else all together.")
+    since: Instant | None = Field(
         default=None,
         description="Start: ISO 8601 (UTC unless it says otherwise) or Unix seconds, at most 400 days before `until`; "
         "else an hour before.",
     )
-    until: Annotated[Instant | None, OrNone] = Field(
-        default=None, description="End, itself not in it, at most a day ahead; else now."
-    )
+    until: Instant | None = Field(default=None, description="End, itself not in it, at most a day ahead; else now.")
 
     def window(self, now: datetime) -> tuple[datetime, datetime]:
         """Return start and end, the missing ones filled in.
@@ -164,15 +158,6 @@ def explain_validation_error(error: RequestValidationError | ValidationError) ->
     return InvalidParameterError(
         " ".join(fault.sentence for fault in (first, *others)), parameter=first.parameter, given=first.given
     )
-
-
-def _unquote(text: str) -> str | None:
-    """Read a JSON string or null; any other text, numbers too, stays as it is written."""
-    try:
-        value = from_json(text)
-    except ValueError:
-        return text
-    return value if value is None or isinstance(value, str) else text
 
 
 class _Fault(BaseModel):

@@ -12,7 +12,7 @@ _SHOWN_CHARS = 40
 
 
 def priority_of(headers: Headers) -> Priority:
-    """Return the priority that a request asks for; interactive where it names none.
+    """Return the priority that a request asks for; interactive where it names none, or an empty one.
 
     Raises:
         InvalidParameterError: It is none of those that there are.

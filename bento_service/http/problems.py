@@ -32,7 +32,9 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
             400, "Invalid parameter", "A parameter is no number or out of range, or the form is malformed."
         ),
         "malformed_request": ProblemType(
-            400, "Malformed request", "What arrived is no HTTP, or its method is unknown; the connection is closed."
+            400,
+            "Malformed request",
+            "What arrived is no HTTP, or its method is unknown or CONNECT; the connection is closed.",
         ),
         "missing_image": ProblemType(
             400, "Missing image", "The body is empty, or the form has no image in the field that is asked for."

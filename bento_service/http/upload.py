@@ -20,10 +20,18 @@ FORM_OVERHEAD_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One image, not yet looked at, and the texts that came with it in a form, by field."""
+    """One image, not yet looked at, and the other fields of its form, by name."""
 
     encoded: bytes
-    texts: Mapping[str, str]
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchUpload:
+    """The images of a batch, not yet looked at, and the other fields of their form, by name."""
+
+    files: tuple[FormFile, ...]
+    fields: Mapping[str, str]
 
 
 async def read_upload(
@@ -32,11 +40,11 @@ async def read_upload(
     lease: ByteLease,
     *,
     deadline_ms: float | None,
-    text_fields: Collection[str] = (),
+    text_fields: Collection[str],
 ) -> Upload:
     """Receive the one image of a request: the raw body, or the form field `image`. The bytes decide what it is.
 
-    `deadline_ms` counts from the call. Texts are kept of those form fields that `text_fields` names.
+    `deadline_ms` counts from the call. Of other form fields, those that `text_fields` names have their text.
 
     Raises:
         MissingImageError: The body is empty, has no such file, or is a form of another kind.
@@ -66,7 +74,9 @@ async def read_upload(
     return Upload(encoded, {})
 
 
-async def read_images(request: Request, settings: Settings, lease: ByteLease) -> tuple[FormFile, ...]:
+async def read_batch(
+    request: Request, settings: Settings, lease: ByteLease, *, text_fields: Collection[str]
+) -> BatchUpload:
     """Receive the images of a batch: each part of the form's field `images`.
 
     A file that passes `settings.max_image_bytes` is there without content, so that its neighbours can be answered.
@@ -97,8 +107,11 @@ async def read_images(request: Request, settings: Settings, lease: ByteLease) ->
         max_file_bytes=settings.max_image_bytes,
         too_many_files=refuse,
         lease=lease,
+        text_fields=text_fields,
     )
-    return await _read_form(request, form, SizeLimit(settings.max_request_bytes), TimeLimit(settings.receive_timeout_s))
+    size_limit = SizeLimit(settings.max_request_bytes)
+    files = await _read_form(request, form, size_limit, TimeLimit(settings.receive_timeout_s))
+    return BatchUpload(files, form.texts)
 
 
 async def _read_form_upload(

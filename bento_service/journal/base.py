@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from bento_service.domain import History, Receipt
@@ -76,11 +76,16 @@ class JournalStore(JournalReader, Protocol):
         that the store cannot take one of these receipts.
         """
 
-    def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
-        """Delete receipts older than `receipts_before`, then those written first until `max_receipts` are left.
+    def prune(
+        self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int
+    ) -> int:
+        """Delete receipts older than `retention`, then those written first until `max_receipts` are left.
 
         Deletes at most `limit` and returns how many went; fewer than `limit` means that there is nothing more to
         delete. Then rollups go too that are older than their resolution is kept (`windows.RESOLUTIONS`).
+
+        Nothing is deleted by age where what was recorded, and for how long the clock has been steady, speak against
+        `now` (`retention.Pruning`). Receipts dated after `now` are deleted together with older ones written later.
         """
 
     def close(self) -> None:

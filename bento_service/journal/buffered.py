@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
@@ -12,8 +13,11 @@ from typing import NamedTuple
 from bento_service.domain import History, Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts, JournalStore, Order
+from bento_service.journal.database import describe_cause
 from bento_service.journal.epoch import utc_now
+from bento_service.journal.outages import OutageLog
 from bento_service.journal.refusals import RefusalSampler
+from bento_service.journal.retention import ClockWatch
 
 _PRUNE_ROWS = 5_000
 _log = logging.getLogger(__name__)
@@ -36,8 +40,9 @@ class BufferedJournal:
     Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While
     the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
     `retry_max_s`; what no longer fits is dropped and counted. A receipt that the store cannot take at all is dropped
-    alone, and the first of a flush logged. An outage is logged once as it begins and once as it ends. Refusals
-    are stored up to a rate (`refusals.MAX_REFUSALS_PER_S`) and only counted beyond it.
+    alone. After each failure, of a read too, the store is migrated again before its next write: whatever happened to
+    the database, the thread begins as it did at first. Outages and losses are logged as they begin and end
+    (`outages.OutageLog`). Refusals are stored up to a rate (`refusals.MAX_REFUSALS_PER_S`) and only counted beyond it.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class BufferedJournal:
         retry_max_s: float = 30.0,
         prune_interval_s: float = 60.0,
         now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+        migration_error: JournalUnavailableError | None = None,
         on_written: Callable[[int], None] = ignore_count,
         on_dropped: Callable[[int], None] = ignore_count,
         on_waiting: Callable[[int], None] = ignore_count,
@@ -70,6 +77,8 @@ class BufferedJournal:
             retry_max_s: Longest pause after failures.
             prune_interval_s: Time between prunings.
             now: The clock that retention and the rate of refusals go by.
+            clock: Seconds, monotonic; pruning goes by it, and `now` is held against it.
+            migration_error: Why a first try to migrate the store has failed, if it has.
             on_written: Told how many receipts were just written. Called from any thread; must be quick and not raise.
             on_dropped: Told how many were just dropped; likewise.
             on_waiting: Told how many wait, at each change and in the order of the changes; likewise.
@@ -82,8 +91,9 @@ class BufferedJournal:
         self._batch_rows = batch_rows
         self._retry_min_s = retry_min_s
         self._retry_max_s = retry_max_s
-        self._prune_interval = timedelta(seconds=prune_interval_s)
+        self._prune_interval_s = prune_interval_s
         self._now = now
+        self._clock = clock
         self._on_written = on_written
         self._on_dropped = on_dropped
         self._on_waiting = on_waiting
@@ -96,12 +106,18 @@ class BufferedJournal:
         self._dropped = 0
         self._close_by_s: float | None = None
 
+        # Reads that failed since the thread last looked, and the last reason.
+        self._failed_reads = 0
+        self._read_error: JournalUnavailableError | None = None
+
         # Of the thread alone.
         self._is_migrated = False
-        self._failures = 0
-        self._has_refused = False
-        self._dropped_reported = 0
-        self._prune_at = now()
+        self._outages = OutageLog(clock)
+        self._watch = ClockWatch(now, clock)
+        self._prune_at_s = clock()
+        self._prune_error: Exception | None = None
+        if migration_error is not None:
+            self._outages.note_failure(migration_error)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -124,7 +140,8 @@ class BufferedJournal:
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Ask the store; receipts that still wait are not in the answer."""
-        return self._store.read_history(since=since, until=until, buckets=buckets, model=model)
+        with self._noting_failed_read():
+            return self._store.read_history(since=since, until=until, buckets=buckets, model=model)
 
     def read_receipts(
         self,
@@ -139,16 +156,17 @@ class BufferedJournal:
         offset: int = 0,
     ) -> tuple[Receipt, ...]:
         """Ask the store; receipts that still wait are not in the answer."""
-        return self._store.read_receipts(
-            since=since,
-            until=until,
-            order=order,
-            limit=limit,
-            model=model,
-            outcome=outcome,
-            request_id=request_id,
-            offset=offset,
-        )
+        with self._noting_failed_read():
+            return self._store.read_receipts(
+                since=since,
+                until=until,
+                order=order,
+                limit=limit,
+                model=model,
+                outcome=outcome,
+                request_id=request_id,
+                offset=offset,
+            )
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Write what waits, for at most `timeout_s` seconds; drop, count and return the rest. May be called again."""
@@ -167,28 +185,39 @@ class BufferedJournal:
         self._store.close()
         return lost
 
+    @contextmanager
+    def _noting_failed_read(self) -> Iterator[None]:
+        try:
+            yield
+        except JournalUnavailableError as error:
+            with self._changed:
+                self._failed_reads += 1
+                self._read_error = error
+            raise
+
     def _run(self) -> None:
         while True:
             self._pause()
             try:
                 self._work()
             except Exception as error:  # noqa: BLE001 - whatever the store raises, requests go on and the thread tries again
-                self._note_failure(error)
+                self._is_migrated = False
+                self._outages.note_failure(error)
             else:
-                self._note_success()
+                self._outages.note_success(self.counts().dropped)
             if self._is_done():
                 return
 
     def _pause(self) -> None:
         """Wait for the next write: an interval, a full batch or the closing; after a failure, for longer and longer."""
         with self._changed:
-            if not self._failures:
+            if not self._outages.failures:
                 self._changed.wait_for(
                     lambda: self._close_by_s is not None or len(self._waiting) >= self._batch_rows,
                     timeout=self._flush_interval_s,
                 )
             elif self._close_by_s is None:
-                pause_s = min(self._retry_max_s, self._retry_min_s * 2 ** min(self._failures - 1, 32))
+                pause_s = min(self._retry_max_s, self._retry_min_s * 2 ** min(self._outages.failures - 1, 32))
                 self._changed.wait_for(lambda: self._close_by_s is not None, timeout=pause_s)
             else:
                 self._changed.wait(timeout=min(self._retry_min_s, max(0.0, self._close_by_s - time.monotonic())))
@@ -200,13 +229,21 @@ class BufferedJournal:
             return not self._waiting or time.monotonic() >= self._close_by_s
 
     def _work(self) -> None:
-        if not self._is_migrated:
+        with self._changed:
+            failed_reads, read_error = self._failed_reads, self._read_error
+            self._failed_reads, self._read_error = 0, None
+        if read_error is not None or not self._is_migrated:
             self._store.migrate()
             self._is_migrated = True
-        self._has_refused = False
         while batch := self._peek():
             self._write(batch)
-        if self._close_by_s is None and self._now() >= self._prune_at:
+        # Only now: where the store cannot be written either, it is an outage, which is logged as one.
+        if read_error is not None:
+            self._outages.note_failed_reads(failed_reads, read_error)
+        if self._prune_error is not None:
+            self._outages.note_failed_pruning(self._prune_error)
+            self._prune_error = None
+        if self._close_by_s is None and self._clock() >= self._prune_at_s:
             self._prune()
 
     def _peek(self) -> list[_Waiting]:
@@ -227,11 +264,7 @@ class BufferedJournal:
                 self._write(batch[: len(batch) // 2])
                 self._write(batch[len(batch) // 2 :])
                 return
-            if not self._has_refused:
-                _log.warning(
-                    "The journal cannot take the receipt of request %s: %s", batch[0].receipt.request_id, error
-                )
-                self._has_refused = True
+            self._outages.note_refusal(batch[0].receipt.request_id, describe_cause(error))
             self._count_dropped(self._take_out(1))
         else:
             written = self._take_out(len(batch))
@@ -250,32 +283,23 @@ class BufferedJournal:
 
     def _prune(self) -> None:
         # Set first: pruning that fails is put off, and keeps no receipt from being written meanwhile.
-        self._prune_at = self._now() + self._prune_interval
-        deleted = self._store.prune(
-            receipts_before=self._now() - self._retention, max_receipts=self._max_rows, limit=_PRUNE_ROWS
-        )
+        self._prune_at_s = self._clock() + self._prune_interval_s
+        try:
+            deleted = self._store.prune(
+                now=self._now(),
+                steady_for=self._watch.steady_for(),
+                retention=self._retention,
+                max_receipts=self._max_rows,
+                limit=_PRUNE_ROWS,
+            )
+        except Exception as error:  # noqa: BLE001 - logged after the next write, which tells whether it is an outage
+            self._prune_error, self._is_migrated = error, False
+            return
         # A full portion means that more is left: go on after the next write instead of holding writers up.
         if deleted == _PRUNE_ROWS:
-            self._prune_at = self._now()
+            self._prune_at_s = self._clock()
 
     def _count_dropped(self, rows: int) -> None:
         with self._changed:
             self._dropped += rows
         self._on_dropped(rows)
-
-    def _note_failure(self, error: Exception) -> None:
-        self._failures += 1
-        if self._failures == 1:
-            is_expected = isinstance(error, JournalUnavailableError)
-            _log.error("Receipts wait in memory: %s", error, exc_info=None if is_expected else error)
-
-    def _note_success(self) -> None:
-        if self._failures:
-            _log.warning("The journal is written again, after %d tries.", self._failures)
-            self._failures = 0
-        dropped = self.counts().dropped
-        if dropped > self._dropped_reported:
-            _log.warning(
-                "The journal dropped %d receipts: full buffer or refused row.", dropped - self._dropped_reported
-            )
-            self._dropped_reported = dropped

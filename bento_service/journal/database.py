@@ -1,62 +1,58 @@
 """Connections to the journal's database: SQLite or PostgreSQL, reading or writing, and what their errors mean."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from bento_service.errors import JournalUnavailableError, JournalUrlError
+from bento_service.errors import JournalUnavailableError
 from bento_service.journal.access import find_obstacle
+from bento_service.journal.url import describe_url, parse_url
 
 _LOCK_TIMEOUT_S = 5
 _CONNECT_TIMEOUT_S = 5
 _RETRY_AFTER_S = 5.0
+_DEAD_SERVER = {
+    "tcp_user_timeout": "10000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+}
+"""How long to wait for a server whose machine is gone, as after a fail-over; the kernel waits for some 15 minutes."""
 # Any number does, as long as every Lightbox that shares a PostgreSQL database takes the same: "lightbox" in ASCII.
 _WRITER_LOCK_KEY = 0x6C69676874626F78
 _WRITES = "lightbox_writes"
-
-
-def parse_url(url: str) -> URL:
-    """Return the SQLAlchemy URL of a journal.
-
-    `postgresql://` and `postgres://` mean psycopg 3, the driver that Lightbox brings.
-
-    Raises:
-        JournalUrlError: It is no URL, not SQLite or PostgreSQL, or SQLite in memory, which processes cannot share.
-    """
-    allowed = "Give `sqlite:///<path>` or `postgresql://<user>:<password>@<host>/<database>`."
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        # Neither the text nor its cause goes into the message: it may hold a password.
-        raise JournalUrlError(f"The journal's URL cannot be read. {allowed}") from None
-    if parsed.drivername in {"postgresql", "postgres", "postgresql+psycopg"}:
-        return parsed.set(drivername="postgresql+psycopg")
-    if parsed.drivername not in {"sqlite", "sqlite+pysqlite"}:
-        raise JournalUrlError(f"The journal's URL begins with {parsed.drivername!r}. {allowed}")
-    if not parsed.database or parsed.database == ":memory:":
-        raise JournalUrlError(f"The journal's URL names no file: a journal in memory cannot be shared. {allowed}")
-    return parsed
+_GENERATION = "lightbox_generation"
+# "Data Exception", "Integrity Constraint Violation" and "Program Limit Exceeded", as of a value too long for an index
+# (postgresql.org, appendix "PostgreSQL Error Codes").
+_VALUES_AT_FAULT = frozenset({"22", "23", "54"})
 
 
 class Database:
     """A pool of connections to one database. Safe to share between threads.
 
     Every method that talks to the database raises JournalUnavailableError where a later try may succeed (server down,
-    disk full, file locked) and SQLAlchemy's own error where it cannot (a value that the database does not take).
+    read-only or without our tables, disk full, file locked) and SQLAlchemy's own error where the values are at fault.
+    After a JournalUnavailableError no connection is used again: one that became read-only would stay so for ever.
     """
 
     def __init__(self, url: str) -> None:
         parsed = parse_url(url)
-        self.name = parsed.render_as_string(hide_password=True)
+        self.name = describe_url(parsed)
         self._is_sqlite = parsed.get_backend_name() == "sqlite"
         self._file = Path(parsed.database) if self._is_sqlite and parsed.database else None
+        self._opened_file: tuple[int, int] | None = None
         self._engine = _create_sqlite_engine(parsed) if self._is_sqlite else _create_postgresql_engine(parsed)
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
+        self._generation = 0
+        event.listen(self._engine, "connect", self._mark_connection)
+        event.listen(self._engine, "checkin", self._close_old_connection)
 
     @property
     def is_sqlite(self) -> bool:
@@ -69,6 +65,7 @@ class Database:
             return
         with self._translating():
             self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._follow_file()
             connection = self._engine.raw_connection()
             try:
                 connection.cursor().execute("PRAGMA journal_mode=WAL")
@@ -78,7 +75,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that only reads; it never waits for a writer."""
-        with self._translating(), self._engine.begin() as connection:
+        with self._connecting(self._engine) as connection:
             yield connection
 
     @contextmanager
@@ -88,7 +85,7 @@ class Database:
         One writer at a time is what makes reading, merging and writing a rollup atomic. It costs little: a worker
         writes for some milliseconds, once a second.
         """
-        with self._translating(), self._writing_engine.begin() as connection:
+        with self._connecting(self._writing_engine) as connection:
             if not self._is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK_KEY)))
             yield connection
@@ -98,12 +95,49 @@ class Database:
         self._engine.dispose()
 
     def explain(self, error: Exception) -> JournalUnavailableError:
-        """Return what to raise where an error keeps the journal from being used, but may pass."""
+        """Return what to raise where an error keeps the journal from being used, but may pass. It is one line."""
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        said = str(cause).strip() if is_expected(error) else f"{type(cause).__name__}: {cause}"
+        said = describe_cause(error)
+        if not is_expected(error):
+            said = f"{type(cause).__name__}: {said}"
         advice = self._find_obstacle(cause) or "Check the database, then try again."
         diagnosis = f"The journal at {self.name} cannot be used: {said}. {advice}"
         return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
+
+    @contextmanager
+    def _connecting(self, engine: Engine) -> Iterator[Connection]:
+        with self._translating():
+            self._follow_file()
+            with engine.begin() as connection:
+                yield connection
+
+    def _follow_file(self) -> None:
+        """Leave a SQLite file that was deleted or replaced, which SQLite would write on."""
+        if self._file is None:
+            return
+        try:
+            found = self._file.stat()
+            identity = (found.st_dev, found.st_ino)
+        except OSError:
+            identity = None
+        if identity is None or identity != self._opened_file:
+            self._leave_connections()
+            self._opened_file = identity
+
+    def _leave_connections(self) -> None:
+        """Close the connections of the pool now, and those in use as they come back: SQLAlchemy would leave these open.
+
+        One open connection is enough to keep SQLite's files read-only for the whole process.
+        """
+        self._generation += 1
+        self._engine.dispose()
+
+    def _mark_connection(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        record.info[_GENERATION] = self._generation
+
+    def _close_old_connection(self, _connection: object, record: ConnectionPoolEntry) -> None:
+        if record.info.get(_GENERATION) != self._generation:
+            record.invalidate()
 
     def _find_obstacle(self, cause: BaseException) -> str | None:
         if self._file is None or not isinstance(cause, OSError | sqlite3.OperationalError):
@@ -114,10 +148,17 @@ class Database:
     def _translating(self) -> Iterator[None]:
         try:
             yield
-        except (DataError, IntegrityError, ProgrammingError):
-            raise
         except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error) as error:
+            if blames_values(error):
+                raise
+            self._leave_connections()
             raise self.explain(error) from error
+
+
+def describe_cause(error: Exception) -> str:
+    """Return what the database said, in one line and without the statement and its values."""
+    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    return " ".join(str(cause).split()).rstrip(".?")
 
 
 def is_expected(error: Exception) -> bool:
@@ -125,10 +166,23 @@ def is_expected(error: Exception) -> bool:
     return isinstance(error, SQLAlchemyError | sqlite3.Error | OSError)
 
 
-def concerns_schema(error: Exception) -> bool:
-    """Return whether PostgreSQL misses a table or column, or a right to it: whatever the values, the next may pass."""
-    # Class 42, "Syntax Error or Access Rule Violation" (postgresql.org, appendix "PostgreSQL Error Codes").
-    return isinstance(error, DBAPIError) and (getattr(error.orig, "sqlstate", None) or "").startswith("42")
+def blames_values(error: Exception) -> bool:
+    """Return whether a statement's values are at fault, so that another try would fail too."""
+    if not isinstance(error, DBAPIError) or error.statement is None:
+        return False
+    if sqlstate := getattr(error.orig, "sqlstate", None):
+        return sqlstate[:2] in _VALUES_AT_FAULT
+    return isinstance(error, DataError | IntegrityError | ProgrammingError)
+
+
+def concerns_schema(error: BaseException | None) -> bool:
+    """Return whether a table or column, or a right to it, is missing."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_ERROR
+    # Class 42, "Syntax Error or Access Rule Violation".
+    return (getattr(error.orig, "sqlstate", None) or "").startswith("42")
 
 
 def _create_sqlite_engine(url: URL) -> Engine:
@@ -151,9 +205,11 @@ def _create_sqlite_engine(url: URL) -> Engine:
 
 
 def _create_postgresql_engine(url: URL) -> Engine:
-    defaults = {"connect_timeout": str(_CONNECT_TIMEOUT_S), "application_name": "lightbox"}
+    defaults = {"connect_timeout": str(_CONNECT_TIMEOUT_S), "application_name": "lightbox", **_DEAD_SERVER}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
     # Whatever the database's own encoding: from one without (SQL_ASCII) the driver would return bytes for text.
     url = url.update_query_dict({"client_encoding": "utf8"})
+    # What it warns of is raised as well, and logged once.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     # Small: a worker has one writer and a few readers, and a server's connections are shared by all workers.
     return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, pool_timeout=10)

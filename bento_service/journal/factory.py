@@ -1,6 +1,5 @@
 """Builds the journal that the settings name."""
 
-import logging
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -8,8 +7,6 @@ from bento_service.errors import JournalUnavailableError
 from bento_service.journal.buffered import BufferedJournal, ignore_count
 from bento_service.journal.store import SqlJournalStore
 from bento_service.settings import Settings
-
-_log = logging.getLogger(__name__)
 
 
 def open_journal(
@@ -28,15 +25,17 @@ def open_journal(
         JournalUrlError: The URL is none of SQLite or PostgreSQL.
     """
     store = SqlJournalStore(settings.resolved_journal_url)
+    migration_error = None
     try:
         store.migrate()
     except JournalUnavailableError as error:
-        _log.error("Starting without a journal, and trying again: %s", error)
+        migration_error = error
     return BufferedJournal(
         store,
         capacity=settings.journal_buffer_rows,
         retention=timedelta(days=settings.journal_retention_days),
         max_rows=settings.journal_max_rows,
+        migration_error=migration_error,
         on_written=on_written,
         on_dropped=on_dropped,
         on_waiting=on_waiting,

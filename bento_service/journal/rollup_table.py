@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
@@ -9,9 +10,11 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select,
 
 from bento_service.domain import OUTCOME_OK, Receipt
 from bento_service.journal import schema
+from bento_service.journal.epoch import from_epoch_s, to_epoch_us
+from bento_service.journal.retention import Pruning
 from bento_service.journal.rollups import ClassName, Rollup, RollupKey, merge
 from bento_service.journal.rows import from_rollup, to_rollup
-from bento_service.journal.windows import RESOLUTIONS, Window, cover
+from bento_service.journal.windows import DAY_S, RESOLUTIONS, Window, cover
 
 Item = TypeVar("Item")
 
@@ -71,28 +74,43 @@ def read_rollups(connection: Connection, window: Window, model: str | None) -> l
     return found
 
 
-def prune_rollups(connection: Connection, now_s: int) -> None:
-    """Delete the rollups that have outlived their resolution."""
+def read_days(connection: Connection) -> tuple[datetime, ...]:
+    """Return the start of each day on which something was recorded, as far back as days are kept."""
+    query = select(_TABLE.start_s).where(_TABLE.resolution_s == DAY_S).distinct()
+    return tuple(from_epoch_s(start_s) for start_s in connection.scalars(query))
+
+
+def prune_rollups(connection: Connection, pruning: Pruning) -> None:
+    """Delete the rollups that have outlived their resolution, where the clock may be believed for so long."""
     for resolution in RESOLUTIONS:
-        is_old = and_(_TABLE.resolution_s == resolution.width_s, _TABLE.start_s < now_s - resolution.kept_s)
-        connection.execute(delete(schema.rollups).where(is_old))
+        cut = pruning.find_cut(timedelta(seconds=resolution.kept_s))
+        if cut is not None:
+            start = _TABLE.start_s < to_epoch_us(cut) // 1_000_000
+            connection.execute(delete(schema.rollups).where(_TABLE.resolution_s == resolution.width_s, start))
 
 
-def assign_class_keys(
-    connection: Connection, receipts: Iterable[Receipt], known: Mapping[ClassName, int]
-) -> dict[ClassName, int]:
-    """Return the keys of the classes that come first in receipts and are not among the known ones, new or stored."""
+def delete_rollups_after(connection: Connection, moment: datetime) -> None:
+    """Delete the rollups of all that was recorded after a time."""
+    connection.execute(delete(schema.rollups).where(_TABLE.start_s > to_epoch_us(moment) // 1_000_000))
+
+
+def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> dict[ClassName, int]:
+    """Return the keys of the classes that come first in receipts; new ones are stored.
+
+    They are read anew each time: a key that a process kept would name another class once somebody dropped the tables,
+    or restored others.
+    """
     tops = {(r.top[0].class_id, r.top[0].label) for r in receipts if r.outcome == OUTCOME_OK and r.top}
-    missing = tops - known.keys()
-    if not missing:
-        return {}
     table = schema.classes.c
-    stored = {(row.class_id, row.label): row.key for row in connection.execute(select(schema.classes)).all()}
-    new = [{"class_id": class_id, "label": label} for class_id, label in sorted(missing - stored.keys())]
+    keys: dict[ClassName, int] = {}
+    for ids in _in_parts({class_id for class_id, _ in tops}, _VALUES_A_QUERY):
+        found = connection.execute(select(schema.classes).where(table.class_id.in_(ids))).all()
+        keys.update(((row.class_id, row.label), row.key) for row in found)
+    new = [{"class_id": class_id, "label": label} for class_id, label in sorted(tops - keys.keys())]
     if new:
         query = insert(schema.classes).returning(table.class_id, table.label, table.key)
-        stored.update(((row.class_id, row.label), row.key) for row in connection.execute(query, new))
-    return stored
+        keys.update(((row.class_id, row.label), row.key) for row in connection.execute(query, new))
+    return keys
 
 
 def read_class_names(connection: Connection) -> dict[int, ClassName]:

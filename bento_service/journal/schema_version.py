@@ -3,10 +3,12 @@
 import threading
 from pathlib import Path
 
-from sqlalchemy import column, inspect, select, table
+from sqlalchemy import Connection, column, inspect, select, table, update
 
 from bento_service.errors import JournalTooNewError
+from bento_service.journal import schema
 from bento_service.journal.database import Database
+from bento_service.journal.tallies import count_keys
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONS = table("alembic_version", column("version_num"))
@@ -17,7 +19,7 @@ _RETRY_AFTER_S = 60.0
 
 
 def upgrade(database: Database) -> None:
-    """Apply the migrations that are missing, all or none; other processes wait meanwhile.
+    """Apply the migrations that are missing, all or none, and create tables that vanished; other processes wait.
 
     Raises:
         JournalTooNewError: A newer Lightbox has migrated the database.
@@ -26,6 +28,9 @@ def upgrade(database: Database) -> None:
     database.prepare()
     if check_revision(database) != newest_revision():
         _migrate(database)
+    elif _lacks_tables(database):
+        with database.writing() as connection:
+            _restore_tables(connection)
 
 
 def check_revision(database: Database) -> str | None:
@@ -62,6 +67,21 @@ def _read_revision(database: Database) -> str | None:
             return None
         revision: str | None = connection.scalar(select(_VERSIONS.c.version_num))
         return revision
+
+
+def _lacks_tables(database: Database) -> bool:
+    with database.reading() as connection:
+        inspector = inspect(connection)
+        return not all(inspector.has_table(name) for name in schema.metadata.tables)
+
+
+def _restore_tables(connection: Connection) -> None:
+    """Create the tables that somebody dropped, empty; a contract test holds that they are what the migrations make."""
+    has_classes = inspect(connection).has_table(schema.classes.name)
+    schema.metadata.create_all(connection)
+    if not has_classes:
+        # Their numbers begin anew: what older rollups counted by them would get other classes' names.
+        connection.execute(update(schema.rollups).values(classes=count_keys(()).encode()))
 
 
 def _migrate(database: Database) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, delete, func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select
 
 from bento_service.domain import OUTCOME_OK, History, Receipt
 from bento_service.errors import JournalUnavailableError
@@ -14,14 +13,17 @@ from bento_service.journal import schema
 from bento_service.journal.base import Order
 from bento_service.journal.database import Database, concerns_schema, is_expected
 from bento_service.journal.epoch import from_epoch_s, to_epoch_us, utc_now
+from bento_service.journal.retention import DAY, Pruning
 from bento_service.journal.rollup_table import (
     add_rollups,
     assign_class_keys,
+    delete_rollups_after,
     prune_rollups,
     read_class_names,
+    read_days,
     read_rollups,
 )
-from bento_service.journal.rollups import ClassName, merge, summarise, to_bucket
+from bento_service.journal.rollups import merge, summarise, to_bucket
 from bento_service.journal.rows import from_receipt, to_receipt
 from bento_service.journal.schema_version import check_revision, upgrade
 from bento_service.journal.windows import plan_window
@@ -55,8 +57,6 @@ class SqlJournalStore:
         self._now = now
         self._upgrade = upgrade
         self._has_told_defect = False
-        # Holds committed classes only; grows by at most the classes of the models ever served.
-        self._class_keys: dict[ClassName, int] = {}
 
     def migrate(self) -> None:
         """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try.
@@ -80,11 +80,9 @@ class SqlJournalStore:
             return
         rows = [from_receipt(receipt) for receipt in receipts]
         with self._explaining(), self._database.writing() as connection:
-            class_keys = assign_class_keys(connection, counted, self._class_keys)
-            add_rollups(connection, summarise(counted, {**self._class_keys, **class_keys}))
+            add_rollups(connection, summarise(counted, assign_class_keys(connection, counted)))
             if rows:
                 connection.execute(insert(schema.receipts), rows)
-        self._class_keys.update(class_keys)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
@@ -141,7 +139,9 @@ class SqlJournalStore:
         with self._explaining(), self._database.reading() as connection:
             return tuple(to_receipt(row) for row in connection.execute(query.limit(limit).offset(offset)).all())
 
-    def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
+    def prune(
+        self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int
+    ) -> int:
         """Delete receipts by their indexes, and rollups by what `windows.RESOLUTIONS` promises.
 
         Receipts are counted by their ids, as counting rows would read the whole index: where ids are missing, as
@@ -149,15 +149,19 @@ class SqlJournalStore:
         """
         table = schema.receipts.c
         newest = select(func.max(table.id)).scalar_subquery()
-        old = select(table.id).where(table.received_at_us < to_epoch_us(receipts_before)).order_by(table.received_at_us)
         surplus = select(table.id).where(table.id <= newest - max_receipts).order_by(table.id)
         deleted = 0
         with self._explaining(), self._database.writing() as connection:
-            for ids in (old, surplus):
-                chosen = table.id.in_(ids.limit(limit - deleted))
-                deleted += connection.execute(delete(schema.receipts).where(chosen)).rowcount
+            pruning = Pruning(now, steady_for, read_days(connection))
+            if (cut := pruning.find_cut(retention)) is not None:
+                deleted = _delete(connection, _dated_ahead(now + DAY, cut), limit)
+                if deleted:
+                    delete_rollups_after(connection, now + DAY)
+                old = select(table.id).where(table.received_at_us < to_epoch_us(cut)).order_by(table.received_at_us)
+                deleted += _delete(connection, old, limit - deleted)
+            deleted += _delete(connection, surplus, limit - deleted)
             if deleted < limit:
-                prune_rollups(connection, to_epoch_us(self._now()) // 1_000_000)
+                prune_rollups(connection, pruning)
         return deleted
 
     def close(self) -> None:
@@ -166,11 +170,24 @@ class SqlJournalStore:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Tell what is wrong with the schema, or with what may be done in it, from what is wrong with a receipt."""
+        """Say that a newer Lightbox changed the schema, where that is why a table or a column is missing."""
         try:
             yield
-        except SQLAlchemyError as error:
-            check_revision(self._database)
-            if concerns_schema(error):
-                raise self._database.explain(error) from error
+        except JournalUnavailableError as error:
+            if concerns_schema(error.__cause__):
+                check_revision(self._database)
             raise
+
+
+def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
+    """Select receipts from after a time, which were written before one that is older than `cut`: their clock was ahead.
+
+    That they are later than now does not suffice, since the clock of now may be the one that is behind.
+    """
+    old, receipts = schema.receipts.alias(), schema.receipts.c
+    is_older = exists().where(old.c.received_at_us < to_epoch_us(cut), old.c.id > receipts.id)
+    return select(receipts.id).where(receipts.received_at_us > to_epoch_us(moment), is_older)
+
+
+def _delete(connection: Connection, ids: Select[tuple[int]], limit: int) -> int:
+    return connection.execute(delete(schema.receipts).where(schema.receipts.c.id.in_(ids.limit(limit)))).rowcount

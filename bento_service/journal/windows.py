@@ -8,7 +8,7 @@ from bento_service.errors import InvalidParameterError
 from bento_service.journal.epoch import to_epoch_us
 
 _STEPS_PER_BUCKET = 12
-_DAY_S = 86_400
+DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,11 @@ class Resolution:
 
 
 RESOLUTIONS = (
-    Resolution(width_s=5, kept_s=2 * _DAY_S),
-    Resolution(width_s=60, kept_s=31 * _DAY_S),
-    Resolution(width_s=600, kept_s=31 * _DAY_S),
-    Resolution(width_s=3_600, kept_s=400 * _DAY_S),
-    Resolution(width_s=_DAY_S, kept_s=400 * _DAY_S),
+    Resolution(width_s=5, kept_s=2 * DAY_S),
+    Resolution(width_s=60, kept_s=31 * DAY_S),
+    Resolution(width_s=600, kept_s=31 * DAY_S),
+    Resolution(width_s=3_600, kept_s=400 * DAY_S),
+    Resolution(width_s=DAY_S, kept_s=400 * DAY_S),
 )
 """Finest first; each width is a multiple of the one before, so that coarse stretches are made of whole finer ones."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from lightbox_client.errors import InvalidAddressError, ServiceUnreachableError
+from lightbox_client.proxies import find_proxy, without_credentials
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -67,7 +68,8 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         is_usable = False
     if not is_usable or not url.isascii() or any(character <= " " for character in url):
-        raise InvalidAddressError(f"{url!r} is no address of a service; it looks like http://127.0.0.1:3000")
+        shown = without_credentials(url)
+        raise InvalidAddressError(f"{shown!r} is no address of a service; it looks like http://127.0.0.1:3000")
     return parts
 
 
@@ -87,4 +89,7 @@ def _first_that_connects(url: str, hostname: str, port: int, timeout_s: float) -
         reason = error.strerror or str(error)
     except UnicodeError:  # from the encoding of international names
         reason = "no such name"
-    raise ServiceUnreachableError(f"cannot reach {url} ({reason}); is the service running there?")
+    proxy = find_proxy(url)
+    unused = f" The proxy {proxy} is not used, since it would be measured too." if proxy else ""
+    shown = without_credentials(url)
+    raise ServiceUnreachableError(f"cannot reach {shown} ({reason}); is the service running there?{unused}")

@@ -20,6 +20,7 @@ class RunFigures:
 
     Percentiles are over all requests, where one that was refused or failed took forever: None then. `cdf_ms` holds the
     latencies of answers at evenly spaced shares from 0 to 1; `stages_ms` the means of computed answers.
+    `not_kept_because` lists every reason, or is None where the run is kept.
     """
 
     offered_per_s: float | None
@@ -44,6 +45,8 @@ class RunFigures:
     stages_ms: Mapping[str, float]
     cdf_ms: tuple[float, ...]
     is_kept: bool
+    not_kept_because: str | None
+    queue_growth: int
     is_client_bound: bool
     client_wait_p99_ms: float | None
     client_cpu_us: float
@@ -51,6 +54,7 @@ class RunFigures:
 
 def describe_run(run: LoadResult, target_ms: float) -> RunFigures:
     """Return a run's figures, judged by the target."""
+    reasons = find_misses(run, target_ms)
     low_ms, high_ms = run.interval_ms(KEPT_SHARE)
     waits_ms = run.waits_ms[np.isfinite(run.waits_ms)]
     retries_s = run.retry_after_s[np.isfinite(run.retry_after_s)]
@@ -78,21 +82,35 @@ def describe_run(run: LoadResult, target_ms: float) -> RunFigures:
         cdf_ms=tuple(np.quantile(run.answered_ms, np.linspace(0, 1, CDF_POINTS + 1)).tolist())
         if len(run.answered_ms)
         else (),
-        is_kept=keeps_target(run, target_ms),
+        is_kept=not reasons,
+        not_kept_because=", ".join(reasons) or None,
+        queue_growth=run.queue_growth,
         is_client_bound=run.is_client_bound,
         client_wait_p99_ms=_quantile(waits_ms, 0.99),
         client_cpu_us=run.client_cpu_us,
     )
 
 
-def keeps_target(run: LoadResult, target_ms: float) -> bool:
-    """Whether a server kept a rate: 99 % of all requests answered within the target, none failed, no queue growing.
+def find_misses(run: LoadResult, target_ms: float) -> list[str]:
+    """Return why a rate was not kept; empty where it was.
 
-    A refusal counts as late. The queue is looked at since a short run ends before a slowly growing one breaks the
-    target.
+    It is kept where 99 % of all requests were answered within the target, none failed and no queue grew. A refusal
+    counts as late. The queue counts since a short run ends before a slowly growing one breaks the target.
     """
-    is_within = run.requests > 0 and run.percentile_ms(KEPT_SHARE) <= target_ms
-    return is_within and run.failed == 0 and run.is_keeping_up
+    if not run.requests:
+        return ["nothing was sent"]
+    misses: list[str] = []
+    if run.failed:
+        misses.append(f"{run.failed} failed")
+    if run.percentile_ms(KEPT_SHARE) > target_ms:
+        late = int(np.count_nonzero(run.answered_ms > target_ms))
+        if run.refused:
+            misses.append(f"{run.refused} refused")
+        if late:
+            misses.append(f"{late} over the target")
+    if run.queue_growth:
+        misses.append(f"the queue grew by {run.queue_growth}")
+    return misses
 
 
 def _mean_stages(run: LoadResult) -> Mapping[str, float]:

@@ -5,7 +5,15 @@ from html import escape
 
 from bento_service.load_test.figures import CDF_POINTS, STAGES, RunFigures
 from bento_service.load_test.plots import Axis, Bar, Guide, Series, draw_bars, draw_lines
-from bento_service.load_test.report import BenchReport, explain_limit, format_rate, give_verdict, list_notes, name_load
+from bento_service.load_test.report import (
+    BenchReport,
+    explain_limit,
+    format_rate,
+    give_verdict,
+    list_notes,
+    name_load,
+    name_outcome,
+)
 from bento_service.load_test.text_report import describe_p99
 
 MAX_NAMES = 50
@@ -103,7 +111,7 @@ def _table(report: BenchReport) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
     rows = [_row(run, "") for run in report.survey.probes]
     for run in sorted(report.survey.steps, key=_rate):
-        rows.append(_row(run, "kept" if run.is_kept else "not kept"))
+        rows.append(_row(run, name_outcome(run)))
     return f'<div class="table"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
 
 

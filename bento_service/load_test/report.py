@@ -112,6 +112,10 @@ def list_notes(report: BenchReport) -> list[str]:
         notes.append(
             "Some lower rates were not kept: something else used the machine, or its speed changed. Repeat it."
         )
+    if any(run.queue_growth and run.p99_ms is not None and run.p99_ms <= report.target_ms for run in survey.steps):
+        notes.append(
+            "A rate at which the queue grows is not kept: p99 is within the target only because the run is short."
+        )
     late_per_s = sorted(run.offered_per_s or 0.0 for run in survey.steps if run.is_client_bound)
     if late_per_s:
         late = ", ".join(format_rate(rate) for rate in late_per_s)
@@ -135,6 +139,11 @@ def name_load(run: RunFigures) -> str:
     if run.offered_per_s is not None:
         return f"{format_rate(run.offered_per_s)}/s"
     return "1 connection" if run.connections == 1 else f"{run.connections} connections"
+
+
+def name_outcome(run: RunFigures) -> str:
+    """Return whether a rate was kept, and if not, why."""
+    return f"not kept: {run.not_kept_because}" if run.not_kept_because else "kept"
 
 
 def format_rate(rate_per_s: float | None) -> str:

@@ -1,10 +1,12 @@
 """Find out in seconds, before a download starts, that there is no network for it."""
 
+import http.client
 import urllib.error
 import urllib.request
 
 from bento_service.errors import ModelLoadError
 from bento_service.models.names import BUNDLED_NAMES
+from lightbox_client.proxies import find_proxy
 
 _TIMEOUT_S = 5.0
 
@@ -27,8 +29,10 @@ def check_reachable(url: str, *, model: str, cache_dir: str) -> None:
         urllib.request.urlopen(request, timeout=_TIMEOUT_S).close()  # noqa: S310
     except urllib.error.HTTPError:
         return
-    except OSError as error:
-        raise no_weights(model, cache_dir=cache_dir, reason=str(error)) from error
+    except (OSError, http.client.HTTPException) as error:
+        proxy = find_proxy(url)
+        reason = f"{error}, through the proxy {proxy}" if proxy else str(error)
+        raise no_weights(model, cache_dir=cache_dir, reason=reason) from error
 
 
 def no_weights(model: str, *, cache_dir: str, reason: str) -> ModelLoadError:

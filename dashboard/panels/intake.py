@@ -11,21 +11,25 @@ from dashboard.address import write_address
 from dashboard.gallery import SAMPLES, Sample, find_sample
 from dashboard.session import classify_session
 from dashboard.settings import DashboardSettings
-from dashboard.uploads import BYTES_PER_MB, select
+from dashboard.uploads import select
 
 UPLOAD, PASTE, CAMERA = "Upload", "Paste", "Camera"
 THUMBNAIL_PX = (240, 160)
-STYLE = """
-.st-key-classify_samples > div { flex: 1 1 0; min-width: 0; }
-.st-key-classify_uploader [data-testid=stFileUploaderDropzoneInstructions] { display: none; }
-.st-key-classify_uploader [aria-invalid=true] { flex-wrap: wrap; }
-.st-key-classify_uploader [aria-invalid=true] [role=alert] {
+ANSWERS = "classify_answers"
+"""The key of the container that holds the answers."""
+_CHIP = ".st-key-classify_uploader [data-testid=stFileChip]"
+_REFUSED = "[aria-invalid=true]"
+STYLE = f"""
+.st-key-classify_samples > div {{ flex: 1 1 0; min-width: 0; }}
+{_CHIP}{_REFUSED} {{ flex-wrap: wrap; }}
+{_CHIP}{_REFUSED} [role=alert] {{
   position: static; clip: auto; clip-path: none; width: 100%; height: auto; margin: 0; white-space: normal;
   font-size: 0.875rem;
-}
+}}
+body:has({_CHIP}{_REFUSED}):not(:has({_CHIP}:not({_REFUSED}))) .st-key-{ANSWERS} {{ display: none; }}
 """
-"""Makes samples equally wide; hides a limit on a file's size that is not the service's; and shows beside a file that is
-too large to be sent the reason that Streamlit gives to screen readers only."""
+"""Makes samples equally wide. Streamlit refuses a file that is too large in the browser, with a reason for screen
+readers only, and tells the page nothing: the reason is shown beside the file's name, and no other image's answer is."""
 CAMERA_NAME = "camera.jpg"
 
 
@@ -58,13 +62,11 @@ def show_intake(settings: DashboardSettings) -> None:
 
 
 def _show_uploader(settings: DashboardSettings) -> None:
-    # Of any type and up to all that a visitor may send: Streamlit would refuse a file with a reason that only a pointer
-    # finds, while the service's reason is a line of its own.
+    # Of any type: the service's reason for a refusal is a line of its own, Streamlit's only a pointer finds.
     with st.container(key="classify_uploader"):
         st.file_uploader(
             f"Images: up to {settings.dashboard_max_files} at a time",
             accept_multiple_files=True,
-            max_upload_size=max(1, settings.dashboard_max_total_bytes // BYTES_PER_MB),
             key=_own_key("upload"),
             label_visibility="collapsed",
             on_change=_take_uploaded,

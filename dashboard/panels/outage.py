@@ -7,13 +7,14 @@ import streamlit as st
 from dashboard import wording
 from dashboard.service import Service
 from lightbox_client import LightboxClientError
+from lightbox_client.proxies import describe_target
 
 RETRY_EVERY_S = 3.0
 
 
 def show_banner(error: LightboxClientError, service: Service, *, key: str) -> None:
     """Say what is wrong, where it was looked for and what to do, with a button to look again now."""
-    outage = wording.outage(error, service.settings.url)
+    outage = wording.outage(error, describe_target(service.settings.url))
     show = st.info if outage.is_passing else st.warning
     show(
         outage.text,

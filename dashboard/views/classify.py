@@ -6,7 +6,7 @@ from dashboard import wording
 from dashboard.address import follow_address, note_unknown, show_notes, write_address
 from dashboard.markdown import literal
 from dashboard.panels.answer import show_answer, show_earlier_answer, show_empty, show_refusal
-from dashboard.panels.intake import show_intake
+from dashboard.panels.intake import ANSWERS, show_intake
 from dashboard.panels.outage import rerun_once_back, show_banner
 from dashboard.reads import forget_models, open_service, read_models
 from dashboard.service import Service
@@ -34,7 +34,7 @@ def render() -> None:
     if session.cards:
         with own:
             card = _choose_model(session)
-        with answers:
+        with answers, st.container(key=ANSWERS):
             outage = _show_answers(service, session, card) or outage
     elif session.selection.images:
         with answers:

@@ -69,7 +69,7 @@ def find_fault(folder: Path, now_s: float) -> str:
 
 def main() -> None:
     """Print what is wrong, if anything, and leave with the exit code."""
-    parent = os.environ.get(_PARENT)
+    parent = os.environ.get(_PARENT, "").strip()
     fault = f"{_PARENT} is not set: no worker can be heard"
     if parent:
         fault = find_fault(own_folder(Path(parent)), time.time())

@@ -89,14 +89,21 @@ def test_a_shots_headline_is_on_a_phones_screen(browser: Browser, dashboard_url:
         expect(page.get_by_role("heading", level=2)).to_be_in_viewport(ratio=1)
 
 
-def test_a_file_that_is_too_large_to_be_sent_says_so_beside_its_name(page: Page, tmp_path: Path) -> None:
+def test_a_file_too_large_to_be_sent_has_its_reason_beside_it_and_no_old_answer(page: Page, tmp_path: Path) -> None:
+    page.get_by_role("button", name="Coffee", exact=True).click()
+    expect(page.get_by_role("heading", level=2)).to_be_visible()
     huge = tmp_path / "huge.jpg"
     with huge.open("wb") as file:
-        file.truncate(80_000_000)
+        file.truncate(25_000_000)
+    # A sample's click gives the page a new, empty uploader.
+    expect(page.locator("input[type=file]")).to_have_count(1)
     page.locator("input[type=file]").set_input_files(huge)
-    reason = page.get_by_text("File must be 64.0MB or smaller")
+    reason = page.get_by_text("File must be 20.0MB or smaller")
     expect(reason).to_be_visible()
     assert (reason.bounding_box() or {})["height"] > 10
+    expect(page.get_by_role("heading", level=2)).to_be_hidden()
+    page.get_by_role("button", name="Remove huge.jpg").click()
+    expect(page.get_by_role("heading", level=2)).to_be_visible()
 
 
 def test_no_name_of_a_file_becomes_more_than_text(page: Page) -> None:

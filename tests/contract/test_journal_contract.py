@@ -3,6 +3,7 @@
 import multiprocessing
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -14,8 +15,8 @@ from bento_service.errors import InvalidParameterError
 from bento_service.journal import schema
 from bento_service.journal.base import Order
 from bento_service.journal.buffered import BufferedJournal
-from bento_service.journal.database import parse_url
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.url import parse_url
 from tests.contract.writer import BATCHES, ROWS_A_BATCH, write_to
 from tests.unit.journal.naive_history import assert_bucket_tells_of
 from tests.unit.journal.receipts import NOW, make_receipt, make_traffic
@@ -23,6 +24,11 @@ from tests.unit.journal.receipts import NOW, make_receipt, make_traffic
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 FOREVER = {"since": NOW - 1000 * DAY, "until": NOW + DAY}
+
+
+def prune(store: SqlJournalStore, *, retention: timedelta, **changes: Any) -> int:
+    options = {"now": NOW, "steady_for": timedelta(0), "max_receipts": 100, "limit": 10} | changes
+    return store.prune(retention=retention, **options)
 
 
 def test_every_field_of_a_receipt_comes_back(store: SqlJournalStore) -> None:
@@ -207,9 +213,8 @@ def test_processes_that_migrate_and_write_at_once_lose_nothing(journal_url: str)
 
 def test_pruning_deletes_old_receipts_a_portion_at_a_time(store: SqlJournalStore) -> None:
     store.append([make_receipt(str(number), received_at=NOW - number * DAY) for number in range(7)])
-    before = NOW - timedelta(days=2.5)
-    assert store.prune(receipts_before=before, max_receipts=100, limit=3) == 3
-    assert store.prune(receipts_before=before, max_receipts=100, limit=3) == 1
+    assert prune(store, retention=2.5 * DAY, limit=3) == 3
+    assert prune(store, retention=2.5 * DAY, limit=3) == 1
     left = store.read_receipts(**FOREVER, order="newest", limit=10)
     assert [receipt.request_id for receipt in left] == ["0", "1", "2"]
 
@@ -217,9 +222,9 @@ def test_pruning_deletes_old_receipts_a_portion_at_a_time(store: SqlJournalStore
 def test_pruning_leaves_no_more_receipts_than_allowed_and_those_written_last(store: SqlJournalStore) -> None:
     for number in range(9):
         store.append([make_receipt(str(number), received_at=NOW - number * HOUR)])
-    assert store.prune(receipts_before=NOW - DAY, max_receipts=4, limit=3) == 3
-    assert store.prune(receipts_before=NOW - DAY, max_receipts=4, limit=3) == 2
-    assert store.prune(receipts_before=NOW - DAY, max_receipts=4, limit=3) == 0
+    assert prune(store, retention=DAY, max_receipts=4, limit=3) == 3
+    assert prune(store, retention=DAY, max_receipts=4, limit=3) == 2
+    assert prune(store, retention=DAY, max_receipts=4, limit=3) == 0
     left = store.read_receipts(**FOREVER, order="newest", limit=10)
     assert [receipt.request_id for receipt in left] == ["5", "6", "7", "8"]
     assert store.read_history(since=NOW - DAY, until=NOW + HOUR, buckets=1).total.outcomes == {"ok": 9}
@@ -228,13 +233,13 @@ def test_pruning_leaves_no_more_receipts_than_allowed_and_those_written_last(sto
 def test_old_and_surplus_receipts_share_one_portion(store: SqlJournalStore) -> None:
     store.append([make_receipt(f"old {number}", received_at=NOW - 3 * DAY) for number in range(2)])
     store.append([make_receipt(f"new {number}", received_at=NOW) for number in range(4)])
-    assert store.prune(receipts_before=NOW - DAY, max_receipts=1, limit=3) == 3
+    assert prune(store, retention=DAY, max_receipts=1, limit=3) == 3
     left = store.read_receipts(**FOREVER, order="newest", limit=10)
     assert [receipt.request_id for receipt in left] == ["new 3", "new 2", "new 1"]
 
 
 def test_an_empty_journal_has_nothing_to_prune(store: SqlJournalStore) -> None:
-    assert store.prune(receipts_before=NOW, max_receipts=1, limit=3) == 0
+    assert prune(store, retention=0 * DAY, max_receipts=1, limit=3) == 0
 
 
 def test_a_receipt_that_is_only_counted_is_in_the_history_alone(store: SqlJournalStore) -> None:
@@ -249,7 +254,7 @@ def test_a_receipt_that_is_only_counted_is_in_the_history_alone(store: SqlJourna
 
 def test_rollups_outlive_receipts_at_coarser_resolutions(store: SqlJournalStore) -> None:
     store.append([make_receipt(received_at=NOW - age) for age in (HOUR, 40 * DAY, 500 * DAY)])
-    store.prune(receipts_before=NOW, max_receipts=100, limit=10)
+    prune(store, retention=0 * DAY, steady_for=30 * DAY)
     assert store.read_receipts(**FOREVER, order="newest", limit=10) == ()
     history = store.read_history(since=NOW - 600 * DAY, until=NOW, buckets=1)
     assert history.total.outcomes == {"ok": 2}

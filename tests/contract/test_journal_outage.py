@@ -1,15 +1,14 @@
 """What happens to receipts while a real database is away."""
 
-import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore
 from tests.contract.postgresql import PostgresqlServer
+from tests.contract.watched_store import open_begun
 from tests.unit.journal.receipts import NOW, make_receipt
 
 WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
@@ -19,20 +18,7 @@ WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
 def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
     postgresql_server: PostgresqlServer, postgresql_url: str
 ) -> None:
-    written = threading.Semaphore(0)
-    journal = BufferedJournal(
-        SqlJournalStore(postgresql_url),
-        capacity=100,
-        retention=timedelta(days=30),
-        max_rows=1_000,
-        flush_interval_s=0.01,
-        retry_min_s=0.01,
-        retry_max_s=0.1,
-        now=lambda: NOW,
-        on_written=written.release,
-    )
-    journal.record(make_receipt("before"))
-    assert written.acquire(timeout=30)
+    journal, _, wait_written = open_begun(postgresql_url)
     postgresql_server.stop()
     try:
         journal.record(make_receipt("during"))
@@ -40,7 +26,7 @@ def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
             journal.read_history(**WINDOW, buckets=1)
     finally:
         postgresql_server.start()
-    assert written.acquire(timeout=30)
+    assert wait_written()
     found = journal.read_receipts(**WINDOW, order="newest", limit=10)
     assert sorted(receipt.request_id for receipt in found) == ["before", "during"]
     journal.close()

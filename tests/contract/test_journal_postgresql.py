@@ -1,19 +1,20 @@
 """PostgreSQL databases as operators have them: without an encoding, without the right to make tables."""
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.buffered import BufferedJournal
-from bento_service.journal.database import parse_url
+from bento_service.journal.database import Database
 from bento_service.journal.factory import open_journal
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
 from tests.contract.postgresql import PostgresqlServer
+from tests.contract.watched_store import open_watched
 from tests.unit.journal.receipts import NOW, make_receipt
 
 pytestmark = pytest.mark.postgres
@@ -62,28 +63,17 @@ def test_a_worker_starts_where_it_may_make_no_tables_and_says_so(
         journal.read_history(**WINDOW, buckets=1)
     assert journal.counts().waiting == 1
     assert journal.close(timeout_s=0.01) == 1
-    assert "Starting without a journal" in caplog.text
+    assert "Receipts wait in memory: " in caplog.text
     assert "permission denied" in caplog.text
 
 
 def test_receipts_are_written_once_the_right_to_make_tables_is_granted(postgresql_url: str, guest_url: str) -> None:
-    written = threading.Semaphore(0)
-    journal = BufferedJournal(
-        SqlJournalStore(guest_url, now=lambda: NOW),
-        capacity=100,
-        retention=timedelta(days=30),
-        max_rows=1_000,
-        flush_interval_s=0.01,
-        retry_min_s=0.01,
-        retry_max_s=0.05,
-        now=lambda: NOW,
-        on_written=written.release,
-    )
+    journal, _, wait_written = open_watched(guest_url)
     journal.record(make_receipt())
 
     execute(postgresql_url, "GRANT CREATE ON SCHEMA public TO guest")
 
-    assert written.acquire(timeout=30)
+    assert wait_written()
     assert journal.read_receipts(**WINDOW, order="newest", limit=10) == (make_receipt(),)
     journal.close()
 
@@ -101,3 +91,25 @@ def test_a_table_that_is_missing_is_no_fault_of_the_receipt(postgresql_url: str)
     execute(postgresql_url, "ALTER TABLE put_aside RENAME TO receipts")
     store.append([make_receipt()])
     store.close()
+
+
+def test_a_connection_that_was_in_use_as_another_failed_is_closed_as_well(postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    with database.reading() as connection:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, psycopg.Connection)
+        with pytest.raises(JournalUnavailableError), database.reading() as other:
+            other.execute(text("SELECT * FROM missing"))
+        assert not driver.closed
+    assert driver.closed
+    database.close()
+
+
+@pytest.mark.parametrize(("asked", "timeout_ms"), [("", 10_000), ("&tcp_user_timeout=3000", 3_000)])
+def test_a_server_whose_machine_is_gone_is_not_waited_for(postgresql_url: str, asked: str, timeout_ms: int) -> None:
+    database = Database(postgresql_url + asked)
+    with database.reading() as connection:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, psycopg.Connection)
+        assert int(driver.info.get_parameters()["tcp_user_timeout"]) == timeout_ms
+    database.close()

@@ -1,7 +1,6 @@
 """A journal that a newer Lightbox has written, read by this one."""
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
@@ -9,13 +8,12 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from bento_service.commands.failures import explained_start
-from bento_service.domain import Receipt
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
-from bento_service.journal.buffered import BufferedJournal
-from bento_service.journal.database import parse_url
 from bento_service.journal.factory import migrate, open_journal
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
+from tests.contract.watched_store import open_begun
 from tests.unit.journal.receipts import NOW, make_receipt
 
 DAY = timedelta(days=1)
@@ -34,21 +32,6 @@ def run(journal_url: str) -> Run:
         engine.dispose()
 
     return run_statements
-
-
-class WatchedStore(SqlJournalStore):
-    """Tells when a write has failed."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url, now=lambda: NOW)
-        self.has_failed = threading.Event()
-
-    def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
-        try:
-            super().append(receipts, counted_only=counted_only)
-        except JournalUnavailableError:
-            self.has_failed.set()
-            raise
 
 
 MIGRATE_AHEAD = (
@@ -98,35 +81,22 @@ def test_a_worker_that_comes_back_to_it_serves_without_a_journal(
 
     assert journal.counts().waiting == 1
     assert journal.close(timeout_s=0.01) == 1
-    assert "Starting without a journal" in caplog.text
+    assert "Receipts wait in memory: " in caplog.text
     assert "was written by a newer Lightbox" in caplog.text
 
 
 def test_what_a_running_worker_cannot_write_any_more_waits_until_it_can(journal_url: str, run: Run) -> None:
-    written, watched = threading.Semaphore(0), WatchedStore(journal_url)
-    journal = BufferedJournal(
-        watched,
-        capacity=100,
-        retention=30 * DAY,
-        max_rows=1_000,
-        flush_interval_s=0.01,
-        retry_min_s=0.01,
-        retry_max_s=0.05,
-        now=lambda: NOW,
-        on_written=written.release,
-    )
-    journal.record(make_receipt("before"))
-    assert written.acquire(timeout=30)
+    journal, watched, wait_written = open_begun(journal_url)
 
     run(*MIGRATE_AHEAD)
     journal.record(make_receipt("during"))
-    assert watched.has_failed.wait(timeout=30)
-    with pytest.raises(JournalUnavailableError):
+    watched.wait_for_failure("was written by a newer Lightbox")
+    with pytest.raises(JournalUnavailableError, match="was written by a newer Lightbox"):
         journal.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
     assert journal.counts().dropped == 0
 
     run(*MIGRATE_BACK)
-    assert written.acquire(timeout=30)
+    assert wait_written()
     found = journal.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
     assert sorted(receipt.request_id for receipt in found) == ["before", "during"]
     journal.close()

@@ -1,3 +1,5 @@
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,8 +13,7 @@ def test_a_text_stays_readable_on_one_line(text: str) -> None:
     assert shown == " ".join(text.replace("\u2060", "").split())
 
 
-@given(st.text(alphabet="*_`[]()<>!#~$|:\\\\&a"))
+@given(st.text(alphabet="*_`[]()<>!#~$|&:-@a"))
 def test_every_sign_of_markdown_is_escaped(text: str) -> None:
-    assert "".join(literal(text).split("\\")[::1]).count("*") == text.count("*")
-    for before, sign in zip("a" + literal(text), literal(text), strict=False):
-        assert sign not in "*_`[]<>#$|" or before == "\\"
+    without_escaped_signs = re.sub(r"\\[!-/:-@\[-`{-~]", "", literal(text))
+    assert set(without_escaped_signs) <= {"a", "\u2060"}

@@ -32,9 +32,8 @@ OTHER = "timm/resnet50.a1_in1k"
         ({"model": OTHER, "top_k": '"3"', "deadline_ms": "1e3"}, (OTHER, 3, 1000.0)),
         ({"model": "null", "top_k": "null", "deadline_ms": "null"}, ("lite0", 5, None)),
         ({"model": "", "deadline_ms": '""'}, ("lite0", 5, None)),
-        ({"top_k": " 4 ", "other": "ignored"}, ("lite0", 4, None)),
     ],
-    ids=["none", "one", "as JSON", "as text", "null", "empty", "others beside"],
+    ids=["none", "one", "as JSON", "as text", "null", "empty"],
 )
 def test_a_form_carries_the_image_and_what_is_asked_for(
     client: TestClient, classifier: FakeClassifier, fields: Mapping[str, str], asked: tuple[str, int, float | None]
@@ -63,12 +62,6 @@ def test_a_raw_body_is_an_image_too_and_the_query_says_what_is_asked_for(
 
     assert len(response.json()["predictions"]) == 2
     assert classifier.images == [IMAGE]
-
-
-def test_a_field_wins_over_the_query(client: TestClient) -> None:
-    answer = client.post(f"/classify?top_k=2&model={OTHER}", files=FILE, data={"top_k": "3"}).json()
-
-    assert (answer["model"]["name"], len(answer["predictions"])) == (OTHER, 3)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_a_raw_body_is_an_image_whatever_its_declared_type(
 
 
 def test_a_form_field_named_image_is_an_image(client: TestClient, classifier: FakeClassifier) -> None:
-    response = client.post("/v1/classify", files={"image": ("cat.jpg", IMAGE, "image/jpg")}, data={"other": "ignored"})
+    response = client.post("/v1/classify", files={"image": ("cat.jpg", IMAGE, "image/jpg")})
 
     assert response.status_code == 200
     assert classifier.images == [IMAGE]

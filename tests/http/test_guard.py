@@ -50,6 +50,36 @@ def test_any_other_path_is_a_problem_that_bentoml_never_sees(http: TestClient, s
     assert service.seen == [("unmatched", "GET", 404)]
 
 
+def test_head_is_answered_wherever_get_is_and_with_the_same_headers(http: TestClient, service: Service) -> None:
+    described = http.get("/v1/openapi.json").json()["paths"]
+    calls = [path.replace("{name}", "lite0") for path, methods in described.items() if "get" in methods]
+    service.seen.clear()
+
+    for path in (*calls, "/v1/openapi.json", "/v1/docs", "/livez", "/v1/models/none", "/v1/status?nonsense=1"):
+        headers = {"X-Request-ID": "the-same"}
+        head, get = http.head(path, headers=headers), http.get(path, headers=headers)
+        assert (head.status_code, head.headers, head.content) == (get.status_code, get.headers, b"")
+        assert [seen[1] for seen in service.seen[-2:]] == ["HEAD", "GET"]
+        assert service.seen[-2][0] == service.seen[-1][0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("DELETE", "/version", "GET, HEAD"),
+        ("PUT", "/v1/docs", "GET, HEAD"),
+        ("HEAD", "/v1/classify", "POST"),
+    ],
+)
+def test_a_refused_method_is_told_head_wherever_it_is_told_get(
+    http: TestClient, method: str, path: str, allowed: str
+) -> None:
+    response = http.request(method, path)
+
+    assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
 def test_requests_are_counted_by_route_templates_and_never_by_raw_paths(http: TestClient, service: Service) -> None:
     http.get("/v1/models/timm/resnet50.a1_in1k")
     http.get("/v1/models/nope/labels")
@@ -116,14 +146,6 @@ def test_what_a_draining_server_answers_says_that_the_connection_ends(app: FastA
     answers = [TestClient(guard).get(path) for path in ("/version", "/nowhere", "/")]
 
     assert [answer.headers.get("Connection") for answer in answers] == ["close" if is_draining else None] * 3
-
-
-def test_a_web_socket_is_closed(service: Service) -> None:
-    exchange = Exchange()
-
-    asyncio.run(exchange.run(service.guard, {"type": "websocket", "path": "/v1/classify", "headers": []}))
-
-    assert [message["type"] for message in exchange.sent] == ["websocket.close"]
 
 
 def test_lifespan_events_are_those_of_bentoml(app: FastAPI) -> None:

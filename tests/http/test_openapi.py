@@ -74,6 +74,15 @@ def test_classify_takes_a_raw_body_and_a_form(document: dict) -> None:
     assert content["multipart/form-data"]["schema"]["required"] == ["image"]
 
 
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch"])
+def test_a_form_is_described_with_the_parameters_of_the_query(document: dict, path: str) -> None:
+    call = document["paths"][path]["post"]
+    form = call["requestBody"]["content"]["multipart/form-data"]["schema"]
+    fields = {name: field["description"] for name, field in form["properties"].items() if name not in form["required"]}
+
+    assert fields == {one["name"]: one["description"] for one in call["parameters"] if one["in"] == "query"}
+
+
 def test_parameters_are_described_with_their_limits(document: dict) -> None:
     parameters = {one["name"]: one for one in document["paths"]["/v1/classify"]["post"]["parameters"]}
 

@@ -39,3 +39,24 @@ def test_an_unknown_parameter_is_given_back_in_part_only(client: TestClient) -> 
     problem = expect_problem(client.get("/version?" + "x" * 5000), 400, "invalid_parameter")
 
     assert len(problem.detail) < 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query"),
+    [
+        ("POST", "/v1/classify", "model=&top_k=&deadline_ms="),
+        ("POST", "/classify", "model=&top_k=&deadline_ms="),
+        ("GET", "/v1/history", "model=&since=&until=&buckets="),
+        ("GET", "/v1/history/requests", "model=&since=&until=&order=&limit=&outcome="),
+    ],
+)
+def test_an_empty_value_counts_as_not_given(client: TestClient, method: str, path: str, query: str) -> None:
+    headers = {"X-Request-ID": "the-same", "X-Priority": ""}
+    empty = client.request(method, f"{path}?{query}", content=b"x", headers=headers)
+
+    assert empty.status_code == 200
+    assert empty.json() == client.request(method, path, content=b"x", headers=headers).json()
+
+
+def test_a_name_that_is_unknown_is_refused_though_its_value_is_empty(client: TestClient) -> None:
+    expect_problem(client.get("/v1/history?unti="), 400, "invalid_parameter")

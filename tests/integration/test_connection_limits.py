@@ -2,7 +2,10 @@
 
 import json
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
+
+import requests
 
 from tests.integration.running_service import RunningService
 
@@ -44,3 +47,24 @@ def test_a_client_that_reads_its_413_late_still_gets_it_and_may_not_send_for_eve
             client.sendall(PIECE)
         assert file.readline().split()[1] == b"413"
         assert send_until_closed(client, pieces=380) < 100
+
+
+def test_a_request_that_offers_http_2_is_answered_as_if_it_did_not(
+    service: RunningService, photographs: tuple[Path, ...]
+) -> None:
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2-Settings": "AAEAAEAAAAIAAAABAAMAAABk"}
+    url, image = f"{service.url}/v1/classify?top_k=1", photographs[0].read_bytes()
+
+    with requests.Session() as session:
+        offered, plain = session.post(url, data=image, headers=offer), session.post(url, data=image)
+
+    assert (offered.status_code, plain.status_code) == (200, 200)
+    assert offered.json()["predictions"] == plain.json()["predictions"]
+
+
+def test_a_websocket_handshake_is_refused_with_a_problem(service: RunningService) -> None:
+    handshake = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "eA=="}
+    refused = requests.get(f"{service.url}/v1/status", headers=handshake | {"Sec-WebSocket-Version": "13"})
+
+    assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/problem+json")
+    assert "WebSocket" in refused.json()["detail"]

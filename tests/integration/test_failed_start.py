@@ -39,17 +39,25 @@ def test_it_ends_at_once_with_one_line_and_no_secret(
     assert "s3cret" not in done.stdout + done.stderr
 
 
-def test_a_journal_of_a_newer_lightbox_is_named_in_one_line(bentoml_home: Path, tmp_path: Path) -> None:
+def test_a_newer_journal_and_a_variable_that_nothing_reads_are_a_line_each(bentoml_home: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal.sqlite3"
     migrate(f"sqlite:///{journal}")
     with closing(sqlite3.connect(journal)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
 
-    done = start({}, tmp_path)
+    done = start({"MAX_ROWS": "1", "NAMES_CHECKED": ""}, tmp_path)
 
     assert done.returncode == 1
-    assert done.stderr.startswith(f"lightbox: The journal at sqlite:///{journal} was written by a newer Lightbox")
-    assert done.stderr.count("\n") == 1
+    said = (done.stdout + done.stderr).splitlines()
+    assert [line.partition("LIGHTBOX_MAX_ROWS")[1:] for line in said if "has no effect" in line] == [
+        (
+            "LIGHTBOX_MAX_ROWS",
+            " has no effect: Lightbox reads no variable of that name. Did you mean LIGHTBOX_JOURNAL_MAX_ROWS?",
+        )
+    ]
+    assert sum(line.startswith("lightbox: ") for line in said) == 1
+    assert f"lightbox: The journal at sqlite:///{journal} was written by a newer Lightbox" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def start(settings: dict[str, str], data_dir: Path) -> "subprocess.CompletedProcess[str]":

@@ -4,12 +4,13 @@ import pytest
 from pydantic import ValidationError
 
 from bento_service.settings import CACHE_CLOSE_S, JOURNAL_CLOSE_S, LANES_STOP_S, SERVER_STOP_S, Settings
+from dashboard.settings import DashboardSettings
 
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment without any setting of ours."""
-    for name in Settings.model_fields:
+    for name in (*Settings.model_fields, *DashboardSettings.model_fields):
         monkeypatch.delenv(f"LIGHTBOX_{name.upper()}", raising=False)
     return monkeypatch
 
@@ -37,16 +38,41 @@ def test_a_variable_without_our_prefix_is_not_ours(environment: pytest.MonkeyPat
     assert Settings() == Settings(port=3000)
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\r\n"])
+def test_white_space_around_a_value_is_not_a_part_of_it(environment: pytest.MonkeyPatch, space: str) -> None:
+    plain = {
+        "MODELS": "a",
+        "ENGINE": "openvino",
+        "TORCH_COMPILE": "true",
+        "PORT": "4000",
+        "DATA_DIR": "/data",
+        "HOST": "0.0.0.0",  # noqa: S104 - the text of a setting
+        "JOURNAL_URL": "postgresql://db/lightbox",
+        "URL": "http://api:3000",
+        "PUBLIC_URL": "https://lightbox.example/",
+        "DASHBOARD_MAX_FILES": "7",
+    }
+    for name, value in plain.items():
+        environment.setenv(f"LIGHTBOX_{name}", value)
+    expected = Settings(), DashboardSettings()
+    for name, value in plain.items():
+        environment.setenv(f"LIGHTBOX_{name}", f"{space}{value}{space}")
+
+    assert (Settings(), DashboardSettings()) == expected
+    assert expected[1].public_url == "https://lightbox.example"
+
+
 def test_a_variable_that_we_do_not_know_is_ignored(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIGHTBOX_API_KEY", "x")
     assert Settings().port == 3000
 
 
 def test_an_empty_variable_is_as_good_as_none(environment: pytest.MonkeyPatch) -> None:
-    unset = Settings()
-    for name in Settings.model_fields:
-        environment.setenv(f"LIGHTBOX_{name.upper()}", "")
-    assert Settings() == unset
+    unset = Settings(), DashboardSettings()
+    for value in ("", " "):
+        for name in (*Settings.model_fields, *DashboardSettings.model_fields):
+            environment.setenv(f"LIGHTBOX_{name.upper()}", value)
+        assert (Settings(), DashboardSettings()) == unset
 
 
 def test_an_empty_url_is_neither_a_journal_nor_a_cache(environment: pytest.MonkeyPatch) -> None:
@@ -119,6 +145,50 @@ def test_a_value_outside_its_limits_is_refused_by_the_name_of_its_variable_with_
     assert allowed in error["msg"]
 
 
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "*",
+        "https://app.example.org",
+        "http://localhost:8080",
+        "http://[::1]:3000",
+        "capacitor://localhost",
+        "http://a:443",
+    ],
+)
+def test_origins_are_those_that_a_browser_sends(environment: pytest.MonkeyPatch, origins: str) -> None:
+    environment.setenv("LIGHTBOX_CORS_ORIGINS", f" {origins} ,https://b.example.org")
+
+    assert Settings().cors_origins == (origins, "https://b.example.org")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "app.example.org",
+        "https://app.example.org/",
+        "https://app.example.org/path",
+        "https://App.example.org",
+        "https://app.example.org:443",
+        "http://app.example.org:80",
+        "https://*.example.org",
+        "https://user@app.example.org",
+        "https://a b",
+        "null",
+    ],
+)
+def test_what_no_browser_sends_as_an_origin_is_refused_at_start_by_name(
+    environment: pytest.MonkeyPatch, origin: str
+) -> None:
+    environment.setenv("LIGHTBOX_CORS_ORIGINS", f"https://a.example.org, {origin}")
+    with pytest.raises(ValidationError) as refusal:
+        Settings()
+
+    [error] = refusal.value.errors()
+    assert error["loc"] == ("LIGHTBOX_CORS_ORIGINS",)
+    assert f"{origin!r} is no origin" in error["msg"]
+
+
 def test_settings_cannot_change_once_made(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings().port = 1  # type: ignore[misc]
@@ -150,3 +220,21 @@ def test_stopping_takes_at_most_the_drain_and_what_is_closed_after_it_one_after_
     closing_s = SERVER_STOP_S + LANES_STOP_S + CACHE_CLOSE_S + JOURNAL_CLOSE_S
 
     assert Settings(drain_timeout_s=2).stop_timeout_s == 2 + closing_s
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+def test_a_number_has_to_be_finite(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(f"LIGHTBOX_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=f"LIGHTBOX_{name.upper()}"):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("JOURNAL_RETENTION_DAYS", "36501"), ("JOURNAL_RETENTION_DAYS", "0"), ("JOURNAL_MAX_ROWS", str(10**30))],
+)
+def test_what_a_journal_keeps_is_bounded(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(f"LIGHTBOX_{name}", value)
+    with pytest.raises(ValidationError, match=rf"LIGHTBOX_{name}\n.*Input should be (less|greater) than"):
+        Settings()

@@ -1,4 +1,5 @@
 import io
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,3 +31,20 @@ def photographs(tmp_path: Path) -> Path:
     (folder / "b.jpg").write_bytes(b"no image")
     (folder / "notes.txt").write_text("nothing to see")
     return folder
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+@pytest.fixture
+def free_port(free_ports: tuple[int, int]) -> int:
+    return free_ports[0]

@@ -110,17 +110,31 @@ def test_rates_that_are_none_are_bad_input(service: FakeService, rates: str) -> 
     assert service.requests == []
 
 
-def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(service: FakeService, tmp_path: Path) -> None:
-    result = run("--url", service.url, "--html", tmp_path / "nowhere" / "bench.html")
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("nowhere/bench.html", "there is no folder "), ("", "Is a directory"), ("a" * 300, "File name too long")],
+)
+def test_a_report_that_cannot_be_written_is_said_before_anything_is_sent(
+    service: FakeService, tmp_path: Path, name: str, reason: str
+) -> None:
+    new = tmp_path / "bench.json"
+
+    result = run("--url", service.url, "--json", new, "--html", tmp_path / name)
 
     assert result.exit_code == 2
-    assert f"there is no folder {tmp_path / 'nowhere'}" in result.stderr
+    assert f"lightbox: cannot write {tmp_path / name}: {reason}" in result.stderr
     assert service.requests == []
+    assert not new.exists()
 
 
-def test_ctrl_c_reports_what_was_measured(service: FakeService, tmp_path: Path) -> None:
+def test_ctrl_c_reports_what_was_measured_and_an_input_that_could_not_be_read_is_exit_code_2(
+    service: FakeService, photographs: Path, tmp_path: Path
+) -> None:
     page = tmp_path / "bench.html"
-    command = [sys.executable, "-m", "bento_service.cli", "bench", "--url", service.url, "--html", str(page)]
+    (photographs / "a.png").rename(photographs / "caf\udce9.png")
+    (photographs / "gone.png").symlink_to("nowhere")
+    command = [sys.executable, "-m", "bento_service.cli", "bench", "nowhere.png", str(photographs)]
+    command += ["--url", service.url, "--html", str(page)]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -130,10 +144,17 @@ def test_ctrl_c_reports_what_was_measured(service: FakeService, tmp_path: Path) 
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     ) as process:
         assert process.stderr is not None
-        assert any(line.startswith("1 connection: ") for line in process.stderr)
+        said = []
+        for line in process.stderr:
+            said.append(line)
+            if line.startswith("1 connection: "):
+                break
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=60)
 
-    assert process.returncode == 0
+    assert process.returncode == 2
+    assert "nowhere.png: no such file or folder\n" in said
+    assert f"{photographs}/gone.png is left out: No such file or directory\n" in said
+    assert errors.endswith("lightbox: 2 inputs could not be read; the figures are of the others\n")
     assert "Interrupted: the figures are of the runs that had ended." in output
-    assert page.exists()
+    assert r"caf\xe9.png" in page.read_text()

@@ -104,6 +104,39 @@ def test_a_reader_that_has_enough_ends_the_run_quietly(service: FakeService, pho
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("form", ["--json", "--csv", "--top-k=1"])
+def test_a_name_that_is_not_utf_8_is_shown_by_escapes_and_stops_nothing(
+    service: FakeService, photographs: Path, tmp_path: Path, form: str
+) -> None:
+    for name in (b"caf\xe9.png", b"line\nbreak.png"):
+        (photographs / "deeper" / os.fsdecode(name)).write_bytes((photographs / "a.png").read_bytes())
+    output = tmp_path / "answers"
+
+    result = run(photographs / "deeper", "--url", service.url, form, "-o", output)
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    shown = output.read_text().replace(r"\\", "\\")
+    assert r"deeper/caf\xe9.png" in shown
+    assert "d.PNG" in shown
+
+
+@pytest.mark.parametrize("form", ["--json", "--top-k=1"])
+def test_an_output_that_cannot_encode_a_name_gets_escapes(service: FakeService, photographs: Path, form: str) -> None:
+    path = photographs / "ü☕.png"
+    path.write_bytes((photographs / "a.png").read_bytes())
+    command = [sys.executable, "-m", "bento_service.cli", "classify", path, path.parent / "b.jpg", form]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii:strict", "LIGHTBOX_URL": service.url}
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+
+    assert done.returncode == 2
+    if form == "--json":
+        assert json.loads(done.stdout.splitlines()[0])["file"] == str(path)
+    else:
+        assert r"/\xfc\u2615.png" in done.stdout
+    assert len(done.stderr.splitlines()) == 2
+
+
 def test_a_busy_service_is_waited_for(service: FakeService, photographs: Path) -> None:
     service.refuse("overloaded", path="/v1/classify", times=10, retry_after_s=0)
 

@@ -1,3 +1,6 @@
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,7 +67,78 @@ def test_an_argument_that_gives_nothing_is_said_and_the_others_count(
     assert inputs.problems[0].startswith(problem)
 
 
-def test_a_link_back_up_is_not_followed_forever(photographs: Path) -> None:
-    (photographs / "deeper" / "up").symlink_to(photographs, target_is_directory=True)
+@pytest.mark.parametrize("argument", ["", "**/*", "**/*.*", "**"])
+def test_links_back_up_are_not_followed(photographs: Path, argument: str) -> None:
+    for name in ("up", "back"):
+        (photographs / "deeper" / name).symlink_to(photographs, target_is_directory=True)
+    (photographs / "notes.txt").unlink()
 
-    assert len(find_images([str(photographs)]).paths) == 4
+    inputs = find_images([str(photographs / argument)])
+
+    assert [path.name for path in inputs.paths] == ["a.png", "b.jpg", "c.png", "d.PNG"]
+    assert inputs.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("argument", "problem"),
+    [
+        ("", "an argument is empty, as an unset variable makes it; name a file, a folder or a pattern"),
+        ("a" * 300, f"{'a' * 60}…: too long for a path (300 characters)"),
+        ("a.png/b.png", "a.png/b.png: Not a directory"),
+        ("loop", "loop: Too many levels of symbolic links"),
+        ("pipe.png", "pipe.png: neither a file nor a folder, but a device, a named pipe or a socket"),
+        ("*.png", "pipe.png: neither a file nor a folder, but a device, a named pipe or a socket"),
+        ("large.tif", "large.tif: too large for an image (1,000,000,001 bytes; at most 1,000,000,000)"),
+        ("/dev/zero", "/dev/zero: neither a file nor a folder, but a device, a named pipe or a socket"),
+        ("caf\udce9\n*", r"caf\xe9\n*: no image file matches this pattern"),
+    ],
+)
+def test_what_is_no_image_file_is_one_line_and_the_others_count(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, argument: str, problem: str
+) -> None:
+    monkeypatch.chdir(photographs)
+    os.mkfifo("pipe.png")
+    (photographs / "loop").symlink_to("loop")
+    (photographs / "large.tif").touch()
+    os.truncate("large.tif", 1_000_000_001)
+
+    inputs = find_images([argument, "a.png"])
+
+    assert inputs.problems == (problem,)
+    assert Path("a.png") in inputs.paths
+
+
+def test_a_pipe_that_this_process_was_given_is_read(photographs: Path) -> None:
+    reader, writer = os.pipe()
+
+    try:
+        assert find_images([f"/dev/fd/{reader}"]).paths == (Path(f"/dev/fd/{reader}"),)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """What root may read, this user may not."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("argument", [".", "**/*.png"])
+def test_a_folder_that_may_not_be_read_is_said_and_the_others_count(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, argument: str
+) -> None:
+    monkeypatch.chdir(photographs)
+    (photographs / "deeper").chmod(0)
+
+    with unprivileged():
+        inputs = find_images([argument])
+
+    assert Path("a.png") in inputs.paths
+    assert [problem.removeprefix("./") for problem in inputs.problems] == ["deeper: Permission denied"]

@@ -70,6 +70,19 @@ def test_both_are_started_waited_for_announced_and_stopped(service: FakeService,
     assert has_ended(processes[0])
 
 
+def test_no_proxy_of_the_environment_is_asked_whether_a_child_is_ready(
+    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    stop = StopRequest()
+
+    run_together(
+        [child("one", SLEEPER, f"{service.url}/readyz", tmp_path)], stop, announce=lambda line: None, on_ready=stop.ask
+    )
+
+    assert len(service.seen("/readyz")) == 1
+
+
 def test_nothing_is_ready_before_it_answers(service: FakeService, tmp_path: Path) -> None:
     service.is_loading = True
     stop = StopRequest()

@@ -1,9 +1,8 @@
-import io
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,9 +12,10 @@ from typer.testing import CliRunner
 
 from bento_service.cli import app
 from bento_service.commands.failures import CommandError, read_settings
-from bento_service.commands.servers import children_of, dashboard_command, serve, service_command, show_dashboard, up
+from bento_service.commands.servers import serve, service_command, show_dashboard
 from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import Settings
+from lightbox_client.errors import InvalidAddressError
 
 
 class Became(Exception):  # noqa: N818 - not an error: it stands for the process that exec never returns from
@@ -28,23 +28,6 @@ class Became(Exception):  # noqa: N818 - not an error: it stands for the process
 def become(file: str, args: tuple[str, ...], env: Mapping[str, str], /) -> NoReturn:
     assert file == args[0]
     raise Became(args, env)
-
-
-@pytest.fixture
-def taken_port() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server.getsockname()[1]
-
-
-@pytest.fixture
-def free_ports() -> tuple[int, int]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        return one.getsockname()[1], other.getsockname()[1]
-
-
-@pytest.fixture
-def free_port(free_ports: tuple[int, int]) -> int:
-    return free_ports[0]
 
 
 def test_a_free_port_is_free_and_stays_so(free_port: int) -> None:
@@ -182,40 +165,14 @@ def test_the_dashboard_is_streamlit_on_its_script_told_where_the_service_is(free
     assert became.value.env["LIGHTBOX_URL"] == "http://box:3000"
 
 
+def test_a_dashboard_of_what_is_no_address_is_not_started(free_port: int) -> None:
+    with pytest.raises(InvalidAddressError, match="'box:3000' is no address of a service"):
+        show_dashboard(Settings(dashboard_port=free_port), "box:3000", replace_process=become)
+
+
 def test_the_dashboards_port_has_its_own_variable(taken_port: int) -> None:
     with pytest.raises(CommandError, match="make up DASHBOARD_PORT="):
         show_dashboard(Settings(dashboard_port=taken_port), "http://box:3000", replace_process=become)
-
-
-@pytest.mark.parametrize(("option", "variable"), [("--port", "PORT"), ("--dashboard-port", "DASHBOARD_PORT")])
-def test_up_says_which_port_is_taken_and_how_to_choose_another(
-    taken_port: int, free_port: int, option: str, variable: str
-) -> None:
-    other = {"--port": "--dashboard-port", "--dashboard-port": "--port"}[option]
-
-    result = CliRunner().invoke(app, ["up", option, str(taken_port), other, str(free_port)])
-
-    assert result.exit_code == 1
-    assert result.stderr.startswith(f"lightbox: port {taken_port} on 127.0.0.1 is taken by another process")
-    assert f"{option} {taken_port + 1}, or `make up {variable}={taken_port + 1}`" in result.stderr
-
-
-@pytest.mark.parametrize("dashboard_host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - the text of a setting
-def test_up_refuses_one_port_for_both(dashboard_host: str) -> None:
-    environment = {"LIGHTBOX_DASHBOARD_HOST": dashboard_host}
-
-    result = CliRunner().invoke(app, ["up", "--port", "3000", "--dashboard-port", "3000"], env=environment)
-
-    assert result.exit_code == 2
-    assert "service and dashboard cannot both listen on port 3000" in result.stderr
-
-
-def test_up_says_where_it_cannot_keep_logs(free_ports: tuple[int, int], tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    settings = Settings(port=free_ports[0], dashboard_port=free_ports[1], data_dir=tmp_path / "file" / "data")
-
-    with pytest.raises(CommandError, match=r"cannot keep logs in .*file/data/logs: Not a directory; choose another"):
-        up(settings, io.StringIO(), prepare=lambda names: None)
 
 
 def test_a_journal_that_is_none_is_said_before_any_model_is_prepared(free_port: int) -> None:
@@ -237,19 +194,6 @@ def test_a_cache_that_is_none_is_said_before_any_model_is_prepared(free_port: in
 @pytest.mark.parametrize(("given", "expected"), [({}, "2"), ({"MALLOC_ARENA_MAX": "8"}, "8")])
 def test_the_service_gets_two_heaps_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
     assert service_command(Settings(), given).env["MALLOC_ARENA_MAX"] == expected
-
-
-def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-
-    service, dashboard = children_of(settings, "http://127.0.0.1:3000", "http://127.0.0.1:8501")
-
-    assert service.command == service_command(settings, os.environ)
-    assert service.ready_url == "http://127.0.0.1:3000/readyz"
-    assert service.alive_url == "http://127.0.0.1:3000/livez"
-    assert dashboard.command == dashboard_command(settings, "http://127.0.0.1:3000", os.environ)
-    assert dashboard.ready_url == "http://127.0.0.1:8501/_stcore/health"
-    assert service.log.parent == tmp_path / "logs"
 
 
 @pytest.mark.parametrize(

@@ -189,3 +189,10 @@ def test_an_address_may_end_in_a_slash_or_have_a_path(service: FakeService) -> N
         client.models()
 
     assert service.requests[0].path == "/under/a/path/v1/models"
+
+
+def test_a_file_name_that_is_not_utf_8_stops_no_batch(client: Client, tmp_path: Path, photograph: bytes) -> None:
+    path = tmp_path / "caf\udce9.png"
+    path.write_bytes(photograph)
+
+    assert [result.error for result in client.classify_batch([path, photograph]).results] == [None, None]

@@ -167,7 +167,7 @@ def test_fields_that_this_client_does_not_know_are_ignored(client: Client, servi
     assert client.version().lightbox == "0.1.0"
 
 
-@pytest.mark.parametrize("address", ["", "127.0.0.1:3000", "ftp://host", "http://", "localhost"])
+@pytest.mark.parametrize("address", ["", "127.0.0.1:3000", "ftp://host", "http://", "localhost", "http://[::1"])
 def test_what_is_no_address_is_refused_with_an_example(address: str) -> None:
     with pytest.raises(InvalidAddressError, match=r"looks like http://127\.0\.0\.1:3000"):
         Client(address)

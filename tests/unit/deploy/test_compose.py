@@ -7,6 +7,7 @@ import pytest
 
 from bento_service.settings import Settings
 from dashboard.settings import DashboardSettings
+from lightbox_client.proxies import find_proxy
 from tests.unit.deploy.compose_files import (
     COMPOSE,
     EXAMPLE,
@@ -126,7 +127,18 @@ def test_containers_are_given_settings_that_exist() -> None:
         for key in services_of(path).get(name, {}).get("environment", {})
     }
 
-    assert given <= known
+    assert given <= known | {"NO_PROXY", "no_proxy"}
+
+
+def test_no_proxy_that_docker_gives_to_containers_stands_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    asked = {"dashboard": ["http://api:3000", "http://nginx:8080"], "grafana": ["http://prometheus:9090"]}
+
+    for name, urls in asked.items():
+        for variable in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(variable, with_defaults(SERVICES[name]["environment"][variable]))
+        assert [find_proxy(url) for url in urls] == [None] * len(urls)
+    assert find_proxy("http://elsewhere.example") == "http://proxy.example:3128"
 
 
 def test_an_operator_can_choose_every_setting_that_the_container_does_not_decide() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -147,6 +149,17 @@ def test_nginx_writes_to_memory_only(configuration: str) -> None:
 
     assert len(paths) == 6
     assert all(path.startswith("/tmp/") for path in paths)  # noqa: S108 - the container's tmpfs
+
+
+def test_a_health_check_of_nginx_asks_no_proxy_of_the_environment(tmp_path: Path) -> None:
+    wget = tmp_path / "wget"
+    wget.write_text('#!/bin/sh\n[ -z "$http_proxy" ]\n')
+    wget.chmod(0o755)
+    environment = {"PATH": str(tmp_path), "http_proxy": "http://proxy.example:3128"}
+
+    done = subprocess.run(["/bin/sh", NGINX / "get.sh", "127.0.0.1", "80", "/"], check=False, env=environment)
+
+    assert done.returncode == 0
 
 
 def test_an_image_is_passed_on_to_another_replica_only_where_nothing_of_it_is_answered() -> None:

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bento_service.domain import History, HistoryBucket, Receipt
 from bento_service.errors import JournalUnavailableError
@@ -23,7 +23,7 @@ class FakeStore:
         self.is_down = False
         self.is_closed = False
         self.calls: list[str] = []
-        self.pruned: list[tuple[datetime, int, int]] = []
+        self.pruned: list[tuple[datetime, timedelta, timedelta, int]] = []
         self.prunable = 0
         self.is_prune_broken = False
         self.appending = threading.Event()
@@ -49,6 +49,7 @@ class FakeStore:
         self.counted_only.extend(counted_only)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
+        self._enter("read")
         bucket = HistoryBucket(since, outcomes={f"{model} in {buckets}": 1})
         return History(since=since, until=until, bucket_s=1.0, buckets=(bucket,), total=bucket)
 
@@ -64,10 +65,13 @@ class FakeStore:
         request_id: str | None = None,
         offset: int = 0,
     ) -> tuple[Receipt, ...]:
+        self._enter("read")
         return tuple(self.receipts[offset : offset + limit])
 
-    def prune(self, *, receipts_before: datetime, max_receipts: int, limit: int) -> int:
-        self.pruned.append((receipts_before, max_receipts, limit))
+    def prune(
+        self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int
+    ) -> int:
+        self.pruned.append((now, steady_for, retention, max_receipts))
         deleted = min(self.prunable, limit)
         self.prunable -= deleted
         self.prunings.release()

@@ -1,4 +1,5 @@
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -6,13 +7,16 @@ from typing import Any
 
 import pytest
 
+from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts
 from bento_service.journal.buffered import BufferedJournal
+from tests.fakes.clock import FakeClock
 from tests.unit.journal.fake_store import FakeStore
 from tests.unit.journal.receipts import NOW, make_receipt
 
 AN_HOUR_S = 3600.0
 RETENTION = timedelta(days=30)
+TEN_YEARS = timedelta(days=3650)
 MAX_ROWS = 1_000_000
 Open = Callable[..., BufferedJournal]
 
@@ -140,12 +144,26 @@ def test_an_outage_is_logged_once_as_it_begins_and_once_as_it_ends(
     wait_for(store.tries, 10)
     store.is_down = False
     journal.close()
-    messages = [message for message in caplog.messages if "tries" not in message]
-    assert messages == [
-        "Receipts wait in memory: the fake store is down",
-        "The journal dropped 3 receipts: full buffer or refused row.",
-    ]
-    assert sum("The journal is written again" in message for message in caplog.messages) == 1
+    begin, end = caplog.messages
+    assert begin == "Receipts wait in memory: the fake store is down"
+    assert re.fullmatch(r"The journal is written again, after \d+ tries in 0 s; 3 receipts were lost\.", end)
+
+
+def test_after_reads_that_failed_the_store_is_migrated_again_and_the_first_is_logged(
+    store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    written = threading.Semaphore(0)
+    journal = open_journal(batch_rows=1, on_written=written.release)
+    record(journal, "a")
+    wait_for(written)
+    store.is_down = True
+    for _ in range(3):
+        with pytest.raises(JournalUnavailableError):
+            journal.read_receipts(since=NOW, until=NOW + RETENTION, order="newest", limit=5)
+    store.is_down = False
+    journal.close()
+    assert store.calls == ["migrate", "append", "read", "read", "read", "migrate"]
+    assert caplog.messages == ["The journal cannot be read: the fake store is down"]
 
 
 def test_closing_while_the_store_is_down_gives_up_in_time_and_counts_the_loss(
@@ -181,7 +199,9 @@ def test_a_receipt_that_the_store_cannot_take_is_dropped_alone(
     assert store.request_ids == ["a", "b", "c", "d"]
     assert journal.counts() == JournalCounts(waiting=0, written=4, dropped=2)
     assert dropped == [1, 1]
-    assert sum("cannot take the receipt of request bad" in message for message in caplog.messages) == 1
+    assert [message for message in caplog.messages if "drops receipts" in message] == [
+        "The journal drops receipts: the database refuses that of request bad: a receipt that this store cannot take"
+    ]
 
 
 def test_a_closed_journal_drops_and_counts(store: FakeStore, open_journal: Open) -> None:
@@ -218,29 +238,44 @@ def test_old_receipts_are_pruned_in_portions_until_none_is_left(store: FakeStore
     open_journal(flush_interval_s=0.001)
     wait_for(store.prunings, 2)
     assert store.prunable == 0
-    assert {(before, most) for before, most, _ in store.pruned} == {(NOW - RETENTION, MAX_ROWS)}
+    assert {(now, kept, most) for now, _, kept, most in store.pruned} == {(NOW, RETENTION, MAX_ROWS)}
 
 
-def test_pruning_comes_again_only_after_its_interval(store: FakeStore, open_journal: Open) -> None:
-    moments = [NOW]
-    journal = open_journal(flush_interval_s=0.001, prune_interval_s=600.0, now=lambda: moments[-1])
-    wait_for(store.prunings)
-    assert not store.prunings.acquire(timeout=0.02)
-    moments.append(NOW + timedelta(seconds=600))
-    wait_for(store.prunings)
-    journal.close()
-
-
-def test_pruning_that_fails_is_put_off_and_keeps_nothing_from_being_written(
+def test_pruning_comes_again_after_its_interval_whatever_the_wall_clock_says(
     store: FakeStore, open_journal: Open
 ) -> None:
-    written = threading.Semaphore(0)
-    store.is_prune_broken = True
-    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
+    clock, moments = FakeClock(), [NOW]
+    open_journal(flush_interval_s=0.001, prune_interval_s=600.0, now=lambda: moments[-1], clock=clock)
     wait_for(store.prunings)
-    record(journal, "a")
-    wait_for(written)
+    moments.append(NOW + TEN_YEARS)
     assert not store.prunings.acquire(timeout=0.02)
+    clock.advance(600)
+    wait_for(store.prunings)
+    moments.append(NOW)
+    clock.advance(600)
+    wait_for(store.prunings)
+    # Each leap begins the time anew that the clock has been steady for.
+    assert [(now, steady_for) for now, steady_for, *_ in store.pruned] == [
+        (moment, timedelta(0)) for moment in (NOW, NOW + TEN_YEARS, NOW)
+    ]
+
+
+def test_pruning_that_fails_is_put_off_keeps_nothing_from_being_written_and_is_logged_once(
+    store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, written = FakeClock(), threading.Semaphore(0)
+    store.is_prune_broken = True
+    journal = open_journal(flush_interval_s=0.001, clock=clock, on_written=written.release)
+    for request_id in "abc":
+        wait_for(store.prunings)
+        record(journal, request_id)
+        wait_for(written)
+        assert not store.prunings.acquire(timeout=0.02)
+        clock.advance(60)
+    journal.close()
+    assert [message for message in caplog.messages if "prune" in message] == [
+        "The journal cannot be pruned: this store cannot prune"
+    ]
 
 
 @pytest.mark.parametrize("outcome", ["overloaded", "unknown_model", "invalid_parameter", "missing_image", "cancelled"])

@@ -1,8 +1,8 @@
 import pytest
 
 from bento_service.errors import JournalUnavailableError, JournalUrlError
-from bento_service.journal.database import parse_url
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.url import describe_url, parse_url
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
@@ -16,6 +16,18 @@ def test_a_sqlite_file_is_taken_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://user:secret@host:5433/lightbox?sslpassword=secret", "postgresql://host:5433/lightbox"),
+        ("postgresql:///lightbox?host=/run/a&host=b&password=secret", "postgresql:///run/a,b/lightbox"),
+        ("sqlite:////data/journal.sqlite3?timeout=1", "sqlite:////data/journal.sqlite3"),
+    ],
+)
+def test_kind_host_and_database_are_all_that_is_shown_of_it(url: str, shown: str) -> None:
+    assert describe_url(parse_url(url)) == shown
+
+
+@pytest.mark.parametrize(
     ("url", "complaint"),
     [
         ("mysql://user:secret@host/db", "begins with 'mysql'"),
@@ -25,13 +37,19 @@ def test_a_sqlite_file_is_taken_as_it_is() -> None:
         ("secret", "cannot be read"),
         ("", "cannot be read"),
         ("postgresql://user:secret@host:port/db", "cannot be read"),
+        ("postgresql://user:p@secret@host/db", "more than one `@`"),
+        ("postgresql://user:p/secret@host/db", "percent-encoded"),
+        ("postgresql://user:p#secret@host/db", "percent-encoded"),
+        ("postgresql://host:5432/db?password=p@secret", "percent-encoded"),
+        ("postgresql://host/db?password=p&secret=x", "a parameter that PostgreSQL's clients do not know"),
+        ("sqlite://secret/journal.sqlite3", "a slash is missing"),
     ],
 )
 def test_a_url_that_cannot_serve_is_refused_without_repeating_its_password(url: str, complaint: str) -> None:
     with pytest.raises(JournalUrlError, match=complaint) as caught:
         parse_url(url)
     assert "secret" not in caught.value.message
-    assert "sqlite:///<path>" in caught.value.message
+    assert "sqlite:///<path>" in caught.value.message or "libpq-connect.html" in caught.value.message
 
 
 def test_a_server_that_does_not_answer_is_unavailable_and_its_password_stays_unsaid() -> None:

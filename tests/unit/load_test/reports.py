@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from bento_service.load_test.bottleneck import Bottleneck, Confidence, Limit
 from bento_service.load_test.figures import RunFigures, describe_run
 from bento_service.load_test.report import BenchReport, Subject
@@ -17,6 +19,12 @@ def make_step(rate_per_s: float, *, latency_ms: float = 20.0, refused: int = 0) 
     statuses = [200] * (count - refused) + [429] * refused
     run = make_run([latency_ms] * count, offered_per_s=rate_per_s, statuses=statuses, facts=make_facts())
     return describe_run(run, TARGET_MS)
+
+
+def make_growing_step(rate_per_s: float) -> RunFigures:
+    """One second at a rate at which each answer takes longer than the one before, up to just within the target."""
+    latencies_ms = np.linspace(0, 0.95 * TARGET_MS, round(rate_per_s)).tolist()
+    return describe_run(make_run(latencies_ms, offered_per_s=rate_per_s, facts=make_facts()), TARGET_MS)
 
 
 def make_report(*steps: RunFigures, names: tuple[str, ...] = ("cat.jpg",), is_loopback: bool = True) -> BenchReport:

@@ -47,3 +47,10 @@ def test_this_machine_and_private_networks_are_near(ip: str, is_loopback: bool, 
 def test_a_host_that_cannot_exist_is_named() -> None:
     with pytest.raises(ServiceUnreachableError, match=r"cannot reach http://no\.\.where/ \(no such name\)"):
         resolve("http://no..where/")
+
+
+def test_a_proxy_that_is_passed_by_is_named_where_that_may_be_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:s3cret@proxy.example:3128")
+
+    with pytest.raises(ServiceUnreachableError, match=r"The proxy http://proxy\.example:3128 is not used, since"):
+        resolve("http://user:s3cret@no..where/")

@@ -49,6 +49,8 @@ def test_the_page_has_the_verdict_five_plots_and_a_row_a_run() -> None:
     tags = [tag for tag, _ in read(page).elements]
     assert give_verdict(report) in page
     assert (tags.count("svg"), tags.count("tr")) == (5, 5)
+    assert "<td>kept</td>" in page
+    assert "<td>not kept: 200 refused</td>" in page
 
 
 def test_the_page_loads_nothing() -> None:

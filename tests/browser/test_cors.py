@@ -1,0 +1,73 @@
+"""A page of another origin, in a real browser, against the guard in a real uvicorn."""
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+from playwright.sync_api import Browser, Page
+
+from bento_service.http.budget import ByteBudget
+from bento_service.http.edge import Edge
+from bento_service.http.guard import Guard
+from bento_service.settings import Settings
+from bento_service.status import ServiceState
+from tests.browser.chromium import open_page
+from tests.fakes.bento import FakeBento
+from tests.fakes.classifier import FakeClassifier
+from tests.fakes.journal import FakeJournal
+from tests.http.test_connection import Patient, serve
+from tests.http.wiring import PATHS, app_over, status_of
+
+pytestmark = pytest.mark.browser
+
+ASK = """async (url) => {
+    const headers = {"Content-Type": "image/png", "X-Priority": "bulk", "X-Request-ID": "the-same"};
+    try {
+        const response = await fetch(url, {method: "POST", headers, body: new Uint8Array([1, 2, 3])});
+        const answer = await response.json();
+        return [response.status, answer.code ?? answer.predictions.length, response.headers.get("X-Request-ID")];
+    } catch (error) {
+        return error.name;
+    }
+}"""
+
+
+@pytest.fixture
+def app() -> FastAPI:
+    settings = Settings()
+    return app_over(Edge(FakeClassifier(), FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes)))
+
+
+@pytest.fixture
+def page(browser: Browser, app: FastAPI) -> Iterator[Page]:
+    """A page of another origin: that of a server without CORS."""
+    with serve(Patient, guard(app)) as port, open_page(browser, f"http://127.0.0.1:{port}/livez") as page:
+        yield page
+
+
+def guard(app: FastAPI, *origins: str) -> Guard:
+    return Guard(
+        FakeBento(),
+        app,
+        PATHS,
+        status=lambda: status_of(ServiceState.READY),
+        on_request=lambda route, method, status, seconds: None,
+        cors_origins=origins,
+    )
+
+
+def test_a_page_reads_answers_and_errors_where_its_origin_is_listed_and_nothing_where_it_is_not(
+    app: FastAPI, page: Page
+) -> None:
+    own_origin = page.evaluate("window.origin")
+    asked = {}
+    for origin in (own_origin, "*", "https://app.example.org"):
+        with serve(Patient, guard(app, origin)) as port:
+            url = f"http://127.0.0.1:{port}/v1/classify"
+            asked[origin] = [page.evaluate(ASK, f"{url}?top_k={top_k}") for top_k in ("2", "0")]
+
+    assert asked == {
+        own_origin: [[200, 2, "the-same"], [400, "invalid_parameter", "the-same"]],
+        "*": [[200, 2, "the-same"], [400, "invalid_parameter", "the-same"]],
+        "https://app.example.org": ["TypeError", "TypeError"],
+    }

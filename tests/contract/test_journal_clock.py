@@ -1,0 +1,88 @@
+"""Pruning by a wall clock that is wrong, or was."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bento_service.journal.store import SqlJournalStore
+from tests.unit.journal.receipts import NOW, make_receipt
+
+DAY = timedelta(days=1)
+TEN_YEARS = 3650 * DAY
+BIRTH_OF_UNIX = datetime(1970, 1, 1, 1, tzinfo=UTC)
+EVER = {"since": datetime(1969, 1, 1, tzinfo=UTC), "until": NOW + 2 * TEN_YEARS}
+
+
+def write(store: SqlJournalStore, *moments: datetime) -> None:
+    for moment in moments:
+        store.append([make_receipt(received_at=moment)])
+
+
+def read(store: SqlJournalStore) -> list[datetime]:
+    return [receipt.received_at for receipt in store.read_receipts(**EVER, order="newest", limit=500)]
+
+
+def prune(store: SqlJournalStore, now: datetime, *, steady_for: timedelta = timedelta(0), **changes: Any) -> int:
+    options = {"retention": 30 * DAY, "max_receipts": 500, "limit": 100} | changes
+    return store.prune(now=now, steady_for=steady_for, **options)
+
+
+def count(store: SqlJournalStore, since: datetime, until: datetime) -> int:
+    return store.read_history(since=since, until=until, buckets=1).total.outcomes.get("ok", 0)
+
+
+@pytest.mark.parametrize("steady_for", [timedelta(0), 100 * DAY])
+def test_a_clock_ten_years_ahead_deletes_nothing_also_where_receipts_were_written_by_it(
+    store: SqlJournalStore, steady_for: timedelta
+) -> None:
+    days = [NOW - number * DAY for number in range(20)]
+    write(store, *days, NOW + TEN_YEARS)
+
+    assert prune(store, NOW + TEN_YEARS, steady_for=steady_for) == 0
+
+    assert read(store) == [NOW + TEN_YEARS, *days]
+    assert count(store, NOW - 30 * DAY, NOW + DAY) == 20
+
+
+def test_pruning_goes_on_once_the_clock_is_right_again_and_takes_what_was_dated_ahead(store: SqlJournalStore) -> None:
+    before, after = [NOW - 2 * DAY, NOW - DAY], [NOW, NOW + 5 * DAY]
+    write(store, *before, NOW + TEN_YEARS, *after)
+
+    assert prune(store, NOW + DAY, retention=2 * DAY) == 1
+    assert read(store) == [NOW + TEN_YEARS, *reversed(after), before[1]]
+    # Those dated ahead go with the first that was written after them.
+    assert prune(store, NOW + 6 * DAY, retention=2 * DAY) == 3
+    assert read(store) == [after[1]]
+    assert count(store, NOW + TEN_YEARS - DAY, NOW + TEN_YEARS + DAY) == 0
+    assert count(store, NOW - 30 * DAY, NOW + 6 * DAY) == 4
+
+
+def test_a_clock_that_begins_in_1970_takes_no_receipt_for_one_of_the_future(store: SqlJournalStore) -> None:
+    days = [NOW - number * DAY for number in range(5)]
+    write(store, *reversed(days), BIRTH_OF_UNIX)
+
+    assert prune(store, BIRTH_OF_UNIX + timedelta(hours=1), steady_for=100 * DAY) == 0
+    assert prune(store, NOW, retention=3.5 * DAY) == 2
+    assert read(store) == days[:4]
+
+
+def test_after_a_long_pause_a_clock_is_believed_once_it_was_steady_for_a_24th_of_it(store: SqlJournalStore) -> None:
+    write(store, NOW - 35 * DAY, NOW - 34 * DAY, NOW)
+
+    assert prune(store, NOW, steady_for=timedelta(hours=32)) == 0
+    assert prune(store, NOW, steady_for=timedelta(hours=34)) == 2
+
+
+def test_after_a_pause_of_some_days_a_clock_is_believed_at_once(store: SqlJournalStore) -> None:
+    write(store, *(NOW - number * DAY for number in (40, 33, 26, 19, 12, 5)))
+
+    assert prune(store, NOW) == 2
+
+
+def test_how_many_receipts_are_kept_does_not_depend_on_the_clock(store: SqlJournalStore) -> None:
+    days = [NOW - number * DAY for number in range(9, -1, -1)]
+    write(store, *days)
+
+    assert prune(store, NOW + TEN_YEARS, max_receipts=4) == 6
+    assert read(store) == days[:-5:-1]

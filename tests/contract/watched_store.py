@@ -1,0 +1,76 @@
+"""A journal over a real database whose thread a test can follow."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from queue import SimpleQueue
+from typing import Any
+
+from bento_service.domain import Receipt
+from bento_service.errors import JournalUnavailableError
+from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.store import SqlJournalStore
+from tests.unit.journal.receipts import NOW, make_receipt
+
+
+class WatchedStore(SqlJournalStore):
+    """Tells why tries to write have failed, and when the schema was brought up to date and receipts were pruned."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, now=lambda: NOW)
+        self.failures: SimpleQueue[str] = SimpleQueue()
+        self.migrations = threading.Semaphore(0)
+        self.has_pruned = threading.Event()
+
+    def migrate(self) -> None:
+        with self._noting_failure():
+            super().migrate()
+        self.migrations.release()
+
+    def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
+        with self._noting_failure():
+            super().append(receipts, counted_only=counted_only)
+
+    def prune(self, **options: Any) -> int:
+        deleted = super().prune(**options)
+        self.has_pruned.set()
+        return deleted
+
+    def wait_for_failure(self, reason: str) -> None:
+        while reason not in self.failures.get(timeout=30):
+            pass
+
+    @contextmanager
+    def _noting_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except JournalUnavailableError as error:
+            self.failures.put(str(error))
+            raise
+
+
+def open_watched(url: str) -> tuple[BufferedJournal, WatchedStore, Callable[[], bool]]:
+    """Return a journal that writes and tries again at once, its store, and a wait for the next write."""
+    store, written = WatchedStore(url), threading.Semaphore(0)
+    journal = BufferedJournal(
+        store,
+        capacity=100,
+        retention=timedelta(days=30),
+        max_rows=1_000,
+        flush_interval_s=0.01,
+        retry_min_s=0.01,
+        retry_max_s=0.05,
+        now=lambda: NOW,
+        on_written=written.release,
+    )
+    return journal, store, lambda: written.acquire(timeout=30)
+
+
+def open_begun(url: str) -> tuple[BufferedJournal, WatchedStore, Callable[[], bool]]:
+    """Return the same once the receipt `before` is written and the thread has nothing left to do."""
+    journal, store, wait_written = open_watched(url)
+    journal.record(make_receipt("before"))
+    assert wait_written()
+    assert store.has_pruned.wait(timeout=30)
+    return journal, store, wait_written

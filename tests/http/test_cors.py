@@ -1,0 +1,99 @@
+"""Web pages of other origins: none by default; those that LIGHTBOX_CORS_ORIGINS lists read every answer, errors too."""
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from bento_service.errors import OverloadedError
+from bento_service.http.guard import Guard
+from bento_service.status import ServiceState
+from tests.fakes.bento import FakeBento
+from tests.fakes.classifier import FakeClassifier
+from tests.http.expectations import expect_problem
+from tests.http.wiring import PATHS, status_of
+
+LISTED, OTHER = "https://app.example.org", "https://evil.example.org"
+
+
+def open_to(app: FastAPI, *origins: str) -> TestClient:
+    guard = Guard(
+        FakeBento(),
+        app,
+        PATHS,
+        status=lambda: status_of(ServiceState.READY),
+        on_request=lambda route, method, status, seconds: None,
+        cors_origins=origins,
+    )
+    return TestClient(guard)
+
+
+def preflight(client: TestClient, path: str, origin: str):  # noqa: ANN201
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,x-priority,traceparent",
+        "Access-Control-Request-Private-Network": "true",
+    }
+    return client.options(path, headers=headers)
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch", "/classify", "/readyz", "/nowhere"])
+def test_a_listed_origin_may_send_what_it_likes(app: FastAPI, path: str) -> None:
+    response = preflight(open_to(app, LISTED), path, LISTED)
+
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == LISTED
+    assert "POST" in response.headers["access-control-allow-methods"]
+    assert response.headers["access-control-allow-headers"] == "content-type,x-priority,traceparent"
+    assert response.headers["access-control-allow-private-network"] == "true"
+    assert "access-control-allow-credentials" not in response.headers
+    assert response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "/v1/classify", 200),
+        ("HEAD", "/v1/models", 200),
+        ("GET", "/livez", 200),
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/v1/models", 405),
+        ("POST", "/livez", 405),
+        ("POST", "/v1/classify?top_k=abc", 400),
+    ],
+)
+def test_a_listed_origin_reads_each_answer_with_its_id(app: FastAPI, method: str, path: str, status: int) -> None:
+    headers = {"Origin": LISTED, "X-Request-ID": "the-same"}
+    response = open_to(app, OTHER, LISTED).request(method, path, headers=headers, content=b"x")
+
+    assert response.status_code == status
+    assert response.headers["access-control-allow-origin"] == LISTED
+    assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    assert response.headers["x-request-id"] == "the-same"
+    assert "Origin" in response.headers["vary"]
+
+
+def test_a_listed_origin_reads_when_to_come_back(app: FastAPI, classifier: FakeClassifier) -> None:
+    classifier.refuse = lambda request_id: OverloadedError("busy", retry_after_s=2, reason="target")
+    response = open_to(app, LISTED).post("/v1/classify", content=b"x", headers={"Origin": LISTED})
+
+    expect_problem(response, 429, "overloaded")
+    assert response.headers["access-control-allow-origin"] == LISTED
+    assert response.headers["retry-after"] == "2"
+
+
+@pytest.mark.parametrize("origins", [(), (LISTED,)], ids=["CORS off", "another origin listed"])
+def test_an_origin_that_is_not_listed_is_answered_as_if_there_were_no_cors(
+    app: FastAPI, origins: tuple[str, ...]
+) -> None:
+    client = open_to(app, *origins)
+
+    expect_problem(preflight(client, "/v1/classify", OTHER), 405, "method_not_allowed")
+    for response in (preflight(client, "/v1/classify", OTHER), client.get("/version", headers={"Origin": OTHER})):
+        assert not [name for name in response.headers if name.startswith("access-control-")]
+
+
+def test_a_star_lists_every_origin(app: FastAPI) -> None:
+    response = open_to(app, "*").get("/version", headers={"Origin": OTHER})
+
+    assert response.headers["access-control-allow-origin"] == "*"
