@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.environment import describe_environment, write_result
-from bento_service.journal.durations import RELATIVE_ERROR, find_bins
+from bento_service.journal.durations import BIN_ERROR, find_bins
 from bento_service.journal.tallies import add_up, count_keys, decode
 
 SKETCHES = 1_000
@@ -30,7 +30,7 @@ _PROTO: Any = DDSketchProto
 
 def fill_sketch(durations_ms: NDArray[np.float64]) -> bytes:
     """Return the package's sketch of durations, encoded by its own protobuf message."""
-    sketch = DDSketch(RELATIVE_ERROR)
+    sketch = DDSketch(BIN_ERROR)
     for duration_ms in durations_ms.tolist():
         sketch.add(duration_ms)
     encoded: bytes = _PROTO.to_proto(sketch).SerializeToString()
@@ -39,7 +39,7 @@ def fill_sketch(durations_ms: NDArray[np.float64]) -> bytes:
 
 def merge_sketches(encoded: Sequence[bytes]) -> None:
     """Read the package's sketches and merge them."""
-    merged = DDSketch(RELATIVE_ERROR)
+    merged = DDSketch(BIN_ERROR)
     for data in encoded:
         message = ddsketch_pb2.DDSketch()
         message.ParseFromString(data)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.charts.theme import use_theme
+from dashboard.session import color_scheme
 from lightbox_client.variables import warn_of_unknown
 
 HERE = Path(__file__).parent
@@ -16,6 +18,7 @@ def main() -> None:
     """Set the frame and run the page that the visitor is on."""
     warn_of_unknown(os.environ, logging.getLogger("dashboard").warning)
     st.set_page_config(page_title="Lightbox", page_icon=HERE / "icon.png", layout="wide")
+    use_theme(color_scheme)
     classify = st.Page(
         VIEWS / "classify.py",
         title="Classify",

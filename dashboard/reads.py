@@ -1,11 +1,11 @@
 """The service as the pages use it: one connection for all visitors, and reads that they share while these are fresh."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
 
-from dashboard.service import Order, Service
+from dashboard.service import ReceiptsQuery, Service
 from dashboard.settings import DashboardSettings
 from lightbox_client.contract import History, HistoryRequest, ModelList, Status
 
@@ -13,7 +13,7 @@ MODELS_TTL_S = 5.0
 TRAFFIC_TTL_S = 1.5
 """Below the shortest refresh: each tick is fresh, yet all visitors together cost one read a tick."""
 MAX_CACHED_WINDOWS = 64
-RECEIPTS_LIMIT = 20
+ROWS_A_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,15 @@ class Traffic:
     read_at: datetime
     status: Status
     history: History
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptsPage:
+    """A page of the receipts of a window that ends at `until`, and whether there is a next one."""
+
     receipts: tuple[HistoryRequest, ...]
+    has_next: bool
+    until: datetime
 
 
 def open_service() -> Service:
@@ -41,9 +49,19 @@ def forget_models() -> None:
     _read_models.clear()
 
 
-def read_traffic(service: Service, *, window: timedelta, buckets: int, model: str | None, order: Order) -> Traffic:
+def read_traffic(service: Service, *, window: timedelta, buckets: int, model: str | None) -> Traffic:
     """Return a window's traffic, at most `TRAFFIC_TTL_S` old; raises `LightboxClientError`."""
-    return _read_traffic(service, service.settings.url, window, buckets, model, order)
+    return _read_traffic(service, service.settings.url, window, buckets, model)
+
+
+def read_receipts(service: Service, query: ReceiptsQuery, page: int) -> ReceiptsPage:
+    """Return a page of receipts, at most `TRAFFIC_TTL_S` old; raises `LightboxClientError`."""
+    return _read_receipts(service, service.settings.url, query, page)
+
+
+def find_receipts(service: Service, request_id: str) -> ReceiptsPage:
+    """Return the receipts of one id, newest first, at most `TRAFFIC_TTL_S` old; raises `LightboxClientError`."""
+    return _find_receipts(service, service.settings.url, request_id)
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -63,9 +81,20 @@ def _read_traffic(
     window: timedelta,
     buckets: int,
     model: str | None,
-    order: Order,
 ) -> Traffic:
     status = _service.status()
     history = _service.history(window, buckets, model)
-    receipts = _service.receipts(window, order, RECEIPTS_LIMIT, model)
-    return Traffic(datetime.now(UTC), status, history, tuple(receipts.requests))
+    return Traffic(datetime.now(UTC), status, history)
+
+
+@st.cache_data(ttl=TRAFFIC_TTL_S, max_entries=MAX_CACHED_WINDOWS, show_spinner=False)
+def _read_receipts(_service: Service, url: str, query: ReceiptsQuery, page: int) -> ReceiptsPage:
+    until = query.until or datetime.now(UTC)
+    found = _service.receipts(replace(query, until=until), limit=ROWS_A_PAGE + 1, offset=page * ROWS_A_PAGE)
+    return ReceiptsPage(found[:ROWS_A_PAGE], has_next=len(found) > ROWS_A_PAGE, until=until)
+
+
+@st.cache_data(ttl=TRAFFIC_TTL_S, max_entries=MAX_CACHED_WINDOWS, show_spinner=False)
+def _find_receipts(_service: Service, url: str, request_id: str) -> ReceiptsPage:
+    found = _service.find_receipts(request_id, limit=ROWS_A_PAGE)
+    return ReceiptsPage(found, has_next=False, until=datetime.now(UTC))

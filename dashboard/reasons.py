@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from lightbox_client.contract import Classification
+from dashboard import wording
+from lightbox_client.contract import Classification, HistoryRequest
+
+NOTABLE_QUEUE_MS = 5.0
+"""An answer's sentence mentions its time in the queue from here on; below, threads merely change over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason to dispatch: its `name` in a table, `phrase` in an answer's sentence, `explanation` on demand."""
+    """A reason to dispatch.
+
+    `name` stands in tables, `explanation` is shown on demand. `phrase` ends the sentence "Ran in a batch of 4, …" and
+    is about the batch, so that it holds for each of its images, however long that waited.
+    """
 
     name: str
     phrase: str
@@ -19,36 +27,38 @@ class Reason:
 _REASONS: Mapping[str, Reason] = MappingProxyType(
     {
         "lane_free": Reason(
-            "at once", "a lane was free", "A lane was idle as the image came, so it ran without waiting for others."
+            "No batching delay",
+            "no batching delay",
+            "A lane was free, so the batch ran at once. Any time in the queue was for a decode thread or a CPU.",
         ),
         "backlog": Reason(
-            "from the queue",
-            "waited until a lane came free",
-            "Every lane was busy; as one came free it took its share of what waited, up to the ceiling.",
+            "From the queue",
+            "as soon as a lane was free",
+            "Every lane was busy; as one became free it took its share of what waited, up to the max batch.",
         ),
         "held": Reason(
-            "held for company",
-            "waited for other images, since a larger batch is faster",
-            "A lane was idle and waited for more images: a larger batch gains throughput, and the target allows it.",
+            "Waited to fill a batch",
+            "after a wait for more images",
+            "A lane was free and waited for more images: a larger batch gains throughput, and the target allows it.",
         ),
         "bisected": Reason(
-            "after a failure",
-            "ran again in a smaller batch after another image failed",
-            "Its batch failed; it ran again in a smaller one, to find the one image that is to blame.",
+            "Retried after a failure",
+            "again after its first batch failed",
+            "The first batch failed; its images ran again in smaller ones, to find the one that makes it fail.",
         ),
         "shrunk": Reason(
-            "after short memory",
-            "ran again in a smaller batch, for want of memory",
-            "Its batch found too little memory; it ran again in a smaller one.",
+            "Retried after out-of-memory",
+            "again after its first batch ran out of memory",
+            "The first batch needed more memory than there was; its images ran again in smaller ones.",
         ),
         "recovered": Reason(
-            "after a lost lane",
-            "ran again after its lane was lost",
-            "The lane that had taken it died; another ran it again.",
+            "Retried after a lost lane",
+            "again after its lane was lost",
+            "The lane that ran the image died; another lane ran it again.",
         ),
         "cached": Reason(
-            "from the cache",
-            "answered from the cache",
+            "Served from cache",
+            "the model did not run",
             "No batch ran: the answer was kept from an earlier request, or came from an identical one in flight.",
         ),
     }
@@ -58,13 +68,16 @@ _REASONS: Mapping[str, Reason] = MappingProxyType(
 def reason(code: str) -> Reason:
     """Explain one of the service's reasons; one that is new to this dashboard is spelt out, and none is left empty."""
     spelt_out = code.replace("_", " ")
-    return _REASONS.get(code) or Reason(spelt_out, spelt_out, "")
+    return _REASONS.get(code) or Reason(wording.capitalise(spelt_out), spelt_out, "")
 
 
-def answer_path(answer: Classification) -> str:
-    """Say how the runner came by an answer."""
+def answer_path(answer: Classification | HistoryRequest) -> str:
+    """Say in one sentence how the scheduler came by an answer, and how long it waited where that was notable."""
+    waited = wording.milliseconds(answer.timings_ms.queue) if answer.timings_ms.queue >= NOTABLE_QUEUE_MS else ""
     if answer.cached:
-        return reason("cached").phrase
+        return "Served from cache; the model did not run" + (f" ({waited} in the queue)" if waited else "")
+    company = "Ran alone" if answer.batch_size == 1 else f"Ran in a batch of {answer.batch_size}"
     phrase = reason(answer.dispatch).phrase
-    company = "alone" if answer.batch_size == 1 else f"in a batch of {answer.batch_size}"
-    return f"{company}, {phrase}" if phrase else company
+    # The reason says that no lane kept it waiting.
+    for_what = "waiting for a CPU" if answer.dispatch == "lane_free" else "in the queue"
+    return company + (f", {phrase}" if phrase else "") + (f" ({waited} {for_what})" if waited else "")

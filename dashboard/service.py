@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, TypeVar
@@ -11,7 +12,7 @@ from dashboard.breaker import CircuitBreaker
 from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
 from lightbox_client import Client, LightboxClientError
-from lightbox_client.contract import Classification, History, HistoryRequests, ModelList, Status
+from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Status
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
 
 IN_FLIGHT = 4
@@ -22,6 +23,17 @@ COOL_DOWN_S = 2.0
 T = TypeVar("T")
 Order = Literal["slowest", "newest"]
 Outcome = Classification | LightboxClientError
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptsQuery:
+    """Which receipts: of the `window` that ends at `until`, or now; of all models and outcomes where these are None."""
+
+    window: timedelta
+    order: Order
+    model: str | None = None
+    outcome: str | None = None
+    until: datetime | None = None
 
 
 class Service:
@@ -59,14 +71,26 @@ class Service:
             lambda: self._reader.history(since=until - window, until=until, buckets=buckets, model=model)
         )
 
-    def receipts(self, window: timedelta, order: Order, limit: int, model: str | None) -> HistoryRequests:
-        """Return single receipts of the window that ends now."""
-        until = datetime.now(UTC)
-        return self._guarded(
+    def receipts(self, query: ReceiptsQuery, *, limit: int, offset: int = 0) -> tuple[HistoryRequest, ...]:
+        """Return single receipts."""
+        until = query.until or datetime.now(UTC)
+        found = self._guarded(
             lambda: self._reader.history_requests(
-                since=until - window, until=until, order=order, limit=limit, model=model
+                since=until - query.window,
+                until=until,
+                order=query.order,
+                limit=limit,
+                model=query.model,
+                outcome=query.outcome,
+                offset=offset,
             )
         )
+        return tuple(found.requests)
+
+    def find_receipts(self, request_id: str, *, limit: int) -> tuple[HistoryRequest, ...]:
+        """Return the receipts of one id, newest first, however old."""
+        found = self._guarded(lambda: self._reader.history_requests(request_id=request_id, limit=limit))
+        return tuple(found.requests)
 
     def classify_each(self, images: Sequence[Picked], *, model: str, top_k: int) -> Iterator[tuple[Picked, Outcome]]:
         """Classify images, `IN_FLIGHT` at a time, and yield each as it is done, with its answer or its error.

@@ -18,10 +18,10 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The images on the page, and a sentence where some were left out."""
+    """The images on the page, and the names of files that were skipped since a limit was reached."""
 
     images: tuple[Picked, ...] = ()
-    note: str = ""
+    skipped: tuple[str, ...] = ()
 
 
 def pick(name: str, encoded: bytes) -> Picked:
@@ -30,22 +30,17 @@ def pick(name: str, encoded: bytes) -> Picked:
 
 
 def select(files: Iterable[tuple[str, bytes]], *, max_files: int, max_total_bytes: int) -> Selection:
-    """Take files in order, a repeated one once, until `max_files` or `max_total_bytes` is reached."""
+    """Take files in order, a repeated one once, and skip those that would exceed `max_files` or `max_total_bytes`."""
     images: dict[str, Picked] = {}
-    total_bytes = left_out = 0
+    skipped: list[str] = []
+    total_bytes = 0
     for name, encoded in files:
         image = pick(name, encoded)
         if image.digest in images:
             continue
         if len(images) == max_files or total_bytes + len(encoded) > max_total_bytes:
-            left_out += 1
+            skipped.append(name)
             continue
         images[image.digest] = image
         total_bytes += len(encoded)
-    note = ""
-    if left_out:
-        note = (
-            f"{left_out} left out: at most {max_files} images and {max_total_bytes // BYTES_PER_MB} MB at a time here. "
-            "For more, use `lightbox classify FOLDER`."
-        )
-    return Selection(images=tuple(images.values()), note=note)
+    return Selection(images=tuple(images.values()), skipped=tuple(skipped))

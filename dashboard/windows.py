@@ -28,3 +28,12 @@ DEFAULT_WINDOW = "15m"
 def window_of(key: str) -> Window:
     """Return the window of that key; raises `KeyError` where there is none."""
     return {window.key: window for window in WINDOWS}[key]
+
+
+def in_words(length: timedelta) -> str:
+    """Write a window's length in its largest unit, spelt out."""
+    for unit, one in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
+        if length >= one and (unit == "minute" or length != timedelta(days=1)):
+            count = length // one
+            return unit if count == 1 else f"{count} {unit}s"
+    return f"{length.total_seconds():.0f} seconds"

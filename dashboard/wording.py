@@ -1,13 +1,15 @@
-"""The sentences that people read, from what the service said. Pure functions."""
+"""The sentences that people read, from what the service said. Pure functions; plain text but for `Outage.text`."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from dashboard.markdown import literal
 from lightbox_client import LightboxClientError, ProblemError
-from lightbox_client.contract import ModelCard, Prediction
+from lightbox_client.contract import HistoryRequest, ModelCard, Prediction
 from lightbox_client.errors import (
     InvalidImageError,
     InvalidRequestError,
@@ -19,6 +21,12 @@ from lightbox_client.errors import (
 CONFIDENT_FROM = 0.5
 """From here on the best class has more probability than all others together."""
 DOUBTFUL_BELOW = 0.2
+NAMES_SHOWN = 5
+_HEX = re.compile(r"(?:\b[0-9a-f]{2} ){3}")
+_NOUN = re.compile(r"[A-Za-z][A-Za-z' -]*")
+_OUTCOMES: Mapping[str, str] = MappingProxyType(
+    {"ok": "Answered", "overloaded": "Rejected (overload)", "cancelled": "Client hung up"}
+)
 
 _WARNINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -32,7 +40,7 @@ _WARNINGS: Mapping[str, str] = MappingProxyType(
         "cmyk_converted": "An image for print (CMYK); its colours were converted to RGB.",
         "lab_converted": "The image's colours (CIE L*a*b*) were converted to RGB.",
         "alpha_flattened": "The image is transparent in places; the model saw white there.",
-        "exif_orientation_applied": "The file asks to be turned; it was, before the model saw it.",
+        "exif_orientation_applied": "Rotated to match the photo's orientation tag.",
         "inexact_model": "This way of running the model is less exact than its reference; scores may differ.",
     }
 )
@@ -44,28 +52,54 @@ def headline(predictions: Sequence[Prediction]) -> str:
     if best.score >= CONFIDENT_FROM:
         return capitalise(best.label)
     if best.score >= DOUBTFUL_BELOW:
-        return f"Perhaps {best.label}"
-    return f"Unclear; closest is {best.label}"
+        return f"Probably {with_article(best.label)} ({percent(best.score)})"
+    return f"Not recognised. Best guess: {best.label} ({percent(best.score)})"
 
 
 def subline(predictions: Sequence[Prediction]) -> str:
-    """Say how sure the model is and, below one half, what else it may be."""
+    """Say how sure the model is or, below one half, what else it may be; empty where there is nothing else."""
     best, rest = predictions[0], predictions[1:3]
-    if best.score >= CONFIDENT_FROM or not rest:
+    if best.score >= CONFIDENT_FROM:
         return f"{percent(best.score)} sure"
-    others = " or ".join(f"{prediction.label} ({percent(prediction.score)})" for prediction in rest)
-    return f"Only {percent(best.score)} sure. It may also be {others}."
+    others = ", ".join(f"{prediction.label} ({percent(prediction.score)})" for prediction in rest)
+    return f"Other guesses: {others}" if others else ""
+
+
+def with_article(label: str) -> str:
+    """Put a or an before a label; one that looks like a plural or like no English noun stays as it is."""
+    if label.endswith("s") or not _NOUN.fullmatch(label):
+        return label
+    is_vowel = label[0].lower() in "aeiou" and not label.lower().startswith(("uni", "use", "eu", "one"))
+    return f"{'an' if is_vowel else 'a'} {label}"
 
 
 def percent(share: float) -> str:
     """Write a share in [0, 1] as per cent, never rounded to a certainty or an impossibility that it is not."""
     if 0.999 <= share < 1:
-        return "> 99.9 %"
+        return "> 99.9%"
     if 0 < share < 0.001:
-        return "< 0.1 %"
-    if share < 0.1:
-        return f"{share:.1%}".replace("%", " %")
-    return f"{share:.0%}".replace("%", " %") if share < 0.99 else f"{share:.1%}".replace("%", " %")
+        return "< 0.1%"
+    return f"{share:.0%}" if 0.1 <= share < 0.99 else f"{share:.1%}"
+
+
+def skipped(names: Sequence[str], *, max_files: int, max_total_mb: int) -> str:
+    """Say which files were skipped since there were too many or too large ones."""
+    files = "1 file" if len(names) == 1 else f"{len(names)} files"
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return (
+        f"{files} skipped: {', '.join(names[:NAMES_SHOWN])}{more}. "
+        f"At most {max_files} images and {max_total_mb} MB at a time here."
+    )
+
+
+def receipt_headline(receipt: HistoryRequest) -> str:
+    """Name what a request came to: its best class, or what became of it."""
+    return headline(receipt.predictions) if receipt.predictions else outcome(receipt.outcome)
+
+
+def outcome(code: str) -> str:
+    """Name what became of a request, by the code in its receipt."""
+    return _OUTCOMES.get(code) or capitalise(code.replace("_", " "))
 
 
 def capitalise(text: str) -> str:
@@ -124,7 +158,7 @@ def size(value_bytes: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What a banner says. `is_passing` where waiting is all there is to do."""
+    """What a banner says; `text` is Markdown. `is_passing` where waiting is all there is to do."""
 
     title: str
     text: str
@@ -133,11 +167,11 @@ class Outage:
 
 def outage(error: LightboxClientError, url: str) -> Outage:
     """Explain why the service at `url` cannot answer now and what to do about it."""
-    by_itself = "This page goes on by itself as soon as it answers."
+    by_itself = "The page reconnects automatically."
     if isinstance(error, NotReadyError):
         if error.code == "draining":
             return Outage("The service is shutting down", f"{url} takes no new images. {by_itself}", is_passing=True)
-        text = "Its models are being loaded. This page goes on by itself as soon as they are ready."
+        text = "Its models are being loaded. The page reconnects automatically as soon as they are ready."
         return Outage("The service is warming up", text, is_passing=True)
     if isinstance(error, ServiceTimeoutError):
         return Outage(
@@ -147,7 +181,8 @@ def outage(error: LightboxClientError, url: str) -> Outage:
         text = f"{url} answered with HTTP {error.status}, not in Lightbox's words. Set `LIGHTBOX_URL` to the service."
         return Outage("Something else answers there", f"{text} {by_itself}")
     if isinstance(error, ProblemError):
-        return Outage("The service cannot answer this", problem(error))
+        text = f"{literal(problem(error))} (`{error.code}`, request {literal(error.request_id)})"
+        return Outage("The service cannot answer this", text)
     text = (
         f"Nothing answers at {url}. Start it with `lightbox serve`, or set `LIGHTBOX_URL` to where it runs. {by_itself}"
     )
@@ -155,11 +190,17 @@ def outage(error: LightboxClientError, url: str) -> Outage:
 
 
 def problem(error: LightboxClientError) -> str:
-    """Say in one line why a call was refused, with what an operator needs to find it."""
-    sentence = capitalise(str(error)).rstrip(".") + "."
+    """Say in one line why a call was refused; the bytes that a file begins with are left to `problem_details`."""
+    if isinstance(error, ProblemError) and _HEX.search(error.detail):
+        return "This is not an image Lightbox can read."
+    return capitalise(str(error)).rstrip(".") + "."
+
+
+def problem_details(error: LightboxClientError) -> str:
+    """Return what an operator needs to find a refused call: the service's own words, the code and the request's id."""
     if isinstance(error, ProblemError):
-        return f"{sentence} (`{error.code}`, request `{error.request_id}`)"
-    return sentence
+        return f"{error.detail}\ncode: {error.code}\nrequest: {error.request_id}"
+    return str(error)
 
 
 def is_passing(outcome: object) -> bool:

@@ -187,8 +187,14 @@ class Client:
         limit: int = 20,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> HistoryRequests:
-        """Return single receipts of `[since, until)`; `outcome` keeps those that are `ok` or have that error code."""
+        """Return single receipts of `[since, until)`, at most `limit` after the first `offset`.
+
+        `outcome` keeps those that are `ok` or have that error code; `request_id` those with exactly that id, whenever
+        they were received unless `since` is given.
+        """
         query = {
             "since": _wire_time(since),
             "until": _wire_time(until),
@@ -196,6 +202,8 @@ class Client:
             "limit": limit,
             "model": model,
             "outcome": outcome,
+            "request_id": request_id,
+            "offset": offset or None,
         }
         return _read(self._transport.get("/v1/history/requests", query), HistoryRequests)
 

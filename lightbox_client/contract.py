@@ -142,11 +142,15 @@ class Labels(WireModel):
 
 
 class QuantilesMs(WireModel):
-    """Percentiles in milliseconds; null where nothing was answered."""
+    """Percentiles and the longest duration, in milliseconds; null where nothing was answered.
 
-    p50: float | None
-    p95: float | None
-    p99: float | None
+    A percentile is a nearest-rank one, never less than the true one and at most 2 % more.
+    """
+
+    p50: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+    max: float | None = Field(default=None, description="The longest duration, exactly.")
 
 
 class ClassCount(WireModel):
@@ -158,21 +162,42 @@ class ClassCount(WireModel):
 
 
 class HistoryBucket(WireModel):
-    """A stretch of time. Percentiles, batch sizes and classes count answered requests; errors are by code."""
+    """A stretch of time. An answer is either computed or comes from the cache; the two are timed apart.
+
+    `count` is the sum of answers, `client_errors`, `failures`, `shed` and requests whose client hung up (`cancelled`
+    among the outcomes). The fields that may be null are so where the service is older than they are.
+    """
 
     start: datetime
     count: int = Field(description="All requests, answered or not.")
-    errors: int = Field(description="Requests that failed; refusals for load and clients that hung up not counted in.")
+    errors: int = Field(description="`client_errors` and `failures`.")
+    client_errors: int | None = Field(
+        default=None, description="Requests refused for what they were: a bad file, an unknown model (HTTP 4xx)."
+    )
+    failures: int | None = Field(
+        default=None,
+        description="Requests that the service failed to answer: a defect, a missed deadline, a restart (HTTP 5xx).",
+    )
     shed: int = Field(description="Requests refused for load (`overloaded`).")
-    outcomes: dict[str, int]
-    total_ms: QuantilesMs
-    stages_ms: dict[str, QuantilesMs]
-    batch_sizes: dict[int, int]
-    top_classes: list[ClassCount]
+    outcomes: dict[str, int] = Field(description="Requests by outcome: `ok` or an error's code.")
+    cached: int | None = Field(default=None, description="Requests answered from the cache.")
+    total_ms: QuantilesMs = Field(description="From headers to answer, of computed answers.")
+    cached_ms: QuantilesMs = Field(
+        default=QuantilesMs(), description="From headers to answer, of answers from the cache."
+    )
+    stages_ms: dict[str, QuantilesMs] = Field(description="Each stage of computed answers.")
+    batch_sizes: dict[int, int] = Field(description="Computed answers by the size of their batch.")
+    top_classes: list[ClassCount] = Field(
+        description="The classes that most often came first, cached answers included."
+    )
 
 
 class History(WireModel):
-    """Server-side aggregates over a window, all clients together."""
+    """Server-side aggregates over a window, all clients together.
+
+    Several buckets begin at multiples of `bucket_s` since 1970, so that they stay the same from one reading to the
+    next. `until` is the end of the last one, or now where it is not over yet.
+    """
 
     since: datetime
     until: datetime

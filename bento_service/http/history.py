@@ -1,6 +1,7 @@
 """`GET /v1/history`: what the journal knows."""
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal, TypeVar
 
@@ -14,9 +15,10 @@ from bento_service.domain import OUTCOME_OK
 from bento_service.errors import InvalidParameterError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems
-from bento_service.http.parameters import WindowQuery
+from bento_service.http.parameters import EARLIEST, JournalText, WindowQuery
 from bento_service.http.problems import PROBLEM_TYPES
 from bento_service.http.wire import JsonResponse, to_history, to_history_request
+from bento_service.journal.windows import LONGEST_WINDOW
 from lightbox_client.contract import History, HistoryRequests
 
 READS_AT_ONCE = 2
@@ -30,7 +32,14 @@ T = TypeVar("T")
 class HistoryQuery(WindowQuery):
     """Which aggregates."""
 
-    buckets: int = Field(default=60, ge=1, le=500, description="Stretches of equal length to cut the window into.")
+    buckets: int = Field(
+        default=60,
+        ge=1,
+        le=500,
+        description="Stretches of equal length to cut the window into. They begin at multiples of their length, so "
+        "there is one more where the window does not. A single one covers the window as it is, moved by less than a "
+        "tenth of its length or 5 s.",
+    )
 
 
 class ReceiptsQuery(WindowQuery):
@@ -39,6 +48,17 @@ class ReceiptsQuery(WindowQuery):
     order: Literal["slowest", "newest"] = Field(default="newest", description="`slowest` by total time.")
     limit: int = Field(default=20, ge=1, le=500, description="Receipts at most.")
     outcome: str | None = Field(default=None, description="`ok` or an error's code; else all.")
+    request_id: JournalText | None = Field(
+        default=None, description="Only receipts with this id; `since` is then 400 days before `until` unless given."
+    )
+    offset: int = Field(default=0, ge=0, le=100_000, description="Receipts to skip, to read them page by page.")
+
+    def window(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return start and end; whoever asks for a single receipt need not know when it was written."""
+        if self.request_id is None or self.since is not None:
+            return super().window(now)
+        until = self.until or now
+        return self.model_copy(update={"since": max(EARLIEST, until - LONGEST_WINDOW)}).window(now)
 
 
 def history_router(provide: EdgeProvider) -> APIRouter:
@@ -51,7 +71,7 @@ def history_router(provide: EdgeProvider) -> APIRouter:
 
     @router.get("", summary="Aggregate the journal", response_model=History, responses=describe_problems(*_PROBLEMS))
     async def show_history(query: Annotated[HistoryQuery, Query()]) -> Response:
-        """Return counts, percentiles of each stage, batch sizes and top classes, all clients together."""
+        """Return counts, latencies of computed and of cached answers, batch sizes and top classes, of all clients."""
         edge = provide()
         since, until = query.window(edge.clock())
         history = await read(
@@ -66,7 +86,7 @@ def history_router(provide: EdgeProvider) -> APIRouter:
         responses=describe_problems(*_PROBLEMS),
     )
     async def list_receipts(query: Annotated[ReceiptsQuery, Query()]) -> Response:
-        """Return what single requests cost and gave, slowest or newest first."""
+        """Return what single requests cost and gave, slowest or newest first, or those with one id."""
         edge = provide()
         if query.outcome is not None and query.outcome not in _OUTCOMES:
             raise InvalidParameterError(
@@ -84,6 +104,8 @@ def history_router(provide: EdgeProvider) -> APIRouter:
                 limit=query.limit,
                 model=query.model,
                 outcome=query.outcome,
+                request_id=query.request_id,
+                offset=query.offset,
             )
         )
         return JsonResponse(HistoryRequests(requests=[to_history_request(receipt) for receipt in receipts]))

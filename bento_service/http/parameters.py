@@ -30,7 +30,7 @@ def _to_utc(value: datetime) -> datetime:
 
 
 def _refuse_nul(value: str) -> str:
-    """PostgreSQL takes no NUL in a text, so no model of the journal can have one."""
+    """PostgreSQL takes no NUL in a text, so no name or id of the journal can have one."""
     if "\0" in value:
         raise ValueError("a name holds no NUL character")
     return value
@@ -38,7 +38,7 @@ def _refuse_nul(value: str) -> str:
 
 Instant = Annotated[datetime, AfterValidator(_to_utc)]
 ModelName = Annotated[str, Field(max_length=200)]
-JournalModel = Annotated[ModelName, AfterValidator(_refuse_nul)]
+JournalText = Annotated[ModelName, AfterValidator(_refuse_nul)]
 
 
 class Query(BaseModel):
@@ -106,7 +106,7 @@ class ClassifyQuery(BatchQuery):
 class WindowQuery(Query):
     """A window of time, and a model."""
 
-    model: JournalModel | None = Field(default=None, description="One model; else all together.")
+    model: JournalText | None = Field(default=None, description="One model; else all together.")
     since: Instant | None = Field(
         default=None,
         description="Start: ISO 8601 (UTC unless it says otherwise) or Unix seconds, at most 400 days before `until`; "

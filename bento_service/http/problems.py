@@ -82,6 +82,11 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
 )
 
 
+def is_client_error(code: str) -> bool:
+    """Tell whether a problem is the request's fault (HTTP 4xx) rather than the service's; an unknown code's is not."""
+    return code in PROBLEM_TYPES and PROBLEM_TYPES[code].status < 500
+
+
 class ProblemResponse(Response):
     """A problem as an HTTP answer."""
 

@@ -1,5 +1,6 @@
 """From the domain's values to the wire contract's."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from starlette.responses import Response
@@ -7,8 +8,11 @@ from starlette.responses import Response
 from bento_service import domain
 from bento_service.domain import OUTCOME_OK
 from bento_service.errors import ClientGoneError, OverloadedError
+from bento_service.http.problems import is_client_error
 from bento_service.status import ServedModel, ServiceStatus
 from lightbox_client import contract
+
+_NO_ERRORS = (OUTCOME_OK, OverloadedError.code, ClientGoneError.code)
 
 
 class JsonResponse(Response):
@@ -147,18 +151,19 @@ def _round_ms(duration_ms: float) -> float:
 
 
 def _to_bucket(bucket: domain.HistoryBucket) -> contract.HistoryBucket:
-    count = sum(bucket.outcomes.values())
-    answered = bucket.outcomes.get(OUTCOME_OK, 0)
-    shed = bucket.outcomes.get(OverloadedError.code, 0)
-    cancelled = bucket.outcomes.get(ClientGoneError.code, 0)
+    client_errors, failures = _count_errors(bucket.outcomes)
     stages = {name: _to_quantiles(quantiles) for name, quantiles in bucket.stages.items()}
     return contract.HistoryBucket(
         start=bucket.start,
-        count=count,
-        errors=count - answered - shed - cancelled,
-        shed=shed,
+        count=sum(bucket.outcomes.values()),
+        errors=client_errors + failures,
+        client_errors=client_errors,
+        failures=failures,
+        shed=bucket.outcomes.get(OverloadedError.code, 0),
         outcomes=dict(bucket.outcomes),
-        total_ms=stages.pop("total", contract.QuantilesMs(p50=None, p95=None, p99=None)),
+        cached=bucket.cached,
+        total_ms=stages.pop("total", contract.QuantilesMs()),
+        cached_ms=_to_quantiles(bucket.cached_total),
         stages_ms=stages,
         batch_sizes=dict(bucket.batch_sizes),
         top_classes=[
@@ -168,5 +173,15 @@ def _to_bucket(bucket: domain.HistoryBucket) -> contract.HistoryBucket:
     )
 
 
+def _count_errors(outcomes: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many requests the callers got wrong (HTTP 4xx), and how many the service failed to answer (5xx).
+
+    A refusal for load and a client that hung up are neither. A code that another version wrote is taken for a failure.
+    """
+    errors = {code: count for code, count in outcomes.items() if code not in _NO_ERRORS}
+    client_errors = sum(count for code, count in errors.items() if is_client_error(code))
+    return client_errors, sum(errors.values()) - client_errors
+
+
 def _to_quantiles(quantiles: domain.Quantiles) -> contract.QuantilesMs:
-    return contract.QuantilesMs(p50=quantiles.p50, p95=quantiles.p95, p99=quantiles.p99)
+    return contract.QuantilesMs(p50=quantiles.p50, p95=quantiles.p95, p99=quantiles.p99, max=quantiles.max)

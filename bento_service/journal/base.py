@@ -30,10 +30,11 @@ class JournalReader(Protocol):
     """
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        """Aggregate `[since, until)` into at most `buckets` stretches of equal length, empty ones included.
+        """Aggregate `[since, until)` into `buckets` stretches of equal length, empty ones included.
 
-        The window moves to whole steps of 5 s, 60 s, 10 min, 1 h or 1 d: `windows.plan_window` says how. The history
-        names the window that it holds. Percentiles are within 1 % of the true ones.
+        Stretches begin at multiples of their length, so there may be one more: `windows.plan_window` says how. The
+        history names the window that it holds, which ends now where its last bucket is not over yet. Percentiles are
+        nearest-rank ones, never less than the true ones and at most 2 % more.
 
         Raises:
             InvalidParameterError: `until` is not after `since`, or `buckets` is below 1.
@@ -48,11 +49,14 @@ class JournalReader(Protocol):
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
-        """Return single receipts of `[since, until)`.
+        """Return single receipts of `[since, until)`, at most `limit` after the first `offset`.
 
         `newest` takes every outcome unless one is named; `slowest`, by total time, answered requests unless another
-        outcome is named.
+        outcome is named. `request_id` keeps the receipts with exactly that id: clients choose ids, so there may be
+        several.
         """
 
 

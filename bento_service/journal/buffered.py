@@ -152,11 +152,20 @@ class BufferedJournal:
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
         """Ask the store; receipts that still wait are not in the answer."""
         with self._noting_failed_read():
             return self._store.read_receipts(
-                since=since, until=until, order=order, limit=limit, model=model, outcome=outcome
+                since=since,
+                until=until,
+                order=order,
+                limit=limit,
+                model=model,
+                outcome=outcome,
+                request_id=request_id,
+                offset=offset,
             )
 
     def close(self, timeout_s: float = 10.0) -> int:

@@ -11,46 +11,61 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-RELATIVE_ERROR = 0.01
-"""How far a percentile may lie from the true one, as a share of it."""
-
 SMALLEST_MS = 0.001
 """A shorter duration, or one that is no number, counts as zero."""
 
 LARGEST_MS = 1e7
 """A longer duration counts as this one: just under three hours."""
 
-_GAMMA = (1 + RELATIVE_ERROR) / (1 - RELATIVE_ERROR)
+BIN_ERROR = 0.01
+"""How far any duration of a bin lies from the bin's middle, at most, as a share of it. Stored rollups depend on it."""
+
+_GAMMA = (1 + BIN_ERROR) / (1 - BIN_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
+
+MAX_EXCESS = _GAMMA - 1
+"""How far a percentile may lie above the true one, as a share of it: 2 %."""
 
 BINS = math.ceil(math.log(LARGEST_MS / SMALLEST_MS) / _LOG_GAMMA) + 1
 """Number of bins. Bin 0 holds zeros, bin k > 0 holds (SMALLEST_MS * gamma**(k - 1), SMALLEST_MS * gamma**k]."""
 
 
+def clip(durations_ms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return durations in [0, LARGEST_MS], zero for what is no number, in an array of the same shape."""
+    return np.clip(np.nan_to_num(durations_ms, posinf=LARGEST_MS), 0.0, LARGEST_MS)
+
+
 def find_bins(durations_ms: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the bin of each duration, in an array of the same shape."""
-    clipped = np.clip(np.nan_to_num(durations_ms, posinf=LARGEST_MS), SMALLEST_MS, LARGEST_MS)
+    clipped = np.maximum(clip(durations_ms), SMALLEST_MS)
     bins = np.ceil(np.log(clipped / SMALLEST_MS) / _LOG_GAMMA).astype(np.int64)
     return np.minimum(bins, BINS - 1)
 
 
-def find_quantiles(
-    bins: NDArray[np.uint32], counts: NDArray[np.uint32], quantiles: Sequence[float]
-) -> list[float] | None:
-    """Return durations in milliseconds, one for each quantile in [0, 1], or None where nothing was counted.
+def upper_ends(bins: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """Return the longest duration that each bin holds, in milliseconds."""
+    return np.where(bins == 0, 0.0, SMALLEST_MS * _GAMMA ** bins.astype(np.float64))
 
-    The q-quantile of n values is the one of rank floor(q * (n - 1)), counting from 0 in ascending order (DDSketch,
-    algorithm 3); the answer is within `RELATIVE_ERROR` of it.
+
+def find_percentiles(
+    bins: NDArray[np.uint32], counts: NDArray[np.uint32], percents: Sequence[int], *, slowest_ms: float
+) -> list[float] | None:
+    """Return percentiles in milliseconds, or None where nothing was counted.
+
+    The percentile p of n durations is the nearest-rank one: the duration of rank ceil(p / 100 * n), counting from 1 in
+    ascending order. What is returned is never less than that and at most `MAX_EXCESS` more: the upper end of its bin,
+    or `slowest_ms` where that is less.
 
     Args:
         bins: Bins that hold something, ascending.
         counts: How many durations each of them holds.
-        quantiles: Shares in [0, 1].
+        percents: Which percentiles, each in [1, 100].
+        slowest_ms: The longest of the durations.
     """
     if len(bins) == 0:
         return None
     cumulative = np.cumsum(counts, dtype=np.int64)
-    ranks = np.floor(np.asarray(quantiles) * (cumulative[-1] - 1))
-    found = bins[np.searchsorted(cumulative, ranks, side="right")].astype(np.float64)
-    middles = SMALLEST_MS * 2 * _GAMMA**found / (_GAMMA + 1)
-    return [float(value) for value in np.where(found == 0, 0.0, middles)]
+    # In whole numbers: 0.07 * 100 is more than 7 in floating point.
+    ranks = -(-np.asarray(percents, dtype=np.int64) * cumulative[-1] // 100)
+    found = bins[np.searchsorted(cumulative, ranks, side="left")]
+    return [float(value) for value in np.minimum(upper_ends(found), slowest_ms)]

@@ -22,7 +22,7 @@ _VALUES_A_QUERY = 5_000
 _KEYS_A_QUERY = 100
 
 _TABLE = schema.rollups.c
-_COUNTS = (_TABLE.outcomes, _TABLE.durations, _TABLE.batch_sizes, _TABLE.classes)
+_COUNTS = (_TABLE.outcomes, _TABLE.durations, _TABLE.slowest_ms, _TABLE.batch_sizes, _TABLE.classes)
 _UPDATE = (
     update(schema.rollups)
     .where(

@@ -7,21 +7,29 @@ from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bento_service.domain import OUTCOME_OK, HistoryBucket, Quantiles, Receipt
-from bento_service.journal.durations import BINS, find_bins, find_quantiles
+from bento_service.journal.durations import BINS, clip, find_bins, find_percentiles, upper_ends
 from bento_service.journal.epoch import to_epoch_us
 from bento_service.journal.tallies import Tally, add_up, count_keys
 from bento_service.journal.windows import RESOLUTIONS
 
 STAGES = ("total", "receive", "decode", "queue", "inference")
+"""What is timed of a computed answer."""
+CACHED = "cached"
+"""The total of an answer from the cache, which has no stages."""
+SERIES = (*STAGES, CACHED)
+"""The sets of durations that a rollup keeps, in their stored order."""
 TOP_CLASSES = 10
 
 ClassName = tuple[int, str]
 """A class as people know it: class_id and label."""
 
-_QUANTILES = (0.5, 0.95, 0.99)
-_STAGE_OFFSETS = np.arange(len(STAGES)) * BINS
+_PERCENTS = (50, 95, 99)
+_EDGES = np.arange(len(SERIES) + 1) * BINS
+"""Where the keys of each series begin in `Rollup.durations`, and where the last ones end."""
+_NO_DURATIONS = np.zeros(len(SERIES))
 
 
 class RollupKey(NamedTuple):
@@ -36,12 +44,14 @@ class RollupKey(NamedTuple):
 class Rollup:
     """Counts of one stretch of time.
 
-    `outcomes` counts every request. The rest counts answered ones: `classes` their top class by its key, cached answers
-    included; `durations` (key: stage * BINS + bin) and `batch_sizes` leave cached answers out, which ran in no batch.
+    `outcomes` counts every request. The rest is about answered ones: `classes` counts their top class by its key,
+    `batch_sizes` the batches of computed ones. `durations` counts those of each of `SERIES` (key: position * BINS +
+    bin), and `slowest_ms` has the longest of each, shape (len(SERIES),), zero where there is none.
     """
 
     outcomes: Mapping[str, int]
     durations: Tally
+    slowest_ms: NDArray[np.float64]
     batch_sizes: Tally
     classes: Tally
 
@@ -77,6 +87,7 @@ def merge(rollups: Sequence[Rollup]) -> Rollup:
     return Rollup(
         outcomes=outcomes,
         durations=add_up([rollup.durations for rollup in rollups]),
+        slowest_ms=np.max([_NO_DURATIONS, *(rollup.slowest_ms for rollup in rollups)], axis=0),
         batch_sizes=add_up([rollup.batch_sizes for rollup in rollups]),
         classes=add_up([rollup.classes for rollup in rollups]),
     )
@@ -84,13 +95,26 @@ def merge(rollups: Sequence[Rollup]) -> Rollup:
 
 def to_bucket(start: datetime, rollup: Rollup, class_names: Mapping[int, ClassName]) -> HistoryBucket:
     """Return a rollup as people read it. `class_names` is the inverse of `class_keys` in `summarise`."""
+    parts = _split(rollup.durations)
+    quantiles = {
+        series: _find_quantiles(part, slowest_ms)
+        for (series, part), slowest_ms in zip(parts.items(), rollup.slowest_ms.tolist(), strict=True)
+    }
     return HistoryBucket(
         start=start,
         outcomes=dict(rollup.outcomes),
-        stages=_find_stage_quantiles(rollup.durations),
+        cached=rollup.outcomes.get(OUTCOME_OK, 0) - int(parts["total"].counts.sum()),
+        cached_total=quantiles.pop(CACHED),
+        stages=quantiles,
         batch_sizes=rollup.batch_sizes.as_dict(),
         top_classes=_find_top_classes(rollup.classes, class_names),
     )
+
+
+def estimate_slowest(durations: Tally) -> NDArray[np.float64]:
+    """Return a `Rollup.slowest_ms` for durations that were stored without: the upper end of each last bin."""
+    parts = _split(durations).values()
+    return np.array([upper_ends(part.keys[-1:])[0] if len(part.keys) else 0.0 for part in parts])
 
 
 def _roll_up(receipts: Sequence[Receipt], class_keys: Mapping[ClassName, int]) -> Rollup:
@@ -98,10 +122,14 @@ def _roll_up(receipts: Sequence[Receipt], class_keys: Mapping[ClassName, int]) -
     computed = [receipt for receipt in answered if not receipt.cached]
     tops = [receipt.top[0] for receipt in answered if receipt.top]
     rows = [(t.total_ms, t.receive_ms, t.decode_ms, t.queue_ms, t.inference_ms) for t in (r.timings for r in computed)]
-    bins = find_bins(np.array(rows, dtype=np.float64).reshape(-1, len(STAGES))) + _STAGE_OFFSETS
+    stages_ms = np.array(rows, dtype=np.float64).reshape(-1, len(STAGES))
+    cached_ms = np.array([receipt.timings.total_ms for receipt in answered if receipt.cached], dtype=np.float64)
+    bins = [find_bins(stages_ms) + _EDGES[: len(STAGES)], find_bins(cached_ms) + _EDGES[len(STAGES)]]
+    slowest_ms = [*np.max(stages_ms, axis=0, initial=0.0), np.max(cached_ms, initial=0.0)]
     return Rollup(
         outcomes=Counter(receipt.outcome for receipt in receipts),
-        durations=count_keys(bins.ravel().tolist()),
+        durations=count_keys(key for part in bins for key in part.ravel().tolist()),
+        slowest_ms=clip(np.array(slowest_ms)),
         batch_sizes=count_keys(receipt.batch_size for receipt in computed if receipt.batch_size > 0),
         classes=count_keys(class_keys[top.class_id, top.label] for top in tops),
     )
@@ -114,14 +142,21 @@ def _coarsen(rollups: Mapping[RollupKey, Rollup], resolution_s: int) -> dict[Rol
     return {key: merge(group) for key, group in groups.items()}
 
 
-def _find_stage_quantiles(durations: Tally) -> dict[str, Quantiles]:
-    edges = np.searchsorted(durations.keys, np.append(_STAGE_OFFSETS, len(STAGES) * BINS))
-    stages = {}
-    for stage, name in enumerate(STAGES):
-        own = slice(edges[stage], edges[stage + 1])
-        found = find_quantiles(durations.keys[own] - stage * BINS, durations.counts[own], _QUANTILES)
-        stages[name] = Quantiles(*found) if found else Quantiles()
-    return stages
+def _split(durations: Tally) -> dict[str, Tally]:
+    """Return the durations of each of `SERIES`, its bins as keys."""
+    edges = np.searchsorted(durations.keys, _EDGES)
+    return {
+        series: Tally(durations.cells[edges[at] : edges[at + 1]] - np.array([at * BINS, 0], dtype=np.uint32))
+        for at, series in enumerate(SERIES)
+    }
+
+
+def _find_quantiles(durations: Tally, slowest_ms: float) -> Quantiles:
+    found = find_percentiles(durations.keys, durations.counts, _PERCENTS, slowest_ms=slowest_ms)
+    if found is None:
+        return Quantiles()
+    p50, p95, p99 = found
+    return Quantiles(p50, p95, p99, slowest_ms)
 
 
 def _find_top_classes(classes: Tally, class_names: Mapping[int, ClassName]) -> tuple[tuple[int, str, int], ...]:

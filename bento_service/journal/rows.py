@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Row
 
 from bento_service.domain import ImageInfo, Prediction, Receipt, Timings
 from bento_service.journal.epoch import from_epoch_us, to_epoch_us
-from bento_service.journal.rollups import Rollup, RollupKey
+from bento_service.journal.rollups import Rollup, RollupKey, estimate_slowest
 from bento_service.journal.tallies import decode
 
 
@@ -73,11 +74,16 @@ def from_rollup(key: RollupKey, rollup: Rollup) -> dict[str, object]:
         "model": key.model,
         "outcomes": dict(rollup.outcomes),
         "durations": rollup.durations.encode(),
+        "slowest_ms": rollup.slowest_ms.astype("<f8", copy=False).tobytes(),
         "batch_sizes": rollup.batch_sizes.encode(),
         "classes": rollup.classes.encode(),
     }
 
 
-def to_rollup(outcomes: Mapping[str, int], durations: bytes, batch_sizes: bytes, classes: bytes) -> Rollup:
-    """Return the rollup of a row's columns."""
-    return Rollup(outcomes, decode(durations), decode(batch_sizes), decode(classes))
+def to_rollup(
+    outcomes: Mapping[str, int], durations: bytes, slowest_ms: bytes | None, batch_sizes: bytes, classes: bytes
+) -> Rollup:
+    """Return the rollup of a row's columns. One stored before revision 0002 has no `slowest_ms`; it is estimated."""
+    counted = decode(durations)
+    slowest = estimate_slowest(counted) if slowest_ms is None else np.frombuffer(slowest_ms, dtype="<f8")
+    return Rollup(outcomes, counted, slowest, decode(batch_sizes), decode(classes))

@@ -45,6 +45,7 @@ receipts = Table(
 """One row a request."""
 
 Index("ix_receipts_time", receipts.c.received_at_us)
+Index("ix_receipts_request_id", receipts.c.request_id)
 Index("ix_receipts_model_time", receipts.c.model, receipts.c.received_at_us)
 # Walked from its slow end, with the other filters in the index itself, so that no row is touched in vain.
 Index("ix_receipts_slowest", receipts.c.outcome, receipts.c.total_ms, receipts.c.received_at_us, receipts.c.model)
@@ -59,8 +60,13 @@ rollups = Table(
     Column("durations", LargeBinary, nullable=False),
     Column("batch_sizes", LargeBinary, nullable=False),
     Column("classes", LargeBinary, nullable=False),
+    Column("slowest_ms", LargeBinary),
 )
-"""One row for each model and stretch of time; the binary columns are tallies (`tallies.py`)."""
+"""One row for each model and stretch of time.
+
+The binary columns are tallies (`tallies.py`), but for `slowest_ms`: a little-endian float64 for each of
+`rollups.SERIES`. Rows from before revision 0002 have none.
+"""
 
 classes = Table(
     "classes",

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select
 
@@ -86,7 +86,8 @@ class SqlJournalStore:
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
-        window = plan_window(since=since, until=until, buckets=buckets, now=self._now())
+        now = self._now()
+        window = plan_window(since=since, until=until, buckets=buckets, now=now)
         with self._explaining(), self._database.reading() as connection:
             parts = read_rollups(connection, window, model)
             class_names = read_class_names(connection)
@@ -94,7 +95,7 @@ class SqlJournalStore:
         starts = [from_epoch_s(start_s) for start_s in window.bucket_starts()]
         return History(
             since=starts[0],
-            until=from_epoch_s(window.until_s),
+            until=min(from_epoch_s(window.until_s), max(until.astimezone(UTC), now)),
             bucket_s=float(window.width_s),
             buckets=tuple(to_bucket(start, rollup, class_names) for start, rollup in zip(starts, merged, strict=True)),
             total=to_bucket(starts[0], merge(merged), class_names),
@@ -109,6 +110,8 @@ class SqlJournalStore:
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
         """Return single receipts, of equal ones the latest written first."""
         table = schema.receipts.c
@@ -131,8 +134,10 @@ class SqlJournalStore:
             query = query.where(model_term == model)
         if outcome is not None:
             query = query.where(outcome_term == outcome)
+        if request_id is not None:
+            query = query.where(table.request_id == request_id)
         with self._explaining(), self._database.reading() as connection:
-            return tuple(to_receipt(row) for row in connection.execute(query.limit(limit)).all())
+            return tuple(to_receipt(row) for row in connection.execute(query.limit(limit).offset(offset)).all())
 
     def prune(
         self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int

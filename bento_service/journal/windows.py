@@ -51,12 +51,13 @@ class Window:
 
 
 def plan_window(*, since: datetime, until: datetime, buckets: int, now: datetime) -> Window:
-    """Fit a window to whole rollups.
+    """Fit a window to whole rollups, its buckets to multiples of their width.
 
-    Times move in steps: the coarsest resolution of which twelve fit in a bucket (else the finest), and no finer than
-    what is still kept at that age. The width is rounded up to whole steps, `until` up to the next step; `since`
-    follows, so that the window is at least as long as asked for and longer by less than one bucket. A round question
-    (an hour in 60, a month in 120) gets the number of buckets that it named; others get at most that many.
+    The width is the window's length divided by `buckets`, rounded up to whole steps: of the coarsest resolution of
+    which twelve fit in a bucket (else the finest), and no finer than what is still kept at that age. Buckets begin at
+    multiples of their width since 1970 and cover all that was asked for, which may take one more than `buckets`. Two
+    windows of one length thus have the same buckets where they overlap. A single bucket is as long as asked for, and
+    moves by less than a step.
 
     Raises:
         InvalidParameterError: `until` is not after `since`, or `buckets` is below 1.
@@ -96,11 +97,12 @@ def cover(since_s: int, until_s: int) -> Iterator[tuple[int, int]]:
 
 def _fit(since_us: int, until_us: int, buckets: int, step_s: int) -> Window:
     step_us = step_s * 1_000_000
-    span_us = until_us - since_us
-    width_us = _divide_up(span_us, buckets * step_us) * step_us
-    count = _divide_up(span_us, width_us)
-    end_us = _divide_up(until_us, step_us) * step_us
-    return Window(since_s=(end_us - count * width_us) // 1_000_000, width_s=width_us // 1_000_000, count=count)
+    width_us = _divide_up(until_us - since_us, buckets * step_us) * step_us
+    start_us = since_us // width_us * width_us
+    if buckets == 1:
+        start_us = _divide_up(until_us, step_us) * step_us - width_us
+    count = _divide_up(until_us - start_us, width_us)
+    return Window(since_s=start_us // 1_000_000, width_s=width_us // 1_000_000, count=count)
 
 
 def _divide_up(dividend: int, divisor: int) -> int:

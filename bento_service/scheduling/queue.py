@@ -49,6 +49,7 @@ class WorkQueue:
         self._expected = dict.fromkeys(Priority, 0)
         self._ends_s: dict[int, float] = {}
         self._idle_lanes = 0
+        self._all_busy_s = -math.inf
         self._bulk_ran_s = -math.inf
         self._held: set[tuple[str, Priority]] = set()
         self._length = 0
@@ -148,6 +149,8 @@ class WorkQueue:
                     elif batch := self._take_live(decision, now_s):
                         predicted_ms = self.predict_ms(batch)
                         self._ends_s[lane] = now_s + predicted_ms / 1000
+                        if self._idle_lanes == 1:
+                            self._note_all_busy(now_s)
                         return batch
             finally:
                 self._idle_lanes -= 1
@@ -244,6 +247,13 @@ class WorkQueue:
         if run.priority is Priority.BULK:
             self._bulk_ran_s = now_s
         reason = items[0].reason
+        if reason is DispatchReason.LANE_FREE and items[0].enqueued_s < self._all_busy_s:
+            reason = DispatchReason.BACKLOG
         if was_held and reason is not DispatchReason.RECOVERED:
             reason = DispatchReason.HELD
         return Batch(run.model, tuple(items), run.mode, reason, waiting=self._length)
+
+    def _note_all_busy(self, now_s: float) -> None:
+        """Count what still waits as backlog: an idle lane that it found, or that held it, has taken other work."""
+        self._all_busy_s = now_s
+        self._held.clear()

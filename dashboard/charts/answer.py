@@ -32,6 +32,7 @@ def scores(predictions: Sequence[Prediction], *, ink: str) -> ChartType:
             "label": [_unique_label(predictions, rank) for rank in range(len(predictions))],
             "score": [prediction.score for prediction in predictions],
             "value": [wording.percent(prediction.score) for prediction in predictions],
+            "said": [f"{prediction.label}: {wording.percent(prediction.score)}" for prediction in predictions],
             "class_id": [prediction.class_id for prediction in predictions],
         }
     )
@@ -41,20 +42,22 @@ def scores(predictions: Sequence[Prediction], *, ink: str) -> ChartType:
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
-    label = alt.Y("label:N", sort=None, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False))
+    order = alt.EncodingSortField(field="rank", op="min", order="ascending")
+    label = alt.Y("label:N", sort=order, title=None, axis=alt.Axis(labelLimit=LABEL_LIMIT_PX, ticks=False))
     base = alt.Chart(rows).encode(
         x=score,
         y=label,
+        description="said:N",
         tooltip=[
             alt.Tooltip("label:N", title="class"),
-            alt.Tooltip("class_id:Q", title="class_id"),
+            alt.Tooltip("class_id:Q", title="class id"),
             alt.Tooltip("score:Q", title="score", format=".4f"),
         ],
     )
     bars = base.mark_bar(height=alt.RelativeBandSize(0.62), cornerRadiusEnd=3).encode(
         color=alt.when(alt.datum.rank == 0).then(alt.value(BLUE)).otherwise(alt.value(SKY))
     )
-    values = base.mark_text(align="left", dx=6, color=ink, fontSize=12).encode(text="value:N")
+    values = base.mark_text(align="left", dx=6, color=ink, fontSize=12, aria=False).encode(text="value:N")
     return alt.layer(bars, values).properties(
         height=ROW_PX * len(predictions) + SCORE_AXIS_PX,
         padding={"left": 0, "top": 4, "right": VALUE_ROOM_PX, "bottom": 0},
@@ -91,6 +94,7 @@ def stages(timings: TimingsMs) -> ChartType:
                 scale=alt.Scale(domain=names, range=list(STAGES.values())),
                 legend=alt.Legend(orient="bottom", columns=3, symbolType="square", labelLimit=0, offset=6),
             ),
+            description="stage:N",
             tooltip=[alt.Tooltip("stage:N", title="stage")],
         )
         .properties(height=STAGE_BAR_PX + STAGE_AXIS_PX)

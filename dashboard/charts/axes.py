@@ -1,6 +1,7 @@
 """The axes that the charts of a window share.
 
-Time spans the whole window; values begin at zero and end at a round number, so a live chart moves without jumping.
+Time spans the whole window. Values begin at zero, on a logarithmic axis at a power of ten, and end at a round number,
+so that the axis of a live chart rarely changes.
 """
 
 import math
@@ -10,6 +11,8 @@ from datetime import timedelta
 import altair as alt
 
 LABEL_LIMIT_PX = 190
+LEGEND_COLUMNS = 2
+"""As many as a phone has room for."""
 _TIME_LABELS = ((timedelta(days=2), "%-d %b"), (timedelta(minutes=6), "%H:%M"), (timedelta(), "%H:%M:%S"))
 
 
@@ -29,12 +32,32 @@ def value_axis(field: str, title: str, top: float) -> alt.Y:
     return alt.Y(f"{field}:Q", title=title, scale=alt.Scale(domain=[0, top], nice=False), axis=alt.Axis(tickCount=5))
 
 
-def colour_of(colours: Mapping[str, str]) -> alt.Color:
-    """Colour by the field `kind`, with a legend above the chart."""
-    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
-    return alt.Color(
-        "kind:N", title=None, scale=scale, legend=alt.Legend(orient="top", direction="horizontal", offset=4)
+def log_axis(field: str, title: str, bottom: float, top: float) -> alt.Y:
+    """Return a logarithmic axis from the power of ten at or below `bottom`, which is above zero, to `top`."""
+    lowest, highest = math.floor(math.log10(bottom)), math.floor(math.log10(top))
+    ticks = [10.0**power for power in range(lowest, highest + 1)]
+    return alt.Y(
+        f"{field}:Q",
+        title=title,
+        scale=alt.Scale(type="log", domain=[ticks[0], top], nice=False, clamp=True),
+        axis=alt.Axis(values=ticks, format=",~g"),
     )
+
+
+def colour_of(colours: Mapping[str, str]) -> alt.Color:
+    """Colour by the field `kind`, with a legend above the chart in rows of `LEGEND_COLUMNS`."""
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    legend = alt.Legend(
+        orient="top",
+        direction="horizontal",
+        columns=LEGEND_COLUMNS,
+        offset=4,
+        symbolType="square",
+        symbolSize=100,
+        symbolStrokeWidth=0,
+        rowPadding=2,
+    )
+    return alt.Color("kind:N", title=None, scale=scale, legend=legend)
 
 
 def round_up(value: float) -> float:

@@ -8,15 +8,23 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from dashboard.charts.axes import colour_of, round_up, time_axis, value_axis
-from dashboard.charts.palette import OUTCOMES, PERCENTILES, STAGES, VERMILLION
+from dashboard.charts.axes import colour_of, log_axis, round_up, time_axis, value_axis
+from dashboard.charts.palette import GREY, LATENCIES, OUTCOMES, STAGES
+from dashboard.outcomes import count_outcomes
 from lightbox_client.contract import History, HistoryBucket
 
-HEIGHT_PX = 240
+HEIGHT_PX = 300
 STALE_OPACITY = 0.35
-TARGET_IN_SIGHT = 4.0
-"""The target is drawn while it is at most this many times the slowest percentile; further up it would flatten them."""
+SHORTEST_RATE_S = 5.0
+"""A bucket that has just begun is divided by this, so that its first requests are no peak."""
+SHORTEST_MS = 0.01
+"""Where the axis of latencies ends at the latest; it is logarithmic and has no zero."""
+TARGET_ROOM = 1.25
+"""Room above the target, as a factor, for its name."""
 HISTORY_STAGES = ("receive", "decode", "queue", "inference")
+_SLOWEST = ("computed slowest", "cached slowest")
+_WIDE = "computed p99"
+"""Drawn wider than the lines over it: where few requests make p95 and p99 equal, both show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,61 +36,61 @@ class _Mark:
     end: datetime
     kind: str
     value: float | None
-    low: float
-    high: float
+    low: float = 0.0
+    high: float = 0.0
 
 
 def rates(history: History) -> ChartType:
-    """Stack answered, shed and failed requests a second."""
+    """Stack requests a second by what became of them."""
     marks: list[_Mark] = []
     for bucket in history.buckets:
         start, end = _span(history, bucket)
-        seconds = max((end - start).total_seconds(), 0.001)
-        answered = bucket.count - bucket.errors - bucket.shed
-        counts = {"answered": answered, "shed": bucket.shed, "errors": bucket.errors}
+        seconds = max((end - start).total_seconds(), min(SHORTEST_RATE_S, history.bucket_s))
+        counts = count_outcomes(bucket)
         marks += _stack(start, end, {outcome: count / seconds for outcome, count in counts.items()})
-    return _stacked_bars(marks, OUTCOMES, title="requests a second", value_format=",.2f")
+    return _stacked_bars(history, marks, OUTCOMES, title="requests a second", value_format=",.2f")
 
 
 def stages(history: History) -> ChartType:
-    """Stack the median of each stage of answered requests."""
+    """Stack the median of each stage of computed answers."""
     marks: list[_Mark] = []
     for bucket in history.buckets:
         medians = {stage: bucket.stages_ms[stage].p50 for stage in HISTORY_STAGES if stage in bucket.stages_ms}
         marks += _stack(*_span(history, bucket), {stage: value or 0.0 for stage, value in medians.items()})
     colours = {stage: STAGES[stage] for stage in HISTORY_STAGES}
-    return _stacked_bars(marks, colours, title="milliseconds", value_format=",.1f")
+    return _stacked_bars(history, marks, colours, title="milliseconds", value_format=",.1f")
 
 
-def latencies(history: History, target_ms: float | None) -> ChartType:
-    """Draw p50, p95 and p99 of the total of answered requests, and the target where it is in sight."""
+def latencies(history: History, target_ms: float) -> ChartType:
+    """Draw the percentiles of computed and of cached answers as lines, the slowest of each as dots, and the target.
+
+    The axis is logarithmic: answers from the cache take a hundredth of the time of computed ones, and neither they nor
+    a target far above may flatten the lines. It always holds the target, so that it does not change as load comes near.
+    """
     marks = [
-        _Mark(start, start + (end - start) / 2, end, name, getattr(bucket.total_ms, name), 0.0, 0.0)
+        _Mark(start, start + (end - start) / 2, end, kind, None if value is None else max(value, SHORTEST_MS))
         for bucket in history.buckets
         for start, end in [_span(history, bucket)]
-        for name in PERCENTILES
+        for kind, value in _latencies_of(bucket).items()
     ]
-    seen_target_ms = target_ms if is_target_in_sight(history, target_ms) else None
-    top = round_up(max(slowest_ms(history), seen_target_ms or 0.0))
+    values = [mark.value for mark in marks if mark.value is not None]
+    bottom, top = min([*values, target_ms]), round_up(max([*values, TARGET_ROOM * target_ms]))
     base = alt.Chart(_frame(marks)).encode(
-        x=time_axis("middle", _length(marks)),
-        y=value_axis("value", "milliseconds", top),
-        color=colour_of(PERCENTILES),
+        x=time_axis("middle", _length(history)),
+        y=log_axis("value", "milliseconds", bottom, top),
+        color=colour_of(LATENCIES),
     )
-    # Points of their own: those that a line brings along are never dimmed.
-    lines, points = base.mark_line(strokeWidth=2), base.mark_point(size=16, filled=True)
-    target = [] if seen_target_ms is None else _target(seen_target_ms)
-    return alt.layer(lines, points, *target, _hover(marks, PERCENTILES, ",.1f")).properties(height=HEIGHT_PX)
-
-
-def slowest_ms(history: History) -> float:
-    """Return the slowest p99 of any bucket; zero where nothing was answered."""
-    return max((bucket.total_ms.p99 or 0.0 for bucket in history.buckets), default=0.0)
-
-
-def is_target_in_sight(history: History, target_ms: float | None) -> bool:
-    """Whether `latencies` draws the target: it is known and not far above all that was measured."""
-    return target_ms is not None and target_ms <= TARGET_IN_SIGHT * slowest_ms(history)
+    is_slowest = alt.FieldOneOfPredicate(field="kind", oneOf=list(_SLOWEST))
+    width = alt.when(alt.datum.kind == _WIDE).then(alt.value(4.5)).otherwise(alt.value(2))
+    lines = base.transform_filter(~is_slowest)
+    return alt.layer(
+        _target(target_ms),
+        lines.mark_line(aria=False).encode(strokeWidth=width),
+        # Points of their own: those that a line brings along are never dimmed.
+        lines.mark_point(size=16, filled=True, aria=False),
+        base.transform_filter(is_slowest).mark_point(size=26, filled=True, shape="diamond", aria=False),
+        _hover(history, marks, LATENCIES, ",.1f"),
+    ).properties(height=HEIGHT_PX)
 
 
 def dim(chart: ChartType) -> ChartType:
@@ -100,8 +108,21 @@ def unchanged(chart: ChartType) -> ChartType:
     return chart
 
 
-def _length(marks: Sequence[_Mark]) -> timedelta:
-    return marks[-1].end - marks[0].start if marks else timedelta()
+def _latencies_of(bucket: HistoryBucket) -> dict[str, float | None]:
+    """Name a bucket's latencies as `palette.LATENCIES`, the widest line first, so that it is drawn below the others."""
+    computed, cached = bucket.total_ms, bucket.cached_ms
+    return {
+        "computed p99": computed.p99,
+        "computed p95": computed.p95,
+        "computed p50": computed.p50,
+        "computed slowest": computed.max,
+        "cached p50": cached.p50,
+        "cached slowest": cached.max,
+    }
+
+
+def _length(history: History) -> timedelta:
+    return history.until - history.since
 
 
 def _span(history: History, bucket: HistoryBucket) -> tuple[datetime, datetime]:
@@ -121,42 +142,44 @@ def _frame(marks: Sequence[_Mark]) -> pd.DataFrame:
     return pd.DataFrame(marks, columns=list(_Mark.__dataclass_fields__))
 
 
-def _stacked_bars(marks: Sequence[_Mark], colours: Mapping[str, str], *, title: str, value_format: str) -> ChartType:
+def _stacked_bars(
+    history: History, marks: Sequence[_Mark], colours: Mapping[str, str], *, title: str, value_format: str
+) -> ChartType:
     top = round_up(max((mark.high for mark in marks), default=0.0))
     bars = (
         alt.Chart(_frame(marks))
-        .mark_rect(stroke=None)
+        .mark_rect(stroke=None, aria=False)
         .encode(
-            x=time_axis("start", _length(marks)),
+            x=time_axis("start", _length(history)),
             x2="end:T",
             y=value_axis("low", title, top),
             y2="high:Q",
             color=colour_of(colours),
         )
     )
-    return alt.layer(bars, _hover(marks, colours, value_format)).properties(height=HEIGHT_PX)
+    return alt.layer(bars, _hover(history, marks, colours, value_format)).properties(height=HEIGHT_PX)
 
 
-def _target(target_ms: float) -> list[alt.Chart]:
+def _target(target_ms: float) -> ChartType:
     base = alt.Chart(pd.DataFrame({"target": [target_ms], "name": [f"target {target_ms:,.0f} ms"]}))
-    rule = base.mark_rule(color=VERMILLION, strokeDash=[6, 4]).encode(y="target:Q")
-    name = base.mark_text(align="right", baseline="bottom", dx=-4, dy=-3, color=VERMILLION)
-    return [rule, name.encode(x=alt.value("width"), y="target:Q", text="name:N")]
+    rule = base.mark_rule(color=GREY, strokeDash=[6, 4], aria=False).encode(y="target:Q")
+    name = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, color=GREY, aria=False)
+    return alt.layer(rule, name.encode(x=alt.value(0), y="target:Q", text="name:N"))
 
 
-def _hover(marks: Sequence[_Mark], kinds: Mapping[str, str], value_format: str) -> alt.Chart:
-    """Lay an invisible column over each bucket: it answers the pointer with all of the bucket's figures."""
+def _hover(history: History, marks: Sequence[_Mark], kinds: Mapping[str, str], value_format: str) -> alt.Chart:
+    """Lay an invisible column over each bucket, whose tooltip has all of the bucket's figures."""
     columns: dict[datetime, dict[str, object]] = {}
     for mark in marks:
         columns.setdefault(mark.start, {"start": mark.start, "end": mark.end})[mark.kind] = mark.value
-    figures = [alt.Tooltip(f"{kind}:Q", format=value_format) for kind in kinds]
+    figures = [alt.Tooltip(field=kind, type="quantitative", title=kind, format=value_format) for kind in kinds]
     hover: alt.Chart = (
         alt.Chart(pd.DataFrame(list(columns.values()), columns=["start", "end", *kinds]))
-        .mark_rect(opacity=0, fill="white")
+        .mark_rect(opacity=0, fill="white", aria=False)
         .encode(
-            x=time_axis("start", _length(marks)),
+            x=time_axis("start", _length(history)),
             x2="end:T",
-            tooltip=[alt.Tooltip("start:T", format="%-d %b %H:%M:%S"), *figures],
+            tooltip=[alt.Tooltip("start:T", title="from", format="%-d %b %H:%M:%S"), *figures],
         )
     )
     return hover

@@ -1,26 +1,66 @@
-"""One image's answer: what the model saw, what it says, what it cost, and how to ask the same from a program."""
+"""One image's answer: what the model says, what it cost, what it saw, and the same call for a program."""
 
 import streamlit as st
 
 from dashboard import preview, snippets, wording
-from dashboard.charts import answer as charts
-from dashboard.reasons import answer_path
+from dashboard.markdown import literal
+from dashboard.panels.receipt import show_cost, show_receipt, show_scores
+from dashboard.reads import find_receipts
+from dashboard.service import Service
 from dashboard.uploads import Picked
+from lightbox_client import LightboxClientError
 from lightbox_client.contract import Classification, ModelCard
 
-INK_LIGHT, INK_DARK = "#1F2933", "#E6EAEE"
-"""The theme's text colours (.streamlit/config.toml), for text inside of charts, which no theme reaches."""
+_MINOR_WARNINGS = {"icc_profile_ignored"}
+"""What most photographs have: said below the picture, not beside the answer."""
 
 
 def show_answer(image: Picked, answer: Classification, card: ModelCard, *, top_k: int, url: str) -> None:
     """Show the first `top_k` predictions of an answer; `url` is where a reader's program finds the service."""
     shown = answer.model_copy(update={"predictions": answer.predictions[:top_k]})
-    picture, findings = st.columns([2, 3], gap="large")
-    with picture:
-        _show_picture(image, answer, card)
+    findings, picture = st.columns([7, 5], gap="medium")
     with findings:
         _show_findings(shown)
-    _show_for_programs(image, shown, top_k=top_k, url=url)
+        _show_for_programs(image, shown, top_k=top_k, url=url)
+    with picture:
+        _show_picture(image, answer, card)
+
+
+def show_empty() -> None:
+    """Say what the page does while there is no image on it."""
+    st.info(
+        "You see what the model takes it for, how sure it is, which part of it the model saw, and how long each stage "
+        "took.",
+        title="Upload a photograph, or tap a sample",
+        icon=":material/add_photo_alternate:",
+    )
+
+
+def show_refusal(name: str, error: LightboxClientError) -> None:
+    """Say why an image has no answer, with what an operator needs under Details."""
+    st.error(literal(wording.problem(error)), title=literal(name), icon=":material/broken_image:")
+    with st.expander("Details"):
+        st.code(wording.problem_details(error), language=None, wrap_lines=True)
+
+
+def show_earlier_answer(service: Service, request_id: str) -> LightboxClientError | None:
+    """Show an earlier request by its receipt, which holds no image; return what is wrong where it cannot be read."""
+    try:
+        found = find_receipts(service, request_id).receipts
+    except LightboxClientError as error:
+        return error
+    if not found:
+        st.warning(
+            "Receipts are kept for some days only, and a new one takes a second to be stored.",
+            title=f"There is no request {literal(request_id)}",
+            icon=":material/search_off:",
+        )
+        return None
+    st.info("Images are not stored. To see this one, upload it again.", icon=":material/image_not_supported:")
+    receipt = found[0]
+    st.header(literal(wording.receipt_headline(receipt)), anchor=False)
+    show_receipt(receipt)
+    return None
 
 
 def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> None:
@@ -33,11 +73,11 @@ def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> Non
     )
     about = f"{answer.image.format}, {answer.image.width} × {answer.image.height} px"
     if views is None:
-        st.info(f"{image.name} ({about}) has no preview here.", icon=":material/image:")
+        st.info(f"{literal(image.name)} ({about}) has no preview here.", icon=":material/image:")
         return
     st.image(
         views.overview,
-        caption=f"{image.name} · {about} · the model looks inside the frame",
+        caption=f"{literal(image.name)} · {about} · The model sees only the framed area",
         width="content",
         alt=f"{image.name}, with the part that the model saw framed",
     )
@@ -48,51 +88,30 @@ def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> Non
         width="content",
         alt=f"The part of {image.name} that the model saw",
     )
+    for code in answer.warnings:
+        if code in _MINOR_WARNINGS:
+            st.caption(f":material/info: {wording.warning(code)}")
 
 
 def _show_findings(answer: Classification) -> None:
-    st.subheader(wording.headline(answer.predictions), anchor=False)
-    st.markdown(wording.subline(answer.predictions))
+    st.header(literal(wording.headline(answer.predictions)), anchor=False)
+    subline = wording.subline(answer.predictions)
+    if subline:
+        st.markdown(literal(subline))
     for code in answer.warnings:
-        st.caption(f":material/info: {wording.warning(code)}")
-    best = answer.predictions[0]
-    st.altair_chart(
-        charts.scores(answer.predictions, ink=_ink()),
-        width="stretch",
-        alt=f"Scores of the {len(answer.predictions)} best classes; {best.label} leads with {best.score:.4f}",
-    )
-    _show_cost(answer)
-
-
-def _show_cost(answer: Classification) -> None:
-    """Show what the request took, stage by stage; of a cached answer there are no stages to show."""
-    timings = answer.timings_ms
-    st.markdown(f"**{wording.milliseconds(timings.total)}** in the service · {answer_path(answer)}")
-    if answer.cached:
-        st.caption(
-            ":material/bolt: These very bytes were classified for another request, just now or earlier, so they were "
-            "neither decoded nor run through the model again: there are no stages to show."
-        )
-        return
-    st.altair_chart(
-        charts.stages(timings),
-        width="stretch",
-        alt=f"Stages of the request: receive {timings.receive:.1f} ms, decode {timings.decode:.1f} ms, "
-        f"queue {timings.queue:.1f} ms, inference {timings.inference:.1f} ms of {timings.total:.1f} ms",
-    )
+        if code not in _MINOR_WARNINGS:
+            st.caption(f":material/info: {literal(wording.warning(code))}")
+    show_scores(answer.predictions)
+    show_cost(answer)
 
 
 def _show_for_programs(image: Picked, answer: Classification, *, top_k: int, url: str) -> None:
     call = snippets.Call(url=url, file_name=image.name, model=answer.model.name, top_k=top_k)
-    with st.expander("Ask the same from a program", icon=":material/terminal:"):
+    with st.expander("Use the API", icon=":material/terminal:"):
         shell, python, json = st.tabs(["curl", "Python", "JSON answer"])
         shell.code(snippets.as_curl(call), language="bash")
         python.code(snippets.as_python(call), language="python")
         json.json(answer.model_dump(mode="json"))
-
-
-def _ink() -> str:
-    return INK_DARK if st.context.theme.type == "dark" else INK_LIGHT
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -1,4 +1,4 @@
-"""The runner, as the answering worker sees it: what a batch costs, why the last ones went, what the cache spares."""
+"""The scheduler of the worker that answered: what a batch costs, why the last batches ran when they did, the cache."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -22,22 +22,22 @@ _MODES = (
 def show_runner(traffic: Traffic, *, is_fresh: bool) -> None:
     """Offer the section, folded away; it follows the page's choice of a model."""
     section = st.expander(
-        "The runner", icon=":material/manufacturing:", key="perf_runner", on_change="rerun", bind="query-params"
+        "Scheduler", icon=":material/manufacturing:", key="perf_runner", on_change="rerun", bind="query-params"
     )
     if not section.open:
         return
     with section:
         status, model = traffic.status, traffic.history.model
         if not _TOLD_BY & status.model_fields_set:
-            st.caption("This service is older than the dashboard: it does not say how it makes its batches.")
+            st.caption("This service is older than the dashboard and reports nothing about its scheduler.")
             return
         if status.state == "loading":
-            st.caption("The worker is still loading its models; there is nothing to say of its batches yet.")
+            st.caption("The worker is still loading its models; it has run no batch yet.")
             return
         if status.workers > 1:
             st.caption(
-                f":material/info: Of the worker that happened to answer, one of {status.workers}. "
-                "Each learns by itself, so the figures may change from one reading to the next."
+                f":material/info: Figures of one of {status.workers} workers, the one that answered. "
+                "Each measures for itself, so they may change from one refresh to the next."
             )
         _show_cost(status, model, is_fresh=is_fresh)
         _show_dispatches([one for one in status.recent_dispatches if model in {None, one.model}], model)
@@ -47,19 +47,19 @@ def show_runner(traffic: Traffic, *, is_fresh: bool) -> None:
 def _show_cost(status: Status, model: str | None, *, is_fresh: bool) -> None:
     costs = [cost for cost in status.cost if cost.batches and model in {None, cost.model}]
     if not costs:
-        st.caption(f"The cost model knows nothing of {model}." if model else "The cost model knows nothing yet.")
+        st.caption(f"Nothing was measured of {model} yet." if model else "Nothing was measured yet.")
         return
     chart, table = st.columns([3, 2], gap="large")
     with chart:
         st.subheader(
             "What a batch costs",
             anchor=False,
-            help="Warm-up times each batch size; every batch since corrects what it found. The runner goes by it to "
-            "choose how many images to take at once, and whom to refuse.",
+            help="Warm-up measures each batch size, and every batch since updates the figure. By it the scheduler "
+            "chooses batch sizes, and rejects requests that would miss the target.",
         )
         _show_cost_chart(costs, is_fresh=is_fresh)
     with table:
-        st.subheader("Ceiling and speed", anchor=False, help="What the runner makes of it at this moment.")
+        st.subheader("Max batch and speed", anchor=False, help="As the scheduler has them now.")
         _show_cost_table(costs)
 
 
@@ -70,7 +70,7 @@ def _show_cost_chart(costs: Sequence[ModelCost], *, is_fresh: bool) -> None:
         shade(runner.batch_costs(shown)), alt="Milliseconds a batch by batch size, at warm-up and now", key="perf_cost"
     )
     if runner.has_sizes_above_ceiling(shown):
-        st.caption("Filled: batches that run now. Hollow: larger than the ceiling, so they do not.")
+        st.caption("Hollow: larger than the max batch, so such batches do not run now.")
     if len(shown) < len(costs):
         st.caption(f"{len(shown)} of {len(costs)} lines; choose a model above to see its own.")
 
@@ -81,25 +81,28 @@ def _show_cost_table(costs: Sequence[ModelCost]) -> None:
             {
                 "model": cost.model,
                 "mode": cost.mode,
-                "ceiling": cost.ceiling,
+                "max batch": cost.ceiling,
                 "speed": 100 * cost.speed,
-                "learnt from": sum(batch.samples for batch in cost.batches),
+                "batches": sum(batch.samples for batch in cost.batches),
             }
             for cost in costs
         ],
         hide_index=True,
         column_config={
             "mode": st.column_config.TextColumn(help=_MODES),
-            "ceiling": st.column_config.NumberColumn(
+            "max batch": st.column_config.NumberColumn(
                 help="The largest batch, in images: larger ones lose throughput, miss the target or lack memory. Where "
                 "batches gain nothing, larger ones than 1 run only while many images wait."
             ),
             "speed": st.column_config.NumberColumn(
-                format="%.0f %%",
-                help="Of what warm-up measured. At 50 % a batch takes twice as long, as where other work shares the "
+                "speed vs warm-up",
+                format="%.0f%%",
+                help="At 50% a batch takes twice as long as at warm-up, for instance because other work shares the "
                 "hardware.",
             ),
-            "learnt from": st.column_config.NumberColumn(format="%,d", help="Batches since warm-up."),
+            "batches": st.column_config.NumberColumn(
+                "batches observed", format="%,d", help="Batches since warm-up, which the cost model has learnt from."
+            ),
         },
         alt="Batch ceiling and speed of each model and mode",
         key="perf_cost_table",
@@ -107,24 +110,24 @@ def _show_cost_table(costs: Sequence[ModelCost]) -> None:
 
 
 def _show_dispatches(dispatches: Sequence[Dispatch], model: str | None) -> None:
-    st.subheader("The last batches", anchor=False, help="The newest first, with the reason why each went when it did.")
+    st.subheader("Last batches", anchor=False, help="The newest first, with the reason why each ran when it did.")
     if not dispatches:
         whose = f" of {model}" if model else ""
-        st.caption(f"No batch{whose} has run of late. Images answered from the cache need none.")
+        st.caption(f"No batch{whose} has run lately. Images answered from the cache need none.")
         return
     counts = Counter(one.reason for one in dispatches)
     with st.container(horizontal=True, gap="small"):
         for code, count in counts.most_common():
-            st.badge(f"{count} {reason(code).name}", color="gray", help=reason(code).explanation or None)
+            st.badge(f"{reason(code).name}: {count}", color="gray", help=reason(code).explanation or None)
     st.dataframe(
         [_row(one) for one in dispatches],
         hide_index=True,
         column_config={
             "why": st.column_config.TextColumn(help=_explain(counts)),
             "images": st.column_config.NumberColumn(help="How many the batch held."),
-            "left waiting": st.column_config.NumberColumn(help="Images still in the queue once it had gone."),
+            "left waiting": st.column_config.NumberColumn(help="Images left in the queue when it ran."),
             "predicted": st.column_config.NumberColumn(
-                "predicted, ms", format="%.1f", help="What the cost model said it would take."
+                "predicted, ms", format="%.1f", help="What the cost model predicted."
             ),
             "took": st.column_config.NumberColumn("took, ms", format="%.1f", help="What it took."),
             "mode": st.column_config.TextColumn(help=_MODES),

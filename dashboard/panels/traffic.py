@@ -1,116 +1,107 @@
-"""The charts and the table of a window."""
+"""The charts of a window."""
+
+from collections import Counter
+from collections.abc import Callable
 
 import streamlit as st
+from altair.typing import ChartType
 
 from dashboard.charts import counts, history
-from dashboard.charts.palette import VERMILLION
+from dashboard.charts.palette import GREY
 from dashboard.reads import Traffic
-from dashboard.reasons import reason
-from lightbox_client.contract import HistoryRequest
 
-_COMPUTED_STAGES = ("decode", "inference")
-"""The stages that an answer from the cache did not pass; waiting for an identical request in flight is its queue."""
-REQUEST_COLUMNS = (
-    *("time", "request", "model", "outcome", "best class", "total"),
-    *history.HISTORY_STAGES,
-    *("batch", "ran"),
-)
+Shade = Callable[[ChartType], ChartType]
+
+_NO_ANSWERS = "No answers in this window."
 
 
 def show_charts(traffic: Traffic, *, is_fresh: bool) -> None:
     """Draw rate, latency, stages, batch sizes, classes and errors."""
-    over_time = history.unchanged if is_fresh else history.dim
-    window, target_ms = traffic.history, traffic.status.target_p99_ms
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.subheader("Traffic", anchor=False, help="Requests a second, of all clients, by what became of them.")
-        st.altair_chart(
-            over_time(history.rates(window)), alt="Requests a second over time, by outcome", key="perf_rates"
-        )
-    with right:
-        st.subheader("Latency", anchor=False, help="Of answered requests, from their headers to their answer.")
-        st.altair_chart(
-            over_time(history.latencies(window, target_ms)), alt="p50, p95 and p99 over time", key="perf_latencies"
-        )
-        if not history.is_target_in_sight(window, target_ms):
-            st.caption(f"The target, {target_ms:,.0f} ms, lies far above this chart.")
-    left, right = st.columns(2, gap="large")
-    with left:
-        st.subheader(
-            "Where the time goes",
-            anchor=False,
-            help="The median of each stage, stacked. Medians need not add up to the median of the total.",
-        )
-        st.altair_chart(over_time(history.stages(window)), alt="Median of each stage over time", key="perf_stages")
-    with right:
-        st.subheader("Batch sizes", anchor=False, help="How many answered requests ran in a batch of each size.")
-        st.altair_chart(
-            over_time(counts.batch_sizes(window.total.batch_sizes)), alt="Requests by batch size", key="perf_batches"
-        )
-    _show_rankings(traffic, is_fresh=is_fresh)
-
-
-def _show_rankings(traffic: Traffic, *, is_fresh: bool) -> None:
-    total = traffic.history.total
     shade = history.unchanged if is_fresh else history.dim
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Classes", anchor=False, help="The classes that most often came first.")
-        classes = {entry.label: entry.count for entry in total.top_classes}
-        if classes:
-            chart = counts.ranking(classes, title="answers")
-            st.altair_chart(shade(chart), alt="The most frequent classes", key="perf_classes")
-        else:
-            st.caption("No answers in this window.")
+        _show_rates(traffic, shade)
     with right:
-        st.subheader("Errors and refusals", anchor=False, help="Requests without an answer, by error code.")
-        errors = {
-            code: count for code, count in sorted(total.outcomes.items(), key=lambda item: -item[1]) if code != "ok"
-        }
-        if errors:
-            chart = counts.ranking(errors, title="requests", colour=VERMILLION)
-            st.altair_chart(shade(chart), alt="Errors by code", key="perf_errors")
-        else:
-            st.caption(":material/check_circle: None in this window.")
+        _show_latencies(traffic, shade)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_stages(traffic, shade)
+    with right:
+        _show_batch_sizes(traffic, shade)
+    left, right = st.columns(2, gap="large")
+    with left:
+        _show_classes(traffic, shade)
+    with right:
+        _show_errors(traffic, shade)
 
 
-def show_requests(requests: tuple[HistoryRequest, ...], timezone: str | None) -> None:
-    """List single requests, with times in the visitor's time zone."""
-    milliseconds = {
-        stage: st.column_config.NumberColumn(f"{stage}, ms", format="%.1f") for stage in history.HISTORY_STAGES
-    }
-    st.dataframe(
-        [_row(request) for request in requests],
-        hide_index=True,
-        column_order=REQUEST_COLUMNS,
-        column_config={
-            "time": st.column_config.DatetimeColumn(format="D MMM HH:mm:ss", timezone=timezone),
-            "total": st.column_config.NumberColumn("total, ms", format="%.1f"),
-            **milliseconds,
-            "ran": st.column_config.TextColumn(help="Why the request's batch went when it did."),
-        },
-        alt="Single requests with their times, stage by stage",
-        key="perf_table",
+def _show_rates(traffic: Traffic, shade: Shade) -> None:
+    st.subheader("Traffic", anchor=False, help="Requests a second, of all clients, by what became of them.")
+    chart = shade(history.rates(traffic.history))
+    st.altair_chart(chart, alt="Requests a second over time, by what became of them", key="perf_rates")
+
+
+def _show_latencies(traffic: Traffic, shade: Shade) -> None:
+    st.subheader(
+        "Latency",
+        anchor=False,
+        help="From a request's headers to its answer. Answers that were computed and answers from the cache are shown "
+        "apart. A diamond is the slowest request of its interval. The scale is logarithmic.",
     )
+    if not traffic.history.total.outcomes.get("ok"):
+        st.caption(_NO_ANSWERS)
+        return
+    chart = shade(history.latencies(traffic.history, traffic.status.target_p99_ms))
+    alt = (
+        "Percentiles and slowest requests over time, of computed answers and of answers from the cache, and the target"
+    )
+    st.altair_chart(chart, alt=alt, key="perf_latencies")
 
 
-def _row(request: HistoryRequest) -> dict[str, object]:
-    best = request.predictions[0] if request.predictions else None
-    return {
-        "time": request.received_at,
-        "request": request.request_id,
-        "model": request.model,
-        "outcome": request.outcome,
-        "best class": f"{best.label} ({best.score:.2f})" if best else "",
-        "total": request.timings_ms.total,
-        **{stage: _stage_ms(request, stage) for stage in history.HISTORY_STAGES},
-        "batch": request.batch_size or None,
-        "ran": reason(request.dispatch).name,
-    }
+def _show_stages(traffic: Traffic, shade: Shade) -> None:
+    st.subheader(
+        "Where the time goes",
+        anchor=False,
+        help="The median of each stage of computed answers, stacked. They need not add up to the median of the total.",
+    )
+    if _has_computed(traffic):
+        chart = shade(history.stages(traffic.history))
+        st.altair_chart(chart, alt="Median of each stage over time", key="perf_stages")
 
 
-def _stage_ms(request: HistoryRequest, stage: str) -> float | None:
-    if request.cached and stage in _COMPUTED_STAGES:
-        return None
-    duration_ms: float = getattr(request.timings_ms, stage)
-    return duration_ms
+def _show_batch_sizes(traffic: Traffic, shade: Shade) -> None:
+    st.subheader("Batch sizes", anchor=False, help="How many computed answers ran in a batch of each size.")
+    if _has_computed(traffic):
+        chart = shade(counts.batch_sizes(traffic.history.total.batch_sizes))
+        st.altair_chart(chart, alt="Computed answers by batch size", key="perf_batches")
+
+
+def _has_computed(traffic: Traffic) -> bool:
+    """Whether the window has a computed answer; says so where it has none."""
+    if traffic.history.total.batch_sizes:
+        return True
+    is_answered = bool(traffic.history.total.outcomes.get("ok"))
+    st.caption("All answers of this window came from the cache; the model did not run." if is_answered else _NO_ANSWERS)
+    return False
+
+
+def _show_classes(traffic: Traffic, shade: Shade) -> None:
+    st.subheader("Classes", anchor=False, help="The classes that most often came first.")
+    top = traffic.history.total.top_classes
+    if not top:
+        st.caption(_NO_ANSWERS)
+        return
+    labels = Counter(entry.label for entry in top)
+    # ImageNet has two cranes.
+    names = {f"{one.label} ({one.class_id})" if labels[one.label] > 1 else one.label: one.count for one in top}
+    st.altair_chart(shade(counts.ranking(names, title="answers")), alt="The most frequent classes", key="perf_classes")
+
+
+def _show_errors(traffic: Traffic, shade: Shade) -> None:
+    st.subheader("Errors and rejections", anchor=False, help="Requests without an answer, by error code.")
+    errors = {code: count for code, count in traffic.history.total.outcomes.items() if code != "ok"}
+    if not errors:
+        st.caption(":material/check_circle: None in this window.")
+        return
+    chart = shade(counts.ranking(errors, title="requests", colour=GREY))
+    st.altair_chart(chart, alt="Errors by code", key="perf_errors")

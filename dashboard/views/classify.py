@@ -3,14 +3,17 @@
 import streamlit as st
 
 from dashboard import wording
-from dashboard.panels.answer import show_answer
-from dashboard.panels.intake import show_intake
+from dashboard.address import follow_address, note_unknown, show_notes, write_address
+from dashboard.markdown import literal
+from dashboard.panels.answer import show_answer, show_earlier_answer, show_empty, show_refusal
+from dashboard.panels.intake import ANSWERS, show_intake
 from dashboard.panels.outage import rerun_once_back, show_banner
 from dashboard.reads import forget_models, open_service, read_models
 from dashboard.service import Service
 from dashboard.session import ClassifySession, classify_session
+from dashboard.uploads import BYTES_PER_MB
 from lightbox_client import LightboxClientError
-from lightbox_client.contract import ModelCard
+from lightbox_client.contract import Classification, ModelCard
 from lightbox_client.errors import NotReadyError, ServiceUnreachableError
 
 ASKED_TOP_K = 20  # asked for once, so that showing more or fewer classes costs the service nothing
@@ -18,20 +21,30 @@ SHOWN_TOP_K = 5
 
 
 def render() -> None:
-    """Draw the page."""
+    """Draw the page: input on the left, answers on the right; on a telephone one below the other."""
     service, session = open_service(), classify_session()
+    follow_address(session)
     st.title("What is in the picture?", anchor=False)
-    show_intake(service.settings)
-    if session.selection.note:
-        st.caption(f":material/info: {session.selection.note}")
-    notice = st.container()
+    own, answers = st.columns([5, 13], gap="large")
+    with own:
+        show_intake(service.settings)
     outage = _read_cards(service, session)
+    with answers:
+        notice = st.container()
     if session.cards:
-        outage = _show_answers(service, session) or outage
-    if outage is not None:
-        with notice:
+        with own:
+            card = _choose_model(session)
+        with answers, st.container(key=ANSWERS):
+            outage = _show_answers(service, session, card) or outage
+    elif session.selection.images:
+        with answers:
+            _show_waiting(session)
+    with notice:
+        show_notes(session.notes)
+        if outage is not None:
             show_banner(outage, service, key="classify_retry")
             rerun_once_back(service.models)
+    write_address(session)
 
 
 def _read_cards(service: Service, session: ClassifySession) -> LightboxClientError | None:
@@ -47,39 +60,60 @@ def _read_cards(service: Service, session: ClassifySession) -> LightboxClientErr
     return None
 
 
-def _show_answers(service: Service, session: ClassifySession) -> LightboxClientError | None:
+def _choose_model(session: ClassifySession) -> ModelCard:
+    by_name = {card.name: card for card in session.cards}
+    default = next((position for position, card in enumerate(session.cards) if card.is_default), 0)
+    note_unknown(session.notes, "classify_model", list(by_name))
+    name = st.selectbox("Model", list(by_name), index=default, key="classify_model", bind="query-params")
+    card = by_name[name]
+    st.caption(literal(wording.model_line(card)))
+    return card
+
+
+def _choose_top_k(card: ModelCard) -> int:
+    most = min(ASKED_TOP_K, card.labels_count)
+    return st.slider(
+        "Classes shown",
+        min_value=1,
+        max_value=most,
+        value=min(SHOWN_TOP_K, most),
+        key="classify_top_k",
+        persist_state="session",
+        width=320,
+    )
+
+
+def _show_answers(service: Service, session: ClassifySession, card: ModelCard) -> LightboxClientError | None:
     """Show every image's answer; where an image finds the service away, return what is wrong."""
-    card, top_k = _choose(session.cards)
+    _show_skipped(service, session)
     if not session.selection.images:
-        st.caption("Drop in a photograph, or take a sample, to see what the model makes of it.")
+        if session.request_id:
+            return show_earlier_answer(service, session.request_id)
+        show_empty()
         return None
     outage = None
-    if _classify_missing(service, session, card):
+    results = st.container()
+    with results:
+        was_away = _classify_missing(service, session, card)
+    if was_away:
         forget_models()
         outage = _read_cards(service, session)
-    _show_results(session, card, top_k, service.settings.shown_url)
+    has_answer = any(isinstance(outcome, Classification) for outcome in session.outcomes.values())
+    top_k = _choose_top_k(card) if has_answer else SHOWN_TOP_K
+    with results:
+        _show_results(session, card, top_k, service.settings.shown_url)
     return outage
 
 
-def _choose(cards: tuple[ModelCard, ...]) -> tuple[ModelCard, int]:
-    by_name = {card.name: card for card in cards}
-    default = next((position for position, card in enumerate(cards) if card.is_default), 0)
-    model, classes = st.columns([3, 2], gap="large")
-    with model:
-        name = st.selectbox("Model", list(by_name), index=default, key="classify_model", bind="query-params")
-        card = by_name[name]
-        st.caption(wording.model_line(card))
-    with classes:
-        most = min(ASKED_TOP_K, card.labels_count)
-        top_k = st.slider(
-            "Classes shown",
-            min_value=1,
-            max_value=most,
-            value=min(SHOWN_TOP_K, most),
-            key="classify_top_k",
-            persist_state="session",
+def _show_skipped(service: Service, session: ClassifySession) -> None:
+    if session.selection.skipped:
+        settings = service.settings
+        sentence = wording.skipped(
+            session.selection.skipped,
+            max_files=settings.dashboard_max_files,
+            max_total_mb=settings.dashboard_max_total_bytes // BYTES_PER_MB,
         )
-    return card, top_k
+        st.warning(f"{literal(sentence)} For more, use `lightbox classify FOLDER`.", icon=":material/filter_list:")
 
 
 def _classify_missing(service: Service, session: ClassifySession, card: ModelCard) -> bool:
@@ -103,20 +137,23 @@ def _classify_missing(service: Service, session: ClassifySession, card: ModelCar
 def _show_results(session: ClassifySession, card: ModelCard, top_k: int, url: str) -> None:
     images = session.selection.images
     outcomes = {image.digest: session.outcomes[image.digest, card.version] for image in images}
-    for position, image in enumerate(images):
+    session.request_id = ""
+    first = next((digest for digest, outcome in outcomes.items() if isinstance(outcome, Classification)), None)
+    for image in images:
         outcome = outcomes[image.digest]
         if session.is_away and wording.is_passing(outcome):
-            st.caption(f":material/schedule: {image.name} is classified as soon as the service is back.")
+            _say_waits(image.name)
         elif isinstance(outcome, LightboxClientError):
-            st.warning(wording.problem(outcome), title=image.name, icon=":material/broken_image:")
+            show_refusal(image.name, outcome)
         elif len(images) == 1:
-            st.divider()
+            session.request_id = outcome.request_id
             show_answer(image, outcome, card, top_k=top_k, url=url)
         else:
-            best = outcome.predictions[0]
-            summary = f"**{image.name}** · {wording.headline(outcome.predictions)}, {wording.percent(best.score)}"
             folded = st.expander(
-                summary, expanded=position == 0, key=f"classify_result_{image.digest}", on_change="rerun"
+                f"**{literal(image.name)}** · {literal(_summary(outcome))}",
+                expanded=image.digest == first,
+                key=f"classify_result_{image.digest}",
+                on_change="rerun",
             )
             if folded.open:
                 with folded:
@@ -124,6 +161,23 @@ def _show_results(session: ClassifySession, card: ModelCard, top_k: int, url: st
     if not session.is_away and any(wording.is_passing(outcome) for outcome in outcomes.values()):
         again = session.forget_passing_failures
         st.button("Ask again", key="classify_again", icon=":material/refresh:", on_click=again)
+
+
+def _summary(answer: Classification) -> str:
+    best = answer.predictions[0]
+    said = wording.headline(answer.predictions)
+    return said if best.score < wording.CONFIDENT_FROM else f"{said} ({wording.percent(best.score)})"
+
+
+def _show_waiting(session: ClassifySession) -> None:
+    for image in session.selection.images:
+        _say_waits(image.name)
+
+
+def _say_waits(name: str) -> None:
+    st.info(
+        "It is classified as soon as the service answers.", title=f"{literal(name)} waits", icon=":material/schedule:"
+    )
 
 
 if __name__ == "__main__":

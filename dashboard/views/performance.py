@@ -6,33 +6,46 @@ from types import MappingProxyType
 import streamlit as st
 
 from dashboard import wording
+from dashboard.address import note_unknown, show_notes
+from dashboard.markdown import literal
 from dashboard.panels.figures import show_figures
 from dashboard.panels.outage import RETRY_EVERY_S, show_banner
+from dashboard.panels.requests import ORDERS, show_requests
 from dashboard.panels.runner import show_runner
 from dashboard.panels.status import show_status
-from dashboard.panels.traffic import show_charts, show_requests
+from dashboard.panels.traffic import show_charts
 from dashboard.reads import Traffic, open_service, read_models, read_traffic
-from dashboard.service import Order, Service
+from dashboard.service import Service
 from dashboard.session import PerformanceSession, performance_session
-from dashboard.windows import DEFAULT_WINDOW, WINDOWS, Window, window_of
+from dashboard.windows import DEFAULT_WINDOW, WINDOWS, Window, in_words, window_of
 from lightbox_client import LightboxClientError
 
 REFRESHES_S: Mapping[str, float | None] = MappingProxyType({"Off": None, "2 s": 2.0, "5 s": 5.0, "15 s": 15.0})
 DEFAULT_REFRESH = "5 s"
-ORDERS: Mapping[str, Order] = MappingProxyType({"Slowest": "slowest", "Newest": "newest"})
 
 
 def render() -> None:
     """Draw the page: the controls once, everything below them as often as the visitor chose."""
     service, session = open_service(), performance_session()
     st.title("Performance", anchor=False)
+    notice = st.container()
     window, model, refresh_s = _choose(service, session)
+    with notice:
+        show_notes(session.notes)
     # A service that is away is watched even with refresh off, so that the page comes back by itself.
     every_s = refresh_s or (RETRY_EVERY_S if session.is_away else None)
     st.fragment(_show_live, run_every=every_s)(service, session, window, model)
 
 
 def _choose(service: Service, session: PerformanceSession) -> tuple[Window, str | None, float | None]:
+    names = _model_names(service, session)
+    for name, allowed in (
+        ("perf_window", [window.key for window in WINDOWS]),
+        ("perf_model", names),
+        ("perf_refresh", list(REFRESHES_S)),
+        ("perf_order", list(ORDERS)),
+    ):
+        note_unknown(session.notes, name, allowed)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         key = st.segmented_control(
             "Window",
@@ -44,7 +57,7 @@ def _choose(service: Service, session: PerformanceSession) -> tuple[Window, str 
         )
         model = st.selectbox(
             "Model",
-            _model_names(service, session),
+            names,
             index=None,
             placeholder="All models",
             key="perf_model",
@@ -73,10 +86,9 @@ def _model_names(service: Service, session: PerformanceSession) -> list[str]:
 
 
 def _show_live(service: Service, session: PerformanceSession, window: Window, model: str | None) -> None:
-    order = ORDERS[st.session_state.get("perf_order") or "Slowest"]
     was_away = session.is_away
     try:
-        session.traffic = read_traffic(service, window=window.length, buckets=window.buckets, model=model, order=order)
+        session.traffic = read_traffic(service, window=window.length, buckets=window.buckets, model=model)
         session.is_away = False
     except LightboxClientError as error:
         session.is_away = True
@@ -85,12 +97,16 @@ def _show_live(service: Service, session: PerformanceSession, window: Window, mo
         st.rerun()
     if session.traffic is not None:
         _show_traffic(session.traffic, window, is_fresh=not session.is_away)
+        if session.traffic.history.total.count:
+            outcomes = list(session.traffic.history.total.outcomes)
+            show_requests(service, session.table, window=window.length, model=model, outcomes=outcomes)
 
 
 def _show_traffic(traffic: Traffic, window: Window, *, is_fresh: bool) -> None:
     show_status(traffic.status, is_fresh=is_fresh)
     read_at = traffic.read_at.astimezone(wording.zone(st.context.timezone))
     st.caption(f"{'As of' if is_fresh else 'Last heard of the service at'} {read_at:%H:%M:%S}")
+    st.header(f"Last {in_words(window.length)}", anchor=False)
     if traffic.history.total.count == 0:
         _say_nothing_came(traffic, window)
         show_runner(traffic, is_fresh=is_fresh)
@@ -98,19 +114,14 @@ def _show_traffic(traffic: Traffic, window: Window, *, is_fresh: bool) -> None:
     show_figures(traffic, is_fresh=is_fresh)
     show_charts(traffic, is_fresh=is_fresh)
     show_runner(traffic, is_fresh=is_fresh)
-    st.subheader("Requests", anchor=False)
-    st.segmented_control(
-        "Order", list(ORDERS), default="Slowest", required=True, key="perf_order", label_visibility="collapsed"
-    )
-    show_requests(traffic.receipts, st.context.timezone)
 
 
 def _say_nothing_came(traffic: Traffic, window: Window) -> None:
-    asked = f" for {traffic.history.model}" if traffic.history.model else ""
+    asked = f" for {literal(traffic.history.model)}" if traffic.history.model else ""
     st.info(
         "Classify an image on the other page, or from a shell: "
-        "`lightbox classify chelsea.png`. It shows up here within seconds.",
-        title=f"No requests{asked} in the last {window.key}",
+        "`lightbox classify photo.jpg`. It shows up here within seconds.",
+        title=f"No requests{asked} in the last {in_words(window.length)}",
         icon=":material/inbox:",
     )
 

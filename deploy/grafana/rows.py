@@ -97,7 +97,11 @@ def _requests() -> list[Panel]:
             [Query(_rate("lightbox_requests_total", _OF, by="outcome"), "{{outcome}}")],
             _IMAGES,
             is_stacked=True,
-            colours={"ok": OUTCOMES["answered"], "overloaded": OUTCOMES["shed"], _FAILURES: OUTCOMES["errors"]},
+            colours={
+                "ok": OUTCOMES["computed"],
+                "overloaded": OUTCOMES["rejected (overload)"],
+                _FAILURES: OUTCOMES["failures"],
+            },
         ),
         Panel(
             "Time to an answer",

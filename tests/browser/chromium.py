@@ -13,6 +13,8 @@ FLAGS = (
     "--disable-gpu",
     "--no-first-run",
     "--disable-background-networking",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 )
 WAIT_MS = 90_000
 
@@ -31,9 +33,9 @@ def open_chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def open_page(browser: Browser, url: str) -> Iterator[Page]:
+def open_page(browser: Browser, url: str, *, width_px: int = 1280, height_px: int = 900) -> Iterator[Page]:
     """A fresh visitor's page."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": width_px, "height": height_px})
     context.set_default_timeout(WAIT_MS)
     page = context.new_page()
     page.goto(url)

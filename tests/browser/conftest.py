@@ -22,27 +22,28 @@ START_TIMEOUT_S = 180
 STOP_TIMEOUT_S = 10
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service() -> Iterator[FakeService]:
     with FakeService() as fake:
         yield fake
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def service_url(service: FakeService) -> str:
     """The address of the service that the dashboard is to use; override it to test against another one."""
     return service.url
 
 
-@pytest.fixture
-def dashboard_url(service_url: str, tmp_path: Path) -> Iterator[str]:
-    """A dashboard process of its own, started away from the repository as an operator may."""
+@pytest.fixture(scope="module")
+def dashboard_url(service_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A dashboard process that the tests of a module share, started away from the repository as an operator may."""
+    folder = tmp_path_factory.mktemp("dashboard")
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
     path = os.pathsep.join([str(APP.parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"LIGHTBOX_URL": service_url, "PYTHONPATH": path}
-    with (tmp_path / "dashboard.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    with (folder / "dashboard.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         _wait_until_healthy(process, f"http://127.0.0.1:{port}/_stcore/health")
         yield f"http://127.0.0.1:{port}"

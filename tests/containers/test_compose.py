@@ -7,14 +7,14 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from dashboard.gallery import SAMPLES
+from dashboard.gallery import FOLDER
 from tests.browser.chromium import open_chromium, open_page
 from tests.containers.compose import Project, project
 from tests.containers.docker_cli import Container, docker, wait_until
 
 # The first test's time includes that of the containers to come up.
 pytestmark = pytest.mark.timeout(1800)
-CHELSEA = SAMPLES[0].path
+CHELSEA = FOLDER / "chelsea.png"
 CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 
 

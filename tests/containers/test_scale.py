@@ -10,7 +10,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from dashboard.gallery import SAMPLES
+from dashboard.gallery import FOLDER
 from tests.browser.chromium import open_chromium, open_page
 from tests.containers.clients import NOTICED_S, PATIENT, load
 from tests.containers.compose import ANY_FREE_PORT, Project, project
@@ -110,7 +110,7 @@ def test_the_dashboard_behind_nginx_takes_a_photograph_over_its_web_socket(door:
     with open_chromium() as browser, open_page(browser, "about:blank") as page:
         page.on("websocket", lambda socket: sockets.append(socket.url))
         page.goto(door.dashboard_url)
-        page.locator("input[type=file]").set_input_files(SAMPLES[0].path)
+        page.locator("input[type=file]").set_input_files(FOLDER / "chelsea.png")
         expect(page.get_by_role("heading", name=CAT)).to_be_visible()
         cookies = [cookie["name"] for cookie in page.context.cookies() if cookie["name"] == "lightbox_visitor"]
 
@@ -184,7 +184,7 @@ def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_i
 
 
 def test_the_log_of_nginx_names_each_request_as_the_journal_does(door: Door, replicas: list[Container]) -> None:
-    answer = requests.post(f"{door.url}/v1/classify", data=SAMPLES[0].path.read_bytes(), timeout=60)
+    answer = requests.post(f"{door.url}/v1/classify", data=(FOLDER / "chelsea.png").read_bytes(), timeout=60)
     name = answer.json()["request_id"]
 
     def newest_of_the_journal() -> str:

@@ -57,6 +57,18 @@ def test_newest_receipts_come_first_and_no_more_than_asked_for(store: SqlJournal
     assert [receipt.request_id for receipt in found] == ["1", "2"]
 
 
+def test_pages_follow_each_other_without_gap_or_overlap(store: SqlJournalStore) -> None:
+    store.append([make_receipt(str(number), received_at=NOW - number * HOUR) for number in range(5)])
+    pages = [store.read_receipts(**FOREVER, order="newest", limit=2, offset=offset) for offset in (0, 2, 4, 6)]
+    assert [[receipt.request_id for receipt in page] for page in pages] == [["0", "1"], ["2", "3"], ["4"], []]
+
+
+def test_a_receipt_is_found_by_its_whole_id_whatever_its_outcome(store: SqlJournalStore) -> None:
+    store.append([make_receipt("abc"), make_receipt("abcd", outcome="overloaded"), make_receipt("ABCD")])
+    found = store.read_receipts(**FOREVER, order="newest", limit=9, request_id="abcd")
+    assert [receipt.request_id for receipt in found] == ["abcd"]
+
+
 def test_slowest_receipts_are_answered_ones_by_total_time(store: SqlJournalStore) -> None:
     store.append(
         [
@@ -98,12 +110,13 @@ def test_a_history_equals_what_the_receipts_say(
     history = store.read_history(since=NOW - span, until=NOW, buckets=buckets, model=model)
 
     own = [receipt for receipt in receipts if model is None or receipt.model == model]
-    assert (history.since, history.until) == (NOW - span, NOW)
-    assert len(history.buckets) == buckets
+    assert NOW - span - timedelta(seconds=history.bucket_s) < history.since <= NOW - span
+    assert history.until == NOW
+    assert len(history.buckets) in {buckets, buckets + 1}
     assert history.bucket_s == span.total_seconds() / buckets
     for bucket in history.buckets:
         assert_bucket_tells_of(bucket, own, until=bucket.start + timedelta(seconds=history.bucket_s))
-    assert_bucket_tells_of(history.total, own, until=NOW)
+    assert_bucket_tells_of(history.total, own, until=history.buckets[-1].start + timedelta(seconds=history.bucket_s))
 
 
 def test_a_crooked_window_is_moved_to_whole_steps_and_says_so(store: SqlJournalStore) -> None:
@@ -112,10 +125,32 @@ def test_a_crooked_window_is_moved_to_whole_steps_and_says_so(store: SqlJournalS
     history = store.read_history(
         since=NOW - timedelta(hours=31, minutes=7, seconds=3.3), until=NOW - timedelta(seconds=1.7), buckets=37
     )
-    assert 0 < len(history.buckets) <= 37
+    assert 0 < len(history.buckets) <= 38
     assert history.until == NOW
     for bucket in history.buckets:
         assert_bucket_tells_of(bucket, receipts, until=bucket.start + timedelta(seconds=history.bucket_s))
+
+
+def test_what_is_past_stays_the_same_from_one_reading_to_the_next(journal_url: str) -> None:
+    clock = [NOW]
+    store = SqlJournalStore(journal_url, now=lambda: clock[0])
+    store.migrate()
+    store.append(make_traffic(3, 600, since=NOW - timedelta(minutes=16), span=timedelta(minutes=16)))
+    readings = []
+    for seconds in (0, 7, 23):
+        clock[0] = NOW + timedelta(seconds=seconds)
+        history = store.read_history(since=clock[0] - timedelta(minutes=15), until=clock[0], buckets=60)
+        assert history.until == clock[0]
+        readings.append({bucket.start: bucket for bucket in history.buckets})
+    store.close()
+    shared = readings[0].keys() & readings[1].keys() & readings[2].keys()
+    assert len(shared) == 59
+    assert all(readings[0][start] == readings[1][start] == readings[2][start] for start in shared)
+
+
+def test_a_window_that_is_long_past_holds_whole_buckets(store: SqlJournalStore) -> None:
+    history = store.read_history(since=NOW - 3 * HOUR, until=NOW - HOUR - timedelta(minutes=1), buckets=2)
+    assert (history.since, history.until) == (NOW - 3 * HOUR, NOW - HOUR)
 
 
 def test_an_empty_journal_gives_empty_buckets(store: SqlJournalStore) -> None:

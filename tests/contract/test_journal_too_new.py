@@ -40,7 +40,7 @@ MIGRATE_AHEAD = (
 )
 MIGRATE_BACK = (
     "ALTER TABLE receipts RENAME COLUMN id_of_request TO request_id",
-    "UPDATE alembic_version SET version_num = '0001'",
+    "UPDATE alembic_version SET version_num = '0003'",
 )
 
 
@@ -54,7 +54,7 @@ def test_a_start_is_refused_in_one_line_that_says_what_to_do(
 
     line = str(end.value)
     assert line.startswith("lightbox: The journal at ")
-    assert "was written by a newer Lightbox (its schema is 9999, the newest known here 0001). Use that version" in line
+    assert "was written by a newer Lightbox (its schema is 9999, the newest known here 0003). Use that version" in line
     assert "restore a backup" in line
     assert "LIGHTBOX_JOURNAL_URL" in line
     assert "\n" not in line

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from dashboard.charts import answer, counts, history
 from dashboard.charts.axes import round_up
-from lightbox_client.contract import History, Prediction, TimingsMs
+from dashboard.charts.palette import GREY, LATENCIES, OUTCOMES
+from lightbox_client.contract import History, Prediction, QuantilesMs, TimingsMs
 from tests.fakes import service_data
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -35,7 +36,7 @@ def test_scores_keep_the_services_order_on_an_axis_from_zero_to_one() -> None:
     assert [row["label"] for row in rows_of(spec)] == ["Egyptian cat", "tabby", "tiger cat"]
     for layer in spec["layer"]:
         assert layer["encoding"]["x"]["scale"]["domain"] == [0, 1]
-        assert layer["encoding"]["y"]["sort"] is None  # as the rows come
+        assert layer["encoding"]["y"]["sort"] == {"field": "rank", "op": "min", "order": "ascending"}
 
 
 def test_two_classes_of_one_name_get_two_bars() -> None:
@@ -68,33 +69,73 @@ def test_rates_are_counts_divided_by_the_buckets_seconds() -> None:
     traffic = window()
     rows = rows_of(spec_of(history.rates(traffic)), 0)
     first = traffic.buckets[0]
-    stacked = [row for row in rows if row["start"] == rows[0]["start"]]
-    assert stacked[-1]["high"] == pytest.approx(first.count / 60)
-    assert {row["kind"]: row["value"] for row in stacked}["errors"] == pytest.approx(first.errors / 60)
+    stacked = {row["kind"]: row for row in rows if row["start"] == rows[0]["start"]}
+    assert list(stacked) == list(OUTCOMES)
+    assert stacked["cancelled by client"]["high"] == pytest.approx(first.count / 60)
+    assert stacked["client errors"]["value"] == pytest.approx((first.client_errors or 0) / 60)
 
 
-def test_a_bucket_that_reaches_past_the_window_is_divided_by_what_has_passed_of_it() -> None:
+@pytest.mark.parametrize(("passed_s", "divided_by_s"), [(10, 10), (1, history.SHORTEST_RATE_S)])
+def test_a_bucket_that_is_not_over_is_divided_by_what_has_passed_of_it_or_a_few_seconds(
+    passed_s: float, divided_by_s: float
+) -> None:
     traffic = window(buckets=1)
-    young = traffic.model_copy(update={"until": traffic.since + timedelta(seconds=10)})
+    young = traffic.model_copy(update={"until": traffic.since + timedelta(seconds=passed_s)})
     rows = rows_of(spec_of(history.rates(young)), 0)
-    assert rows[-1]["high"] == pytest.approx(traffic.buckets[0].count / 10)
+    assert rows[-1]["high"] == pytest.approx(traffic.buckets[0].count / divided_by_s)
+
+
+def latency_rows(traffic: History) -> dict[str, list[float | None]]:
+    """The values of each line and dot of the chart, bucket by bucket."""
+    values: dict[str, list[float | None]] = {}
+    for row in rows_of(spec_of(history.latencies(traffic, 100.0)), 1):
+        values.setdefault(row["kind"], []).append(row["value"])
+    return values
+
+
+def test_computed_and_cached_answers_have_lines_and_slowest_dots_of_their_own() -> None:
+    traffic = window()
+    values = latency_rows(traffic)
+    assert set(values) == set(LATENCIES)
+    assert values["computed p99"] == [bucket.total_ms.p99 for bucket in traffic.buckets]
+    assert values["computed slowest"] == [bucket.total_ms.max for bucket in traffic.buckets]
+    assert values["cached p50"] == [bucket.cached_ms.p50 for bucket in traffic.buckets]
+    assert values["cached slowest"] == [bucket.cached_ms.max for bucket in traffic.buckets]
 
 
 def test_percentiles_without_answers_are_gaps_and_not_zeros() -> None:
-    rows = rows_of(spec_of(history.latencies(window(is_empty=True), 100.0)), 0)
-    assert all(row["value"] is None for row in rows)
+    assert {value for values in latency_rows(window(is_empty=True)).values() for value in values} == {None}
 
 
-def test_a_target_in_sight_is_drawn_and_named() -> None:
+def test_each_latency_and_the_target_has_a_colour_of_its_own() -> None:
+    colours = [*LATENCIES.values(), GREY]
+    assert len(colours) == len(set(colours))
+
+
+def test_the_target_is_named() -> None:
     spec = spec_of(history.latencies(window(), 50.0))
-    names = [row.get("name") for layer in range(len(spec["layer"])) for row in rows_of(spec, layer)]
-    assert "target 50 ms" in names
+    assert "target 50 ms" in str(spec["datasets"])
 
 
-def test_a_target_far_above_all_that_was_measured_does_not_flatten_the_lines() -> None:
-    spec = spec_of(history.latencies(window(), 60_000.0))
-    assert spec["layer"][0]["encoding"]["y"]["scale"]["domain"] == [0, 50.0]
-    assert not history.is_target_in_sight(window(), 60_000.0)
+def latency_domain(traffic: History, target_ms: float) -> list[float]:
+    domain: list[float] = spec_of(history.latencies(traffic, target_ms))["layer"][1]["encoding"]["y"]["scale"]["domain"]
+    return domain
+
+
+def test_the_axis_of_latencies_always_holds_the_target_and_ignores_small_changes() -> None:
+    calm, busy = window(), window(buckets=14)
+    assert latency_domain(calm, 1000.0) == latency_domain(busy, 1000.0) == [0.1, 2000.0]
+
+
+@pytest.mark.parametrize(("value_ms", "target_ms"), [(0.0, 1.0), (0.3, 1000.0), (1000.0, 1000.0), (1e7, 50.0)])
+def test_any_latency_and_any_target_lie_on_the_axis(value_ms: float, target_ms: float) -> None:
+    traffic = window(buckets=1)
+    only = QuantilesMs(p50=value_ms, p95=value_ms, p99=value_ms, max=value_ms)
+    bucket = traffic.buckets[0].model_copy(update={"total_ms": only, "cached_ms": QuantilesMs()})
+    bottom, top = latency_domain(traffic.model_copy(update={"buckets": [bucket]}), target_ms)
+    assert 0 < bottom <= max(value_ms, history.SHORTEST_MS) * (1 + 1e-9)
+    assert value_ms <= top
+    assert bottom <= target_ms < top
 
 
 def test_stages_are_stacked_medians() -> None:
@@ -105,8 +146,8 @@ def test_stages_are_stacked_medians() -> None:
     assert rows[-1]["high"] == pytest.approx(sum(value or 0.0 for value in medians))
 
 
-def test_every_axis_of_values_begins_at_zero() -> None:
-    for chart in (history.rates(window()), history.stages(window()), history.latencies(window(), None)):
+def test_every_axis_of_stacked_values_begins_at_zero() -> None:
+    for chart in (history.rates(window()), history.stages(window())):
         for layer in spec_of(chart)["layer"]:
             if "y" in layer["encoding"] and "scale" in layer["encoding"]["y"]:
                 assert layer["encoding"]["y"]["scale"]["domain"][0] == 0
@@ -119,13 +160,13 @@ def test_a_dimmed_chart_is_the_same_chart_fainter() -> None:
 
 
 def test_the_points_of_a_dimmed_line_are_dimmed_too() -> None:
-    line = spec_of(history.dim(history.latencies(window(), None)))["layer"][0]["mark"]
+    line = spec_of(history.dim(history.latencies(window(), 100.0)))["layer"][1]["mark"]
     assert "point" not in line  # the points that a line brings along keep their full colour
 
 
 def test_batch_sizes_are_in_order_of_size() -> None:
     rows = rows_of(spec_of(counts.batch_sizes({16: 1, 2: 5, 1: 9})))
-    assert [(row["size"], row["count"]) for row in rows] == [("1", 9), ("2", 5), ("16", 1)]
+    assert [(row["size"], row["count"]) for row in rows] == [(1, 9), (2, 5), (16, 1)]
 
 
 def test_one_batch_size_is_a_bar_and_not_a_wall() -> None:
@@ -133,10 +174,12 @@ def test_one_batch_size_is_a_bar_and_not_a_wall() -> None:
     assert widths == [{"band": counts.NARROWEST_BAR}, {"band": counts.WIDEST_BAR}]
 
 
-def test_a_ranking_keeps_the_order_that_it_is_given() -> None:
-    spec = spec_of(counts.ranking({"zebra": 5, "ant": 3}, title="answers"))
-    assert [row["name"] for row in rows_of(spec)] == ["zebra", "ant"]
-    assert spec["encoding"]["y"]["sort"] is None
+def test_a_ranking_is_ordered_by_count_then_name_whatever_order_it_is_given_in() -> None:
+    for given_counts in ({"zebra": 3, "ant": 3, "cat": 9}, {"cat": 9, "ant": 3, "zebra": 3}):
+        spec = spec_of(counts.ranking(given_counts, title="answers"))
+        assert [(row["rank"], row["name"]) for row in rows_of(spec)] == [(0, "cat"), (1, "ant"), (2, "zebra")]
+        # Not the order of the rows: a live chart keeps that of its first ones.
+        assert spec["encoding"]["y"]["sort"] == {"field": "rank", "op": "min", "order": "ascending"}
 
 
 @given(st.floats(min_value=1e-6, max_value=1e12))

@@ -1,9 +1,14 @@
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from lightbox_client.contract import ClassCount, QuantilesMs
 from tests.dashboard.screen import forget_reads, texts
+from tests.fakes import service_data
 from tests.fakes.service import FakeService
+
+NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def window_s(service: FakeService) -> float:
@@ -12,12 +17,48 @@ def window_s(service: FakeService) -> float:
     return (datetime.fromisoformat(query["until"]) - datetime.fromisoformat(query["since"])).total_seconds()
 
 
-def test_the_figures_are_the_services_own(performance: AppTest, service: FakeService) -> None:
-    figures = {metric.label: metric.value for metric in performance.metric}
-    assert figures["p99, ms"] == "33.8"
-    assert figures["Errors"] == "2.5 %"
-    assert figures["Shed"] == "5.0 %"
+def say_total(service: FakeService, **changes: object) -> None:
+    """Let the service's history differ in these fields of its total."""
+    history = service_data.history(NOON - timedelta(minutes=15), NOON, 60, None, is_empty=False)
+    total = history.total.model_copy(update=changes)
+    service.answer_json({"requests": []}, path="/v1/history/requests")
+    service.answer_json(history.model_copy(update={"total": total}).model_dump(mode="json"), path="/v1/history")
+
+
+def test_the_figures_are_the_services_own(performance: AppTest) -> None:
+    figures = [(metric.label, metric.value) for metric in performance.metric]
+    assert figures[2:5] == [("Failures", "2.0%"), ("Rejected (overload)", "5.0%"), ("Client errors", "2.5%")]
+    # Of computed answers, then of those from the cache.
+    assert figures[5:9] == [("Median (p50)", "13.0"), ("p95", "23.4"), ("p99", "33.8"), ("Slowest", "52.0")]
+    assert figures[9:] == [("Median (p50)", "0.6"), ("p95", "1.1"), ("p99", "1.6"), ("Slowest", "2.4")]
+    assert "answers from the cache" in texts(performance)
     assert not performance.exception
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence", "charts"),
+    [
+        ({"cached": 0, "cached_ms": QuantilesMs()}, "No answers from the cache", 6),
+        ({"total_ms": QuantilesMs(), "batch_sizes": {}}, "the model did not run", 4),
+        ({"outcomes": {"undecodable_image": 4}, "batch_sizes": {}, "top_classes": []}, "No answers in this window", 2),
+    ],
+)
+def test_a_kind_of_answers_that_did_not_come_is_said_instead_of_drawn(
+    app: AppTest, service: FakeService, changes: dict[str, object], sentence: str, charts: int
+) -> None:
+    say_total(service, **changes)
+    app.run().switch_page("views/performance.py").run()
+    assert sentence in texts(app)
+    assert len(app.get("vega_lite_chart")) == charts
+    assert not app.exception
+
+
+def test_classes_of_one_name_are_told_apart(app: AppTest, service: FakeService) -> None:
+    say_total(service, top_classes=[ClassCount(class_id=one, label="crane", count=3) for one in (134, 517)])
+    app.run().switch_page("views/performance.py").run()
+    chart = str(app.get("vega_lite_chart")[4].proto)
+    assert "crane (134)" in chart
+    assert "crane (517)" in chart
 
 
 def test_every_chart_of_a_window_with_traffic_is_drawn(performance: AppTest) -> None:
@@ -28,9 +69,9 @@ def test_every_chart_of_a_window_with_traffic_is_drawn(performance: AppTest) -> 
         "Where the time goes",
         "Batch sizes",
         "Classes",
-        "Errors and refusals",
-        "Requests",
+        "Errors and rejections",
     ]
+    assert [header.value for header in performance.header] == ["Last 15 minutes", "Requests"]
     assert len(performance.get("vega_lite_chart")) == 6
 
 
@@ -67,9 +108,9 @@ def test_the_table_lists_the_slowest_first_and_the_newest_on_demand(performance:
 def test_a_request_answered_from_the_cache_has_no_time_for_what_it_did_not_do(performance: AppTest) -> None:
     performance.segmented_control(key="perf_order").set_value("Newest").run()
     table = performance.dataframe[0].value.set_index("request")
-    assert table.loc["past-0007", "ran"] == "from the cache"
+    assert table.loc["past-0007", "ran"] == "Served from cache"
     assert table.loc["past-0007", ["decode", "inference", "batch"]].isna().all()
-    assert table.loc["past-0000", "ran"] == "at once"
+    assert table.loc["past-0000", "ran"] == "No batching delay"
 
 
 def test_visitors_share_a_read_while_it_is_fresh(performance: AppTest, service: FakeService) -> None:
@@ -81,7 +122,7 @@ def test_visitors_share_a_read_while_it_is_fresh(performance: AppTest, service: 
 def test_an_empty_journal_says_how_to_make_traffic(app: AppTest, service: FakeService) -> None:
     service.is_history_empty = True
     app.run().switch_page("views/performance.py").run()
-    assert "No requests in the last 15m" in texts(app)
+    assert "No requests in the last 15 minutes" in texts(app)
     assert "lightbox classify" in texts(app)
     assert not app.metric
 
@@ -91,7 +132,7 @@ def test_an_empty_window_of_one_model_names_it(app: AppTest, service: FakeServic
     app.run()
     app.query_params["perf_model"] = "efficientnet_lite1"
     app.switch_page("views/performance.py").run()
-    assert "No requests for efficientnet_lite1 in the last 15m" in texts(app)
+    assert "No requests for efficientnet_lite1 in the last 15 minutes" in texts(app)
 
 
 def test_a_service_that_goes_away_leaves_its_last_figures_dimmed_and_dated(
@@ -129,3 +170,66 @@ def test_a_journal_that_is_away_is_named_with_its_code(app: AppTest, service: Fa
     app.run().switch_page("views/performance.py").run()
     assert "journal_unavailable" in texts(app)
     assert not app.exception
+
+
+def test_the_table_is_filtered_by_outcome_in_words(performance: AppTest, service: FakeService) -> None:
+    outcomes = performance.selectbox(key="perf_outcome").options
+    assert outcomes[0] == "Answered"
+    assert {"Rejected (overload)", "Undecodable image"} < set(outcomes)
+    performance.segmented_control(key="perf_order").set_value("Newest").run()
+    performance.selectbox(key="perf_outcome").select("undecodable_image").run()
+    assert service.seen("/v1/history/requests")[-1].query["outcome"] == "undecodable_image"
+    assert set(performance.dataframe[0].value["result"]) == {"Undecodable image"}
+
+
+def test_the_table_is_read_page_by_page_as_of_one_moment(performance: AppTest, service: FakeService) -> None:
+    performance.segmented_control(key="perf_order").set_value("Newest").run()
+    first = service.seen("/v1/history/requests")[-1].query["until"]
+    performance.button(key="perf_next").click().run()
+    performance.button(key="perf_next").click().run()
+    query = service.seen("/v1/history/requests")[-1].query
+    assert (query["offset"], query["until"]) == ("100", first)
+    assert list(performance.dataframe[0].value["request"])[-1] == "past-0119"
+    assert performance.button(key="perf_next").disabled
+
+
+def test_another_question_begins_on_its_first_page(performance: AppTest) -> None:
+    performance.segmented_control(key="perf_order").set_value("Newest").run()
+    performance.button(key="perf_next").click().run()
+    performance.selectbox(key="perf_outcome").select("ok").run()
+    assert performance.dataframe[0].value["request"][0] == "past-0000"
+    assert performance.button(key="perf_previous").disabled
+
+
+def test_a_request_is_found_by_its_id_and_its_receipt_shown(performance: AppTest) -> None:
+    performance.text_input(key="perf_search").set_value(" past-0042 ").run()
+    assert list(performance.dataframe[0].value["request"]) == ["past-0042"]
+    assert "SHA-256: 0000000000000000…" in texts(performance).replace("*", "")
+    performance.text_input(key="perf_search").set_value("nobody").run()
+    assert "There is no request with the id nobody." in texts(performance)
+
+
+def test_a_link_to_a_request_opens_its_receipt_until_it_is_closed(app: AppTest) -> None:
+    app.run()
+    app.query_params["perf_request"] = "past-0009"
+    app.switch_page("views/performance.py").run()
+    assert "Outcome: undecodable_image" in texts(app).replace("*", "")
+    app.button(key="perf_close").click().run()
+    assert "Outcome: undecodable_image" not in texts(app).replace("*", "")
+
+
+def test_a_link_filters_the_table_by_an_outcome_of_any_window(app: AppTest, service: FakeService) -> None:
+    app.run()
+    app.query_params["perf_outcome"] = "inference_failed"
+    app.switch_page("views/performance.py").run()
+    assert service.seen("/v1/history/requests")[-1].query["outcome"] == "inference_failed"
+    assert "There is no request like that in this window." in texts(app)
+
+
+def test_a_value_of_the_address_that_there_is_not_is_said(app: AppTest) -> None:
+    app.run()
+    app.query_params["perf_window"] = "3y"
+    app.query_params["perf_model"] = "resnet5000"
+    app.switch_page("views/performance.py").run()
+    assert "perf_window='3y'. Allowed: 5m, 15m" in texts(app)
+    assert "perf_model='resnet5000'" in texts(app)

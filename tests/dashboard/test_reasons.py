@@ -19,17 +19,30 @@ def test_every_reason_of_the_service_is_explained(code: DispatchReason) -> None:
 
 
 def test_a_reason_that_is_new_is_spelt_out() -> None:
-    assert reason("lane_warmed").name == "lane warmed"
+    assert reason("lane_warmed").name == "Lane warmed"
 
 
-def test_an_answer_says_how_large_its_batch_was_and_why_it_went() -> None:
-    assert answer_path(answer(batch_size=1)) == "alone, a lane was free"
-    assert answer_path(answer(dispatch="backlog")) == "in a batch of 4, waited until a lane came free"
+@pytest.mark.parametrize(
+    ("dispatch", "batch_size", "queue_ms", "sentence"),
+    [
+        ("lane_free", 1, 0.3, "Ran alone, no batching delay"),
+        ("lane_free", 1, 50.0, "Ran alone, no batching delay (50.0 ms waiting for a CPU)"),
+        ("backlog", 4, 0.2, "Ran in a batch of 4, as soon as a lane was free"),
+        ("backlog", 4, 249.0, "Ran in a batch of 4, as soon as a lane was free (249 ms in the queue)"),
+        ("held", 1, 12.0, "Ran alone, after a wait for more images (12.0 ms in the queue)"),
+        ("held", 4, 0.1, "Ran in a batch of 4, after a wait for more images"),
+        ("", 1, 0.1, "Ran alone"),
+    ],
+)
+def test_an_answers_reason_fits_its_time_in_the_queue(
+    dispatch: str, batch_size: int, queue_ms: float, sentence: str
+) -> None:
+    timings = service_data.timings_ms().model_copy(update={"queue": queue_ms})
+    assert answer_path(answer(dispatch=dispatch, batch_size=batch_size, timings_ms=timings)) == sentence
 
 
-def test_an_answer_from_the_cache_had_no_company() -> None:
-    assert answer_path(service_data.cached(answer())) == "answered from the cache"
-
-
-def test_an_answer_without_a_reason_says_its_batch_alone() -> None:
-    assert answer_path(answer(batch_size=1, dispatch="")) == "alone"
+def test_an_answer_from_the_cache_had_no_batch() -> None:
+    cached = service_data.cached(answer())
+    shared = cached.model_copy(update={"timings_ms": cached.timings_ms.model_copy(update={"queue": 30.0})})
+    assert answer_path(cached) == "Served from cache; the model did not run"
+    assert answer_path(shared) == "Served from cache; the model did not run (30.0 ms in the queue)"

@@ -7,7 +7,7 @@ from tests.dashboard.screen import forget_reads, texts
 from tests.fakes import runner_data, service_data
 from tests.fakes.service import FakeService
 
-SECTIONS = ["What a batch costs", "Ceiling and speed", "The last batches", "The cache"]
+SECTIONS = ["What a batch costs", "Max batch and speed", "Last batches", "The cache"]
 
 
 def open_runner(app: AppTest) -> AppTest:
@@ -41,7 +41,7 @@ def figures(app: AppTest) -> dict[str, str]:
 
 
 def test_the_section_is_folded_away_and_costs_nothing_then(performance: AppTest) -> None:
-    assert [folded.label for folded in performance.expander] == ["The runner"]
+    assert [folded.label for folded in performance.expander] == ["Scheduler"]
     assert not titles(performance)
 
 
@@ -51,30 +51,35 @@ def test_a_link_shows_the_section_unfolded(app: AppTest) -> None:
     assert not app.exception
 
 
-def test_ceiling_and_speed_stand_beside_each_model_and_mode(app: AppTest) -> None:
-    table = frame(open_runner(app), "ceiling")
-    assert list(table["ceiling"])[:2] == [runner_data.CEILING, 1]
+def test_max_batch_and_speed_stand_beside_each_model_and_mode(app: AppTest) -> None:
+    table = frame(open_runner(app), "max batch")
+    assert list(table["max batch"])[:2] == [runner_data.CEILING, 1]
     assert list(table["speed"])[:2] == pytest.approx([80.0, 100.0])
 
 
 def test_each_batch_says_in_plain_words_why_it_went(app: AppTest) -> None:
     table = frame(open_runner(app), "why")
-    assert list(table["why"])[:4] == ["at once", "from the queue", "at once", "held for company"]
+    assert list(table["why"])[:4] == [
+        "No batching delay",
+        "From the queue",
+        "No batching delay",
+        "Waited to fill a batch",
+    ]
     assert list(table["ago"])[:2] == ["0.0 s", "0.7 s"]
 
 
 def test_the_reasons_are_counted(app: AppTest) -> None:
-    assert "8 at once" in texts(open_runner(app))
+    assert "No batching delay: 8" in texts(open_runner(app))
 
 
 def test_the_chosen_model_alone_is_shown(app: AppTest) -> None:
     open_runner(app).selectbox(key="perf_model").select("efficientnet_lite1").run()
-    assert set(frame(app, "ceiling")["model"]) == {"efficientnet_lite1"}
+    assert set(frame(app, "max batch")["model"]) == {"efficientnet_lite1"}
     assert set(frame(app, "why")["model"]) == {"efficientnet_lite1"}
 
 
 def test_the_cache_shows_its_hit_rate_and_its_size(app: AppTest) -> None:
-    assert figures(open_runner(app))["Hit rate"] == "32 %"
+    assert figures(open_runner(app))["Hit rate"] == "32%"
     assert "135 answers in 667.4 kB of the worker's memory" in texts(app)
 
 
@@ -99,7 +104,7 @@ def test_a_shared_cache_says_whether_redis_answers(
 
 def test_without_a_batch_yet_the_cost_model_is_shown_all_the_same(app: AppTest, service: FakeService) -> None:
     say(service, recent_dispatches=[])
-    assert "No batch has run of late" in texts(open_runner(app))
+    assert "No batch has run lately" in texts(open_runner(app))
     assert titles(app) == SECTIONS
 
 
@@ -110,7 +115,7 @@ def test_a_window_without_requests_has_a_runner_nevertheless(app: AppTest, servi
 
 def test_one_of_several_workers_is_said_to_be_one(app: AppTest, service: FakeService) -> None:
     say(service, workers=3)
-    assert "the worker that happened to answer, one of 3" in texts(open_runner(app))
+    assert "one of 3 workers, the one that answered" in texts(open_runner(app))
 
 
 def test_an_older_service_that_says_nothing_of_its_runner_is_called_older(app: AppTest, service: FakeService) -> None:
@@ -128,13 +133,13 @@ def test_a_worker_that_still_loads_has_nothing_to_say(app: AppTest, service: Fak
 def test_more_lines_than_colours_are_left_out_and_said_so(app: AppTest, service: FakeService) -> None:
     say(service, cost=runner_data.model_costs(["cat", "dog", "fox", "hen"]))
     assert "6 of 8 lines" in texts(open_runner(app))
-    assert len(frame(app, "ceiling")) == 8
+    assert len(frame(app, "max batch")) == 8
 
 
 def test_a_reason_that_this_dashboard_does_not_know_is_spelt_out(app: AppTest, service: FakeService) -> None:
     (first, *_) = service_data.status().recent_dispatches
     say(service, recent_dispatches=[first.model_copy(update={"reason": "lane_warmed"})])
-    assert list(frame(open_runner(app), "why")["why"]) == ["lane warmed"]
+    assert list(frame(open_runner(app), "why")["why"]) == ["Lane warmed"]
     assert not app.exception
 
 

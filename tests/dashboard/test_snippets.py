@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from dashboard import snippets
-from dashboard.gallery import SAMPLES
+from dashboard.gallery import FOLDER
 from tests.fakes.service import FakeService
 
 NAMES = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=30)
 
 
 def call(url: str, **changes: object) -> snippets.Call:
-    fields = {"url": url, "file_name": "chelsea.png", "model": "efficientnet_lite0", "top_k": 5} | changes
+    fields = {"url": url, "file_name": "coffee.png", "model": "efficientnet_lite0", "top_k": 5} | changes
     return snippets.Call(**fields)  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_shell_snippet_makes_the_call_that_the_page_made(app: AppTest, service: FakeService) -> None:
-    app.run().button(key="classify_sample_chelsea.png").click().run()
+    app.run().button(key="classify_sample_coffee").click().run()
     shell = next(code.value for code in app.code if code.language == "bash")
-    subprocess.run(["/bin/sh", "-c", shell], cwd=SAMPLES[0].path.parent, check=True, capture_output=True, timeout=30)
+    subprocess.run(["/bin/sh", "-c", shell], cwd=FOLDER, check=True, capture_output=True, timeout=30)
     of_the_page, of_the_snippet = service.seen("/v1/classify")
     assert of_the_snippet.body == of_the_page.body
     assert of_the_snippet.query["model"] == of_the_page.query["model"]
@@ -39,7 +39,7 @@ def test_the_python_snippet_runs_and_prints_the_classes(service: FakeService, tm
     root = Path(snippets.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, script],
-        cwd=SAMPLES[0].path.parent,
+        cwd=FOLDER,
         env={"PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
@@ -47,7 +47,7 @@ def test_the_python_snippet_runs_and_prints_the_classes(service: FakeService, tm
         timeout=60,
     )
     assert done.stdout.splitlines()[0] == "0.3561  Egyptian cat"
-    assert service.seen("/v1/classify")[0].body == SAMPLES[0].path.read_bytes()
+    assert service.seen("/v1/classify")[0].body == (FOLDER / "coffee.png").read_bytes()
 
 
 @given(NAMES, NAMES)

@@ -14,13 +14,14 @@ def test_a_selection_stays_within_both_limits(files: list[tuple[str, bytes]], ma
 
 
 @given(FILES)
-def test_what_is_left_out_is_said(files: list[tuple[str, bytes]]) -> None:
+def test_what_is_skipped_is_named(files: list[tuple[str, bytes]]) -> None:
     selection = select(files, max_files=2, max_total_bytes=10_000)
     distinct = len({encoded for _, encoded in files})
-    assert bool(selection.note) == (distinct > 2)
+    assert bool(selection.skipped) == (distinct > 2)
+    assert set(selection.skipped) <= {name for name, _ in files}
 
 
 def test_the_same_bytes_twice_are_one_image() -> None:
     selection = select([("a.png", b"x"), ("b.png", b"x")], max_files=9, max_total_bytes=99)
     assert [image.name for image in selection.images] == ["a.png"]
-    assert not selection.note
+    assert not selection.skipped

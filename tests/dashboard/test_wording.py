@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from bento_service.domain import INEXACT_MODEL
 from bento_service.images.intake_warning import IntakeWarning
 from dashboard import wording
-from lightbox_client.contract import Prediction
+from lightbox_client.contract import Prediction, Problem
+from lightbox_client.errors import InvalidImageError
 from tests.fakes import service_data
 
 
@@ -15,16 +16,52 @@ def predictions(*scores: float) -> list[Prediction]:
 
 def test_a_class_with_most_of_the_probability_is_named_plainly() -> None:
     assert wording.headline(predictions(0.93, 0.02)) == "Thing 0"
-    assert wording.subline(predictions(0.93, 0.02)) == "93 % sure"
+    assert wording.subline(predictions(0.93, 0.02)) == "93% sure"
 
 
-def test_below_one_half_the_headline_says_perhaps_and_names_others() -> None:
-    assert wording.headline(predictions(0.4, 0.3, 0.1)) == "Perhaps thing 0"
-    assert wording.subline(predictions(0.4, 0.3, 0.1)).endswith("It may also be thing 1 (30 %) or thing 2 (10 %).")
+def test_below_one_half_the_headline_says_probably_and_others_are_named() -> None:
+    assert wording.headline(predictions(0.4, 0.3, 0.1)) == "Probably thing 0 (40%)"
+    assert wording.subline(predictions(0.4, 0.3, 0.1)) == "Other guesses: thing 1 (30%), thing 2 (10%)"
 
 
-def test_a_faint_best_class_is_called_unclear() -> None:
-    assert wording.headline(predictions(0.1, 0.09)) == "Unclear; closest is thing 0"
+def test_a_faint_best_class_is_not_recognised() -> None:
+    assert wording.headline(predictions(0.1, 0.09)) == "Not recognised. Best guess: thing 0 (10%)"
+
+
+def test_a_single_class_has_no_other_guesses() -> None:
+    assert wording.subline(predictions(0.4)) == ""
+
+
+@pytest.mark.parametrize(
+    ("label", "written"),
+    [
+        ("tiger cat", "a tiger cat"),
+        ("Egyptian cat", "an Egyptian cat"),
+        ("unicycle", "a unicycle"),
+        ("jack-o'-lantern", "a jack-o'-lantern"),
+        ("jeans", "jeans"),
+        ("class 7", "class 7"),
+        ("Blässhuhn", "Blässhuhn"),
+        ("", ""),
+    ],
+)
+def test_an_english_noun_gets_its_article_and_nothing_else_does(label: str, written: str) -> None:
+    assert wording.with_article(label) == written
+
+
+def test_of_many_skipped_files_some_are_named() -> None:
+    names = [f"{number}.jpg" for number in range(7)]
+    said = wording.skipped(names, max_files=20, max_total_mb=64)
+    assert said.startswith("7 files skipped: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more. At most 20 images and 64 MB")
+    assert wording.skipped(["a.jpg"], max_files=1, max_total_mb=1).startswith("1 file skipped: a.jpg. ")
+
+
+def test_the_bytes_of_a_file_that_is_no_image_are_left_to_the_details() -> None:
+    detail = "The bytes begin with 44 65 61 72, which is none of JPEG, PNG; convert the image to one of them."
+    document = {"type": "about:blank", "title": "", "status": 415, "code": "unsupported_format", "request_id": "r1"}
+    error = InvalidImageError(Problem.model_validate(document | {"detail": detail}))
+    assert wording.problem(error) == "This is not an image Lightbox can read."
+    assert wording.problem_details(error) == f"{detail}\ncode: unsupported_format\nrequest: r1"
 
 
 @pytest.mark.parametrize("code", [*IntakeWarning, INEXACT_MODEL])
@@ -38,7 +75,7 @@ def test_a_warning_that_is_new_is_spelt_out() -> None:
 
 @given(st.floats(min_value=0.0, max_value=1.0, exclude_min=True, exclude_max=True))
 def test_no_score_is_rounded_to_a_certainty_or_an_impossibility(score: float) -> None:
-    assert wording.percent(score) not in {"0 %", "0.0 %", "100 %", "100.0 %"}
+    assert wording.percent(score) not in {"0%", "0.0%", "100%", "100.0%"}
 
 
 def test_long_durations_keep_two_units() -> None:

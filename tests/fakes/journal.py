@@ -38,9 +38,20 @@ class FakeJournal:
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
-        self._ask(since=since, until=until, order=order, limit=limit, model=model, outcome=outcome)
-        return self.receipts[:limit]
+        self._ask(
+            since=since,
+            until=until,
+            order=order,
+            limit=limit,
+            model=model,
+            outcome=outcome,
+            request_id=request_id,
+            offset=offset,
+        )
+        return self.receipts[offset : offset + limit]
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Nothing waits to be written."""

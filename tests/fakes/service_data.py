@@ -1,6 +1,7 @@
 """What the fake service answers with: plausible, deterministic, and built from the wire contract itself."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from lightbox_client.contract import (
@@ -129,30 +130,44 @@ def history(since: datetime, until: datetime, buckets: int, model: str | None, *
 
 def _bucket(start: datetime, count: int, position: int) -> HistoryBucket:
     if count == 0:
-        nothing = QuantilesMs(p50=None, p95=None, p99=None)
+        nothing = QuantilesMs()
         return HistoryBucket(
             start=start,
             count=0,
             errors=0,
+            client_errors=0,
+            failures=0,
             shed=0,
             outcomes={},
+            cached=0,
             total_ms=nothing,
             stages_ms=dict.fromkeys(STAGES_MS, nothing),
             batch_sizes={},
             top_classes=[],
         )
-    errors, shed = count // 40, count // 20
-    answered = count - errors - shed
+    client_errors, failures, shed = count // 40, count // 50, count // 20
+    answered = count - client_errors - failures - shed
+    cached = answered // 8
+    computed = answered - cached
     stretch = 1 + 0.25 * math.sin(position / 3)
     return HistoryBucket(
         start=start,
         count=count,
-        errors=errors,
+        errors=client_errors + failures,
+        client_errors=client_errors,
+        failures=failures,
         shed=shed,
-        outcomes={"ok": answered, "undecodable_image": errors, "overloaded": shed},
+        outcomes={
+            "ok": answered,
+            "undecodable_image": client_errors,
+            "inference_failed": failures,
+            "overloaded": shed,
+        },
+        cached=cached,
+        cached_ms=_quantiles(CACHED_MS.total),
         total_ms=_quantiles(timings_ms(stretch).total),
         stages_ms={stage: _quantiles(value * stretch) for stage, value in STAGES_MS.items()},
-        batch_sizes={1: answered - answered // 2, 2: answered // 2 - answered // 4, 4: answered // 4},
+        batch_sizes={1: computed - computed // 2, 2: computed // 2 - computed // 4, 4: computed // 4},
         top_classes=[
             ClassCount(class_id=class_id, label=label, count=max(1, answered // 2 ** (rank + 1)))
             for rank, (class_id, label) in enumerate(TOP_CLASSES[:5])
@@ -161,17 +176,22 @@ def _bucket(start: datetime, count: int, position: int) -> HistoryBucket:
 
 
 def _quantiles(p50_ms: float) -> QuantilesMs:
-    return QuantilesMs(p50=round(p50_ms, 3), p95=round(p50_ms * 1.8, 3), p99=round(p50_ms * 2.6, 3))
+    return QuantilesMs(
+        p50=round(p50_ms, 3), p95=round(p50_ms * 1.8, 3), p99=round(p50_ms * 2.6, 3), max=round(p50_ms * 4, 3)
+    )
 
 
-def history_requests(until: datetime, order: str, limit: int, model: str | None, *, is_empty: bool) -> HistoryRequests:
-    """Up to forty receipts, one a second before `until`: every tenth an error, every eighth from the cache."""
-    rows = [] if is_empty else [_receipt(position, until) for position in range(40)]
-    if model is not None:
-        rows = [row for row in rows if row.model == model]
-    if order == "slowest":
-        rows = sorted((row for row in rows if row.outcome == "ok"), key=lambda row: -row.timings_ms.total)
-    return HistoryRequests(requests=rows[:limit])
+def history_requests(until: datetime, query: Mapping[str, str], *, is_empty: bool) -> HistoryRequests:
+    """Up to 120 receipts, one a second before `until`: every tenth an error, every eighth from the cache."""
+    rows = [] if is_empty else [_receipt(position, until) for position in range(120)]
+    is_slowest = query.get("order") == "slowest"
+    outcome = query.get("outcome") or ("ok" if is_slowest else None)
+    for name, wanted in (("model", query.get("model")), ("outcome", outcome), ("request_id", query.get("request_id"))):
+        rows = [row for row in rows if wanted in {None, getattr(row, name)}]
+    if is_slowest:
+        rows.sort(key=lambda row: -row.timings_ms.total)
+    offset = int(query.get("offset", "0"))
+    return HistoryRequests(requests=rows[offset : offset + int(query.get("limit", "20"))])
 
 
 def _receipt(position: int, until: datetime) -> HistoryRequest:

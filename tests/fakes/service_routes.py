@@ -186,8 +186,7 @@ def _history(request: SeenRequest, *, is_empty: bool) -> BaseModel:
         raise Refused("invalid_parameter", "since must be before until.", parameter="since")
     model = query.get("model")
     if request.path.endswith("/requests"):
-        order, limit = query.get("order", "newest"), int(query.get("limit", "20"))
-        return service_data.history_requests(until, order, limit, model, is_empty=is_empty)
+        return service_data.history_requests(until, query, is_empty=is_empty)
     return service_data.history(since, until, int(query.get("buckets", "60")), model, is_empty=is_empty)
 
 

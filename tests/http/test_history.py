@@ -34,13 +34,15 @@ def test_history_is_the_last_hour_in_sixty_buckets_unless_said_otherwise(
     assert (answer.bucket_s, len(answer.buckets)) == (60, 60)
 
 
-def test_a_bucket_counts_errors_apart_from_refusals_for_load_and_clients_that_hung_up(
+def test_a_bucket_counts_bad_requests_failures_refusals_for_load_and_clients_that_hung_up_apart(
     client: TestClient, journal: FakeJournal
 ) -> None:
     journal.bucket = HistoryBucket(
         start=NOW,
-        outcomes={"ok": 5, "overloaded": 3, "cancelled": 4, "undecodable_image": 2},
-        stages={"total": Quantiles(1.0, 2.0, 3.0), "decode": Quantiles(0.5, None, None)},
+        outcomes={"ok": 7, "overloaded": 3, "cancelled": 4, "undecodable_image": 2, "draining": 1, "lost_in_space": 1},
+        cached=2,
+        cached_total=Quantiles(0.2, 0.3, 0.3, 0.3),
+        stages={"total": Quantiles(1.0, 2.0, 3.0, 3.5), "decode": Quantiles()},
         batch_sizes={4: 5},
         top_classes=((285, "Egyptian cat", 5),),
     )
@@ -49,12 +51,23 @@ def test_a_bucket_counts_errors_apart_from_refusals_for_load_and_clients_that_hu
 
     assert total == {
         "start": "2026-03-01T12:00:00Z",
-        "count": 14,
-        "errors": 2,
+        "count": 18,
+        "errors": 4,
+        "client_errors": 2,
+        "failures": 2,
         "shed": 3,
-        "outcomes": {"ok": 5, "overloaded": 3, "cancelled": 4, "undecodable_image": 2},
-        "total_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0},
-        "stages_ms": {"decode": {"p50": 0.5, "p95": None, "p99": None}},
+        "outcomes": {
+            "ok": 7,
+            "overloaded": 3,
+            "cancelled": 4,
+            "undecodable_image": 2,
+            "draining": 1,
+            "lost_in_space": 1,
+        },
+        "cached": 2,
+        "total_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0, "max": 3.5},
+        "cached_ms": {"p50": 0.2, "p95": 0.3, "p99": 0.3, "max": 0.3},
+        "stages_ms": {"decode": {"p50": None, "p95": None, "p99": None, "max": None}},
         "batch_sizes": {"4": 5},
         "top_classes": [{"class_id": 285, "label": "Egyptian cat", "count": 5}],
     }
@@ -119,7 +132,9 @@ def test_the_number_of_buckets_is_bounded(client: TestClient, query: str) -> Non
     expect_problem(client.get(f"/v1/history?{query}"), 400, "invalid_parameter")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=501", "order=oldest", "outcome=fine"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "order=oldest", "outcome=fine", "offset=-1", "offset=100001"]
+)
 def test_a_list_of_receipts_names_what_it_allows(client: TestClient, query: str) -> None:
     name, _, given_value = query.partition("=")
 
@@ -129,7 +144,7 @@ def test_a_list_of_receipts_names_what_it_allows(client: TestClient, query: str)
 
 
 def test_filters_reach_the_journal(client: TestClient, journal: FakeJournal) -> None:
-    client.get("/v1/history/requests?order=slowest&limit=7&outcome=overloaded&model=gone/long-ago")
+    client.get("/v1/history/requests?order=slowest&limit=7&offset=14&outcome=overloaded&model=gone/long-ago")
 
     assert journal.asked == [
         {
@@ -139,8 +154,27 @@ def test_filters_reach_the_journal(client: TestClient, journal: FakeJournal) -> 
             "limit": 7,
             "model": "gone/long-ago",
             "outcome": "overloaded",
+            "request_id": None,
+            "offset": 14,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("query", "since"),
+    [
+        ("request_id=r1", NOW - timedelta(days=400)),
+        ("request_id=r1&since=2026-03-01T11:30:00Z", datetime(2026, 3, 1, 11, 30, tzinfo=UTC)),
+        ("request_id=", NOW - timedelta(hours=1)),
+    ],
+)
+def test_a_receipt_is_found_by_its_id_however_old_it_is(
+    client: TestClient, journal: FakeJournal, query: str, since: datetime
+) -> None:
+    assert client.get(f"/v1/history/requests?{query}").status_code == 200
+
+    assert journal.asked[0]["since"] == since
+    assert journal.asked[0]["request_id"] == ("r1" if "r1" in query else None)
 
 
 def test_receipts_are_newest_first_and_twenty_unless_said_otherwise(client: TestClient, journal: FakeJournal) -> None:

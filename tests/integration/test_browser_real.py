@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from dashboard.gallery import SAMPLES
+from dashboard.gallery import FOLDER
 from tests.browser.chromium import open_chromium, open_page
 from tests.integration.running_up import RunningUp, running_up
 
@@ -24,7 +24,7 @@ def up(bentoml_home: Path, tmp_path: Path) -> Iterator[RunningUp]:
 
 def test_a_photograph_dropped_on_the_dashboard_becomes_a_chart_and_is_counted(up: RunningUp) -> None:
     with open_chromium() as browser, open_page(browser, up.dashboard_url) as page:
-        page.locator("input[type=file]").set_input_files(SAMPLES[0].path)
+        page.locator("input[type=file]").set_input_files(FOLDER / "chelsea.png")
         expect(page.get_by_role("heading", name=CAT)).to_be_visible()
         best = page.get_by_test_id("stVegaLiteChart").first.locator(".role-axis-label text").filter(has_text=CAT).first
         expect(best).to_be_visible()

@@ -41,7 +41,7 @@ def test_without_images_the_samples_are_sent_and_that_is_said(measured: tuple[Re
 
     assert "No images were named, so the dashboard's samples are sent" in result.stderr
     names = json.loads((folder / "bench.json").read_text())["subject"]["image_names"]
-    assert sorted(names) == ["astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"]
+    assert sorted(names) == ["astronaut.png", "chelsea.png", "coffee.png", "macaws.png", "tripod.png"]
 
 
 def test_json_and_page_have_the_same_verdict(measured: tuple[Result, Path]) -> None:

@@ -62,9 +62,11 @@ class FakeStore:
         limit: int,
         model: str | None = None,
         outcome: str | None = None,
+        request_id: str | None = None,
+        offset: int = 0,
     ) -> tuple[Receipt, ...]:
         self._enter("read")
-        return tuple(self.receipts[:limit])
+        return tuple(self.receipts[offset : offset + limit])
 
     def prune(
         self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int

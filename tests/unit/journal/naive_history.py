@@ -1,15 +1,12 @@
 """What a history has to say, computed from the receipts themselves in the plainest way."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-import pytest
-
 from bento_service.domain import HistoryBucket, Quantiles, Receipt
 
-RELATIVE_ERROR = 0.01
+MAX_EXCESS = 0.0203
 
 
 def assert_bucket_tells_of(bucket: HistoryBucket, receipts: Sequence[Receipt], *, until: datetime) -> None:
@@ -20,7 +17,11 @@ def assert_bucket_tells_of(bucket: HistoryBucket, receipts: Sequence[Receipt], *
     tops = Counter((receipt.top[0].class_id, receipt.top[0].label) for receipt in answered)
     ranking = sorted(((*name, count) for name, count in tops.items()), key=lambda top: (-top[2], top[0], top[1]))
 
+    cached_ms = sorted(receipt.timings.total_ms for receipt in answered if receipt.cached)
+
     assert bucket.outcomes == Counter(receipt.outcome for receipt in inside)
+    assert bucket.cached == len(cached_ms)
+    assert_quantiles(bucket.cached_total, cached_ms)
     assert bucket.batch_sizes == Counter(receipt.batch_size for receipt in computed)
     assert bucket.top_classes == tuple(ranking[:10])
     assert set(bucket.stages) == {"total", "receive", "decode", "queue", "inference"}
@@ -30,10 +31,12 @@ def assert_bucket_tells_of(bucket: HistoryBucket, receipts: Sequence[Receipt], *
 
 
 def assert_quantiles(quantiles: Quantiles, durations_ms: Sequence[float]) -> None:
-    """Hold quantiles against the sorted durations, within the promised relative error."""
-    for share, found in ((0.5, quantiles.p50), (0.95, quantiles.p95), (0.99, quantiles.p99)):
-        if not durations_ms:
-            assert found is None
-        else:
-            exact = durations_ms[math.floor(share * (len(durations_ms) - 1))]
-            assert found == pytest.approx(exact, rel=RELATIVE_ERROR + 1e-9, abs=0.001)
+    """Hold quantiles against the sorted durations: never less than the nearest-rank ones, and hardly more."""
+    if not durations_ms:
+        assert quantiles == Quantiles()
+        return
+    assert quantiles.max == durations_ms[-1]
+    for percent, found in ((50, quantiles.p50), (95, quantiles.p95), (99, quantiles.p99)):
+        exact = durations_ms[-(-percent * len(durations_ms) // 100) - 1]
+        assert found is not None
+        assert exact * (1 - 1e-9) <= found <= min(exact * (1 + MAX_EXCESS), durations_ms[-1])

@@ -151,6 +151,35 @@ def test_an_image_that_comes_after_a_held_one_was_taken_out_has_not_been_held(
     assert [batch and (batch.items, batch.reason) for batch in batches[1:]] == [((later,), DispatchReason.LANE_FREE)]
 
 
+def test_an_image_whose_idle_lane_takes_another_image_first_is_backlog(loop: asyncio.AbstractEventLoop) -> None:
+    clock = WatchedClock()
+    costs = {"a": {EngineMode.THROUGHPUT: CostModel({1: 1e6})}}
+    queue = WorkQueue(costs, lanes=2, target_ms=1e6, clock=clock, on_expired=lambda items: None)
+    batches: list[Batch | None] = []
+    lane = threading.Thread(target=lambda: batches.extend(queue.take(0) for _ in range(2)), daemon=True)
+
+    def put(priority: Priority, *, was_expected: bool) -> WorkItem:
+        item = WorkItem("a", make_image(0), FakeClock.__call__(clock), None, loop.create_future(), priority)
+        queue.put(item, was_expected=was_expected)
+        return item
+
+    lane.start()
+    # Two looks at the clock until the lane waits for work, and a third until it holds the bulk image.
+    for _ in range(2):
+        assert clock.looks.acquire(timeout=PATIENCE_S)
+    queue.expect(1, Priority.INTERACTIVE)
+    bulk = put(Priority.BULK, was_expected=False)
+    assert clock.looks.acquire(timeout=PATIENCE_S)
+    clock.advance(1)
+    interactive = put(Priority.INTERACTIVE, was_expected=True)
+    lane.join(PATIENCE_S)
+    assert bulk.has_found_idle_lane
+    assert [batch and (batch.items, batch.reason) for batch in batches] == [
+        ((interactive,), DispatchReason.BACKLOG),
+        ((bulk,), DispatchReason.BACKLOG),
+    ]
+
+
 def test_a_closed_queue_gives_out_what_waits_and_then_nothing(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
     items = [desk.put("a"), desk.put("a")]
