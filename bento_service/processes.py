@@ -1,6 +1,7 @@
 """What the system knows of other processes. Linux only; proc(5) says what its files hold."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -26,6 +27,16 @@ def read_start_s(process_id: int) -> float:
         return int(booted.split()[1]) + int(_read_stat(process_id)[_START_TICKS]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, StopIteration):
         return time.time()
+
+
+def describe_exit(exit_code: int) -> str:
+    """Say how a process ended, by its exit code, which is the negative number of the signal if one ended it."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    try:
+        return f"was ended by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"was ended by signal {-exit_code}"
 
 
 def _read_stat(process_id: int) -> list[str]:

@@ -1,0 +1,206 @@
+"""The process that starts the workers: what it does as one dies or hangs, and as the service stops (ADR 17)."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from bentoml._internal.utils import circus as bentoml_circus
+from circus.exc import ConflictError
+from circus.watcher import Watcher
+
+from bento_service.hang_detector import HangDetector
+from bento_service.heartbeat import MAX_AGE_S, choose_folder, read_state
+from bento_service.http.unaccepted import UnacceptedConnections
+from bento_service.processes import describe_exit
+from bento_service.settings import Settings
+from bento_service.status import ServiceState
+
+logger = logging.getLogger(__name__)
+
+EARLY_DEATHS_A_WORKER = 3
+"""So many deaths in a row before readiness, for each worker of the settings, end the service if none is ready."""
+_CHECK_S = 1.0
+"""How often it is looked for workers that died or hang; BentoML's own choice is 10 s."""
+_FIRST_PAUSE_S = 30.0
+_LONGEST_PAUSE_S = 600.0
+"""Pauses before a worker that died early is started again beside others that serve; as for failed loads (`Turn`)."""
+_STOP_HANG_LOOKS = int(MAX_AGE_S / _CHECK_S)
+_REVIVAL_LOOKS = 3
+"""For a worker that was suspended, to renew its heartbeat as it is continued."""
+_KILL_MARGIN_S = 2.0
+"""What a stopping worker gets beyond the time that its own steps may take; less than `servers.STOP_MARGIN_S`."""
+_ENDED_AS_TOLD = (0, -signal.SIGTERM, -signal.SIGINT)
+_STARTUP_FAILED = 3
+"""uvicorn's exit code of a worker that could not load, and has logged why and waited for its turn."""
+_WAS_READY = (ServiceState.READY, ServiceState.DRAINING)
+
+
+def supervise_workers(settings: Settings) -> None:
+    """Have the workers that BentoML starts next in this process supervised by a `Supervisor`.
+
+    BentoML makes its arbiter itself and offers no way to pass one on, so its class is replaced where it looks it up.
+    """
+    bentoml_circus.Arbiter = partial(Supervisor, settings=settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Worker:
+    number: int
+    started_s: float
+
+
+class Supervisor(bentoml_circus.Arbiter):
+    """BentoML's arbiter, which starts workers and replaces those that died; used on its own event loop.
+
+    On top of that it logs each death, kills workers that hang, gives up where no worker gets ready, and answers the
+    connections that no worker accepts any more as the service stops.
+    """
+
+    def __init__(self, *args: Any, settings: Settings, **options: Any) -> None:  # noqa: ANN401 - circus's own
+        super().__init__(*args, **options | {"check_delay": _CHECK_S})
+        self._settings = settings
+        self._workers: dict[int, _Worker] = {}
+        self._hung: set[int] = set()
+        self._early_deaths = 0
+        self._has_given_up = False
+
+    def initialize(self) -> None:
+        """Bind the sockets and prepare the workers."""
+        super().initialize()
+        [self._service] = [watcher for watcher in self.watchers if watcher.name == "service"]
+        self._folder = choose_folder(self._settings.heartbeat_dir, self._service.env, master_id=os.getpid())
+        self._detector = HangDetector(self._folder)
+        self._service.graceful_timeout = self._settings.stop_timeout_s + _KILL_MARGIN_S
+        self._service.hooks |= {"after_spawn": self._note_start, "after_reap": self._note_death}
+
+    def start(self, cb: Callable[[Any], Any] | None = None) -> None:
+        """Run until the service is stopped.
+
+        Raises:
+            SystemExit: No worker got ready; the log says why.
+        """
+        super().start(cb)
+        if self._has_given_up:
+            raise SystemExit(1)
+
+    def manage_watchers(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
+        """Replace the workers that died, and kill those that hang; circus calls this every `_CHECK_S` seconds."""
+        if self._stopping:
+            return None
+        self._kill_hung()
+        states = [read_state(self._folder, process_id) for process_id in self._service.processes]
+        if states.count(ServiceState.READY) >= self._settings.worker_count:
+            self._early_deaths = 0
+        with suppress(ConflictError):
+            return super().manage_watchers()
+        # Workers are being started at this moment.
+        return None
+
+    def stop(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
+        """Stop the workers, then this process."""
+        try:
+            return super().stop()
+        except ConflictError:
+            # Circus would forget a SIGTERM that arrives while a worker is being started.
+            self.loop.call_later(_CHECK_S / 10, self.stop)
+            return None
+
+    async def _stop_watchers(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - circus's own
+        stopping = super()._stop_watchers(*args, **options)
+        if not self._stopping:
+            # A reload: the sockets stay.
+            await stopping
+            return
+        for process_id in list(self._service.processes):
+            # One that is suspended could neither drain nor leave.
+            _send_signal(process_id, signal.SIGCONT)
+        unaccepted = [UnacceptedConnections(listener) for listener in self.sockets.values()]
+        meanwhile = [asyncio.create_task(connections.answer()) for connections in unaccepted]
+        meanwhile.append(asyncio.create_task(self._kill_hung_while_stopping()))
+        await stopping
+        for task in meanwhile:
+            task.cancel()
+        await asyncio.gather(*(connections.close() for connections in unaccepted))
+
+    async def _kill_hung_while_stopping(self) -> None:
+        self._detector.allow(_REVIVAL_LOOKS, hang_looks=_STOP_HANG_LOOKS)
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            self._kill_hung(_STOP_HANG_LOOKS)
+
+    def _kill_hung(self, hang_looks: int | None = None) -> None:
+        for process_id, looks in self._detector.look(self._service.processes, hang_looks=hang_looks).items():
+            if process_id in self._workers and process_id not in self._hung:
+                self._hung.add(process_id)
+                logger.error(
+                    "Worker %d (pid %d) hangs: it has not renewed its heartbeat for %.0f s. It is killed.",
+                    self._workers[process_id].number,
+                    process_id,
+                    looks * _CHECK_S,
+                )
+                _send_signal(process_id, signal.SIGKILL)
+
+    def _note_start(self, watcher: Watcher, pid: int, **_: object) -> bool:
+        self._workers[pid] = _Worker(watcher.processes[pid].wid, self.loop.time())
+        return True
+
+    def _note_death(self, watcher: Watcher, process_pid: int, exit_code: int, **_: object) -> None:
+        worker = self._workers.pop(process_pid, None)
+        if worker is None or (self._stopping and exit_code in _ENDED_AS_TOLD):
+            return
+        was_ready = read_state(self._folder, process_pid) in _WAS_READY
+        logger.error(
+            "Worker %d (pid %d) %s%s %.0f s after its start%s.",
+            worker.number,
+            process_pid,
+            describe_exit(exit_code),
+            self._suspect(process_pid, exit_code),
+            self.loop.time() - worker.started_s,
+            "" if was_ready else ", before it was ready",
+        )
+        self._hung.discard(process_pid)
+        if was_ready:
+            self._early_deaths = 0
+        elif exit_code not in _ENDED_AS_TOLD and not self._stopping:
+            self._early_deaths += 1
+            self._heed_early_death(watcher, exit_code)
+
+    def _suspect(self, process_id: int, exit_code: int) -> str:
+        if process_id in self._hung:
+            return " because it hung"
+        return " (out of memory?)" if exit_code == -signal.SIGKILL else ""
+
+    def _heed_early_death(self, watcher: Watcher, exit_code: int) -> None:
+        """Start another worker at once, or later where others serve, or give up where none gets ready."""
+        if any(read_state(self._folder, process_id) in _WAS_READY for process_id in watcher.processes):
+            if exit_code != _STARTUP_FAILED:
+                pause_s = min(_FIRST_PAUSE_S * 2.0 ** (self._early_deaths - 1), _LONGEST_PAUSE_S)
+                logger.warning("Another worker is started in %.0f s; the others serve meanwhile.", pause_s)
+                watcher.numprocesses -= 1
+                self.loop.call_later(pause_s, self._resume, watcher)
+        elif self._early_deaths >= EARLY_DEATHS_A_WORKER * self._settings.worker_count and not self._has_given_up:
+            self._has_given_up = True
+            logger.critical(
+                "No worker gets ready: %d in a row died before, the last one %s%s. The service ends with exit code 1. "
+                "See LightboxWorkerRestarting in docs/operations.md.",
+                self._early_deaths,
+                describe_exit(exit_code).removeprefix("was "),
+                " (out of memory? Give it more, or serve fewer models or workers)"
+                if exit_code == -signal.SIGKILL
+                else "",
+            )
+            self.loop.add_callback(self.stop)
+
+    def _resume(self, watcher: Watcher) -> None:
+        watcher.numprocesses += 1
+
+
+def _send_signal(process_id: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(process_id, number)
