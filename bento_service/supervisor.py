@@ -46,7 +46,7 @@ def supervise_workers(settings: Settings) -> None:
 
     BentoML makes its arbiter itself and offers no way to pass one on, so its class is replaced where it looks it up.
     """
-    bentoml_circus.Arbiter = partial(Supervisor, settings=settings)
+    bentoml_circus.Arbiter = partial(Supervisor, settings=settings)  # type: ignore[misc, assignment] # it is only called
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,18 @@ class Supervisor(bentoml_circus.Arbiter):
     connections that no worker accepts any more as the service stops.
     """
 
-    def __init__(self, *args: Any, settings: Settings, **options: Any) -> None:  # noqa: ANN401 - circus's own
-        super().__init__(*args, **options | {"check_delay": _CHECK_S})
+    def __init__(self, *args: Any, settings: Settings, check_s: float = _CHECK_S, **options: Any) -> None:  # noqa: ANN401 - circus's own
+        """Start nothing yet.
+
+        Args:
+            args: As circus's arbiter takes them.
+            settings: The service's.
+            check_s: How often to look for workers that died or hang, in seconds.
+            options: As circus's arbiter takes them.
+        """
+        super().__init__(*args, **options | {"check_delay": check_s})
         self._settings = settings
+        self._check_s = check_s
         self._workers: dict[int, _Worker] = {}
         self._hung: set[int] = set()
         self._early_deaths = 0
@@ -90,7 +99,7 @@ class Supervisor(bentoml_circus.Arbiter):
             raise SystemExit(1)
 
     def manage_watchers(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
-        """Replace the workers that died, and kill those that hang; circus calls this every `_CHECK_S` seconds."""
+        """Replace the workers that died, and kill those that hang; circus calls this every `check_s` seconds."""
         if self._stopping:
             return None
         self._kill_hung()
@@ -108,7 +117,7 @@ class Supervisor(bentoml_circus.Arbiter):
             return super().stop()
         except ConflictError:
             # Circus would forget a SIGTERM that arrives while a worker is being started.
-            self.loop.call_later(_CHECK_S / 10, self.stop)
+            self.loop.call_later(self._check_s / 10, self.stop)
             return None
 
     async def _stop_watchers(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - circus's own
@@ -131,7 +140,7 @@ class Supervisor(bentoml_circus.Arbiter):
     async def _kill_hung_while_stopping(self) -> None:
         self._detector.allow(_REVIVAL_LOOKS, hang_looks=_STOP_HANG_LOOKS)
         while True:
-            await asyncio.sleep(_CHECK_S)
+            await asyncio.sleep(self._check_s)
             self._kill_hung(_STOP_HANG_LOOKS)
 
     def _kill_hung(self, hang_looks: int | None = None) -> None:
@@ -142,7 +151,7 @@ class Supervisor(bentoml_circus.Arbiter):
                     "Worker %d (pid %d) hangs: it has not renewed its heartbeat for %.0f s. It is killed.",
                     self._workers[process_id].number,
                     process_id,
-                    looks * _CHECK_S,
+                    looks * self._check_s,
                 )
                 _send_signal(process_id, signal.SIGKILL)
 
@@ -187,13 +196,10 @@ class Supervisor(bentoml_circus.Arbiter):
         elif self._early_deaths >= EARLY_DEATHS_A_WORKER * self._settings.worker_count and not self._has_given_up:
             self._has_given_up = True
             logger.critical(
-                "No worker gets ready: %d in a row died before, the last one %s%s. The service ends with exit code 1. "
+                "No worker gets ready: %d in a row died before, the last one by %s. The service ends with exit code 1. "
                 "See LightboxWorkerRestarting in docs/operations.md.",
                 self._early_deaths,
-                describe_exit(exit_code).removeprefix("was "),
-                " (out of memory? Give it more, or serve fewer models or workers)"
-                if exit_code == -signal.SIGKILL
-                else "",
+                f"exit code {exit_code}" if exit_code > 0 else describe_exit(exit_code).removeprefix("was ended by "),
             )
             self.loop.add_callback(self.stop)
 
