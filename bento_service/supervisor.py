@@ -49,10 +49,11 @@ def supervise_workers(settings: Settings) -> None:
     bentoml_circus.Arbiter = partial(Supervisor, settings=settings)  # type: ignore[misc, assignment] # it is only called
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Worker:
     number: int
     started_s: float
+    was_ready: bool = False
 
 
 class Supervisor(bentoml_circus.Arbiter):
@@ -103,9 +104,7 @@ class Supervisor(bentoml_circus.Arbiter):
         if self._stopping:
             return None
         self._kill_hung()
-        states = [read_state(self._folder, process_id) for process_id in self._service.processes]
-        if states.count(ServiceState.READY) >= self._settings.worker_count:
-            self._early_deaths = 0
+        self._note_readiness()
         with suppress(ConflictError):
             return super().manage_watchers()
         # Workers are being started at this moment.
@@ -155,6 +154,13 @@ class Supervisor(bentoml_circus.Arbiter):
                 )
                 _send_signal(process_id, signal.SIGKILL)
 
+    def _note_readiness(self) -> None:
+        states = {process_id: read_state(self._folder, process_id) for process_id in self._workers}
+        for process_id, worker in self._workers.items():
+            worker.was_ready |= states[process_id] in _WAS_READY
+        if list(states.values()).count(ServiceState.READY) >= self._settings.worker_count:
+            self._early_deaths = 0
+
     def _note_start(self, watcher: Watcher, pid: int, **_: object) -> bool:
         self._workers[pid] = _Worker(watcher.processes[pid].wid, self.loop.time())
         return True
@@ -163,8 +169,10 @@ class Supervisor(bentoml_circus.Arbiter):
         worker = self._workers.pop(process_pid, None)
         if worker is None or (self._stopping and exit_code in _ENDED_AS_TOLD):
             return
-        was_ready = read_state(self._folder, process_pid) in _WAS_READY
-        logger.error(
+        is_in_order = exit_code in _ENDED_AS_TOLD
+        was_ready = worker.was_ready or read_state(self._folder, process_pid) in _WAS_READY
+        logger.log(
+            logging.WARNING if is_in_order else logging.ERROR,
             "Worker %d (pid %d) %s%s %.0f s after its start%s.",
             worker.number,
             process_pid,
@@ -176,7 +184,7 @@ class Supervisor(bentoml_circus.Arbiter):
         self._hung.discard(process_pid)
         if was_ready:
             self._early_deaths = 0
-        elif exit_code not in _ENDED_AS_TOLD and not self._stopping:
+        elif not is_in_order and not self._stopping:
             self._early_deaths += 1
             self._heed_early_death(watcher, exit_code)
 
@@ -187,7 +195,7 @@ class Supervisor(bentoml_circus.Arbiter):
 
     def _heed_early_death(self, watcher: Watcher, exit_code: int) -> None:
         """Start another worker at once, or later where others serve, or give up where none gets ready."""
-        if any(read_state(self._folder, process_id) in _WAS_READY for process_id in watcher.processes):
+        if any(worker.was_ready for worker in self._workers.values()):
             if exit_code != _STARTUP_FAILED:
                 pause_s = min(_FIRST_PAUSE_S * 2.0 ** (self._early_deaths - 1), _LONGEST_PAUSE_S)
                 logger.warning("Another worker is started in %.0f s; the others serve meanwhile.", pause_s)

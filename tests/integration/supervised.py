@@ -20,12 +20,12 @@ from circus.watcher import Watcher
 from bento_service.settings import Settings
 from bento_service.supervisor import Supervisor
 
-folder, workers, port, first_port, check_s, script = sys.argv[1:]
+folder, workers, port, check_s, script = sys.argv[1:]
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout, force=True)
 watcher = Watcher("service", sys.executable, ["-ISc", script], numprocesses=int(workers), use_sockets=True,
                   copy_env=True, stop_children=True, graceful_timeout=86400)
 Supervisor(
-    [watcher], f"tcp://127.0.0.1:{first_port}", f"tcp://127.0.0.1:{int(first_port) + 1}",
+    [watcher], f"ipc://{folder}/commands", f"ipc://{folder}/events",
     sockets=[CircusSocket(host="127.0.0.1", port=int(port))],
     settings=Settings(heartbeat_dir=Path(folder), workers=int(workers), drain_timeout_s=600), check_s=float(check_s),
 ).start()
@@ -75,7 +75,13 @@ class Supervised:
         return {int(file.stem) for file in self.folder.glob("*.json")}
 
     def wait_until(self, is_true: Callable[[], bool]) -> None:
-        wait_until(is_true, PATIENCE_S)
+        """Wait for something that is to happen while the supervisor runs."""
+
+        def is_seen() -> bool:
+            assert self.process.poll() is None, self.log.read_text()
+            return is_true()
+
+        wait_until(is_seen, PATIENCE_S)
 
     def wait_for_line(self, words: str) -> None:
         self.wait_until(lambda: words in self.log.read_text())
@@ -89,7 +95,7 @@ class Supervised:
 def supervised(folder: Path, script: str, *, workers: int = 1, check_s: float = 0.1) -> Iterator[Supervised]:
     """Start a supervisor whose workers run `script`, behind the definitions of `WORKER`; kill it at the end."""
     heartbeats, log, port = own_folder(folder), folder / "log", free_port()
-    options = (str(folder), str(workers), str(port), str(free_port()), str(check_s))
+    options = (str(folder), str(workers), str(port), str(check_s))
     arguments = (*options, WORKER.format(folder=str(heartbeats)) + script)
     with log.open("wb") as output:
         process = subprocess.Popen(
