@@ -95,9 +95,13 @@ class Supervisor(bentoml_circus.Arbiter):
         Raises:
             SystemExit: No worker got ready; the log says why.
         """
-        super().start(cb)
-        if self._has_given_up:
-            raise SystemExit(1)
+        try:
+            super().start(cb)
+        except RuntimeError as error:
+            # Circus's, for a service without workers.
+            if not self._has_given_up:
+                raise
+            raise SystemExit(1) from error
 
     def manage_watchers(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
         """Replace the workers that died, and kill those that hang; circus calls this every `check_s` seconds."""
@@ -209,7 +213,8 @@ class Supervisor(bentoml_circus.Arbiter):
                 self._early_deaths,
                 f"exit code {exit_code}" if exit_code > 0 else describe_exit(exit_code).removeprefix("was ended by "),
             )
-            self.loop.add_callback(self.stop)
+            # Circus stops a service that has no worker.
+            watcher.numprocesses = 0
 
     def _resume(self, watcher: Watcher) -> None:
         watcher.numprocesses += 1
