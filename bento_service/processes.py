@@ -30,13 +30,15 @@ def read_start_s(process_id: int) -> float:
 
 
 def describe_exit(exit_code: int) -> str:
-    """Say how a process ended, by its exit code, which is the negative number of the signal if one ended it."""
+    """Say how a process ended, by its exit code: the negative number of the signal where one ended it."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     try:
-        return f"was ended by {signal.Signals(-exit_code).name}"
+        name = signal.Signals(-exit_code).name
     except ValueError:
-        return f"was ended by signal {-exit_code}"
+        name = f"signal {-exit_code}"
+    # The kernel tells a parent no more than the signal.
+    return f"was ended by {name}{' (out of memory?)' if -exit_code == signal.SIGKILL else ''}"
 
 
 def _read_stat(process_id: int) -> list[str]:

@@ -44,8 +44,9 @@ _WAS_READY = (ServiceState.READY, ServiceState.DRAINING)
 def supervise_workers(settings: Settings) -> None:
     """Have the workers that BentoML starts next in this process supervised by a `Supervisor`.
 
-    BentoML makes its arbiter itself and offers no way to pass one on, so its class is replaced where it looks it up.
+    Workers that crash in native code print where. BentoML makes its arbiter itself and offers no way to pass one on, so its class is replaced where it looks it up.
     """
+    os.environ.setdefault("PYTHONFAULTHANDLER", "1")
     bentoml_circus.Arbiter = partial(Supervisor, settings=settings)  # type: ignore[misc, assignment] # it is only called
 
 
@@ -87,7 +88,8 @@ class Supervisor(bentoml_circus.Arbiter):
         self._folder = choose_folder(self._settings.heartbeat_dir, self._service.env, master_id=os.getpid())
         self._detector = HangDetector(self._folder)
         self._service.graceful_timeout = self._settings.stop_timeout_s + _KILL_MARGIN_S
-        self._service.hooks |= {"after_spawn": self._note_start, "after_reap": self._note_death}
+        hooks = {"after_spawn": self._note_start, "after_signal": self._note_signal, "after_reap": self._note_death}
+        self._service.hooks |= hooks
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:
         """Run until the service is stopped.
@@ -115,7 +117,9 @@ class Supervisor(bentoml_circus.Arbiter):
         return None
 
     def stop(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
-        """Stop the workers, then this process."""
+        """Stop the workers, then this process; asked again, there is nothing more to do."""
+        if self._stopping:
+            return None
         try:
             return super().stop()
         except ConflictError:
@@ -169,6 +173,11 @@ class Supervisor(bentoml_circus.Arbiter):
         self._workers[pid] = _Worker(watcher.processes[pid].wid, self.loop.time())
         return True
 
+    def _note_signal(self, pid: int, signum: int, **_: object) -> None:
+        if signum == signal.SIGKILL:
+            # It has not left within the time that circus gives it.
+            self._hung.add(pid)
+
     def _note_death(self, watcher: Watcher, process_pid: int, exit_code: int, **_: object) -> None:
         worker = self._workers.pop(process_pid, None)
         if worker is None or (self._stopping and exit_code in _ENDED_AS_TOLD):
@@ -177,11 +186,10 @@ class Supervisor(bentoml_circus.Arbiter):
         was_ready = worker.was_ready or read_state(self._folder, process_pid) in _WAS_READY
         logger.log(
             logging.WARNING if is_in_order else logging.ERROR,
-            "Worker %d (pid %d) %s%s %.0f s after its start%s.",
+            "Worker %d (pid %d) %s %.0f s after its start%s.",
             worker.number,
             process_pid,
-            describe_exit(exit_code),
-            self._suspect(process_pid, exit_code),
+            "was killed because it hung" if process_pid in self._hung else describe_exit(exit_code),
             self.loop.time() - worker.started_s,
             "" if was_ready else ", before it was ready",
         )
@@ -191,11 +199,6 @@ class Supervisor(bentoml_circus.Arbiter):
         elif not is_in_order and not self._stopping:
             self._early_deaths += 1
             self._heed_early_death(watcher, exit_code)
-
-    def _suspect(self, process_id: int, exit_code: int) -> str:
-        if process_id in self._hung:
-            return " because it hung"
-        return " (out of memory?)" if exit_code == -signal.SIGKILL else ""
 
     def _heed_early_death(self, watcher: Watcher, exit_code: int) -> None:
         """Start another worker at once, or later where others serve, or give up where none gets ready."""
@@ -208,10 +211,10 @@ class Supervisor(bentoml_circus.Arbiter):
         elif self._early_deaths >= EARLY_DEATHS_A_WORKER * self._settings.worker_count and not self._has_given_up:
             self._has_given_up = True
             logger.critical(
-                "No worker gets ready: %d in a row died before, the last one by %s. The service ends with exit code 1. "
-                "See LightboxWorkerRestarting in docs/operations.md.",
+                "No worker gets ready: %d in a row died before, and the last one %s. The service ends with exit "
+                "code 1; see LightboxWorkerRestarting in docs/operations.md.",
                 self._early_deaths,
-                f"exit code {exit_code}" if exit_code > 0 else describe_exit(exit_code).removeprefix("was ended by "),
+                describe_exit(exit_code),
             )
             # Circus stops a service that has no worker.
             watcher.numprocesses = 0
