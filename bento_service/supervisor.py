@@ -44,7 +44,8 @@ _WAS_READY = (ServiceState.READY, ServiceState.DRAINING)
 def supervise_workers(settings: Settings) -> None:
     """Have the workers that BentoML starts next in this process supervised by a `Supervisor`.
 
-    Workers that crash in native code print where. BentoML makes its arbiter itself and offers no way to pass one on, so its class is replaced where it looks it up.
+    Workers that crash in native code print where. BentoML makes its arbiter itself and offers no way to pass one on, so
+    its class is replaced where BentoML looks it up.
     """
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")
     bentoml_circus.Arbiter = partial(Supervisor, settings=settings)  # type: ignore[misc, assignment] # it is only called
