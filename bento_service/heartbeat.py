@@ -122,6 +122,11 @@ def read_state(folder: Path | None, process_id: int) -> ServiceState | None:
         return None
 
 
+def read_beat(folder: Path | None, process_id: int) -> Beat | None:
+    """Return what a worker said last, if it lives and said it within `MAX_AGE_S`."""
+    return _read(folder / f"{process_id}.json") if folder is not None else None
+
+
 def _read(file: Path) -> Beat | None:
     try:
         is_old = time.time() - file.stat().st_mtime > MAX_AGE_S

@@ -15,7 +15,7 @@ from circus.exc import ConflictError
 from circus.watcher import Watcher
 
 from bento_service.hang_detector import HangDetector
-from bento_service.heartbeat import MAX_AGE_S, choose_folder, read_state
+from bento_service.heartbeat import MAX_AGE_S, choose_folder, read_beat, read_state
 from bento_service.http.unaccepted import UnacceptedConnections
 from bento_service.processes import describe_exit
 from bento_service.settings import Settings
@@ -138,12 +138,16 @@ class Supervisor(bentoml_circus.Arbiter):
             # One that is suspended could neither drain nor leave.
             _send_signal(process_id, signal.SIGCONT)
         unaccepted = [UnacceptedConnections(listener) for listener in self.sockets.values()]
-        meanwhile = [asyncio.create_task(connections.answer()) for connections in unaccepted]
+        meanwhile = [asyncio.create_task(connections.watch(self._is_any_accepting)) for connections in unaccepted]
         meanwhile.append(asyncio.create_task(self._kill_hung_while_stopping()))
         await stopping
         for task in meanwhile:
             task.cancel()
         await asyncio.gather(*(connections.close() for connections in unaccepted))
+
+    def _is_any_accepting(self) -> bool:
+        beats = (read_beat(self._folder, process_id) for process_id in self._service.processes)
+        return any(beat is not None and beat.is_accepting for beat in beats)
 
     async def _kill_hung_while_stopping(self) -> None:
         self._detector.allow(_REVIVAL_LOOKS, hang_looks=_STOP_HANG_LOOKS)

@@ -9,6 +9,7 @@ import os
 import select
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 
 from bento_service.errors import DrainingError
@@ -19,6 +20,7 @@ _SO_BINDTOIFINDEX = 62
 """Linux 5.1, asm-generic/socket.h; Python 3.11 does not name it."""
 _NO_INTERFACE = 2**31 - 1
 _POLL_S = 0.1
+_PATIENCE_S = 1.0
 _HANDSHAKE_S = 0.2
 """For connections whose handshake was under way as the socket was closed to new ones."""
 _LINGER_S = 1.0
@@ -28,7 +30,7 @@ _LINGER_S = 1.0
 class UnacceptedConnections:
     """Answers 503 `draining` to connections that no worker accepts. For the process that started the workers.
 
-    Used on one event loop. The workers come first, since they can answer more.
+    Used on one event loop.
     """
 
     def __init__(self, listener: socket.socket) -> None:
@@ -37,24 +39,27 @@ class UnacceptedConnections:
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
 
-    async def answer(self) -> None:
-        """Begin to answer once a connection was left waiting for two looks in a row; return then."""
-        was_waiting = False
-        while self._server is None:
-            is_waiting = has_waiting_connection(self._listener)
-            if is_waiting and was_waiting:
+    async def watch(self, is_any_worker_accepting: Callable[[], bool]) -> None:
+        """Wait until no worker accepts connections; then refuse new ones, answer those that wait, and return.
+
+        Where workers are to accept and do not for a second, those that wait are answered meanwhile.
+        """
+        looks = 0
+        while is_any_worker_accepting():
+            looks = looks + 1 if has_waiting_connection(self._listener) else 0
+            if looks * _POLL_S >= _PATIENCE_S:
                 await self._accept()
-            was_waiting = is_waiting
             await asyncio.sleep(_POLL_S)
+        refuse_connections(self._listener)
+        await self._accept()
 
     async def close(self) -> None:
         """Refuse new connections, and return once all that were made before are answered. For when no worker is left.
 
-        A client whose connection is refused knows at once. Where the kernel cannot do that (`refuse_connections`), one
-        that connects within the last moment may still be reset.
+        Where the kernel cannot refuse them (`refuse_connections`), one that is made within the last moment is reset.
         """
         refuse_connections(self._listener)
-        server = self._server or await self._accept()
+        server = await self._accept()
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
                 while has_waiting_connection(self._listener):  # noqa: ASYNC110 - the kernel tells nobody
@@ -65,9 +70,10 @@ class UnacceptedConnections:
             await asyncio.wait(self._open)
 
     async def _accept(self) -> asyncio.Server:
-        # A duplicate: asyncio closes what it is given.
-        duplicate = socket.socket(fileno=os.dup(self._listener.fileno()))
-        self._server = await asyncio.start_server(self._refuse, sock=duplicate, backlog=socket.SOMAXCONN)
+        if self._server is None:
+            # A duplicate: asyncio closes what it is given.
+            duplicate = socket.socket(fileno=os.dup(self._listener.fileno()))
+            self._server = await asyncio.start_server(self._refuse, sock=duplicate, backlog=socket.SOMAXCONN)
         return self._server
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
