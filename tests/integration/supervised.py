@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from bento_service.workers_folder import own_folder
 from tests.integration.running_service import free_port, wait_until
 
@@ -37,9 +39,9 @@ folder = Path({folder!r})
 folder.mkdir(parents=True, exist_ok=True)
 file = folder / f"{{os.getpid()}}.json"
 
-def say(state):
+def say(state, is_accepting=True):
     draft = file.with_suffix(".new")
-    draft.write_text(json.dumps({{"state": state, "workers": 1, "is_accepting": True}}))
+    draft.write_text(json.dumps({{"state": state, "workers": 1, "is_accepting": is_accepting}}))
     draft.replace(file)
 
 def is_first():
@@ -49,13 +51,14 @@ def is_first():
         return False
     return True
 
-def beat_until_told_to_stop():
+def beat_until_told_to_stop(after=lambda: None):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     try:
         while True:
             say("ready")
             time.sleep(0.01)
     finally:
+        after()
         file.unlink()
 
 """
@@ -104,5 +107,7 @@ def supervised(folder: Path, script: str, *, workers: int = 1, check_s: float = 
     try:
         yield Supervised(process, port, heartbeats, log)
     finally:
-        process.kill()
+        left = psutil.Process(process.pid).children() if process.poll() is None else []
+        for each in (*left, process):
+            each.kill()
         process.wait()

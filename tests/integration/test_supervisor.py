@@ -87,3 +87,21 @@ def test_connections_that_no_worker_accepts_are_answered_as_the_service_stops(tm
     assert status_line == b"HTTP/1.1 503 Service Unavailable\r\n"
     assert (headers["connection"], headers["retry-after"], problem["code"]) == ("close", "1", "draining")
     assert headers["x-request-id"] == problem["request_id"]
+
+
+def test_new_connections_are_refused_while_workers_that_no_longer_accept_finish(tmp_path: Path) -> None:
+    script = f"{BEATS[:-2]}(after=lambda: (say('draining', False), time.sleep(600)))"
+    with supervised(tmp_path, script, check_s=1) as service:
+        service.wait_until(lambda: bool(service.beating()))
+        [worker] = service.beating()
+        service.process.terminate()
+        service.wait_until(lambda: not is_listening(service.port))
+        assert psutil.Process(worker).status() == psutil.STATUS_SLEEPING
+
+
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
