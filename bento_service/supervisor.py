@@ -168,9 +168,11 @@ class Supervisor(bentoml_circus.Arbiter):
                 _send_signal(process_id, signal.SIGKILL)
 
     def _note_readiness(self) -> None:
+        # A reload lets workers go without a word.
+        self._workers = {each: worker for each, worker in self._workers.items() if each in self._service.processes}
         states = {process_id: read_state(self._folder, process_id) for process_id in self._workers}
-        for process_id, worker in self._workers.items():
-            worker.was_ready |= states[process_id] in _WAS_READY
+        for process_id, state in states.items():
+            self._workers[process_id].was_ready |= state in _WAS_READY
         if list(states.values()).count(ServiceState.READY) >= self._settings.worker_count:
             self._early_deaths = 0
 
