@@ -1,4 +1,4 @@
-"""How a worker goes that is told to: it answers what is open and refuses the rest, and only then is its server told."""
+"""Graceful shutdown: on SIGTERM, stop admitting, finish open requests, then let uvicorn stop."""
 
 import asyncio
 import logging

@@ -14,7 +14,7 @@ from bentoml._internal.utils import circus as bentoml_circus
 from circus.exc import ConflictError
 from circus.watcher import Watcher
 
-from bento_service.hang_detector import HangDetector
+from bento_service.hang_detector import LOADING_LOOKS, HangDetector
 from bento_service.heartbeat import MAX_AGE_S, choose_folder, read_beat, read_state
 from bento_service.http.unaccepted import UnacceptedConnections
 from bento_service.processes import describe_exit
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 EARLY_DEATHS_A_WORKER = 3
 """So many deaths in a row before readiness, for each worker of the settings, end the service if none is ready."""
+_LONGEST_START_S = float(LOADING_LOOKS)
 _CHECK_S = 1.0
 """How often it is looked for workers that died or hang; BentoML's own choice is 10 s."""
 _FIRST_PAUSE_S = 30.0
@@ -143,7 +144,10 @@ class Supervisor(bentoml_circus.Arbiter):
         await stopping
         for task in meanwhile:
             task.cancel()
-        await asyncio.gather(*(connections.close() for connections in unaccepted))
+        closing = [connections.close() for connections in unaccepted]
+        for outcome in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(outcome, OSError):
+                logger.error("Connections that no worker accepted are reset: %s", outcome)
 
     def _is_any_accepting(self) -> bool:
         beats = (read_beat(self._folder, process_id) for process_id in self._service.processes)
@@ -191,27 +195,30 @@ class Supervisor(bentoml_circus.Arbiter):
             return
         is_in_order = exit_code in _ENDED_AS_TOLD
         was_ready = worker.was_ready or read_state(self._folder, process_pid) in _WAS_READY
+        age_s = self.loop.time() - worker.started_s
+        how = "was killed because it hung" if process_pid in self._hung else describe_exit(exit_code)
         logger.log(
             logging.WARNING if is_in_order else logging.ERROR,
             "Worker %d (pid %d) %s %.0f s after its start%s.",
             worker.number,
             process_pid,
-            "was killed because it hung" if process_pid in self._hung else describe_exit(exit_code),
-            self.loop.time() - worker.started_s,
+            how,
+            age_s,
             "" if was_ready else ", before it was ready",
         )
         self._hung.discard(process_pid)
-        if was_ready:
+        # Where no heartbeat can be written, nothing else tells that it was ready.
+        if was_ready or age_s > _LONGEST_START_S:
             self._early_deaths = 0
         elif not is_in_order and not self._stopping:
             self._early_deaths += 1
-            self._heed_early_death(watcher, exit_code)
+            self._heed_early_death(watcher, exit_code, how)
 
-    def _heed_early_death(self, watcher: Watcher, exit_code: int) -> None:
+    def _heed_early_death(self, watcher: Watcher, exit_code: int, how: str) -> None:
         """Start another worker at once, or later where others serve, or give up where none gets ready."""
         if any(worker.was_ready for worker in self._workers.values()):
             if exit_code != _STARTUP_FAILED:
-                pause_s = min(_FIRST_PAUSE_S * 2.0 ** (self._early_deaths - 1), _LONGEST_PAUSE_S)
+                pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._early_deaths - 1, 10), _LONGEST_PAUSE_S)
                 logger.warning("Another worker is started in %.0f s; the others serve meanwhile.", pause_s)
                 watcher.numprocesses -= 1
                 self.loop.call_later(pause_s, self._resume, watcher)
@@ -221,7 +228,7 @@ class Supervisor(bentoml_circus.Arbiter):
                 "No worker gets ready: %d in a row died before, and the last one %s. The service ends with exit "
                 "code 1; see LightboxWorkerRestarting in docs/operations.md.",
                 self._early_deaths,
-                describe_exit(exit_code),
+                how,
             )
             # Circus stops a service that has no worker.
             watcher.numprocesses = 0

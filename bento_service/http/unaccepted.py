@@ -42,7 +42,7 @@ class UnacceptedConnections:
     async def watch(self, is_any_worker_accepting: Callable[[], bool]) -> None:
         """Wait until no worker accepts connections; then refuse new ones, answer those that wait, and return.
 
-        Where workers are to accept and do not for a second, those that wait are answered meanwhile.
+        Where workers should accept and have not for `_PATIENCE_S`, those that wait are answered meanwhile.
         """
         looks = 0
         while is_any_worker_accepting():
