@@ -1,4 +1,4 @@
-"""How a worker goes that is told to: it answers what is open and refuses the rest, and only then is its server told."""
+"""Graceful shutdown: on SIGTERM, stop admitting, finish open requests, then let uvicorn stop."""
 
 import asyncio
 import logging
@@ -25,7 +25,12 @@ class Departure:
     """
 
     def __init__(
-        self, requests: OpenRequests, *, begin_drain: Callable[[], float], is_serving: Callable[[], bool]
+        self,
+        requests: OpenRequests,
+        *,
+        begin_drain: Callable[[], float],
+        is_serving: Callable[[], bool],
+        stop_accepting: Callable[[], None],
     ) -> None:
         """Handle nothing yet.
 
@@ -34,10 +39,12 @@ class Departure:
             begin_drain: Stops admitting; returns when the drain's time is up, by the event loop's clock. Called for
                 each signal.
             is_serving: Whether anything can be open that is worth waiting for.
+            stop_accepting: Called just before the server is told to stop.
         """
         self._requests = requests
         self._begin_drain = begin_drain
         self._is_serving = is_serving
+        self._stop_accepting = stop_accepting
         self._signals = 0
         self._leaving: asyncio.Task[None] | None = None
 
@@ -53,6 +60,7 @@ class Departure:
     ) -> "Callable[[int, FrameType | None], None]":
         def handle(number: int, frame: FrameType | None) -> None:
             def stop_server() -> None:
+                self._stop_accepting()
                 if callable(previous):
                     previous(number, frame)
 

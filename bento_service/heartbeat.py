@@ -91,6 +91,9 @@ class Heartbeat:
             if self._is_writable:
                 logger.warning("Nobody will know whether this worker lives: %s", error)
             self._is_writable = False
+            # A heartbeat that stays as it is would say that this worker hangs, and have it killed.
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
     def read_others(self) -> list[Beat]:
         """Return what the living siblings said last."""
@@ -107,6 +110,21 @@ class Heartbeat:
 
     def _file(self, folder: Path) -> Path:
         return folder / f"{self._worker_id}.json"
+
+
+def read_state(folder: Path | None, process_id: int) -> ServiceState | None:
+    """Return where a worker said last that it stands, also where it has died since; None where it left no word."""
+    if folder is None:
+        return None
+    try:
+        return ServiceState(json.loads((folder / f"{process_id}.json").read_text())["state"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_beat(folder: Path | None, process_id: int) -> Beat | None:
+    """Return what a worker said last, if it lives and said it within `MAX_AGE_S`."""
+    return _read(folder / f"{process_id}.json") if folder is not None else None
 
 
 def _read(file: Path) -> Beat | None:

@@ -15,6 +15,7 @@ from types import FrameType
 import requests
 
 from bento_service.kinship import Kinship
+from bento_service.processes import describe_exit
 
 _POLL_S = 0.1
 _TAIL_LINES = 15
@@ -200,8 +201,7 @@ def _check_alive(running: Sequence[_Running]) -> None:
     for server in running:
         code = server.process.poll()
         if code is not None:
-            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            raise ChildFailedError(f"{server.child.name} {how}.{_tail(server.child.log)}")
+            raise ChildFailedError(f"{server.child.name} {describe_exit(code)}.{_tail(server.child.log)}")
 
 
 def _status_of(url: str) -> int | None:

@@ -145,7 +145,10 @@ class Lifecycle:
         self._requests = requests
         loop = asyncio.get_running_loop()
         Departure(
-            requests, begin_drain=partial(self._begin_drain, loop), is_serving=lambda: self._lightbox is not None
+            requests,
+            begin_drain=partial(self._begin_drain, loop),
+            is_serving=lambda: self._lightbox is not None,
+            stop_accepting=self._stop_accepting,
         ).handle_signals(loop)
         self._loading = asyncio.create_task(self._load())
         self._watching = asyncio.create_task(leave_with_master(self._master_id))
@@ -213,6 +216,10 @@ class Lifecycle:
         self.metrics.observe_readiness(False)
         self._heartbeat.renew()
         return self._drain_by_s
+
+    def _stop_accepting(self) -> None:
+        self._heartbeat.is_accepting = False
+        self._heartbeat.renew()
 
     def _give_up(self) -> None:
         if self._lightbox is not None:

@@ -1,6 +1,7 @@
 """What the system knows of other processes. Linux only; proc(5) says what its files hold."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -26,6 +27,18 @@ def read_start_s(process_id: int) -> float:
         return int(booted.split()[1]) + int(_read_stat(process_id)[_START_TICKS]) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, IndexError, StopIteration):
         return time.time()
+
+
+def describe_exit(exit_code: int) -> str:
+    """Say how a process ended, by its exit code: the negative number of the signal where one ended it."""
+    if exit_code >= 0:
+        return f"ended with exit code {exit_code}"
+    try:
+        name = signal.Signals(-exit_code).name
+    except ValueError:
+        name = f"signal {-exit_code}"
+    # The kernel tells a parent no more than the signal.
+    return f"was ended by {name}{' (out of memory?)' if -exit_code == signal.SIGKILL else ''}"
 
 
 def _read_stat(process_id: int) -> list[str]:

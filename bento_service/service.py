@@ -30,6 +30,7 @@ from bento_service.metrics import Metrics
 from bento_service.metrics_files import hold_files, take_over_totals
 from bento_service.preparation import prepare_deployment
 from bento_service.status import ServiceState
+from bento_service.supervisor import supervise_workers
 from bento_service.workers_folder import open_folder
 from lightbox_client.contract import Classification
 from lightbox_client.variables import warn_of_unknown
@@ -100,6 +101,7 @@ class LightboxService:
             prepare_deployment(settings)
         # BentoML runs this in the process that starts the workers, before it copies the environment for them.
         announce_master(os.environ)
+        supervise_workers(settings)
         if settings.heartbeat_dir is not None:
             open_folder(settings.heartbeat_dir)
 

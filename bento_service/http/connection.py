@@ -65,6 +65,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Begin to wait for headers."""
         super().connection_made(transport)
+        self._made_s = self.loop.time()
         self._delivery = Delivery(transport, self.flow.drain)
         self._answer_transport = _AnswerTransport(transport, self._close_after_answer)
         self._limit_time(self.header_timeout_s)
@@ -101,6 +102,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         # First, for it raises where the URL is malformed, and then there is no request.
         super().on_headers_complete()
+        if self._is_stopping and self.cycle is not None:
+            self.cycle.keep_alive = False
         # The application starts with the event loop's next turn.
         self.scope["extensions"] = {
             HANGUP_EXTENSION: {"bell": self._bell},
@@ -144,8 +147,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         """Close, once the request in progress is answered; what hangs on after that gets `stop_timeout_s`."""
         self._is_stopping = True
+        young_for_s = self._made_s + self.stop_timeout_s - self.loop.time()
         if self._is_lingering:
             self._limit_time(self.stop_timeout_s, self.transport.abort)
+        elif self.cycle is None and young_for_s > 0:
+            # Its first request is on the way, and would meet with a reset.
+            self._limit_time(young_for_s)
         elif self.cycle is None or self.cycle.response_complete:
             self._close_after_answer()
         else:

@@ -30,6 +30,10 @@ class Bounded(BoundedHttpProtocol):
     stop_timeout_s = 0.2
 
 
+class Patient(Bounded):
+    stop_timeout_s = PATIENCE_S
+
+
 class Impatient(Bounded):
     discard_timeout_s = 0.2
 
@@ -172,6 +176,28 @@ def test_a_server_that_stops_waits_but_shortly_for_a_client_that_goes_on_sending
         begin(client, BODY_BYTES)
         client.recv(1)
 
+        assert service.stop()
+
+
+def test_a_connection_that_was_just_made_gets_its_answer_from_a_server_that_stops() -> None:
+    with serving(refuse_politely, Patient) as service, connect(service.port) as client:
+        stopping = threading.Thread(target=service.stop)
+        with connect(service.port) as heard:
+            begin(heard, 0)
+            assert read_whole(heard) == (503, b"refused")
+        stopping.start()
+        with suppress(ConnectionError):
+            while True:
+                connect(service.port).close()
+        begin(client, 0)
+
+        assert read_whole(client) == (503, b"refused")
+        assert is_closed(client)
+        stopping.join(PATIENCE_S)
+
+
+def test_a_server_that_stops_waits_but_shortly_for_a_client_that_asks_nothing() -> None:
+    with serving(refuse) as service, connect(service.port):
         assert service.stop()
 
 

@@ -18,10 +18,12 @@ import psutil
 import pytest
 
 from bento_service.processes import is_running
+from tests.integration.new_connections import new_connections
 from tests.integration.running_service import RunningService, running_service, wait_until
 
 WORKERS = 2
 CONNECTIONS_A_WORKER = 4
+NEW_CLIENTS = 8
 PATIENCE_S = 120.0
 """For a worker that starts, and loads its model, while the other keeps the CPUs busy."""
 SETTINGS: Mapping[str, Any] = {
@@ -212,7 +214,9 @@ def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, jpegs: 
         lines = open_lines(service, worker_ids(service), CONNECTIONS_A_WORKER)
         callers, threads = start_callers(lines, jpegs, "drain")
         wait_until(lambda: all(caller.statuses for caller in callers))
-        exit_code = service.terminate()
+        with new_connections(service.url, clients=NEW_CLIENTS) as asked:
+            wait_until(lambda: asked.answered() > NEW_CLIENTS)
+            exit_code = service.terminate()
         stop_callers(callers, threads)
         outcomes = service.journal_outcomes()
 
@@ -222,3 +226,6 @@ def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, jpegs: 
     assert {request_id for request_id, outcome in outcomes.items() if outcome == "ok"} == answered
     assert set(outcomes.values()) <= {"ok", "draining"}
     assert set(statuses.values()) <= {200, 503}
+    # Until the service is gone, whoever comes is answered, and from then on refused.
+    assert asked.broken() == {}
+    assert asked.counts["refused"] == NEW_CLIENTS

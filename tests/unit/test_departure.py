@@ -27,7 +27,12 @@ def test_the_server_is_told_to_stop_whatever_becomes_of_the_wait(caplog: pytest.
 
     async def leave() -> None:
         loop = asyncio.get_running_loop()
-        departure = Departure(Unwaitable(), begin_drain=lambda: loop.time() + PATIENCE_S, is_serving=lambda: True)
+        departure = Departure(
+            Unwaitable(),
+            begin_drain=lambda: loop.time() + PATIENCE_S,
+            is_serving=lambda: True,
+            stop_accepting=lambda: None,
+        )
         departure.handle_signals(loop)
         signal.raise_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):

@@ -26,7 +26,10 @@ GLOBAL_FLAGS = {"--profile", "-f"}
 SIGNALS = {"HUP"}
 FOR_ONE_SERVICE = {"exec", "run"}
 OPERATORS_OWN = {"deploy/kubernetes/overlays/mine"}
-OF_OTHERS = {"Status, Targets", "This worker cannot serve", "Receipts wait in memory"}
+OF_OTHERS = {
+    *("Status, Targets", "This worker cannot serve", "Receipts wait in memory", "No worker gets ready"),
+    *("Worker 1 (pid …) was ended by …", "was killed because it hung", "Fatal Python error"),
+}
 """What the runbook emphasises that is no panel: a page of Prometheus, lines of the log."""
 every_page = pytest.mark.parametrize("page", [PAGE, KUBERNETES], ids=lambda page: page.name)
 

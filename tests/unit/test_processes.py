@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bento_service.processes import is_running, read_start_s
+from bento_service.processes import describe_exit, is_running, read_start_s
 from tests.fakes.processes import dead_process_id, living_process
 
 PRECISION_S = 1.5
@@ -34,3 +34,17 @@ def test_two_processes_learn_the_same_of_a_third() -> None:
 
 def test_the_start_of_a_process_that_is_gone_is_now() -> None:
     assert read_start_s(dead_process_id()) == pytest.approx(time.time(), abs=60)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "words"),
+    [
+        (0, "ended with exit code 0"),
+        (3, "ended with exit code 3"),
+        (-11, "was ended by SIGSEGV"),
+        (-9, "was ended by SIGKILL (out of memory?)"),
+        (-42, "was ended by signal 42"),
+    ],
+)
+def test_how_a_process_ended_is_said_in_words(exit_code: int, words: str) -> None:
+    assert describe_exit(exit_code) == words

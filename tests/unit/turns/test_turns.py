@@ -11,7 +11,7 @@ from bento_service.settings import Settings
 from bento_service.status import ServiceState
 from tests.fakes.engine import FakeInfer
 from tests.fakes.pipeline import running
-from tests.unit.turns.workers import Loading, Sibling, let_pass, said_by_itself
+from tests.unit.turns.workers import Loading, Sibling, let_pass, said_by_itself, settle
 
 pytestmark = pytest.mark.anyio
 
@@ -45,6 +45,23 @@ async def test_the_first_worker_accepts_connections_at_once(folder: Path) -> Non
         assert loading.lifecycle.state is ServiceState.LOADING
         loading.is_loaded.set()
         await loading.lifecycle.stop()
+
+
+async def test_a_worker_says_that_it_no_longer_accepts_as_its_server_is_told_to_stop(
+    folder: Path, stops: list[int]
+) -> None:
+    async with running({"a": FakeInfer()}) as kitchen:
+        loading = Loading(kitchen.classifier, folder)
+        loading.is_loaded.set()
+        await loading.lifecycle.wait_for_turn()
+        signal.raise_signal(signal.SIGTERM)
+        await settle()
+        said = [(said_by_itself(folder)["is_accepting"], list(stops))]
+        await let_pass(1)
+        said.append((said_by_itself(folder)["is_accepting"], list(stops)))
+        await loading.lifecycle.stop()
+
+    assert said == [(True, []), (False, [signal.SIGTERM])]
 
 
 async def test_a_worker_that_comes_back_to_others_that_serve_loads_before_it_accepts_connections(

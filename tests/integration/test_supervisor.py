@@ -1,0 +1,107 @@
+"""What the process that starts the workers does as they die or hang, and as it is stopped."""
+
+import os
+import re
+import signal
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.http.byte_client import read_refusal
+from tests.integration.supervised import PATIENCE_S, supervised
+
+BODY_BYTES = 3_000_000
+"""More than the kernel takes while nobody reads."""
+BEATS = "beat_until_told_to_stop()"
+HANGS = "say('ready'); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+IS_KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+def test_a_service_whose_workers_die_before_they_are_ready_says_so_and_ends_with_exit_code_1(tmp_path: Path) -> None:
+    with supervised(tmp_path, f"say('loading'); {IS_KILLED}") as service:
+        exit_code = service.process.wait(PATIENCE_S)
+
+    *deaths, verdict = service.log.read_text().splitlines()
+    how = r"was ended by SIGKILL \(out of memory\?\) \d+ s after its start, before it was ready\."
+    assert exit_code == 1
+    assert [bool(re.fullmatch(rf"ERROR Worker 1 \(pid \d+\) {how}", death)) for death in deaths] == [True] * 3
+    assert verdict.startswith(
+        "CRITICAL No worker gets ready: 3 in a row died before, and the last one was ended by SIGKILL"
+    )
+
+
+def test_a_worker_that_dies_leaves_a_line_and_is_replaced(tmp_path: Path) -> None:
+    with supervised(tmp_path, f"if is_first():\n    say('ready'); sys.exit(7)\n{BEATS}") as service:
+        service.wait_for_line("ended with exit code 7 0 s after its start.")
+        service.wait_until(lambda: any(psutil.pid_exists(pid) for pid in service.beating()))
+        assert service.stop() == 0
+
+
+def test_a_worker_that_dies_early_beside_one_that_serves_is_started_again_later(tmp_path: Path) -> None:
+    script = f"if is_first():\n    {BEATS}\nwhile not list(folder.glob('*.json')): time.sleep(0.01)\n{IS_KILLED}"
+    with supervised(tmp_path, script, workers=2) as service:
+        service.wait_for_line("WARNING Another worker is started in 30 s; the others serve meanwhile.")
+        assert service.stop() == 0
+    assert service.log.read_text().count("\n") == 2
+
+
+def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
+    with supervised(tmp_path, f"if is_first():\n    {HANGS}\n{BEATS}", check_s=0.05) as service:
+        service.wait_for_line("hangs: it has not renewed its heartbeat for 3 s. It is killed.")
+        service.wait_for_line("was killed because it hung")
+        # The file of the one that was killed is still there.
+        service.wait_until(lambda: len(service.beating()) == 2)
+        assert service.stop() == 0
+
+
+def test_a_worker_that_hangs_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+    with supervised(tmp_path, HANGS, check_s=0.05) as service:
+        service.wait_until(lambda: bool(service.beating()))
+        assert service.stop() == 0
+    assert "was killed because it hung" in service.log.read_text()
+
+
+def test_a_worker_that_is_suspended_leaves_in_order_as_the_service_stops(tmp_path: Path) -> None:
+    with supervised(tmp_path, BEATS, check_s=1) as service:
+        service.wait_until(lambda: bool(service.beating()))
+        [worker] = service.beating()
+        os.kill(worker, signal.SIGSTOP)
+        assert service.stop() == 0
+    assert service.log.read_text() == ""
+
+
+def test_connections_that_no_worker_accepts_are_answered_as_the_service_stops(tmp_path: Path) -> None:
+    with supervised(tmp_path, BEATS) as service:
+        service.wait_until(lambda: bool(service.beating()))
+        with closing(socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)) as client:
+            service.process.terminate()
+            client.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % BODY_BYTES + bytes(BODY_BYTES))
+            status_line, headers, problem = read_refusal(client)
+        assert service.process.wait(PATIENCE_S) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)
+
+    assert status_line == b"HTTP/1.1 503 Service Unavailable\r\n"
+    assert (headers["connection"], headers["retry-after"], problem["code"]) == ("close", "1", "draining")
+    assert headers["x-request-id"] == problem["request_id"]
+
+
+def test_new_connections_are_refused_while_workers_that_no_longer_accept_finish(tmp_path: Path) -> None:
+    script = f"{BEATS[:-2]}(after=lambda: (say('draining', False), time.sleep(600)))"
+    with supervised(tmp_path, script, check_s=1) as service:
+        service.wait_until(lambda: bool(service.beating()))
+        [worker] = service.beating()
+        service.process.terminate()
+        service.wait_until(lambda: not is_listening(service.port))
+        assert psutil.Process(worker).status() == psutil.STATUS_SLEEPING
+
+
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S).close()
+    except ConnectionRefusedError:
+        return False
+    return True
