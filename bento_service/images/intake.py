@@ -7,17 +7,19 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from bento_service.domain import ImageInfo, InputRecipe, PreparedImage
-from bento_service.errors import ImageTooLargeError, MissingImageError
+from bento_service.errors import ImageTooLargeError, MissingImageError, UndecodableImageError
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
 from bento_service.images.geometry import Geometry, plan_geometry
 from bento_service.images.intake_warning import IntakeWarning
-from bento_service.images.jpeg import decode_plain_jpeg
+from bento_service.images.jpeg import check_jpeg_header, decode_plain_jpeg
 from bento_service.images.jpeg_scans import check_jpeg_scans
+from bento_service.images.metadata import drop_metadata
 from bento_service.images.orientation import BY_EXIF, UPRIGHT, Orientation
 from bento_service.images.png_chunks import check_png_chunks
 from bento_service.images.reader import open_header, read_layout, read_orientation, reporting_damage
 from bento_service.images.resize import resize_and_crop
+from bento_service.images.tiff import open_tiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,12 @@ def prepare(
     """
     _check_bytes(encoded, limits)
     image_format = sniff(encoded)
-    header = open_header(encoded, image_format, limits.max_pixels)
     with reporting_damage(image_format):
-        picture = _decode(encoded, header, image_format, recipe, min_oversampling)
+        if image_format is ImageFormat.TIFF:
+            picture = _decode_tiff(encoded, recipe, limits.max_pixels)
+        else:
+            source = _open(encoded, image_format, limits.max_pixels)
+            picture = _decode(source, image_format, recipe, min_oversampling)
         pixels_hwc = resize_and_crop(picture.stored, picture.geometry, recipe.interpolation, picture.orientation)
     return PreparedImage(
         pixels_hwc=pixels_hwc, info=picture.info, warnings=tuple(warning.value for warning in picture.warnings)
@@ -73,6 +78,42 @@ def _check_bytes(encoded: bytes, limits: IntakeLimits) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    """An opened file, whose pixels may still be encoded."""
+
+    encoded: bytes
+    header: ImageFile
+    is_metadata_ignored: bool = False
+
+
+def _open(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> _Source:
+    """Open a file; where its metadata stop the decoder, open a copy without them."""
+    try:
+        return _Source(encoded, _read_header(encoded, image_format, max_pixels))
+    except UndecodableImageError:
+        bare = drop_metadata(encoded, image_format)
+        if bare is None:
+            raise
+    header = _read_header(bare.encoded, image_format, max_pixels)
+    header.info.update(bare.info)
+    return _Source(bare.encoded, header, is_metadata_ignored=True)
+
+
+def _read_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
+    """Read all of a file that metadata may stop the decoder in."""
+    header = open_header(encoded, image_format, max_pixels)
+    with reporting_damage(image_format):
+        if image_format is ImageFormat.JPEG:
+            check_jpeg_header(encoded)
+        elif image_format is ImageFormat.PNG:
+            check_png_chunks(encoded)
+            header.load()  # a PNG's metadata may follow its pixels
+        elif image_format is ImageFormat.GIF:
+            header.is_animated  # noqa: B018 - walks to the second frame, past what comments there are
+    return header
+
+
+@dataclass(frozen=True, slots=True)
 class _Picture:
     """A decoded image that is not yet upright, perhaps smaller than its `info` says, and how to cut its input out."""
 
@@ -83,35 +124,47 @@ class _Picture:
     warnings: tuple[IntakeWarning, ...]
 
 
-def _decode(
-    encoded: bytes, header: ImageFile, image_format: ImageFormat, recipe: InputRecipe, min_oversampling: int | None
-) -> _Picture:
+def _decode(source: _Source, image_format: ImageFormat, recipe: InputRecipe, min_oversampling: int | None) -> _Picture:
+    header = source.header
     warnings: list[IntakeWarning] = []
     if getattr(header, "is_animated", False):
         warnings.append(IntakeWarning.FIRST_FRAME_USED)
     if header.info.get("icc_profile"):
         warnings.append(IntakeWarning.ICC_PROFILE_IGNORED)
-    layout = read_layout(header, encoded)
-    if image_format is ImageFormat.PNG:
-        check_png_chunks(encoded)
-        header.load()  # before its orientation is read: a PNG's EXIF may follow its pixels
-    declared = BY_EXIF[read_orientation(header)]
-    # A TIFF Pillow turns as it loads it, and tells its size as it will be.
-    orientation = UPRIGHT if image_format is ImageFormat.TIFF else declared
-    info = ImageInfo(image_format.value, *(header.size[::-1] if orientation.is_transposed else header.size))
+    declared = read_orientation(header)
+    if source.is_metadata_ignored or declared is None:
+        warnings.append(IntakeWarning.METADATA_IGNORED)
+    orientation = BY_EXIF[declared or 1]
+    info = _describe(image_format, header.size, orientation)
     geometry = plan_geometry(info.width_px, info.height_px, recipe)
 
     stored: Image.Image | None = None
     if isinstance(header, JpegImageFile):
-        check_jpeg_scans(encoded, header)
+        check_jpeg_scans(source.encoded, header)
         stored, remarks = decode_plain_jpeg(
-            encoded, header, orientation.find_stored(geometry), min_oversampling=min_oversampling
+            source.encoded, header, orientation.find_stored(geometry), min_oversampling=min_oversampling
         )
         warnings.extend(remarks)
     if stored is None:
         header.load()
-        stored, conversions = to_rgb_or_grey(header, layout)
+        stored, conversions = to_rgb_or_grey(header, read_layout(header, source.encoded))
         warnings.extend(conversions)
-    if declared is not UPRIGHT:
+    if orientation is not UPRIGHT:
         warnings.append(IntakeWarning.EXIF_ORIENTATION_APPLIED)
     return _Picture(stored, orientation, geometry, info, tuple(warnings))
+
+
+def _decode_tiff(encoded: bytes, recipe: InputRecipe, max_pixels: int) -> _Picture:
+    tiff = open_tiff(encoded, max_pixels)
+    orientation = BY_EXIF[tiff.orientation]
+    image, layout, remarks = tiff.load(max_pixels)
+    stored, conversions = to_rgb_or_grey(image, layout)
+    warnings = [*tiff.warnings, *remarks, *conversions]
+    if orientation is not UPRIGHT:
+        warnings.append(IntakeWarning.EXIF_ORIENTATION_APPLIED)
+    info = _describe(ImageFormat.TIFF, tiff.size, orientation)
+    return _Picture(stored, orientation, plan_geometry(info.width_px, info.height_px, recipe), info, tuple(warnings))
+
+
+def _describe(image_format: ImageFormat, stored: tuple[int, int], orientation: Orientation) -> ImageInfo:
+    return ImageInfo(image_format.value, *(stored[::-1] if orientation.is_transposed else stored))

@@ -11,7 +11,7 @@ _FRAME_BYTES = 12
 
 
 def check_png_chunks(encoded: bytes) -> None:
-    """Walk the chunks up to IEND and verify the checksum of each critical one (PNG specification, 5.3 and 13.2).
+    """Walk the chunks up to IEND and verify the checksum of each (PNG specification, 5.3 and 13.2).
 
     Raises:
         UndecodableImageError: A chunk is cut off or its checksum is wrong.
@@ -28,14 +28,10 @@ def check_png_chunks(encoded: bytes) -> None:
                 f"The PNG is truncated: its {kind!r} chunk needs {end} bytes and the file has {len(view)}; "
                 "send the whole file."
             )
-        if _is_critical(kind) and zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+        if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise UndecodableImageError(
                 f"The PNG is corrupt: the checksum of its {kind!r} chunk is wrong; export the image again."
             )
         if kind == b"IEND":
             return
         start = end
-
-
-def _is_critical(kind: bytes) -> bool:
-    return kind[0] & 0x20 == 0

@@ -31,7 +31,6 @@ _READERS: Final[Mapping[ImageFormat, type[ImageFile]]] = {
     ImageFormat.TIFF: TiffImageFile,
 }
 _PNG_BIT_DEPTH_OFFSET = 24
-_WHITE_IS_ZERO = 0
 
 
 def silence_pillow() -> None:
@@ -117,24 +116,22 @@ def read_webp_size(encoded: bytes) -> tuple[int, int]:
     raise UndecodableImageError(f"The WEBP's first chunk is {kind!r} of {len(body)} bytes; send the whole file.")
 
 
-def read_orientation(header: ImageFile) -> int:
-    """Read the EXIF or XMP orientation, 1 to 8; 1 (upright) where there is none or it makes no sense."""
+def read_orientation(header: ImageFile) -> int | None:
+    """Read the EXIF or XMP orientation, 1 to 8; 1 (upright) where there is none or it makes no sense.
+
+    None where there is EXIF that cannot be read.
+    """
     try:
-        orientation = header.getexif().get(Tag.Orientation, 1)
+        exif = header.getexif()
+        orientation = exif.get(Tag.Orientation, 1)
     # Metadata is no reason to refuse a picture, and Pillow's parsers raise whatever they trip over.
     except Exception:  # noqa: BLE001
-        return 1
+        return None
+    if header.info.get("exif") and not len(exif):
+        return None
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def read_layout(header: ImageFile, encoded: bytes) -> SampleLayout:
-    """Read what Pillow's mode leaves out of a file's samples."""
-    if isinstance(header, PngImageFile):
-        return SampleLayout(bits=encoded[_PNG_BIT_DEPTH_OFFSET])
-    if isinstance(header, TiffImageFile):
-        bits = header.tag_v2.get(Tag.BitsPerSample, (1,))
-        return SampleLayout(
-            bits=max(bits, default=1),
-            is_white_zero=header.tag_v2.get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO,
-        )
-    return SampleLayout(is_ink_plain=isinstance(header, JpegImageFile) and "adobe" not in header.info)
+    """Read what Pillow's mode leaves out of a file's samples; not of a TIFF's, see `tiff`."""
+    return SampleLayout(encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(header, PngImageFile) else 8)

@@ -1,0 +1,147 @@
+"""A file without its metadata: what its pixels need, and the EXIF and XMP that may hold its orientation."""
+
+import struct
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bento_service.images.formats import ImageFormat
+
+
+@dataclass(frozen=True, slots=True)
+class BareFile:
+    """A file without metadata. `info` has `exif` and `xmp`, by Pillow's names, where the file had them."""
+
+    encoded: bytes
+    info: Mapping[str, bytes]
+
+
+def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
+    """Copy a file without its metadata; None for a format that has none that a decoder could stumble over.
+
+    Nothing is verified. A file that is cut off or corrupt stays so.
+    """
+    dropper = _DROPPERS.get(image_format)
+    if dropper is None:
+        return None
+    try:
+        return dropper(encoded)
+    except (IndexError, struct.error):
+        return None
+
+
+def _drop_jpeg_segments(encoded: bytes) -> BareFile:
+    """Leave out application segments and comments before the first scan (ITU-T T.81, B.1.1.4).
+
+    JFIF's and Adobe's stay where they are complete: they tell which colours the components are.
+    """
+    parts, info = [encoded[:2]], {}
+    position = 2
+    while True:
+        if encoded[position] != 0xFF or encoded[position + 1] == 0xFF:  # stray or fill bytes
+            parts.append(encoded[position : position + 1])
+            position += 1
+            continue
+        marker = encoded[position + 1]
+        end = position + 2 + max(2, encoded[position + 2] << 8 | encoded[position + 3])
+        body = encoded[position + 4 : end]
+        if marker == _START_OF_SCAN:
+            parts.append(encoded[position:])
+            return BareFile(b"".join(parts), info)
+        if marker == _APP1 and body.startswith(_EXIF):
+            info.setdefault("exif", body)
+        elif marker == _APP1 and body.startswith(_JPEG_XMP):
+            info.setdefault("xmp", body.removeprefix(_JPEG_XMP))
+        is_jfif = marker == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14
+        is_adobe = marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12
+        if marker not in _JPEG_METADATA or is_jfif or is_adobe:
+            parts.append(encoded[position:end])
+        position = end
+
+
+def _drop_png_chunks(encoded: bytes) -> BareFile:
+    """Keep the critical chunks, and transparency that is sound (PNG specification, 5.4 and 11.3.1.1)."""
+    parts, info = [encoded[:8]], {}
+    colour_type = encoded[25]
+    position = 8
+    while position < len(encoded):
+        length, kind = struct.unpack_from(">I4s", encoded, position)
+        end = position + 12 + length
+        data = encoded[position + 8 : end - 4]
+        is_critical = kind[0] & 0x20 == 0
+        is_sound = zlib.crc32(kind + data) == int.from_bytes(encoded[end - 4 : end], "big") if not is_critical else True
+        is_transparency = kind == b"tRNS" and is_sound and length >= _MIN_TRANSPARENCY_BYTES.get(colour_type, 1)
+        if is_critical or is_transparency or end > len(encoded):
+            parts.append(encoded[position:end])
+        elif kind == b"eXIf" and is_sound:
+            info.setdefault("exif", _EXIF + data)
+        if kind == b"IEND":
+            break
+        position = end
+    return BareFile(b"".join(parts), info)
+
+
+def _drop_webp_chunks(encoded: bytes) -> BareFile:
+    """Keep the chunks of pixels and animation (RFC 9649, 2.7), and clear the flags of the others."""
+    parts, info = [], {}
+    position = 12
+    while position + 8 <= len(encoded):
+        kind, length = struct.unpack_from("<4sI", encoded, position)
+        end = position + 8 + length + length % 2
+        data = encoded[position + 8 : position + 8 + length]
+        if kind == b"VP8X":
+            data = bytes([data[0] & ~_WEBP_METADATA_FLAGS]) + data[1:]
+        if kind in _WEBP_PIXELS:
+            parts.append(encoded[position : position + 8] + data + bytes(length % 2))
+        elif kind == b"EXIF":
+            info.setdefault("exif", data)
+        elif kind == b"XMP ":
+            info.setdefault("xmp", data)
+        position = end
+    body = b"WEBP" + b"".join(parts)
+    return BareFile(b"RIFF" + struct.pack("<I", len(body)) + body, info)
+
+
+def _drop_gif_extensions(encoded: bytes) -> BareFile:
+    """Keep the first frame, and the transparency that a complete graphic control extension gives it (GIF89a, 23)."""
+    position = 13 + _palette_bytes(encoded[10])
+    parts = [encoded[:position]]
+    while encoded[position] == _GIF_EXTENSION:
+        end = _find_end_of_blocks(encoded, position + 2)
+        if encoded[position + 1] == _GIF_GRAPHIC_CONTROL and encoded[position + 2] >= 4:
+            parts.append(encoded[position:end])
+        position = end
+    if encoded[position] == _GIF_IMAGE:
+        data = position + 10 + _palette_bytes(encoded[position + 9])
+        parts.append(encoded[position : _find_end_of_blocks(encoded, data + 1)])
+    return BareFile(b"".join(parts) + b";", {})
+
+
+def _palette_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _find_end_of_blocks(encoded: bytes, position: int) -> int:
+    """Return where a chain of GIF's data sub-blocks ends, which may be the end of the file."""
+    while position < len(encoded) and encoded[position] != 0:
+        position += 1 + encoded[position]
+    return position + 1
+
+
+_EXIF: Final = b"Exif\0\0"
+_JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_APP0, _APP1, _APP14, _COMMENT, _START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xFE, 0xDA
+_JPEG_METADATA: Final = frozenset({*range(0xE0, 0xF0), _COMMENT})
+_MIN_TRANSPARENCY_BYTES: Final[Mapping[int, int]] = {0: 2, 2: 6}
+"""By colour type: a grey level, or a colour, of two bytes a sample."""
+_WEBP_PIXELS: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
+_WEBP_METADATA_FLAGS: Final = 0x20 | 0x08 | 0x04
+"""ICC profile, EXIF and XMP."""
+_GIF_EXTENSION, _GIF_GRAPHIC_CONTROL, _GIF_IMAGE = 0x21, 0xF9, 0x2C
+_DROPPERS: Final[Mapping[ImageFormat, Callable[[bytes], BareFile]]] = {
+    ImageFormat.JPEG: _drop_jpeg_segments,
+    ImageFormat.PNG: _drop_png_chunks,
+    ImageFormat.WEBP: _drop_webp_chunks,
+    ImageFormat.GIF: _drop_gif_extensions,
+}
