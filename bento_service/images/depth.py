@@ -32,19 +32,20 @@ def reduce_samples(samples: NDArray[np.generic], sample_bits: int) -> NDArray[np
     if samples.dtype == np.uint8:
         return samples.astype(np.uint8, copy=False)
     if samples.dtype.kind == "u" and samples.dtype.itemsize == 2:
-        return (samples.view(np.uint16) >> max(0, min(sample_bits, 16) - 8)).astype(np.uint8)
+        return (samples.astype(np.uint16, copy=False) >> max(0, min(sample_bits, 16) - 8)).astype(np.uint8)
     low, high, _ = find_scale(samples)
-    values = samples.astype(np.float64 if samples.dtype.itemsize == 8 else np.float32)
+    values: NDArray[np.floating] = samples.astype(np.float64 if samples.dtype.itemsize == 8 else np.float32)
     if not low < high:
         return np.zeros(values.shape, dtype=np.uint8)
     # Halved first, because the span of two floats may be more than a float holds; in place, because 50 megapixels are
     # 200 MB a copy.
-    values *= 0.5
-    values -= low * 0.5
-    values *= 255.0 / (high * 0.5 - low * 0.5)
+    np.multiply(values, 0.5, out=values)
+    np.subtract(values, low * 0.5, out=values)
+    np.multiply(values, 255.0 / (high * 0.5 - low * 0.5), out=values)
     np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
     np.clip(values, 0.0, 255.0, out=values)
-    return np.rint(values, out=values).astype(np.uint8)
+    np.rint(values, out=values)
+    return values.astype(np.uint8)
 
 
 def find_scale(samples: NDArray[np.generic]) -> tuple[float, float, bool]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
@@ -14,7 +15,7 @@ from bento_service.images.geometry import Geometry, plan_geometry
 from bento_service.images.intake_warning import IntakeWarning
 from bento_service.images.jpeg import check_jpeg_header, decode_plain_jpeg
 from bento_service.images.jpeg_scans import check_jpeg_scans
-from bento_service.images.metadata import drop_metadata
+from bento_service.images.metadata import check_gif_extensions, drop_metadata
 from bento_service.images.orientation import BY_EXIF, UPRIGHT, Orientation
 from bento_service.images.png_chunks import check_png_chunks
 from bento_service.images.reader import open_header, read_layout, read_orientation, reporting_damage
@@ -101,6 +102,8 @@ def _open(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> _Source
 
 def _read_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
     """Read all of a file that metadata may stop the decoder in."""
+    if image_format is ImageFormat.GIF:
+        check_gif_extensions(encoded)
     header = open_header(encoded, image_format, max_pixels)
     with reporting_damage(image_format):
         if image_format is ImageFormat.JPEG:
@@ -108,8 +111,8 @@ def _read_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> 
         elif image_format is ImageFormat.PNG:
             check_png_chunks(encoded)
             header.load()  # a PNG's metadata may follow its pixels
-        elif image_format is ImageFormat.GIF:
-            header.is_animated  # noqa: B018 - walks to the second frame, past what comments there are
+        elif isinstance(header, GifImageFile):
+            header.is_animated  # noqa: B018 - walks to the second frame, past comments and extensions
     return header
 
 

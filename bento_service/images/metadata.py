@@ -2,10 +2,11 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from bento_service.errors import UndecodableImageError
 from bento_service.images.formats import ImageFormat
 
 
@@ -36,7 +37,7 @@ def _drop_jpeg_segments(encoded: bytes) -> BareFile:
 
     JFIF's and Adobe's stay where they are complete: they tell which colours the components are.
     """
-    parts, info = [encoded[:2]], {}
+    parts, info = [encoded[:2]], dict[str, bytes]()
     position = 2
     while True:
         if encoded[position] != 0xFF or encoded[position + 1] == 0xFF:  # stray or fill bytes
@@ -62,7 +63,7 @@ def _drop_jpeg_segments(encoded: bytes) -> BareFile:
 
 def _drop_png_chunks(encoded: bytes) -> BareFile:
     """Keep the critical chunks, and transparency that is sound (PNG specification, 5.4 and 11.3.1.1)."""
-    parts, info = [encoded[:8]], {}
+    parts, info = [encoded[:8]], dict[str, bytes]()
     colour_type = encoded[25]
     position = 8
     while position < len(encoded):
@@ -82,9 +83,9 @@ def _drop_png_chunks(encoded: bytes) -> BareFile:
     return BareFile(b"".join(parts), info)
 
 
-def _drop_webp_chunks(encoded: bytes) -> BareFile:
+def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
     """Keep the chunks of pixels and animation (RFC 9649, 2.7), and clear the flags of the others."""
-    parts, info = [], {}
+    parts, info = list[bytes](), dict[str, bytes]()
     position = 12
     while position + 8 <= len(encoded):
         kind, length = struct.unpack_from("<4sI", encoded, position)
@@ -99,6 +100,8 @@ def _drop_webp_chunks(encoded: bytes) -> BareFile:
         elif kind == b"XMP ":
             info.setdefault("xmp", data)
         position = end
+    if encoded[12:16] not in _WEBP_PIXELS:
+        return None
     body = b"WEBP" + b"".join(parts)
     return BareFile(b"RIFF" + struct.pack("<I", len(body)) + body, info)
 
@@ -107,15 +110,38 @@ def _drop_gif_extensions(encoded: bytes) -> BareFile:
     """Keep the first frame, and the transparency that a complete graphic control extension gives it (GIF89a, 23)."""
     position = 13 + _palette_bytes(encoded[10])
     parts = [encoded[:position]]
-    while encoded[position] == _GIF_EXTENSION:
-        end = _find_end_of_blocks(encoded, position + 2)
-        if encoded[position + 1] == _GIF_GRAPHIC_CONTROL and encoded[position + 2] >= 4:
-            parts.append(encoded[position:end])
+    for label, start, end in _walk_gif_extensions(encoded):
+        if label == _GIF_GRAPHIC_CONTROL and encoded[start] >= 4:
+            parts.append(encoded[start - 2 : end])
         position = end
     if encoded[position] == _GIF_IMAGE:
         data = position + 10 + _palette_bytes(encoded[position + 9])
         parts.append(encoded[position : _find_end_of_blocks(encoded, data + 1)])
     return BareFile(b"".join(parts) + b";", {})
+
+
+def check_gif_extensions(encoded: bytes) -> None:
+    """Refuse a GIF with a malformed extension before its first frame: Pillow loses its place there and reads on.
+
+    Raises:
+        UndecodableImageError: An extension has no data, an application's has nothing but its name, or a graphic control
+            extension has fewer than four bytes.
+    """
+    for label, start, end in _walk_gif_extensions(encoded):
+        first_bytes = encoded[start] if start < len(encoded) else 0
+        is_name_only = label == _GIF_APPLICATION and end == start + first_bytes + 2
+        is_short = label == _GIF_GRAPHIC_CONTROL and first_bytes < 4
+        if first_bytes == 0 or is_name_only or is_short:
+            raise UndecodableImageError("The GIF has a malformed extension before its first frame; export it again.")
+
+
+def _walk_gif_extensions(encoded: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield label, start and end of the data of each extension before the first frame."""
+    position = 13 + _palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
+    while encoded[position : position + 1] == bytes([_GIF_EXTENSION]) and position + 2 < len(encoded):
+        end = _find_end_of_blocks(encoded, position + 2)
+        yield encoded[position + 1], position + 2, end
+        position = end
 
 
 def _palette_bytes(flags: int) -> int:
@@ -138,8 +164,9 @@ _MIN_TRANSPARENCY_BYTES: Final[Mapping[int, int]] = {0: 2, 2: 6}
 _WEBP_PIXELS: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
 _WEBP_METADATA_FLAGS: Final = 0x20 | 0x08 | 0x04
 """ICC profile, EXIF and XMP."""
-_GIF_EXTENSION, _GIF_GRAPHIC_CONTROL, _GIF_IMAGE = 0x21, 0xF9, 0x2C
-_DROPPERS: Final[Mapping[ImageFormat, Callable[[bytes], BareFile]]] = {
+_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
+_GIF_GRAPHIC_CONTROL, _GIF_APPLICATION = 0xF9, 0xFF
+_DROPPERS: Final[Mapping[ImageFormat, Callable[[bytes], BareFile | None]]] = {
     ImageFormat.JPEG: _drop_jpeg_segments,
     ImageFormat.PNG: _drop_png_chunks,
     ImageFormat.WEBP: _drop_webp_chunks,

@@ -65,6 +65,16 @@ class Directory:
             return not self.number(Tag.NewSubfileType, 0) & (_IS_REDUCED | _IS_MASK)
         return self.number(_SUBFILE_TYPE_OLD, 1) != _IS_REDUCED_OLD
 
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the pixels lie in tiles, and not in strips."""
+        return Tag.TileWidth in self.entries
+
+    @property
+    def block_tags(self) -> tuple[int, int]:
+        """The tags of the offsets and of the byte counts of its strips or tiles."""
+        return (Tag.TileOffsets, Tag.TileByteCounts) if self.is_tiled else (Tag.StripOffsets, Tag.StripByteCounts)
+
     def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """Return a tag's integers; `default` where it is missing, damaged or of another type."""
         entry = self.entries.get(tag)
