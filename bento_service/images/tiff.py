@@ -12,7 +12,7 @@ from bento_service.images.colour import SampleLayout
 from bento_service.images.formats import ImageFormat
 from bento_service.images.intake_warning import IntakeWarning
 from bento_service.images.reader import check_pixels, open_header
-from bento_service.images.tiff_directory import Directory, find_picture, write_directory
+from bento_service.images.tiff_directory import Directory, find_picture, has_several_pages, write_directory
 from bento_service.images.tiff_layout import KEPT_TAGS, OLD_JPEG, UNCOMPRESSED, WHITE_IS_ZERO, TiffLayout, read_layout
 from bento_service.images.tiff_samples import read_samples
 
@@ -57,7 +57,7 @@ def open_tiff(encoded: bytes, max_pixels: int) -> TiffPicture:
         TooManyPixelsError: The picture, or a tile of it, exceeds `max_pixels`.
         UndecodableImageError: The file is truncated, or the samples are of a kind that Lightbox does not read.
     """
-    directory, is_one_of_several = find_picture(encoded)
+    directory = find_picture(encoded)
     lost = directory.damaged & KEPT_TAGS
     if lost:
         raise UndecodableImageError(
@@ -69,7 +69,7 @@ def open_tiff(encoded: bytes, max_pixels: int) -> TiffPicture:
     layout = read_layout(directory)
     _check_places(directory, layout)
     warnings = []
-    if is_one_of_several:
+    if has_several_pages(encoded):
         warnings.append(IntakeWarning.FIRST_FRAME_USED)
     if Tag.InterColorProfile in directory.entries:
         warnings.append(IntakeWarning.ICC_PROFILE_IGNORED)

@@ -3,15 +3,16 @@
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Final
 
 from PIL.ExifTags import Base as Tag
 
 from bento_service.errors import UndecodableImageError
 
-MAX_DIRECTORIES: Final = 64
-"""How many pages or subdirectories are looked at."""
-MAX_ENTRIES: Final = 1024
+MAX_DIRECTORIES: Final = 8
+"""How many pages, and how many subdirectories, are looked at."""
+MAX_ENTRIES: Final = 512
 """Of a directory; a camera's has about a hundred."""
 
 _MAX_CHANGED_BYTES: Final = 1 << 16
@@ -92,8 +93,8 @@ class Directory:
         return b"" if entry is None else self.encoded[entry.place : entry.place + entry.size_bytes]
 
 
-def find_picture(encoded: bytes) -> tuple[Directory, bool]:
-    """Find the first directory that holds a picture in full size, and whether others follow it.
+def find_picture(encoded: bytes) -> Directory:
+    """Find the first directory that holds a picture in full size.
 
     A camera's file may begin with a thumbnail, and have the picture in a subdirectory (DNG, NEF) or after it. Where
     there is none in full size, the first directory is the picture.
@@ -102,12 +103,14 @@ def find_picture(encoded: bytes) -> tuple[Directory, bool]:
         UndecodableImageError: The first directory is damaged.
     """
     first = read_directory(encoded, _read_first_offset(encoded))
-    pages = [directory for directory in _walk_pages(first) if directory.is_picture]
-    if first.is_picture:
-        return first, len(pages) > 1
-    offsets = first.numbers(_SUB_DIRECTORIES)[:MAX_DIRECTORIES]
-    subdirectories = [found for offset in offsets if (found := _try_to_read(encoded, offset)) and found.is_picture]
-    return next(iter(subdirectories + pages), first), len(pages) > 1
+    candidates = chain(_read_subdirectories(first), _walk_pages(first))
+    return first if first.is_picture else next((found for found in candidates if found.is_picture), first)
+
+
+def has_several_pages(encoded: bytes) -> bool:
+    """Whether the file holds more than one picture in full size, one after the other."""
+    pages = _walk_pages(read_directory(encoded, _read_first_offset(encoded)))
+    return len(list(islice((page for page in pages if page.is_picture), 2))) > 1
 
 
 def read_directory(encoded: bytes, offset: int) -> Directory:
@@ -197,17 +200,21 @@ def _read_first_offset(encoded: bytes) -> int:
         raise UndecodableImageError("The TIFF ends within its header; send the whole file.") from error
 
 
+def _read_subdirectories(directory: Directory) -> Iterator[Directory]:
+    for offset in directory.numbers(_SUB_DIRECTORIES)[:MAX_DIRECTORIES]:
+        subdirectory = _try_to_read(directory.encoded, offset)
+        if subdirectory is not None:
+            yield subdirectory
+
+
 def _walk_pages(first: Directory) -> Iterator[Directory]:
-    """Yield the directories of the file's chain up to `MAX_DIRECTORIES`, as far as they can be read."""
-    seen: set[int] = set()
-    directory: Directory | None = first
-    while directory is not None:
-        yield directory
-        offset = directory.next_offset
-        if not offset or offset in seen or len(seen) == MAX_DIRECTORIES:
+    """Yield the directories of the file's chain, as far as they can be read."""
+    page: Directory | None = first
+    for _ in range(MAX_DIRECTORIES):
+        if page is None:
             return
-        seen.add(offset)
-        directory = _try_to_read(first.encoded, offset)
+        yield page
+        page = _try_to_read(first.encoded, page.next_offset) if page.next_offset else None
 
 
 def _try_to_read(encoded: bytes, offset: int) -> Directory | None:
