@@ -53,6 +53,7 @@ class Directory:
     """One image's tags, without those of unknown types. `damaged` are those whose values lie outside the file."""
 
     encoded: bytes
+    offset: int
     order: str
     is_big: bool
     entries: Mapping[int, Entry]
@@ -149,7 +150,7 @@ def read_directory(encoded: bytes, offset: int) -> Directory:
             f"The TIFF is truncated or corrupt: its directory at byte {offset:,} lies outside the file; "
             "send the whole file."
         ) from error
-    return Directory(encoded, order, is_big, entries, frozenset(damaged), next_offset)
+    return Directory(encoded, offset, order, is_big, entries, frozenset(damaged), next_offset)
 
 
 def write_directory(directory: Directory, kept: frozenset[int], changes: Mapping[int, tuple[int, ...]]) -> bytes:
@@ -210,11 +211,11 @@ def _read_subdirectories(directory: Directory) -> Iterator[Directory]:
 def _walk_pages(first: Directory) -> Iterator[Directory]:
     """Yield the directories of the file's chain, as far as they can be read."""
     page: Directory | None = first
-    for _ in range(MAX_DIRECTORIES):
-        if page is None:
-            return
+    seen = {0}
+    while page is not None and len(seen) <= MAX_DIRECTORIES:
         yield page
-        page = _try_to_read(first.encoded, page.next_offset) if page.next_offset else None
+        seen.add(page.offset)
+        page = None if page.next_offset in seen else _try_to_read(first.encoded, page.next_offset)
 
 
 def _try_to_read(encoded: bytes, offset: int) -> Directory | None:

@@ -16,6 +16,7 @@ NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED = 0, 1, 2, 3, 5
 
 _SAMPLE_FORMATS = {"u": 1, "i": 2, "f": 3}
+_REVERSED_BITS = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _TYPES = {"H": 3, "I": 4, "Q": 16}
 
 
@@ -29,6 +30,7 @@ class Layout:
     is_planar: bool = False
     is_big_endian: bool = False
     is_big_tiff: bool = False
+    is_bit_reversed: bool = False
     rows_per_strip: int = 7
     tile_px: int | None = None
     extra_samples: tuple[int, ...] = ()
@@ -41,6 +43,8 @@ def encode_tiff(samples: NDArray[np.generic], layout: Layout) -> bytes:
     height_px, width_px, channels = samples.shape
     planes = [samples[:, :, [index]] for index in range(channels)] if layout.is_planar else [samples]
     blocks = [_compress(block, layout, order) for plane in planes for block in _cut(plane, layout)]
+    if layout.is_bit_reversed:
+        blocks = [block.translate(_REVERSED_BITS) for block in blocks]
     bits = samples.dtype.itemsize * 8
     tags: dict[int, tuple[int, ...]] = {
         256: (width_px,),
@@ -53,6 +57,8 @@ def encode_tiff(samples: NDArray[np.generic], layout: Layout) -> bytes:
         317: (layout.predictor,),
         339: (_SAMPLE_FORMATS[samples.dtype.kind],) * channels,
     }
+    if layout.is_bit_reversed:
+        tags[266] = (2,)
     if layout.extra_samples:
         tags[338] = layout.extra_samples
     start = 16 if layout.is_big_tiff else 8
