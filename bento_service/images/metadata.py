@@ -1,13 +1,13 @@
 """A file without its metadata: what its pixels need, and the EXIF and XMP that may hold its orientation."""
 
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bento_service.errors import UndecodableImageError
 from bento_service.images.formats import ImageFormat
+from bento_service.images.png_chunks import is_transparency_usable, walk_png_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,10 @@ class BareFile:
 def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
     """Copy a file without its metadata; None for a format that has none that a decoder could stumble over.
 
-    Nothing is verified. A file that is cut off or corrupt stays so.
+    Pixels are not verified: damage to them stays.
+
+    Raises:
+        UndecodableImageError: A PNG is truncated.
     """
     dropper = _DROPPERS.get(image_format)
     if dropper is None:
@@ -62,24 +65,15 @@ def _drop_jpeg_segments(encoded: bytes) -> BareFile:
 
 
 def _drop_png_chunks(encoded: bytes) -> BareFile:
-    """Keep the critical chunks, and transparency that is sound (PNG specification, 5.4 and 11.3.1.1)."""
-    parts, info = [encoded[:8]], dict[str, bytes]()
-    colour_type = encoded[25]
-    position = 8
-    while position < len(encoded):
-        length, kind = struct.unpack_from(">I4s", encoded, position)
-        end = position + 12 + length
-        data = encoded[position + 8 : end - 4]
-        is_critical = kind[0] & 0x20 == 0
-        is_sound = zlib.crc32(kind + data) == int.from_bytes(encoded[end - 4 : end], "big") if not is_critical else True
-        is_transparency = kind == b"tRNS" and is_sound and length >= _MIN_TRANSPARENCY_BYTES.get(colour_type, 1)
-        if is_critical or is_transparency or end > len(encoded):
-            parts.append(encoded[position:end])
-        elif kind == b"eXIf" and is_sound:
-            info.setdefault("exif", _EXIF + data)
-        if kind == b"IEND":
-            break
-        position = end
+    """Keep the critical chunks, and transparency that is sound."""
+    parts, info, before = [encoded[:8]], dict[str, bytes](), set[bytes]()
+    for chunk in walk_png_chunks(encoded):
+        is_transparency = chunk.kind == b"tRNS" and is_transparency_usable(encoded, chunk, before)
+        if chunk.is_critical or is_transparency:
+            parts.append(encoded[chunk.start : chunk.end])
+        elif chunk.kind == b"eXIf" and chunk.is_checksum_right:
+            info.setdefault("exif", _EXIF + encoded[chunk.start + 8 : chunk.end - 4])
+        before.add(chunk.kind)
     return BareFile(b"".join(parts), info)
 
 
@@ -159,8 +153,6 @@ _EXIF: Final = b"Exif\0\0"
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _APP0, _APP1, _APP14, _COMMENT, _START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xFE, 0xDA
 _JPEG_METADATA: Final = frozenset({*range(0xE0, 0xF0), _COMMENT})
-_MIN_TRANSPARENCY_BYTES: Final[Mapping[int, int]] = {0: 2, 2: 6}
-"""By colour type: a grey level, or a colour, of two bytes a sample."""
 _WEBP_PIXELS: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
 _WEBP_METADATA_FLAGS: Final = 0x20 | 0x08 | 0x04
 """ICC profile, EXIF and XMP."""

@@ -130,6 +130,24 @@ def test_transparency_stays_where_other_chunks_of_a_png_are_left_out() -> None:
     assert_same_picture(damaged, whole, ("metadata_ignored", "palette_converted", "alpha_flattened"))
 
 
+@pytest.mark.parametrize(
+    ("mode", "data", "place"),
+    [
+        ("RGB", PHOTOGRAPH.tobytes()[:3], "before the pixels"),
+        ("RGB", bytes(6), "after the pixels"),
+        ("L", b"\0", "before the pixels"),
+        ("P", bytes(256), "before the pixels"),
+        ("P", bytes(256), "after the pixels"),
+    ],
+)
+def test_transparency_that_is_cut_short_or_misplaced_is_left_out_as_by_chromium(
+    mode: str, data: bytes, place: str
+) -> None:
+    expected = prepare(PNGS[mode], SMALL_RECIPE, LIMITS).warnings
+    damaged = insert_chunk(PNGS[mode], png_chunk(b"tRNS", data), place)
+    assert_same_picture(damaged, PNGS[mode], ("metadata_ignored", *expected))
+
+
 def test_the_orientation_is_kept_where_other_metadata_are_left_out() -> None:
     exif = exif_with_orientation(6)
     jpeg, png = encode(PHOTOGRAPH, "JPEG", exif=exif), encode(PHOTOGRAPH, "PNG", exif=exif)
@@ -169,7 +187,7 @@ def test_pixels_that_are_damaged_are_refused_whatever_the_metadata_are() -> None
     jpeg = insert_segments(icc_piece(1, 2))
     png = insert_chunk(PNGS["RGB"], png_chunk(b"gAMA", b""), "before the pixels")
     for cut in (jpeg[:-400], png[:-400]):
-        with pytest.raises(UndecodableImageError, match="truncated|Premature end"):
+        with pytest.raises(UndecodableImageError, match=r"truncated|Premature end"):
             prepare(cut, SMALL_RECIPE, LIMITS)
 
 

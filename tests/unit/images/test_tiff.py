@@ -15,7 +15,7 @@ from PIL import Image
 from bento_service.domain import PreparedImage
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
 from bento_service.images.intake import IntakeLimits, prepare
-from tests.unit.images.encodings import LIMITS, RECIPE, encode, load_photograph
+from tests.unit.images.encodings import LIMITS, RECIPE, load_photograph
 from tests.unit.images.tiffs import (
     BLACK_IS_ZERO,
     DEFLATE,
