@@ -14,6 +14,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, CIE_LAB = 0, 1, 2,
 UNCOMPRESSED, OLD_JPEG, JPEG = 1, 6, 7
 UNSIGNED, SIGNED, FLOAT, _UNDEFINED = 1, 2, 3, 4
 _PLANAR: Final = 2
+_REVERSED: Final = 2
 _SUBSAMPLING, _DEFAULT_SUBSAMPLING = 530, (2, 2)
 KEPT_TAGS: Final = frozenset({*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326)}) | {
     *(292, 293),  # options of CCITT
@@ -77,6 +78,8 @@ class TiffLayout:
         """Whether Pillow reads such samples as what they mean."""
         if self.compression == OLD_JPEG:
             return True
+        if self.fill_order == _REVERSED and self.is_plain:
+            return False  # Pillow lacks some of its own raw modes for it
         bits = (self.bits,) * self.channels
         mark = b"MM" if self.is_big_endian else b"II"
         key = (mark, self.photometric, (self.sample_format,), self.fill_order, bits, self.extra_samples)

@@ -1,6 +1,6 @@
 """TIFF samples that Pillow does not read, or reads wrongly: planar, signed, floating, 32 and 64 bits, grey with alpha.
 
-libtiff decompresses them as a grey picture of bytes, as many a row as the samples take; numpy makes samples of those.
+libtiff decompresses them as a picture of bytes, as many a row as the samples take; numpy makes samples of those.
 """
 
 from typing import Final
@@ -52,36 +52,43 @@ def read_samples(
         TooManyPixelsError: The samples have more than four bytes for each pixel allowed.
         UndecodableImageError: The data are damaged, or integers are below zero.
     """
+    alpha = layout.alpha if layout.photometric != SEPARATED else None
+    channels = [*range(layout.colours), *([] if alpha is None else [alpha[0]])]
+    samples = _read_channels(directory, layout, channels, max_pixels)
+    pixels, warnings = _reduce(samples[:, :, : layout.colours], layout.bits)
+    if layout.photometric == WHITE_IS_ZERO:
+        pixels = 255 - pixels
+    if alpha is not None:
+        opacity, _ = _reduce(samples[:, :, layout.colours :], layout.bits)
+        pixels = np.concatenate([pixels, opacity], axis=2)
+    pixels, mode = np.ascontiguousarray(pixels), _MODES[layout.colours, None if alpha is None else alpha[1]]
+    return Image.frombuffer(mode, (layout.width_px, layout.height_px), pixels, "raw", mode, 0, 1), warnings
+
+
+def _read_channels(
+    directory: Directory, layout: TiffLayout, channels: list[int], max_pixels: int
+) -> NDArray[np.generic]:
+    """Return the samples of some channels, shape (height, width, channels): of 8 bits where their scale is known."""
     dtype = np.dtype(f"{directory.order}{_DTYPES[layout.sample_format]}{layout.bits // 8}")
     block_px = directory.number(Tag.TileWidth, 0) if directory.is_tiled else layout.width_px
     # Whole tiles, whose last one may reach beyond the image: a predictor takes them as they are.
     width_px = -(-layout.width_px // block_px) * block_px
-    size_bytes, max_bytes = (
-        width_px * layout.height_px * layout.channels * dtype.itemsize,
-        max_pixels * _MAX_PIXEL_BYTES,
-    )
-    if size_bytes > max_bytes:
+    size_bytes = width_px * layout.height_px * layout.channels * dtype.itemsize
+    if size_bytes > max_pixels * _MAX_PIXEL_BYTES:
         raise TooManyPixelsError(
-            f"The TIFF's samples take {size_bytes:,} bytes; {max_bytes:,} are allowed; send a smaller image, or one of "
-            "8 bits a sample.",
+            f"The TIFF's samples take {size_bytes:,} bytes; {max_pixels * _MAX_PIXEL_BYTES:,} are allowed; send a "
+            "smaller image, or one of 8 bits a sample.",
             max_pixels=max_pixels,
         )
     planes = []
-    for plane in range(layout.channels if layout.is_planar else 1):
-        rows = _read_bytes(directory, layout, plane, width_px * dtype.itemsize, max_bytes)
+    for plane in channels if layout.is_planar else [0]:
+        rows = _read_bytes(directory, layout, plane, width_px, size_bytes)
         blocks = rows.reshape(layout.height_px, width_px // block_px, -1)
-        samples = _undo_predictor(blocks, layout, dtype).reshape(layout.height_px, width_px, -1)
-        planes.append(samples[:, : layout.width_px])
-    samples = np.concatenate(planes, axis=2)
-    colours, warnings = _reduce(samples[:, :, : layout.colours], layout.bits)
-    if layout.photometric == WHITE_IS_ZERO:
-        colours = 255 - colours
-    alpha = layout.alpha
-    if alpha is None or layout.photometric == SEPARATED:
-        return _to_image(colours, _MODES[layout.colours, None]), warnings
-    channel, is_multiplied = alpha
-    opacity, _ = _reduce(samples[:, :, channel : channel + 1], layout.bits)
-    return _to_image(np.concatenate([colours, opacity], axis=2), _MODES[layout.colours, is_multiplied]), warnings
+        pixels = _undo_predictor(blocks, layout, dtype).reshape(layout.height_px, width_px, -1)[:, : layout.width_px]
+        pixels = pixels if layout.is_planar or layout.channels == len(channels) else pixels[:, :, channels]
+        is_scale_known = layout.sample_format == UNSIGNED and layout.bits <= 16
+        planes.append(reduce_samples(pixels, layout.bits) if is_scale_known else pixels)
+    return np.concatenate(planes, axis=2) if layout.is_planar else planes[0]
 
 
 def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8], tuple[IntakeWarning, ...]]:
@@ -96,23 +103,21 @@ def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8],
     return reduce_samples(samples, bits), () if is_scale_known else (IntakeWarning.RANGE_STRETCHED,)
 
 
-def _to_image(pixels_hwc: NDArray[np.uint8], mode: str) -> Image.Image:
-    pixels_hwc = np.ascontiguousarray(pixels_hwc)
-    return Image.frombuffer(mode, pixels_hwc.shape[1::-1], pixels_hwc, "raw", mode, 0, 1)
-
-
 def _read_bytes(
-    directory: Directory, layout: TiffLayout, plane: int, row_bytes: int, max_bytes: int
+    directory: Directory, layout: TiffLayout, plane: int, width_px: int, max_pixels: int
 ) -> NDArray[np.uint8]:
     """Decompress one plane, or the only one, to the bytes of its samples, shape (height, bytes of a row).
 
-    `row_bytes` are those of one channel.
+    As CMYK where a pixel has bytes for it, else as grey: Pillow reads no TIFF of more than 179 megapixels.
     """
     planes, channels = (layout.channels, 1) if layout.is_planar else (1, layout.channels)
+    pixel_bytes = channels * layout.bits // 8
+    bytes_read = 4 if pixel_bytes % 4 == 0 and layout.fill_order == 1 else 1
     changes: dict[int, tuple[int, ...]] = {
-        Tag.ImageWidth: (row_bytes * channels,),
-        Tag.BitsPerSample: (8,),
-        Tag.PhotometricInterpretation: (BLACK_IS_ZERO,),
+        Tag.ImageWidth: (width_px * pixel_bytes // bytes_read,),
+        Tag.SamplesPerPixel: (bytes_read,),
+        Tag.BitsPerSample: (8,) * bytes_read,
+        Tag.PhotometricInterpretation: (SEPARATED if bytes_read == 4 else BLACK_IS_ZERO,),
     }
     for tag in directory.block_tags:
         numbers = directory.numbers(tag)
@@ -120,10 +125,10 @@ def _read_bytes(
         if blocks:
             changes[tag] = numbers[plane * blocks : (plane + 1) * blocks]
     if directory.is_tiled:
-        changes[Tag.TileWidth] = (directory.number(Tag.TileWidth, 0) * channels * layout.bits // 8,)
-    grey = open_header(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_bytes)
-    grey.load()
-    return np.asarray(grey)
+        changes[Tag.TileWidth] = (directory.number(Tag.TileWidth, 0) * pixel_bytes // bytes_read,)
+    image = open_header(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_pixels)
+    image.load()
+    return np.asarray(image).reshape(layout.height_px, -1)
 
 
 def _undo_predictor(rows: NDArray[np.uint8], layout: TiffLayout, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
@@ -144,4 +149,4 @@ def _undo_predictor(rows: NDArray[np.uint8], layout: TiffLayout, dtype: np.dtype
         by_pixel = rows.reshape(*rows.shape[:2], -1, channels).cumsum(axis=2, dtype=np.uint8)
         by_rank = by_pixel.reshape(*rows.shape[:2], dtype.itemsize, -1)
         return np.ascontiguousarray(by_rank.swapaxes(2, 3)).view(dtype.newbyteorder(">")).astype(native)
-    return rows.view(dtype).astype(native)
+    return rows.view(dtype).astype(native, copy=False)
