@@ -74,15 +74,16 @@ def _read_channels(
     # Whole tiles, whose last one may reach beyond the image: a predictor takes them as they are.
     width_px = -(-layout.width_px // block_px) * block_px
     size_bytes = width_px * layout.height_px * layout.channels * dtype.itemsize
-    if size_bytes > max_pixels * _MAX_PIXEL_BYTES:
+    max_bytes = max_pixels * _MAX_PIXEL_BYTES
+    if size_bytes > max_bytes:
         raise TooManyPixelsError(
-            f"The TIFF's samples take {size_bytes:,} bytes; {max_pixels * _MAX_PIXEL_BYTES:,} are allowed; send a "
-            "smaller image, or one of 8 bits a sample.",
+            f"The TIFF's samples take {size_bytes:,} bytes; {max_bytes:,} are allowed; send a smaller image, or one of "
+            "8 bits a sample.",
             max_pixels=max_pixels,
         )
     planes = []
     for plane in channels if layout.is_planar else [0]:
-        rows = _read_bytes(directory, layout, plane, width_px, size_bytes)
+        rows = _read_bytes(directory, layout, plane, width_px, max_bytes)
         blocks = rows.reshape(layout.height_px, width_px // block_px, -1)
         pixels = _undo_predictor(blocks, layout, dtype).reshape(layout.height_px, width_px, -1)[:, : layout.width_px]
         pixels = pixels if layout.is_planar or layout.channels == len(channels) else pixels[:, :, channels]
@@ -104,7 +105,7 @@ def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8],
 
 
 def _read_bytes(
-    directory: Directory, layout: TiffLayout, plane: int, width_px: int, max_pixels: int
+    directory: Directory, layout: TiffLayout, plane: int, width_px: int, max_bytes: int
 ) -> NDArray[np.uint8]:
     """Decompress one plane, or the only one, to the bytes of its samples, shape (height, bytes of a row).
 
@@ -126,7 +127,7 @@ def _read_bytes(
             changes[tag] = numbers[plane * blocks : (plane + 1) * blocks]
     if directory.is_tiled:
         changes[Tag.TileWidth] = (directory.number(Tag.TileWidth, 0) * pixel_bytes // bytes_read,)
-    image = open_header(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_pixels)
+    image = open_header(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_bytes // bytes_read)
     image.load()
     return np.asarray(image).reshape(layout.height_px, -1)
 
