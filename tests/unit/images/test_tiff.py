@@ -121,8 +121,9 @@ def test_a_big_tiff_is_read_in_either_byte_order(dtype: str, is_big_endian: bool
 )
 def test_any_layout_is_read_as_what_it_means_or_refused_with_the_reason(dtype: str, layout: Layout) -> None:
     colours = take_channels(layout.photometric) if layout.photometric in CHANNELS else PHOTOGRAPH
-    opaque = np.full((HEIGHT_PX, WIDTH_PX, len(layout.extra_samples)), 255, dtype=np.uint8)
-    samples = np.dstack([deepen(colours, np.dtype(dtype)), deepen(opaque, np.dtype(dtype))])
+    full_scale = 1.0 if dtype.startswith("f") else np.iinfo(dtype).max
+    opaque = np.full((HEIGHT_PX, WIDTH_PX, len(layout.extra_samples)), full_scale, dtype)
+    samples = np.dstack([deepen(colours, np.dtype(dtype)), opaque])
     is_known = layout.photometric in CHANNELS and not layout.tags
     try:
         prepared = read(encode_tiff(samples, layout))
