@@ -1,5 +1,6 @@
 """A file without its metadata: what its pixels need, and the EXIF and XMP that may hold its orientation."""
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class BareFile:
 
 
 def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
-    """Copy a file without its metadata; None for a format that has none that a decoder could stumble over.
+    """Copy a file without its metadata; None where the format has none that stops a decoder, or the file no pixels.
 
     Pixels are not verified: damage to them stays.
 
@@ -35,21 +36,17 @@ def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
         return None
 
 
-def _drop_jpeg_segments(encoded: bytes) -> BareFile:
+def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:
     """Leave out application segments and comments before the first scan (ITU-T T.81, B.1.1.4).
 
     JFIF's and Adobe's stay where they are complete: they tell which colours the components are.
     """
     parts, info = [encoded[:2]], dict[str, bytes]()
     position = 2
-    while True:
-        if encoded[position] != 0xFF or encoded[position + 1] == 0xFF:  # stray or fill bytes
-            parts.append(encoded[position : position + 1])
-            position += 1
-            continue
-        marker = encoded[position + 1]
-        end = position + 2 + max(2, encoded[position + 2] << 8 | encoded[position + 3])
-        body = encoded[position + 4 : end]
+    while (found := _JPEG_MARKER.search(encoded, position)) is not None:
+        marker, length_at = found[0][1], found.end()
+        end = length_at + max(2, encoded[length_at] << 8 | encoded[length_at + 1])
+        body = encoded[length_at + 2 : end]
         if marker == _START_OF_SCAN:
             parts.append(encoded[position:])
             return BareFile(b"".join(parts), info)
@@ -59,9 +56,10 @@ def _drop_jpeg_segments(encoded: bytes) -> BareFile:
             info.setdefault("xmp", body.removeprefix(_JPEG_XMP))
         is_jfif = marker == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14
         is_adobe = marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12
-        if marker not in _JPEG_METADATA or is_jfif or is_adobe:
-            parts.append(encoded[position:end])
+        is_kept = marker not in _JPEG_METADATA or is_jfif or is_adobe
+        parts.append(encoded[position : end if is_kept else found.start()])
         position = end
+    return None
 
 
 def _drop_png_chunks(encoded: bytes) -> BareFile:
@@ -151,6 +149,8 @@ def _find_end_of_blocks(encoded: bytes, position: int) -> int:
 
 _EXIF: Final = b"Exif\0\0"
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
+"""What comes before it are stray or fill bytes (B.1.1.2)."""
 _APP0, _APP1, _APP14, _COMMENT, _START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xFE, 0xDA
 _JPEG_METADATA: Final = frozenset({*range(0xE0, 0xF0), _COMMENT})
 _WEBP_PIXELS: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})

@@ -55,7 +55,6 @@ class Directory:
     encoded: bytes
     offset: int
     order: str
-    is_big: bool
     entries: Mapping[int, Entry]
     damaged: frozenset[int]
     next_offset: int
@@ -150,7 +149,7 @@ def read_directory(encoded: bytes, offset: int) -> Directory:
             f"The TIFF is truncated or corrupt: its directory at byte {offset:,} lies outside the file; "
             "send the whole file."
         ) from error
-    return Directory(encoded, offset, order, is_big, entries, frozenset(damaged), next_offset)
+    return Directory(encoded, offset, order, entries, frozenset(damaged), next_offset)
 
 
 def write_directory(directory: Directory, kept: frozenset[int], changes: Mapping[int, tuple[int, ...]]) -> bytes:

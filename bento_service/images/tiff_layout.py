@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from PIL.ExifTags import Base as Tag
-from PIL.TiffImagePlugin import OPEN_INFO
+from PIL.TiffImagePlugin import COMPRESSION_INFO, OPEN_INFO
 
 from bento_service.errors import UndecodableImageError
 from bento_service.images.tiff_directory import Directory
@@ -13,9 +13,6 @@ from bento_service.images.tiff_directory import Directory
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED, YCBCR, CIE_LAB = 0, 1, 2, 3, 5, 6, 8
 UNCOMPRESSED, OLD_JPEG, JPEG = 1, 6, 7
 UNSIGNED, SIGNED, FLOAT, _UNDEFINED = 1, 2, 3, 4
-_PLANAR: Final = 2
-_REVERSED: Final = 2
-_SUBSAMPLING, _DEFAULT_SUBSAMPLING = 530, (2, 2)
 KEPT_TAGS: Final = frozenset({*range(256, 260), 262, 266, 273, 277, 278, 279, 284, 317, 320, *range(322, 326)}) | {
     *(292, 293),  # options of CCITT
     *range(512, 522),  # old JPEG
@@ -38,7 +35,9 @@ _NUMBERS: Final = {(UNSIGNED, 8), (SIGNED, 8)} | {
 """The sample formats and depths that numpy has."""
 _SENSOR_DATA: Final = frozenset({32803, 34892})
 """Colour filter array and linear raw (DNG specification)."""
-_STRAIGHT_ALPHA: Final = 2
+_PLANAR, _REVERSED, _STRAIGHT_ALPHA = 2, 2, 2
+"""Values of the tags for planes, fill order and extra samples."""
+_SUBSAMPLING, _DEFAULT_SUBSAMPLING = 530, (2, 2)
 _INK_SET, _CMYK = 332, 1
 _NAMES: Final = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating-point"}
 
@@ -108,6 +107,8 @@ def read_layout(directory: Directory) -> TiffLayout:
         raise UndecodableImageError(f"The TIFF is corrupt: it has {width_px} x {height_px} pixels; export it again.")
     compression = directory.number(Tag.Compression, UNCOMPRESSED)
     channels = directory.number(Tag.SamplesPerPixel, 3 if compression == OLD_JPEG else 1)
+    if compression not in COMPRESSION_INFO:
+        raise refuse(f"compression {compression}", "save it with LZW or Deflate, or without compression")
     photometric = _read_photometric(directory, compression, channels)
     colours = _count_colours(directory, photometric, compression, channels)
     bits = directory.numbers(Tag.BitsPerSample, (1,))[:channels]

@@ -103,7 +103,7 @@ def test_segments_out_of_order_or_of_no_known_kind_are_no_damage(segments: list[
         (b"fcTL", b"\0"),
     ],
 )
-def test_a_damaged_chunk_that_a_png_needs_not_is_left_out_which_the_answer_says(
+def test_a_damaged_chunk_that_a_png_does_not_need_is_left_out_which_the_answer_says(
     mode: str, kind: bytes, data: bytes, place: str
 ) -> None:
     whole = PNGS[mode]
@@ -113,7 +113,7 @@ def test_a_damaged_chunk_that_a_png_needs_not_is_left_out_which_the_answer_says(
 
 
 @pytest.mark.parametrize("place", ["before the pixels", "after the pixels"])
-def test_a_chunk_with_a_wrong_checksum_is_left_out_where_a_png_needs_it_not(place: str) -> None:
+def test_a_chunk_with_a_wrong_checksum_is_left_out_where_a_png_does_not_need_it(place: str) -> None:
     chunk = png_chunk(b"tEXt", b"key\0text")
     assert_same_picture(insert_chunk(PNGS["RGB"], chunk[:-1] + b"?", place), PNGS["RGB"], ("metadata_ignored",))
 
@@ -224,7 +224,7 @@ def test_any_application_segments_leave_the_picture_of_a_jpeg(segments: list[tup
     place=st.sampled_from(["before the pixels", "after the pixels", "after the end"]),
     is_checksum_right=st.booleans(),
 )
-def test_any_chunk_that_a_png_needs_not_leaves_its_picture(
+def test_any_chunk_that_a_png_does_not_need_leaves_its_picture(
     mode: str, kind: bytes, data: tuple[bytes, bytes], place: str, is_checksum_right: bool
 ) -> None:
     chunk = png_chunk(kind, b"".join(data))

@@ -177,6 +177,7 @@ def test_floats_without_a_known_scale_are_stretched_which_the_answer_says() -> N
         (PHOTOGRAPH, Layout(RGB, tags={258: (5, 6, 5)}), "samples of different kinds in a pixel (5, 6, 5 bits)"),
         (PHOTOGRAPH, Layout(RGB, tags={258: (12, 12, 12)}), "12-bit unsigned samples (3 a pixel"),
         (PHOTOGRAPH, Layout(RGB, tags={339: (5, 5, 5)}), "8-bit complex samples"),
+        (PHOTOGRAPH, Layout(RGB, tags={259: (52546,)}), "compression 52546"),
         (PHOTOGRAPH, Layout(32803), "a camera's raw sensor data"),
         (PHOTOGRAPH, Layout(9), "3 sample(s) a pixel of photometric interpretation 9"),
         (PHOTOGRAPH, Layout(6), "uncompressed YCbCr with fewer colour samples than pixels"),
