@@ -17,7 +17,17 @@ from lightbox_client.contract import Problem
 OPENAPI_PATH = "/v1/openapi.json"
 DOCS_PATH = "/v1/docs"
 _ASSETS_PATH = f"{DOCS_PATH}/assets"
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/*")
+_IMAGE_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "image/heic",
+    "image/avif",
+    "image/*",
+)
 _BINARY = {"type": "string", "format": "binary"}
 
 Responses = dict[int | str, dict[str, Any]]

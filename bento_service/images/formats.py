@@ -14,6 +14,8 @@ class ImageFormat(StrEnum):
     GIF = "GIF"
     BMP = "BMP"
     TIFF = "TIFF"
+    HEIC = "HEIC"
+    AVIF = "AVIF"
 
 
 _PREFIXES = (
@@ -29,6 +31,29 @@ _PREFIXES = (
 )
 
 
+_HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_AV1_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
+_MAX_BRANDS = 32
+
+
+def read_brands(encoded: bytes) -> list[bytes]:
+    """Return the brands of a file that begins with an `ftyp` box, the major one first (ISO/IEC 14496-12, 4.3)."""
+    end = min(int.from_bytes(encoded[:4], "big"), 16 + 4 * _MAX_BRANDS, len(encoded))
+    return [encoded[at : at + 4] for at in (8, *range(16, end - 3, 4))]
+
+
+def _sniff_heif(encoded: bytes) -> ImageFormat | None:
+    """Name a HEIF file by its codec; one that names none counts as HEIC, whose decoder says what it holds."""
+    brands = read_brands(encoded)
+    for brand in brands:
+        if brand in _HEVC_BRANDS:
+            return ImageFormat.HEIC
+        if brand in _AV1_BRANDS:
+            return ImageFormat.AVIF
+    return ImageFormat.HEIC if _HEIF_BRANDS & {*brands} else None
+
+
 def sniff(encoded: bytes) -> ImageFormat:
     """Name the format by its first bytes.
 
@@ -40,6 +65,8 @@ def sniff(encoded: bytes) -> ImageFormat:
             return image_format
     if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
         return ImageFormat.WEBP
+    if encoded[4:8] == b"ftyp" and (heif_format := _sniff_heif(encoded)) is not None:
+        return heif_format
     allowed = ", ".join(ImageFormat)
     raise UnsupportedFormatError(
         f"The bytes begin with {encoded[:8].hex(' ')}, which is none of {allowed}; convert the image to one of them.",

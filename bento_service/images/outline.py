@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bento_service.errors import LightboxError
 from bento_service.images.formats import ImageFormat, sniff
+from bento_service.images.isobmff import BoxError, find_properties
 from bento_service.images.reader import read_webp_size
 
 _MAX_BLOCKS = 64
@@ -42,7 +43,7 @@ def read_outline(encoded: bytes) -> Outline | None:
         if image_format is ImageFormat.JPEG:
             return _outline_jpeg(encoded)
         return Outline(image_format, _READERS[image_format](encoded))
-    except (IndexError, OverflowError, struct.error, LightboxError):
+    except (IndexError, OverflowError, struct.error, BoxError, LightboxError):
         return Outline(image_format, None)
 
 
@@ -118,10 +119,20 @@ def _walk_tags(encoded: bytes) -> Iterator[tuple[int, int]]:
         yield tag, struct.unpack_from(order + width, encoded, entry + value)[0]
 
 
+def _count_heif(encoded: bytes) -> int | None:
+    """Count the pixels of the largest item: the picture itself, beside its tiles, thumbnail and depth."""
+    sizes = (
+        struct.unpack_from(">II", encoded, box.start + 4) for box in find_properties(encoded) if box.kind == b"ispe"
+    )
+    return max((width_px * height_px for width_px, height_px in sizes), default=None)
+
+
 _READERS = {
     ImageFormat.PNG: _count_png,
     ImageFormat.WEBP: _count_webp,
     ImageFormat.GIF: _count_gif,
     ImageFormat.BMP: _count_bmp,
     ImageFormat.TIFF: _count_tiff,
+    ImageFormat.HEIC: _count_heif,
+    ImageFormat.AVIF: _count_heif,
 }

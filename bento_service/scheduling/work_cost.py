@@ -33,6 +33,8 @@ class ImageKind(StrEnum):
     GIF = "GIF"
     BMP = "BMP"
     TIFF = "TIFF"
+    HEIC = "HEIC"
+    AVIF = "AVIF"
 
 
 _FIRST_MS_PER_PIXEL: Mapping[ImageKind, float] = MappingProxyType(
@@ -44,6 +46,8 @@ _FIRST_MS_PER_PIXEL: Mapping[ImageKind, float] = MappingProxyType(
         ImageKind.GIF: 5.3e-6,
         ImageKind.BMP: 2e-6,
         ImageKind.TIFF: 3.2e-6,
+        ImageKind.HEIC: 40e-6,
+        ImageKind.AVIF: 8e-6,
     }
 )
 """What a pixel takes that hardly has a byte: `images.intake.prepare` on one colour, 7070 x 7070, over its pixels."""
