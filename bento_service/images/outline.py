@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bento_service.errors import LightboxError
-from bento_service.images.formats import ImageFormat, sniff
+from bento_service.images.formats import ImageFormat, find_format
 from bento_service.images.isobmff import BoxError, find_properties
 from bento_service.images.reader import read_webp_size
 
@@ -35,9 +35,8 @@ def read_outline(encoded: bytes) -> Outline | None:
 
     Nothing is verified, which is the intake's part: the outline of a damaged file may be anything.
     """
-    try:
-        image_format = sniff(encoded)
-    except LightboxError:
+    image_format = find_format(encoded)
+    if image_format is None:
         return None
     try:
         if image_format is ImageFormat.JPEG:
