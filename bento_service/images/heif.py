@@ -6,10 +6,9 @@ HEIF says (ISO/IEC 23008-12, 6.5) and as browsers and `heif-convert` do.
 
 import io
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import pi_heif
-from pi_heif.as_plugin import HeifImageFile
 from PIL import AvifImagePlugin
 from PIL.ImageFile import ImageFile
 
@@ -18,6 +17,9 @@ from bento_service.images.av1 import read_frame_sizes
 from bento_service.images.formats import ImageFormat
 from bento_service.images.isobmff import BoxError, Item, ItemFile, read_items
 from bento_service.images.pixel_limit import check_pixels
+
+if TYPE_CHECKING:
+    from PIL._imaging import PixelAccess
 
 DECODED_SHARE = 2
 """What a decoder holds of one item, all tiles together, may be this many times the pixels allowed.
@@ -35,20 +37,39 @@ _CODECS: Final = {ImageFormat.HEIC: b"hvc1", ImageFormat.AVIF: _AV1}
 _AV1_HIGH_BIT_DEPTH = 0x40
 
 
-class HeicFile(HeifImageFile):  # type: ignore[misc] - pi_heif has no types
-    """A HEIC; `is_animated` also where it has a track, `sample_bits` are those that its mode hands over."""
+class HeicFile(ImageFile):
+    """A HEIC's primary image. `sample_bits` are the file's; `is_animated` says that it has a track or more images."""
 
-    has_track = False
+    format = "HEIC"
+    sample_bits = 8
+    is_animated = False
 
-    @property
-    def is_animated(self) -> bool:
-        """Whether there is more than the one picture."""
-        return self.has_track or self.n_frames > 1
+    def _open(self) -> None:
+        # Neither shifted nor copied by pi_heif 1.4.0, whose code for that goes by the bits that the container declares
+        # and writes past the end of the samples where the stream has fewer.
+        images = pi_heif.open_heif(self.fp, convert_hdr_to_8bit=True, hdr_to_16bit=False, remove_stride=False)
+        self._encoded_image = images[images.primary_index]
+        self.is_animated = len(images) > 1
+        self.sample_bits = self._encoded_image.info["bit_depth"]
+        mode: str = self._encoded_image.mode
+        self._mode = "I;16" if mode.startswith("I;") else mode
+        self._size = self._encoded_image.size
+        self.info["icc_profile"] = self._encoded_image.info.get("icc_profile")
+        self.tile = []
 
-    @property
-    def sample_bits(self) -> int:
-        """Bits a sample; pi_heif scales 10 and 12 to 16."""
-        return 8 if self.info.get("bit_depth", 8) <= 8 else 16
+    def load(self) -> "PixelAccess | None":
+        """Decode in the calling thread.
+
+        Raises:
+            ValueError: The stream is damaged, or its samples are others than the container declares.
+        """
+        if self._encoded_image is not None:
+            image, self._encoded_image = self._encoded_image, None
+            samples, stride = image.data, image.stride
+            self._size = image.size  # as decoded
+            self.load_prepare()
+            self.frombytes(samples, "raw", (self.mode, stride))
+        return super().load()
 
 
 class AvifFile(AvifImagePlugin.AvifImageFile):
@@ -80,7 +101,7 @@ def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> Ima
         return avif
     pi_heif.options.DECODE_THREADS = 0
     heic = HeicFile(source)
-    heic.has_track = bool(file.first_samples)
+    heic.is_animated |= bool(file.first_samples)
     return heic
 
 

@@ -1,12 +1,13 @@
 """The way from encoded bytes to a model's input: sniff, limits, decode, colour, orientation, resize."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from bento_service.domain import ImageInfo, InputRecipe, PreparedImage
+from bento_service.domain import ImageInfo, InputRecipe, Interpolation, PreparedImage
 from bento_service.errors import ImageTooLargeError, MissingImageError
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
@@ -50,12 +51,40 @@ def prepare(
         TooManyPixelsError: The header declares more than `limits.max_pixels`; nothing was decoded.
         UndecodableImageError: They are truncated or corrupt.
     """
+
+    def plan(width_px: int, height_px: int) -> Geometry:
+        return plan_geometry(width_px, height_px, recipe)
+
+    return _prepare(encoded, limits, plan, recipe.interpolation, min_oversampling)
+
+
+def prepare_whole(encoded: bytes, limits: IntakeLimits, *, max_side_px: int) -> PreparedImage:
+    """Turn an encoded image into pixels as `prepare` does, all of it, scaled down to `max_side_px` on the long side.
+
+    Raises as `prepare`.
+    """
+
+    def plan(width_px: int, height_px: int) -> Geometry:
+        scale = min(1.0, max_side_px / max(width_px, height_px))
+        scaled = max(1, round(width_px * scale)), max(1, round(height_px * scale))
+        return Geometry(*scaled, 0, 0, *scaled)
+
+    return _prepare(encoded, limits, plan, "bicubic", None)
+
+
+def _prepare(
+    encoded: bytes,
+    limits: IntakeLimits,
+    plan: Callable[[int, int], Geometry],
+    interpolation: Interpolation,
+    min_oversampling: int | None,
+) -> PreparedImage:
     _check_bytes(encoded, limits)
     image_format = sniff(encoded)
     header = open_header(encoded, image_format, limits.max_pixels)
     with reporting_damage(image_format):
-        picture = _decode(encoded, header, image_format, recipe, min_oversampling)
-        pixels_hwc = resize_and_crop(picture.stored, picture.geometry, recipe.interpolation, picture.orientation)
+        picture = _decode(encoded, header, image_format, plan, min_oversampling)
+        pixels_hwc = resize_and_crop(picture.stored, picture.geometry, interpolation, picture.orientation)
     return PreparedImage(
         pixels_hwc=pixels_hwc, info=picture.info, warnings=tuple(warning.value for warning in picture.warnings)
     )
@@ -84,7 +113,11 @@ class _Picture:
 
 
 def _decode(
-    encoded: bytes, header: ImageFile, image_format: ImageFormat, recipe: InputRecipe, min_oversampling: int | None
+    encoded: bytes,
+    header: ImageFile,
+    image_format: ImageFormat,
+    plan: Callable[[int, int], Geometry],
+    min_oversampling: int | None,
 ) -> _Picture:
     warnings: list[IntakeWarning] = []
     if getattr(header, "is_animated", False):
@@ -99,7 +132,7 @@ def _decode(
     # A TIFF Pillow turns as it loads it, and tells its size as it will be.
     orientation = UPRIGHT if image_format is ImageFormat.TIFF else declared
     info = ImageInfo(image_format.value, *(header.size[::-1] if orientation.is_transposed else header.size))
-    geometry = plan_geometry(info.width_px, info.height_px, recipe)
+    geometry = plan(info.width_px, info.height_px)
 
     stored: Image.Image | None = None
     if isinstance(header, JpegImageFile):
