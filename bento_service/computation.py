@@ -48,10 +48,13 @@ class Workshop:
         )
 
     def learn_decode(self, encoded: bytes, info: ImageInfo, *, decode_ms: float) -> None:
-        """Take note of what decoding an image took."""
+        """Take note of what decoding an image took; of no HEIC, which libde265 decodes on a thread of its own."""
+        kind = _find_kind(read_outline(encoded))
+        if kind is ImageKind.HEIC:
+            return
         self.work_cost.learn_decode(
             len(encoded),
-            _find_kind(read_outline(encoded)),
+            kind,
             decode_ms=decode_ms,
             pixels=info.width_px * info.height_px,
         )

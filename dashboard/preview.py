@@ -43,7 +43,7 @@ def draw_views(
     box = crop_box(image.width, image.height, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction)
     is_whole = image.size == original_px or min(box[2] - box[0], box[3] - box[1]) >= min(width_px, height_px)
     model_input = image.resize((width_px, height_px), Image.Resampling.BICUBIC, box=box) if is_whole else None
-    return Views(overview=_encode(_overview(image, box)), model_input=model_input and _encode(model_input))
+    return Views(overview=_encode(_overview(image, box)), model_input=_encode(model_input) if model_input else None)
 
 
 def draw_thumbnail(encoded: bytes, *, width_px: int, height_px: int) -> bytes:

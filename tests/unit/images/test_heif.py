@@ -216,6 +216,16 @@ def test_a_file_that_lost_even_its_last_byte_is_refused(name: str) -> None:
         prepare(recorded(name)[:-1], RECIPE, LIMITS)
 
 
+def test_a_container_that_declares_more_bits_than_its_stream_has_cannot_harm() -> None:
+    encoded = recorded("grey_8.heic")
+    luma_bits_at = encoded.index(b"hvcC") + 4 + 17  # less 8, in the lowest three bits (ISO/IEC 14496-15, 8.3.3.1)
+    for bits in (10, 12, 15):
+        lying = encoded[:luma_bits_at] + bytes([0xF8 | bits - 8]) + encoded[luma_bits_at + 1 :]
+        # pi_heif's own scaling wrote beyond its samples here.
+        with pytest.raises(UndecodableImageError):
+            prepare(lying, RECIPE, LIMITS)
+
+
 def test_a_heif_of_another_codec_is_refused_with_the_reason() -> None:
     with pytest.raises(UndecodableImageError, match="jpeg"):
         prepare(put_together(b"mif1", [replace(coded("HEIC"), kind=b"jpeg")]), RECIPE, LIMITS)
