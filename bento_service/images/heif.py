@@ -125,18 +125,20 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
         size = _read_size(encoded, primary)
         if size[0] * size[1] > most:
             check_pixels(*size, max_pixels)
-        # Alpha is decoded too; depth and gain maps, which are not, are smaller than the picture.
-        auxiliary = [item for item in file.items.values() if file.primary_id in item.references.get(b"auxl", ())]
         counted: dict[int, int] = {}
-        for item in (primary, *auxiliary):
-            pixels = _count_pixels(encoded, file, item, counted)
-            if pixels > most:
-                raise TooManyPixelsError(
-                    f"The image is {size[0]} x {size[1]} pixels and its decoder has to hold {pixels:,} of its parts; "
-                    f"{max_pixels:,} are allowed; send a smaller one.",
-                    pixels=pixels,
-                    max_pixels=max_pixels,
-                )
+        # Alpha, of the picture or of a tile, is decoded too; depth and gain maps, which are not, are small.
+        auxiliary = (item for item in file.items.values() if b"auxl" in item.references)
+        pixels = max(
+            _count_pixels(encoded, file, primary, counted),
+            sum(_count_pixels(encoded, file, item, counted) for item in auxiliary),
+        )
+        if pixels > most:
+            raise TooManyPixelsError(
+                f"The image is {size[0]} x {size[1]} pixels and its decoder has to hold {pixels:,} of its parts; "
+                f"{max_pixels:,} are allowed; send a smaller one.",
+                pixels=pixels,
+                max_pixels=max_pixels,
+            )
     for start, end in file.first_samples:
         for frame in read_frame_sizes(memoryview(encoded)[start:end]):
             if frame[0] * frame[1] > most:

@@ -178,7 +178,12 @@ def test_a_giant_is_refused_by_its_declared_size(image_format: str) -> None:
 def test_a_giant_tile_or_alpha_of_a_small_picture_counts(image_format: str) -> None:
     giant = coded(image_format).size(60_000, 60_000)
     alpha = replace(giant, references={b"auxl": [1]})
-    for parts in ([grid(1, 1, 64, 64, [2]), giant], [coded(image_format), alpha]):
+    of_a_tile = replace(giant, references={b"auxl": [2]})
+    for parts in (
+        [grid(1, 1, 64, 64, [2]), giant],
+        [coded(image_format), alpha],
+        [grid(1, 1, 64, 64, [2]), coded(image_format), of_a_tile],
+    ):
         with pytest.raises(TooManyPixelsError, match=r"its decoder has to hold 3,600,000,000"):
             prepare(put_together(BRANDS[image_format], parts), RECIPE, LIMITS)
 
