@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 import uvloop
@@ -109,6 +109,10 @@ class InstantClassifier:
     def models(self) -> tuple[ServedModel, ...]:
         """Return none."""
         return ()
+
+    def open_preview(self) -> NoReturn:
+        """Admit none: nothing here asks for a preview."""
+        raise NotImplementedError
 
     def open(self, **_: object) -> InstantPending:
         """Admit one image, unless full."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol
 
-from bento_service.domain import Answer, Priority
+from bento_service.domain import Answer, Preview, Priority
 from bento_service.http.budget import ByteBudget
 from bento_service.journal.base import JournalReader
 from bento_service.settings import Settings
@@ -31,6 +31,21 @@ class Pending(Protocol):
         """Decode, schedule, infer."""
 
 
+class PendingPreview(Protocol):
+    """One admitted preview; see `bento_service.pending_preview.PendingPreview`."""
+
+    def __enter__(self) -> "PendingPreview":
+        """Take a place in the queue."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the place."""
+
+    async def draw(self, encoded: bytes) -> Preview:
+        """Decode and draw."""
+
+
 class Admission(Protocol):
     """The door to the models; see `bento_service.classifier.Classifier`."""
 
@@ -46,6 +61,9 @@ class Admission(Protocol):
         is_begun: bool = False,
     ) -> Pending:
         """Admit one image before any of its bytes are read."""
+
+    def open_preview(self) -> PendingPreview:
+        """Admit one preview before any of its bytes are read."""
 
     def models(self) -> tuple[ServedModel, ...]:
         """Return the served models, in the order of the settings."""

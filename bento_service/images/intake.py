@@ -1,5 +1,6 @@
 """The way from encoded bytes to a model's input: sniff, limits, decode, colour, orientation, resize."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
@@ -7,7 +8,7 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from bento_service.domain import ImageInfo, InputRecipe, PreparedImage
+from bento_service.domain import ImageInfo, InputRecipe, Interpolation, PreparedImage
 from bento_service.errors import ImageTooLargeError, MissingImageError, UndecodableImageError
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
@@ -53,15 +54,43 @@ def prepare(
         TooManyPixelsError: The header declares more than `limits.max_pixels`; nothing was decoded.
         UndecodableImageError: They are truncated or corrupt.
     """
+
+    def plan(width_px: int, height_px: int) -> Geometry:
+        return plan_geometry(width_px, height_px, recipe)
+
+    return _prepare(encoded, limits, plan, recipe.interpolation, min_oversampling)
+
+
+def prepare_whole(encoded: bytes, limits: IntakeLimits, *, max_side_px: int) -> PreparedImage:
+    """Turn an encoded image into pixels as `prepare` does, all of it, scaled down to `max_side_px` on the long side.
+
+    Raises as `prepare`.
+    """
+
+    def plan(width_px: int, height_px: int) -> Geometry:
+        scale = min(1.0, max_side_px / max(width_px, height_px))
+        scaled = max(1, round(width_px * scale)), max(1, round(height_px * scale))
+        return Geometry(*scaled, 0, 0, *scaled)
+
+    return _prepare(encoded, limits, plan, "bicubic", None)
+
+
+def _prepare(
+    encoded: bytes,
+    limits: IntakeLimits,
+    plan: Callable[[int, int], Geometry],
+    interpolation: Interpolation,
+    min_oversampling: int | None,
+) -> PreparedImage:
     _check_bytes(encoded, limits)
     image_format = sniff(encoded)
     with reporting_damage(image_format):
         if image_format is ImageFormat.TIFF:
-            picture = _decode_tiff(encoded, recipe, limits.max_pixels)
+            picture = _decode_tiff(encoded, plan, limits.max_pixels)
         else:
             source = _open(encoded, image_format, limits.max_pixels)
-            picture = _decode(source, image_format, recipe, min_oversampling)
-        pixels_hwc = resize_and_crop(picture.stored, picture.geometry, recipe.interpolation, picture.orientation)
+            picture = _decode(source, image_format, plan, min_oversampling)
+        pixels_hwc = resize_and_crop(picture.stored, picture.geometry, interpolation, picture.orientation)
     return PreparedImage(
         pixels_hwc=pixels_hwc, info=picture.info, warnings=tuple(warning.value for warning in picture.warnings)
     )
@@ -127,7 +156,12 @@ class _Picture:
     warnings: tuple[IntakeWarning, ...]
 
 
-def _decode(source: _Source, image_format: ImageFormat, recipe: InputRecipe, min_oversampling: int | None) -> _Picture:
+def _decode(
+    source: _Source,
+    image_format: ImageFormat,
+    plan: Callable[[int, int], Geometry],
+    min_oversampling: int | None,
+) -> _Picture:
     header = source.header
     warnings: list[IntakeWarning] = []
     if getattr(header, "is_animated", False):
@@ -139,7 +173,7 @@ def _decode(source: _Source, image_format: ImageFormat, recipe: InputRecipe, min
         warnings.append(IntakeWarning.METADATA_IGNORED)
     orientation = BY_EXIF[declared or 1]
     info = _describe(image_format, header.size, orientation)
-    geometry = plan_geometry(info.width_px, info.height_px, recipe)
+    geometry = plan(info.width_px, info.height_px)
 
     stored: Image.Image | None = None
     if isinstance(header, JpegImageFile):
@@ -157,7 +191,7 @@ def _decode(source: _Source, image_format: ImageFormat, recipe: InputRecipe, min
     return _Picture(stored, orientation, geometry, info, tuple(warnings))
 
 
-def _decode_tiff(encoded: bytes, recipe: InputRecipe, max_pixels: int) -> _Picture:
+def _decode_tiff(encoded: bytes, plan: Callable[[int, int], Geometry], max_pixels: int) -> _Picture:
     tiff = open_tiff(encoded, max_pixels)
     orientation = BY_EXIF[tiff.orientation]
     image, layout, remarks = tiff.load(max_pixels)
@@ -166,7 +200,7 @@ def _decode_tiff(encoded: bytes, recipe: InputRecipe, max_pixels: int) -> _Pictu
     if orientation is not UPRIGHT:
         warnings.append(IntakeWarning.EXIF_ORIENTATION_APPLIED)
     info = _describe(ImageFormat.TIFF, tiff.size, orientation)
-    return _Picture(stored, orientation, plan_geometry(info.width_px, info.height_px, recipe), info, tuple(warnings))
+    return _Picture(stored, orientation, plan(info.width_px, info.height_px), info, tuple(warnings))
 
 
 def _describe(image_format: ImageFormat, stored: tuple[int, int], orientation: Orientation) -> ImageInfo:

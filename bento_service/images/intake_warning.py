@@ -7,7 +7,7 @@ class IntakeWarning(StrEnum):
     """A conversion that was made. The names are stable and part of the HTTP contract (`warnings`)."""
 
     FIRST_FRAME_USED = "first_frame_used"
-    """The file is an animation or has several pages; only the first was classified."""
+    """The file is an animation or has several images; only the first, or a HEIC's primary one, was classified."""
     ICC_PROFILE_IGNORED = "icc_profile_ignored"
     """The file carries an ICC colour profile; its values were read as sRGB."""
     METADATA_IGNORED = "metadata_ignored"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from PIL.ExifTags import Base as Tag
 
 from bento_service.errors import LightboxError
-from bento_service.images.formats import ImageFormat, sniff
+from bento_service.images.formats import ImageFormat, find_format
+from bento_service.images.isobmff import BoxError, find_properties
 from bento_service.images.reader import read_webp_size
 from bento_service.images.tiff_directory import find_picture
 
@@ -35,15 +36,14 @@ def read_outline(encoded: bytes) -> Outline | None:
 
     Nothing is verified, which is the intake's part: the outline of a damaged file may be anything.
     """
-    try:
-        image_format = sniff(encoded)
-    except LightboxError:
+    image_format = find_format(encoded)
+    if image_format is None:
         return None
     try:
         if image_format is ImageFormat.JPEG:
             return _outline_jpeg(encoded)
         return Outline(image_format, _READERS[image_format](encoded))
-    except (IndexError, OverflowError, struct.error, LightboxError):
+    except (IndexError, OverflowError, struct.error, BoxError, LightboxError):
         return Outline(image_format, None)
 
 
@@ -106,10 +106,20 @@ def _count_tiff(encoded: bytes) -> int | None:
     return picture.number(Tag.ImageWidth, 0) * picture.number(Tag.ImageLength, 0) or None
 
 
+def _count_heif(encoded: bytes) -> int | None:
+    """Count the pixels of the largest item: the picture itself, beside its tiles, thumbnail and depth."""
+    sizes = (
+        struct.unpack_from(">II", encoded, box.start + 4) for box in find_properties(encoded) if box.kind == b"ispe"
+    )
+    return max((width_px * height_px for width_px, height_px in sizes), default=None)
+
+
 _READERS = {
     ImageFormat.PNG: _count_png,
     ImageFormat.WEBP: _count_webp,
     ImageFormat.GIF: _count_gif,
     ImageFormat.BMP: _count_bmp,
     ImageFormat.TIFF: _count_tiff,
+    ImageFormat.HEIC: _count_heif,
+    ImageFormat.AVIF: _count_heif,
 }

@@ -11,7 +11,8 @@ from bento_service.errors import UndecodableImageError
 from bento_service.images.colour import SampleLayout
 from bento_service.images.formats import ImageFormat
 from bento_service.images.intake_warning import IntakeWarning
-from bento_service.images.reader import check_pixels, open_header
+from bento_service.images.pixel_limit import check_pixels
+from bento_service.images.reader import open_header
 from bento_service.images.tiff_directory import Directory, find_picture, has_several_pages, write_directory
 from bento_service.images.tiff_layout import KEPT_TAGS, OLD_JPEG, UNCOMPRESSED, WHITE_IS_ZERO, TiffLayout, read_layout
 from bento_service.images.tiff_samples import read_samples

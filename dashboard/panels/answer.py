@@ -4,9 +4,11 @@ import streamlit as st
 
 from dashboard import preview, snippets, wording
 from dashboard.charts import answer as charts
+from dashboard.reads import open_service, read_preview
 from dashboard.reasons import answer_path
 from dashboard.uploads import Picked
-from lightbox_client.contract import Classification, ModelCard
+from lightbox_client import LightboxClientError
+from lightbox_client.contract import Classification, ModelCard, Preview
 
 INK_LIGHT, INK_DARK = "#1F2933", "#E6EAEE"
 """The theme's text colours (.streamlit/config.toml), for text inside of charts, which no theme reaches."""
@@ -24,15 +26,16 @@ def show_answer(image: Picked, answer: Classification, card: ModelCard, *, top_k
 
 
 def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> None:
-    views = _draw_views(
-        image.digest,
-        image.encoded,
-        card.input_size.width,
-        card.input_size.height,
-        card.crop_fraction or preview.DEFAULT_CROP_FRACTION,
-    )
     about = f"{answer.image.format}, {answer.image.width} × {answer.image.height} px"
-    if views is None:
+    try:
+        views = _draw_views(
+            image.digest,
+            read_preview(open_service(), image),
+            card.input_size.width,
+            card.input_size.height,
+            card.crop_fraction or preview.DEFAULT_CROP_FRACTION,
+        )
+    except LightboxClientError:
         st.info(f"{image.name} ({about}) has no preview here.", icon=":material/image:")
         return
     st.image(
@@ -41,6 +44,8 @@ def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> Non
         width="content",
         alt=f"{image.name}, with the part that the model saw framed",
     )
+    if views.model_input is None:
+        return
     size = f"{card.input_size.width} × {card.input_size.height} px"
     st.image(
         views.model_input,
@@ -96,8 +101,9 @@ def _ink() -> str:
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _draw_views(
-    digest: str, _encoded: bytes, width_px: int, height_px: int, crop_fraction: float
-) -> preview.Views | None:
-    """Draw an image's views once; `digest` stands for the bytes in the cache's key."""
-    return preview.draw_views(_encoded, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction)
+def _draw_views(digest: str, _shown: Preview, width_px: int, height_px: int, crop_fraction: float) -> preview.Views:
+    """Draw an image's views once; `digest` stands for its preview in the cache's key."""
+    original_px = _shown.image.width, _shown.image.height
+    return preview.draw_views(
+        _shown.png, original_px=original_px, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction
+    )

@@ -12,7 +12,11 @@ from dashboard.settings import DashboardSettings
 from dashboard.uploads import select
 
 UPLOAD, PASTE, CAMERA = "Upload", "Paste", "Camera"
-FILE_TYPES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+FILE_TYPES = (
+    *("jpg", "jpeg", "jpe", "jfif", "jif", "pjpeg", "png", "webp", "gif", "bmp", "tif", "tiff"),
+    *("heic", "heif", "hif", "avif"),
+)
+"""The endings that the file dialogue offers; the service goes by the bytes."""
 THUMBNAIL_PX = (240, 160)
 SAMPLE_PX = 90  # four of them side by side on a telephone
 CAMERA_NAME = "camera.jpg"
