@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 import uvloop
@@ -120,6 +120,10 @@ class InstantClassifier:
 
     def record_refusal(self, error: LightboxError, **_: object) -> None:
         """Write no receipt."""
+
+    def open_preview(self) -> NoReturn:
+        """Admit none: nothing here asks for a preview."""
+        raise NotImplementedError
 
     def open(self, **_: object) -> InstantPending:
         """Admit one image, unless full."""

@@ -13,6 +13,7 @@ from bento_service.domain import ModelCard, Priority, Receipt, Timings
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
 from bento_service.offer import Offer, check_parameters
+from bento_service.pending_preview import PendingPreview
 from bento_service.pending_request import PendingRequest, Pipeline
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
@@ -189,9 +190,7 @@ class Classifier:
             card = self._offer.find(model)
             check_parameters(card, top_k=top_k, deadline_ms=deadline_ms)
             if self._has_given_up or (self._is_draining and not is_begun):
-                raise DrainingError(
-                    "This server is shutting down and takes no more images. Try again.", retry_after_s=1.0
-                )
+                raise _refuse_as_draining()
             self._gate.check_receiving()
             self._gate.check_place(priority)
             self._gate.check_wait(deadline_ms=deadline_ms, elapsed_ms=self._elapsed_ms(started_s), priority=priority)
@@ -216,16 +215,45 @@ class Classifier:
         card, timings = self._offer.find(model), Timings(total_ms=total_ms)
         self._finish(_open_receipt(request_id, received_at, card, outcome=error.code, timings=timings), error)
 
+    def open_preview(self) -> PendingPreview:
+        """Admit one image that is only to be shown, before any of its bytes are read; it leaves no receipt.
+
+        Raises:
+            OverloadedError: The predicted wait exceeds the target, or too much is in flight.
+            DrainingError: Shutting down.
+        """
+        try:
+            if self._is_draining:
+                raise _refuse_as_draining()
+            self._gate.check_receiving()
+            self._gate.check_place(Priority.BULK)
+            self._gate.check_wait(Priority.BULK, deadline_ms=None, elapsed_ms=0.0)
+        except LightboxError as error:
+            self._note_end(error)
+            raise
+        pipeline = self._pipeline
+        return PendingPreview(
+            pipeline.workshop,
+            pipeline.predictor,
+            self._gate,
+            self._offer.find(None),
+            finish=self._note_end,
+        )
+
     def _elapsed_ms(self, started_s: float) -> float:
         return (self._clock() - started_s) * 1000
 
     def _finish(self, receipt: Receipt, error: BaseException | None) -> None:
         if self._has_given_up and isinstance(error, asyncio.CancelledError):
             receipt = replace(receipt, outcome=DrainingError.code)
+        self._note_end(error)
         for observer in self._observers:
-            if isinstance(error, OverloadedError):
-                observer.observe_shed(str(error.details["reason"]))
             observer.observe_receipt(receipt)
+
+    def _note_end(self, error: BaseException | None) -> None:
+        if isinstance(error, OverloadedError):
+            for observer in self._observers:
+                observer.observe_shed(str(error.details["reason"]))
         if self._is_draining and self.in_flight == 0:
             self._is_drained.set()
 
@@ -241,3 +269,7 @@ def _open_receipt(
         outcome=outcome,
         timings=timings or Timings(),
     )
+
+
+def _refuse_as_draining() -> DrainingError:
+    return DrainingError("This server is shutting down and takes no more images. Try again.", retry_after_s=1.0)

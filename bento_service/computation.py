@@ -48,10 +48,13 @@ class Workshop:
         )
 
     def learn_decode(self, encoded: bytes, info: ImageInfo, *, decode_ms: float) -> None:
-        """Take note of what decoding an image took."""
+        """Take note of what decoding an image took; of no HEIC, which libde265 decodes on a thread of its own."""
+        kind = _find_kind(read_outline(encoded))
+        if kind is ImageKind.HEIC:
+            return
         self.work_cost.learn_decode(
             len(encoded),
-            _find_kind(read_outline(encoded)),
+            kind,
             decode_ms=decode_ms,
             pixels=info.width_px * info.height_px,
         )
@@ -116,7 +119,7 @@ class Computation:
             )
         except RuntimeError:
             self._workshop.scheduler.expect(-1, self._priority)
-            raise _refuse_as_draining() from None
+            raise refuse_as_draining() from None
         try:
             return await self._future
         except asyncio.CancelledError:
@@ -147,7 +150,7 @@ class Computation:
             self._workshop.scheduler.expect(-1, self._priority)
             if not isinstance(error, LightboxError):
                 logger.exception("Decoding an image for %s failed", self._model.name)
-            self._fail(error if isinstance(error, Exception) else _contain(error))
+            self._fail(error if isinstance(error, Exception) else contain(error))
             return
         if self._future.cancelled():
             self._workshop.scheduler.expect(-1, self._priority)
@@ -184,7 +187,7 @@ class Computation:
 
     def _note_dropped(self) -> None:
         self._workshop.scheduler.expect(-1, self._priority)
-        self._fail(_refuse_as_draining())
+        self._fail(refuse_as_draining())
 
     def _fail(self, error: Exception) -> None:
         try:
@@ -197,11 +200,12 @@ class Computation:
             self._future.set_exception(error)
 
 
-def _refuse_as_draining() -> DrainingError:
+def refuse_as_draining() -> DrainingError:
+    """Return the error for an image that no decode thread took before the process ended."""
     return DrainingError("This server shut down before the image was decoded. Try again.", retry_after_s=1.0)
 
 
-def _contain(error: BaseException) -> RuntimeError:
+def contain(error: BaseException) -> RuntimeError:
     """Return an error that ends the one request; raised on the event loop, the original would end that."""
     contained = RuntimeError(f"decoding an image ended with {type(error).__name__}")
     contained.__cause__ = error

@@ -107,6 +107,18 @@ class PreparedImage:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture of what the intake made of an image: the whole of it, upright, over white, at most 640 px a side.
+
+    `png` is RGB with 8 bits. `info` and `warnings` are those of `PreparedImage`.
+    """
+
+    png: bytes
+    info: ImageInfo
+    warnings: tuple[str, ...]
+
+
 class Priority(StrEnum):
     """Whose image goes first. Interactive images pass bulk ones wherever work waits."""
 

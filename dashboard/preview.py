@@ -1,8 +1,4 @@
-"""Pictures of what the model saw, made with Pillow from the same bytes that the service got.
-
-The service does not send its pixels back, so this repeats its steps: first frame, orientation, transparency over white,
-short side resized to size / crop fraction, centre cropped (timm's evaluation transform).
-"""
+"""Pictures of what the model saw, drawn over the service's own preview of an image."""
 
 import io
 import math
@@ -14,42 +10,45 @@ from dashboard.charts.palette import SKY
 
 DEFAULT_CROP_FRACTION = 0.875
 """timm's default (timm/data/constants.py), for cards that name none."""
-MAX_PIXELS = 50_000_000
-"""As the service's own limit by default: nothing larger is decoded here either."""
 OVERVIEW_PX = (640, 440)
 MAX_ENLARGEMENT = 4.0
 OUTSIDE_BRIGHTNESS = 0.45
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Two encoded images: the whole one with the crop marked, and the model's input at its real size."""
+    """Two encoded images: the whole one with the crop marked, and the model's input at its real size.
+
+    There is no `model_input` of an image so long that its preview has fewer pixels there than the model got.
+    """
 
     overview: bytes
-    model_input: bytes
+    model_input: bytes | None
 
 
-def draw_views(encoded: bytes, *, width_px: int, height_px: int, crop_fraction: float) -> Views | None:
-    """Draw both views, or return None where Pillow cannot or should not decode the image.
+def draw_views(
+    png: bytes, *, original_px: tuple[int, int], width_px: int, height_px: int, crop_fraction: float
+) -> Views:
+    """Draw both views.
 
     Args:
-        encoded: An image of one of `FORMATS`.
+        png: The service's preview.
+        original_px: Width and height of the image that it is a preview of.
         width_px: Width of the model's input.
         height_px: Height of the model's input.
         crop_fraction: Share of the resized image's short side that the crop keeps.
     """
-    image = _open(encoded)
-    if image is None:
-        return None
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        image.load()
     box = crop_box(image.width, image.height, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction)
-    model_input = image.resize((width_px, height_px), Image.Resampling.BICUBIC, box=box)
-    return Views(overview=_encode(_overview(image, box)), model_input=_encode(model_input))
+    is_whole = image.size == original_px or min(box[2] - box[0], box[3] - box[1]) >= min(width_px, height_px)
+    model_input = image.resize((width_px, height_px), Image.Resampling.BICUBIC, box=box) if is_whole else None
+    return Views(overview=_encode(_overview(image, box)), model_input=_encode(model_input) if model_input else None)
 
 
 def draw_thumbnail(encoded: bytes, *, width_px: int, height_px: int) -> bytes:
-    """Fit an image that Pillow can read into a small rectangle, its edges cut off."""
-    with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+    """Fit one of the sample photographs into a small rectangle, its edges cut off."""
+    with Image.open(io.BytesIO(encoded)) as image:
         return _encode(ImageOps.fit(image.convert("RGB"), (width_px, height_px), Image.Resampling.LANCZOS))
 
 
@@ -65,26 +64,6 @@ def crop_box(
     crop_width, crop_height = min(width_px * scale, image_width_px), min(height_px * scale, image_height_px)
     left, top = (image_width_px - crop_width) / 2, (image_height_px - crop_height) / 2
     return left, top, left + crop_width, top + crop_height
-
-
-def _open(encoded: bytes) -> Image.Image | None:
-    try:
-        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                return None
-            return _on_white(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # The service reads some files that Pillow does not; the answer is shown without a picture then.
-        return None
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
 
 
 def _overview(image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:

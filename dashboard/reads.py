@@ -7,13 +7,16 @@ import streamlit as st
 
 from dashboard.service import ReceiptsQuery, Service
 from dashboard.settings import DashboardSettings
-from lightbox_client.contract import History, HistoryRequest, ModelList, Status
+from dashboard.uploads import Picked
+from lightbox_client.contract import History, HistoryRequest, ModelList, Preview, Status
 
 MODELS_TTL_S = 5.0
 TRAFFIC_TTL_S = 1.5
 """Below the shortest refresh: each tick is fresh, yet all visitors together cost one read a tick."""
 MAX_CACHED_WINDOWS = 64
 ROWS_A_PAGE = 50
+MAX_CACHED_PREVIEWS = 32
+"""Of up to 1 MB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,11 @@ def forget_models() -> None:
     _read_models.clear()
 
 
+def read_preview(service: Service, image: Picked) -> Preview:
+    """Return what the service decodes an image to, kept for the last ones; raises `LightboxClientError`."""
+    return _read_preview(service, service.settings.url, image.digest, image)
+
+
 def read_traffic(service: Service, *, window: timedelta, buckets: int, model: str | None) -> Traffic:
     """Return a window's traffic, at most `TRAFFIC_TTL_S` old; raises `LightboxClientError`."""
     return _read_traffic(service, service.settings.url, window, buckets, model)
@@ -72,6 +80,11 @@ def _connect(settings_json: str) -> Service:
 @st.cache_data(ttl=MODELS_TTL_S, max_entries=4, show_spinner=False)
 def _read_models(_service: Service, url: str) -> ModelList:
     return _service.models()
+
+
+@st.cache_data(max_entries=MAX_CACHED_PREVIEWS, show_spinner=False)
+def _read_preview(_service: Service, url: str, digest: str, _image: Picked) -> Preview:
+    return _service.preview(_image)
 
 
 @st.cache_data(ttl=TRAFFIC_TTL_S, max_entries=MAX_CACHED_WINDOWS, show_spinner=False)

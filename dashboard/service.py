@@ -12,7 +12,7 @@ from dashboard.breaker import CircuitBreaker
 from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
 from lightbox_client import Client, LightboxClientError
-from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Status
+from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Preview, Status
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
 
 IN_FLIGHT = 4
@@ -108,6 +108,10 @@ class Service:
                     yield pending.pop(future), future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def preview(self, image: Picked) -> Preview:
+        """Return a picture of what the models see of an image."""
+        return self._guarded(lambda: self._reader.preview(image.encoded))
 
     def try_again(self) -> None:
         """Ask the service on the next call even if it was down a moment ago."""

@@ -32,9 +32,11 @@ _WARNINGS: Mapping[str, str] = MappingProxyType(
     {
         "first_frame_used": "An animation or a document of several pages; only the first was classified.",
         "icc_profile_ignored": "The image's colour profile was ignored, as it is in training.",
+        "metadata_ignored": "Damaged metadata (a profile, EXIF or text) were left out; the picture is whole.",
         "scaled_decoding": "A large photograph was scaled while decoding, to save time; scores may differ slightly.",
         "damage_tolerated": "The file is slightly damaged; part of the picture may be wrong.",
         "bit_depth_reduced": "The image has more than 8 bits a channel; the model saw 8.",
+        "range_stretched": "The values have no known scale; the lowest was shown as black, the highest as white.",
         "greyscale_converted": "A greyscale image; the model saw it as RGB.",
         "palette_converted": "An image with a colour palette; it was converted to RGB.",
         "cmyk_converted": "An image for print (CMYK); its colours were converted to RGB.",

@@ -12,13 +12,16 @@ import requests
 from pydantic import BaseModel, ValidationError
 
 from lightbox_client.contract import (
+    PREVIEW_HEADERS,
     BatchClassification,
     Classification,
     History,
     HistoryRequests,
+    ImageInfo,
     Labels,
     ModelCard,
     ModelList,
+    Preview,
     Priority,
     Status,
     Version,
@@ -151,6 +154,18 @@ class Client:
         )
         return _read(response, BatchClassification)
 
+    def preview(self, image: ImageSource) -> Preview:
+        """Return a picture of what the models see of an image: the first frame, upright, over white, with 8 bits.
+
+        Raises:
+            UnreadableImageFileError: The file cannot be read from here.
+            InvalidImageError: The service cannot read the image.
+            LightboxClientError: Any other of the client's errors.
+        """
+        payload = read_payload(image)
+        response = self._transport.post("/v1/preview", {}, body=payload.encoded, media_type=payload.media_type)
+        return _read_preview(response)
+
     def models(self) -> ModelList:
         """Return the cards of the served models."""
         return _read(self._transport.get("/v1/models"), ModelList)
@@ -228,6 +243,18 @@ def _read(response: requests.Response, kind: type[Message]) -> Message:
         return kind.model_validate_json(response.content)
     except ValidationError as error:
         raise unexpected(response, f"which is no {kind.__name__} of Lightbox") from error
+
+
+def _read_preview(response: requests.Response) -> Preview:
+    headers = response.headers
+    try:
+        image = ImageInfo.model_validate(
+            {name: headers[getattr(PREVIEW_HEADERS, name)] for name in ("format", "width", "height")}
+        )
+    except (KeyError, ValidationError) as error:
+        raise unexpected(response, "which is no preview of Lightbox") from error
+    warnings = [name.strip() for name in headers.get(PREVIEW_HEADERS.warnings, "").split(",") if name.strip()]
+    return Preview(png=response.content, image=image, warnings=warnings)
 
 
 def _wire_time(moment: datetime | None) -> str | None:

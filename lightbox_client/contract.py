@@ -4,7 +4,7 @@ Unknown fields are ignored on reading, so that an older client understands a new
 """
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,6 +39,26 @@ class ImageInfo(WireModel):
     format: str
     width: int
     height: int
+
+
+class PreviewHeaders(NamedTuple):
+    """The names of the headers that describe the image of a preview."""
+
+    format: str = "X-Image-Format"
+    width: str = "X-Image-Width"
+    height: str = "X-Image-Height"
+    warnings: str = "X-Image-Warnings"
+
+
+PREVIEW_HEADERS = PreviewHeaders()
+
+
+class Preview(WireModel):
+    """What the service decoded an image to: a PNG of at most 640 px a side, and the image as it arrived."""
+
+    png: bytes
+    image: ImageInfo
+    warnings: list[str]
 
 
 class TimingsMs(WireModel):

@@ -12,7 +12,8 @@ from pathlib import Path
 from bento_service.commands.file_names import to_line
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}  # the formats of the intake
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    | {".heic", ".heif", ".hif", ".avif"}
 )
 MAX_FILE_BYTES = 1_000_000_000
 """Each file is read into memory, several at a time; no service takes one as large."""

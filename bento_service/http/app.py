@@ -24,6 +24,7 @@ from bento_service.http.history import history_router
 from bento_service.http.models import models_router
 from bento_service.http.openapi import OPENAPI_PATH, DescribedApi, add_docs_page
 from bento_service.http.parameters import ClassifyQuery
+from bento_service.http.preview import preview_router
 from bento_service.http.problems import ProblemResponse, build_problem
 from bento_service.http.request_id import request_id_of
 from bento_service.http.status import StatusProvider, status_router
@@ -73,6 +74,7 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
     app.include_router(classify)
     app.include_router(batch_router(provide))
     app.include_router(bento_classify)
+    app.include_router(preview_router(provide))
     app.include_router(models_router(provide))
     app.include_router(history_router(provide))
     app.include_router(status_router(provide, status))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol
 
-from bento_service.domain import Answer, Priority
+from bento_service.domain import Answer, Preview, Priority
 from bento_service.errors import LightboxError
 from bento_service.http.budget import ByteBudget
 from bento_service.journal.base import JournalReader
@@ -30,6 +30,21 @@ class Pending(Protocol):
 
     async def classify(self, encoded: bytes) -> Answer:
         """Decode, schedule, infer."""
+
+
+class PendingPreview(Protocol):
+    """One admitted preview; see `bento_service.pending_preview.PendingPreview`."""
+
+    def __enter__(self) -> "PendingPreview":
+        """Take a place in the queue."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the place."""
+
+    async def draw(self, encoded: bytes) -> Preview:
+        """Decode and draw."""
 
 
 class Admission(Protocol):
@@ -56,6 +71,9 @@ class Admission(Protocol):
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
     ) -> None:
         """Write the receipt of a request that was refused with the error of another, which asked for the same."""
+
+    def open_preview(self) -> PendingPreview:
+        """Admit one preview before any of its bytes are read."""
 
     def models(self) -> tuple[ServedModel, ...]:
         """Return the served models, in the order of the settings."""

@@ -40,8 +40,8 @@ class FormFile:
             raise MissingImageError("The file is empty. Send an image's bytes.")
         if self.filename is None and self.content.isascii():
             raise MissingImageError(
-                "The image's field holds a text. Send the image itself as a file: paths are not opened and addresses "
-                "not fetched."
+                "The image's field holds a text. Send the image itself as a file: paths are not opened, addresses not "
+                "fetched, and base64 not decoded."
             )
         return self.content
 

@@ -18,7 +18,17 @@ from lightbox_client.contract import Problem
 OPENAPI_PATH = "/v1/openapi.json"
 DOCS_PATH = "/v1/docs"
 _ASSETS_PATH = f"{DOCS_PATH}/assets"
-_IMAGE_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif", "image/bmp", "image/tiff", "image/*")
+_IMAGE_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/gif",
+    "image/bmp",
+    "image/tiff",
+    "image/heic",
+    "image/avif",
+    "image/*",
+)
 _BINARY = {"type": "string", "format": "binary"}
 
 _FORM_RULES = (
@@ -95,13 +105,14 @@ def add_docs_page(app: FastAPI, swagger_assets: Path | None) -> None:
 
 
 def _move_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI files every model under `application/json`; errors are `application/problem+json`."""
+    """FastAPI files every model under its call's own media type; errors are `application/problem+json`."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if not status.startswith("2"):
-                    problem = response["content"].pop("application/json")
-                    response["content"].setdefault(MEDIA_TYPE, {}).update(problem)
+                    content = response["content"]
+                    [own] = content.keys() - {MEDIA_TYPE}
+                    content.setdefault(MEDIA_TYPE, {}).update(content.pop(own))
     return document
 
 

@@ -55,7 +55,9 @@ PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
         ),
         "too_many_images": ProblemType(413, "Too many images", "The batch has more files than allowed."),
         "unsupported_format": ProblemType(
-            415, "Unsupported format", "The bytes are no JPEG, PNG, WebP, GIF, BMP or TIFF, whatever the declared type."
+            415,
+            "Unsupported format",
+            "The bytes are no JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF, whatever the declared type.",
         ),
         "undecodable_image": ProblemType(422, "Undecodable image", "The image is truncated or corrupt."),
         "headers_too_large": ProblemType(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageCms
 
 from bento_service.images.depth import DEEP_MODES, to_eight_bits
 from bento_service.images.intake_warning import IntakeWarning
@@ -16,13 +16,11 @@ _STRAIGHT_ALPHA = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 class SampleLayout:
     """What Pillow's mode does not say of a file's samples.
 
-    `bits` a sample; `is_white_zero` where a TIFF counts from white; `is_ink_plain` where a CMYK JPEG has no Adobe
-    marker and so stores ink as it is: Pillow assumes the inverted values that Adobe writes (Adobe Technical Note 5116).
+    `bits` a sample; `is_white_zero` where a TIFF counts from white.
     """
 
     bits: int = 8
     is_white_zero: bool = False
-    is_ink_plain: bool = False
 
 
 def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Image, tuple[IntakeWarning, ...]]:
@@ -47,8 +45,6 @@ def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Imag
         warnings.append(IntakeWarning.LAB_CONVERTED)
     if image.mode in DEEP_MODES:
         image = _reduce_depth(image, layout)
-    elif image.mode == "CMYK" and layout.is_ink_plain:
-        image = ImageChops.invert(image)
     elif image.mode == "LAB":
         image = _convert_lab(image)
     if image.has_transparency_data:

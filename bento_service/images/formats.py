@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 from bento_service.errors import UnsupportedFormatError
+from bento_service.images.advice import advise
 
 
 class ImageFormat(StrEnum):
@@ -14,6 +15,8 @@ class ImageFormat(StrEnum):
     GIF = "GIF"
     BMP = "BMP"
     TIFF = "TIFF"
+    HEIC = "HEIC"
+    AVIF = "AVIF"
 
 
 _PREFIXES = (
@@ -29,19 +32,51 @@ _PREFIXES = (
 )
 
 
-def sniff(encoded: bytes) -> ImageFormat:
-    """Name the format by its first bytes.
+_HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+_AV1_BRANDS = frozenset({b"avif", b"avis"})
+_HEIF_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
+_MAX_BRANDS = 32
 
-    Raises:
-        UnsupportedFormatError: They are those of none of `ImageFormat`.
-    """
+
+def _read_brands(encoded: bytes) -> list[bytes]:
+    """Return the brands of a file that begins with an `ftyp` box, the major one first (ISO/IEC 14496-12, 4.3)."""
+    end = min(int.from_bytes(encoded[:4], "big"), 16 + 4 * _MAX_BRANDS, len(encoded))
+    return [encoded[at : at + 4] for at in (8, *range(16, end - 3, 4))]
+
+
+def _find_heif(encoded: bytes) -> ImageFormat | None:
+    """Name a HEIF file by its codec; one that names none counts as HEIC, whose decoder says what it holds."""
+    brands = _read_brands(encoded)
+    for brand in brands:
+        if brand in _HEVC_BRANDS:
+            return ImageFormat.HEIC
+        if brand in _AV1_BRANDS:
+            return ImageFormat.AVIF
+    return ImageFormat.HEIC if _HEIF_BRANDS & {*brands} else None
+
+
+def find_format(encoded: bytes) -> ImageFormat | None:
+    """Name the format by the first bytes; None where they are those of none of `ImageFormat`."""
     for prefix, image_format in _PREFIXES:
         if encoded.startswith(prefix):
             return image_format
     if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
         return ImageFormat.WEBP
+    return _find_heif(encoded) if encoded[4:8] == b"ftyp" else None
+
+
+def sniff(encoded: bytes) -> ImageFormat:
+    """Name the format by the first bytes.
+
+    Raises:
+        UnsupportedFormatError: They are those of none of `ImageFormat`; it says what to do about what they are.
+    """
+    image_format = find_format(encoded)
+    if image_format is not None:
+        return image_format
     allowed = ", ".join(ImageFormat)
+    advice = advise(encoded, lambda head: find_format(head) is not None)
     raise UnsupportedFormatError(
-        f"The bytes begin with {encoded[:8].hex(' ')}, which is none of {allowed}; convert the image to one of them.",
+        f"{advice or 'The bytes begin like no image; convert it to one of these formats.'} Allowed: {allowed}.",
         allowed=list(ImageFormat),
     )

@@ -1,23 +1,27 @@
 """The way from encoded bytes to a model's input: sniff, limits, decode, colour, orientation, resize."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from bento_service.domain import ImageInfo, InputRecipe, PreparedImage
-from bento_service.errors import ImageTooLargeError, MissingImageError
+from bento_service.domain import ImageInfo, InputRecipe, Interpolation, PreparedImage
+from bento_service.errors import ImageTooLargeError, MissingImageError, UndecodableImageError
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
 from bento_service.images.geometry import Geometry, plan_geometry
 from bento_service.images.intake_warning import IntakeWarning
-from bento_service.images.jpeg import decode_plain_jpeg
+from bento_service.images.jpeg import check_jpeg_header, decode_plain_jpeg
 from bento_service.images.jpeg_scans import check_jpeg_scans
+from bento_service.images.metadata import check_gif_extensions, drop_metadata
 from bento_service.images.orientation import BY_EXIF, UPRIGHT, Orientation
 from bento_service.images.png_chunks import check_png_chunks
 from bento_service.images.reader import open_header, read_layout, read_orientation, reporting_damage
 from bento_service.images.resize import resize_and_crop
+from bento_service.images.tiff import open_tiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,43 @@ def prepare(
         TooManyPixelsError: The header declares more than `limits.max_pixels`; nothing was decoded.
         UndecodableImageError: They are truncated or corrupt.
     """
+
+    def plan(width_px: int, height_px: int) -> Geometry:
+        return plan_geometry(width_px, height_px, recipe)
+
+    return _prepare(encoded, limits, plan, recipe.interpolation, min_oversampling)
+
+
+def prepare_whole(encoded: bytes, limits: IntakeLimits, *, max_side_px: int) -> PreparedImage:
+    """Turn an encoded image into pixels as `prepare` does, all of it, scaled down to `max_side_px` on the long side.
+
+    Raises as `prepare`.
+    """
+
+    def plan(width_px: int, height_px: int) -> Geometry:
+        scale = min(1.0, max_side_px / max(width_px, height_px))
+        scaled = max(1, round(width_px * scale)), max(1, round(height_px * scale))
+        return Geometry(*scaled, 0, 0, *scaled)
+
+    return _prepare(encoded, limits, plan, "bicubic", None)
+
+
+def _prepare(
+    encoded: bytes,
+    limits: IntakeLimits,
+    plan: Callable[[int, int], Geometry],
+    interpolation: Interpolation,
+    min_oversampling: int | None,
+) -> PreparedImage:
     _check_bytes(encoded, limits)
     image_format = sniff(encoded)
-    header = open_header(encoded, image_format, limits.max_pixels)
     with reporting_damage(image_format):
-        picture = _decode(encoded, header, image_format, recipe, min_oversampling)
-        pixels_hwc = resize_and_crop(picture.stored, picture.geometry, recipe.interpolation, picture.orientation)
+        if image_format is ImageFormat.TIFF:
+            picture = _decode_tiff(encoded, plan, limits.max_pixels)
+        else:
+            source = _open(encoded, image_format, limits.max_pixels)
+            picture = _decode(source, image_format, plan, min_oversampling)
+        pixels_hwc = resize_and_crop(picture.stored, picture.geometry, interpolation, picture.orientation)
     return PreparedImage(
         pixels_hwc=pixels_hwc, info=picture.info, warnings=tuple(warning.value for warning in picture.warnings)
     )
@@ -73,6 +108,44 @@ def _check_bytes(encoded: bytes, limits: IntakeLimits) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    """An opened file, whose pixels may still be encoded."""
+
+    encoded: bytes
+    header: ImageFile
+    is_metadata_ignored: bool = False
+
+
+def _open(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> _Source:
+    """Open a file; where its metadata stop the decoder, open a copy without them."""
+    try:
+        return _Source(encoded, _read_header(encoded, image_format, max_pixels))
+    except UndecodableImageError:
+        bare = drop_metadata(encoded, image_format)
+        if bare is None:
+            raise
+    header = _read_header(bare.encoded, image_format, max_pixels)
+    header.info.update(bare.info)
+    return _Source(bare.encoded, header, is_metadata_ignored=True)
+
+
+def _read_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
+    """Read all of a file that metadata may stop the decoder in."""
+    if image_format is ImageFormat.GIF:
+        check_gif_extensions(encoded)
+    header = open_header(encoded, image_format, max_pixels)
+    with reporting_damage(image_format):
+        if image_format is ImageFormat.JPEG:
+            check_jpeg_header(encoded)
+        elif image_format is ImageFormat.PNG:
+            check_png_chunks(encoded)
+            header.load()  # a PNG's metadata may follow its pixels
+        elif isinstance(header, GifImageFile):
+            header.is_animated  # noqa: B018 - walks to the second frame, past comments and extensions
+    return header
+
+
+@dataclass(frozen=True, slots=True)
 class _Picture:
     """A decoded image that is not yet upright, perhaps smaller than its `info` says, and how to cut its input out."""
 
@@ -84,34 +157,51 @@ class _Picture:
 
 
 def _decode(
-    encoded: bytes, header: ImageFile, image_format: ImageFormat, recipe: InputRecipe, min_oversampling: int | None
+    source: _Source,
+    image_format: ImageFormat,
+    plan: Callable[[int, int], Geometry],
+    min_oversampling: int | None,
 ) -> _Picture:
+    header = source.header
     warnings: list[IntakeWarning] = []
     if getattr(header, "is_animated", False):
         warnings.append(IntakeWarning.FIRST_FRAME_USED)
     if header.info.get("icc_profile"):
         warnings.append(IntakeWarning.ICC_PROFILE_IGNORED)
-    layout = read_layout(header, encoded)
-    if image_format is ImageFormat.PNG:
-        check_png_chunks(encoded)
-        header.load()  # before its orientation is read: a PNG's EXIF may follow its pixels
-    declared = BY_EXIF[read_orientation(header)]
-    # A TIFF Pillow turns as it loads it, and tells its size as it will be.
-    orientation = UPRIGHT if image_format is ImageFormat.TIFF else declared
-    info = ImageInfo(image_format.value, *(header.size[::-1] if orientation.is_transposed else header.size))
-    geometry = plan_geometry(info.width_px, info.height_px, recipe)
+    declared = read_orientation(header)
+    if source.is_metadata_ignored or declared is None:
+        warnings.append(IntakeWarning.METADATA_IGNORED)
+    orientation = BY_EXIF[declared or 1]
+    info = _describe(image_format, header.size, orientation)
+    geometry = plan(info.width_px, info.height_px)
 
     stored: Image.Image | None = None
     if isinstance(header, JpegImageFile):
-        check_jpeg_scans(encoded, header)
+        check_jpeg_scans(source.encoded, header)
         stored, remarks = decode_plain_jpeg(
-            encoded, header, orientation.find_stored(geometry), min_oversampling=min_oversampling
+            source.encoded, header, orientation.find_stored(geometry), min_oversampling=min_oversampling
         )
         warnings.extend(remarks)
     if stored is None:
         header.load()
-        stored, conversions = to_rgb_or_grey(header, layout)
+        stored, conversions = to_rgb_or_grey(header, read_layout(header, source.encoded))
         warnings.extend(conversions)
-    if declared is not UPRIGHT:
+    if orientation is not UPRIGHT:
         warnings.append(IntakeWarning.EXIF_ORIENTATION_APPLIED)
     return _Picture(stored, orientation, geometry, info, tuple(warnings))
+
+
+def _decode_tiff(encoded: bytes, plan: Callable[[int, int], Geometry], max_pixels: int) -> _Picture:
+    tiff = open_tiff(encoded, max_pixels)
+    orientation = BY_EXIF[tiff.orientation]
+    image, layout, remarks = tiff.load(max_pixels)
+    stored, conversions = to_rgb_or_grey(image, layout)
+    warnings = [*tiff.warnings, *remarks, *conversions]
+    if orientation is not UPRIGHT:
+        warnings.append(IntakeWarning.EXIF_ORIENTATION_APPLIED)
+    info = _describe(ImageFormat.TIFF, tiff.size, orientation)
+    return _Picture(stored, orientation, plan(info.width_px, info.height_px), info, tuple(warnings))
+
+
+def _describe(image_format: ImageFormat, stored: tuple[int, int], orientation: Orientation) -> ImageInfo:
+    return ImageInfo(image_format.value, *(stored[::-1] if orientation.is_transposed else stored))

@@ -1,20 +1,22 @@
 """What a file says of itself in its first bytes: enough to tell what decoding it costs, in a few microseconds."""
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from PIL.ExifTags import Base as Tag
+
 from bento_service.errors import LightboxError
-from bento_service.images.formats import ImageFormat, sniff
+from bento_service.images.formats import ImageFormat, find_format
+from bento_service.images.isobmff import BoxError, find_properties
 from bento_service.images.reader import read_webp_size
+from bento_service.images.tiff_directory import find_picture
 
 _MAX_BLOCKS = 64
-"""How many segments, blocks or tags before the size are walked; a camera writes about ten, a large ICC profile more."""
+"""How many segments or blocks before the size are walked; a camera writes about ten, a large ICC profile more."""
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15, which DHT, JPG and DAC lie among (ITU-T T.81, table B.1)."""
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
-_TIFF_WIDTH, _TIFF_LENGTH = 256, 257
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,14 @@ def read_outline(encoded: bytes) -> Outline | None:
 
     Nothing is verified, which is the intake's part: the outline of a damaged file may be anything.
     """
-    try:
-        image_format = sniff(encoded)
-    except LightboxError:
+    image_format = find_format(encoded)
+    if image_format is None:
         return None
     try:
         if image_format is ImageFormat.JPEG:
             return _outline_jpeg(encoded)
         return Outline(image_format, _READERS[image_format](encoded))
-    except (IndexError, OverflowError, struct.error, LightboxError):
+    except (IndexError, OverflowError, struct.error, BoxError, LightboxError):
         return Outline(image_format, None)
 
 
@@ -101,21 +102,16 @@ def _palette_bytes(flags: int) -> int:
 
 
 def _count_tiff(encoded: bytes) -> int | None:
-    sizes = {tag: size for tag, size in _walk_tags(encoded) if tag in {_TIFF_WIDTH, _TIFF_LENGTH}}
-    return sizes[_TIFF_WIDTH] * sizes[_TIFF_LENGTH] if len(sizes) == 2 else None
+    picture = find_picture(encoded)
+    return picture.number(Tag.ImageWidth, 0) * picture.number(Tag.ImageLength, 0) or None
 
 
-def _walk_tags(encoded: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the first directory's tags with their values as numbers, right for a single one of 16 bits or more."""
-    order = "<" if encoded.startswith(b"II") else ">"
-    is_big = encoded[2:4] in {b"+\0", b"\0+"}
-    (start,) = struct.unpack_from(order + ("Q" if is_big else "I"), encoded, 8 if is_big else 4)
-    (count,) = struct.unpack_from(order + ("Q" if is_big else "H"), encoded, start)
-    first, step, value = (start + 8, 20, 12) if is_big else (start + 2, 12, 8)
-    for entry in range(first, first + step * min(count, _MAX_BLOCKS), step):
-        tag, kind = struct.unpack_from(order + "HH", encoded, entry)
-        width = {3: "H", 16: "Q"}.get(kind, "I")
-        yield tag, struct.unpack_from(order + width, encoded, entry + value)[0]
+def _count_heif(encoded: bytes) -> int | None:
+    """Count the pixels of the largest item: the picture itself, beside its tiles, thumbnail and depth."""
+    sizes = (
+        struct.unpack_from(">II", encoded, box.start + 4) for box in find_properties(encoded) if box.kind == b"ispe"
+    )
+    return max((width_px * height_px for width_px, height_px in sizes), default=None)
 
 
 _READERS = {
@@ -124,4 +120,6 @@ _READERS = {
     ImageFormat.GIF: _count_gif,
     ImageFormat.BMP: _count_bmp,
     ImageFormat.TIFF: _count_tiff,
+    ImageFormat.HEIC: _count_heif,
+    ImageFormat.AVIF: _count_heif,
 }

@@ -19,6 +19,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from bento_service.errors import LightboxError, TooManyPixelsError, UndecodableImageError
 from bento_service.images.colour import SampleLayout
 from bento_service.images.formats import ImageFormat
+from bento_service.images.heif import AvifFile, HeicFile, open_heif
+from bento_service.images.pixel_limit import check_pixels
 
 # The plugin classes themselves rather than Image.open: no other plugin can ever run (a JPEG with several pictures would
 # reach MPO's), and Pillow's process-wide MAX_IMAGE_PIXELS stays out of it.
@@ -31,7 +33,6 @@ _READERS: Final[Mapping[ImageFormat, type[ImageFile]]] = {
     ImageFormat.TIFF: TiffImageFile,
 }
 _PNG_BIT_DEPTH_OFFSET = 24
-_WHITE_IS_ZERO = 0
 
 
 def silence_pillow() -> None:
@@ -65,21 +66,6 @@ def reporting_damage(image_format: ImageFormat) -> Iterator[None]:
         ) from error
 
 
-def check_pixels(width_px: int, height_px: int, max_pixels: int) -> None:
-    """Refuse an image larger than allowed.
-
-    Raises:
-        TooManyPixelsError: `width_px` times `height_px` exceeds `max_pixels`.
-    """
-    if width_px * height_px > max_pixels:
-        raise TooManyPixelsError(
-            f"The image is {width_px} x {height_px} = {width_px * height_px:,} pixels; {max_pixels:,} are allowed; "
-            "send a smaller one.",
-            pixels=width_px * height_px,
-            max_pixels=max_pixels,
-        )
-
-
 def open_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
     """Read a file's header; the pixels stay encoded until `load`.
 
@@ -91,7 +77,10 @@ def open_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> I
         if image_format is ImageFormat.WEBP:
             # Pillow's reader allocates two canvases as it opens the file.
             check_pixels(*read_webp_size(encoded), max_pixels)
-        header = _READERS[image_format](io.BytesIO(encoded))
+        if image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
+            header = open_heif(encoded, image_format, max_pixels)
+        else:
+            header = _READERS[image_format](io.BytesIO(encoded))
     check_pixels(*header.size, max_pixels)
     if isinstance(header, TiffImageFile):
         tile_size = header.tag_v2.get(Tag.TileWidth, 0), header.tag_v2.get(Tag.TileLength, 0)
@@ -117,24 +106,24 @@ def read_webp_size(encoded: bytes) -> tuple[int, int]:
     raise UndecodableImageError(f"The WEBP's first chunk is {kind!r} of {len(body)} bytes; send the whole file.")
 
 
-def read_orientation(header: ImageFile) -> int:
-    """Read the EXIF or XMP orientation, 1 to 8; 1 (upright) where there is none or it makes no sense."""
+def read_orientation(header: ImageFile) -> int | None:
+    """Read the EXIF or XMP orientation, 1 to 8; 1 (upright) where there is none or it makes no sense.
+
+    None where there is EXIF that cannot be read.
+    """
     try:
-        orientation = header.getexif().get(Tag.Orientation, 1)
+        exif = header.getexif()
+        orientation = exif.get(Tag.Orientation, 1)
     # Metadata is no reason to refuse a picture, and Pillow's parsers raise whatever they trip over.
     except Exception:  # noqa: BLE001
-        return 1
+        return None
+    if header.info.get("exif") and not len(exif):
+        return None
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def read_layout(header: ImageFile, encoded: bytes) -> SampleLayout:
-    """Read what Pillow's mode leaves out of a file's samples."""
-    if isinstance(header, PngImageFile):
-        return SampleLayout(bits=encoded[_PNG_BIT_DEPTH_OFFSET])
-    if isinstance(header, TiffImageFile):
-        bits = header.tag_v2.get(Tag.BitsPerSample, (1,))
-        return SampleLayout(
-            bits=max(bits, default=1),
-            is_white_zero=header.tag_v2.get(Tag.PhotometricInterpretation) == _WHITE_IS_ZERO,
-        )
-    return SampleLayout(is_ink_plain=isinstance(header, JpegImageFile) and "adobe" not in header.info)
+    """Read what Pillow's mode leaves out of a file's samples; not of a TIFF's, see `tiff`."""
+    if isinstance(header, HeicFile | AvifFile):
+        return SampleLayout(header.sample_bits)
+    return SampleLayout(encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(header, PngImageFile) else 8)

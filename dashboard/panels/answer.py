@@ -5,11 +5,11 @@ import streamlit as st
 from dashboard import preview, snippets, wording
 from dashboard.markdown import literal
 from dashboard.panels.receipt import show_cost, show_receipt, show_scores
-from dashboard.reads import find_receipts
+from dashboard.reads import find_receipts, open_service, read_preview
 from dashboard.service import Service
 from dashboard.uploads import Picked
 from lightbox_client import LightboxClientError
-from lightbox_client.contract import Classification, ModelCard
+from lightbox_client.contract import Classification, ModelCard, Preview
 
 _MINOR_WARNINGS = {"icc_profile_ignored"}
 """What most photographs have: said below the picture, not beside the answer."""
@@ -64,15 +64,16 @@ def show_earlier_answer(service: Service, request_id: str) -> LightboxClientErro
 
 
 def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> None:
-    views = _draw_views(
-        image.digest,
-        image.encoded,
-        card.input_size.width,
-        card.input_size.height,
-        card.crop_fraction or preview.DEFAULT_CROP_FRACTION,
-    )
     about = f"{answer.image.format}, {answer.image.width} × {answer.image.height} px"
-    if views is None:
+    try:
+        views = _draw_views(
+            image.digest,
+            read_preview(open_service(), image),
+            card.input_size.width,
+            card.input_size.height,
+            card.crop_fraction or preview.DEFAULT_CROP_FRACTION,
+        )
+    except LightboxClientError:
         st.info(f"{literal(image.name)} ({about}) has no preview here.", icon=":material/image:")
         return
     st.image(
@@ -81,6 +82,8 @@ def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> Non
         width="content",
         alt=f"{image.name}, with the part that the model saw framed",
     )
+    if views.model_input is None:
+        return
     size = f"{card.input_size.width} × {card.input_size.height} px"
     st.image(
         views.model_input,
@@ -115,8 +118,9 @@ def _show_for_programs(image: Picked, answer: Classification, *, top_k: int, url
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _draw_views(
-    digest: str, _encoded: bytes, width_px: int, height_px: int, crop_fraction: float
-) -> preview.Views | None:
-    """Draw an image's views once; `digest` stands for the bytes in the cache's key."""
-    return preview.draw_views(_encoded, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction)
+def _draw_views(digest: str, _shown: Preview, width_px: int, height_px: int, crop_fraction: float) -> preview.Views:
+    """Draw an image's views once; `digest` stands for its preview in the cache's key."""
+    original_px = _shown.image.width, _shown.image.height
+    return preview.draw_views(
+        _shown.png, original_px=original_px, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction
+    )

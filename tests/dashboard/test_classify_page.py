@@ -80,6 +80,28 @@ def test_a_corrupt_file_is_one_calm_sentence_and_its_neighbours_are_answered(app
     assert not app.exception
 
 
+def test_the_picture_is_the_services_own(app: AppTest, service: FakeService, photograph: bytes) -> None:
+    app.run()
+    upload(app, ("a.heic", photograph))
+
+    assert [request.body for request in service.seen("/v1/preview")] == [photograph]
+    assert not app.info
+
+
+def test_an_answer_is_shown_without_a_picture_where_none_can_be_had(
+    app: AppTest, service: FakeService, photograph: bytes
+) -> None:
+    service.refuse("overloaded", path="/v1/preview", retry_after_s=1)
+    app.run()
+    upload(app, ("a.jpg", photograph))
+
+    assert "has no preview here" in app.info[0].value
+    assert app.subheader[0].value
+    service.behave()
+    app.run()
+    assert not app.info
+
+
 def test_a_refused_image_is_asked_again_only_when_the_visitor_says_so(app: AppTest, service: FakeService) -> None:
     service.refuse("inference_failed", path="/v1/classify", times=1)
     app.run().button(key=SAMPLE).click().run()

@@ -14,6 +14,7 @@ from bento_service.domain import (
     ModelCard,
     Parity,
     Prediction,
+    Preview,
     Priority,
     Receipt,
     Timings,
@@ -128,6 +129,11 @@ class FakeClassifier:
         self.find(model, 1)
         self.outcomes[request_id] = error.code
 
+    def open_preview(self) -> "FakePendingPreview":
+        if (error := self.refuse("preview")) is not None:
+            raise error
+        return FakePendingPreview(self)
+
     def find(self, model: str | None, top_k: int) -> ModelCard:
         names = [served.card.name for served in self.served]
         if (model or names[0]) not in names:
@@ -170,6 +176,29 @@ class FakePending:
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
         return answer_for(self._request_id, self._card, self._top_k)
+
+
+class FakePendingPreview:
+    """Implements `bento_service.http.edge.PendingPreview`."""
+
+    def __init__(self, classifier: FakeClassifier) -> None:
+        self._classifier = classifier
+
+    def __enter__(self) -> "FakePendingPreview":
+        self._classifier.in_flight += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._classifier.in_flight -= 1
+
+    async def draw(self, encoded: bytes) -> Preview:
+        self._classifier.images.append(encoded)
+        await asyncio.sleep(0)
+        if (error := self._classifier.fail(encoded)) is not None:
+            raise error
+        return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
 
 
 def _name(error: BaseException | None) -> str:

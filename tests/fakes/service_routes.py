@@ -9,12 +9,20 @@ from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from pydantic import BaseModel
 from python_multipart import parse_form
 from python_multipart.multipart import Field, File
 
-from lightbox_client.contract import BatchClassification, BatchItem, Classification, ImageInfo, ModelCard, Problem
+from lightbox_client.contract import (
+    PREVIEW_HEADERS,
+    BatchClassification,
+    BatchItem,
+    Classification,
+    ImageInfo,
+    ModelCard,
+    Problem,
+)
 from tests.fakes import service_data
 
 if TYPE_CHECKING:
@@ -137,6 +145,8 @@ def route(request: SeenRequest, service: "FakeService", request_id: str) -> Repl
         return problem_reply("not_ready", "The models are still loading.", {"Retry-After": "1"})
     if request.method == "POST" and request.path == "/v1/classify":
         return _json(_classify(request, request_id))
+    if request.method == "POST" and request.path == "/v1/preview":
+        return _preview(request)
     if request.method == "POST" and request.path == "/v1/classify/batch":
         return _json(_classify_batch(request, request_id))
     if request.method == "GET":
@@ -221,6 +231,20 @@ def _classify(request: SeenRequest, request_id: str) -> Classification:
     if request.headers.get("content-type", "").startswith("multipart/form-data"):
         encoded = next((body for name, _, body in _files(request) if name == "image"), b"")
     return _classify_one(encoded, request, request_id)
+
+
+def _preview(request: SeenRequest) -> Reply:
+    """What Pillow makes of it; a format of its own says that the service was asked."""
+    info, warnings = _read_image(request.body)
+    with Image.open(io.BytesIO(request.body)) as image:
+        shown = ImageOps.exif_transpose(image).convert("RGB")
+    shown.thumbnail((640, 640))
+    png = io.BytesIO()
+    shown.save(png, "PNG")
+    headers = dict(
+        zip(PREVIEW_HEADERS, (info.format, str(info.width), str(info.height), ", ".join(warnings)), strict=True)
+    )
+    return Reply(200, png.getvalue(), "image/png", headers)
 
 
 def _classify_one(encoded: bytes, request: SeenRequest, request_id: str) -> Classification:

@@ -12,6 +12,7 @@ from tests.http.wiring import status_of
 CALLS = {
     ("post", "/v1/classify"),
     ("post", "/v1/classify/batch"),
+    ("post", "/v1/preview"),
     ("get", "/v1/models"),
     ("get", "/v1/models/{name}"),
     ("get", "/v1/models/{name}/labels"),
@@ -54,7 +55,8 @@ def test_every_call_has_a_summary_a_description_and_a_typed_answer(document: dic
     for operation in operations(document).values():
         assert operation["summary"]
         assert operation["description"]
-        assert "$ref" in operation["responses"]["200"]["content"]["application/json"]["schema"]
+        [(media_type, content)] = operation["responses"]["200"]["content"].items()
+        assert "$ref" in content["schema"] if media_type == "application/json" else media_type == "image/png"
 
 
 def test_no_call_promises_an_error_that_is_never_sent(document: dict) -> None:

@@ -32,6 +32,8 @@ PREFIXES = (
     b"RIFF\0\0\0\0WEBPVP8X",
     b"RIFF\0\0\0\0WEBPVP8L",
     b"RIFF\0\0\0\0WEBPVP8 ",
+    b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    b"\0\0\0\x18ftypavif\0\0\0\0mif1avif",
 )
 
 kinds = st.sampled_from(sorted(KINDS))
@@ -120,7 +122,7 @@ def test_a_jpeg_or_png_cut_anywhere_behind_its_signature_is_refused(kind: str, d
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]))
+@given(st.integers(1, 90), st.integers(1, 90), st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"]))
 @example(1, 1, "JPEG")
 def test_an_image_of_any_size_tells_that_size(width_px: int, height_px: int, image_format: str) -> None:
     encoded = encode(load_photograph().resize((width_px, height_px)), image_format)

@@ -16,6 +16,8 @@ from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work_cost import WorkCost
 from tests.fakes.engine import FakeEngine, FakeInfer, make_model
 from tests.fakes.pipeline import RECIPE
+from tests.unit.images.encodings import RECORDED
+from tests.unit.images.heif_files import put_together, take_apart
 
 pytestmark = pytest.mark.anyio
 
@@ -58,8 +60,15 @@ def encode(image_format: str, *, side_px: int = SIDE_PX, **options: object) -> b
         (lambda: encode("PNG"), 30),
         (lambda: encode("JPEG", progressive=True), 40),
         (lambda: encode("TIFF", compression="tiff_lzw"), 10),
+        (lambda: encode("AVIF", speed=10), 25),
+        (
+            lambda: put_together(
+                b"heic", [take_apart((RECORDED / "colour_8.heic").read_bytes()).size(SIDE_PX, SIDE_PX)]
+            ),
+            100,
+        ),
     ],
-    ids=["WebP", "PNG", "progressive JPEG", "TIFF"],
+    ids=["WebP", "PNG", "progressive JPEG", "TIFF", "AVIF", "HEIC"],
 )
 async def test_a_small_file_with_many_pixels_is_expected_to_take_long(
     workshop: Workshop, encode_large: Callable[[], bytes], at_least_ms: float
@@ -83,6 +92,15 @@ async def test_a_size_that_cannot_be_told_counts_as_the_largest_that_is_allowed(
 
 async def test_what_is_no_image_is_expected_to_take_next_to_nothing(workshop: Workshop) -> None:
     assert workshop.estimate_ms(CARD, b"hello") < 1
+
+
+async def test_the_time_of_the_thread_that_asks_teaches_nothing_of_heic_which_another_thread_decodes(
+    workshop: Workshop,
+) -> None:
+    encoded = (RECORDED / "colour_8.heic").read_bytes()
+    expected_ms = workshop.estimate_ms(CARD, encoded)
+    workshop.learn_decode(encoded, ImageInfo("HEIC", 48, 41), decode_ms=0.01)
+    assert workshop.estimate_ms(CARD, encoded) == expected_ms
 
 
 async def test_what_decoding_took_is_learnt_with_the_pixels_that_there_were(workshop: Workshop) -> None:

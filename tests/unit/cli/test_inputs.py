@@ -15,6 +15,14 @@ def test_a_folder_is_searched_in_order_and_only_for_names_of_images(photographs:
     assert inputs.problems == ()
 
 
+@pytest.mark.parametrize("suffix", ["heic", "HEIF", "hif", "avif", "jfif", "jpe", "jif", "pjpeg"])
+def test_a_folder_is_searched_for_what_phones_and_browsers_save(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    path.touch()
+
+    assert find_images([str(tmp_path)]).paths == (path,)
+
+
 def test_a_file_is_taken_whatever_its_name(photographs: Path) -> None:
     notes = photographs / "notes.txt"
 
@@ -51,7 +59,7 @@ def test_each_file_comes_once_and_in_the_order_of_the_arguments(photographs: Pat
     [
         ("nowhere.png", "nowhere.png: no such file or folder"),
         ("*.tiff", "*.tiff: no image file matches this pattern"),
-        ("empty", "empty: no image file in this folder (.bmp, .gif,"),
+        ("empty", "empty: no image file in this folder (.avif, .bmp,"),
     ],
 )
 def test_an_argument_that_gives_nothing_is_said_and_the_others_count(

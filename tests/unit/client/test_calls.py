@@ -7,7 +7,13 @@ import requests
 from PIL import Image
 
 from lightbox_client import Client, ProblemError
-from lightbox_client.errors import InvalidImageError, InvalidRequestError, UnknownModelError, UnreadableImageFileError
+from lightbox_client.errors import (
+    InvalidImageError,
+    InvalidRequestError,
+    UnexpectedAnswerError,
+    UnknownModelError,
+    UnreadableImageFileError,
+)
 from tests.fakes.service import FakeService
 
 
@@ -21,6 +27,26 @@ def test_bytes_are_posted_as_they_are_and_answered_as_a_classification(
     [request] = service.seen("/v1/classify")
     assert request.body == photograph
     assert request.query == {"model": "efficientnet_lite1", "top_k": "3", "deadline_ms": "250"}
+
+
+def test_a_preview_is_a_picture_with_what_the_service_says_of_the_image(
+    client: Client, service: FakeService, photograph: bytes
+) -> None:
+    preview = client.preview(photograph)
+
+    with Image.open(io.BytesIO(preview.png)) as shown:
+        assert (shown.format, shown.size) == ("PNG", (60, 40))
+    assert (preview.image.format, preview.image.width, preview.image.height) == ("PNG", 60, 40)
+    assert preview.warnings == []
+    [request] = service.seen("/v1/preview")
+    assert (request.body, request.query) == (photograph, {})
+
+
+def test_an_answer_that_does_not_describe_the_image_is_no_preview(client: Client, service: FakeService) -> None:
+    service.answer(200, b"a picture", "image/png", path="/v1/preview")
+
+    with pytest.raises(UnexpectedAnswerError, match="no preview of Lightbox"):
+        client.preview(b"image")
 
 
 def test_what_is_not_asked_for_is_left_to_the_service(client: Client, service: FakeService, photograph: bytes) -> None:

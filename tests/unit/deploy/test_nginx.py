@@ -89,7 +89,7 @@ def test_nginx_has_memory_for_all_the_bodies_that_it_holds() -> None:
 
 
 def test_the_largest_single_image_is_that_of_the_service() -> None:
-    single = location(r"~ ^/(v1/)?classify$")
+    single = location(r"~ ^/(classify|v1/classify|v1/preview)$")
 
     assert directives(single, "client_max_body_size") == [str(Settings().max_image_bytes + FORM_OVERHEAD_BYTES)]
 

@@ -21,6 +21,11 @@ RECIPE = InputRecipe(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
+RECORDED = Path(__file__).parent / "recorded"
+"""Pictures of 48 x 41 pixels that Pillow cannot write, and what another program shows of each.
+
+HEIC by x265 (pillow-heif), shown by `heif-convert`; `deep.avif`, of 10 bits, by imagecodecs, shown by Chromium.
+"""
 LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 
 
@@ -101,5 +106,10 @@ def _encode_every_kind(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "I;16", "F"):
         for compression in (None, "tiff_lzw", "tiff_adobe_deflate"):
             yield f"tiff {mode} {compression}", encode(convert(photograph, mode), "TIFF", compression=compression)
+    for recorded in sorted(RECORDED.glob("*.heic")):
+        yield f"heic {recorded.stem}", recorded.read_bytes()
+    for mode in ("RGB", "L", "RGBA"):
+        yield f"avif {mode}", encode(photograph.convert(mode), "AVIF", exif=exif_with_orientation(6))
+    yield "avif animated", encode(photograph, "AVIF", save_all=True, append_images=[turned])
     yield "tiff jpeg", encode(photograph, "TIFF", compression="jpeg")
     yield "tiff pages", encode(photograph, "TIFF", save_all=True, append_images=[turned])

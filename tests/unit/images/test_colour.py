@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageCms
 
 from bento_service.domain import PreparedImage
 from bento_service.images.intake import prepare
@@ -31,11 +31,6 @@ def _prepare(encoded: bytes) -> PreparedImage:
 def _centre(encoded: bytes) -> tuple[int, ...]:
     """The colour that a file of one colour ends as."""
     return tuple(int(value) for value in _prepare(encoded).pixels_hwc[112, 112])
-
-
-def _drop_adobe_marker(encoded: bytes) -> bytes:
-    start = encoded.index(b"\xff\xee")
-    return encoded[:start] + encoded[start + 2 + struct.unpack_from(">H", encoded, start + 2)[0] :]
 
 
 @pytest.mark.parametrize(
@@ -65,24 +60,29 @@ def test_a_mode_that_pillow_converts_faithfully_equals_timm_and_is_named(
     assert prepared.warnings == expected
 
 
-def test_cmyk_with_an_adobe_marker_is_read_as_inverted_and_without_one_as_plain() -> None:
-    inks = load_photograph().convert("CMYK")
-    inverted_on_disk = encode(inks, "JPEG", quality=95)
-    plain_on_disk = _drop_adobe_marker(encode(ImageChops.invert(inks), "JPEG", quality=95))
-    for encoded in (inverted_on_disk, plain_on_disk):
-        prepared = _prepare(encoded)
-        assert prepared.warnings == ("cmyk_converted",)
-        difference = np.abs(prepared.pixels_hwc.astype(int) - transform_with_timm(load_photograph(), RECIPE))
-        assert difference.mean() < 3
+@pytest.mark.parametrize("transform", [0, 2])
+@pytest.mark.parametrize("marker", ["whole", "cut short", "missing", "JFIF's instead"])
+def test_cmyk_and_ycck_are_read_as_inverted_with_or_without_adobes_marker_as_chromium_shows_them(
+    marker: str, transform: int
+) -> None:
+    original = encode(load_photograph().convert("CMYK"), "JPEG", quality=95)
+    prepared = _prepare(_with_adobe_marker(original, marker, transform))
+    twin = original if marker != "whole" else _with_adobe_marker(original, "whole", transform)
+    assert_as_timm(prepared.pixels_hwc, decode_with_pillow(twin), RECIPE)
+    assert prepared.warnings == (*(["metadata_ignored"] if marker == "cut short" else []), "cmyk_converted")
 
 
-def test_ycck_equals_timm_and_is_named() -> None:
-    encoded = bytearray(encode(load_photograph().convert("CMYK"), "JPEG"))
-    transform_at = encoded.index(b"Adobe") + 11
-    encoded[transform_at] = 2
-    prepared = _prepare(bytes(encoded))
-    assert_as_timm(prepared.pixels_hwc, decode_with_pillow(bytes(encoded)), RECIPE)
-    assert prepared.warnings == ("cmyk_converted",)
+def _with_adobe_marker(encoded: bytes, marker: str, transform: int) -> bytes:
+    """Replace Adobe's marker; only a whole one says that the components are YCCK (transform 2)."""
+    start = encoded.index(b"\xff\xee")
+    end = start + 2 + struct.unpack_from(">H", encoded, start + 2)[0]
+    replacement = {
+        "whole": encoded[start : end - 1] + bytes([transform]),
+        "cut short": b"\xff\xee\0\x07Adobe",
+        "missing": b"",
+        "JFIF's instead": b"\xff\xe0\0\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0",
+    }[marker]
+    return encoded[:start] + replacement + encoded[end:]
 
 
 def test_lab_becomes_the_rgb_that_it_came_from() -> None:

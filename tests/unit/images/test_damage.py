@@ -12,7 +12,9 @@ JPEG = encode(load_photograph(), "JPEG", quality=90)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("kind", [kind for kind in encode_every_kind() if kind not in {"gif animated", "tiff pages"}])
+@pytest.mark.parametrize(
+    "kind", [kind for kind in encode_every_kind() if kind not in {"gif animated", "avif animated", "tiff pages"}]
+)
 def test_a_truncated_file_of_any_kind_is_refused(kind: str, share: float) -> None:
     encoded = encode_every_kind()[kind]
     with pytest.raises(UndecodableImageError):
@@ -32,9 +34,11 @@ def test_a_jpeg_that_lost_even_its_last_byte_is_refused(progressive: bool, cut_b
         prepare(encoded[:-cut_bytes], RECIPE, LIMITS)
 
 
-def test_a_jpeg_with_a_hole_in_its_pixels_is_refused() -> None:
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_with_a_hole_in_its_pixels_is_refused(mode: str) -> None:
+    encoded = encode(load_photograph().convert(mode), "JPEG", quality=90)
     with pytest.raises(UndecodableImageError, match="premature end of data segment"):
-        prepare(JPEG[:9000] + JPEG[12_000:], RECIPE, LIMITS)
+        prepare(encoded[:9000] + encoded[12_000:], RECIPE, LIMITS)
 
 
 def test_a_jpeg_with_stray_bytes_before_its_end_is_read_and_says_so() -> None:
@@ -51,7 +55,8 @@ def test_a_jpeg_of_more_scans_than_any_encoder_writes_is_refused() -> None:
     encoded = encode(load_photograph().resize((32, 32)).convert("CMYK"), "JPEG", progressive=True)
     last_scan = encoded.rindex(b"\xff\xda")
     scan = encoded[last_scan:-2]
-    prepare(encoded[:last_scan] + scan * 50 + b"\xff\xd9", RECIPE, LIMITS)
+    with pytest.raises(UndecodableImageError, match="Inconsistent progression"):
+        prepare(encoded[:last_scan] + scan * 50 + b"\xff\xd9", RECIPE, LIMITS)
     with pytest.raises(UndecodableImageError, match="more than 100 scans"):
         prepare(encoded[:last_scan] + scan * 200 + b"\xff\xd9", RECIPE, LIMITS)
 
@@ -84,11 +89,6 @@ def test_a_png_chunk_longer_than_the_file_is_named() -> None:
     encoded = encode(load_photograph(), "PNG")
     with pytest.raises(UndecodableImageError, match="IDAT"):
         prepare(encoded[: len(encoded) // 2], RECIPE, LIMITS)
-
-
-def test_damaged_metadata_costs_the_orientation_and_not_the_image() -> None:
-    encoded = encode(load_photograph(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
-    assert prepare(encoded, RECIPE, LIMITS).warnings == ()
 
 
 def test_an_unknown_webp_chunk_is_refused_before_any_canvas_is_allocated() -> None:

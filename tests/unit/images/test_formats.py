@@ -14,7 +14,7 @@ def test_a_big_tiff_is_a_tiff() -> None:
     assert sniff(encode(load_photograph(), "TIFF", big_tiff=True)) is ImageFormat.TIFF
 
 
-@pytest.mark.parametrize("image_format", ["AVIF", "ICO", "PPM", "TGA", "PDF"])
+@pytest.mark.parametrize("image_format", ["ICO", "PPM", "TGA", "PDF"])
 def test_other_image_formats_are_refused_although_pillow_could_read_them(image_format: str) -> None:
     with pytest.raises(UnsupportedFormatError):
         sniff(encode(load_photograph(), image_format))
@@ -26,7 +26,9 @@ def test_bytes_that_only_resemble_an_image_are_refused(encoded: bytes) -> None:
         sniff(encoded)
 
 
-def test_the_refusal_names_what_was_given_and_what_is_allowed() -> None:
-    with pytest.raises(UnsupportedFormatError, match=r"25 50 44 46.*JPEG, PNG, WEBP, GIF, BMP, TIFF") as caught:
-        sniff(b"%PDF-1.7")
-    assert caught.value.details["allowed"] == ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+def test_the_refusal_names_what_is_allowed_and_nothing_of_the_bytes() -> None:
+    with pytest.raises(UnsupportedFormatError, match=r"JPEG, PNG, WEBP, GIF, BMP, TIFF, HEIC, AVIF") as caught:
+        sniff(b"\xaa\xbb secret")
+    assert caught.value.details["allowed"] == ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF"]
+    assert "secret" not in caught.value.message
+    assert "aa bb" not in caught.value.message

@@ -33,6 +33,7 @@ def encode(image_format: str, mode: str = "RGB", **options: object) -> bytes:
         ("TIFF", "RGB", {}),
         ("TIFF", "1", {"compression": "group4"}),
         ("TIFF", "RGB", {"big_tiff": True}),
+        ("AVIF", "RGBA", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}),
     ],
 )
 def test_each_format_says_its_size_up_front(image_format: str, mode: str, options: dict[str, object]) -> None:
@@ -49,7 +50,7 @@ def test_a_gif_that_grows_for_its_first_frame_counts_as_what_it_grows_to() -> No
     assert read_outline(bytes(encoded)) == Outline(ImageFormat.GIF, PIXELS)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_a_header_that_is_cut_off_leaves_the_size_open(image_format: str) -> None:
     assert read_outline(encode(image_format)[:13]) == Outline(ImageFormat(image_format), None)
 
@@ -65,7 +66,16 @@ def test_what_is_no_image_has_no_outline() -> None:
 
 @given(
     start=st.sampled_from(
-        [b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"MM\0+", b"RIFF1234WEBP"]
+        [
+            b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n",
+            b"GIF89a",
+            b"BM",
+            b"II*\0",
+            b"MM\0+",
+            b"RIFF1234WEBP",
+            b"\0\0\0\x10ftypheic",
+        ]
     ),
     rest=st.binary(max_size=200),
 )

@@ -15,7 +15,7 @@ RECIPE = InputRecipe(64, 64, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 LIMITS = IntakeLimits(max_bytes=1_000_000, max_pixels=1_000_000)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_an_image_made_unique_is_read_as_the_same_image(image_format: str) -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (80, 100, 3), dtype=np.uint8)
     stream = io.BytesIO()

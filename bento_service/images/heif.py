@@ -1,0 +1,193 @@
+"""HEIC (HEVC in HEIF, by libheif) and AVIF (AV1 in HEIF, by libavif): what they may cost, and how they are opened.
+
+Both decoders take orientation, crop and grids from the file's item properties and leave EXIF's orientation out, as
+HEIF says (ISO/IEC 23008-12, 6.5) and as browsers and `heif-convert` do.
+"""
+
+import io
+import struct
+from typing import TYPE_CHECKING, Final
+
+import pi_heif
+from PIL import AvifImagePlugin
+from PIL.ImageFile import ImageFile
+
+from bento_service.errors import TooManyPixelsError
+from bento_service.images.av1 import read_frame_sizes
+from bento_service.images.formats import ImageFormat
+from bento_service.images.isobmff import BoxError, Item, ItemFile, read_items
+from bento_service.images.pixel_limit import check_pixels
+
+if TYPE_CHECKING:
+    from PIL._imaging import PixelAccess
+
+DECODED_SHARE = 2
+"""What a decoder holds of one item, all tiles together, may be this many times the pixels allowed.
+
+A grid covers more than its picture: at 48 megapixels with tiles of 512 x 512 by 3 %, a small picture in one tile by far
+more.
+"""
+_TILE_PIXELS = 512 * 512
+"""A phone's tile, which is never too many: encoders fill small pictures up."""
+_MAX_DEPTH = 4
+"""Items that are made of items that are made of items …; a grid of coded pictures is 2."""
+_METADATA: Final = frozenset({b"Exif", b"mime"})
+_AV1: Final = b"av01"
+_CODECS: Final = {ImageFormat.HEIC: b"hvc1", ImageFormat.AVIF: _AV1}
+_AV1_HIGH_BIT_DEPTH = 0x40
+
+
+class HeicFile(ImageFile):
+    """A HEIC's primary image. `sample_bits` are the file's; `is_animated` says that it has a track or more images."""
+
+    format = "HEIC"
+    sample_bits = 8
+    is_animated = False
+
+    def _open(self) -> None:
+        # Neither shifted nor copied by pi_heif 1.4.0, whose code for that goes by the bits that the container declares
+        # and writes past the end of the samples where the stream has fewer.
+        images = pi_heif.open_heif(self.fp, convert_hdr_to_8bit=True, hdr_to_16bit=False, remove_stride=False)
+        self._encoded_image = images[images.primary_index]
+        self.is_animated = len(images) > 1
+        self.sample_bits = self._encoded_image.info["bit_depth"]
+        mode: str = self._encoded_image.mode
+        self._mode = "I;16" if mode.startswith("I;") else mode
+        self._size = self._encoded_image.size
+        self.info["icc_profile"] = self._encoded_image.info.get("icc_profile")
+        self.tile = []
+
+    def load(self) -> "PixelAccess | None":
+        """Decode in the calling thread.
+
+        Raises:
+            ValueError: The stream is damaged, or its samples are others than the container declares.
+        """
+        if self._encoded_image is not None:
+            image, self._encoded_image = self._encoded_image, None
+            samples, stride = image.data, image.stride
+            self._size = image.size  # as decoded
+            self.load_prepare()
+            self.frombytes(samples, "raw", (self.mode, stride))
+        return super().load()
+
+
+class AvifFile(AvifImagePlugin.AvifImageFile):
+    """An AVIF; libavif scales deep samples to 8 bits, `sample_bits` are those of the file."""
+
+    sample_bits = 8
+
+
+def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
+    """Read the header of a HEIC or AVIF; the pixels stay encoded until `load`, which decodes in the calling thread.
+
+    Raises:
+        TooManyPixelsError: A decoder would have to hold more than `max_pixels` times `DECODED_SHARE`.
+        ValueError: The boxes cannot be read, or the file has no still picture.
+        struct.error: They are cut off.
+        SyntaxError: The decoder refuses the header.
+    """
+    file = read_items(encoded)
+    _check_cost(encoded, file, max_pixels)
+    coded = _find_coded(file)
+    if coded is not None and coded.kind != _CODECS[image_format]:
+        raise BoxError(f"its picture is of the kind {coded.kind!r}; only HEVC and AV1 are read")
+    source = io.BytesIO(_hide_metadata(encoded, file))
+    # Both libraries take the number of threads from their module: the decode pool's threads are all that there are.
+    if image_format is ImageFormat.AVIF:
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+        avif = AvifFile(source)
+        avif.sample_bits = 16 if coded is not None and _is_deep_av1(encoded, coded) else 8
+        return avif
+    pi_heif.options.DECODE_THREADS = 0
+    heic = HeicFile(source)
+    heic.is_animated |= bool(file.first_samples)
+    return heic
+
+
+def _hide_metadata(encoded: bytes, file: ItemFile) -> bytes:
+    """Rename EXIF and XMP items, so that neither decoder reads them: a broken one would cost the picture."""
+    places = [item.kind_at for item in file.items.values() if item.kind in _METADATA]
+    if not places:
+        return encoded
+    hidden = bytearray(encoded)
+    for place in places:
+        hidden[place : place + 4] = b"skip"
+    return bytes(hidden)
+
+
+def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
+    most = max(DECODED_SHARE * max_pixels, _TILE_PIXELS)
+    primary = file.items.get(file.primary_id or 0)
+    if primary is None and not file.first_samples:
+        raise BoxError("it has no primary image")
+    if primary is not None:
+        size = _read_size(encoded, primary)
+        if size[0] * size[1] > most:
+            check_pixels(*size, max_pixels)
+        counted: dict[int, int] = {}
+        # Alpha, of the picture or of a tile, is decoded too; depth and gain maps, which are not, are small.
+        auxiliary = (item for item in file.items.values() if b"auxl" in item.references)
+        pixels = max(
+            _count_pixels(encoded, file, primary, counted),
+            sum(_count_pixels(encoded, file, item, counted) for item in auxiliary),
+        )
+        if pixels > most:
+            raise TooManyPixelsError(
+                f"The image is {size[0]} x {size[1]} pixels and its decoder has to hold {pixels:,} of its parts; "
+                f"{max_pixels:,} are allowed; send a smaller one.",
+                pixels=pixels,
+                max_pixels=max_pixels,
+            )
+    for start, end in file.first_samples:
+        for frame in read_frame_sizes(memoryview(encoded)[start:end]):
+            if frame[0] * frame[1] > most:
+                check_pixels(*frame, max_pixels)
+
+
+def _count_pixels(encoded: bytes, file: ItemFile, item: Item, counted: dict[int, int], depth: int = _MAX_DEPTH) -> int:
+    """Count the pixels of an item, or of what it is made of if that is more; `counted` keeps those of each part."""
+    end = max((end for _, end in item.extents), default=0)
+    if end > len(encoded):
+        raise BoxError(f"its pixels end at byte {end:,} and the file has {len(encoded):,}")
+    width_px, height_px = _read_size(encoded, item)
+    pixels = width_px * height_px
+    if item.kind == _AV1:
+        return max([pixels, *(width * height for width, height in read_frame_sizes(_join(encoded, item)))])
+    parts = item.references.get(b"dimg", ())
+    if parts and not depth:
+        raise BoxError(f"its image is made of images of images, more than {_MAX_DEPTH} deep")
+    for part in parts:
+        if part not in counted and part in file.items:
+            counted[part] = _count_pixels(encoded, file, file.items[part], counted, depth - 1)
+    return max(pixels, sum(counted.get(part, 0) for part in parts))
+
+
+def _read_size(encoded: bytes, item: Item) -> tuple[int, int]:
+    for box in item.properties:
+        if box.kind == b"ispe":
+            width_px, height_px = struct.unpack_from(">II", encoded, box.start + 4)
+            return width_px, height_px
+    raise BoxError("one of its images has no size")
+
+
+def _join(encoded: bytes, item: Item) -> memoryview:
+    pieces = [memoryview(encoded)[start:end] for start, end in item.extents]
+    return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+
+
+def _find_coded(file: ItemFile) -> Item | None:
+    """Return the primary item, or of one that is made of others the first; None where there is only a track."""
+    item = file.items.get(file.primary_id or 0)
+    for _ in range(_MAX_DEPTH):
+        parts = () if item is None else item.references.get(b"dimg", ())
+        if not parts:
+            break
+        item = file.items.get(parts[0])
+    return item
+
+
+def _is_deep_av1(encoded: bytes, item: Item) -> bool:
+    """Whether its samples have more than 8 bits (AV1 Codec ISO Media File Format Binding, 2.3.3)."""
+    configurations = (box for box in item.properties if box.kind == b"av1C" and box.end - box.start >= 4)
+    return any(encoded[box.start + 2] & _AV1_HIGH_BIT_DEPTH for box in configurations)

@@ -1,0 +1,242 @@
+"""The structure of a HEIC or AVIF file: its items, read from its boxes (ISO/IEC 14496-12, 8.11; ISO/IEC 23008-12)."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+MAX_BOXES = 1024
+"""Boxes, items or properties in a row that are read. A phone's 200 megapixels have 822 items, libheif takes 1,000."""
+MAX_REFERENCES = 4096
+"""References between items, over all of them."""
+MAX_EXTENTS = 32
+"""Pieces that an item's data may lie in, as in libheif."""
+
+
+class BoxError(ValueError):
+    """The boxes contradict each other or end too early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box's type and the place of its content in the file."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Item:
+    """One item. `kind_at` is where its type stands in the file; `extents` are the places of its data, as (start, end).
+
+    `properties` are the boxes that apply to it, in order. `references` lists by reference type the items that it names.
+    """
+
+    kind: bytes
+    kind_at: int
+    properties: list[Box] = field(default_factory=list)
+    extents: list[tuple[int, int]] = field(default_factory=list)
+    references: dict[bytes, list[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFile:
+    """The items of a file, by id. `first_samples` are the places of the first samples of its tracks."""
+
+    items: dict[int, Item]
+    primary_id: int | None
+    first_samples: tuple[tuple[int, int], ...]
+
+
+def walk_boxes(encoded: bytes, start: int, end: int) -> Iterator[Box]:
+    """Yield the boxes between two places.
+
+    Raises:
+        BoxError: One is longer than what holds it, or there are more than `MAX_BOXES`.
+    """
+    for _ in range(MAX_BOXES):
+        if start + 8 > end:
+            return
+        size, kind = struct.unpack_from(">I4s", encoded, start)
+        content = start + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", encoded, content)
+            content += 8
+        elif size == 0:
+            size = end - start
+        if start + size > end or start + size < content:
+            raise BoxError(f"its {kind!r} box has {size:,} bytes where {end - start:,} are left")
+        yield Box(kind, content, start + size)
+        start += size
+    raise BoxError(f"it has more than {MAX_BOXES:,} boxes in a row")
+
+
+def read_items(encoded: bytes) -> ItemFile:
+    """Read the items of a file; no pixel is decoded.
+
+    Raises:
+        BoxError: The boxes cannot be read.
+        struct.error: They are cut off.
+    """
+    meta: Box | None = None
+    samples: list[tuple[int, int]] = []
+    try:
+        for box in walk_boxes(encoded, 0, len(encoded)):
+            if box.kind == b"meta" and meta is None:
+                meta = box
+            elif box.kind == b"moov":
+                samples.extend(_find_first_samples(encoded, box))
+    except BoxError:
+        # Phones append what is no box to a picture: a motion photo, a trailer of their own. Pixels that are cut off
+        # are the decoder's to report.
+        if meta is None and not samples:
+            raise
+    if meta is None:
+        return ItemFile({}, None, tuple(samples))
+    return _read_meta(encoded, meta, tuple(samples))
+
+
+def find_properties(encoded: bytes) -> Iterator[Box]:
+    """Yield the properties of all items of the first `meta` box; raises as `read_items`."""
+    meta = next((box for box in walk_boxes(encoded, 0, len(encoded)) if box.kind == b"meta"), None)
+    if meta is not None:
+        for iprp in _children(encoded, meta, b"iprp", header_bytes=4):
+            for ipco in _children(encoded, iprp, b"ipco"):
+                yield from walk_boxes(encoded, ipco.start, ipco.end)
+
+
+def _children(encoded: bytes, parent: Box, kind: bytes, *, header_bytes: int = 0) -> Iterator[Box]:
+    return (box for box in walk_boxes(encoded, parent.start + header_bytes, parent.end) if box.kind == kind)
+
+
+def _find_first_samples(encoded: bytes, moov: Box) -> Iterator[tuple[int, int]]:
+    boxes = [moov]
+    for kind in (b"trak", b"mdia", b"minf", b"stbl"):
+        boxes = [child for box in boxes for child in _children(encoded, box, kind)]
+    for table in boxes:
+        start = size = 0
+        for box in walk_boxes(encoded, table.start, table.end):
+            reader = _FullReader(encoded, box)
+            if box.kind == b"stsz":
+                size = reader.take(4) or (reader.take(4) and reader.take(4))
+            elif box.kind in {b"stco", b"co64"} and reader.take(4):
+                start = reader.take(4 if box.kind == b"stco" else 8)
+        yield start, start + size
+
+
+def _read_meta(encoded: bytes, meta: Box, first_samples: tuple[tuple[int, int], ...]) -> ItemFile:
+    boxes = {box.kind: box for box in walk_boxes(encoded, meta.start + 4, meta.end)}
+    items = dict(_read_infos(encoded, boxes[b"iinf"])) if b"iinf" in boxes else {}
+    if b"iref" in boxes:
+        _add_references(encoded, boxes[b"iref"], items)
+    if b"iprp" in boxes:
+        _add_properties(encoded, boxes[b"iprp"], items)
+    if b"iloc" in boxes:
+        _add_extents(_FullReader(encoded, boxes[b"iloc"]), items, boxes.get(b"idat"))
+    primary_id: int | None = None
+    if b"pitm" in boxes:
+        reader = _FullReader(encoded, boxes[b"pitm"])
+        primary_id = reader.take(2 if reader.version == 0 else 4)
+    return ItemFile(items, primary_id, first_samples)
+
+
+class _Reader:
+    """Reads numbers out of a box."""
+
+    def __init__(self, encoded: bytes, box: Box) -> None:
+        self.encoded = encoded
+        self._end = box.end
+        self.position = box.start
+
+    def take(self, width: int) -> int:
+        """Return the next `width` bytes as a number; of none, 0."""
+        start, self.position = self.position, self.position + width
+        if self.position > self._end:
+            raise BoxError("one of its boxes ends too early")
+        return int.from_bytes(self.encoded[start : self.position], "big")
+
+    def count(self, width: int) -> int:
+        """Return the next number as a count, which is bounded."""
+        count = self.take(width)
+        if count > MAX_BOXES:
+            raise BoxError(f"it has {count:,} items or properties; {MAX_BOXES:,} are allowed")
+        return count
+
+
+class _FullReader(_Reader):
+    """Reads numbers out of a full box, which begins with its version and flags."""
+
+    def __init__(self, encoded: bytes, box: Box) -> None:
+        super().__init__(encoded, box)
+        self.version = self.take(1)
+        self.flags = self.take(3)
+
+
+def _read_infos(encoded: bytes, iinf: Box) -> Iterator[tuple[int, Item]]:
+    reader = _FullReader(encoded, iinf)
+    reader.count(2 if reader.version == 0 else 4)
+    for box in walk_boxes(encoded, reader.position, iinf.end):
+        info = _FullReader(encoded, box)
+        if box.kind != b"infe" or info.version < 2:
+            continue
+        item_id = info.take(2 if info.version == 2 else 4)
+        info.take(2)  # the protection's index
+        kind_at = info.position
+        info.take(4)
+        yield item_id, Item(encoded[kind_at : kind_at + 4], kind_at)
+
+
+def _add_references(encoded: bytes, iref: Box, items: dict[int, Item]) -> None:
+    header = _FullReader(encoded, iref)
+    id_bytes = 2 if header.version == 0 else 4
+    left = MAX_REFERENCES
+    for box in walk_boxes(encoded, header.position, iref.end):
+        reader = _Reader(encoded, box)
+        item = items.get(reader.take(id_bytes))
+        count = reader.take(2)
+        left -= count
+        if left < 0:
+            raise BoxError(f"its items refer to each other more than {MAX_REFERENCES:,} times")
+        named = [reader.take(id_bytes) for _ in range(count)]
+        if item is not None:
+            item.references.setdefault(box.kind, []).extend(named)
+
+
+def _add_properties(encoded: bytes, iprp: Box, items: dict[int, Item]) -> None:
+    properties: list[Box] = []
+    for ipco in _children(encoded, iprp, b"ipco"):
+        properties += walk_boxes(encoded, ipco.start, ipco.end)
+    for ipma in _children(encoded, iprp, b"ipma"):
+        reader = _FullReader(encoded, ipma)
+        index_bytes = 2 if reader.flags & 1 else 1
+        for _ in range(reader.count(4)):
+            item = items.get(reader.take(2 if reader.version == 0 else 4))
+            for _ in range(reader.take(1)):
+                index = reader.take(index_bytes) & (0x7FFF if index_bytes == 2 else 0x7F)
+                if item is not None and 0 < index <= len(properties):
+                    item.properties.append(properties[index - 1])
+
+
+def _add_extents(reader: _FullReader, items: dict[int, Item], idat: Box | None) -> None:
+    sizes = reader.take(2)
+    offset_bytes, length_bytes, base_bytes = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15
+    index_bytes = sizes & 15 if reader.version in {1, 2} else 0
+    for _ in range(reader.count(4 if reader.version == 2 else 2)):
+        item = items.get(reader.take(4 if reader.version == 2 else 2))
+        method = reader.take(2) & 15 if reader.version in {1, 2} else 0
+        reader.take(2)  # the index of another file, which no decoder opens
+        base = reader.take(base_bytes)
+        if method == 1 and idat is not None:
+            base += idat.start
+        extents = reader.take(2)
+        if extents > MAX_EXTENTS:
+            raise BoxError(f"an item lies in {extents:,} pieces; {MAX_EXTENTS} are allowed")
+        for _ in range(extents):
+            reader.take(index_bytes)
+            start = base + reader.take(offset_bytes)
+            length = reader.take(length_bytes)
+            if item is not None and method in {0, 1}:
+                item.extents.append((start, start + length))
+    in_pieces = (item.extents for item in items.values() if len(item.extents) > 1)
+    if sum(end - start for extents in in_pieces for start, end in extents) > len(reader.encoded):
+        raise BoxError("the pieces that its items lie in are longer than the file")

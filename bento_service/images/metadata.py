@@ -1,0 +1,166 @@
+"""A file without its metadata: what its pixels need, and the EXIF and XMP that may hold its orientation."""
+
+import re
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bento_service.errors import UndecodableImageError
+from bento_service.images.formats import ImageFormat
+from bento_service.images.png_chunks import is_transparency_usable, walk_png_chunks
+
+
+@dataclass(frozen=True, slots=True)
+class BareFile:
+    """A file without metadata. `info` has `exif` and `xmp`, by Pillow's names, where the file had them."""
+
+    encoded: bytes
+    info: Mapping[str, bytes]
+
+
+def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
+    """Copy a file without its metadata; None where the format has none that stops a decoder, or the file no pixels.
+
+    Pixels are not verified: damage to them stays.
+
+    Raises:
+        UndecodableImageError: A PNG is truncated.
+    """
+    dropper = _DROPPERS.get(image_format)
+    if dropper is None:
+        return None
+    try:
+        return dropper(encoded)
+    except (IndexError, struct.error):
+        return None
+
+
+def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:
+    """Leave out application segments and comments before the first scan (ITU-T T.81, B.1.1.4).
+
+    JFIF's and Adobe's stay where they are complete: they tell which colours the components are.
+    """
+    parts, info = [encoded[:2]], dict[str, bytes]()
+    position = 2
+    while (found := _JPEG_MARKER.search(encoded, position)) is not None:
+        marker, length_at = found[0][1], found.end()
+        end = length_at + max(2, encoded[length_at] << 8 | encoded[length_at + 1])
+        body = encoded[length_at + 2 : end]
+        if marker == _START_OF_SCAN:
+            parts.append(encoded[position:])
+            return BareFile(b"".join(parts), info)
+        if marker == _APP1 and body.startswith(_EXIF):
+            info.setdefault("exif", body)
+        elif marker == _APP1 and body.startswith(_JPEG_XMP):
+            info.setdefault("xmp", body.removeprefix(_JPEG_XMP))
+        is_jfif = marker == _APP0 and body.startswith(b"JFIF\0") and len(body) >= 14
+        is_adobe = marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12
+        is_kept = marker not in _JPEG_METADATA or is_jfif or is_adobe
+        parts.append(encoded[position : end if is_kept else found.start()])
+        position = end
+    return None
+
+
+def _drop_png_chunks(encoded: bytes) -> BareFile:
+    """Keep the critical chunks, and transparency that is sound."""
+    parts, info, before = [encoded[:8]], dict[str, bytes](), set[bytes]()
+    for chunk in walk_png_chunks(encoded):
+        is_transparency = chunk.kind == b"tRNS" and is_transparency_usable(encoded, chunk, before)
+        if chunk.is_critical or is_transparency:
+            parts.append(encoded[chunk.start : chunk.end])
+        elif chunk.kind == b"eXIf" and chunk.is_checksum_right:
+            info.setdefault("exif", _EXIF + encoded[chunk.start + 8 : chunk.end - 4])
+        before.add(chunk.kind)
+    return BareFile(b"".join(parts), info)
+
+
+def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
+    """Keep the chunks of pixels and animation (RFC 9649, 2.7), and clear the flags of the others."""
+    parts, info = list[bytes](), dict[str, bytes]()
+    position = 12
+    while position + 8 <= len(encoded):
+        kind, length = struct.unpack_from("<4sI", encoded, position)
+        end = position + 8 + length + length % 2
+        data = encoded[position + 8 : position + 8 + length]
+        if kind == b"VP8X":
+            data = bytes([data[0] & ~_WEBP_METADATA_FLAGS]) + data[1:]
+        if kind in _WEBP_PIXELS:
+            parts.append(encoded[position : position + 8] + data + bytes(length % 2))
+        elif kind == b"EXIF":
+            info.setdefault("exif", data)
+        elif kind == b"XMP ":
+            info.setdefault("xmp", data)
+        position = end
+    if encoded[12:16] not in _WEBP_PIXELS:
+        return None
+    body = b"WEBP" + b"".join(parts)
+    return BareFile(b"RIFF" + struct.pack("<I", len(body)) + body, info)
+
+
+def _drop_gif_extensions(encoded: bytes) -> BareFile:
+    """Keep the first frame, and the transparency that a complete graphic control extension gives it (GIF89a, 23)."""
+    position = 13 + _palette_bytes(encoded[10])
+    parts = [encoded[:position]]
+    for label, start, end in _walk_gif_extensions(encoded):
+        if label == _GIF_GRAPHIC_CONTROL and encoded[start] >= 4:
+            parts.append(encoded[start - 2 : end])
+        position = end
+    if encoded[position] == _GIF_IMAGE:
+        data = position + 10 + _palette_bytes(encoded[position + 9])
+        parts.append(encoded[position : _find_end_of_blocks(encoded, data + 1)])
+    return BareFile(b"".join(parts) + b";", {})
+
+
+def check_gif_extensions(encoded: bytes) -> None:
+    """Refuse a GIF with a malformed extension before its first frame: Pillow loses its place there and reads on.
+
+    Raises:
+        UndecodableImageError: An extension has no data, an application's has nothing but its name, or a graphic control
+            extension has fewer than four bytes.
+    """
+    for label, start, end in _walk_gif_extensions(encoded):
+        first_bytes = encoded[start] if start < len(encoded) else 0
+        is_name_only = label == _GIF_APPLICATION and end == start + first_bytes + 2
+        is_short = label == _GIF_GRAPHIC_CONTROL and first_bytes < 4
+        if first_bytes == 0 or is_name_only or is_short:
+            raise UndecodableImageError("The GIF has a malformed extension before its first frame; export it again.")
+
+
+def _walk_gif_extensions(encoded: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield label, start and end of the data of each extension before the first frame."""
+    position = 13 + _palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
+    while encoded[position : position + 1] == bytes([_GIF_EXTENSION]) and position + 2 < len(encoded):
+        end = _find_end_of_blocks(encoded, position + 2)
+        yield encoded[position + 1], position + 2, end
+        position = end
+
+
+def _palette_bytes(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
+def _find_end_of_blocks(encoded: bytes, position: int) -> int:
+    """Return where a chain of GIF's data sub-blocks ends, which may be the end of the file."""
+    while position < len(encoded) and encoded[position] != 0:
+        position += 1 + encoded[position]
+    return position + 1
+
+
+_EXIF: Final = b"Exif\0\0"
+_JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
+"""What comes before it are stray or fill bytes (B.1.1.2)."""
+_APP0, _APP1, _APP14, _COMMENT, _START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xFE, 0xDA
+_JPEG_METADATA: Final = frozenset({*range(0xE0, 0xF0), _COMMENT})
+_WEBP_PIXELS: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
+_WEBP_METADATA_FLAGS: Final = 0x20 | 0x08 | 0x04
+"""ICC profile, EXIF and XMP."""
+_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
+_GIF_GRAPHIC_CONTROL, _GIF_APPLICATION = 0xF9, 0xFF
+_DROPPERS: Final[Mapping[ImageFormat, Callable[[bytes], BareFile | None]]] = {
+    ImageFormat.JPEG: _drop_jpeg_segments,
+    ImageFormat.PNG: _drop_png_chunks,
+    ImageFormat.WEBP: _drop_webp_chunks,
+    ImageFormat.GIF: _drop_gif_extensions,
+}

@@ -1,0 +1,224 @@
+"""TIFF and BigTIFF directories: reading them, finding the picture, and writing another one for the same pixels."""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Final
+
+from PIL.ExifTags import Base as Tag
+
+from bento_service.errors import UndecodableImageError
+
+MAX_DIRECTORIES: Final = 8
+"""How many pages, and how many subdirectories, are looked at."""
+MAX_ENTRIES: Final = 512
+"""Of a directory; a camera's has about a hundred."""
+
+_MAX_CHANGED_BYTES: Final = 1 << 16
+_MAX_LONG: Final = (1 << 32) - 1
+_PLAIN_TIFF, _LONG = 42, 4
+_BIG_INTEGERS: Final = frozenset({16, 17, 18})
+_SUBFILE_TYPE_OLD, _SUB_DIRECTORIES = 255, 330
+_IS_REDUCED, _IS_MASK, _IS_REDUCED_OLD = 1, 4, 2
+_SIZES: Final[Mapping[int, int]] = {
+    **dict.fromkeys((1, 2, 6, 7), 1),
+    **dict.fromkeys((3, 8), 2),
+    **dict.fromkeys((4, 9, 11, 13), 4),
+    **dict.fromkeys((5, 10, 12, 16, 17, 18), 8),
+}
+"""Bytes of a value by type (TIFF 6.0, section 2; BigTIFF adds 16 to 18)."""
+_INTEGERS: Final[Mapping[int, str]] = {
+    **{1: "B", 6: "b", 3: "H", 8: "h", 4: "I", 9: "i", 13: "I"},
+    **{16: "Q", 17: "q", 18: "Q"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A tag's type, the number of its values, and where in the file they begin."""
+
+    kind: int
+    count: int
+    place: int
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes the values take."""
+        return self.count * _SIZES[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """One image's tags, without those of unknown types. `damaged` are those whose values lie outside the file."""
+
+    encoded: bytes
+    offset: int
+    order: str
+    entries: Mapping[int, Entry]
+    damaged: frozenset[int]
+    next_offset: int
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it holds a picture in full size: neither a reduced image nor a mask (tags 254 and 255)."""
+        if Tag.NewSubfileType in self.entries:
+            return not self.number(Tag.NewSubfileType, 0) & (_IS_REDUCED | _IS_MASK)
+        return self.number(_SUBFILE_TYPE_OLD, 1) != _IS_REDUCED_OLD
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the pixels lie in tiles, and not in strips."""
+        return Tag.TileWidth in self.entries
+
+    @property
+    def block_tags(self) -> tuple[int, int]:
+        """The tags of the offsets and of the byte counts of its strips or tiles."""
+        return (Tag.TileOffsets, Tag.TileByteCounts) if self.is_tiled else (Tag.StripOffsets, Tag.StripByteCounts)
+
+    def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """Return a tag's integers; `default` where it is missing, damaged or of another type."""
+        entry = self.entries.get(tag)
+        if entry is None or not entry.count or entry.kind not in _INTEGERS:
+            return default
+        return struct.unpack_from(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", self.encoded, entry.place)
+
+    def number(self, tag: int, default: int) -> int:
+        """Return a tag's first integer."""
+        return self.numbers(tag, (default,))[0]
+
+    def data(self, tag: int) -> bytes:
+        """Return a tag's values as they are in the file; none where it is missing or damaged."""
+        entry = self.entries.get(tag)
+        return b"" if entry is None else self.encoded[entry.place : entry.place + entry.size_bytes]
+
+
+def find_picture(encoded: bytes) -> Directory:
+    """Find the first directory that holds a picture in full size.
+
+    A camera's file may begin with a thumbnail, and have the picture in a subdirectory (DNG, NEF) or after it. Where
+    there is none in full size, the first directory is the picture.
+
+    Raises:
+        UndecodableImageError: The first directory is damaged.
+    """
+    first = read_directory(encoded, _read_first_offset(encoded))
+    candidates = chain(_read_subdirectories(first), _walk_pages(first))
+    return first if first.is_picture else next((found for found in candidates if found.is_picture), first)
+
+
+def has_several_pages(encoded: bytes) -> bool:
+    """Whether the file holds more than one picture in full size, one after the other."""
+    pages = _walk_pages(read_directory(encoded, _read_first_offset(encoded)))
+    return len(list(islice((page for page in pages if page.is_picture), 2))) > 1
+
+
+def read_directory(encoded: bytes, offset: int) -> Directory:
+    """Read the directory at a byte offset.
+
+    Raises:
+        UndecodableImageError: It lies outside the file, or is larger than any ordinary one.
+    """
+    order, is_big = ("<" if encoded.startswith(b"II") else ">"), encoded[2:4] in {b"+\0", b"\0+"}
+    count_code, entry_code, inline_bytes = ("Q", "HHQ", 8) if is_big else ("H", "HHI", 4)
+    entry_bytes, pointer = 4 + 2 * inline_bytes, order + ("Q" if is_big else "I")
+    entries: dict[int, Entry] = {}
+    damaged = set()
+    try:
+        (count,) = struct.unpack_from(order + count_code, encoded, offset)
+        if count > MAX_ENTRIES:
+            raise UndecodableImageError(
+                f"The TIFF's directory has {count:,} tags; {MAX_ENTRIES:,} are allowed; export it again."
+            )
+        start = offset + struct.calcsize(count_code)
+        for position in range(start, start + count * entry_bytes, entry_bytes):
+            tag, kind, values = struct.unpack_from(order + entry_code, encoded, position)
+            if kind not in _SIZES or tag in entries:
+                continue
+            place = position + entry_bytes - inline_bytes
+            size_bytes = values * _SIZES[kind]
+            if size_bytes > inline_bytes:
+                (place,) = struct.unpack_from(pointer, encoded, place)
+            if place + size_bytes > len(encoded):
+                damaged.add(tag)
+            else:
+                entries[tag] = Entry(kind, values, place)
+        (next_offset,) = struct.unpack_from(pointer, encoded, start + count * entry_bytes)
+    except (struct.error, OverflowError) as error:
+        raise UndecodableImageError(
+            f"The TIFF is truncated or corrupt: its directory at byte {offset:,} lies outside the file; "
+            "send the whole file."
+        ) from error
+    return Directory(encoded, offset, order, entries, frozenset(damaged), next_offset)
+
+
+def write_directory(directory: Directory, kept: frozenset[int], changes: Mapping[int, tuple[int, ...]]) -> bytes:
+    """Return the file with another directory, its only one: the tags in `kept` as they are, and `changes`.
+
+    The new directory lies at the end, so that the offsets of the pixels stay. A BigTIFF becomes a plain TIFF: Pillow
+    reads no big-endian BigTIFF, and no file that is allowed needs offsets of 64 bits.
+
+    Raises:
+        UndecodableImageError: The kept tags have more bytes than the file, because they overlap, or an offset lies
+            outside the file.
+    """
+    order = directory.order
+    packed: dict[int, tuple[int, int, bytes]] = {}
+    for tag in kept & directory.entries.keys():
+        entry = directory.entries[tag]
+        if entry.kind in _BIG_INTEGERS:
+            changes = {tag: directory.numbers(tag), **changes}
+        packed[tag] = entry.kind, entry.count, directory.data(tag)
+    for tag, numbers in changes.items():
+        if max(numbers) > _MAX_LONG:
+            raise UndecodableImageError(f"The TIFF is corrupt: its tag {tag} is {max(numbers):,}; export it again.")
+        packed[tag] = _LONG, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)
+    if sum(len(data) for _, _, data in packed.values()) > len(directory.encoded) + _MAX_CHANGED_BYTES:
+        raise UndecodableImageError("The TIFF's tags overlap: they hold more bytes than the file; export it again.")
+    start = len(directory.encoded) + len(directory.encoded) % 2
+    values_at = start + 2 + 12 * len(packed) + 4
+    entries, values = [], []
+    for tag, (kind, count, data) in sorted(packed.items()):
+        entries.append(struct.pack(order + "HHI", tag, kind, count))
+        if len(data) > 4:
+            entries.append(struct.pack(order + "I", values_at))
+            values.append(data)
+            values_at += len(data)
+        else:
+            entries.append(data.ljust(4, b"\0"))
+    header = directory.encoded[:2] + struct.pack(order + "HI", _PLAIN_TIFF, start)
+    pixels = directory.encoded[8:] + bytes(start - len(directory.encoded))
+    return b"".join([header, pixels, struct.pack(order + "H", len(packed)), *entries, bytes(4), *values])
+
+
+def _read_first_offset(encoded: bytes) -> int:
+    is_big = encoded[2:4] in {b"+\0", b"\0+"}
+    order = "<" if encoded.startswith(b"II") else ">"
+    try:
+        return int(struct.unpack_from(order + ("Q" if is_big else "I"), encoded, 8 if is_big else 4)[0])
+    except struct.error as error:
+        raise UndecodableImageError("The TIFF ends within its header; send the whole file.") from error
+
+
+def _read_subdirectories(directory: Directory) -> Iterator[Directory]:
+    for offset in directory.numbers(_SUB_DIRECTORIES)[:MAX_DIRECTORIES]:
+        subdirectory = _try_to_read(directory.encoded, offset)
+        if subdirectory is not None:
+            yield subdirectory
+
+
+def _walk_pages(first: Directory) -> Iterator[Directory]:
+    """Yield the directories of the file's chain, as far as they can be read."""
+    page: Directory | None = first
+    seen = {0}
+    while page is not None and len(seen) <= MAX_DIRECTORIES:
+        yield page
+        seen.add(page.offset)
+        page = None if page.next_offset in seen else _try_to_read(first.encoded, page.next_offset)
+
+
+def _try_to_read(encoded: bytes, offset: int) -> Directory | None:
+    try:
+        return read_directory(encoded, offset)
+    except UndecodableImageError:
+        return None

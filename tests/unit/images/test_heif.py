@@ -1,0 +1,249 @@
+"""HEIC and AVIF, as phones and encoders write them, and as attackers would."""
+
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bento_service.errors import TooManyPixelsError, UndecodableImageError
+from bento_service.images.intake import IntakeLimits, prepare
+from tests.unit.images.encodings import LIMITS, RECIPE, encode, exif_with_orientation, load_photograph
+from tests.unit.images.heif_files import (
+    Part,
+    grid,
+    mirrored,
+    put_together,
+    recorded,
+    reference,
+    rotated,
+    take_apart,
+)
+
+BRANDS = {"HEIC": b"heic", "AVIF": b"avif"}
+SIZE = (48, 41)
+MIRRORED = {0: Image.Transpose.FLIP_TOP_BOTTOM, 1: Image.Transpose.FLIP_LEFT_RIGHT}
+
+
+def photograph(mode: str = "RGB") -> Image.Image:
+    image = load_photograph().resize(SIZE).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(SIZE))
+    return image
+
+
+def coded(image_format: str) -> Part:
+    """A coded picture of 64 x 64 pixels; x265 fills small ones up."""
+    if image_format == "HEIC":
+        return take_apart(recorded("colour_8.heic"))
+    return take_apart(encode(load_photograph().resize((64, 64)), "AVIF"))
+
+
+def decode(encoded: bytes) -> Image.Image:
+    """A file's picture, neither resized nor cropped."""
+    info = prepare(encoded, RECIPE, LIMITS).info
+    recipe = replace(RECIPE, width_px=info.width_px, height_px=info.height_px, crop_fraction=1.0)
+    return Image.fromarray(prepare(encoded, recipe, LIMITS).pixels_hwc)
+
+
+def assert_alike(encoded: bytes, expected: Image.Image, *, most: float = 1.0) -> None:
+    shown = decode(encoded)
+    assert shown.size == expected.size
+    assert np.abs(np.asarray(shown).astype(int) - np.asarray(expected)).mean() <= most
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    canvas = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(canvas, image.convert("RGBA")).convert("RGB")
+
+
+@pytest.mark.parametrize(
+    ("name", "warnings"),
+    [
+        ("colour_8.heic", ()),
+        ("grey_8.heic", ("greyscale_converted",)),
+        ("colour_10.heic", ("bit_depth_reduced",)),
+        ("alpha_8.heic", ("alpha_flattened",)),
+        ("deep.avif", ("bit_depth_reduced",)),
+    ],
+)
+def test_a_file_is_read_as_the_reference_decoder_reads_it(name: str, warnings: tuple[str, ...]) -> None:
+    assert_alike(recorded(name), on_white(reference(name)))
+    prepared = prepare(recorded(name), RECIPE, LIMITS)
+    assert prepared.warnings == warnings
+    assert prepared.info.format == name.rpartition(".")[2].upper()
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [("RGB", ()), ("L", ()), ("RGBA", ("alpha_flattened",))])
+def test_an_avif_shows_what_was_encoded(mode: str, warnings: tuple[str, ...]) -> None:
+    encoded = encode(photograph(mode), "AVIF", quality=95, subsampling="4:4:4")
+    assert_alike(encoded, on_white(photograph(mode)), most=3)
+    assert prepare(encoded, RECIPE, LIMITS).warnings == warnings
+
+
+@pytest.mark.parametrize("image_format", BRANDS)
+@pytest.mark.parametrize("axis", [None, 0, 1])
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_picture_is_turned_and_then_mirrored_once_as_its_properties_say(
+    image_format: str, quarters: int, axis: int | None
+) -> None:
+    part = coded(image_format)
+    expected = decode(put_together(BRANDS[image_format], [part])).rotate(90 * quarters, expand=True)
+    properties = [rotated(quarters)] if quarters else []
+    if axis is not None:
+        expected = expected.transpose(MIRRORED[axis])
+        properties.append(mirrored(axis))
+    assert_alike(put_together(BRANDS[image_format], [part.having(*properties)]), expected, most=0)
+
+
+def test_the_orientation_in_exif_or_xmp_is_left_out_as_browsers_do() -> None:
+    upright = encode(photograph(), "AVIF")
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="3"/></x:xmpmeta>'
+    exif = Image.Exif()
+    exif[0x0113] = 6  # Pillow writes 0x0112, the orientation, as `irot`
+    encoded = encode(photograph(), "AVIF", exif=exif.tobytes()).replace(b"\x01\x13\0\x03", b"\x01\x12\0\x03")
+    for turned in (encode(photograph(), "AVIF", xmp=xmp), encoded):
+        assert_alike(turned, decode(upright), most=0)
+
+
+def test_an_orientation_in_both_exif_and_properties_is_applied_once() -> None:
+    exif = Image.Exif()
+    exif[0x0113] = 6
+    exif[0x0112] = 6
+    encoded = encode(photograph(), "AVIF", exif=exif.tobytes()).replace(b"\x01\x13\0\x03", b"\x01\x12\0\x03")
+    prepared = prepare(encoded, RECIPE, LIMITS)
+    assert (prepared.info.width_px, prepared.info.height_px) == SIZE[::-1]
+    assert_alike(encoded, decode(encode(photograph(), "AVIF")).rotate(-90, expand=True), most=0)
+
+
+@pytest.mark.parametrize("metadata", [b"", b"\xff\xff\xff\xff", b"\0\0\0\x06Exif\0\0MM\0*\xff\xff\xff\xff"])
+@pytest.mark.parametrize("image_format", BRANDS)
+def test_broken_metadata_costs_no_picture(image_format: str, metadata: bytes) -> None:
+    exif = Part(b"Exif", metadata, (), {b"cdsc": [1]})
+    whole = put_together(BRANDS[image_format], [coded(image_format)])
+    assert_alike(put_together(BRANDS[image_format], [coded(image_format), exif]), decode(whole), most=0)
+
+
+@pytest.mark.parametrize("image_format", BRANDS)
+def test_a_grid_is_put_together_and_cut_to_its_size(image_format: str) -> None:
+    tile = coded(image_format)
+    expected = Image.new("RGB", (120, 64))
+    for left_px in (0, 64):
+        expected.paste(decode(put_together(BRANDS[image_format], [tile])), (left_px, 0))
+    encoded = put_together(BRANDS[image_format], [grid(1, 2, 120, 64, [2, 3]), tile, tile])
+    assert_alike(encoded, expected)
+    assert prepare(encoded, RECIPE, LIMITS).warnings == ()
+
+
+@pytest.mark.parametrize("primary", [1, 2])
+def test_of_several_pictures_the_primary_one_is_taken(primary: int) -> None:
+    parts = [coded("HEIC"), take_apart(recorded("grey_8.heic"))]
+    prepared = prepare(put_together(b"heic", parts, primary=primary), RECIPE, LIMITS)
+    assert prepared.warnings == (("first_frame_used",), ("first_frame_used", "greyscale_converted"))[primary - 1]
+
+
+def test_a_thumbnail_is_no_second_picture() -> None:
+    thumbnail = replace(coded("HEIC"), references={b"thmb": [1]})
+    assert prepare(put_together(b"heic", [coded("HEIC"), thumbnail]), RECIPE, LIMITS).warnings == ()
+
+
+def test_of_an_animation_the_first_frame_is_taken() -> None:
+    encoded = encode(photograph(), "AVIF", save_all=True, append_images=[photograph().rotate(180)], subsampling="4:4:4")
+    assert prepare(encoded, RECIPE, LIMITS).warnings == ("first_frame_used",)
+    assert_alike(encoded, photograph(), most=5)
+
+
+def test_a_motion_photo_behind_the_picture_is_no_damage() -> None:
+    encoded = put_together(b"heic", [coded("HEIC")], further=b"\0\0\0\x10mpvdSEFT\xff\xff\xff\xff" + b"trailer" * 9)
+    assert prepare(encoded, RECIPE, LIMITS).warnings == ()
+
+
+@pytest.mark.parametrize("image_format", BRANDS)
+def test_one_more_pixel_than_allowed_is_too_many(image_format: str) -> None:
+    encoded = put_together(BRANDS[image_format], [coded(image_format)])
+    prepare(encoded, RECIPE, IntakeLimits(LIMITS.max_bytes, 64 * 64))
+    with pytest.raises(TooManyPixelsError, match=r"64 x 64 = 4,096 pixels; 4,095 are allowed"):
+        prepare(encoded, RECIPE, IntakeLimits(LIMITS.max_bytes, 64 * 64 - 1))
+
+
+@pytest.mark.parametrize("image_format", BRANDS)
+def test_a_giant_is_refused_by_its_declared_size(image_format: str) -> None:
+    encoded = put_together(BRANDS[image_format], [coded(image_format).size(65_000, 65_000)])
+    with pytest.raises(TooManyPixelsError, match=r"65000 x 65000 = 4,225,000,000 pixels; 50,000,000 are allowed"):
+        prepare(encoded, RECIPE, LIMITS)
+
+
+@pytest.mark.parametrize("image_format", BRANDS)
+def test_a_giant_tile_or_alpha_of_a_small_picture_counts(image_format: str) -> None:
+    giant = coded(image_format).size(60_000, 60_000)
+    alpha = replace(giant, references={b"auxl": [1]})
+    of_a_tile = replace(giant, references={b"auxl": [2]})
+    for parts in (
+        [grid(1, 1, 64, 64, [2]), giant],
+        [coded(image_format), alpha],
+        [grid(1, 1, 64, 64, [2]), coded(image_format), of_a_tile],
+    ):
+        with pytest.raises(TooManyPixelsError, match=r"its decoder has to hold 3,600,000,000"):
+            prepare(put_together(BRANDS[image_format], parts), RECIPE, LIMITS)
+
+
+def test_an_av1_stream_larger_than_its_picture_counts_as_the_pixels_it_would_take() -> None:
+    large = take_apart(encode(Image.new("L", (640, 480)), "AVIF")).size(48, 41)
+    with pytest.raises(TooManyPixelsError, match=r"48 x 41 pixels and its decoder has to hold 307,200"):
+        prepare(put_together(b"avif", [large]), RECIPE, IntakeLimits(LIMITS.max_bytes, 10_000))
+
+
+def test_grids_of_grids_are_counted_without_walking_every_path() -> None:
+    layers = [grid(16, 16, 64, 64, [number] * 256) for number in range(2, 5)]
+    with pytest.raises(TooManyPixelsError):
+        prepare(put_together(b"heic", [*layers, coded("HEIC")]), RECIPE, IntakeLimits(LIMITS.max_bytes, 10**6))
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ([grid(1, 1, 64, 64, [1])], "deep"),
+        ([coded("HEIC")] * 1100, "1,100"),
+        ([coded("HEIC"), replace(coded("HEIC"), references={b"dimg": [1] * 5000})], "4,096"),
+        ([replace(coded("HEIC"), properties=())], "no size"),
+    ],
+    ids=["a circle", "too many items", "too many references", "no size"],
+)
+def test_a_structure_that_no_phone_writes_is_refused_with_the_reason(parts: list[Part], reason: str) -> None:
+    with pytest.raises(UndecodableImageError, match=reason):
+        prepare(put_together(b"heic", parts), RECIPE, LIMITS)
+
+
+@pytest.mark.parametrize("name", ["colour_8.heic", "alpha_8.heic", "deep.avif"])
+def test_a_file_that_lost_even_its_last_byte_is_refused(name: str) -> None:
+    with pytest.raises(UndecodableImageError, match="pixels end at byte"):
+        prepare(recorded(name)[:-1], RECIPE, LIMITS)
+
+
+def test_a_container_that_declares_more_bits_than_its_stream_has_cannot_harm() -> None:
+    encoded = recorded("grey_8.heic")
+    luma_bits_at = encoded.index(b"hvcC") + 4 + 17  # less 8, in the lowest three bits (ISO/IEC 14496-15, 8.3.3.1)
+    for bits in (10, 12, 15):
+        lying = encoded[:luma_bits_at] + bytes([0xF8 | bits - 8]) + encoded[luma_bits_at + 1 :]
+        # pi_heif's own scaling wrote beyond its samples here.
+        with pytest.raises(UndecodableImageError):
+            prepare(lying, RECIPE, LIMITS)
+
+
+def test_a_heif_of_another_codec_is_refused_with_the_reason() -> None:
+    with pytest.raises(UndecodableImageError, match="jpeg"):
+        prepare(put_together(b"mif1", [replace(coded("HEIC"), kind=b"jpeg")]), RECIPE, LIMITS)
+
+
+def test_a_sequence_without_a_still_picture_is_refused_with_the_reason() -> None:
+    ftyp = struct.pack(">I", 20) + b"ftyphevc" + bytes(4) + b"hevc"
+    with pytest.raises(UndecodableImageError, match="no primary image"):
+        prepare(ftyp + struct.pack(">I", 8) + b"moov", RECIPE, LIMITS)
+
+
+def test_an_orientation_of_a_camera_comes_out_upright() -> None:
+    for orientation in range(1, 9):
+        encoded = encode(photograph(), "AVIF", exif=exif_with_orientation(orientation))
+        size = SIZE if orientation < 5 else SIZE[::-1]
+        assert decode(encoded).size == size

@@ -1,0 +1,305 @@
+"""Each way of storing samples in a TIFF is read as what it means, or refused with the reason; none is read wrongly."""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from bento_service.domain import PreparedImage
+from bento_service.errors import TooManyPixelsError, UndecodableImageError
+from bento_service.images.intake import IntakeLimits, prepare
+from tests.unit.images.encodings import LIMITS, RECIPE, load_photograph
+from tests.unit.images.tiffs import (
+    BLACK_IS_ZERO,
+    DEFLATE,
+    LZW,
+    NONE,
+    PACKBITS,
+    PALETTE,
+    RGB,
+    SEPARATED,
+    WHITE_IS_ZERO,
+    Layout,
+    encode_tiff,
+    pack_directory,
+)
+
+WIDTH_PX, HEIGHT_PX = 21, 15
+UNRESIZED = replace(RECIPE, height_px=HEIGHT_PX, width_px=WIDTH_PX, crop_fraction=1.0)
+PHOTOGRAPH = np.asarray(load_photograph().resize((WIDTH_PX, HEIGHT_PX)))
+CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, SEPARATED: 4}
+DTYPES = ["u1", "u2", "u4", "u8", "f2", "f4", "f8", "i1", "i2", "i4", "i8"]
+WAYS = [(NONE, 1), (PACKBITS, 1), (LZW, 1), (DEFLATE, 1), (DEFLATE, 2), (LZW, 3)]
+"""Compression and predictor."""
+
+
+def read(encoded: bytes) -> PreparedImage:
+    return prepare(encoded, UNRESIZED, LIMITS)
+
+
+def take_channels(photometric: int) -> NDArray[np.uint8]:
+    return np.dstack([PHOTOGRAPH, PHOTOGRAPH[:, :, 0] // 2])[:, :, : CHANNELS[photometric]]
+
+
+def deepen(eight_bits: NDArray[np.uint8], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Spread 8 bits over the full scale of unsigned integers and of floats, or over half of that of signed ones.
+
+    The low bytes are no copies of the high one: a file that is read in the wrong byte order looks wrong.
+    """
+    if dtype.kind == "f":
+        return (eight_bits / 255).astype(dtype)
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    shift = np.array(8 * (dtype.itemsize - 1), unsigned)
+    low_bytes = np.array(0x0102030405060708 >> (64 - 8 * dtype.itemsize) & (1 << int(shift)) - 1, unsigned)
+    deep = (eight_bits.astype(unsigned) << shift) | low_bytes
+    return (deep >> np.array(1, unsigned)).view(dtype) if dtype.kind == "i" else deep
+
+
+def to_rgb(eight_bits: NDArray[np.uint8], photometric: int) -> NDArray[np.int64]:
+    """What samples mean, by the plain formula for CMYK."""
+    values = eight_bits.astype(int)
+    if photometric == WHITE_IS_ZERO:
+        return np.repeat(255 - values, 3, axis=2)
+    if photometric == BLACK_IS_ZERO:
+        return np.repeat(values, 3, axis=2)
+    if photometric == RGB:
+        return values
+    return np.rint((255 - values[:, :, :3]) * (255 - values[:, :, 3:]) / 255).astype(int)
+
+
+def assert_read_as(encoded: bytes, expected: NDArray[np.int64]) -> None:
+    assert np.abs(read(encoded).pixels_hwc.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(("compression", "predictor"), WAYS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("photometric", "is_planar"), [(0, False), (1, False), *product((2, 5), (False, True))])
+def test_samples_of_any_kind_are_read_as_what_they_mean(
+    photometric: int, is_planar: bool, dtype: str, compression: int, predictor: int
+) -> None:
+    if predictor == 3 and not dtype.startswith("f"):
+        predictor = 1
+    eight_bits = take_channels(photometric)
+    expected = to_rgb(eight_bits // 2 if dtype.startswith("i") else eight_bits, photometric)
+    samples = deepen(eight_bits, np.dtype(dtype))
+    layout = Layout(photometric, compression, predictor, is_planar=is_planar)
+    for is_big_endian, tile_px in ((False, None), (True, 16)):
+        encoded = encode_tiff(samples, replace(layout, is_big_endian=is_big_endian, tile_px=tile_px))
+        assert_read_as(encoded, expected)
+
+
+@pytest.mark.parametrize("is_big_endian", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_a_big_tiff_is_read_in_either_byte_order(dtype: str, is_big_endian: bool) -> None:
+    layout = Layout(RGB, DEFLATE, is_big_tiff=True, is_big_endian=is_big_endian)
+    assert_read_as(encode_tiff(deepen(PHOTOGRAPH, np.dtype(dtype)), layout), to_rgb(PHOTOGRAPH, RGB))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    dtype=st.sampled_from(DTYPES),
+    layout=st.builds(
+        Layout,
+        photometric=st.sampled_from([*CHANNELS, PALETTE, 4, 6, 8, 9, 32803, 34892, 60000]),
+        compression=st.sampled_from([NONE, LZW, DEFLATE, PACKBITS]),
+        is_planar=st.booleans(),
+        is_big_endian=st.booleans(),
+        is_big_tiff=st.booleans(),
+        is_bit_reversed=st.booleans(),
+        rows_per_strip=st.integers(1, 20),
+        tile_px=st.sampled_from([None, 16, 32]),
+        extra_samples=st.lists(st.sampled_from([0, 1, 2]), max_size=3).map(tuple),
+        tags=st.sampled_from([{}, {}, {258: (5, 6, 5)}, {332: (2,)}, {339: (5,)}, {339: (1, 3, 1)}]),
+    ),
+)
+def test_any_layout_is_read_as_what_it_means_or_refused_with_the_reason(dtype: str, layout: Layout) -> None:
+    colours = take_channels(layout.photometric) if layout.photometric in CHANNELS else PHOTOGRAPH
+    full_scale = 1.0 if dtype.startswith("f") else np.iinfo(dtype).max
+    opaque = np.full((HEIGHT_PX, WIDTH_PX, len(layout.extra_samples)), full_scale, dtype)
+    samples = np.dstack([deepen(colours, np.dtype(dtype)), opaque])
+    is_known = layout.photometric in CHANNELS and not layout.tags
+    try:
+        prepared = read(encode_tiff(samples, layout))
+    except UndecodableImageError as error:
+        assert not is_known, error.message
+        assert "which Lightbox does not read; " in error.message
+        return
+    is_half_transparent = dtype.startswith("i") and {1, 2} & set(layout.extra_samples)
+    if is_known and (layout.photometric == SEPARATED or not is_half_transparent):
+        eight_bits = colours // 2 if dtype.startswith("i") else colours
+        expected = to_rgb(eight_bits, layout.photometric)
+        assert np.abs(prepared.pixels_hwc.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "f4"])
+@pytest.mark.parametrize("is_planar", [False, True])
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO, RGB])
+@pytest.mark.parametrize("meaning", [1, 2])
+def test_alpha_is_laid_over_white_whether_the_colours_are_multiplied_by_it_or_not(
+    meaning: int, photometric: int, is_planar: bool, dtype: str
+) -> None:
+    colours = np.full((HEIGHT_PX, WIDTH_PX, CHANNELS[photometric]), 100, dtype=np.uint8)
+    alpha = np.full((HEIGHT_PX, WIDTH_PX, 1), 51, dtype=np.uint8)
+    stored = colours // 5 if meaning == 1 and photometric != WHITE_IS_ZERO else colours
+    if meaning == 1 and photometric == WHITE_IS_ZERO:
+        stored = 255 - (255 - colours) // 5
+    samples = deepen(np.dstack([stored, alpha]), np.dtype(dtype))
+    prepared = read(encode_tiff(samples, Layout(photometric, is_planar=is_planar, extra_samples=(meaning,))))
+    level = 155 if photometric == WHITE_IS_ZERO else 100
+    assert np.abs(prepared.pixels_hwc.astype(int) - round(255 * 0.8 + level * 0.2)).max() <= 1
+    assert "alpha_flattened" in prepared.warnings
+
+
+@pytest.mark.parametrize(("dtype", "lowest"), [("i1", -128), ("i2", -1000), ("i4", -1)])
+def test_signed_samples_below_zero_are_refused_because_decoders_disagree_about_them(dtype: str, lowest: int) -> None:
+    samples = np.full((HEIGHT_PX, WIDTH_PX, 1), lowest, dtype=dtype)
+    with pytest.raises(UndecodableImageError, match=f"signed samples down to {lowest:,}"):
+        read(encode_tiff(samples, Layout()))
+
+
+def test_floats_without_a_known_scale_are_stretched_which_the_answer_says() -> None:
+    samples = (PHOTOGRAPH[:, :, :1] / 127.5 - 1).astype(np.float32)
+    prepared = read(encode_tiff(samples, Layout()))
+    assert prepared.warnings == ("range_stretched", "bit_depth_reduced", "greyscale_converted")
+    assert "range_stretched" not in read(encode_tiff(samples + 1, Layout())).warnings
+
+
+@pytest.mark.parametrize(
+    ("samples", "layout", "reason"),
+    [
+        (PHOTOGRAPH, Layout(RGB, tags={258: (5, 6, 5)}), "samples of different kinds in a pixel (5, 6, 5 bits)"),
+        (PHOTOGRAPH, Layout(RGB, tags={258: (12, 12, 12)}), "12-bit unsigned samples (3 a pixel"),
+        (PHOTOGRAPH, Layout(RGB, tags={339: (5, 5, 5)}), "8-bit complex samples"),
+        (PHOTOGRAPH, Layout(RGB, tags={259: (52546,)}), "compression 52546"),
+        (PHOTOGRAPH, Layout(32803), "a camera's raw sensor data"),
+        (PHOTOGRAPH, Layout(9), "3 sample(s) a pixel of photometric interpretation 9"),
+        (PHOTOGRAPH, Layout(6), "uncompressed YCbCr with fewer colour samples than pixels"),
+        (PHOTOGRAPH, Layout(SEPARATED), "3 sample(s) a pixel of photometric interpretation 5"),
+        (take_channels(SEPARATED), Layout(SEPARATED, tags={332: (2,)}), "inks other than CMYK"),
+        (PHOTOGRAPH[:, :, :1].astype("u2"), Layout(PALETTE), "16-bit unsigned samples (1 a pixel"),
+    ],
+)
+def test_what_is_not_read_is_refused_with_the_reason(samples: NDArray[np.generic], layout: Layout, reason: str) -> None:
+    with pytest.raises(UndecodableImageError, match="which Lightbox does not read; ") as caught:
+        read(encode_tiff(samples, layout))
+    assert f"The TIFF has {reason}" in caught.value.message
+
+
+@pytest.mark.parametrize("scale", [1, 257])
+def test_a_palette_of_eight_bits_is_told_from_one_of_sixteen(scale: int) -> None:
+    colour_map = tuple((255 - level) * scale for level in range(256)) * 3
+    encoded = encode_tiff(PHOTOGRAPH[:, :, :1], Layout(PALETTE, tags={320: colour_map}))
+    assert_read_as(encoded, to_rgb(PHOTOGRAPH[:, :, :1], WHITE_IS_ZERO))
+
+
+def test_grey_without_a_photometric_interpretation_counts_from_black_as_libtiff_assumes() -> None:
+    encoded = encode_tiff(PHOTOGRAPH[:, :, :1], Layout())
+    entry = encoded.index(struct.pack("<HHI", 262, 3, 1))
+    unnamed = encoded[:entry] + struct.pack("<H", 263) + encoded[entry + 2 :]
+    assert_read_as(unnamed, to_rgb(PHOTOGRAPH[:, :, :1], BLACK_IS_ZERO))
+
+
+REDUCED = np.zeros((6, 8, 3), dtype=np.uint8)
+
+
+def store_after(encoded: bytes, tags: Mapping[int, tuple[int, ...]], *, is_subdirectory: bool) -> bytes:
+    """Put a thumbnail of black pixels in front of a file's picture, which becomes a subdirectory or the next page."""
+    picture_at = struct.unpack_from("<I", encoded, 4)[0]
+    pixels_at = len(encoded)
+    thumbnail = {256: (8,), 257: (6,), 258: (8, 8, 8), 259: (1,), 262: (2,), 273: (pixels_at,), 277: (3,), 278: (6,)}
+    thumbnail |= {279: (REDUCED.nbytes,), **tags}
+    if is_subdirectory:
+        thumbnail[330] = (picture_at,)
+    start = pixels_at + REDUCED.nbytes
+    directory = pack_directory(thumbnail, "<", start, next_offset=0 if is_subdirectory else picture_at)
+    return encoded[:4] + struct.pack("<I", start) + encoded[8:] + REDUCED.tobytes() + directory
+
+
+@pytest.mark.parametrize("is_subdirectory", [False, True])
+@pytest.mark.parametrize("tags", [{254: (1,)}, {255: (2,)}, {254: (5,)}])
+def test_a_thumbnail_in_front_of_the_picture_is_passed_over(
+    tags: Mapping[int, tuple[int, ...]], is_subdirectory: bool
+) -> None:
+    encoded = encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (0,)}))
+    prepared = read(store_after(encoded, tags, is_subdirectory=is_subdirectory))
+    assert (prepared.pixels_hwc == PHOTOGRAPH).all()
+    assert (prepared.info.width_px, prepared.info.height_px) == (WIDTH_PX, HEIGHT_PX)
+    assert prepared.warnings == ()
+
+
+def test_a_cameras_raw_file_is_refused_and_not_read_from_its_thumbnail() -> None:
+    raw = encode_tiff(PHOTOGRAPH[:, :, :1].astype("u2"), Layout(32803))
+    with pytest.raises(UndecodableImageError, match="raw sensor data"):
+        read(store_after(raw, {254: (1,)}, is_subdirectory=True))
+
+
+def test_the_limit_on_pixels_is_about_the_picture_and_not_about_its_thumbnail() -> None:
+    encoded = store_after(encode_tiff(PHOTOGRAPH, Layout(RGB)), {254: (1,)}, is_subdirectory=True)
+    with pytest.raises(TooManyPixelsError, match=f"{WIDTH_PX} x {HEIGHT_PX}"):
+        prepare(encoded, UNRESIZED, IntakeLimits(LIMITS.max_bytes, WIDTH_PX * HEIGHT_PX - 1))
+
+
+def test_an_image_that_is_marked_as_reduced_and_is_the_only_one_is_the_picture() -> None:
+    assert (read(encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (1,)}))).pixels_hwc == PHOTOGRAPH).all()
+
+
+@pytest.mark.parametrize(
+    ("subfile_type", "expected"), [(0, ("first_frame_used",)), (2, ("first_frame_used",)), (1, ())]
+)
+def test_a_further_page_is_noted_and_a_smaller_copy_is_not(subfile_type: int, expected: tuple[str, ...]) -> None:
+    encoded = encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (subfile_type,)}))
+    assert read(store_after(encoded, {254: (0,)}, is_subdirectory=False)).warnings[:1] == expected
+
+
+@pytest.mark.parametrize("offset", [0xFFFFFFF0, 8, 1])
+def test_a_damaged_page_after_the_picture_does_no_harm(offset: int) -> None:
+    encoded = encode_tiff(PHOTOGRAPH, Layout(RGB))
+    at = struct.unpack_from("<I", encoded, 4)[0]
+    at += 2 + 12 * struct.unpack_from("<H", encoded, at)[0]
+    damaged = encoded[:at] + struct.pack("<I", offset) + encoded[at + 4 :]
+    assert (read(damaged).pixels_hwc == PHOTOGRAPH).all()
+
+
+@pytest.mark.parametrize("compression", [NONE, DEFLATE])
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_pixels_that_are_missing_are_refused_and_not_read_from_what_follows(dtype: str, compression: int) -> None:
+    whole = encode_tiff(deepen(PHOTOGRAPH, np.dtype(dtype)), Layout(RGB, compression))
+    directory_at = struct.unpack_from("<I", whole, 4)[0]
+    moved = encode_tiff(
+        deepen(PHOTOGRAPH, np.dtype(dtype)),
+        Layout(RGB, compression, tags={273: tuple(range(directory_at, directory_at + 5)), 279: (10_000,) * 5}),
+    )
+    with pytest.raises(UndecodableImageError, match="its pixels need"):
+        read(moved)
+
+
+def test_samples_that_would_take_more_memory_than_pixels_may_are_refused_before_they_are_decoded() -> None:
+    samples = np.zeros((HEIGHT_PX, WIDTH_PX, 3), dtype=np.float64)
+    with pytest.raises(TooManyPixelsError, match=r"samples take 7,560 bytes; 4,000 are allowed"):
+        prepare(encode_tiff(samples, Layout(RGB, DEFLATE)), UNRESIZED, IntakeLimits(LIMITS.max_bytes, 1000))
+
+
+def test_a_wide_tile_of_a_narrow_image_counts_as_what_it_takes() -> None:
+    samples = np.zeros((HEIGHT_PX, 1, 1), dtype=np.float64)
+    with pytest.raises(TooManyPixelsError, match="samples take 1,920 bytes; 1,024 are allowed"):
+        prepare(encode_tiff(samples, Layout(tile_px=16)), UNRESIZED, IntakeLimits(LIMITS.max_bytes, 16 * 16))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_the_orientation_is_read_from_its_tag_or_else_from_xmp(dtype: str) -> None:
+    upright = np.asarray(Image.fromarray(PHOTOGRAPH).transpose(Image.Transpose.ROTATE_270))
+    samples = deepen(PHOTOGRAPH, np.dtype(dtype))
+    xmp = tuple(np.frombuffer(b'<x tiff:Orientation="6" />', "<u2").tolist())
+    recipe = replace(UNRESIZED, height_px=WIDTH_PX, width_px=HEIGHT_PX)
+    for tags in ({274: (6,)}, {700: xmp}):
+        encoded = encode_tiff(samples, Layout(RGB, tags=tags))
+        prepared = prepare(encoded, recipe, LIMITS)
+        assert np.abs(prepared.pixels_hwc.astype(int) - upright).max() <= 1
+        assert prepared.warnings[-1] == "exif_orientation_applied"
