@@ -125,13 +125,7 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
         size = _read_size(encoded, primary)
         if size[0] * size[1] > most:
             check_pixels(*size, max_pixels)
-        counted: dict[int, int] = {}
-        # Alpha, of the picture or of a tile, is decoded too; depth and gain maps, which are not, are small.
-        auxiliary = (item for item in file.items.values() if b"auxl" in item.references)
-        pixels = max(
-            _count_pixels(encoded, file, primary, counted),
-            sum(_count_pixels(encoded, file, item, counted) for item in auxiliary),
-        )
+        pixels = _PixelCount(encoded, file).count(file.primary_id or 0)
         if pixels > most:
             raise TooManyPixelsError(
                 f"The image is {size[0]} x {size[1]} pixels and its decoder has to hold {pixels:,} of its parts; "
@@ -145,22 +139,47 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
                 check_pixels(*frame, max_pixels)
 
 
-def _count_pixels(encoded: bytes, file: ItemFile, item: Item, counted: dict[int, int], depth: int = _MAX_DEPTH) -> int:
-    """Count the pixels of an item, or of what it is made of if that is more; `counted` keeps those of each part."""
-    end = max((end for _, end in item.extents), default=0)
-    if end > len(encoded):
-        raise BoxError(f"its pixels end at byte {end:,} and the file has {len(encoded):,}")
-    width_px, height_px = _read_size(encoded, item)
-    pixels = width_px * height_px
-    if item.kind == _AV1:
-        return max([pixels, *(width * height for width, height in read_frame_sizes(_join(encoded, item)))])
-    parts = item.references.get(b"dimg", ())
-    if parts and not depth:
-        raise BoxError(f"its image is made of images of images, more than {_MAX_DEPTH} deep")
-    for part in parts:
-        if part not in counted and part in file.items:
-            counted[part] = _count_pixels(encoded, file, file.items[part], counted, depth - 1)
-    return max(pixels, sum(counted.get(part, 0) for part in parts))
+class _PixelCount:
+    """Counts what a decoder holds of an item: the most of its own pixels, its parts' and its auxiliary images'.
+
+    Alpha, of a picture or of a tile, is decoded too; depth and gain maps, which are not, are small.
+    """
+
+    def __init__(self, encoded: bytes, file: ItemFile) -> None:
+        self._encoded = encoded
+        self._items = file.items
+        self._counted: dict[int, int] = {}
+        self._auxiliary: dict[int, list[int]] = {}
+        for item_id, item in file.items.items():
+            for target in item.references.get(b"auxl", ()):
+                self._auxiliary.setdefault(target, []).append(item_id)
+
+    def count(self, item_id: int, depth: int = _MAX_DEPTH) -> int:
+        """Count the pixels of an item.
+
+        Raises:
+            BoxError: It has no size, or its data lie beyond the file; or it is part of itself, on which libheif 1.23
+                waits for ever.
+        """
+        if item_id not in self._items:
+            return 0
+        if item_id not in self._counted:
+            item = self._items[item_id]
+            end = max((end for _, end in item.extents), default=0)
+            if end > len(self._encoded):
+                raise BoxError(f"its pixels end at byte {end:,} and the file has {len(self._encoded):,}")
+            parts, auxiliary = item.references.get(b"dimg", []), self._auxiliary.get(item_id, [])
+            if depth == 0 and (parts or auxiliary):
+                raise BoxError(f"its image is made of images of images, more than {_MAX_DEPTH} deep")
+            of_parts = sum(self.count(part, depth - 1) for part in parts)
+            of_auxiliary = sum(self.count(other, depth - 1) for other in auxiliary)
+            self._counted[item_id] = max(self._count_own(item), of_parts, of_auxiliary)
+        return self._counted[item_id]
+
+    def _count_own(self, item: Item) -> int:
+        width_px, height_px = _read_size(self._encoded, item)
+        frames = read_frame_sizes(_join(self._encoded, item)) if item.kind == _AV1 else ()
+        return max([width_px * height_px, *(width * height for width, height in frames)])
 
 
 def _read_size(encoded: bytes, item: Item) -> tuple[int, int]:

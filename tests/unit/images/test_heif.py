@@ -204,11 +204,13 @@ def test_grids_of_grids_are_counted_without_walking_every_path() -> None:
     ("parts", "reason"),
     [
         ([grid(1, 1, 64, 64, [1])], "deep"),
+        ([grid(1, 1, 64, 64, [2]), replace(coded("HEIC"), references={b"auxl": [2]})], "deep"),
+        ([replace(grid(1, 1, 64, 64, [2]), references={b"dimg": [2], b"auxl": [2]}), coded("HEIC")], "deep"),
         ([coded("HEIC")] * 1100, "1,100"),
         ([coded("HEIC"), replace(coded("HEIC"), references={b"dimg": [1] * 5000})], "4,096"),
         ([replace(coded("HEIC"), properties=())], "no size"),
     ],
-    ids=["a circle", "too many items", "too many references", "no size"],
+    ids=["a part of itself", "its own alpha", "its part's alpha", "too many items", "too many references", "no size"],
 )
 def test_a_structure_that_no_phone_writes_is_refused_with_the_reason(parts: list[Part], reason: str) -> None:
     with pytest.raises(UndecodableImageError, match=reason):
