@@ -76,6 +76,20 @@ def encode_tiff(samples: NDArray[np.generic], layout: Layout) -> bytes:
     return mark + struct.pack(order + "HI", 42, start + len(data)) + data + directory
 
 
+def deepen(eight_bits: NDArray[np.uint8], dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Spread 8 bits over the full scale of unsigned integers and of floats, or over half of that of signed ones.
+
+    The low bytes are no copies of the high one: a file that is read in the wrong byte order looks wrong.
+    """
+    if dtype.kind == "f":
+        return (eight_bits / 255).astype(dtype)
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    shift = np.array(8 * (dtype.itemsize - 1), unsigned)
+    low_bytes = np.array(0x0102030405060708 >> (64 - 8 * dtype.itemsize) & (1 << int(shift)) - 1, unsigned)
+    deep = (eight_bits.astype(unsigned) << shift) | low_bytes
+    return (deep >> np.array(1, unsigned)).view(dtype) if dtype.kind == "i" else deep
+
+
 def pack_directory(
     tags: Mapping[int, tuple[int, ...]], order: str, offset: int, *, next_offset: int = 0, is_big_tiff: bool = False
 ) -> bytes:
