@@ -11,7 +11,7 @@ from bento_service.http.classify import IMAGE_PROBLEMS
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.hangup import CancelOnHangup
 from bento_service.http.openapi import describe_image_body, describe_problems
-from bento_service.http.parameters import take_none
+from bento_service.http.parameters import Query, take_none
 from bento_service.http.upload import read_upload
 from lightbox_client.contract import PREVIEW_HEADERS
 
@@ -42,7 +42,7 @@ def preview_router(provide: EdgeProvider) -> APIRouter:
         summary="Show what the models see of an image",
         response_class=_PngResponse,
         responses={**describe_problems(*_PROBLEMS), 200: _ANSWER},
-        openapi_extra=describe_image_body(),
+        openapi_extra=describe_image_body(Query),
     )
     async def preview(request: Request) -> Response:
         """Send an image as for `/v1/classify`; the answer is the picture that it is decoded to, as PNG.
@@ -52,7 +52,8 @@ def preview_router(provide: EdgeProvider) -> APIRouter:
         """
         edge = provide()
         with edge.classifier.open_preview() as pending, edge.budget.lease() as lease:
-            upload = await read_upload(request, edge.settings, lease, deadline_ms=None)
+            upload = await read_upload(request, edge.settings, lease, deadline_ms=None, text_fields=())
+            Query().with_fields(upload.fields)  # there are none: each is refused by its name
             async with CancelOnHangup(request.receive, request.scope):
                 drawn = await pending.draw(upload.encoded)
         return _PngResponse(drawn.png, headers=_describe(drawn))
