@@ -5,10 +5,12 @@ import logging
 import os
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import bentoml
+import uvicorn.config
 from _bentoml_sdk import Service
 from bentoml.validators import ContentType
 from pydantic import Field
@@ -17,7 +19,7 @@ from starlette.types import ASGIApp
 from bento_service.commands.failures import explained_start, read_settings
 from bento_service.hardware import count_cpus
 from bento_service.http.app import create_app
-from bento_service.http.connection import limit_connections
+from bento_service.http.connection import BoundedHttpProtocol
 from bento_service.http.early_refusal import EarlyRefusals
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
@@ -60,13 +62,13 @@ class GuardedService(Service):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return BentoML's application behind the guard, and bound the connections that reach it (ADR 2)."""
-        # Here and not at import: only a worker asks for the application, and right after it configures uvicorn.
         pacer = RefusalPacer(cpus=count_cpus() / settings.worker_count)
-        limit_connections(
-            EarlyRefusals(
-                lifecycle.edge, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
-            )
+        refusals = EarlyRefusals(
+            lifecycle.edge, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
         )
+        # BentoML makes its workers' `uvicorn.Config` itself, right after this call, and leaves the protocol to uvicorn,
+        # which takes the name of a class or anything that makes a protocol.
+        uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
         return Guard(
             edge_app.beside(AroundScrape(super().to_asgi(is_main), hold_files)),
             edge_app,

@@ -3,15 +3,13 @@
 import asyncio
 import uuid
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import httptools
-import uvicorn.config
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from bento_service.http.delivery import DELIVERY_EXTENSION, Delivery
+from bento_service.http.delivery import DELIVERY_EXTENSION, AnswerTransport, Delivery
 from bento_service.http.early_refusal import EarlyRefusal, RefuseEarly, never_refuse
 from bento_service.http.hangup import HANGUP_EXTENSION, HangupBell
 from bento_service.http.problems import build_problem
@@ -67,7 +65,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._made_s = self.loop.time()
         self._delivery = Delivery(transport, self.flow.drain)
-        self._answer_transport = _AnswerTransport(transport, self._close_after_answer)
+        self._answer_transport = AnswerTransport(transport, self._close_after_answer)
+        self._extensions: dict[str, dict[object, object]] = {
+            HANGUP_EXTENSION: {"bell": self._bell},
+            DELIVERY_EXTENSION: {"delivery": self._delivery},
+            HOLD_EXTENSION: {"hold": self._hold},
+        }
         self._limit_time(self.header_timeout_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -80,6 +83,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
         # Else this protocol would refer to itself by way of its last request, and stay until it is found.
         self._answer_transport.close = self.transport.close
+        del self._extensions[HOLD_EXTENSION]
         self._bell.ring()
 
     def data_received(self, data: bytes) -> None:
@@ -105,11 +109,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._is_stopping and self.cycle is not None:
             self.cycle.keep_alive = False
         # The application starts with the event loop's next turn.
-        self.scope["extensions"] = {
-            HANGUP_EXTENSION: {"bell": self._bell},
-            DELIVERY_EXTENSION: {"delivery": self._delivery},
-            HOLD_EXTENSION: {"hold": self._hold},
-        }
+        self.scope["extensions"] = self._extensions
         self._is_between_bodies = False
         self._bytes_without_body = 0
         self._lift_time_limit()
@@ -162,11 +162,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running_cycle = cycle
         cycle.transport = self._answer_transport  # type: ignore[assignment] # has what a cycle uses of one
-        refusal = self._refuse_early(cycle.scope)  # type: ignore[arg-type] # the same, typed
+        # A client that reads no answers gets no more of them: the application waits until it does.
+        may_refuse = not self.flow.write_paused
+        refusal = self._refuse_early(cycle.scope) if may_refuse else None  # type: ignore[arg-type] # the same, typed
         if refusal is None:
             super()._start_asgi_task(cycle, app)
             return
         self._refusal = refusal
+        # As uvicorn does after an answer; else this protocol would refer to itself, as in `connection_lost`.
+        cycle.on_response = lambda: None
         if refusal.hold_s > 0:
             self._hold()
             self.loop.call_later(refusal.hold_s, self._send_refusal)
@@ -179,13 +183,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         refusal, self._refusal, cycle = self._refusal, None, self._running_cycle
         if refusal is None or cycle is None or self.transport.is_closing():
             return
-        is_last = not cycle.keep_alive
-        default_headers = self.server_state.default_headers
-        self.transport.write(refusal.problem.render(refusal.request_id, default_headers, is_last=is_last))
+        is_last = not cycle.keep_alive or refusal.is_draining()
+        headers = self.server_state.default_headers
+        self.transport.write(refusal.problem.render(refusal.request_id, headers, is_last=is_last))
         cycle.response_started = cycle.response_complete = True
         if is_last:
             self._close_after_answer()
-        cycle.on_response()
+        self.on_response_complete()
 
     def _hold(self) -> None:
         """Drop what came of the running request's body, and read no more until uvicorn goes on after its answer."""
@@ -293,21 +297,3 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._time_limit is not None:
             self._time_limit.cancel()
             self._time_limit = None
-
-
-class _AnswerTransport:
-    """A connection as uvicorn's cycle of request and answer uses it; how it is closed is left to `close`."""
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.close = close
-
-
-def limit_connections(refuse_early: RefuseEarly = never_refuse) -> None:
-    """Have every server of this process that leaves the choice to uvicorn use `BoundedHttpProtocol`.
-
-    For servers that someone else configures: BentoML makes its workers' `uvicorn.Config` itself and lets nobody in.
-    """
-    # uvicorn takes the name of a class or anything that makes a protocol.
-    uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refuse_early)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What a connection still has to send, for whoever waits for it or has no more time for it."""
+"""Response bytes still in the transport's buffer: wait until they are sent, or abort. And how an answer ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,6 +38,15 @@ class Delivery:
     def cut(self) -> None:
         """Drop the connection with what it still has to send; closed, it would wait for its client to read."""
         self._transport.abort()
+
+
+class AnswerTransport:
+    """A connection as uvicorn's cycle of request and answer uses it; how it is closed is left to `close`."""
+
+    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = close
 
 
 def find_delivery(scope: Scope) -> Delivery | None:

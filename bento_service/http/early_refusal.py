@@ -19,7 +19,7 @@ from bento_service.http.edge import Admission, Edge, EdgeProvider
 from bento_service.http.guard import OnRequest
 from bento_service.http.parameters import ClassifyQuery, explain_validation_error
 from bento_service.http.priority import HEADER as PRIORITY_HEADER
-from bento_service.http.problems import describe_error
+from bento_service.http.problems import describe_error, round_retry_after
 from bento_service.http.raw_problem import RawProblem
 from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.request_id import request_id_of
@@ -32,11 +32,15 @@ _PRIORITY_HEADER = PRIORITY_HEADER.lower().encode()
 
 
 class EarlyRefusal(NamedTuple):
-    """A problem, the id to send it under, and the seconds from now until it is to be sent."""
+    """A problem, the id to send it under, and the seconds from now until it is to be sent.
+
+    The connection ends with it where the server drains by then (`is_draining`).
+    """
 
     problem: RawProblem
     request_id: str
     hold_s: float
+    is_draining: Callable[[], bool]
 
 
 RefuseEarly = Callable[[Scope], EarlyRefusal | None]
@@ -121,9 +125,10 @@ class EarlyRefusals:
             self._on_request(path, "POST", refusal.problem.status, self._clock() - started_s)
         error = refusal.error
         if not isinstance(error, OverloadedError):
-            return EarlyRefusal(refusal.problem, request_id, 0.0)
+            return EarlyRefusal(refusal.problem, request_id, 0.0, self._is_draining)
         self._last = refusal
-        return EarlyRefusal(refusal.problem, request_id, self._pacer.reserve(error.retry_after_s))
+        hold_s = self._pacer.reserve(round_retry_after(error.retry_after_s))
+        return EarlyRefusal(refusal.problem, request_id, hold_s, self._is_draining)
 
     def _note(self, repeat: _Repeat) -> None:
         self._repeats.append(repeat)

@@ -73,10 +73,11 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                headers = MutableHeaders(scope=message)
+                if status == _OVERLOADED and self._pacer is not None and not self._is_draining():
+                    await self._pacer.pace(scope, float(headers.get("Retry-After", "0")))
                 if self._is_draining():
-                    MutableHeaders(scope=message)["Connection"] = "close"
-                elif status == _OVERLOADED and self._pacer is not None:
-                    await self._pacer.pace(scope, float(MutableHeaders(scope=message).get("Retry-After", "0")))
+                    headers["Connection"] = "close"
             await send(message)
 
         path: str = scope["path"]

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bento_service.errors import DrainingError
-from bento_service.http.problems import answer_error
-from bento_service.http.request_id import HEADER
+from bento_service.http.problems import describe_error
+from bento_service.http.raw_problem import RawProblem
 
 _SO_BINDTOIFINDEX = 62
 """Linux 5.1, asm-generic/socket.h; Python 3.11 does not name it."""
@@ -115,8 +115,4 @@ def has_waiting_connection(listener: socket.socket) -> bool:
 def _render_refusal() -> bytes:
     request_id = uuid.uuid4().hex
     error = DrainingError("This server is shutting down. Try again after the time in Retry-After.", retry_after_s=1.0)
-    answer = answer_error(error, request_id)
-    answer.headers[HEADER] = request_id
-    answer.headers["Connection"] = "close"
-    lines = b"".join(b"%s: %s\r\n" % header for header in answer.raw_headers)
-    return b"HTTP/1.1 %d Service Unavailable\r\n%s\r\n%s" % (answer.status_code, lines, bytes(answer.body))
+    return RawProblem(describe_error(error, request_id)).render(request_id, is_last=True)

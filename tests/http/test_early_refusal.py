@@ -99,8 +99,10 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
     edge: Edge, classifier: FakeClassifier
 ) -> None:
     seen: list[tuple[str, str, int]] = []
+    # Its client is told to wait for a whole second.
+    short = OverloadedError("Too much.", retry_after_s=0.07, reason="target", predicted_wait_ms=70.0)
     classifier.is_overloaded = True
-    classifier.refuse = lambda request_id: FULL
+    classifier.refuse = lambda request_id: short
 
     async def refuse_many() -> list[EarlyRefusal | None]:
         refuse = EarlyRefusals(
@@ -118,7 +120,7 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
 
     assert seen == [("/v1/classify", "POST", 429)] * 1000
     assert classifier.outcomes == dict.fromkeys((one.request_id for one in found), "overloaded")
-    assert (found[0].hold_s, found[-1].hold_s) == (0.0, 2.0)
+    assert (found[0].hold_s, found[-1].hold_s) == (0.0, 1.0)
 
 
 def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_tenth_of_a_second(

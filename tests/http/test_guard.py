@@ -193,7 +193,14 @@ def test_a_refusal_by_the_application_is_sent_when_the_pacer_lets_it_go_and_hold
     async def talk() -> None:
         pacer = HeldPacer()
         guard = Guard(
-            app, app, PATHS, status=lambda: status_of(ServiceState.READY), on_request=lambda *_: None, pacer=pacer
+            app,
+            app,
+            PATHS,
+            status=lambda: status_of(ServiceState.READY),
+            on_request=lambda *_: None,
+            # The drain begins while the refusal is held.
+            is_draining=pacer.may_go.is_set,
+            pacer=pacer,
         )
         refused, other = Exchange([b"image"]), Exchange()
         waiting = asyncio.create_task(refused.run(guard, http_scope("POST", "/v1/classify")))
@@ -202,6 +209,6 @@ def test_a_refusal_by_the_application_is_sent_when_the_pacer_lets_it_go_and_hold
         assert (other.status, refused.status, pacer.retry_after_s) == (200, None, [3.0])
         pacer.may_go.set()
         await waiting
-        assert refused.status == 429
+        assert (refused.status, refused.headers["connection"]) == (429, "close")
 
     asyncio.run(talk())
