@@ -24,16 +24,16 @@ from bento_service.status import ServiceState
 logger = logging.getLogger(__name__)
 
 EARLY_DEATHS_A_WORKER = 3
-"""So many deaths in a row before readiness, for each worker of the settings, end the service if none is ready."""
+"""Deaths in a row before readiness, for each worker of the settings, that end the service where no worker is ready."""
 _LONGEST_START_S = float(LOADING_LOOKS)
 _CHECK_S = 1.0
-"""How often it is looked for workers that died or hang; BentoML's own choice is 10 s."""
+"""How often the supervisor looks for workers that died or hang; BentoML's own choice is 10 s."""
 _FIRST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 600.0
 """Pauses before a worker that died early is started again beside others that serve; as for failed loads (`Turn`)."""
 _STOP_HANG_LOOKS = int(MAX_AGE_S / _CHECK_S)
 _REVIVAL_LOOKS = 3
-"""For a worker that was suspended, to renew its heartbeat as it is continued."""
+"""Looks in which a suspended worker can renew its heartbeat once it is continued."""
 _KILL_MARGIN_S = 2.0
 """What a stopping worker gets beyond the time that its own steps may take; less than `servers.STOP_MARGIN_S`."""
 _ENDED_AS_TOLD = (0, -signal.SIGTERM, -signal.SIGINT)

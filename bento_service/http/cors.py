@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service.http.envelope import Envelope
 from bento_service.http.request_id import HEADER
+from lightbox_client.contract import PREVIEW_HEADERS
 
 
 def allow_origins(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
@@ -22,7 +23,7 @@ def allow_origins(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
         allow_origins=origins,
         allow_methods=["*"],
         allow_headers=["*"],
-        expose_headers=[HEADER, "Retry-After"],
+        expose_headers=[HEADER, "Retry-After", *PREVIEW_HEADERS],
         # Chromium asks for it where a page of the internet calls a service of this network or machine.
         allow_private_network=True,
     )

@@ -71,6 +71,7 @@ class _Repeat(NamedTuple):
     request_id: str
     received_at: datetime
     elapsed_s: float
+    hold_s: float
 
 
 class EarlyRefusals:
@@ -115,19 +116,20 @@ class EarlyRefusals:
         key = (scope["query_string"], *[value for name, value in scope["headers"] if name == _PRIORITY_HEADER])
         request_id = request_id_of(scope)
         refusal = self._last
-        if refusal is not None and refusal.key == key and started_s - refusal.made_s < REPEAT_S:
-            elapsed_s = self._clock() - started_s
-            self._note(_Repeat(edge.classifier, refusal, path, request_id, datetime.now(UTC), elapsed_s))
-        else:
+        is_repeat = refusal is not None and refusal.key == key and started_s - refusal.made_s < REPEAT_S
+        if not is_repeat:
             refusal = _refuse(edge, scope, key, started_s)
-            if refusal is None:
-                return None
-            self._on_request(path, "POST", refusal.problem.status, self._clock() - started_s)
-        error = refusal.error
-        if not isinstance(error, OverloadedError):
-            return EarlyRefusal(refusal.problem, request_id, 0.0, self._is_draining)
-        self._last = refusal
-        hold_s = self._pacer.reserve(round_retry_after(error.retry_after_s))
+        if refusal is None:
+            return None
+        hold_s = 0.0
+        if isinstance(refusal.error, OverloadedError):
+            self._last = refusal
+            hold_s = self._pacer.reserve(round_retry_after(refusal.error.retry_after_s))
+        elapsed_s = self._clock() - started_s
+        if is_repeat:
+            self._note(_Repeat(edge.classifier, refusal, path, request_id, datetime.now(UTC), elapsed_s, hold_s))
+        else:
+            self._on_request(path, "POST", refusal.problem.status, elapsed_s + hold_s)
         return EarlyRefusal(refusal.problem, request_id, hold_s, self._is_draining)
 
     def _note(self, repeat: _Repeat) -> None:
@@ -145,7 +147,8 @@ class EarlyRefusals:
                 received_at=repeat.received_at,
                 total_ms=repeat.elapsed_s * 1000,
             )
-            self._on_request(repeat.path, "POST", repeat.refusal.problem.status, repeat.elapsed_s)
+            status, seconds = repeat.refusal.problem.status, repeat.elapsed_s + repeat.hold_s
+            self._on_request(repeat.path, "POST", status, seconds)
 
 
 def _has_origin(scope: Scope) -> bool:

@@ -12,6 +12,7 @@ from tests.fakes.classifier import FakeClassifier
 from tests.http.expectations import expect_problem
 from tests.http.wiring import PATHS, status_of
 
+IMAGE_FIGURES = ("Format", "Width", "Height", "Warnings")
 LISTED, OTHER = "https://app.example.org", "https://evil.example.org"
 
 
@@ -68,7 +69,15 @@ def test_a_listed_origin_reads_each_answer_with_its_id(app: FastAPI, method: str
 
     assert response.status_code == status
     assert response.headers["access-control-allow-origin"] == LISTED
-    assert response.headers["access-control-expose-headers"] == "X-Request-ID, Retry-After"
+    exposed = set(response.headers["access-control-expose-headers"].split(", "))
+    assert {
+        "X-Request-ID",
+        "Retry-After",
+        "X-Image-Format",
+        "X-Image-Width",
+        "X-Image-Height",
+        "X-Image-Warnings",
+    } == exposed
     assert response.headers["x-request-id"] == "the-same"
     assert "Origin" in response.headers["vary"]
 

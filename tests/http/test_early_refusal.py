@@ -99,6 +99,12 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
     edge: Edge, classifier: FakeClassifier
 ) -> None:
     seen: list[tuple[str, str, int]] = []
+    durations_s: list[float] = []
+
+    def observe(route: str, method: str, status: int, seconds: float) -> None:
+        seen.append((route, method, status))
+        durations_s.append(seconds)
+
     # Its client is told to wait for a whole second.
     short = OverloadedError("Too much.", retry_after_s=0.07, reason="target", predicted_wait_ms=70.0)
     classifier.is_overloaded = True
@@ -108,8 +114,9 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
         refuse = EarlyRefusals(
             lambda: edge,
             pacer=RefusalPacer(cpus=1, clock=lambda: 0.0),
-            on_request=lambda route, method, status, seconds: seen.append((route, method, status)),
+            on_request=observe,
             is_draining=lambda: False,
+            clock=lambda: 0.0,
         )
         found = [refuse(http_scope("POST", "/v1/classify")) for _ in range(1000)]
         # Timers run in the order in which they are due: what repeats is recorded by now.
@@ -121,6 +128,7 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
     assert seen == [("/v1/classify", "POST", 429)] * 1000
     assert classifier.outcomes == dict.fromkeys((one.request_id for one in found), "overloaded")
     assert (found[0].hold_s, found[-1].hold_s) == (0.0, 1.0)
+    assert durations_s == [one.hold_s for one in found]
 
 
 def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_tenth_of_a_second(
