@@ -1,10 +1,11 @@
-"""What a connection to the real service may cost. tests/http/test_connection.py has the rest, with smaller limits."""
+"""What a connection to the real service may cost and ask for. tests/http has the rest, with smaller limits."""
 
 import json
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 import requests
 
 from tests.integration.running_service import RunningService
@@ -68,3 +69,13 @@ def test_a_websocket_handshake_is_refused_with_a_problem(service: RunningService
 
     assert (refused.status_code, refused.headers["Content-Type"]) == (404, "application/problem+json")
     assert "WebSocket" in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/docs.json", "/v1/models", "/v1/docs"])
+def test_head_has_the_headers_of_get_and_no_body(service: RunningService, path: str) -> None:
+    with requests.Session() as session:  # on one connection, where a body would be taken for the next answer
+        head, get = session.head(service.url + path), session.get(service.url + path)
+
+    assert (head.status_code, get.status_code) == (200, 200)
+    assert head.headers["Content-Type"] == get.headers["Content-Type"]
+    assert head.content == b""

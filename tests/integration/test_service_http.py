@@ -8,8 +8,6 @@ import bentoml
 import pytest
 import requests
 
-from dashboard.gallery import SAMPLES
-from dashboard.wording import CONFIDENT_FROM, DOUBTFUL_BELOW
 from tests.integration.running_service import RunningService, wait_until
 
 CATS = range(281, 286)
@@ -65,19 +63,6 @@ def test_every_bundled_model_knows_the_cat(service: RunningService, chelsea: byt
     answer = response.json()
     assert answer["model"]["name"] == model
     assert [prediction["class_id"] in CATS for prediction in answer["predictions"]] == [True]
-
-
-@pytest.mark.parametrize("model", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
-def test_every_bundled_model_knows_the_dashboards_samples_but_the_last(service: RunningService, model: str) -> None:
-    scores = [
-        requests.post(
-            f"{service.url}/v1/classify", params={"model": model, "top_k": 1}, data=sample.path.read_bytes()
-        ).json()["predictions"][0]["score"]
-        for sample in SAMPLES
-    ]
-
-    assert all(score > CONFIDENT_FROM for score in scores[:-1])
-    assert scores[-1] < DOUBTFUL_BELOW
 
 
 def test_the_stages_of_a_receipt_add_up_to_at_most_its_total(service: RunningService, chelsea: bytes) -> None:
@@ -305,13 +290,3 @@ def test_bentomls_call_fetches_no_address_for_a_stranger(service: RunningService
     form = {"image": (None, f"{service.url}/static_content/favicon-light-32x32.png")}
 
     assert_problem(requests.post(f"{service.url}/classify", files=form), 400, "missing_image")
-
-
-@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/docs.json", "/v1/models", "/v1/docs"])
-def test_head_has_the_headers_of_get_and_no_body(service: RunningService, path: str) -> None:
-    with requests.Session() as session:  # on one connection, where a body would be taken for the next answer
-        head, get = session.head(service.url + path), session.get(service.url + path)
-
-    assert (head.status_code, get.status_code) == (200, 200)
-    assert head.headers["Content-Type"] == get.headers["Content-Type"]
-    assert head.content == b""
