@@ -96,7 +96,7 @@ def test_an_answer_is_shown_without_a_picture_where_none_can_be_had(
     upload(app, ("a.jpg", photograph))
 
     assert "has no preview here" in app.info[0].value
-    assert app.subheader[0].value
+    assert app.header[0].value
     service.behave()
     app.run()
     assert not app.info

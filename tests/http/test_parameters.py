@@ -16,7 +16,7 @@ WINDOW = "model, since, until"
         ("POST", "/v1/classify/batch", "model, top_k"),
         ("POST", "/classify", "model, top_k, deadline_ms"),
         ("GET", "/v1/history", f"{WINDOW}, buckets"),
-        ("GET", "/v1/history/requests", f"{WINDOW}, order, limit, outcome"),
+        ("GET", "/v1/history/requests", f"{WINDOW}, order, limit, outcome, request_id, offset"),
         ("GET", "/v1/models", "none"),
         ("GET", "/v1/models/lite0", "none"),
         ("GET", "/v1/models/lite0/labels", "none"),
@@ -47,7 +47,7 @@ def test_an_unknown_parameter_is_given_back_in_part_only(client: TestClient) -> 
         ("POST", "/v1/classify", "model=&top_k=&deadline_ms="),
         ("POST", "/classify", "model=&top_k=&deadline_ms="),
         ("GET", "/v1/history", "model=&since=&until=&buckets="),
-        ("GET", "/v1/history/requests", "model=&since=&until=&order=&limit=&outcome="),
+        ("GET", "/v1/history/requests", "model=&since=&until=&order=&limit=&outcome=&request_id=&offset="),
     ],
 )
 def test_an_empty_value_counts_as_not_given(client: TestClient, method: str, path: str, query: str) -> None:

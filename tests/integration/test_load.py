@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -129,6 +130,9 @@ def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
     # Refusals beyond some a second leave no receipt of their own, and are counted all the same.
     assert set(outcomes) <= set(statuses)
     assert counted["ok"] == len(answered)
-    assert sum(counted.values()) == len(statuses)
+    by_status = Counter(statuses.values())
+    assert counted.get("overloaded", 0) == by_status[429]
+    # The process that started the workers refuses what they do not take in time, and has no journal.
+    assert counted.get("draining", 0) <= by_status[503]
     assert not {request_id for caller in callers for request_id in caller.unanswered} & set(outcomes)
     assert exit_code == 0
