@@ -12,7 +12,10 @@ from bento_service.images.reader import read_webp_size
 from bento_service.images.tiff_directory import find_picture
 
 _MAX_BLOCKS = 64
-"""How many segments, fill bytes or blocks before the size are walked; a camera writes about ten, a large ICC profile more."""
+"""How many segments, fill bytes or blocks before the size are walked.
+
+A camera writes about ten, a large ICC profile more.
+"""
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15, which DHT, JPG and DAC lie among (ITU-T T.81, table B.1)."""
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
