@@ -8,8 +8,15 @@ MAX_BOXES = 1024
 """Boxes, items or properties in a row that are read. A phone's 200 megapixels have 822 items, libheif takes 1,000."""
 MAX_REFERENCES = 4096
 """References between items, over all of them."""
+MAX_ASSOCIATIONS = 16_384
+"""Properties of items, over all of them: 16 for each of as many items as are read."""
 MAX_EXTENTS = 32
 """Pieces that an item's data may lie in, as in libheif."""
+MAX_TRACKS = 16
+"""Tracks, and boxes of one kind within them. An animation has one, its alpha another."""
+
+_ONCE = frozenset({b"iinf", b"iloc", b"iprp", b"iref", b"pitm", b"idat"})
+"""Boxes of `meta` of which there is one: of two, libraries take the first or the last."""
 
 
 class BoxError(ValueError):
@@ -78,40 +85,44 @@ def read_items(encoded: bytes) -> ItemFile:
         BoxError: The boxes cannot be read.
         struct.error: They are cut off.
     """
-    meta: Box | None = None
-    samples: list[tuple[int, int]] = []
+    boxes: list[Box] = []
     try:
         for box in walk_boxes(encoded, 0, len(encoded)):
-            if box.kind == b"meta" and meta is None:
-                meta = box
-            elif box.kind == b"moov":
-                samples.extend(_find_first_samples(encoded, box))
+            boxes.append(box)
     except BoxError:
         # Phones append what is no box to a picture: a motion photo, a trailer of their own. Pixels that are cut off
         # are the decoder's to report.
-        if meta is None and not samples:
+        if len(boxes) == MAX_BOXES or not any(box.kind in {b"meta", b"moov"} for box in boxes):
             raise
-    if meta is None:
-        return ItemFile({}, None, tuple(samples))
-    return _read_meta(encoded, meta, tuple(samples))
+    metas, movies = ([box for box in boxes if box.kind == kind] for kind in (b"meta", b"moov"))
+    if len(metas) > 1:
+        raise BoxError("it has two 'meta' boxes, of which decoders take either")
+    samples = tuple(_find_first_samples(encoded, movies))
+    return _read_meta(encoded, metas[0], samples) if metas else ItemFile({}, None, samples)
 
 
 def find_properties(encoded: bytes) -> Iterator[Box]:
     """Yield the properties of all items of the first `meta` box; raises as `read_items`."""
     meta = next((box for box in walk_boxes(encoded, 0, len(encoded)) if box.kind == b"meta"), None)
-    if meta is not None:
-        for iprp in _children(encoded, meta, b"iprp", header_bytes=4):
-            for ipco in _children(encoded, iprp, b"ipco"):
-                yield from walk_boxes(encoded, ipco.start, ipco.end)
+    iprp = None if meta is None else next(_children(encoded, meta, b"iprp", header_bytes=4), None)
+    if iprp is not None:
+        yield from _walk_properties(encoded, iprp)
+
+
+def _walk_properties(encoded: bytes, iprp: Box) -> Iterator[Box]:
+    ipco = next(_children(encoded, iprp, b"ipco"), None)
+    return iter(()) if ipco is None else walk_boxes(encoded, ipco.start, ipco.end)
 
 
 def _children(encoded: bytes, parent: Box, kind: bytes, *, header_bytes: int = 0) -> Iterator[Box]:
     return (box for box in walk_boxes(encoded, parent.start + header_bytes, parent.end) if box.kind == kind)
 
 
-def _find_first_samples(encoded: bytes, moov: Box) -> Iterator[tuple[int, int]]:
-    boxes = [moov]
+def _find_first_samples(encoded: bytes, movies: list[Box]) -> Iterator[tuple[int, int]]:
+    boxes = movies
     for kind in (b"trak", b"mdia", b"minf", b"stbl"):
+        if len(boxes) > MAX_TRACKS:
+            raise BoxError(f"it has more than {MAX_TRACKS} tracks")
         boxes = [child for box in boxes for child in _children(encoded, box, kind)]
     for table in boxes:
         start = size = 0
@@ -125,8 +136,12 @@ def _find_first_samples(encoded: bytes, moov: Box) -> Iterator[tuple[int, int]]:
 
 
 def _read_meta(encoded: bytes, meta: Box, first_samples: tuple[tuple[int, int], ...]) -> ItemFile:
-    boxes = {box.kind: box for box in walk_boxes(encoded, meta.start + 4, meta.end)}
-    items = dict(_read_infos(encoded, boxes[b"iinf"])) if b"iinf" in boxes else {}
+    boxes: dict[bytes, Box] = {}
+    for box in walk_boxes(encoded, meta.start + 4, meta.end):
+        if box.kind in boxes and box.kind in _ONCE:
+            raise BoxError(f"it has two {box.kind!r} boxes")
+        boxes[box.kind] = box
+    items = _read_infos(encoded, boxes[b"iinf"]) if b"iinf" in boxes else {}
     if b"iref" in boxes:
         _add_references(encoded, boxes[b"iref"], items)
     if b"iprp" in boxes:
@@ -172,7 +187,8 @@ class _FullReader(_Reader):
         self.flags = self.take(3)
 
 
-def _read_infos(encoded: bytes, iinf: Box) -> Iterator[tuple[int, Item]]:
+def _read_infos(encoded: bytes, iinf: Box) -> dict[int, Item]:
+    items: dict[int, Item] = {}
     reader = _FullReader(encoded, iinf)
     reader.count(2 if reader.version == 0 else 4)
     for box in walk_boxes(encoded, reader.position, iinf.end):
@@ -183,7 +199,10 @@ def _read_infos(encoded: bytes, iinf: Box) -> Iterator[tuple[int, Item]]:
         info.take(2)  # the protection's index
         kind_at = info.position
         info.take(4)
-        yield item_id, Item(encoded[kind_at : kind_at + 4], kind_at)
+        if item_id in items:
+            raise BoxError(f"two of its items have the id {item_id}")
+        items[item_id] = Item(encoded[kind_at : kind_at + 4], kind_at)
+    return items
 
 
 def _add_references(encoded: bytes, iref: Box, items: dict[int, Item]) -> None:
@@ -203,15 +222,18 @@ def _add_references(encoded: bytes, iref: Box, items: dict[int, Item]) -> None:
 
 
 def _add_properties(encoded: bytes, iprp: Box, items: dict[int, Item]) -> None:
-    properties: list[Box] = []
-    for ipco in _children(encoded, iprp, b"ipco"):
-        properties += walk_boxes(encoded, ipco.start, ipco.end)
+    properties = list(_walk_properties(encoded, iprp))
+    left = MAX_ASSOCIATIONS
     for ipma in _children(encoded, iprp, b"ipma"):
         reader = _FullReader(encoded, ipma)
         index_bytes = 2 if reader.flags & 1 else 1
         for _ in range(reader.count(4)):
             item = items.get(reader.take(2 if reader.version == 0 else 4))
-            for _ in range(reader.take(1)):
+            associations = reader.take(1)
+            left -= associations
+            if left < 0:
+                raise BoxError(f"its items have more than {MAX_ASSOCIATIONS:,} properties")
+            for _ in range(associations):
                 index = reader.take(index_bytes) & (0x7FFF if index_bytes == 2 else 0x7F)
                 if item is not None and 0 < index <= len(properties):
                     item.properties.append(properties[index - 1])

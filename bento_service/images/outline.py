@@ -12,7 +12,10 @@ from bento_service.images.reader import read_webp_size
 from bento_service.images.tiff_directory import find_picture
 
 _MAX_BLOCKS = 64
-"""How many segments or blocks before the size are walked; a camera writes about ten, a large ICC profile more."""
+"""How many segments, fill bytes or blocks before the size are walked.
+
+A camera writes about ten, a large ICC profile more.
+"""
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15, which DHT, JPG and DAC lie among (ITU-T T.81, table B.1)."""
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -50,9 +53,10 @@ def read_outline(encoded: bytes) -> Outline | None:
 def _outline_jpeg(encoded: bytes) -> Outline:
     position = 2
     for _ in range(_MAX_BLOCKS):
-        while encoded[position + 1] == 0xFF:  # fill bytes (B.1.1.2)
-            position += 1
         marker = encoded[position + 1]
+        if marker == 0xFF:  # a fill byte (B.1.1.2)
+            position += 1
+            continue
         if marker in _FRAME_HEADERS:
             height_px, width_px = struct.unpack_from(">HH", encoded, position + 5)
             return Outline(ImageFormat.JPEG, width_px * height_px, marker in _PROGRESSIVE)

@@ -60,8 +60,9 @@ def reporting_damage(image_format: ImageFormat) -> Iterator[None]:
     # Decoders of damaged files raise whatever they trip over (struct.error, IndexError, SyntaxError, zlib.error,
     # MemoryError, RecursionError ...): nothing but the bytes can be the cause here.
     except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__  # libheif ends some with a new line
         raise UndecodableImageError(
-            f"The {image_format} is truncated, corrupt or of an unusual kind ({error or type(error).__name__}); "
+            f"The {image_format} is truncated, corrupt or of an unusual kind ({reason}); "
             "send the whole file, or export it again."
         ) from error
 

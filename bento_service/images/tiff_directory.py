@@ -14,8 +14,9 @@ MAX_DIRECTORIES: Final = 8
 """How many pages, and how many subdirectories, are looked at."""
 MAX_ENTRIES: Final = 512
 """Of a directory; a camera's has about a hundred."""
+MAX_NUMBERS: Final = 1 << 20
+"""Values of a tag that are read: five times the tiles of 16 x 16 in 50 megapixels."""
 
-_MAX_CHANGED_BYTES: Final = 1 << 16
 _MAX_LONG: Final = (1 << 32) - 1
 _PLAIN_TIFF, _LONG = 42, 4
 _BIG_INTEGERS: Final = frozenset({16, 17, 18})
@@ -77,15 +78,27 @@ class Directory:
         return (Tag.TileOffsets, Tag.TileByteCounts) if self.is_tiled else (Tag.StripOffsets, Tag.StripByteCounts)
 
     def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """Return a tag's integers; `default` where it is missing, damaged or of another type."""
+        """Return a tag's integers; `default` where it is missing, damaged or of another type.
+
+        Raises:
+            UndecodableImageError: There are more than `MAX_NUMBERS`.
+        """
         entry = self.entries.get(tag)
-        if entry is None or not entry.count or entry.kind not in _INTEGERS:
-            return default
-        return struct.unpack_from(f"{self.order}{entry.count}{_INTEGERS[entry.kind]}", self.encoded, entry.place)
+        if entry is not None and entry.count > MAX_NUMBERS:
+            raise UndecodableImageError(
+                f"The TIFF's tag {tag} has {entry.count:,} values; {MAX_NUMBERS:,} are allowed; export it again."
+            )
+        return self._read(entry, MAX_NUMBERS) or default
 
     def number(self, tag: int, default: int) -> int:
-        """Return a tag's first integer."""
-        return self.numbers(tag, (default,))[0]
+        """Return a tag's first integer; `default` as in `numbers`."""
+        return (self._read(self.entries.get(tag), 1) or (default,))[0]
+
+    def _read(self, entry: Entry | None, most: int) -> tuple[int, ...]:
+        if entry is None or entry.kind not in _INTEGERS:
+            return ()
+        code = f"{self.order}{min(entry.count, most)}{_INTEGERS[entry.kind]}"
+        return struct.unpack_from(code, self.encoded, entry.place)
 
     def data(self, tag: int) -> bytes:
         """Return a tag's values as they are in the file; none where it is missing or damaged."""
@@ -163,9 +176,11 @@ def write_directory(directory: Directory, kept: frozenset[int], changes: Mapping
             outside the file.
     """
     order = directory.order
+    entries_kept = {tag: directory.entries[tag] for tag in kept & directory.entries.keys()}
+    if sum(entry.size_bytes for entry in entries_kept.values()) > len(directory.encoded):
+        raise UndecodableImageError("The TIFF's tags overlap: they hold more bytes than the file; export it again.")
     packed: dict[int, tuple[int, int, bytes]] = {}
-    for tag in kept & directory.entries.keys():
-        entry = directory.entries[tag]
+    for tag, entry in entries_kept.items():
         if entry.kind in _BIG_INTEGERS:
             changes = {tag: directory.numbers(tag), **changes}
         packed[tag] = entry.kind, entry.count, directory.data(tag)
@@ -173,8 +188,6 @@ def write_directory(directory: Directory, kept: frozenset[int], changes: Mapping
         if max(numbers) > _MAX_LONG:
             raise UndecodableImageError(f"The TIFF is corrupt: its tag {tag} is {max(numbers):,}; export it again.")
         packed[tag] = _LONG, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)
-    if sum(len(data) for _, _, data in packed.values()) > len(directory.encoded) + _MAX_CHANGED_BYTES:
-        raise UndecodableImageError("The TIFF's tags overlap: they hold more bytes than the file; export it again.")
     start = len(directory.encoded) + len(directory.encoded) % 2
     values_at = start + 2 + 12 * len(packed) + 4
     entries, values = [], []

@@ -40,9 +40,9 @@ class BufferedJournal:
     Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While
     the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
     `retry_max_s`; what no longer fits is dropped and counted. A receipt that the store cannot take at all is dropped
-    alone. After each failure, of a read too, the store is migrated again before its next write: whatever happened to
-    the database, the thread begins as it did at first. Outages and losses are logged as they begin and end
-    (`outages.OutageLog`). Refusals are stored up to a rate (`refusals.MAX_REFUSALS_PER_S`) and only counted beyond it.
+    alone. After each failure, of a read too, the store is migrated again before its next write. Outages and losses are
+    logged as they begin and end (`outages.OutageLog`). Refusals are stored up to a rate (`refusals.MAX_REFUSALS_PER_S`)
+    and only counted beyond it.
     """
 
     def __init__(
@@ -105,9 +105,7 @@ class BufferedJournal:
         self._written = 0
         self._dropped = 0
         self._close_by_s: float | None = None
-
-        # Reads that failed since the thread last looked, and the last reason.
-        self._failed_reads = 0
+        self._failed_reads = 0  # since the thread last looked
         self._read_error: JournalUnavailableError | None = None
 
         # Of the thread alone.
@@ -224,9 +222,7 @@ class BufferedJournal:
 
     def _is_done(self) -> bool:
         with self._changed:
-            if self._close_by_s is None:
-                return False
-            return not self._waiting or time.monotonic() >= self._close_by_s
+            return self._close_by_s is not None and (not self._waiting or time.monotonic() >= self._close_by_s)
 
     def _work(self) -> None:
         with self._changed:
@@ -295,8 +291,7 @@ class BufferedJournal:
         except Exception as error:  # noqa: BLE001 - logged after the next write, which tells whether it is an outage
             self._prune_error, self._is_migrated = error, False
             return
-        # A full portion means that more is left: go on after the next write instead of holding writers up.
-        if deleted == _PRUNE_ROWS:
+        if deleted == _PRUNE_ROWS:  # more is left: go on after the next write instead of holding writers up
             self._prune_at_s = self._clock()
 
     def _count_dropped(self, rows: int) -> None:

@@ -35,15 +35,14 @@ async def test_a_preview_is_drawn_without_model_and_receipt() -> None:
 async def test_images_that_somebody_waits_for_are_decoded_first() -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         thread_is_free = kitchen.block_decoding()
-        ended: list[str] = []
         preview = asyncio.create_task(draw(kitchen, encode_image(1)))
-        preview.add_done_callback(lambda _: ended.append("preview"))
         await asyncio.sleep(0)
-        answer = await kitchen.start(encode_image(2))
-        answer.add_done_callback(lambda _: ended.append("answer"))
-        assert kitchen.classifier.in_flight == 2
+        answers = [await kitchen.start(encode_image(2, width_px=100, height_px=100)) for _ in range(5)]
+        assert kitchen.classifier.in_flight == 6
         thread_is_free.set()
-        await asyncio.gather(preview, answer)
+        await preview
+        assert kitchen.scheduler.expected == 0  # the other images are decoded
+        await asyncio.gather(*answers)
     assert kitchen.classifier.in_flight == 0
 
 

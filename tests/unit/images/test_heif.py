@@ -217,6 +217,29 @@ def test_a_structure_that_no_phone_writes_is_refused_with_the_reason(parts: list
         prepare(put_together(b"heic", parts), RECIPE, LIMITS)
 
 
+ONE, THUMBNAIL = coded("HEIC"), replace(coded("HEIC"), references={b"thmb": [1]})
+WITH_THUMBNAIL = put_together(b"heic", [ONE, THUMBNAIL])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        (put_together(b"heic", [ONE], further=WITH_THUMBNAIL), "two 'meta' boxes"),
+        (put_together(b"heic", [ONE], further=b"\0\0\0\x08free" * 1100 + WITH_THUMBNAIL), "1,024 boxes"),
+        (WITH_THUMBNAIL.replace(b"iref", b"iprp"), "two b'iprp' boxes"),
+        (WITH_THUMBNAIL.replace(b"infe\2\0\0\0\0\2", b"infe\2\0\0\0\0\1"), "two of its items have the id 1"),
+        (put_together(b"heic", [replace(ONE, properties=ONE.properties[:1] * 255)] * 65), "16,384 properties"),
+        (put_together(b"heic", [ONE], further=b"\0\0\0\x90moov" + b"\0\0\0\x08trak" * 17), "16 tracks"),
+    ],
+    ids=["two metas", "a meta behind many boxes", "two lists of properties", "one id twice", "properties", "tracks"],
+)
+def test_boxes_that_decoders_read_differently_or_that_take_long_to_read_are_refused(
+    encoded: bytes, reason: str
+) -> None:
+    with pytest.raises(UndecodableImageError, match=reason):
+        prepare(encoded, RECIPE, LIMITS)
+
+
 @pytest.mark.parametrize("name", ["colour_8.heic", "alpha_8.heic", "deep.avif"])
 def test_a_file_that_lost_even_its_last_byte_is_refused(name: str) -> None:
     with pytest.raises(UndecodableImageError, match="pixels end at byte"):

@@ -55,9 +55,10 @@ def test_a_header_that_is_cut_off_leaves_the_size_open(image_format: str) -> Non
     assert read_outline(encode(image_format)[:13]) == Outline(ImageFormat(image_format), None)
 
 
-def test_a_jpeg_with_very_many_segments_before_its_frame_is_not_searched_to_the_end() -> None:
+@pytest.mark.parametrize("filling", [b"\xff\xfe\0\x02", b"\xff"], ids=["comments", "fill bytes"])
+def test_a_jpeg_with_very_much_before_its_frame_is_not_searched_to_the_end(filling: bytes) -> None:
     encoded = encode("JPEG")
-    assert read_outline(encoded[:2] + b"\xff\xfe\0\x02" * 100_000 + encoded[2:]) == Outline(ImageFormat.JPEG, None)
+    assert read_outline(encoded[:2] + filling * 100_000 + encoded[2:]) == Outline(ImageFormat.JPEG, None)
 
 
 def test_what_is_no_image_has_no_outline() -> None:
