@@ -104,7 +104,7 @@ def _show_cost_table(costs: Sequence[ModelCost]) -> None:
                 "batches observed", format="%,d", help="Batches since warm-up, which the cost model has learnt from."
             ),
         },
-        alt="Batch ceiling and speed of each model and mode",
+        alt="Max batch and speed of each model and mode",
         key="perf_cost_table",
     )
 

@@ -92,11 +92,15 @@ def test_an_answer_is_shown_without_a_picture_where_none_can_be_had(
     app: AppTest, service: FakeService, photograph: bytes
 ) -> None:
     service.refuse("overloaded", path="/v1/preview", retry_after_s=1)
+    card, image = service_data.model_cards().models[0], ImageInfo(format="JPEG", width=64, height=48)
+    answer = service_data.classification("1", card, image, 20, ["icc_profile_ignored"])
+    service.answer_json(answer.model_dump(mode="json"), path="/v1/classify")
     app.run()
     upload(app, ("a.jpg", photograph))
 
     assert "has no preview here" in app.info[0].value
-    assert app.subheader[0].value
+    assert headline(app) == "Probably an Egyptian cat (36%)"
+    assert "The image's colour profile was ignored" in texts(app)
     service.behave()
     app.run()
     assert not app.info
