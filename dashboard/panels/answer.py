@@ -12,6 +12,7 @@ from dashboard.service import Service
 from dashboard.uploads import Picked
 from lightbox_client import LightboxClientError
 from lightbox_client.contract import Classification, ModelCard, Preview
+from lightbox_client.errors import InvalidRequestError
 
 _MINOR_WARNINGS = {"icc_profile_ignored"}
 """What most photographs have: said below the picture, not beside the answer."""
@@ -50,6 +51,9 @@ def show_earlier_answer(service: Service, request_id: str) -> LightboxClientErro
     """Show an earlier request by its receipt, which holds no image; return what is wrong where it cannot be read."""
     try:
         found = find_receipts(service, request_id).receipts
+    except InvalidRequestError as error:
+        st.warning(literal(wording.problem(error)), icon=":material/link_off:")
+        return None
     except LightboxClientError as error:
         return error
     if not found:

@@ -49,7 +49,7 @@ def _show_cost(status: Status, model: str | None, *, is_fresh: bool) -> None:
     if not costs:
         st.caption(f"Nothing was measured of {model} yet." if model else "Nothing was measured yet.")
         return
-    chart, table = st.columns(2, gap="large")
+    chart, table = st.columns(2, gap="medium")
     with chart:
         st.subheader(
             "What a batch costs",

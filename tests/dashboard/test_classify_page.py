@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.gallery import FOLDER
@@ -265,3 +266,14 @@ def test_a_request_that_is_not_in_the_journal_is_said_to_be_missing(app: AppTest
     app.run()
     assert "There is no request nobody" in texts(app)
     assert not app.exception
+
+
+@pytest.mark.parametrize("code", ["journal_unavailable", "invalid_parameter"])
+def test_a_request_that_cannot_be_read_is_asked_for_once_and_not_over_and_over(
+    app: AppTest, service: FakeService, code: str
+) -> None:
+    service.refuse(code, path="/v1/history")
+    app.query_params["request"] = "past-0003"
+    app.run()
+    assert f"The fake service says {code}." in texts(app)
+    assert len(service.seen("/v1/history/requests")) == 1
