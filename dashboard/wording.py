@@ -22,10 +22,10 @@ CONFIDENT_FROM = 0.5
 """From here on the best class has more probability than all others together."""
 DOUBTFUL_BELOW = 0.2
 NAMES_SHOWN = 5
-_HEX = re.compile(r"(?:\b[0-9a-f]{2} ){3}")
+SHOWN_BYTES = 8
 _NOUN = re.compile(r"[A-Za-z][A-Za-z' -]*")
 _OUTCOMES: Mapping[str, str] = MappingProxyType(
-    {"ok": "Answered", "overloaded": "Rejected (overload)", "cancelled": "Client hung up"}
+    {"ok": "Answered", "overloaded": "Rejected (overload)", "cancelled": "Cancelled by client"}
 )
 
 _WARNINGS: Mapping[str, str] = MappingProxyType(
@@ -192,17 +192,20 @@ def outage(error: LightboxClientError, url: str) -> Outage:
 
 
 def problem(error: LightboxClientError) -> str:
-    """Say in one line why a call was refused; the bytes that a file begins with are left to `problem_details`."""
-    if isinstance(error, ProblemError) and _HEX.search(error.detail):
-        return "This is not an image Lightbox can read."
+    """Say in one line why a call was refused."""
     return capitalise(str(error)).rstrip(".") + "."
 
 
-def problem_details(error: LightboxClientError) -> str:
-    """Return what an operator needs to find a refused call: the service's own words, the code and the request's id."""
-    if isinstance(error, ProblemError):
-        return f"{error.detail}\ncode: {error.code}\nrequest: {error.request_id}"
-    return str(error)
+def problem_details(error: LightboxClientError, encoded: bytes) -> str:
+    """Return what an operator needs to find a refused file: the service's own words, the code, the request's id.
+
+    The first bytes of `encoded` follow where the service did not recognise the format.
+    """
+    if not isinstance(error, ProblemError):
+        return str(error)
+    details = f"{error.detail}\ncode: {error.code}\nrequest: {error.request_id}"
+    is_unknown = error.code == "unsupported_format"
+    return f"{details}\nfirst bytes: {encoded[:SHOWN_BYTES].hex(' ')}" if is_unknown else details
 
 
 def is_passing(outcome: object) -> bool:

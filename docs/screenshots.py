@@ -20,11 +20,12 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=arguments.chromium, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
         )
-        page = browser.new_page(viewport={"width": 1280, "height": 1180})
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.goto(arguments.url)
         page.set_input_files("input[type=file]", _ROOT / "dashboard" / "samples" / "chelsea.png")
         page.get_by_text("Egyptian cat").first.wait_for()
         _save(page, "classify")
+        page.set_viewport_size({"width": 1280, "height": 1180})
         page.goto(f"{arguments.url}/performance?perf_window=15m")
         page.get_by_text("Latency", exact=True).wait_for()
         _save(page, "performance")

@@ -163,8 +163,8 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     """Read a Retry-After header (RFC 9110, 10.2.3), a number of seconds or a date, as seconds from `now`; else None."""
     if value is None:
         return None
-    if value.strip().isdecimal():
-        return float(value)
+    if (seconds := value.strip()).isdecimal():
+        return float(seconds)
     try:
         return max(0.0, (email.utils.parsedate_to_datetime(value) - now).total_seconds())
     except (TypeError, ValueError):

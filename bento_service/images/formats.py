@@ -76,7 +76,8 @@ def sniff(encoded: bytes) -> ImageFormat:
         return image_format
     allowed = ", ".join(ImageFormat)
     advice = advise(encoded, lambda head: find_format(head) is not None)
+    what = advice or "This is not an image Lightbox can read; convert it to one of these formats."
     raise UnsupportedFormatError(
-        f"{advice or 'The bytes begin like no image; convert it to one of these formats.'} Allowed: {allowed}.",
+        f"{what} Allowed: {allowed}.",
         allowed=list(ImageFormat),
     )

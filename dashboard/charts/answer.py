@@ -7,14 +7,14 @@ import pandas as pd
 from altair.typing import ChartType
 
 from dashboard import wording
-from dashboard.charts.axes import LABEL_LIMIT_PX
+from dashboard.charts.axes import LABEL_LIMIT_PX, LEGEND_COLUMNS
 from dashboard.charts.palette import BLUE, SKY, STAGES
 from lightbox_client.contract import Prediction, TimingsMs
 
 ROW_PX = 28
 SCORE_AXIS_PX = 46
 STAGE_BAR_PX = 26
-STAGE_AXIS_PX = 84
+STAGE_AXIS_PX = 102
 """Room below the bar for axis and legend: a chart's height is all of it."""
 VALUE_ROOM_PX = 52
 
@@ -92,7 +92,7 @@ def stages(timings: TimingsMs) -> ChartType:
                 "stage:N",
                 title=None,
                 scale=alt.Scale(domain=names, range=list(STAGES.values())),
-                legend=alt.Legend(orient="bottom", columns=3, symbolType="square", labelLimit=0, offset=6),
+                legend=alt.Legend(orient="bottom", columns=LEGEND_COLUMNS, symbolType="square", labelLimit=0, offset=6),
             ),
             description="stage:N",
             tooltip=[alt.Tooltip("stage:N", title="stage")],

@@ -163,7 +163,7 @@ def _stacked_bars(
 def _target(target_ms: float) -> ChartType:
     base = alt.Chart(pd.DataFrame({"target": [target_ms], "name": [f"target {target_ms:,.0f} ms"]}))
     rule = base.mark_rule(color=GREY, strokeDash=[6, 4], aria=False).encode(y="target:Q")
-    name = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, color=GREY, aria=False)
+    name = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, aria=False)
     return alt.layer(rule, name.encode(x=alt.value(0), y="target:Q", text="name:N"))
 
 

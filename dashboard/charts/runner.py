@@ -32,10 +32,11 @@ class _Mark:
     image_ms: float
     samples: int
     is_within: bool
+    said: str
 
 
 def batch_costs(costs: Sequence[ModelCost]) -> ChartType:
-    """Draw milliseconds a batch over batch size, a colour a model and mode; sizes above the ceiling are hollow.
+    """Draw milliseconds a batch over batch size, a colour a model and mode; sizes above the max batch are hollow.
 
     Args:
         costs: At least one, at most `MAX_LINES`.
@@ -51,13 +52,14 @@ def batch_costs(costs: Sequence[ModelCost]) -> ChartType:
         ),
         y=value_axis("value_ms", "milliseconds a batch", round_up(max(mark.value_ms for mark in marks))),
         color=_colour(costs),
+        description="said:N",
         tooltip=[
             alt.Tooltip("line:N", title="model"),
             alt.Tooltip("when:N", title="measured"),
             alt.Tooltip("size:Q", title="images"),
             alt.Tooltip("value_ms:Q", title="ms a batch", format=",.1f"),
             alt.Tooltip("image_ms:Q", title="ms an image", format=",.1f"),
-            alt.Tooltip("samples:Q", title="batches learnt from", format=","),
+            alt.Tooltip("samples:Q", title="batches observed", format=","),
         ],
     )
     lines = base.mark_line(strokeWidth=2).encode(strokeDash=_dash())
@@ -86,7 +88,16 @@ def _marks(cost: ModelCost, line: str) -> list[_Mark]:
 
 def _pair(batch: BatchCost, line: str, *, is_within: bool) -> tuple[_Mark, _Mark]:
     past, present = (
-        _Mark(line, when, batch.batch_size, value_ms, value_ms / batch.batch_size, batch.samples, is_within)
+        _Mark(
+            line,
+            when,
+            batch.batch_size,
+            value_ms,
+            value_ms / batch.batch_size,
+            batch.samples,
+            is_within,
+            f"{line}, batch of {batch.batch_size}, {when}: {value_ms:,.1f} ms",
+        )
         for when, value_ms in ((WARM_UP, batch.measured_ms), (NOW, batch.current_ms))
     )
     return past, present

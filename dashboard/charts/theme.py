@@ -9,11 +9,11 @@ Scheme = Literal["light", "dark"]
 INKS = {"light": "#10161D", "dark": "#E6EAEE"}
 """As the page's text (.streamlit/config.toml)."""
 MUTED_INKS = {"light": "#565F6B", "dark": "#B4BCC6"}
-"""For axes and legends: 6.4:1 on the light page's background, 9.5:1 on the dark one's."""
+"""For axes, legends and notes in a chart: 6.4:1 on the light page's background, 9.5:1 on the dark one's."""
 
 
 def use_theme(read_scheme: Callable[[], Scheme]) -> None:
-    """Let every chart that is drawn from now on have legible axes and legends.
+    """Let every chart that is drawn from now on have legible axes, legends and notes.
 
     `read_scheme` is called for each chart: visitors of one process may see different schemes.
     """
@@ -25,5 +25,6 @@ def use_theme(read_scheme: Callable[[], Scheme]) -> None:
             "config": {
                 "axis": {"labelColor": ink, "titleColor": ink},
                 "legend": {"labelColor": ink, "titleColor": ink},
+                "text": {"color": ink},
             }
         }

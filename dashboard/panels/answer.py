@@ -1,5 +1,7 @@
 """One image's answer: what the model says, what it cost, what it saw, and the same call for a program."""
 
+from collections.abc import Iterable
+
 import streamlit as st
 
 from dashboard import preview, snippets, wording
@@ -10,6 +12,7 @@ from dashboard.service import Service
 from dashboard.uploads import Picked
 from lightbox_client import LightboxClientError
 from lightbox_client.contract import Classification, ModelCard, Preview
+from lightbox_client.errors import InvalidRequestError
 
 _MINOR_WARNINGS = {"icc_profile_ignored"}
 """What most photographs have: said below the picture, not beside the answer."""
@@ -24,6 +27,7 @@ def show_answer(image: Picked, answer: Classification, card: ModelCard, *, top_k
         _show_for_programs(image, shown, top_k=top_k, url=url)
     with picture:
         _show_picture(image, answer, card)
+        _show_warnings(code for code in answer.warnings if code in _MINOR_WARNINGS)
 
 
 def show_empty() -> None:
@@ -36,17 +40,20 @@ def show_empty() -> None:
     )
 
 
-def show_refusal(name: str, error: LightboxClientError) -> None:
+def show_refusal(image: Picked, error: LightboxClientError) -> None:
     """Say why an image has no answer, with what an operator needs under Details."""
-    st.error(literal(wording.problem(error)), title=literal(name), icon=":material/broken_image:")
+    st.error(literal(wording.problem(error)), title=literal(image.name), icon=":material/broken_image:")
     with st.expander("Details"):
-        st.code(wording.problem_details(error), language=None, wrap_lines=True)
+        st.code(wording.problem_details(error, image.encoded), language=None, wrap_lines=True)
 
 
 def show_earlier_answer(service: Service, request_id: str) -> LightboxClientError | None:
     """Show an earlier request by its receipt, which holds no image; return what is wrong where it cannot be read."""
     try:
         found = find_receipts(service, request_id).receipts
+    except InvalidRequestError as error:
+        st.warning(literal(wording.problem(error)), icon=":material/link_off:")
+        return None
     except LightboxClientError as error:
         return error
     if not found:
@@ -91,9 +98,6 @@ def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> Non
         width="content",
         alt=f"The part of {image.name} that the model saw",
     )
-    for code in answer.warnings:
-        if code in _MINOR_WARNINGS:
-            st.caption(f":material/info: {wording.warning(code)}")
 
 
 def _show_findings(answer: Classification) -> None:
@@ -101,11 +105,14 @@ def _show_findings(answer: Classification) -> None:
     subline = wording.subline(answer.predictions)
     if subline:
         st.markdown(literal(subline))
-    for code in answer.warnings:
-        if code not in _MINOR_WARNINGS:
-            st.caption(f":material/info: {literal(wording.warning(code))}")
+    _show_warnings(code for code in answer.warnings if code not in _MINOR_WARNINGS)
     show_scores(answer.predictions)
     show_cost(answer)
+
+
+def _show_warnings(codes: Iterable[str]) -> None:
+    for code in codes:
+        st.caption(f":material/info: {literal(wording.warning(code))}")
 
 
 def _show_for_programs(image: Picked, answer: Classification, *, top_k: int, url: str) -> None:

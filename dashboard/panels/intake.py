@@ -26,10 +26,16 @@ STYLE = f"""
   position: static; clip: auto; clip-path: none; width: 100%; height: auto; margin: 0; white-space: normal;
   font-size: 0.875rem;
 }}
+@media (max-width: 640px) {{
+  .st-key-classify_uploader [data-testid=stFileChips] > div {{ max-height: 8.5rem; }}
+}}
 body:has({_CHIP}{_REFUSED}):not(:has({_CHIP}:not({_REFUSED}))) .st-key-{ANSWERS} {{ display: none; }}
 """
-"""Makes samples equally wide. Streamlit refuses a file that is too large in the browser, with a reason for screen
-readers only, and tells the page nothing: the reason is shown beside the file's name, and no other image's answer is."""
+"""Makes samples equally wide, and scrolls a long list of files on a phone, where the answers are below it.
+
+Streamlit refuses a file that is too large in the browser, with a reason for screen readers only, and tells the page
+nothing: the reason is shown beside the file's name, and no other image's answer is.
+"""
 CAMERA_NAME = "camera.jpg"
 
 

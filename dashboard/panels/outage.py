@@ -25,10 +25,18 @@ def show_banner(error: LightboxClientError, service: Service, *, key: str) -> No
 
 
 def rerun_once_back(probe: Callable[[], object]) -> None:
-    """Ask every `RETRY_EVERY_S` seconds and rerun the page as soon as `probe` raises no `LightboxClientError`."""
+    """Ask every `RETRY_EVERY_S` seconds and rerun the page as soon as `probe` raises no `LightboxClientError`.
+
+    Not at once: where `probe` succeeds but the page does not, it would rerun without a pause.
+    """
+    is_drawn = False
 
     @st.fragment(run_every=RETRY_EVERY_S)
     def ask() -> None:
+        nonlocal is_drawn
+        if not is_drawn:
+            is_drawn = True
+            return
         try:
             probe()
         except LightboxClientError:

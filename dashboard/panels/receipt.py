@@ -55,7 +55,7 @@ def _show_facts(receipt: HistoryRequest) -> None:
     facts = [
         ("Request", literal(receipt.request_id)),
         ("Received", f"{received:%-d %B %Y, %H:%M:%S}"),
-        ("Outcome", literal(receipt.outcome)),
+        ("Outcome", literal(wording.outcome(receipt.outcome))),
         ("Model", literal(f"{receipt.model} {receipt.model_version}") or "–"),
     ]
     if receipt.image is not None:

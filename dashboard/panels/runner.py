@@ -49,7 +49,7 @@ def _show_cost(status: Status, model: str | None, *, is_fresh: bool) -> None:
     if not costs:
         st.caption(f"Nothing was measured of {model} yet." if model else "Nothing was measured yet.")
         return
-    chart, table = st.columns([3, 2], gap="large")
+    chart, table = st.columns(2, gap="medium")
     with chart:
         st.subheader(
             "What a batch costs",
@@ -104,7 +104,7 @@ def _show_cost_table(costs: Sequence[ModelCost]) -> None:
                 "batches observed", format="%,d", help="Batches since warm-up, which the cost model has learnt from."
             ),
         },
-        alt="Batch ceiling and speed of each model and mode",
+        alt="Max batch and speed of each model and mode",
         key="perf_cost_table",
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 from altair.typing import ChartType
 
+from dashboard import wording
 from dashboard.charts import counts, history
 from dashboard.charts.palette import GREY
 from dashboard.reads import Traffic
@@ -98,10 +99,11 @@ def _show_classes(traffic: Traffic, shade: Shade) -> None:
 
 
 def _show_errors(traffic: Traffic, shade: Shade) -> None:
-    st.subheader("Errors and rejections", anchor=False, help="Requests without an answer, by error code.")
-    errors = {code: count for code, count in traffic.history.total.outcomes.items() if code != "ok"}
+    st.subheader("Errors and rejections", anchor=False, help="Requests without an answer, by what became of them.")
+    outcomes = traffic.history.total.outcomes
+    errors = {wording.outcome(code): count for code, count in outcomes.items() if code != "ok"}
     if not errors:
         st.caption(":material/check_circle: None in this window.")
         return
     chart = shade(counts.ranking(errors, title="requests", colour=GREY))
-    st.altair_chart(chart, alt="Errors by code", key="perf_errors")
+    st.altair_chart(chart, alt="Errors and rejections by kind", key="perf_errors")

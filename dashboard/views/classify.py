@@ -144,7 +144,7 @@ def _show_results(session: ClassifySession, card: ModelCard, top_k: int, url: st
         if session.is_away and wording.is_passing(outcome):
             _say_waits(image.name)
         elif isinstance(outcome, LightboxClientError):
-            show_refusal(image.name, outcome)
+            show_refusal(image, outcome)
         elif len(images) == 1:
             session.request_id = outcome.request_id
             show_answer(image, outcome, card, top_k=top_k, url=url)

@@ -89,6 +89,16 @@ def test_a_shots_headline_is_on_a_phones_screen(browser: Browser, dashboard_url:
         expect(page.get_by_role("heading", level=2)).to_be_in_viewport(ratio=1)
 
 
+def test_the_first_headline_of_many_files_is_on_a_phones_screen(browser: Browser, dashboard_url: str) -> None:
+    cat = CHELSEA.read_bytes()
+    files: list[FilePayload] = [
+        {"name": f"{number}.png", "mimeType": "image/png", "buffer": cat + bytes([number])} for number in range(8)
+    ]
+    with open_page(browser, dashboard_url, width_px=PHONE[0], height_px=PHONE[1]) as page:
+        page.locator("input[type=file]").set_input_files(files)
+        expect(page.get_by_role("heading", level=2).first).to_be_in_viewport(ratio=1)
+
+
 def test_a_file_too_large_to_be_sent_has_its_reason_beside_it_and_no_old_answer(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Coffee", exact=True).click()
     expect(page.get_by_role("heading", level=2)).to_be_visible()

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.gallery import FOLDER
@@ -92,11 +93,15 @@ def test_an_answer_is_shown_without_a_picture_where_none_can_be_had(
     app: AppTest, service: FakeService, photograph: bytes
 ) -> None:
     service.refuse("overloaded", path="/v1/preview", retry_after_s=1)
+    card, image = service_data.model_cards().models[0], ImageInfo(format="JPEG", width=64, height=48)
+    answer = service_data.classification("1", card, image, 20, ["icc_profile_ignored"])
+    service.answer_json(answer.model_dump(mode="json"), path="/v1/classify")
     app.run()
     upload(app, ("a.jpg", photograph))
 
     assert "has no preview here" in app.info[0].value
-    assert app.header[0].value
+    assert headline(app) == "Probably an Egyptian cat (36%)"
+    assert "The image's colour profile was ignored" in texts(app)
     service.behave()
     app.run()
     assert not app.info
@@ -261,3 +266,14 @@ def test_a_request_that_is_not_in_the_journal_is_said_to_be_missing(app: AppTest
     app.run()
     assert "There is no request nobody" in texts(app)
     assert not app.exception
+
+
+@pytest.mark.parametrize("code", ["journal_unavailable", "invalid_parameter"])
+def test_a_request_that_cannot_be_read_is_asked_for_once_and_not_over_and_over(
+    app: AppTest, service: FakeService, code: str
+) -> None:
+    service.refuse(code, path="/v1/history")
+    app.query_params["request"] = "past-0003"
+    app.run()
+    assert f"The fake service says {code}." in texts(app)
+    assert len(service.seen("/v1/history/requests")) == 1

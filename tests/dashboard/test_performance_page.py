@@ -172,6 +172,12 @@ def test_a_journal_that_is_away_is_named_with_its_code(app: AppTest, service: Fa
     assert not app.exception
 
 
+def test_errors_are_charted_in_the_words_of_the_table(performance: AppTest) -> None:
+    chart = str(performance.get("vega_lite_chart")[-1].proto)
+    assert "Rejected (overload)" in chart
+    assert "Undecodable image" in chart
+
+
 def test_the_table_is_filtered_by_outcome_in_words(performance: AppTest, service: FakeService) -> None:
     outcomes = performance.selectbox(key="perf_outcome").options
     assert outcomes[0] == "Answered"
@@ -213,9 +219,9 @@ def test_a_link_to_a_request_opens_its_receipt_until_it_is_closed(app: AppTest) 
     app.run()
     app.query_params["perf_request"] = "past-0009"
     app.switch_page("views/performance.py").run()
-    assert "Outcome: undecodable_image" in texts(app).replace("*", "")
+    assert "Outcome: Undecodable image" in texts(app).replace("*", "")
     app.button(key="perf_close").click().run()
-    assert "Outcome: undecodable_image" not in texts(app).replace("*", "")
+    assert "Outcome: Undecodable image" not in texts(app).replace("*", "")
 
 
 def test_a_link_filters_the_table_by_an_outcome_of_any_window(app: AppTest, service: FakeService) -> None:

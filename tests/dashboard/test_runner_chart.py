@@ -32,6 +32,7 @@ def test_each_size_is_drawn_as_it_was_at_warm_up_and_as_it_is_now() -> None:
     marks = marks_of(spec_of(runner_data.model_costs(["cat"])[:1]))
     twos = {mark["when"]: mark["value_ms"] for mark in marks if mark["size"] == 2}
     assert twos == {runner.WARM_UP: pytest.approx(12.0), runner.NOW: pytest.approx(15.0)}
+    assert {mark["said"] for mark in marks if mark["size"] == 2} >= {"cat, batch of 2, at warm-up: 12.0 ms"}
 
 
 def test_a_batch_names_its_share_for_one_image() -> None:

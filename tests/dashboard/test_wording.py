@@ -3,6 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.domain import INEXACT_MODEL
+from bento_service.errors import UnsupportedFormatError
+from bento_service.images.formats import sniff
 from bento_service.images.intake_warning import IntakeWarning
 from dashboard import wording
 from lightbox_client.contract import Prediction, Problem
@@ -56,12 +58,15 @@ def test_of_many_skipped_files_some_are_named() -> None:
     assert wording.skipped(["a.jpg"], max_files=1, max_total_mb=1).startswith("1 file skipped: a.jpg. ")
 
 
-def test_the_bytes_of_a_file_that_is_no_image_are_left_to_the_details() -> None:
-    detail = "The bytes begin with 44 65 61 72, which is none of JPEG, PNG; convert the image to one of them."
+def test_the_first_bytes_of_a_file_that_is_no_image_are_left_to_the_details() -> None:
+    encoded = bytes.fromhex("dead beef 0102 0304 05")
+    with pytest.raises(UnsupportedFormatError) as refused:
+        sniff(encoded)
     document = {"type": "about:blank", "title": "", "status": 415, "code": "unsupported_format", "request_id": "r1"}
-    error = InvalidImageError(Problem.model_validate(document | {"detail": detail}))
-    assert wording.problem(error) == "This is not an image Lightbox can read."
-    assert wording.problem_details(error) == f"{detail}\ncode: unsupported_format\nrequest: r1"
+    error = InvalidImageError(Problem.model_validate(document | {"detail": str(refused.value)}))
+    assert wording.problem(error).startswith("This is not an image Lightbox can read; ")
+    details = wording.problem_details(error, encoded)
+    assert details == f"{refused.value}\ncode: unsupported_format\nrequest: r1\nfirst bytes: de ad be ef 01 02 03 04"
 
 
 @pytest.mark.parametrize("code", [*IntakeWarning, INEXACT_MODEL])
