@@ -101,7 +101,7 @@ class _Batch:
         )
 
     def take_fields(self, fields: Mapping[str, str], first: Pending) -> None:
-        """Ask, for the image too that is admitted already, for what the form asks for.
+        """Use the form's parameters for all images, also for the first, which is admitted already.
 
         Raises as `BatchQuery.with_fields` and `Pending.ask_for`.
         """

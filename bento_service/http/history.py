@@ -54,7 +54,7 @@ class ReceiptsQuery(WindowQuery):
     offset: int = Field(default=0, ge=0, le=100_000, description="Receipts to skip, to read them page by page.")
 
     def window(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return start and end; whoever asks for a single receipt need not know when it was written."""
+        """Return start and end; for a single receipt, all the time that the journal keeps."""
         if self.request_id is None or self.since is not None:
             return super().window(now)
         until = self.until or now

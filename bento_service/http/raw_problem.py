@@ -1,4 +1,4 @@
-"""A problem as the bytes of a whole HTTP answer, for what is answered without an application."""
+"""A problem as the bytes of an HTTP response, for requests that are answered without the application."""
 
 from collections.abc import Iterable
 

@@ -110,7 +110,7 @@ def _find_block_sizes(directory: Directory, layout: TiffLayout, blocks: int) -> 
 
 
 def _say_outright(directory: Directory, layout: TiffLayout) -> dict[int, tuple[int, ...]]:
-    """Return tags for what Pillow would assume otherwise than libtiff does."""
+    """Return the tags that Pillow has to be told since its defaults differ from libtiff's."""
     changes: dict[int, tuple[int, ...]] = {Tag.PhotometricInterpretation: (layout.photometric,)}
     if layout.compression != OLD_JPEG:
         changes |= {Tag.BitsPerSample: (layout.bits,) * layout.channels, Tag.SamplesPerPixel: (layout.channels,)}

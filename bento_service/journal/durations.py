@@ -31,7 +31,7 @@ BINS = math.ceil(math.log(LARGEST_MS / SMALLEST_MS) / _LOG_GAMMA) + 1
 
 
 def clip(durations_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return durations in [0, LARGEST_MS], zero for what is no number, in an array of the same shape."""
+    """Clip durations to [0, LARGEST_MS], NaN to zero; the array keeps its shape."""
     return np.clip(np.nan_to_num(durations_ms, posinf=LARGEST_MS), 0.0, LARGEST_MS)
 
 
