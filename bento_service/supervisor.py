@@ -111,12 +111,15 @@ class Supervisor(bentoml_circus.Arbiter):
         """Replace the workers that died, and kill those that hang; circus calls this every `check_s` seconds."""
         if self._stopping:
             return None
-        self._kill_hung()
         self._note_readiness()
-        with suppress(ConflictError):
+        try:
             return super().manage_watchers()
-        # Workers are being started at this moment.
-        return None
+        except ConflictError:
+            # Workers are being started at this moment.
+            return None
+        finally:
+            # Last: circus forgets a worker without calling `_note_death` if it dies between two steps of its look.
+            self._kill_hung()
 
     def stop(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
         """Stop the workers, then this process; asked again, there is nothing more to do."""
