@@ -34,7 +34,7 @@ _PRIORITY_HEADER = PRIORITY_HEADER.lower().encode()
 class EarlyRefusal(NamedTuple):
     """A problem, the id to send it under, and the seconds from now until it is to be sent.
 
-    If `is_draining` returns true by then, the connection ends with it.
+    If `is_draining` returns true when the problem is sent, the connection is closed after it.
     """
 
     problem: RawProblem

@@ -89,7 +89,7 @@ def test_a_worker_that_hangs_makes_the_container_unhealthy_until_it_is_replaced(
         running.run("sh", "-c", f"kill -STOP {hung}")
 
         running.wait_health("unhealthy")
-        # It is killed after a minute: by then the check has named it, or finds another that loads.
+        # The supervisor kills it after a minute. Until then the check names it; afterwards it names the one that loads.
         wait_until(lambda: newest_check(running).startswith("1 of 2 workers serve; worker"), "the check names a worker")
         wait_until(lambda: f"(pid {hung}) was killed because it hung" in running.logs(), "it is killed", PATIENCE_S)
         running.wait_health("healthy")

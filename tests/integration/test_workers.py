@@ -226,6 +226,6 @@ def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, jpegs: 
     assert {request_id for request_id, outcome in outcomes.items() if outcome == "ok"} == answered
     assert set(outcomes.values()) <= {"ok", "draining"}
     assert set(statuses.values()) <= {200, 503}
-    # Until the service is gone, whoever comes is answered, and from then on refused.
+    # New connections are answered until the service has ended, and refused afterwards.
     assert asked.broken() == {}
     assert asked.counts["refused"] == NEW_CLIENTS
