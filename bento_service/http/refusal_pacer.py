@@ -13,7 +13,8 @@ what came of the body and reads no more of the connection until the answer is co
 CPU_SHARE = 0.08
 """Share of the CPUs that refusals may take; faster ones are held."""
 REFUSAL_CPU_S = 350e-6
-"""CPU time of one refusal beside running models, with a body of 49 kB; an estimate (docs/adr/0019-paced-refusals.md)."""
+"""CPU time of one refusal beside running models, with a body of 49 kB: an estimate, see
+docs/adr/0019-paced-refusals.md."""
 MAX_RATE_PER_S = 1_500.0
 """One event loop answers all of a worker's requests: so many refusals leave it half of its time."""
 BURST_S = 0.1
