@@ -33,7 +33,7 @@ from bento_service.cache.answer_cache import AnswerCache, name_scope
 from bento_service.cache.base import CachedResult
 from bento_service.cache.bypass import WINDOW_LOOKUPS, Bypass
 from bento_service.cache.memory import MemoryStore
-from bento_service.domain import ImageInfo, Priority
+from bento_service.domain.requests import ImageInfo, Priority
 from bento_service.metrics import Metrics
 
 PACKAGES = ("bentoml", "cachetools", "openvino", "uvicorn")

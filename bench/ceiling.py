@@ -21,7 +21,8 @@ import numpy as np
 from PIL import Image
 
 from bench.models import find_model
-from bento_service.domain import EngineMode, InputRecipe
+from bento_service.domain.models import InputRecipe
+from bento_service.domain.runner import EngineMode
 from bento_service.engines.factory import create_engine
 from bento_service.images.intake import IntakeLimits, prepare
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.environment import describe_environment, write_result
-from bento_service.domain import EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.hardware import count_cpus

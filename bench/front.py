@@ -29,7 +29,8 @@ from uvicorn.server import ServerState
 
 from bench.environment import describe_environment, write_result
 from bench.guard import show_status
-from bento_service.domain import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
+from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
+from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError, OverloadedError
 from bento_service.http.app import create_app
 from bento_service.http.budget import ByteBudget
@@ -41,7 +42,6 @@ from bento_service.http.open_requests import OpenRequests
 from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.wire import JsonResponse, to_classification
 from bento_service.settings import Settings
-from bento_service.status import ServedModel
 
 BODY_BYTES = 49_000
 REQUESTS = 400

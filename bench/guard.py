@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.environment import describe_environment, write_result
+from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.http.guard import Guard
-from bento_service.status import ServiceState, ServiceStatus
 
 PATH = "/v1/nothing"
 REQUESTS = 2_000

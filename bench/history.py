@@ -19,7 +19,7 @@ from rich.table import Table
 from sqlalchemy import create_engine
 
 from bench.environment import describe_environment, write_result
-from bento_service.domain import ImageInfo, Prediction, Receipt, Timings
+from bento_service.domain.requests import ImageInfo, Prediction, Receipt, Timings
 from bento_service.journal.base import JournalStore
 from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore

@@ -23,7 +23,7 @@ from torchvision import transforms
 
 from bench.environment import describe_environment, write_result
 from bench.large_photographs import make_large_jpegs
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 

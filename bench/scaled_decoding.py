@@ -16,7 +16,7 @@ from rich.table import Table
 
 from bench.environment import describe_environment, write_result
 from bench.large_photographs import make_large_jpegs
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import create_engine
 from bento_service.hardware import count_cpus

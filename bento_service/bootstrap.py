@@ -13,7 +13,8 @@ from pathlib import Path
 from bento_service.cache.factory import open_cache
 from bento_service.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.computation import Workshop
-from bento_service.domain import EngineMode, Receipt
+from bento_service.domain.requests import Receipt
+from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.engines.idle_cuda import explain_idle_cuda

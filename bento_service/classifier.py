@@ -9,7 +9,9 @@ from typing import Protocol
 
 from bento_service.cache.answer_cache import AnswerCache, name_scope
 from bento_service.computation import Workshop
-from bento_service.domain import ModelCard, Priority, Receipt, Timings
+from bento_service.domain.models import ModelCard
+from bento_service.domain.requests import Priority, Receipt, Timings
+from bento_service.domain.service import ModelState, ServedModel
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
 from bento_service.offer import Offer, check_parameters
@@ -17,7 +19,6 @@ from bento_service.pending_preview import PendingPreview
 from bento_service.pending_request import PendingRequest, Pipeline
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.gate import Gate
-from bento_service.status import ModelState, ServedModel
 
 
 @dataclass(frozen=True, slots=True)

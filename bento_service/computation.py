@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bento_service.domain import ImageInfo, ModelCard, PreparedImage, Priority
+from bento_service.domain.models import ModelCard
+from bento_service.domain.requests import ImageInfo, PreparedImage, Priority
 from bento_service.errors import DeadlineExceededError, DrainingError, InferenceFailedError, LightboxError
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.outline import Outline, read_outline

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bento_service.domain.service import ServiceState
 from bento_service.heartbeat import read_state
-from bento_service.status import ServiceState
 
 HANG_LOOKS = 60
 """Looks without a new heartbeat after which a worker hangs; at one look a second, thirty heartbeats."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bento_service.domain.service import ServiceState
 from bento_service.processes import is_running
-from bento_service.status import ServiceState
 from bento_service.workers_folder import SERIES_VARIABLE, own_folder
 
 logger = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from functools import partial
 
 from bento_service.bootstrap import open_lightbox
 from bento_service.departure import Departure
+from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
@@ -19,7 +20,6 @@ from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.master import find_master, leave_with_master
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
-from bento_service.status import ServiceState, ServiceStatus
 from bento_service.turn import FIRST_PAUSE_S, FailedLoads, Turn
 from bento_service.workers_folder import join_folder
 

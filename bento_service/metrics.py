@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from bento_service.domain import OUTCOME_OK, Receipt
+from bento_service.domain.requests import OUTCOME_OK, Receipt
 from bento_service.errors import InferenceFailedError
 from bento_service.processes import read_start_s
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bento_service.domain import ModelCard
+from bento_service.domain.models import ModelCard
 from bento_service.errors import InvalidParameterError, UnknownModelError
 
 MAX_DEADLINE_MS = 600_000.0

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import is_installed
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine

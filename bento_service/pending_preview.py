@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from bento_service.computation import Workshop, contain, refuse_as_draining
-from bento_service.domain import ModelCard, Preview, Priority
+from bento_service.domain.models import ModelCard
+from bento_service.domain.requests import Preview, Priority
 from bento_service.images.preview import draw_preview
 from bento_service.scheduling.admission import Load, WaitPredictor
 from bento_service.scheduling.decode_pool import DecodePool

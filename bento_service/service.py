@@ -17,6 +17,7 @@ from pydantic import Field
 from starlette.types import ASGIApp
 
 from bento_service.commands.failures import explained_start, read_settings
+from bento_service.domain.service import ServiceState
 from bento_service.hardware import count_cpus
 from bento_service.http.app import create_app
 from bento_service.http.connection import BoundedHttpProtocol
@@ -31,7 +32,6 @@ from bento_service.master import announce_master
 from bento_service.metrics import Metrics
 from bento_service.metrics_files import hold_files, take_over_totals
 from bento_service.preparation import prepare_deployment
-from bento_service.status import ServiceState
 from bento_service.supervisor import supervise_workers
 from bento_service.workers_folder import open_folder
 from lightbox_client.contract import Classification

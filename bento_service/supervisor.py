@@ -14,12 +14,12 @@ from bentoml._internal.utils import circus as bentoml_circus
 from circus.exc import ConflictError
 from circus.watcher import Watcher
 
+from bento_service.domain.service import ServiceState
 from bento_service.hang_detector import LOADING_LOOKS, HangDetector
 from bento_service.heartbeat import MAX_AGE_S, choose_folder, read_beat, read_state
 from bento_service.http.unaccepted import UnacceptedConnections
 from bento_service.processes import describe_exit
 from bento_service.settings import Settings
-from bento_service.status import ServiceState
 
 logger = logging.getLogger(__name__)
 

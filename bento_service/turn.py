@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError
 from bento_service.heartbeat import Heartbeat
-from bento_service.status import ServiceState
 
 logger = logging.getLogger(__name__)
 

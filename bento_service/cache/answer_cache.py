@@ -12,7 +12,7 @@ from bento_service import __version__
 from bento_service.cache.base import CachedResult, CacheObserver, Lookup, ResultStore
 from bento_service.cache.bypass import Bypass
 from bento_service.cache.flights import Flight
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import (
     ImageTooLargeError,
     InferenceFailedError,

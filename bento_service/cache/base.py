@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import ImageInfo
+from bento_service.domain.requests import ImageInfo
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 
 from bento_service.cache.base import CachedResult
-from bento_service.domain import ImageInfo
+from bento_service.domain.requests import ImageInfo
 
 FORMAT = 1
 """The first byte of every value. Raise it when the rest changes; what another format wrote is then not found."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bento_service.commands.classification import UNREADABLE_FILE, Classify, FileFailedError
-from bento_service.domain import Answer
+from bento_service.domain.requests import Answer
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
 from bento_service.http.wire import to_classification
 from lightbox_client.contract import Classification

@@ -9,7 +9,7 @@ from typing import Protocol, TextIO
 
 from bento_service.commands.failures import CommandError, ExplainedError
 from bento_service.commands.tables import new_table, write_table
-from bento_service.domain import ModelCard
+from bento_service.domain.models import ModelCard
 from bento_service.launch import run_to_end
 from bento_service.models.store import StoredModel
 from lightbox_client import Client

@@ -5,7 +5,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode, Parity
+from bento_service.domain.models import Parity
+from bento_service.domain.runner import Device, EngineMode
 
 
 class Engine(Protocol):

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED")

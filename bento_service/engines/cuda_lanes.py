@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.engines.buckets import choose_bucket, list_buckets
 from bento_service.engines.cuda_model import Forward
 from bento_service.engines.cuda_streams import Runtime, Step, Stream, is_out_of_memory

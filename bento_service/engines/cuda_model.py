@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import InputRecipe, Parity
+from bento_service.domain.models import InputRecipe, Parity
 from bento_service.engines.torch_precision import (
     Classify,
     Precision,

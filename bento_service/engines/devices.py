@@ -4,7 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from bento_service.domain import Device
+from bento_service.domain.runner import Device
 from bento_service.hardware import count_cpus
 
 _CPU_INFO = Path("/proc/cpuinfo")

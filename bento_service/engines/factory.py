@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
 
-from bento_service.domain import ModelCard
+from bento_service.domain.models import ModelCard
 from bento_service.engines.base import Engine
 from bento_service.engines.devices import has_cuda, has_cuda_provider
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine

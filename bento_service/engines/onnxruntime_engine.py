@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode, ModelCard, Parity
+from bento_service.domain.models import ModelCard, Parity
+from bento_service.domain.runner import Device, EngineMode
 from bento_service.engines.batches import check_batch, explain_failure
 from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_cuda, has_cuda_provider
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode, ModelCard, Parity
+from bento_service.domain.models import ModelCard, Parity
+from bento_service.domain.runner import Device, EngineMode
 from bento_service.engines.batches import check_batch
 from bento_service.engines.buckets import list_buckets
 from bento_service.engines.cuda_lanes import LaneModel

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import MAX_PROBABILITY_DIFFERENCE, InputRecipe, Parity
+from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, InputRecipe, Parity
 
 logger = logging.getLogger(__name__)
 

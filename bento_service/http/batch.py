@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import LightboxError
 from bento_service.http.classify import IMAGE_PROBLEMS
 from bento_service.http.edge import Edge, EdgeProvider, Pending

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol
 
-from bento_service.domain import Answer, Preview, Priority
+from bento_service.domain.requests import Answer, Preview, Priority
+from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError
 from bento_service.http.budget import ByteBudget
 from bento_service.journal.base import JournalReader
 from bento_service.settings import Settings
-from bento_service.status import ServedModel
 
 
 class Pending(Protocol):

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 from starlette.responses import Response
 
-from bento_service.domain import OUTCOME_OK
+from bento_service.domain.requests import OUTCOME_OK
 from bento_service.errors import InvalidParameterError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems

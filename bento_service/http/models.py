@@ -3,12 +3,12 @@
 from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
+from bento_service.domain.service import ServedModel
 from bento_service.errors import UnknownModelError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems
 from bento_service.http.parameters import take_none
 from bento_service.http.wire import JsonResponse, to_labels, to_model_card
-from bento_service.status import ServedModel
 from lightbox_client.contract import Labels, ModelCard, ModelList
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.domain import Preview
+from bento_service.domain.requests import Preview
 from bento_service.http.classify import IMAGE_PROBLEMS
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.hangup import CancelOnHangup

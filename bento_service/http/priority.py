@@ -4,7 +4,7 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import InvalidParameterError
 
 HEADER = "X-Priority"

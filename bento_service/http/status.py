@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends
 from starlette.responses import Response
 
 from bento_service import __version__
+from bento_service.domain.service import ServiceStatus
 from bento_service.errors import NotReadyError
 from bento_service.http.edge import EdgeProvider
 from bento_service.http.openapi import describe_problems
 from bento_service.http.parameters import take_none
 from bento_service.http.wire import JsonResponse, to_status
-from bento_service.status import ServiceStatus
 from lightbox_client.contract import Status, Version
 
 StatusProvider = Callable[[], ServiceStatus]

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from starlette.responses import Response
 
 from bento_service import domain
-from bento_service.domain import OUTCOME_OK
+from bento_service.domain.requests import OUTCOME_OK
+from bento_service.domain.service import ServedModel, ServiceStatus
 from bento_service.errors import ClientGoneError, OverloadedError
 from bento_service.http.problems import is_client_error
-from bento_service.status import ServedModel, ServiceStatus
 from lightbox_client import contract
 
 _NO_ERRORS = (OUTCOME_OK, OverloadedError.code, ClientGoneError.code)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 
 
 @dataclass(frozen=True, slots=True)

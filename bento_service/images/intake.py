@@ -8,7 +8,8 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from bento_service.domain import ImageInfo, InputRecipe, Interpolation, PreparedImage
+from bento_service.domain.models import InputRecipe, Interpolation
+from bento_service.domain.requests import ImageInfo, PreparedImage
 from bento_service.errors import ImageTooLargeError, MissingImageError, UndecodableImageError
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff

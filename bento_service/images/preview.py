@@ -4,7 +4,7 @@ import io
 
 from PIL import Image
 
-from bento_service.domain import Preview
+from bento_service.domain.requests import Preview
 from bento_service.images.intake import IntakeLimits, prepare_whole
 
 MAX_SIDE_PX = 640

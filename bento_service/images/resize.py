@@ -9,7 +9,7 @@ from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resize
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain import Interpolation
+from bento_service.domain.models import Interpolation
 from bento_service.images.geometry import Geometry
 from bento_service.images.orientation import UPRIGHT, Orientation
 

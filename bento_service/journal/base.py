@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-from bento_service.domain import History, Receipt
+from bento_service.domain.history import History
+from bento_service.domain.requests import Receipt
 
 Order = Literal["slowest", "newest"]
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from bento_service.domain import Receipt
+from bento_service.domain.requests import Receipt
 
 MAX_REFUSALS_PER_S = 10
 """Enough to see who is refused and why; the rollups count every one."""

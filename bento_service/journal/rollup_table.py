@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
-from bento_service.domain import OUTCOME_OK, Receipt
+from bento_service.domain.requests import OUTCOME_OK, Receipt
 from bento_service.journal import schema
 from bento_service.journal.epoch import from_epoch_s, to_epoch_us
 from bento_service.journal.retention import Pruning

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import OUTCOME_OK, HistoryBucket, Quantiles, Receipt
+from bento_service.domain.history import HistoryBucket, Quantiles
+from bento_service.domain.requests import OUTCOME_OK, Receipt
 from bento_service.journal.durations import BINS, clip, find_bins, find_percentiles, upper_ends
 from bento_service.journal.epoch import to_epoch_us
 from bento_service.journal.tallies import Tally, add_up, count_keys

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Row
 
-from bento_service.domain import ImageInfo, Prediction, Receipt, Timings
+from bento_service.domain.requests import ImageInfo, Prediction, Receipt, Timings
 from bento_service.journal.epoch import from_epoch_us, to_epoch_us
 from bento_service.journal.rollups import Rollup, RollupKey, estimate_slowest
 from bento_service.journal.tallies import decode

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select
 
-from bento_service.domain import OUTCOME_OK, History, Receipt
+from bento_service.domain.history import History
+from bento_service.domain.requests import OUTCOME_OK, Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal import schema
 from bento_service.journal.base import Order

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 
 if TYPE_CHECKING:
     from torch import nn

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bento_service.domain import ModelCard, Parity
+from bento_service.domain.models import ModelCard, Parity
 from bento_service.errors import ModelLoadError
 from bento_service.models.base import LoadedModel, ModelSource
 from bento_service.models.bundled import BundledSource

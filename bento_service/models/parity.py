@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import INEXACT_MODEL, MAX_PROBABILITY_DIFFERENCE, MIN_TOP1_AGREEMENT, ModelCard, Parity
+from bento_service.domain.models import INEXACT_MODEL, MAX_PROBABILITY_DIFFERENCE, MIN_TOP1_AGREEMENT, ModelCard, Parity
 from bento_service.errors import ModelLoadError
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, get_args
 
-from bento_service.domain import InputRecipe, Interpolation
+from bento_service.domain.models import InputRecipe, Interpolation
 from bento_service.errors import ModelLoadError
 
 if TYPE_CHECKING:

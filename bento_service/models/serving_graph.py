@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 
 if TYPE_CHECKING:
     from torch import nn

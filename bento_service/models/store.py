@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from bento_service.domain import ModelCard, Parity
+from bento_service.domain.models import ModelCard, Parity
 from bento_service.errors import ModelLoadError
 from bento_service.models.digest import FILE_FORMAT
 from bento_service.models.names import bento_name

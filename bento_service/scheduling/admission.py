@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 
 _WINDOW_ANSWERS = 8
 """Fewest answers between two looks at the pace: single gaps say nothing where batches end together."""

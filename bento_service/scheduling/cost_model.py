@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 
-from bento_service.domain import BatchCost
+from bento_service.domain.runner import BatchCost
 
 _GAIN = 0.2
 """Share of a batch's surprise that the speed follows: the mean of about the last ten batches, 2/gain - 1."""

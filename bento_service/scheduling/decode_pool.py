@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 
 logger = logging.getLogger(__name__)
 

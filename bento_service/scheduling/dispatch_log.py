@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import replace
 
-from bento_service.domain import Dispatch, DispatchReason
+from bento_service.domain.runner import Dispatch, DispatchReason
 from bento_service.scheduling.work import Batch
 
 _LENGTH = 20

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import DispatchReason, EngineMode
+from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.errors import DeadlineExceededError, InferenceFailedError, OutOfMemoryError
 from bento_service.scheduling.work import Batch, Completion, WorkItem
 

@@ -1,6 +1,6 @@
 """Refusing, before it costs anything, what could not be answered in time."""
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.policy import WAIT_SHARE, has_to_shed

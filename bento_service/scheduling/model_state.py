@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bento_service.domain import EngineMode, ModelCost, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import EngineMode, ModelCost
 from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.batch_cap import FaultCap, MemoryCap
 from bento_service.scheduling.cost_model import CostModel

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple, Protocol
 
-from bento_service.domain import DispatchReason, EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import DispatchReason, EngineMode
 
 BATCH_SHARE = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""

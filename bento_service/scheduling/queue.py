@@ -4,7 +4,8 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from bento_service.domain import DispatchReason, EngineMode, ModelCost, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import DispatchReason, EngineMode, ModelCost
 from bento_service.errors import DrainingError
 from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.cost_model import CostModel

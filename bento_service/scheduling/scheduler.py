@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Dispatch, DispatchReason, ModelCost, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import Dispatch, DispatchReason, ModelCost
 from bento_service.errors import DrainingError, InferenceFailedError
 from bento_service.scheduling.dispatch_log import DispatchLog
 from bento_service.scheduling.execution import Result, expire

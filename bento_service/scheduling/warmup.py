@@ -7,7 +7,8 @@ from statistics import median
 
 import numpy as np
 
-from bento_service.domain import EngineMode, InputRecipe
+from bento_service.domain.models import InputRecipe
+from bento_service.domain.runner import EngineMode
 from bento_service.errors import OutOfMemoryError
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import DispatchReason, EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import DispatchReason, EngineMode
 
 
 @dataclass(frozen=True, slots=True)

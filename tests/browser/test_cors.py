@@ -6,11 +6,11 @@ import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page
 
+from bento_service.domain.service import ServiceState
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.http.guard import Guard
 from bento_service.settings import Settings
-from bento_service.status import ServiceState
 from tests.browser.chromium import open_page
 from tests.fakes.bento import FakeBento
 from tests.fakes.classifier import FakeClassifier

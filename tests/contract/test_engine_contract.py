@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bento_service.domain import EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.errors import InferenceFailedError

@@ -10,7 +10,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from bento_service.domain import HistoryBucket, Quantiles, Timings
+from bento_service.domain.history import HistoryBucket, Quantiles
+from bento_service.domain.requests import Timings
 from bento_service.errors import InvalidParameterError
 from bento_service.journal import schema
 from bento_service.journal.base import Order

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
-from bento_service.domain import History
+from bento_service.domain.history import History
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts
 from bento_service.journal.buffered import BufferedJournal

@@ -7,7 +7,7 @@ from datetime import timedelta
 from queue import SimpleQueue
 from typing import Any
 
-from bento_service.domain import Receipt
+from bento_service.domain.requests import Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore

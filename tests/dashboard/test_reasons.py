@@ -1,6 +1,6 @@
 import pytest
 
-from bento_service.domain import DispatchReason
+from bento_service.domain.runner import DispatchReason
 from dashboard.reasons import answer_path, reason
 from lightbox_client.contract import Classification, ImageInfo
 from tests.fakes import service_data

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.domain import INEXACT_MODEL
+from bento_service.domain.models import INEXACT_MODEL
 from bento_service.errors import UnsupportedFormatError
 from bento_service.images.formats import sniff
 from bento_service.images.intake_warning import IntakeWarning

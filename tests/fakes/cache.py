@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 
 from bento_service.cache.base import CachedResult
-from bento_service.domain import ImageInfo
+from bento_service.domain.requests import ImageInfo
 
 
 def make_result(seed: int = 1, *, classes: int = 10, warnings: tuple[str, ...] = ()) -> CachedResult:

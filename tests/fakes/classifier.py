@@ -6,21 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 
-from bento_service.domain import (
-    OUTCOME_OK,
-    Answer,
-    ImageInfo,
-    InputRecipe,
-    ModelCard,
-    Parity,
-    Prediction,
-    Preview,
-    Priority,
-    Receipt,
-    Timings,
-)
+from bento_service.domain.models import InputRecipe, ModelCard, Parity
+from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Preview, Priority, Receipt, Timings
+from bento_service.domain.service import ModelState, ServedModel
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
-from bento_service.status import ModelState, ServedModel
 
 LABELS = tuple(f"class {class_id}" for class_id in range(10))
 RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain import Device, EngineMode, Parity
+from bento_service.domain.models import Parity
+from bento_service.domain.runner import Device, EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.model_state import RunnableModel

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain import Device, EngineMode, Parity
+from bento_service.domain.models import Parity
+from bento_service.domain.runner import Device, EngineMode
 from bento_service.errors import OutOfMemoryError
 from tests.fakes.engine import PATIENCE_S, LaneKilledError
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from bento_service.domain import History, HistoryBucket, Receipt
+from bento_service.domain.history import History, HistoryBucket
+from bento_service.domain.requests import Receipt
 from bento_service.journal.base import JournalCounts, Order
 
 

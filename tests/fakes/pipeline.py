@@ -14,7 +14,8 @@ from PIL import Image
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.classifier import Classifier, Limits, WarmModel
 from bento_service.computation import Workshop
-from bento_service.domain import Answer, InputRecipe, ModelCard, Parity, Priority, Receipt
+from bento_service.domain.models import InputRecipe, ModelCard, Parity
+from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.images.intake import IntakeLimits
 from bento_service.pending_request import PendingRequest
 from bento_service.scheduling.admission import WaitPredictor

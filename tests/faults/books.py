@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from bento_service.domain import OUTCOME_OK, Priority
+from bento_service.domain.requests import OUTCOME_OK, Priority
 from tests.fakes.faulty_engine import LOAD_IMAGES
 from tests.faults.clients import Reply, Request, ask
 from tests.faults.wiring import LANES, FaultedService

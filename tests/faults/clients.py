@@ -9,7 +9,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from bento_service.domain import OUTCOME_OK, Priority
+from bento_service.domain.requests import OUTCOME_OK, Priority
 from tests.fakes.engine import PATIENCE_S
 from tests.fakes.faulty_engine import LOAD_IMAGES, encode_numbered
 

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 
-from bento_service.domain import Receipt
+from bento_service.domain.requests import Receipt
 from tests.fakes.engine import PATIENCE_S
 
 

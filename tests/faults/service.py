@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from bento_service.cache.factory import open_cache
 from bento_service.classifier import Classifier
+from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.budget import ByteBudget
 from bento_service.http.connection import BoundedHttpProtocol
@@ -23,7 +24,6 @@ from bento_service.http.open_requests import OpenRequests
 from bento_service.images.intake import IntakeLimits
 from bento_service.metrics import Metrics
 from bento_service.settings import Settings
-from bento_service.status import ServiceState
 from tests.fakes.bento import FakeBento
 from tests.fakes.engine import PATIENCE_S
 from tests.fakes.faulty_engine import FaultyEngine

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from tests.fakes.faulty_engine import FaultyEngine, every, lethal, lethal_once, short_of_memory, slow
 from tests.faults.books import SERVED_OR_SHED, check_books, check_counts
 from tests.faults.clients import Client, Reply, Request, ask

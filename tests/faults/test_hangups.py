@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from tests.fakes.faulty_engine import IMAGES, FaultyEngine
 from tests.faults.books import check_books, check_rest
 from tests.faults.clients import Client, Reply, Request, ask, ask_all, number_requests

@@ -12,7 +12,9 @@ from prometheus_client import CollectorRegistry
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.classifier import Classifier, Limits, WarmModel
 from bento_service.computation import Workshop
-from bento_service.domain import EngineMode, InputRecipe, ModelCard, Priority
+from bento_service.domain.models import InputRecipe, ModelCard
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import EngineMode
 from bento_service.images.intake import IntakeLimits
 from bento_service.metrics import Metrics
 from bento_service.scheduling.admission import WaitPredictor

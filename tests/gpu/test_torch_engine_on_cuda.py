@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bento_service.domain import MAX_PROBABILITY_DIFFERENCE
+from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE
 from bento_service.errors import InferenceFailedError
 from tests.gpu.conftest import OpenEngine
 

@@ -6,11 +6,11 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError, OverloadedError, UndecodableImageError
 from bento_service.http.app import create_app
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
-from bento_service.status import ServiceState
 from lightbox_client.contract import Classification
 from tests.fakes.classifier import FakeClassifier, Gate
 from tests.http.exchange import Exchange, http_scope

@@ -1,7 +1,7 @@
 import pytest
 from starlette.testclient import TestClient
 
-from bento_service.status import ServiceState
+from bento_service.domain.service import ServiceState
 from tests.http.expectations import expect_problem
 from tests.http.wiring import Service
 

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from starlette.testclient import TestClient
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import (
     DeadlineExceededError,
     DrainingError,

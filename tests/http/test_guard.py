@@ -9,10 +9,10 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Scope
 
+from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
 from bento_service.http.guard import Guard
 from bento_service.http.refusal_pacer import RefusalPacer
-from bento_service.status import ServiceState
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from starlette.testclient import TestClient
 
-from bento_service.domain import HistoryBucket, Quantiles
+from bento_service.domain.history import HistoryBucket, Quantiles
 from bento_service.errors import InvalidParameterError, JournalUnavailableError
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge

@@ -5,10 +5,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from bento_service import __version__
+from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
 from bento_service.http.edge import Edge
-from bento_service.status import ServiceState
 from lightbox_client.contract import Status, Version
 from tests.http.expectations import expect_problem
 from tests.http.wiring import status_of

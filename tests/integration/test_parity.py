@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.large_photographs import make_large_jpegs
-from bento_service.domain import MAX_PROBABILITY_DIFFERENCE
+from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE
 from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.models.bundled import BundledSource
 from bento_service.models.catalogue import Catalogue

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as npst
 
 from bento_service.cache.base import CachedResult
 from bento_service.cache.codec import FORMAT, decode, encode
-from bento_service.domain import ImageInfo
+from bento_service.domain.requests import ImageInfo
 
 words = st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=1, max_size=30)
 sizes = st.integers(0, 2**32 - 1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bento_service.cache.answer_cache import AnswerCache, Found
 from bento_service.cache.base import CachedResult
 from bento_service.cache.memory import MemoryStore
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, UndecodableImageError
 from tests.fakes.cache import Tally, make_result
 

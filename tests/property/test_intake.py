@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bento_service.domain import PreparedImage
+from bento_service.domain.requests import PreparedImage
 from bento_service.errors import LightboxError, UndecodableImageError
 from bento_service.images.formats import ImageFormat
 from bento_service.images.intake import IntakeLimits, prepare

@@ -3,7 +3,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.domain import DispatchReason, EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.policy import (
     BULK_SHARE,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.domain import Receipt
+from bento_service.domain.requests import Receipt
 from bento_service.journal.durations import LARGEST_MS, MAX_EXCESS, SMALLEST_MS, find_bins, find_percentiles
 from bento_service.journal.epoch import from_epoch_s, from_epoch_us, to_epoch_us
 from bento_service.journal.rollups import RollupKey, merge, summarise, to_bucket

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError, OutOfMemoryError
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion

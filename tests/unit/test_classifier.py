@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.domain import Parity
+from bento_service.domain.models import Parity
 from bento_service.errors import (
     DeadlineExceededError,
     InvalidParameterError,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bento_service.domain.service import ServiceState
 from bento_service.hang_detector import HANG_LOOKS, LOADING_LOOKS, HangDetector
 from bento_service.heartbeat import Heartbeat
-from bento_service.status import ServiceState
 
 WORKER = 4242
 

@@ -5,7 +5,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from bento_service.cache.base import Lookup
-from bento_service.domain import Receipt, Timings
+from bento_service.domain.requests import Receipt, Timings
 from bento_service.metrics import Metrics
 from bento_service.processes import read_start_s
 

@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from bento_service.domain import Receipt
+from bento_service.domain.requests import Receipt
 from bento_service.errors import (
     ClientGoneError,
     DeadlineExceededError,

@@ -6,7 +6,7 @@ import pytest
 
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.memory import MemoryStore
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.engine import FakeInfer

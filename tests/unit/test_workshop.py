@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from bento_service.computation import Workshop
-from bento_service.domain import ImageInfo, ModelCard
+from bento_service.domain.models import ModelCard
+from bento_service.domain.requests import ImageInfo
 from bento_service.images.intake import IntakeLimits
 from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.scheduler import Scheduler

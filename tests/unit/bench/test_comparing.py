@@ -9,7 +9,7 @@ from bench.peers.classifier import ModelFiles, crop, prepare
 from bench.plan import make_plan
 from bench.servers import LIGHTBOX, choose_servers, list_servers
 from bench.sessions import compare_answers
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.images.intake import IntakeLimits
 from bento_service.images.intake import prepare as prepare_as_lightbox
 

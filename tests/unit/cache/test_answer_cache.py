@@ -10,7 +10,7 @@ from bento_service.cache.answer_cache import AnswerCache, Found, name_scope
 from bento_service.cache.base import CachedResult, Lookup
 from bento_service.cache.bypass import Bypass
 from bento_service.cache.memory import MemoryStore
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import (
     DeadlineExceededError,
     InferenceFailedError,

@@ -5,7 +5,7 @@ import pytest
 
 from bento_service.cache.base import CachedResult
 from bento_service.cache.memory import MemoryStore, estimate_bytes
-from bento_service.domain import ImageInfo
+from bento_service.domain.requests import ImageInfo
 from tests.fakes.cache import make_result
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bento_service.cli import app
 from bento_service.commands.failures import CommandError, ExplainedError, explained_errors
 from bento_service.commands.models import list_prepared, prepare, prepare_in_subprocess, write_rows
-from bento_service.domain import InputRecipe, ModelCard
+from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.models.store import StoredModel
 from tests.fakes.service import FakeService
 

@@ -12,8 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from bento_service.domain.service import ServiceState
 from bento_service.heartbeat import MAX_AGE_S, Heartbeat
-from bento_service.status import ServiceState
 from bento_service.workers_folder import own_folder
 from tests.fakes.processes import dead_process_id, living_process
 

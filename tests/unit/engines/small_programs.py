@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bento_service.domain import InputRecipe, ModelCard
+from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.models.serving_graph import make_serving_graph
 
 SIDE_PX = 32

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.engines.buckets import choose_bucket
 from bento_service.engines.cuda_lanes import CudaLane, LaneModel, open_lanes
 from tests.fakes.cuda import FakeRuntime

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bento_service.domain import ModelCard
+from bento_service.domain.models import ModelCard
 from bento_service.engines.devices import has_cuda_provider
 from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine

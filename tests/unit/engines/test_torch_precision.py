@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.engines.torch_precision import (
     Classify,
     Precision,

@@ -10,7 +10,7 @@ from pathlib import Path
 import skimage
 from PIL import Image, ImageCms
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.images.intake import IntakeLimits
 
 RECIPE = InputRecipe(

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.images.geometry import plan_geometry
 from bento_service.images.orientation import BY_EXIF
 from bento_service.images.resize import FOUR_CHANNELS, resize_and_crop

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from bento_service.domain import PreparedImage
+from bento_service.domain.requests import PreparedImage
 from bento_service.images.intake import prepare
 from tests.unit.images.encodings import (
     LIMITS,

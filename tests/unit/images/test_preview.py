@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bento_service.domain import Preview
+from bento_service.domain.requests import Preview
 from bento_service.errors import TooManyPixelsError, UnsupportedFormatError
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.preview import draw_preview

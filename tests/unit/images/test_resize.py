@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bento_service.domain import InputRecipe, Interpolation
+from bento_service.domain.models import InputRecipe, Interpolation
 from bento_service.images.geometry import plan_geometry
 from bento_service.images.orientation import BY_EXIF
 from bento_service.images.resize import FOUR_CHANNELS, resize_and_crop

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain import PreparedImage
+from bento_service.domain.requests import PreparedImage
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
 from bento_service.images.intake import IntakeLimits, prepare
 from tests.unit.images.encodings import LIMITS, RECIPE, load_photograph

@@ -6,7 +6,7 @@ from PIL import Image
 from timm.data import create_transform
 from torchvision.transforms import Compose, Normalize
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 
 
 def transform_with_timm(image: Image.Image, recipe: InputRecipe) -> NDArray[np.uint8]:

@@ -4,7 +4,8 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from bento_service.domain import History, HistoryBucket, Receipt
+from bento_service.domain.history import History, HistoryBucket
+from bento_service.domain.requests import Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import Order
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from bento_service.domain import HistoryBucket, Quantiles, Receipt
+from bento_service.domain.history import HistoryBucket, Quantiles
+from bento_service.domain.requests import Receipt
 
 MAX_EXCESS = 0.0203
 

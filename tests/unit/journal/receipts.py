@@ -3,7 +3,7 @@
 import random
 from datetime import UTC, datetime, timedelta
 
-from bento_service.domain import ImageInfo, Prediction, Receipt, Timings
+from bento_service.domain.requests import ImageInfo, Prediction, Receipt, Timings
 
 NOW = datetime(2026, 5, 17, 12, 0, tzinfo=UTC)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.load_test.address import Address
 from bento_service.load_test.payloads import LoadOptions, prepare_payloads

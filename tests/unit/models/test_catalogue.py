@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from bento_service.domain import InputRecipe, Parity
+from bento_service.domain.models import InputRecipe, Parity
 from bento_service.errors import ModelLoadError
 from bento_service.models.base import LoadedModel
 from bento_service.models.catalogue import Catalogue, default_sources

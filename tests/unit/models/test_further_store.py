@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.domain import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.errors import ModelLoadError
 from bento_service.models.store import BentoModelStore, StoredModel
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from bento_service.domain import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.errors import ModelLoadError
 from bento_service.models.parity import check_gate, compare
 

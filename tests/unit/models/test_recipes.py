@@ -8,7 +8,7 @@ from timm.models import PretrainedCfg
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms._presets import ImageClassification, SemanticSegmentation
 
-from bento_service.domain import InputRecipe
+from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
 from bento_service.models.recipes import crop_fraction, recipe_of_timm, recipe_of_torchvision
 

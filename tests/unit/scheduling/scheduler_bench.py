@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from random import Random
 from statistics import quantiles
 
-from bento_service.domain import EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import EngineMode
 from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, choose_bounds, decide

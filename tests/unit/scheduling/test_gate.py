@@ -1,6 +1,6 @@
 import pytest
 
-from bento_service.domain import Priority
+from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
 from bento_service.scheduling.admission import Load, WaitPredictor
 from bento_service.scheduling.gate import Gate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bento_service.domain import DispatchReason, EngineMode
+from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.dispatch_log import DispatchLog
 from bento_service.scheduling.execution import Result

@@ -2,7 +2,8 @@ from random import Random
 
 import pytest
 
-from bento_service.domain import EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.model_state import ModelState
 from bento_service.scheduling.policy import Lanes, Line, Outlook, Run, decide

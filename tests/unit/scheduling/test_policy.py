@@ -1,6 +1,7 @@
 import pytest
 
-from bento_service.domain import EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, Run, choose_bounds, choose_size, decide
 

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from bento_service.domain import DispatchReason, EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.errors import DrainingError
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.queue import WorkQueue

@@ -3,7 +3,8 @@ import asyncio
 import numpy as np
 import pytest
 
-from bento_service.domain import DispatchReason, EngineMode, Priority
+from bento_service.domain.requests import Priority
+from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.errors import DeadlineExceededError, DrainingError
 from bento_service.scheduling.work import WorkItem
 from tests.fakes.engine import PATIENCE_S, FakeInfer, expected_scores, make_image

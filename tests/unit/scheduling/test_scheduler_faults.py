@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bento_service.domain import DispatchReason, EngineMode
+from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion

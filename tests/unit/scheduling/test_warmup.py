@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bento_service.domain import EngineMode, InputRecipe
+from bento_service.domain.models import InputRecipe
+from bento_service.domain.runner import EngineMode
 from bento_service.errors import OutOfMemoryError
 from bento_service.scheduling.warmup import measure_costs, time_batch_sizes
 from tests.fakes.clock import FakeClock

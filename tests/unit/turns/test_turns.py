@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bento_service.domain.service import ServiceState
 from bento_service.settings import Settings
-from bento_service.status import ServiceState
 from tests.fakes.engine import FakeInfer
 from tests.fakes.pipeline import running
 from tests.unit.turns.workers import Loading, Sibling, let_pass, said_by_itself, settle

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bento_service.domain import Device, Dispatch, ModelCard, ModelCost
+from bento_service.domain.models import ModelCard
+from bento_service.domain.runner import Device, Dispatch, ModelCost
 
 
 class ModelState(StrEnum):

@@ -1,0 +1,1 @@
+"""Values that the rooms hand each other: immutable, and free of any library but numpy. Imports no other room."""

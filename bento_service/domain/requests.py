@@ -1,0 +1,112 @@
+"""One request: the image, its answer, and the receipt of what it cost."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One class and its softmax probability in [0, 1]."""
+
+    class_id: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """An image as it arrived: its format by its bytes (`JPEG`, `PNG`, ...) and its size as a viewer shows it."""
+
+    format: str
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedImage:
+    """An image ready for a model.
+
+    `pixels_hwc` is RGB, uint8, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous. `warnings` names each
+    conversion that was made, in the order in which it was made.
+    """
+
+    pixels_hwc: NDArray[np.uint8]
+    info: ImageInfo
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A picture of what the intake made of an image: the whole of it, upright, over white, at most 640 px a side.
+
+    `png` is RGB with 8 bits. `info` and `warnings` are those of `PreparedImage`.
+    """
+
+    png: bytes
+    info: ImageInfo
+    warnings: tuple[str, ...]
+
+
+class Priority(StrEnum):
+    """Whose image goes first. Interactive images pass bulk ones wherever work waits."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for the answer; the default."""
+    BULK = "bulk"
+    """Nobody does: it takes what interactive work leaves over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's milliseconds went. The four stages do not overlap and add up to at most `total_ms`.
+
+    `receive_ms`: from the request's headers to its last byte. `decode_ms`: bytes to tensor, in a decode thread.
+    `queue_ms`: waiting, for a decode thread and for a lane. `inference_ms`: the engine's run of the request's batch.
+    """
+
+    receive_ms: float = 0.0
+    decode_ms: float = 0.0
+    queue_ms: float = 0.0
+    inference_ms: float = 0.0
+    total_ms: float = 0.0
+
+
+OUTCOME_OK = "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one request cost and gave: a row of the journal, and the source of its answer.
+
+    `outcome` is `ok` or the error's code. `model` is a served model's name, or empty where the request named none that
+    is. `top` holds up to five predictions, best first. `digest` is the SHA-256 of the encoded bytes in hex, or empty
+    where they were not all received; the image itself is never kept. `received_at` is in UTC.
+    """
+
+    request_id: str
+    received_at: datetime
+    model: str
+    model_version: str
+    outcome: str
+    timings: Timings
+    top: tuple[Prediction, ...] = ()
+    batch_size: int = 0
+    dispatch: str = ""
+    image: ImageInfo | None = None
+    digest: str = ""
+    cached: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A classified image. `predictions` is sorted by descending score, ties by class_id, `top_k` long."""
+
+    receipt: Receipt
+    predictions: tuple[Prediction, ...]
+    image: ImageInfo
+    warnings: tuple[str, ...]
