@@ -25,8 +25,8 @@ from rich.table import Table
 from bench.environment import describe_environment, write_result
 from bench.photographs import write_photographs
 from bento_service.domain.models import InputRecipe
-from bento_service.hardware import count_cpus
 from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import StoredModel
 

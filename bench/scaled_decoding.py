@@ -19,9 +19,9 @@ from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import InputRecipe
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import create_engine
-from bento_service.hardware import count_cpus
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.intake_warning import IntakeWarning
+from bento_service.machine import count_cpus
 from bento_service.models.bundled import BundledSource
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.parity import compare

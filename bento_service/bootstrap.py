@@ -18,13 +18,13 @@ from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.engines.idle_cuda import explain_idle_cuda
-from bento_service.hardware import count_cpus, divide
 from bento_service.images.intake import IntakeLimits
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.reader import silence_pillow
 from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.lightbox import Lightbox, Parts, WarmModels
+from bento_service.machine import count_cpus, divide
 from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore, StoredModel

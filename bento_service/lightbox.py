@@ -11,8 +11,8 @@ from bento_service.cache.answer_cache import AnswerCache
 from bento_service.classifier import Classifier, WarmModel
 from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState, ServiceStatus
-from bento_service.hardware import Division
 from bento_service.journal.base import Journal
+from bento_service.machine import Division
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.scheduler import Scheduler

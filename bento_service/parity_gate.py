@@ -15,8 +15,8 @@ from bento_service.engines.base import Engine
 from bento_service.engines.factory import is_installed
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
-from bento_service.hardware import count_cpus
 from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.machine import count_cpus
 from bento_service.models.base import LoadedModel
 from bento_service.models.catalogue import MeasureParity, measure_nothing
 from bento_service.models.parity import compare

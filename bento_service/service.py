@@ -18,7 +18,6 @@ from starlette.types import ASGIApp
 
 from bento_service.commands.failures import explained_start, read_settings
 from bento_service.domain.service import ServiceState
-from bento_service.hardware import count_cpus
 from bento_service.http.app import create_app
 from bento_service.http.connection import BoundedHttpProtocol
 from bento_service.http.early_refusal import EarlyRefusals
@@ -28,6 +27,7 @@ from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.scrape import AroundScrape
 from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
+from bento_service.machine import count_cpus
 from bento_service.master import announce_master
 from bento_service.metrics import Metrics
 from bento_service.metrics_files import hold_files, take_over_totals

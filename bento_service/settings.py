@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from bento_service.hardware import choose_workers, count_cpus
+from bento_service.machine import choose_workers, count_cpus
 from lightbox_client.variables import strip_values
 
 BENTO_PATH = "BENTO_PATH"

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from bento_service.domain.runner import Device
-from bento_service.hardware import count_cpus
+from bento_service.machine import count_cpus
 
 _CPU_INFO = Path("/proc/cpuinfo")
 _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))

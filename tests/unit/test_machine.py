@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.hardware import choose_workers, count_cpus, divide
+from bento_service.machine import choose_workers, count_cpus, divide
 from bento_service.settings import Settings
 
 
