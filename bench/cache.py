@@ -34,7 +34,7 @@ from bento_service.cache.base import CachedResult
 from bento_service.cache.bypass import WINDOW_LOOKUPS, Bypass
 from bento_service.cache.memory import MemoryStore
 from bento_service.domain.requests import ImageInfo, Priority
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 
 PACKAGES = ("bentoml", "cachetools", "openvino", "uvicorn")
 CONNECTIONS = 16

@@ -242,7 +242,7 @@ def measure_part_us(call: Callable[[], object]) -> float:
 async def measure(rounds: int) -> dict[str, list[float]]:
     """Return the figures of each layer and part, lowest first; the rounds take turns."""
     # Here, since prometheus_client settles as it is imported on whether values are shared between processes.
-    from bento_service.metrics import Metrics  # noqa: PLC0415
+    from bento_service.observability.metrics import Metrics  # noqa: PLC0415
 
     metrics = Metrics()
     answer = make_answer()

@@ -25,9 +25,9 @@ from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.lightbox import Lightbox, Parts, WarmModels
 from bento_service.machine import count_cpus, divide
-from bento_service.metrics import Metrics
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore, StoredModel
+from bento_service.observability.metrics import Metrics
 from bento_service.parity_gate import measure_over
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.cost_model import CostModel

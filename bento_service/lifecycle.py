@@ -18,7 +18,7 @@ from bento_service.http.open_requests import OpenRequests
 from bento_service.interpreter import settle_interpreter
 from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.master import find_master, leave_with_master
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 from bento_service.turn import FIRST_PAUSE_S, FailedLoads, Turn
 from bento_service.workers_folder import join_folder

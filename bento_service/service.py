@@ -29,8 +29,8 @@ from bento_service.http.wire import to_classification
 from bento_service.lifecycle import Lifecycle
 from bento_service.machine import count_cpus
 from bento_service.master import announce_master
-from bento_service.metrics import Metrics
-from bento_service.metrics_files import hold_files, take_over_totals
+from bento_service.observability.metrics import Metrics
+from bento_service.observability.multiprocess import hold_files, take_over_totals
 from bento_service.preparation import prepare_deployment
 from bento_service.supervisor import supervise_workers
 from bento_service.workers_folder import open_folder

@@ -14,15 +14,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from bento_service.observability.multiprocess import SERIES_VARIABLE
+
 _PREFIX = "lightbox-workers"
 _NAMESPACE = Path("/proc/self/ns/pid")
 _IN_USE = "in-use"
 """Locked by all who meet there, for as long as they live: the system lets go for whoever was killed."""
 _METRICS = "metrics"
 """Leads to the folder of series that BentoML made for them."""
-SERIES_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Names the folder that BentoML gives to the workers of a service for their series. Services of one `BENTOML_HOME` have
-the same."""
 
 
 def own_folder(parent: Path) -> Path:

@@ -22,7 +22,7 @@ from bento_service.http.edge import Edge
 from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
 from bento_service.images.intake import IntakeLimits
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 from tests.fakes.bento import FakeBento
 from tests.fakes.engine import PATIENCE_S

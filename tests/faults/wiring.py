@@ -16,7 +16,7 @@ from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
 from bento_service.images.intake import IntakeLimits
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.scheduling.admission import WaitPredictor
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.decode_pool import DecodePool

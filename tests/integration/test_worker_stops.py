@@ -22,7 +22,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 from bento_service.http.open_requests import OpenRequests
 from bento_service.lifecycle import Lifecycle
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 
 async def open_lightbox(settings, metrics):

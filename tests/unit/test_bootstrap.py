@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from bento_service.bootstrap import open_lightbox
 from bento_service.errors import JournalUrlError, ModelLoadError
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from bento_service.errors import ModelLoadError, NotReadyError
 from bento_service.http.open_requests import OpenRequests
 from bento_service.lifecycle import Lifecycle
 from bento_service.lightbox import Leftovers, Lightbox
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.engine import FakeInfer

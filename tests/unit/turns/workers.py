@@ -15,7 +15,7 @@ from bento_service.heartbeat import Heartbeat
 from bento_service.http.open_requests import OpenRequests
 from bento_service.lifecycle import Lifecycle
 from bento_service.lightbox import Lightbox
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 from tests.fakes.lightbox import FakeLightbox
 from tests.fakes.pipeline import fake_clock

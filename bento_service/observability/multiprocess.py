@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from bento_service.processes import is_running
-from bento_service.workers_folder import SERIES_VARIABLE
 
+SERIES_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Names the folder that BentoML gives to the workers of a service for their series. Services of one `BENTOML_HOME` have
+the same."""
 _TOTALS = ("counter", "histogram", "summary")
 """What only ever grows, and so outlives the worker that counted it."""
 _LOCK = "lightbox.lock"

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from bento_service.cache.base import Lookup
 from bento_service.domain.requests import Receipt, Timings
-from bento_service.metrics import Metrics
+from bento_service.observability.metrics import Metrics
 from bento_service.processes import read_start_s
 
 

@@ -9,11 +9,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from bento_service.metrics_files import drop_gauges_of_dead_workers, hold_files, take_over_totals
+from bento_service.observability.multiprocess import drop_gauges_of_dead_workers, hold_files, take_over_totals
 from tests.fakes.processes import dead_process_id, living_process
 
 WORKER = """
-from bento_service.metrics_files import take_over_totals
+from bento_service.observability.multiprocess import take_over_totals
 
 take_over_totals()
 
