@@ -16,6 +16,7 @@ from bentoml.validators import ContentType
 from pydantic import Field
 from starlette.types import ASGIApp
 
+from bento_service.bootstrap import open_lightbox
 from bento_service.commands.failures import explained_start, read_settings
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
@@ -26,14 +27,14 @@ from bento_service.http.open_requests import OpenRequests
 from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.scrape import AroundScrape
 from bento_service.http.wire import to_classification
-from bento_service.lifecycle import Lifecycle
 from bento_service.machine import count_cpus
-from bento_service.master import announce_master
 from bento_service.observability.metrics import Metrics
 from bento_service.observability.multiprocess import hold_files, take_over_totals
 from bento_service.preparation import prepare_deployment
-from bento_service.supervisor import supervise_workers
-from bento_service.workers_folder import open_folder
+from bento_service.worker.lifecycle import Lifecycle
+from bento_service.worker.parent_process import announce_master
+from bento_service.worker.supervisor import supervise_workers
+from bento_service.worker.workers_folder import open_folder
 from lightbox_client.contract import Classification
 from lightbox_client.variables import warn_of_unknown
 
@@ -49,7 +50,7 @@ _BENTO_PATHS = (
 with explained_start():
     settings = read_settings()
 take_over_totals()
-lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000))
+lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000), open_lightbox=open_lightbox)
 edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
 

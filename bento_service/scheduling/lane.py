@@ -4,12 +4,14 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from bento_service.interpreter import LANE_THREADS
 from bento_service.scheduling.execution import Feedback, Infer, Result, run_batch
 from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.work import Batch, WorkItem
 
 logger = logging.getLogger(__name__)
+
+LANE_THREADS = "lightbox-lane"
+"""What the names of lanes' threads begin with: of Python's own threads only they may compute."""
 
 
 class Lane:

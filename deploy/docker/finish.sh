@@ -11,7 +11,7 @@ for frontend in tensorflow tensorflow_lite pytorch paddle jax gguf; do
     rm -f "$openvino/libopenvino_${frontend}_frontend.so".*
 done
 # What an import makes lasts, so that to search it for garbage every 700 objects only makes the start longer. The same
-# threshold as a worker has once it serves (bento_service/interpreter.py).
+# threshold as a worker has once it serves (bento_service/worker/tuning.py).
 echo 'import gc; gc.set_threshold(20_000)' >"$packages/lightbox-gc.pth"
 # Bytecode without time stamps, and files of one age: built again, the layer has the same digest. Some packages hold
 # files for another Python, which cannot be compiled and are never loaded.

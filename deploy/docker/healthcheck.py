@@ -1,7 +1,8 @@
 """The container's health check: every worker has said within the last seconds that it serves. Standard library only.
 
-Each worker renews a file of its own, named by its process id, from its event loop (`bento_service/heartbeat.py`). So
-one that died, hangs or could not load its models is noticed, whichever of the workers would have answered a probe.
+Each worker renews a file of its own, named by its process id, from its event loop
+(`bento_service/worker/heartbeat.py`). So one that died, hangs or could not load its models is noticed, whichever of the
+workers would have answered a probe.
 
 Exit code: 0 if all workers serve, 1 if not, with a line that says what is wrong.
 """
@@ -13,14 +14,14 @@ import time
 from pathlib import Path
 
 MAX_AGE_S = 15.0
-"""A worker whose heartbeat is older hangs; the same in `bento_service/heartbeat.py`."""
+"""A worker whose heartbeat is older hangs; the same in `bento_service/worker/heartbeat.py`."""
 _SERVING = ("ready", "draining")
 _PARENT = "LIGHTBOX_HEARTBEAT_DIR"
 _NAMESPACE = Path("/proc/self/ns/pid")
 
 
 def own_folder(parent: Path) -> Path:
-    """Return the folder for the workers of this container; the same in `bento_service/workers_folder.py`."""
+    """Return the folder for the workers of this container; the same in `bento_service/worker/workers_folder.py`."""
     try:
         namespace = "".join(filter(str.isdigit, str(_NAMESPACE.readlink())))
     except OSError:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from bento_service.workers_folder import own_folder
+from bento_service.worker.workers_folder import own_folder
 from tests.integration.running_service import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +20,7 @@ from pathlib import Path
 from circus.sockets import CircusSocket
 from circus.watcher import Watcher
 from bento_service.settings import Settings
-from bento_service.supervisor import Supervisor
+from bento_service.worker.supervisor import Supervisor
 
 folder, workers, port, check_s, script = sys.argv[1:]
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout, force=True)

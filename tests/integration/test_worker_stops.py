@@ -21,7 +21,7 @@ import asyncio, sys, time
 import uvicorn
 from prometheus_client import CollectorRegistry
 from bento_service.http.open_requests import OpenRequests
-from bento_service.lifecycle import Lifecycle
+from bento_service.worker.lifecycle import Lifecycle
 from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 

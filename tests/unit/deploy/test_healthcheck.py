@@ -13,8 +13,8 @@ from types import ModuleType
 import pytest
 
 from bento_service.domain.service import ServiceState
-from bento_service.heartbeat import MAX_AGE_S, Heartbeat
-from bento_service.workers_folder import own_folder
+from bento_service.worker.heartbeat import MAX_AGE_S, Heartbeat
+from bento_service.worker.workers_folder import own_folder
 from tests.fakes.processes import dead_process_id, living_process
 
 SCRIPT = Path(__file__).parents[3] / "deploy" / "docker" / "healthcheck.py"

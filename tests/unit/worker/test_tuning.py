@@ -5,11 +5,11 @@ import sys
 
 import pytest
 
-from bento_service import interpreter
+from bento_service.worker import tuning as interpreter
 
 SETTLE = """
 import gc, os, sys, threading
-from bento_service.interpreter import settle_interpreter
+from bento_service.worker.tuning import settle_interpreter
 stop = threading.Event()
 computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
 decoding = threading.Thread(target=stop.wait, name="lightbox-decode-0")
@@ -26,7 +26,7 @@ decoding.join()
 
 REFUSED = """
 import errno, os, threading
-from bento_service.interpreter import settle_interpreter
+from bento_service.worker.tuning import settle_interpreter
 stop = threading.Event()
 computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
 computing.start()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bento_service.domain.service import ServiceState
 from bento_service.processes import is_running
-from bento_service.workers_folder import SERIES_VARIABLE, own_folder
+from bento_service.worker.workers_folder import SERIES_VARIABLE, own_folder
 
 logger = logging.getLogger(__name__)
 

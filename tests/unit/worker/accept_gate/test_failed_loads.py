@@ -11,7 +11,7 @@ from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError
 from tests.fakes.engine import FakeInfer
 from tests.fakes.pipeline import running
-from tests.unit.turns.workers import Failing, Loading, Sibling, let_pass, said_by_itself, settle
+from tests.unit.worker.accept_gate.workers import Failing, Loading, Sibling, let_pass, said_by_itself, settle
 
 pytestmark = pytest.mark.anyio
 

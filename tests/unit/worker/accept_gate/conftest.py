@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.workers_folder import own_folder
+from bento_service.worker.workers_folder import own_folder
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.processes import living_process
-from tests.unit.turns.workers import Sibling
+from tests.unit.worker.accept_gate.workers import Sibling
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from bento_service.master import announce_master, find_master, leave_with_master
+from bento_service.worker.parent_process import announce_master, find_master, leave_with_master
 from tests.fakes.processes import dead_process_id
 
 pytestmark = pytest.mark.anyio

@@ -3,8 +3,8 @@ import signal
 
 import pytest
 
-from bento_service.departure import Departure
 from bento_service.http.open_requests import OpenRequests
+from bento_service.worker.shutdown import Departure
 from tests.http.byte_client import PATIENCE_S
 
 

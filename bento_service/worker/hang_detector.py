@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bento_service.domain.service import ServiceState
-from bento_service.heartbeat import read_state
+from bento_service.worker.heartbeat import read_state
 
 HANG_LOOKS = 60
 """Looks without a new heartbeat after which a worker hangs; at one look a second, thirty heartbeats."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError
-from bento_service.heartbeat import Heartbeat
+from bento_service.worker.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
 

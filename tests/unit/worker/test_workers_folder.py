@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.workers_folder import join_folder, open_folder, own_folder
+from bento_service.worker.workers_folder import join_folder, open_folder, own_folder
 
 JOIN = """
 import sys
 from pathlib import Path
 
-from bento_service.workers_folder import join_folder
+from bento_service.worker.workers_folder import join_folder
 
 join_folder(Path(sys.argv[1]), {"PROMETHEUS_MULTIPROC_DIR": sys.argv[2]})
 print("joined", flush=True)

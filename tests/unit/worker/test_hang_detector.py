@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bento_service.domain.service import ServiceState
-from bento_service.hang_detector import HANG_LOOKS, LOADING_LOOKS, HangDetector
-from bento_service.heartbeat import Heartbeat
+from bento_service.worker.hang_detector import HANG_LOOKS, LOADING_LOOKS, HangDetector
+from bento_service.worker.heartbeat import Heartbeat
 
 WORKER = 4242
 

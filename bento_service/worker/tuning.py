@@ -7,6 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
+from bento_service.scheduling.lane import LANE_THREADS
+
 logger = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.001
@@ -16,8 +18,6 @@ GARBAGE_THRESHOLD = 20_000
 700 make for a search every other request."""
 COMPUTE_NICENESS = 5
 """How much the threads that compute yield to all others. More would have a server give way to its neighbours too."""
-LANE_THREADS = "lightbox-lane"
-"""What the names of lanes' threads begin with: of Python's own threads only they may compute."""
 _THREADS = Path("/proc/self/task")
 
 

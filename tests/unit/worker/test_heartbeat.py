@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bento_service.domain.service import ServiceState
-from bento_service.heartbeat import INTERVAL_S, MAX_AGE_S, Beat, Heartbeat, choose_folder
-from bento_service.workers_folder import own_folder
+from bento_service.worker.heartbeat import INTERVAL_S, MAX_AGE_S, Beat, Heartbeat, choose_folder
+from bento_service.worker.workers_folder import own_folder
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.pipeline import fake_clock
 from tests.fakes.processes import dead_process_id, living_process

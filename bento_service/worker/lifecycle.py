@@ -7,21 +7,20 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from bento_service.bootstrap import open_lightbox
-from bento_service.departure import Departure
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
-from bento_service.heartbeat import Heartbeat, choose_folder
 from bento_service.http.budget import ByteBudget
 from bento_service.http.edge import Edge
 from bento_service.http.open_requests import OpenRequests
-from bento_service.interpreter import settle_interpreter
 from bento_service.lightbox import Leftovers, Lightbox
-from bento_service.master import find_master, leave_with_master
 from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
-from bento_service.turn import FIRST_PAUSE_S, FailedLoads, Turn
-from bento_service.workers_folder import join_folder
+from bento_service.worker.accept_gate import FIRST_PAUSE_S, FailedLoads, Turn
+from bento_service.worker.heartbeat import Heartbeat, choose_folder
+from bento_service.worker.parent_process import find_master, leave_with_master
+from bento_service.worker.shutdown import Departure
+from bento_service.worker.tuning import settle_interpreter
+from bento_service.worker.workers_folder import join_folder
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ class Lifecycle:
         settings: Settings,
         metrics: Metrics,
         *,
-        open_lightbox: OpenLightbox = open_lightbox,
+        open_lightbox: OpenLightbox,
         settle: Callable[[], None] = settle_interpreter,
         retry_failed_s: float = FIRST_PAUSE_S,
     ) -> None:
