@@ -5,8 +5,9 @@ from dataclasses import asdict
 
 from starlette.responses import Response
 
-from bento_service import domain
-from bento_service.domain.requests import OUTCOME_OK
+from bento_service.domain.history import History, HistoryBucket, Quantiles
+from bento_service.domain.models import ModelCard
+from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
 from bento_service.domain.service import ServedModel, ServiceStatus
 from bento_service.errors import ClientGoneError, OverloadedError
 from bento_service.http.problems import is_client_error
@@ -24,7 +25,7 @@ class JsonResponse(Response):
         super().__init__(message.model_dump_json())
 
 
-def to_classification(answer: domain.Answer) -> contract.Classification:
+def to_classification(answer: Answer) -> contract.Classification:
     """Return an answer as it goes over the wire."""
     receipt = answer.receipt
     return contract.Classification(
@@ -64,12 +65,12 @@ def to_model_card(served: ServedModel) -> contract.ModelCard:
     )
 
 
-def to_labels(card: domain.ModelCard) -> contract.Labels:
+def to_labels(card: ModelCard) -> contract.Labels:
     """Return a model's labels."""
     return contract.Labels(model=contract.ModelRef(name=card.name, version=card.version), labels=list(card.labels))
 
 
-def to_history(history: domain.History, model: str | None) -> contract.History:
+def to_history(history: History, model: str | None) -> contract.History:
     """Return a window's aggregates; `model` is the filter they were read with."""
     return contract.History(
         since=history.since,
@@ -81,7 +82,7 @@ def to_history(history: domain.History, model: str | None) -> contract.History:
     )
 
 
-def to_history_request(receipt: domain.Receipt) -> contract.HistoryRequest:
+def to_history_request(receipt: Receipt) -> contract.HistoryRequest:
     """Return a receipt out of the journal."""
     return contract.HistoryRequest(
         request_id=receipt.request_id,
@@ -127,15 +128,15 @@ def to_status(status: ServiceStatus) -> contract.Status:
     )
 
 
-def _to_predictions(predictions: tuple[domain.Prediction, ...]) -> list[contract.Prediction]:
+def _to_predictions(predictions: tuple[Prediction, ...]) -> list[contract.Prediction]:
     return [contract.Prediction(class_id=one.class_id, label=one.label, score=one.score) for one in predictions]
 
 
-def _to_image(image: domain.ImageInfo) -> contract.ImageInfo:
+def _to_image(image: ImageInfo) -> contract.ImageInfo:
     return contract.ImageInfo(format=image.format, width=image.width_px, height=image.height_px)
 
 
-def _to_timings(timings: domain.Timings) -> contract.TimingsMs:
+def _to_timings(timings: Timings) -> contract.TimingsMs:
     return contract.TimingsMs(
         receive=_round_ms(timings.receive_ms),
         decode=_round_ms(timings.decode_ms),
@@ -150,7 +151,7 @@ def _round_ms(duration_ms: float) -> float:
     return round(duration_ms, 3)
 
 
-def _to_bucket(bucket: domain.HistoryBucket) -> contract.HistoryBucket:
+def _to_bucket(bucket: HistoryBucket) -> contract.HistoryBucket:
     client_errors, failures = _count_errors(bucket.outcomes)
     stages = {name: _to_quantiles(quantiles) for name, quantiles in bucket.stages.items()}
     return contract.HistoryBucket(
@@ -183,5 +184,5 @@ def _count_errors(outcomes: Mapping[str, int]) -> tuple[int, int]:
     return client_errors, sum(errors.values()) - client_errors
 
 
-def _to_quantiles(quantiles: domain.Quantiles) -> contract.QuantilesMs:
+def _to_quantiles(quantiles: Quantiles) -> contract.QuantilesMs:
     return contract.QuantilesMs(p50=quantiles.p50, p95=quantiles.p95, p99=quantiles.p99, max=quantiles.max)
