@@ -11,8 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from bento_service.cache.factory import open_cache
-from bento_service.classifier import Classifier, Limits, Observer, WarmModel
-from bento_service.computation import Workshop
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
@@ -29,13 +27,15 @@ from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.observability.metrics import Metrics
 from bento_service.parity_gate import measure_over
-from bento_service.scheduling.admission import WaitPredictor
+from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.preprocessing import Workshop
+from bento_service.pipeline.wait_predictor import WaitPredictor
+from bento_service.pipeline.work_estimate import WorkCost
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
-from bento_service.scheduling.work_cost import WorkCost
 from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
 logger = logging.getLogger(__name__)

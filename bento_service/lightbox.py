@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from bento_service.cache.answer_cache import AnswerCache
-from bento_service.classifier import Classifier, WarmModel
 from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.journal.base import Journal
 from bento_service.machine import Division
+from bento_service.pipeline.classifier import Classifier, WarmModel
+from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 

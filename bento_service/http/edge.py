@@ -15,7 +15,7 @@ from bento_service.settings import Settings
 
 
 class Pending(Protocol):
-    """One admitted image; see `bento_service.pending_request.PendingRequest`."""
+    """One admitted image; see `bento_service.pipeline.request.PendingRequest`."""
 
     def __enter__(self) -> "Pending":
         """Take a place in the queue."""
@@ -33,7 +33,7 @@ class Pending(Protocol):
 
 
 class PendingPreview(Protocol):
-    """One admitted preview; see `bento_service.pending_preview.PendingPreview`."""
+    """One admitted preview; see `bento_service.pipeline.preview_request.PendingPreview`."""
 
     def __enter__(self) -> "PendingPreview":
         """Take a place in the queue."""
@@ -48,7 +48,7 @@ class PendingPreview(Protocol):
 
 
 class Admission(Protocol):
-    """The door to the models; see `bento_service.classifier.Classifier`."""
+    """The door to the models; see `bento_service.pipeline.classifier.Classifier`."""
 
     @property
     def is_overloaded(self) -> bool:

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.cache.answer_cache import AnswerCache
-from bento_service.classifier import Classifier, Limits, WarmModel
-from bento_service.computation import Workshop
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.images.intake import IntakeLimits
-from bento_service.pending_request import PendingRequest
-from bento_service.scheduling.admission import WaitPredictor
-from bento_service.scheduling.decode_pool import DecodePool
+from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.preprocessing import Workshop
+from bento_service.pipeline.request import PendingRequest
+from bento_service.pipeline.wait_predictor import WaitPredictor
+from bento_service.pipeline.work_estimate import WorkCost
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.work_cost import WorkCost
 from tests.fakes.clock import FakeClock, FakeTimeLoop
 from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer, make_model
 

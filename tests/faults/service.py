@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from bento_service.cache.factory import open_cache
-from bento_service.classifier import Classifier
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.budget import ByteBudget
@@ -23,6 +22,7 @@ from bento_service.http.guard import Guard
 from bento_service.http.open_requests import OpenRequests
 from bento_service.images.intake import IntakeLimits
 from bento_service.observability.metrics import Metrics
+from bento_service.pipeline.classifier import Classifier
 from bento_service.settings import Settings
 from tests.fakes.bento import FakeBento
 from tests.fakes.engine import PATIENCE_S

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry
 
 from bento_service.cache.answer_cache import AnswerCache
-from bento_service.classifier import Classifier, Limits, WarmModel
-from bento_service.computation import Workshop
 from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
 from bento_service.images.intake import IntakeLimits
 from bento_service.observability.metrics import Metrics
-from bento_service.scheduling.admission import WaitPredictor
+from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.preprocessing import Workshop
+from bento_service.pipeline.wait_predictor import WaitPredictor
+from bento_service.pipeline.work_estimate import WorkCost
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.decode_pool import DecodePool
 from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.work_cost import WorkCost
 from bento_service.settings import Settings
 from tests.fakes.engine import PATIENCE_S, make_image
 from tests.fakes.faulty_engine import IMAGES, FaultyEngine

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from bento_service.scheduling.admission import Load, WaitPredictor
+from bento_service.pipeline.wait_predictor import Load, WaitPredictor
 from tests.fakes.clock import FakeClock
 
 _IMAGE = Load(1.0)

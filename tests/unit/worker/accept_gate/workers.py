@@ -8,12 +8,12 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
-from bento_service.classifier import Classifier
 from bento_service.domain.service import ServiceState
 from bento_service.errors import ModelLoadError
 from bento_service.http.open_requests import OpenRequests
 from bento_service.lightbox import Lightbox
 from bento_service.observability.metrics import Metrics
+from bento_service.pipeline.classifier import Classifier
 from bento_service.settings import Settings
 from bento_service.worker.heartbeat import Heartbeat
 from bento_service.worker.lifecycle import Lifecycle

@@ -2,7 +2,7 @@
 
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
-from bento_service.scheduling.admission import WaitPredictor
+from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.scheduling.policy import WAIT_SHARE, has_to_shed
 
 _NO_PLACE_RETRY_S = 1.0

@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from bento_service.cache.answer_cache import AnswerCache, name_scope
-from bento_service.computation import Workshop
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Priority, Receipt, Timings
 from bento_service.domain.service import ModelState, ServedModel
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
-from bento_service.offer import Offer, check_parameters
-from bento_service.pending_preview import PendingPreview
-from bento_service.pending_request import PendingRequest, Pipeline
-from bento_service.scheduling.admission import WaitPredictor
-from bento_service.scheduling.gate import Gate
+from bento_service.pipeline.admission import Gate
+from bento_service.pipeline.preprocessing import Workshop
+from bento_service.pipeline.preview_request import PendingPreview
+from bento_service.pipeline.request import PendingRequest, Pipeline
+from bento_service.pipeline.served_models import Offer, check_parameters
+from bento_service.pipeline.wait_predictor import WaitPredictor
 
 
 @dataclass(frozen=True, slots=True)

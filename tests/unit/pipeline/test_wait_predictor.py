@@ -1,7 +1,7 @@
 import pytest
 
 from bento_service.domain.requests import Priority
-from bento_service.scheduling.admission import Load, WaitPredictor
+from bento_service.pipeline.wait_predictor import Load, WaitPredictor
 from tests.fakes.clock import FakeClock
 from tests.unit.scheduling.simulated_server import Server, Simulation
 

@@ -6,13 +6,13 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
-from bento_service.computation import Workshop, contain, refuse_as_draining
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Preview, Priority
 from bento_service.images.preview import draw_preview
-from bento_service.scheduling.admission import Load, WaitPredictor
-from bento_service.scheduling.decode_pool import DecodePool
-from bento_service.scheduling.gate import Gate
+from bento_service.pipeline.admission import Gate
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.preprocessing import Workshop, contain, refuse_as_draining
+from bento_service.pipeline.wait_predictor import Load, WaitPredictor
 
 Result = TypeVar("Result")
 

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from PIL import Image
 
-from bento_service.computation import Workshop
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo
 from bento_service.images.intake import IntakeLimits
-from bento_service.scheduling.decode_pool import DecodePool
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.preprocessing import Workshop
+from bento_service.pipeline.work_estimate import WorkCost
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.work_cost import WorkCost
 from tests.fakes.engine import FakeEngine, FakeInfer, make_model
 from tests.fakes.pipeline import RECIPE
 from tests.unit.images.encodings import RECORDED

@@ -12,10 +12,10 @@ from bento_service.domain.requests import ImageInfo, PreparedImage, Priority
 from bento_service.errors import DeadlineExceededError, DrainingError, InferenceFailedError, LightboxError
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.outline import Outline, read_outline
-from bento_service.scheduling.decode_pool import DecodePool
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.work_estimate import ImageKind, WorkCost
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion, WorkItem
-from bento_service.scheduling.work_cost import ImageKind, WorkCost
 
 logger = logging.getLogger(__name__)
 

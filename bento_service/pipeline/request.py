@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.base import CachedResult
-from bento_service.computation import Computation, Workshop
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Priority, Receipt, Timings
 from bento_service.domain.runner import DispatchReason
 from bento_service.errors import DeadlineExceededError, LightboxError
-from bento_service.offer import Offer, check_parameters
-from bento_service.scheduling.admission import Load, WaitPredictor
-from bento_service.scheduling.gate import Gate
+from bento_service.pipeline.admission import Gate
+from bento_service.pipeline.preprocessing import Computation, Workshop
+from bento_service.pipeline.served_models import Offer, check_parameters
+from bento_service.pipeline.wait_predictor import Load, WaitPredictor
 
 _RECEIPT_PREDICTIONS = 5
 

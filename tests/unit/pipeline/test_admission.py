@@ -2,8 +2,8 @@ import pytest
 
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
-from bento_service.scheduling.admission import Load, WaitPredictor
-from bento_service.scheduling.gate import Gate
+from bento_service.pipeline.admission import Gate
+from bento_service.pipeline.wait_predictor import Load, WaitPredictor
 from tests.fakes.clock import FakeClock
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.scheduling.work_cost import DecodeCost, ImageKind, WorkCost
+from bento_service.pipeline.work_estimate import DecodeCost, ImageKind, WorkCost
 
 SMALL, LARGE = 48_000, 2_000_000
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bento_service.domain.requests import Priority
-from bento_service.scheduling.decode_pool import DecodePool
+from bento_service.pipeline.decode_pool import DecodePool
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S
 
