@@ -16,9 +16,12 @@ from bentoml.validators import ContentType
 from pydantic import Field
 from starlette.types import ASGIApp
 
-from bento_service.bootstrap import open_lightbox
+from bento_service.bootstrap import open_catalogue, open_lightbox
 from bento_service.commands.failures import explained_start, read_settings
+from bento_service.commands.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
+from bento_service.engines.factory import check_engine
+from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
 from bento_service.http.connection import BoundedHttpProtocol
 from bento_service.http.early_refusal import EarlyRefusals
@@ -27,10 +30,11 @@ from bento_service.http.open_requests import OpenRequests
 from bento_service.http.refusal_pacer import RefusalPacer
 from bento_service.http.scrape import AroundScrape
 from bento_service.http.wire import to_classification
+from bento_service.journal.factory import migrate
 from bento_service.machine import count_cpus
 from bento_service.observability.metrics import Metrics
 from bento_service.observability.multiprocess import hold_files, take_over_totals
-from bento_service.preparation import prepare_deployment
+from bento_service.settings import Settings
 from bento_service.worker.lifecycle import Lifecycle
 from bento_service.worker.parent_process import announce_master
 from bento_service.worker.supervisor import supervise_workers
@@ -38,12 +42,44 @@ from bento_service.worker.workers_folder import open_folder
 from lightbox_client.contract import Classification
 from lightbox_client.variables import warn_of_unknown
 
+logger = logging.getLogger(__name__)
+
 # BentoML's own Swagger UI; without it the page at /v1/docs would need the internet.
 _SWAGGER_ASSETS = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
 _BENTO_PATHS = (
     *("/", "/livez", "/healthz", "/readyz", "/metrics", "/docs.json", "/schema.json"),
     *(f"/static_content/{file.name}" for file in _SWAGGER_ASSETS.iterdir()),
 )
+
+
+def _prepare_deployment(settings: Settings) -> None:
+    """Prepare the missing models and migrate the journal, so that workers find both done.
+
+    What no worker could start with is refused here, once, rather than in each of them.
+
+    Raises:
+        EngineUnavailableError: The engine or the device of the settings is not there.
+        CommandError: A model could not be prepared.
+        JournalUrlError: The journal's URL is none that Lightbox can use.
+        CacheUrlError: The cache's is.
+        JournalTooNewError: A newer Lightbox wrote the journal.
+    """
+    check_engine(settings.engine, settings.device)
+    missing = open_catalogue(settings.model_store).missing(settings.models)
+    if missing:
+        logger.info("Preparing %s: this happens once.", ", ".join(missing))
+        prepare_in_subprocess(missing)
+    if settings.cache_url is not None:
+        from bento_service.cache.redis_store import check_url  # noqa: PLC0415 - most services have no use for redis-py
+
+        check_url(settings.cache_url.get_secret_value())
+    try:
+        migrate(settings.resolved_journal_url)
+    except JournalTooNewError:
+        raise
+    except JournalUnavailableError as error:
+        logger.error("The journal cannot be used yet; receipts will wait for it: %s", error)
+
 
 # BentoML configures a service by decorating its class, so the settings are read and the HTTP application is made as
 # this module is imported. Models load later, in each worker.
@@ -99,9 +135,9 @@ class LightboxService:
     @staticmethod
     def prepare() -> None:
         """Bring in the models and migrate the journal, once, before the workers start."""
-        warn_of_unknown(os.environ, logging.getLogger(__name__).warning)
+        warn_of_unknown(os.environ, logger.warning)
         with explained_start():
-            prepare_deployment(settings)
+            _prepare_deployment(settings)
         # BentoML runs this in the process that starts the workers, before it copies the environment for them.
         announce_master(os.environ)
         supervise_workers(settings)
