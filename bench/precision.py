@@ -24,7 +24,7 @@ from bento_service.engines.torch_precision import Precision, classify_all, make_
 from bento_service.engines.torch_program import fold_batch_norms, load_program
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.models.store import StoredModel
-from bento_service.parity_gate import make_crops
+from bento_service.preparation.parity import make_crops
 
 PACKAGES = ("torch", "timm", "pillow")
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")

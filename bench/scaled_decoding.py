@@ -22,10 +22,10 @@ from bento_service.engines.factory import create_engine
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.intake_warning import IntakeWarning
 from bento_service.machine import count_cpus
-from bento_service.models.bundled import BundledSource
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.parity import compare
-from bento_service.parity_gate import classify_as_reference, classify_as_served
+from bento_service.models.parity_gate import compare
+from bento_service.preparation.parity import classify_as_reference, classify_as_served
+from bento_service.preparation.sources.bundled import BundledSource
 
 SHORT_SIDE_PX = (1536, 4300)
 """From what is scaled at 3 times to what is scaled at 8, up to 28 megapixels."""

@@ -26,12 +26,13 @@ from bento_service.machine import count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.observability.metrics import Metrics
-from bento_service.parity_gate import measure_over
 from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Workshop
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.pipeline.work_estimate import WorkCost
+from bento_service.preparation.parity import measure_over
+from bento_service.preparation.prepare import Preparer
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.model_state import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
@@ -61,12 +62,17 @@ class _JournalObserver:
 
 
 def open_catalogue(also: Path | None) -> Catalogue:
-    """Return the models of BentoML's store, and of the store `also` (LIGHTBOX_MODEL_STORE).
+    """Return the models of BentoML's store, and of the store `also` (LIGHTBOX_MODEL_STORE)."""
+    return Catalogue(BentoModelStore(also=also))
 
-    What it prepares gets its parity measured over the sample photographs. A serving container has no photographs, and
-    prepares no models.
+
+def open_preparer(also: Path | None) -> Preparer:
+    """Return what brings models into BentoML's store, where the store `also` has not got them.
+
+    Their parity is measured over the sample photographs. A serving container has no photographs, and prepares no
+    models.
     """
-    return Catalogue(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
+    return Preparer(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
 
 
 async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:

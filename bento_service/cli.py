@@ -231,7 +231,10 @@ def prepare_models(
     Loads their weights, exports them to ONNX and keeps them in BentoML's model store.
     """
     with explained_errors():
-        model_listing.prepare(_catalogue(), names or read_settings().models, sys.stderr)
+        from bento_service.bootstrap import open_preparer  # noqa: PLC0415 - help needs no preparer
+
+        settings = read_settings()
+        model_listing.prepare(open_preparer(settings.model_store), names or settings.models, sys.stderr)
 
 
 @app.command()

@@ -7,8 +7,8 @@ import pytest
 import skimage
 from hypothesis import settings
 
-from bento_service.models.catalogue import Catalogue
 from bento_service.models.names import BUNDLED_NAMES
+from bento_service.preparation.prepare import Preparer
 
 _BENTOML_HOME = Path(__file__).parents[1] / ".cache" / "test-bentoml"
 
@@ -29,7 +29,7 @@ _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "mot
 def bentoml_home() -> Path:
     """A BentoML home whose store has the three bundled models. The first run prepares them, in about half a minute."""
     _BENTOML_HOME.mkdir(parents=True, exist_ok=True)
-    Catalogue().prepare(BUNDLED_NAMES, lambda model, step: print(f"{model}: {step}"))
+    Preparer().prepare(BUNDLED_NAMES, lambda model, step: print(f"{model}: {step}"))
     return _BENTOML_HOME
 
 

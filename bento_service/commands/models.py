@@ -24,11 +24,15 @@ class Catalogue(Protocol):
     def missing(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return those that are not prepared."""
 
-    def prepare(self, names: Sequence[str], on_progress: Callable[[str, str], None]) -> None:
-        """Bring in what is missing."""
-
     def load(self, name: str) -> StoredModel:
         """Return a prepared model."""
+
+
+class Preparer(Protocol):
+    """What brings models in."""
+
+    def prepare(self, names: Sequence[str], on_progress: Callable[[str, str], None]) -> None:
+        """Bring in what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
         stream.write("\nBring in what is missing with `lightbox models prepare`.\n")
 
 
-def prepare(catalogue: Catalogue, names: Sequence[str], stream: TextIO) -> None:
+def prepare(preparer: Preparer, names: Sequence[str], stream: TextIO) -> None:
     """Bring in what is missing, with a line a step on `stream`; silent where nothing is.
 
     Raises:
@@ -93,7 +97,7 @@ def prepare(catalogue: Catalogue, names: Sequence[str], stream: TextIO) -> None:
         stream.write(f"[{time.monotonic() - started_s:5.1f} s] {model}: {step}\n")
         stream.flush()
 
-    catalogue.prepare(names, show)
+    preparer.prepare(names, show)
 
 
 def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:

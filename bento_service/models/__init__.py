@@ -1,4 +1,1 @@
-"""Models: where they come from, how they become files that an engine runs, and where those are kept.
-
-Importing this package costs nothing: torch, timm, torchvision and bentoml are imported by the functions that need them.
-"""
+"""Prepared models: the store, and what is read from it. Imports errors and domain, never PyTorch."""

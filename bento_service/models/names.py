@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bento_service.errors import ModelLoadError
 
 BUNDLED_NAMES: tuple[str, ...] = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-"""The models that need no network, smallest first (bento_service/models/bundled.py)."""
+"""The models that need no network, smallest first (bento_service/preparation/sources/bundled.py)."""
 
 _BENTO_NAME_LIMIT = 63
 """Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""

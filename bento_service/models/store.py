@@ -13,7 +13,6 @@ from pydantic import TypeAdapter
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.errors import ModelLoadError
-from bento_service.models.digest import FILE_FORMAT
 from bento_service.models.names import bento_name
 
 if TYPE_CHECKING:
@@ -24,6 +23,8 @@ PREPARE_ELSEWHERE = (
     "Prepare it where Lightbox is installed with requirements.txt (`lightbox models prepare`) and name that machine's "
     "model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
 )
+FILE_FORMAT = 1
+"""Raise this when the files that `export` writes or `store` keeps change, so that stored models are made anew."""
 _ONNX, _PROGRAM, _LABELS, _CARD = "model.onnx", "model.pt2", "labels.json", "card.json"
 _CARDS = TypeAdapter(ModelCard)
 _PARITIES = TypeAdapter(Mapping[str, Parity])

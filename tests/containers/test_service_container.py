@@ -6,8 +6,8 @@ import pytest
 import requests
 
 from bento_service import __version__
-from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
+from bento_service.preparation.prepare import Preparer
 from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
 from tests.unit.models.test_catalogue import TinySource
 
@@ -87,7 +87,7 @@ def test_another_user_who_may_write_to_data_serves_and_keeps_a_journal() -> None
 
 
 def test_a_model_prepared_outside_is_served_from_a_read_only_folder(tmp_path: Path) -> None:
-    Catalogue(BentoModelStore(tmp_path / "models"), [TinySource()]).prepare(["tiny"], lambda model, step: None)
+    Preparer(BentoModelStore(tmp_path / "models"), [TinySource()]).prepare(["tiny"], lambda model, step: None)
     tmp_path.chmod(0o755)
     options = ("--volume", f"{tmp_path / 'models'}:/models:ro", "--env", "LIGHTBOX_MODELS=tiny,efficientnet_lite0")
     with container(SERVICE_IMAGE, *HARDENED, *options) as running:

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision import transforms
 
 from bench.peers.classifier import answer, read_model, read_port, read_workers, share_of_cpus
-from bento_service.models.bundled import BundledSource
+from bento_service.preparation.sources.bundled import BundledSource
 
 MODEL = "efficientnet_lite0"
 

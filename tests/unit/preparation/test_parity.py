@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from bento_service.models.catalogue import measure_nothing
-from bento_service.parity_gate import make_crops, measure_over
+from bento_service.preparation.parity import make_crops, measure_over
+from bento_service.preparation.prepare import measure_nothing
 
 
 def test_equal_seeds_make_equal_crops(photographs: tuple[Path, ...]) -> None:

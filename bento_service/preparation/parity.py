@@ -17,9 +17,9 @@ from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.machine import count_cpus
-from bento_service.models.base import LoadedModel
-from bento_service.models.catalogue import MeasureParity, measure_nothing
-from bento_service.models.parity import compare
+from bento_service.models.parity_gate import compare
+from bento_service.preparation.prepare import MeasureParity, measure_nothing
+from bento_service.preparation.sources.base import LoadedModel
 
 CROPS = 200
 """As many as it takes for one that disagrees to be 0.5 %, what the gate allows."""
@@ -89,8 +89,8 @@ def classify_as_served(
 def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray[np.float32]:
     """Return f32 PyTorch's probabilities for images decoded by Pillow, through timm's evaluation transform."""
     # Only a process that prepares models has these.
-    import torch  # noqa: PLC0415
-    from timm.data.transforms_factory import create_transform  # noqa: PLC0415
+    import torch
+    from timm.data.transforms_factory import create_transform
 
     recipe = model.recipe
     transform = create_transform(

@@ -6,12 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from bento_service.domain.models import InputRecipe
+from bento_service.models.store import FILE_FORMAT
 
 if TYPE_CHECKING:
     from torch import nn
-
-FILE_FORMAT = 1
-"""Raise this when the files that `export` writes or `store` keeps change, so that stored models are made anew."""
 
 _HEX_DIGITS = 12
 

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.base import LoadedModel
-from bento_service.models.labels import imagenet_labels
 from bento_service.models.names import BUNDLED_NAMES, unknown_model
-from bento_service.models.recipes import recipe_of_timm
+from bento_service.preparation.sources.base import LoadedModel
+from bento_service.preparation.sources.labels import imagenet_labels
+from bento_service.preparation.sources.recipes import recipe_of_timm
 
 if TYPE_CHECKING:
     import torch

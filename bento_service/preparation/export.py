@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.base import LoadedModel
-from bento_service.models.serving_graph import make_serving_graph
+from bento_service.preparation.serving_graph import make_serving_graph
+from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
     import torch

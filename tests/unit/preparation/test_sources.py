@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.bundled import BundledSource, adopt_weights, read_checked_state
 from bento_service.models.names import BUNDLED_NAMES
-from bento_service.models.timm_source import TimmSource
-from bento_service.models.torchvision_source import TorchvisionSource
+from bento_service.preparation.sources.bundled import BundledSource, adopt_weights, read_checked_state
+from bento_service.preparation.sources.timm_models import TimmSource
+from bento_service.preparation.sources.torchvision_models import TorchvisionSource
 
 
 @pytest.mark.parametrize("name", BUNDLED_NAMES)
@@ -115,8 +115,8 @@ def test_a_torchvision_name_that_is_no_classifier_is_answered_with_those_that_co
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        ("timm_source.TimmSource", "timm/resnet18.a1_in1k"),
-        ("torchvision_source.TorchvisionSource", "torchvision/resnet18"),
+        ("timm_models.TimmSource", "timm/resnet18.a1_in1k"),
+        ("torchvision_models.TorchvisionSource", "torchvision/resnet18"),
     ],
 )
 def test_without_a_network_the_error_comes_in_seconds_and_names_the_bundled_models(
@@ -125,7 +125,7 @@ def test_without_a_network_the_error_comes_in_seconds_and_names_the_bundled_mode
     module, _, source_class = source.partition(".")
     script = f"""
 from bento_service.errors import ModelLoadError
-from bento_service.models.{module} import {source_class}
+from bento_service.preparation.sources.{module} import {source_class}
 try:
     {source_class}().load({name!r})
 except ModelLoadError as error:

@@ -15,10 +15,11 @@ from torch import nn
 
 from bento_service.domain.models import InputRecipe, Parity
 from bento_service.errors import ModelLoadError
-from bento_service.models.base import LoadedModel
-from bento_service.models.catalogue import Catalogue, default_sources
-from bento_service.models.digest import compute_version
+from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
+from bento_service.preparation.prepare import Preparer, default_sources
+from bento_service.preparation.sources.base import LoadedModel
+from bento_service.preparation.version import compute_version
 
 RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
@@ -52,7 +53,7 @@ def ignore(model: str, step: str) -> None:
 
 def prepare_in(root: Path) -> int:
     source = TinySource()
-    Catalogue(BentoModelStore(root), [source]).prepare(["tiny"], ignore)
+    Preparer(BentoModelStore(root), [source]).prepare(["tiny"], ignore)
     return source.loads
 
 
@@ -62,9 +63,9 @@ def store(tmp_path: Path) -> BentoModelStore:
 
 
 def test_a_prepared_model_is_read_back_as_it_was(store: BentoModelStore) -> None:
-    Catalogue(store, [TinySource()]).prepare(["tiny"], ignore)
+    Preparer(store, [TinySource()]).prepare(["tiny"], ignore)
 
-    stored = Catalogue(store, []).load("tiny")
+    stored = Catalogue(store).load("tiny")
 
     assert stored.card.name == "tiny"
     assert stored.card.labels == ("red", "grün", "blue")
@@ -75,7 +76,7 @@ def test_a_prepared_model_is_read_back_as_it_was(store: BentoModelStore) -> None
 
 
 def test_the_exported_graphs_normalise_and_answer_as_the_module_does(store: BentoModelStore) -> None:
-    Catalogue(store, [TinySource()]).prepare(["tiny"], ignore)
+    Preparer(store, [TinySource()]).prepare(["tiny"], ignore)
     stored = store.find("tiny")
     assert stored is not None
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), dtype=np.uint8)
@@ -94,10 +95,10 @@ def test_the_exported_graphs_normalise_and_answer_as_the_module_does(store: Bent
 
 def test_preparing_again_loads_nothing(store: BentoModelStore) -> None:
     source = TinySource()
-    catalogue = Catalogue(store, [source])
+    preparer = Preparer(store, [source])
 
-    catalogue.prepare(["tiny"], ignore)
-    catalogue.prepare(["tiny"], ignore)
+    preparer.prepare(["tiny"], ignore)
+    preparer.prepare(["tiny"], ignore)
 
     assert source.loads == 1
 
@@ -105,15 +106,16 @@ def test_preparing_again_loads_nothing(store: BentoModelStore) -> None:
 def test_each_step_is_announced_with_the_models_name(store: BentoModelStore) -> None:
     steps: list[tuple[str, str]] = []
 
-    Catalogue(store, [TinySource()]).prepare(["tiny"], lambda model, step: steps.append((model, step)))
+    Preparer(store, [TinySource()]).prepare(["tiny"], lambda model, step: steps.append((model, step)))
 
     assert {model for model, _ in steps} == {"tiny"}
     assert [step for _, step in steps] == ["loading weights", "exporting to ONNX", "measuring parity", "ready"]
 
 
 def test_what_is_not_prepared_is_missing_and_loading_it_says_how_to_prepare_it(store: BentoModelStore) -> None:
-    catalogue = Catalogue(store, [TinySource()])
-    catalogue.prepare(["tiny"], ignore)
+    preparer = Preparer(store, [TinySource()])
+    catalogue = Catalogue(store)
+    preparer.prepare(["tiny"], ignore)
 
     assert catalogue.missing(["tiny", "tiny2"]) == ("tiny2",)
     with pytest.raises(ModelLoadError, match="lightbox models prepare tiny2"):
@@ -127,8 +129,8 @@ def test_measured_parity_is_on_the_card_of_the_engine_that_it_was_measured_with(
         assert onnx_path.is_file()
         return {"openvino": parity}
 
-    Catalogue(store, [TinySource()], measure_parity=measure).prepare(["tiny"], ignore)
-    stored = Catalogue(store, []).load("tiny")
+    Preparer(store, [TinySource()], measure_parity=measure).prepare(["tiny"], ignore)
+    stored = Catalogue(store).load("tiny")
 
     assert stored.card_served_by("openvino").parity == parity
     assert stored.card_served_by("torch").parity is None
@@ -139,9 +141,9 @@ def test_a_prepared_model_that_failed_the_parity_gate_is_served_only_where_it_is
 ) -> None:
     failing = Parity(200, 0.94, 0.08)
     steps: list[str] = []
-    preparing = Catalogue(store, [TinySource()], measure_parity=lambda model, path: {"openvino": failing})
-    preparing.prepare(["tiny"], lambda model, step: steps.append(step))
-    catalogue = Catalogue(store, [])
+    preparer = Preparer(store, [TinySource()], measure_parity=lambda model, path: {"openvino": failing})
+    preparer.prepare(["tiny"], lambda model, step: steps.append(step))
+    catalogue = Catalogue(store)
 
     assert steps[-1] == "ready, but fails the parity gate on openvino"
 
@@ -155,30 +157,33 @@ def test_a_prepared_model_that_failed_the_parity_gate_is_served_only_where_it_is
 
 
 def test_a_model_that_cannot_be_exported_is_reported_and_not_stored(store: BentoModelStore) -> None:
-    catalogue = Catalogue(store, [TinySource(module=Unexportable())])
+    preparer = Preparer(store, [TinySource(module=Unexportable())])
+    catalogue = Catalogue(store)
 
     with pytest.raises(ModelLoadError, match=r"'tiny' cannot be exported: .*no graph of this"):
-        catalogue.prepare(["tiny"], ignore)
+        preparer.prepare(["tiny"], ignore)
 
     assert catalogue.missing(["tiny"]) == ("tiny",)
 
 
 def test_a_model_that_was_not_stored_to_its_end_is_prepared_anew(store: BentoModelStore) -> None:
-    catalogue = Catalogue(store, [TinySource()])
-    catalogue.prepare(["tiny"], ignore)
+    preparer = Preparer(store, [TinySource()])
+    catalogue = Catalogue(store)
+    preparer.prepare(["tiny"], ignore)
     onnx_path = catalogue.load("tiny").onnx_path
     onnx_path.write_bytes(onnx_path.read_bytes()[:100])
 
     assert catalogue.missing(["tiny"]) == ("tiny",)
-    catalogue.prepare(["tiny"], ignore)
+    preparer.prepare(["tiny"], ignore)
 
     assert catalogue.load("tiny").onnx_path.stat().st_size > 100
 
 
 @pytest.mark.parametrize("left_behind", ["model.yaml", "card.json"])
 def test_a_model_without_one_of_its_files_does_not_count(store: BentoModelStore, left_behind: str) -> None:
-    catalogue = Catalogue(store, [TinySource()])
-    catalogue.prepare(["tiny"], ignore)
+    preparer = Preparer(store, [TinySource()])
+    catalogue = Catalogue(store)
+    preparer.prepare(["tiny"], ignore)
     (catalogue.load("tiny").onnx_path.parent / left_behind).unlink()
 
     assert catalogue.missing(["tiny"]) == ("tiny",)
@@ -193,7 +198,7 @@ def test_two_processes_that_prepare_at_once_do_the_work_once(tmp_path: Path) -> 
 
 def test_a_name_that_no_source_offers_is_refused(store: BentoModelStore) -> None:
     with pytest.raises(ModelLoadError, match="No source has a model 'huge'"):
-        Catalogue(store, [TinySource()]).prepare(["huge"], ignore)
+        Preparer(store, [TinySource()]).prepare(["huge"], ignore)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "timm/resnet50", "torchvision/resnet50", "anything"])

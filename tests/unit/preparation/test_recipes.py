@@ -10,7 +10,7 @@ from torchvision.transforms._presets import ImageClassification, SemanticSegment
 
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
-from bento_service.models.recipes import crop_fraction, recipe_of_timm, recipe_of_torchvision
+from bento_service.preparation.sources.recipes import crop_fraction, recipe_of_timm, recipe_of_torchvision
 
 
 @given(crop_px=st.integers(1, 1024), margin_px=st.integers(0, 1024))

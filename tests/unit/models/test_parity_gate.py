@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.errors import ModelLoadError
-from bento_service.models.parity import check_gate, compare
+from bento_service.models.parity_gate import check_gate, compare
 
 CARD = ModelCard("tiny", "v1", ("cat",), InputRecipe(8, 6, 0.875, "bicubic", (0, 0, 0), (1, 1, 1)), "a test", "MIT")
 

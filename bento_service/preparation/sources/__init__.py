@@ -1,0 +1,1 @@
+"""Where the weights of models come from, a module a source."""
