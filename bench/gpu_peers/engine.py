@@ -2,7 +2,7 @@
 
 from bench.models import MODEL, open_store
 from bench.peers.classifier import share_of_cpus
-from bento_service.engines.torch_engine import TorchEngine
+from bento_service.engines.torch.engine import TorchEngine
 
 MAX_BATCH = 128
 

@@ -1,1 +1,1 @@
-"""Engines: what runs a model on a device. Each imports its library only as it is made."""
+"""Engines: one model on one device, a library a module, which loads as an engine is made. Imports machine and below."""

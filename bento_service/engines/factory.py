@@ -10,8 +10,8 @@ from bento_service.engines.base import Engine
 from bento_service.engines.devices import has_cuda, has_cuda_provider
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
-from bento_service.engines.torch_engine import TorchEngine
-from bento_service.engines.torch_precision import Precision
+from bento_service.engines.torch.engine import TorchEngine
+from bento_service.engines.torch.precision import Precision
 from bento_service.errors import EngineUnavailableError
 
 EngineKind = Literal["openvino", "onnxruntime", "torch"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bento_service.engines.torch_engine import TorchEngine
-from bento_service.engines.torch_precision import Precision
+from bento_service.engines.torch.engine import TorchEngine
+from bento_service.engines.torch.precision import Precision
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import StoredModel
 

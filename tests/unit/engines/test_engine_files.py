@@ -10,7 +10,7 @@ from bento_service.domain.models import ModelCard
 from bento_service.engines.devices import has_cuda_provider
 from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
-from bento_service.engines.torch_engine import TorchEngine
+from bento_service.engines.torch.engine import TorchEngine
 from bento_service.errors import EngineUnavailableError, ModelLoadError
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import StoredModel

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.engines.buckets import choose_bucket, list_buckets
+from bento_service.engines.torch.buckets import choose_bucket, list_buckets
 
 sizes = st.integers(1, 4096)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe, Parity
-from bento_service.engines.torch_precision import (
+from bento_service.engines.torch.precision import (
     Classify,
     Precision,
     choose_precision,
@@ -19,7 +19,7 @@ from bento_service.engines.torch_precision import (
     make_probes,
     measure_parity,
 )
-from bento_service.engines.torch_program import fold_batch_norms, lower_weights
+from bento_service.engines.torch.program import fold_batch_norms, lower_weights
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from queue import LifoQueue
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.engines.cuda_lanes import CudaLane, LaneModel, open_lanes
-from bento_service.engines.cuda_streams import Runtime, is_out_of_memory
+from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, open_lanes
+from bento_service.engines.torch.cuda_streams import Runtime, is_out_of_memory
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 
 

@@ -9,14 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bento_service.engines.cuda_lanes import LaneModel
-from bento_service.engines.cuda_model import Compiler, CudaModel, Forward, compile_for, ready_model
-from bento_service.engines.cuda_program import CudaProgram
-from bento_service.engines.torch_engine import TorchEngine
-from bento_service.engines.torch_precision import Precision
-from bento_service.engines.torch_program import load_program
+from bento_service.engines.torch.cuda_lanes import LaneModel
+from bento_service.engines.torch.cuda_model import Compiler, CudaModel, Forward, compile_for, ready_model
+from bento_service.engines.torch.cuda_program import CudaProgram
+from bento_service.engines.torch.engine import TorchEngine
+from bento_service.engines.torch.precision import Precision
+from bento_service.engines.torch.program import load_program
 from tests.fakes.cuda import FakeRuntime
-from tests.unit.engines.small_programs import CARD, CLASSES, RECIPE, SIDE_PX, write_small_program
+from tests.unit.engines.torch.small_programs import CARD, CLASSES, RECIPE, SIDE_PX, write_small_program
 
 
 @pytest.fixture(scope="module")

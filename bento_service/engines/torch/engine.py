@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.engines.batches import check_batch
-from bento_service.engines.buckets import list_buckets
-from bento_service.engines.cuda_lanes import LaneModel
-from bento_service.engines.cuda_model import compile_for, ready_model
-from bento_service.engines.cuda_program import CudaProgram
-from bento_service.engines.cuda_streams import CudaRuntime, is_out_of_memory
 from bento_service.engines.devices import describe_cpu, describe_cuda
-from bento_service.engines.torch_precision import Precision, describe, list_candidates
-from bento_service.engines.torch_program import load_program
+from bento_service.engines.torch.buckets import list_buckets
+from bento_service.engines.torch.cuda_lanes import LaneModel
+from bento_service.engines.torch.cuda_model import compile_for, ready_model
+from bento_service.engines.torch.cuda_program import CudaProgram
+from bento_service.engines.torch.cuda_streams import CudaRuntime, is_out_of_memory
+from bento_service.engines.torch.precision import Precision, describe, list_candidates
+from bento_service.engines.torch.program import load_program
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
 
 if TYPE_CHECKING:

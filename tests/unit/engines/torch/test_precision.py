@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
-from bento_service.engines.torch_precision import (
+from bento_service.engines.torch.precision import (
     Classify,
     Precision,
     choose_precision,

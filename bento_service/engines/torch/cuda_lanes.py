@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
-from bento_service.engines.buckets import choose_bucket, list_buckets
-from bento_service.engines.cuda_model import Forward
-from bento_service.engines.cuda_streams import Runtime, Step, Stream, is_out_of_memory
+from bento_service.engines.torch.buckets import choose_bucket, list_buckets
+from bento_service.engines.torch.cuda_model import Forward
+from bento_service.engines.torch.cuda_streams import Runtime, Step, Stream, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 

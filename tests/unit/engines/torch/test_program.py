@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import fx
 
-from bento_service.engines.torch_program import fold_batch_norms, load_program, lower_weights
-from tests.unit.engines.small_programs import CLASSES, SIDE_PX, write_small_program
+from bento_service.engines.torch.program import fold_batch_norms, load_program, lower_weights
+from tests.unit.engines.torch.small_programs import CLASSES, SIDE_PX, write_small_program
 
 
 @pytest.fixture(scope="module")

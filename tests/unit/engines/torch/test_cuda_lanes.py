@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
-from bento_service.engines.buckets import choose_bucket
-from bento_service.engines.cuda_lanes import CudaLane, LaneModel, open_lanes
+from bento_service.engines.torch.buckets import choose_bucket
+from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, open_lanes
 from tests.fakes.cuda import FakeRuntime
 
 RECIPE = InputRecipe(2, 2, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
