@@ -33,14 +33,14 @@ from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Predict
 from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError, OverloadedError
 from bento_service.http.app import create_app
-from bento_service.http.budget import ByteBudget
-from bento_service.http.connection import BoundedHttpProtocol
-from bento_service.http.early_refusal import EarlyRefusals, RefuseEarly, never_refuse
-from bento_service.http.edge import Edge
-from bento_service.http.guard import Guard
-from bento_service.http.open_requests import OpenRequests
-from bento_service.http.refusal_pacer import RefusalPacer
-from bento_service.http.wire import JsonResponse, to_classification
+from bento_service.http.bento_gateway import Guard
+from bento_service.http.connection.early_refusal import EarlyRefusals, RefuseEarly, never_refuse
+from bento_service.http.connection.protocol import BoundedHttpProtocol
+from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.in_flight import OpenRequests
+from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.responses.schemas import JsonResponse, to_classification
+from bento_service.http.state import Edge
 from bento_service.settings import Settings
 
 BODY_BYTES = 49_000

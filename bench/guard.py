@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.environment import describe_environment, write_result
 from bento_service.domain.service import ServiceState, ServiceStatus
-from bento_service.http.guard import Guard
+from bento_service.http.bento_gateway import Guard
 
 PATH = "/v1/nothing"
 REQUESTS = 2_000

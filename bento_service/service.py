@@ -23,13 +23,13 @@ from bento_service.domain.service import ServiceState
 from bento_service.engines.factory import check_engine
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
-from bento_service.http.connection import BoundedHttpProtocol
-from bento_service.http.early_refusal import EarlyRefusals
-from bento_service.http.guard import Guard
-from bento_service.http.open_requests import OpenRequests
-from bento_service.http.refusal_pacer import RefusalPacer
+from bento_service.http.bento_gateway import Guard
+from bento_service.http.connection.early_refusal import EarlyRefusals
+from bento_service.http.connection.protocol import BoundedHttpProtocol
+from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.in_flight import OpenRequests
+from bento_service.http.responses.schemas import to_classification
 from bento_service.http.scrape import AroundScrape
-from bento_service.http.wire import to_classification
 from bento_service.journal.factory import migrate
 from bento_service.machine import count_cpus
 from bento_service.observability.metrics import Metrics

@@ -14,7 +14,7 @@ from bench.environment import find_newest_result
 from bench.overload_section import render_overload
 from bench.records import read_comparison
 from bench.report import render_summary
-from bento_service.http.problems import PROBLEM_TYPES
+from bento_service.http.responses.problems import PROBLEM_TYPES
 from bento_service.settings import Settings
 
 README = Path(__file__).parents[1] / "README.md"

@@ -1,1 +1,1 @@
-"""The HTTP edge: FastAPI routers over a wired classifier and journal. It knows nothing of BentoML."""
+"""The edge: HTTP in, HTTP out. Imports pipeline and journal; no engine, no image code, no database."""

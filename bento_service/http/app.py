@@ -13,21 +13,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service import __version__
 from bento_service.errors import LightboxError
-from bento_service.http.batch import batch_router
-from bento_service.http.bento_classify import bento_classify_router
-from bento_service.http.classify import classify_router
 from bento_service.http.direct import direct_routes
-from bento_service.http.edge import EdgeProvider
-from bento_service.http.envelope import Envelope
-from bento_service.http.failures import answer_failure, answer_invalid
-from bento_service.http.history import history_router
-from bento_service.http.models import models_router
-from bento_service.http.openapi import OPENAPI_PATH, DescribedApi, add_docs_page
-from bento_service.http.parameters import ClassifyQuery
-from bento_service.http.preview import preview_router
-from bento_service.http.problems import ProblemResponse, build_problem
+from bento_service.http.middleware import Envelope
 from bento_service.http.request_id import request_id_of
-from bento_service.http.status import StatusProvider, status_router
+from bento_service.http.requests.parameters import ClassifyQuery
+from bento_service.http.responses.failures import answer_failure, answer_invalid
+from bento_service.http.responses.openapi import OPENAPI_PATH, DescribedApi, add_docs_page
+from bento_service.http.responses.problems import ProblemResponse, build_problem
+from bento_service.http.routes.batch import batch_router
+from bento_service.http.routes.bento_classify import bento_classify_router
+from bento_service.http.routes.classify import classify_router
+from bento_service.http.routes.history import history_router
+from bento_service.http.routes.models import models_router
+from bento_service.http.routes.preview import preview_router
+from bento_service.http.routes.status import StatusProvider, status_router
+from bento_service.http.state import EdgeProvider
 
 _DESCRIPTION = """Classifies images, and says what each answer cost.
 

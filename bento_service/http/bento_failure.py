@@ -5,9 +5,9 @@ from starlette.types import Scope
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError
-from bento_service.http.problems import ProblemResponse, answer_error, answer_internal_error, build_problem
 from bento_service.http.request_id import request_id_of
-from bento_service.http.status import StatusProvider
+from bento_service.http.responses.problems import ProblemResponse, answer_error, answer_internal_error, build_problem
+from bento_service.http.routes.status import StatusProvider
 
 _RETRY_AFTER_S = 1.0
 

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bento_service.http.envelope import Envelope
+from bento_service.http.middleware import Envelope
 from bento_service.http.request_id import HEADER
 from lightbox_client.contract import PREVIEW_HEADERS
 

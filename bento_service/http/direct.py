@@ -10,8 +10,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from bento_service.errors import LightboxError
-from bento_service.http.failures import answer_failure, answer_invalid
-from bento_service.http.parameters import Query
+from bento_service.http.requests.parameters import Query
+from bento_service.http.responses.failures import answer_failure, answer_invalid
 
 
 class DirectRoute:

@@ -9,9 +9,9 @@ from functools import partial
 
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
-from bento_service.http.budget import ByteBudget
-from bento_service.http.edge import Edge
-from bento_service.http.open_requests import OpenRequests
+from bento_service.http.in_flight import OpenRequests
+from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.state import Edge
 from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings

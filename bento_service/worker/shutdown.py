@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from bento_service.http.open_requests import OpenRequests
+from bento_service.http.in_flight import OpenRequests
 
 logger = logging.getLogger(__name__)
 

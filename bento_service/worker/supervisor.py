@@ -15,7 +15,7 @@ from circus.exc import ConflictError
 from circus.watcher import Watcher
 
 from bento_service.domain.service import ServiceState
-from bento_service.http.unaccepted import UnacceptedConnections
+from bento_service.http.connection.unaccepted import UnacceptedConnections
 from bento_service.processes import describe_exit
 from bento_service.settings import Settings
 from bento_service.worker.hang_detector import LOADING_LOOKS, HangDetector

@@ -7,15 +7,15 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page
 
 from bento_service.domain.service import ServiceState
-from bento_service.http.budget import ByteBudget
-from bento_service.http.edge import Edge
-from bento_service.http.guard import Guard
+from bento_service.http.bento_gateway import Guard
+from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.state import Edge
 from bento_service.settings import Settings
 from tests.browser.chromium import open_page
 from tests.fakes.bento import FakeBento
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.journal import FakeJournal
-from tests.http.test_connection import Patient, serve
+from tests.http.connection.test_protocol import Patient, serve
 from tests.http.wiring import PATHS, app_over, status_of
 
 pytestmark = pytest.mark.browser

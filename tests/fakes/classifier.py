@@ -64,7 +64,7 @@ class Gate:
 
 @dataclass
 class FakeClassifier:
-    """Implements `bento_service.http.edge.Admission`.
+    """Implements `bento_service.http.state.Admission`.
 
     `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
     With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id, `deadlines_ms` the last
@@ -133,7 +133,7 @@ class FakeClassifier:
 
 
 class FakePending:
-    """Implements `bento_service.http.edge.Pending`."""
+    """Implements `bento_service.http.state.Pending`."""
 
     def __init__(self, classifier: FakeClassifier, request_id: str, card: ModelCard, top_k: int) -> None:
         self._classifier = classifier
@@ -168,7 +168,7 @@ class FakePending:
 
 
 class FakePendingPreview:
-    """Implements `bento_service.http.edge.PendingPreview`."""
+    """Implements `bento_service.http.state.PendingPreview`."""
 
     def __init__(self, classifier: FakeClassifier) -> None:
         self._classifier = classifier

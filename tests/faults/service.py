@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 from bento_service.cache.factory import open_cache
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
-from bento_service.http.budget import ByteBudget
-from bento_service.http.connection import BoundedHttpProtocol
-from bento_service.http.edge import Edge
-from bento_service.http.guard import Guard
-from bento_service.http.open_requests import OpenRequests
+from bento_service.http.bento_gateway import Guard
+from bento_service.http.connection.protocol import BoundedHttpProtocol
+from bento_service.http.in_flight import OpenRequests
+from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.state import Edge
 from bento_service.images.intake import IntakeLimits
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier

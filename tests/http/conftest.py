@@ -6,8 +6,8 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from bento_service.http.budget import ByteBudget
-from bento_service.http.edge import Edge
+from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.state import Edge
 from bento_service.settings import Settings
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.journal import FakeJournal

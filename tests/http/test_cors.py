@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
-from bento_service.http.guard import Guard
+from bento_service.http.bento_gateway import Guard
 from tests.fakes.bento import FakeBento
 from tests.fakes.classifier import FakeClassifier
 from tests.http.expectations import expect_problem

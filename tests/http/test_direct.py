@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
 from bento_service.errors import InferenceFailedError, OverloadedError
-from bento_service.http.parameters import ClassifyQuery
+from bento_service.http.requests.parameters import ClassifyQuery
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 

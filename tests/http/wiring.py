@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from bento_service.domain.runner import Device
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.http.app import create_app
-from bento_service.http.edge import Edge
-from bento_service.http.guard import Guard
+from bento_service.http.bento_gateway import Guard
+from bento_service.http.state import Edge
 from tests.fakes.bento import FakeBento
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -20,7 +20,7 @@ LOADS_FOR_LONG = f"""
 import asyncio, sys, time
 import uvicorn
 from prometheus_client import CollectorRegistry
-from bento_service.http.open_requests import OpenRequests
+from bento_service.http.in_flight import OpenRequests
 from bento_service.worker.lifecycle import Lifecycle
 from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bento_service.http.problems import PROBLEM_TYPES
-from bento_service.http.upload import FORM_OVERHEAD_BYTES
+from bento_service.http.requests.upload import FORM_OVERHEAD_BYTES
+from bento_service.http.responses.problems import PROBLEM_TYPES
 from bento_service.settings import Settings
 from tests.unit.deploy.compose_files import COMPOSE, NGINX, ROOT, directives, services_of
 

@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from bento_service.http.open_requests import OpenRequests
+from bento_service.http.in_flight import OpenRequests
 from bento_service.worker.shutdown import Departure
 from tests.http.byte_client import PATIENCE_S
 

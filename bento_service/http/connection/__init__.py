@@ -1,0 +1,1 @@
+"""One connection below the application: limits, upgrades, refusals before the application is asked."""

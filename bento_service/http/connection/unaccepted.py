@@ -1,0 +1,118 @@
+"""Connections that a stopping service has in the kernel's queue and that no worker accepts any more.
+
+The workers share one listening socket with the process that started them. It stays open until that process ends, so
+the kernel goes on to take connections after the last worker has closed it, and resets them at the end.
+"""
+
+import asyncio
+import os
+import select
+import socket
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+
+from bento_service.errors import DrainingError
+from bento_service.http.responses.problems import describe_error
+from bento_service.http.responses.raw_problem import RawProblem
+
+_SO_BINDTOIFINDEX = 62
+"""Linux 5.1, asm-generic/socket.h; Python 3.11 does not name it."""
+_NO_INTERFACE = 2**31 - 1
+_POLL_S = 0.1
+_PATIENCE_S = 1.0
+_HANDSHAKE_S = 0.2
+"""For connections whose handshake was under way as the socket was closed to new ones."""
+_LINGER_S = 1.0
+"""Longest that one connection may take to send its request and to read the answer."""
+
+
+class UnacceptedConnections:
+    """Answers 503 `draining` to connections that no worker accepts. For the process that started the workers.
+
+    Used on one event loop.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
+        """Do nothing yet. The `listener` is non-blocking; its owner closes it after `close`."""
+        self._listener = listener
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def watch(self, is_any_worker_accepting: Callable[[], bool]) -> None:
+        """Wait until no worker accepts connections; then refuse new ones, answer those that wait, and return.
+
+        Where workers should accept and have not for `_PATIENCE_S`, those that wait are answered meanwhile.
+        """
+        looks = 0
+        while is_any_worker_accepting():
+            looks = looks + 1 if has_waiting_connection(self._listener) else 0
+            if looks * _POLL_S >= _PATIENCE_S:
+                await self._accept()
+            await asyncio.sleep(_POLL_S)
+        refuse_connections(self._listener)
+        await self._accept()
+
+    async def close(self) -> None:
+        """Refuse new connections, and return once all that were made before are answered. For when no worker is left.
+
+        Where the kernel cannot refuse them (`refuse_connections`), one that is made within the last moment is reset.
+        """
+        refuse_connections(self._listener)
+        server = await self._accept()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while has_waiting_connection(self._listener):  # noqa: ASYNC110 - the kernel tells nobody
+                    await asyncio.sleep(0)
+        await asyncio.sleep(_HANDSHAKE_S)
+        server.close()
+        if self._open:
+            await asyncio.wait(self._open)
+
+    async def _accept(self) -> asyncio.Server:
+        if self._server is None:
+            # A duplicate: asyncio closes what it is given.
+            duplicate = socket.socket(fileno=os.dup(self._listener.fileno()))
+            self._server = await asyncio.start_server(self._refuse, sock=duplicate, backlog=socket.SOMAXCONN)
+        return self._server
+
+    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is None:  # pragma: no cover - asyncio runs this in a task
+            return
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(_LINGER_S):
+                # Some clients take an answer that precedes their request for an error.
+                await reader.read(1)
+                writer.write(_render_refusal())
+                writer.write_eof()
+                # The kernel would reset a connection that is closed with bytes unread, and the answer would be lost.
+                while await reader.read(65_536):
+                    pass
+        writer.close()
+
+
+def refuse_connections(listener: socket.socket) -> None:
+    """Have the kernel refuse new connections (ECONNREFUSED), and keep those that wait to be accepted.
+
+    Binds the socket to a network interface that does not exist, so that no new connection finds it. Closing or
+    shutting it down would reset those that wait. That holds for every process that shares the socket, and for good.
+    Needs Linux 5.7 where the user is not root; does nothing elsewhere.
+    """
+    with suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)
+
+
+def has_waiting_connection(listener: socket.socket) -> bool:
+    """Tell whether a connection waits to be accepted, by whichever process."""
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _render_refusal() -> bytes:
+    request_id = uuid.uuid4().hex
+    error = DrainingError("This server is shutting down. Try again after the time in Retry-After.", retry_after_s=1.0)
+    return RawProblem(describe_error(error, request_id)).render(request_id, is_last=True)

@@ -1,0 +1,1 @@
+"""What a request brings: body, form, parameters, and its end if the client disconnects."""

@@ -1,0 +1,112 @@
+"""Receiving a request's body: counted byte by byte, bounded in size and in time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+from starlette.types import Receive
+
+from bento_service.errors import ClientGoneError, DeadlineExceededError, ImageTooLargeError, ReceiveTimeoutError
+from bento_service.http.requests.budget import ByteLease
+
+_MAX_DIGITS = 20
+"""More digits than any limit has; Python refuses to parse thousands of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimit:
+    """How large a body may be: what the client is told, and room for a form's own bytes around it."""
+
+    allowed_bytes: int
+    overhead_bytes: int = 0
+
+    def check(self, count: int) -> None:
+        """Refuse a body of `count` bytes, declared or received.
+
+        Raises:
+            ImageTooLargeError: They are too many.
+        """
+        if count > self.allowed_bytes + self.overhead_bytes:
+            raise too_large(self.allowed_bytes)
+
+    def check_declared(self, headers: Headers) -> None:
+        """Refuse a body by its `Content-Length`, before any of it is read; raises as `check`."""
+        declared = headers.get("content-length", "")
+        if declared.isascii() and declared.isdigit():
+            self.check(int(declared[:_MAX_DIGITS]))
+
+
+def too_large(allowed_bytes: int) -> ImageTooLargeError:
+    """Return the error for an upload of more than `allowed_bytes`."""
+    return ImageTooLargeError(
+        f"The upload is larger than the {allowed_bytes} bytes allowed. Send a smaller file.", limit=allowed_bytes
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """How long a request may take to arrive: `timeout_s` is the server's limit, `deadline_ms` the client's own."""
+
+    timeout_s: float
+    deadline_ms: float | None = None
+
+    @asynccontextmanager
+    async def hold(self) -> AsyncIterator[None]:
+        """Bound what runs in the context.
+
+        Raises:
+            DeadlineExceededError: It took longer than the deadline, which is the shorter one.
+            ReceiveTimeoutError: It took longer than the timeout.
+        """
+        deadline_s = None if self.deadline_ms is None else self.deadline_ms / 1000
+        has_deadline_first = deadline_s is not None and deadline_s < self.timeout_s
+        try:
+            async with asyncio.timeout(deadline_s if has_deadline_first else self.timeout_s):
+                yield
+        except TimeoutError:
+            raise self._explain_deadline() if has_deadline_first else self._explain_timeout() from None
+
+    def _explain_deadline(self) -> DeadlineExceededError:
+        return DeadlineExceededError(
+            f"The deadline of {self.deadline_ms:g} ms passed while the request was still arriving. Allow more time, "
+            "send less at once or over a faster connection.",
+            deadline_ms=self.deadline_ms,
+        )
+
+    def _explain_timeout(self) -> ReceiveTimeoutError:
+        return ReceiveTimeoutError(
+            f"The request did not arrive within {self.timeout_s:g} s. Send less at once or over a faster connection.",
+            limit_s=self.timeout_s,
+        )
+
+
+async def receive_chunks(receive: Receive, limit: SizeLimit) -> AsyncIterator[bytes]:
+    """Yield the body as it comes.
+
+    Raises:
+        ImageTooLargeError: It passes the limit; nothing is read after the chunk that does.
+        ClientGoneError: The client hung up.
+    """
+    received = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError("The client hung up while it sent its request.")
+        chunk: bytes = message.get("body", b"")
+        received += len(chunk)
+        limit.check(received)
+        if chunk:
+            yield chunk
+        if not message.get("more_body", False):
+            return
+
+
+async def receive_whole(receive: Receive, limit: SizeLimit, lease: ByteLease) -> bytes:
+    """Return the body in one piece; raises as `receive_chunks`, and `OverloadedError` where the budget is spent."""
+    chunks: list[bytes] = []
+    async for chunk in receive_chunks(receive, limit):
+        lease.take(len(chunk))
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)

@@ -1,0 +1,1 @@
+"""What an answer is made of: messages of the contract, problems, OpenAPI."""

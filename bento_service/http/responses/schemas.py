@@ -1,0 +1,188 @@
+"""From the domain's values to the wire contract's."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from starlette.responses import Response
+
+from bento_service.domain.history import History, HistoryBucket, Quantiles
+from bento_service.domain.models import ModelCard
+from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
+from bento_service.domain.service import ServedModel, ServiceStatus
+from bento_service.errors import ClientGoneError, OverloadedError
+from bento_service.http.responses.problems import is_client_error
+from lightbox_client import contract
+
+_NO_ERRORS = (OUTCOME_OK, OverloadedError.code, ClientGoneError.code)
+
+
+class JsonResponse(Response):
+    """A message of the contract, serialised once and validated never again."""
+
+    media_type = "application/json"
+
+    def __init__(self, message: contract.WireModel) -> None:
+        super().__init__(message.model_dump_json())
+
+
+def to_classification(answer: Answer) -> contract.Classification:
+    """Return an answer as it goes over the wire."""
+    receipt = answer.receipt
+    return contract.Classification(
+        request_id=receipt.request_id,
+        model=contract.ModelRef(name=receipt.model, version=receipt.model_version),
+        predictions=_to_predictions(answer.predictions),
+        image=_to_image(answer.image),
+        warnings=list(answer.warnings),
+        cached=receipt.cached,
+        batch_size=receipt.batch_size,
+        dispatch=receipt.dispatch,
+        timings_ms=_to_timings(receipt.timings),
+    )
+
+
+def to_model_card(served: ServedModel) -> contract.ModelCard:
+    """Return a served model's card."""
+    card = served.card
+    parity = card.parity and contract.Parity(
+        crops=card.parity.crops,
+        top1_agreement=card.parity.top1_agreement,
+        max_probability_difference=card.parity.max_probability_difference,
+    )
+    return contract.ModelCard(
+        name=card.name,
+        version=card.version,
+        is_default=served.is_default,
+        labels_count=len(card.labels),
+        input_size=contract.InputSize(width=card.recipe.width_px, height=card.recipe.height_px),
+        crop_fraction=card.recipe.crop_fraction,
+        source=card.source,
+        licence=card.licence,
+        engine=served.engine,
+        precision=served.precision,
+        state=served.state,
+        parity=parity,
+    )
+
+
+def to_labels(card: ModelCard) -> contract.Labels:
+    """Return a model's labels."""
+    return contract.Labels(model=contract.ModelRef(name=card.name, version=card.version), labels=list(card.labels))
+
+
+def to_history(history: History, model: str | None) -> contract.History:
+    """Return a window's aggregates; `model` is the filter they were read with."""
+    return contract.History(
+        since=history.since,
+        until=history.until,
+        model=model,
+        bucket_s=history.bucket_s,
+        buckets=[_to_bucket(bucket) for bucket in history.buckets],
+        total=_to_bucket(history.total),
+    )
+
+
+def to_history_request(receipt: Receipt) -> contract.HistoryRequest:
+    """Return a receipt out of the journal."""
+    return contract.HistoryRequest(
+        request_id=receipt.request_id,
+        received_at=receipt.received_at,
+        model=receipt.model,
+        model_version=receipt.model_version,
+        outcome=receipt.outcome,
+        predictions=_to_predictions(receipt.top),
+        image=receipt.image and _to_image(receipt.image),
+        digest=receipt.digest,
+        warnings=list(receipt.warnings),
+        cached=receipt.cached,
+        batch_size=receipt.batch_size,
+        dispatch=receipt.dispatch,
+        timings_ms=_to_timings(receipt.timings),
+    )
+
+
+def to_status(status: ServiceStatus) -> contract.Status:
+    """Return how the worker is doing."""
+    device = status.device and contract.DeviceInfo(
+        kind=status.device.kind,
+        name=status.device.name,
+        memory_bytes=status.device.memory_bytes,
+        cores=status.device.cores,
+    )
+    return contract.Status(
+        state=status.state,
+        device=device,
+        engine=status.engine,
+        workers=status.workers,
+        lanes=status.lanes,
+        decode_threads=status.decode_threads,
+        queue_depth=status.queue_depth,
+        batch_ceiling=dict(status.batch_ceiling),
+        predicted_wait_ms=status.predicted_wait_ms,
+        target_p99_ms=status.target_p99_ms,
+        uptime_s=status.uptime_s,
+        journal=dict(status.journal),
+        cost=[contract.ModelCost.model_validate(asdict(cost)) for cost in status.cost],
+        recent_dispatches=[contract.Dispatch.model_validate(asdict(one)) for one in status.recent_dispatches],
+        cache=dict(status.cache),
+    )
+
+
+def _to_predictions(predictions: tuple[Prediction, ...]) -> list[contract.Prediction]:
+    return [contract.Prediction(class_id=one.class_id, label=one.label, score=one.score) for one in predictions]
+
+
+def _to_image(image: ImageInfo) -> contract.ImageInfo:
+    return contract.ImageInfo(format=image.format, width=image.width_px, height=image.height_px)
+
+
+def _to_timings(timings: Timings) -> contract.TimingsMs:
+    return contract.TimingsMs(
+        receive=_round_ms(timings.receive_ms),
+        decode=_round_ms(timings.decode_ms),
+        queue=_round_ms(timings.queue_ms),
+        inference=_round_ms(timings.inference_ms),
+        total=_round_ms(timings.total_ms),
+    )
+
+
+def _round_ms(duration_ms: float) -> float:
+    """Round to a microsecond, below which a duration says more of the clock than of the request."""
+    return round(duration_ms, 3)
+
+
+def _to_bucket(bucket: HistoryBucket) -> contract.HistoryBucket:
+    client_errors, failures = _count_errors(bucket.outcomes)
+    stages = {name: _to_quantiles(quantiles) for name, quantiles in bucket.stages.items()}
+    return contract.HistoryBucket(
+        start=bucket.start,
+        count=sum(bucket.outcomes.values()),
+        errors=client_errors + failures,
+        client_errors=client_errors,
+        failures=failures,
+        shed=bucket.outcomes.get(OverloadedError.code, 0),
+        outcomes=dict(bucket.outcomes),
+        cached=bucket.cached,
+        total_ms=stages.pop("total", contract.QuantilesMs()),
+        cached_ms=_to_quantiles(bucket.cached_total),
+        stages_ms=stages,
+        batch_sizes=dict(bucket.batch_sizes),
+        top_classes=[
+            contract.ClassCount(class_id=class_id, label=label, count=count_of_class)
+            for class_id, label, count_of_class in bucket.top_classes
+        ],
+    )
+
+
+def _count_errors(outcomes: Mapping[str, int]) -> tuple[int, int]:
+    """Return how many requests the callers got wrong (HTTP 4xx), and how many the service failed to answer (5xx).
+
+    A refusal for load and a client that hung up are neither. A code that another version wrote is taken for a failure.
+    """
+    errors = {code: count for code, count in outcomes.items() if code not in _NO_ERRORS}
+    client_errors = sum(count for code, count in errors.items() if is_client_error(code))
+    return client_errors, sum(errors.values()) - client_errors
+
+
+def _to_quantiles(quantiles: Quantiles) -> contract.QuantilesMs:
+    return contract.QuantilesMs(p50=quantiles.p50, p95=quantiles.p95, p99=quantiles.p99, max=quantiles.max)

@@ -1,0 +1,146 @@
+"""`POST /v1/classify/batch`: many images in one form, each answered on its own."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bento_service.domain.requests import Priority
+from bento_service.errors import LightboxError
+from bento_service.http.request_id import request_id_of
+from bento_service.http.requests.disconnect import CancelOnHangup
+from bento_service.http.requests.form import FormFile
+from bento_service.http.requests.parameters import BatchQuery
+from bento_service.http.requests.priority import describe_priority, priority_of
+from bento_service.http.requests.upload import read_batch
+from bento_service.http.responses.openapi import describe_batch_body, describe_problems
+from bento_service.http.responses.problems import build_problem, describe_error
+from bento_service.http.responses.schemas import JsonResponse, to_classification
+from bento_service.http.routes.classify import IMAGE_PROBLEMS
+from bento_service.http.state import Edge, EdgeProvider, Pending
+from lightbox_client.contract import BatchClassification, BatchItem, Problem
+
+IN_FLIGHT = 16
+"""Images of one batch that are admitted at a time: enough to keep lanes busy, too few to crowd out other clients."""
+_WHOLE_PROBLEMS = (
+    "invalid_parameter",
+    "missing_image",
+    "unknown_model",
+    "receive_timeout",
+    "image_too_large",
+    "too_many_images",
+    "overloaded",
+    "not_ready",
+    "draining",
+)
+_ITEM_PROBLEMS = tuple(code for code in IMAGE_PROBLEMS if code not in {"unknown_model", "receive_timeout"})
+
+logger = logging.getLogger(__name__)
+
+
+def batch_router(provide: EdgeProvider) -> APIRouter:
+    """Return the router of batches."""
+    router = APIRouter(tags=["classify"])
+
+    @router.post(
+        "/v1/classify/batch",
+        summary="Classify many images",
+        response_model=BatchClassification,
+        response_description=f"Every item has `result` or `error`. Codes of `error`: {', '.join(_ITEM_PROBLEMS)}.",
+        responses=describe_problems(*_WHOLE_PROBLEMS),
+        openapi_extra=describe_batch_body(BatchQuery) | describe_priority(),
+    )
+    async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
+        """Send the images as the form field `images`, repeated; results come in the same order.
+
+        The parameters go into the query, or into fields of the form.
+
+        One bad file never fails its neighbours: the answer is 200, with a problem in that item's place. A service that
+        is overloaded as the request arrives refuses the whole with 429 before reading it; images that are shed later
+        are 429 problems of their own. A few images are in flight at a time, and each one's `timings_ms` start with its
+        turn (the first one's with the request); its `request_id` is the batch's with the index behind.
+        """
+        batch = _Batch(provide(), request_id_of(request.scope), query, priority_of(request.headers))
+        with ExitStack() as admitted, batch.edge.budget.lease() as lease:
+            first = admitted.enter_context(batch.open(0))
+            upload = await read_batch(request, batch.edge.settings, lease, text_fields=BatchQuery.model_fields)
+            batch.take_fields(upload.fields, first)
+            async with CancelOnHangup(request.receive, request.scope):
+                results = await batch.classify(upload.files, first, admitted)
+        return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
+
+    return router
+
+
+class _Batch:
+    """One batch request at work."""
+
+    def __init__(self, edge: Edge, request_id: str, query: BatchQuery, priority: Priority) -> None:
+        self._priority = priority
+        self.edge = edge
+        self.request_id = request_id
+        self._query = query
+        self._turns = asyncio.Semaphore(IN_FLIGHT)
+
+    def open(self, index: int) -> Pending:
+        """Admit one image; its clock starts here."""
+        return self.edge.classifier.open(
+            request_id=self._id_of(index),
+            model=self._query.model,
+            top_k=self._query.top_k,
+            deadline_ms=None,
+            priority=self._priority,
+            is_begun=index > 0,
+            started_s=time.perf_counter(),
+        )
+
+    def take_fields(self, fields: Mapping[str, str], first: Pending) -> None:
+        """Use the form's parameters for all images, also for the first, which is admitted already.
+
+        Raises as `BatchQuery.with_fields` and `Pending.ask_for`.
+        """
+        if fields:
+            self._query = self._query.with_fields(fields)
+            first.ask_for(model=self._query.model, top_k=self._query.top_k, deadline_ms=None)
+
+    async def classify(
+        self, files: Sequence[FormFile], first: Pending, admitted: AbstractContextManager[object]
+    ) -> list[BatchItem]:
+        """Answer every file. `first` was admitted before the body was read; `admitted` is its context."""
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._answer(index, file, first if index == 0 else None, admitted))
+                for index, file in enumerate(files)
+            ]
+        return [task.result() for task in tasks]
+
+    async def _answer(
+        self, index: int, file: FormFile, first: Pending | None, admitted: AbstractContextManager[object]
+    ) -> BatchItem:
+        try:
+            async with self._turns:
+                if first is not None:
+                    with admitted:
+                        answer = await first.classify(file.demand_content())
+                else:
+                    with self.open(index) as pending:
+                        answer = await pending.classify(file.demand_content())
+        except LightboxError as error:
+            return self._fail(index, file, describe_error(error, self._id_of(index)))
+        except Exception:  # a defect met by one image must not cost its neighbours their answers
+            logger.exception("Request %s failed", self._id_of(index))
+            detail = f"Something unexpected went wrong. The server's log has the cause, under {self._id_of(index)}."
+            return self._fail(index, file, build_problem("internal_error", detail, self._id_of(index)))
+        return BatchItem(index=index, filename=file.filename, result=to_classification(answer))
+
+    def _fail(self, index: int, file: FormFile, problem: Problem) -> BatchItem:
+        return BatchItem(index=index, filename=file.filename, error=problem)
+
+    def _id_of(self, index: int) -> str:
+        return f"{self.request_id}-{index}"

@@ -1,0 +1,74 @@
+"""`POST /v1/preview`: a picture of what a model would see of an image."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bento_service.domain.requests import Preview
+from bento_service.http.requests.disconnect import CancelOnHangup
+from bento_service.http.requests.parameters import Query, take_none
+from bento_service.http.requests.upload import read_upload
+from bento_service.http.responses.openapi import describe_image_body, describe_problems
+from bento_service.http.routes.classify import IMAGE_PROBLEMS
+from bento_service.http.state import EdgeProvider
+from lightbox_client.contract import PREVIEW_HEADERS
+
+_PROBLEMS = tuple(
+    code for code in IMAGE_PROBLEMS if code not in {"unknown_model", "inference_failed", "deadline_exceeded"}
+)
+_ANSWER: Final[dict[str, Any]] = {
+    "description": "The picture, RGB with 8 bits.",
+    "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    "headers": {
+        PREVIEW_HEADERS.format: {"description": "The image's format, by its bytes.", "schema": {"type": "string"}},
+        PREVIEW_HEADERS.width: {"description": "The image's own width, in pixels.", "schema": {"type": "integer"}},
+        PREVIEW_HEADERS.height: {"description": "The image's own height, in pixels.", "schema": {"type": "integer"}},
+        PREVIEW_HEADERS.warnings: {
+            "description": "The `warnings` that its classification would have of the image, separated by commas.",
+            "schema": {"type": "string"},
+        },
+    },
+}
+
+
+def preview_router(provide: EdgeProvider) -> APIRouter:
+    """Return the router of previews."""
+    router = APIRouter(tags=["classify"], dependencies=[Depends(take_none)])
+
+    @router.post(
+        "/v1/preview",
+        summary="Show what the models see of an image",
+        response_class=_PngResponse,
+        responses={**describe_problems(*_PROBLEMS), 200: _ANSWER},
+        openapi_extra=describe_image_body(Query),
+    )
+    async def preview(request: Request) -> Response:
+        """Send an image as for `/v1/classify`; the answer is the picture that it is decoded to, as PNG.
+
+        The first frame, upright, over white, with 8 bits, scaled down to 640 pixels on its long side. Models see the
+        middle of it: their cards say how much. It lets interactive images go first, and leaves no receipt.
+        """
+        edge = provide()
+        with edge.classifier.open_preview() as pending, edge.budget.lease() as lease:
+            upload = await read_upload(request, edge.settings, lease, deadline_ms=None, text_fields=())
+            Query().with_fields(upload.fields)  # there are none: each is refused by its name
+            async with CancelOnHangup(request.receive, request.scope):
+                drawn = await pending.draw(upload.encoded)
+        return _PngResponse(drawn.png, headers=_describe(drawn))
+
+    return router
+
+
+class _PngResponse(Response):
+    media_type = "image/png"
+
+
+def _describe(drawn: Preview) -> dict[str, str]:
+    return {
+        PREVIEW_HEADERS.format: drawn.info.format,
+        PREVIEW_HEADERS.width: str(drawn.info.width_px),
+        PREVIEW_HEADERS.height: str(drawn.info.height_px),
+        PREVIEW_HEADERS.warnings: ", ".join(drawn.warnings),
+    }

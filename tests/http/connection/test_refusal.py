@@ -1,0 +1,182 @@
+"""What a connection does with a request that is refused by its headers, at once or after a while."""
+
+import asyncio
+import gc
+import json
+import select
+import socket
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+import uvicorn
+import uvloop
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from bento_service.http.connection.early_refusal import EarlyRefusal
+from bento_service.http.connection.protocol import BoundedHttpProtocol
+from bento_service.http.responses.problems import build_problem
+from bento_service.http.responses.raw_problem import RawProblem
+from tests.http.byte_client import PATIENCE_S, connect, is_closed, read_answer_from
+
+PROBLEM = RawProblem(build_problem("overloaded", "Too much.", "another-id", retry_after_s=1))
+LONG_PROBLEM = RawProblem(build_problem("overloaded", "Too much. " * 10_000, "another-id"))
+HOLDS_S = {"/refused": 0.0, "/refused-at-length": 0.0, "/refused-at-the-end": 0.0, "/held": 0.2, "/held-for-long": 60.0}
+
+
+def refuse(scope: Scope) -> EarlyRefusal | None:
+    path = scope["path"]
+    if path not in HOLDS_S:
+        return None
+    problem = LONG_PROBLEM if path == "/refused-at-length" else PROBLEM
+    return EarlyRefusal(problem, "the-id", HOLDS_S[path], lambda: path == "/refused-at-the-end")
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body", False):
+        pass
+    await Response(b"answered")(scope, receive, send)
+
+
+@contextmanager
+def serve() -> Iterator[tuple[int, uvicorn.Server]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        protocol = partial(BoundedHttpProtocol, refuse_early=refuse)
+        config = uvicorn.Config(answer, http=protocol, log_config=None, lifespan="off")  # type: ignore[arg-type]
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield listener.getsockname()[1], server
+        server.should_exit = True
+        thread.join(PATIENCE_S)
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with serve() as (port, _):
+        yield port
+
+
+def request(path: str, body: bytes = b"an image", headers: str = "") -> bytes:
+    return f"POST {path} HTTP/1.1\r\nHost: a\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize("path", ["/refused", "/held"])
+@pytest.mark.parametrize("size", [0, 8, 3_000_000])
+def test_the_connection_goes_on_after_a_refusal_whatever_the_size_of_its_body(port: int, path: str, size: int) -> None:
+    with connect(port) as client, client.makefile("rb") as answers:
+        for _ in range(2):
+            client.sendall(request(path, bytes(size)))
+            assert json.loads(read_answer_from(answers))["code"] == "overloaded"
+        client.sendall(request("/"))
+        assert read_answer_from(answers) == b"answered"
+
+
+@pytest.mark.parametrize("path", ["/refused", "/held"])
+def test_requests_that_are_sent_ahead_are_answered_in_their_order(port: int, path: str) -> None:
+    with connect(port) as client, client.makefile("rb") as answers:
+        client.sendall(request("/") + request(path) + request(path) + request("/"))
+        found = [read_answer_from(answers) for _ in range(4)]
+
+    assert [b"answered" in body for body in found] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("path", ["/refused", "/held"])
+def test_a_refused_client_that_wants_no_further_answer_gets_the_end_of_the_connection(port: int, path: str) -> None:
+    with connect(port) as client, client.makefile("rb") as answers:
+        client.sendall(request(path, headers="Connection: close\r\n"))
+        lines = list(iter(answers.readline, b"\r\n"))
+        assert b"connection: close\r\n" in lines
+        assert b"retry-after: 1\r\n" in lines
+        assert json.loads(answers.read())["request_id"] == "the-id"
+
+
+def test_a_refusal_by_a_server_that_drains_by_then_ends_the_connection(port: int) -> None:
+    with connect(port) as client, client.makefile("rb") as answers:
+        client.sendall(request("/refused-at-the-end"))
+        assert b"connection: close\r\n" in list(iter(answers.readline, b"\r\n"))
+        assert json.loads(answers.read())["code"] == "overloaded"
+
+
+def test_refusals_do_not_pile_up_for_a_client_that_reads_none(port: int) -> None:
+    requests = memoryview(request("/refused-at-length", bytes(20_000)) * 2000)
+    with connect(port) as client:
+        client.setblocking(False)
+        sent = 0
+        # Ends once the buffers of both sockets are full, of answers and of requests: a few megabytes of 200 and 40.
+        while sent < len(requests) and select.select([], [client], [], 0.5)[1]:
+            sent += client.send(requests[sent : sent + 100_000])
+
+        assert sent < len(requests)
+
+
+def test_nothing_more_is_taken_of_a_request_whose_refusal_is_held(port: int) -> None:
+    with connect(port) as client:
+        client.sendall(b"POST /held-for-long HTTP/1.1\r\nHost: a\r\nContent-Length: 64000000\r\n\r\n")
+        client.setblocking(False)
+        sent = 0
+        # Ends once the buffers of both sockets are full, a few megabytes; 64 would be many times as much.
+        while sent < 64_000_000 and select.select([], [client], [], 0.5)[1]:
+            sent += client.send(bytes(100_000))
+
+        assert sent < 64_000_000
+
+
+def test_a_held_refusal_is_sent_at_once_as_the_server_stops() -> None:
+    with serve() as (port, server), connect(port) as client:
+        client.sendall(request("/held-for-long"))
+        with connect(port) as other, other.makefile("rb") as answers:
+            # Answered after the first request has come in.
+            other.sendall(request("/"))
+            assert read_answer_from(answers) == b"answered"
+        server.should_exit = True
+        with client.makefile("rb") as answers:
+            assert json.loads(read_answer_from(answers))["code"] == "overloaded"
+        assert is_closed(client)
+
+
+@pytest.mark.parametrize("path", ["/", "/refused"])
+def test_nothing_is_left_of_a_connection_that_is_lost(path: str) -> None:
+    class Seen(BoundedHttpProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+            super().connection_made(transport)
+            seen.append(weakref.ref(self))
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    async def talk() -> None:
+        config = uvicorn.Config(answer, log_config=None, lifespan="off")
+        config.load()
+        make = partial(Seen, config, ServerState(), {}, refuse_early=refuse)
+        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(request(path))
+            await reader.readuntil(b"\r\n\r\n")
+            writer.close()
+            await lost.wait()
+
+    lost = asyncio.Event()
+    seen: list[weakref.ref[Seen]] = []
+    gc.disable()
+    try:
+        uvloop.run(talk())
+        assert [protocol() for protocol in seen] == [None]
+    finally:
+        gc.enable()
+
+
+def test_a_client_that_leaves_while_its_refusal_is_held_disturbs_nobody(port: int) -> None:
+    with connect(port) as client:
+        client.sendall(request("/held"))
+    with connect(port) as client, client.makefile("rb") as answers:
+        client.sendall(request("/held") + request("/"))
+        assert json.loads(read_answer_from(answers))["code"] == "overloaded"
+        assert read_answer_from(answers) == b"answered"

@@ -1,0 +1,88 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bento_service.http.connection.refusal_pacer import (
+    BURST_S,
+    CPU_SHARE,
+    MAX_HELD,
+    MAX_HOLD_S,
+    REFUSAL_CPU_S,
+    RefusalPacer,
+)
+
+CPUS = 2
+RATE_PER_S = CPU_SHARE * CPUS / REFUSAL_CPU_S
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def pacer_on(clock: Clock) -> RefusalPacer:
+    return RefusalPacer(cpus=CPUS, clock=clock)
+
+
+def test_refusals_at_the_rate_go_at_once_for_as_long_as_they_come() -> None:
+    clock = Clock()
+    pacer = pacer_on(clock)
+
+    for _ in range(2000):
+        assert pacer.reserve(1.0) == 0
+        clock.now_s += 1 / RATE_PER_S
+
+
+def test_a_crowd_that_asks_at_once_is_let_go_at_the_rate_in_the_order_in_which_it_came() -> None:
+    pacer = pacer_on(Clock())
+    holds_s = [pacer.reserve(1.0) for _ in range(int(RATE_PER_S))]
+
+    held_s = [hold_s for hold_s in holds_s if hold_s > 0]
+    assert held_s == sorted(held_s)
+    assert len(holds_s) - len(held_s) <= BURST_S * RATE_PER_S + 2
+    assert abs(held_s[-1] - (1 - BURST_S)) < 0.01
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.05), st.floats(0.01, 60)), min_size=1, max_size=400))
+def test_no_refusal_is_held_for_longer_than_it_tells_its_client_to_wait(steps: list[tuple[float, float]]) -> None:
+    clock = Clock()
+    pacer = pacer_on(clock)
+    for pause_s, retry_after_s in steps:
+        clock.now_s += pause_s / 100
+        assert 0 <= pacer.reserve(retry_after_s) <= min(retry_after_s, MAX_HOLD_S)
+
+
+def test_clients_that_ask_again_as_soon_as_they_are_refused_are_refused_at_the_rate() -> None:
+    clock = Clock()
+    pacer = pacer_on(clock)
+    due_s = [clock.now_s] * 200
+    refused = 0
+    while min(due_s) < 110:
+        clock.now_s = min(due_s)
+        due_s[due_s.index(clock.now_s)] = clock.now_s + max(pacer.reserve(1.0), 0.001)
+        refused += 1
+
+    assert abs(refused / 10 / RATE_PER_S - 1) < 0.1
+
+
+def test_once_the_crowd_has_left_a_lone_refusal_goes_at_once_again() -> None:
+    clock = Clock()
+    pacer = pacer_on(clock)
+    while pacer.reserve(1.0) < 0.9:
+        pass
+    clock.now_s += 1.0
+
+    assert pacer.reserve(1.0) == 0
+
+
+def test_beyond_the_number_of_refusals_that_may_be_held_a_further_one_goes_at_once() -> None:
+    clock = Clock()
+    pacer = pacer_on(clock)
+    holds_s = [pacer.reserve(60.0) for _ in range(MAX_HELD + 500)]
+
+    assert sum(hold_s > 0 for hold_s in holds_s) == MAX_HELD
+    assert holds_s[-1] == 0
+    clock.now_s += MAX_HOLD_S
+    assert any(pacer.reserve(60.0) > 0 for _ in range(500))

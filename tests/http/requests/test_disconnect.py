@@ -1,0 +1,151 @@
+import asyncio
+
+import pytest
+from fastapi import FastAPI
+from starlette.types import Scope
+
+from bento_service.errors import ClientGoneError
+from bento_service.http.requests.disconnect import HANGUP_EXTENSION, CancelOnHangup, HangupBell
+from bento_service.http.state import Edge
+from tests.fakes.classifier import FakeClassifier, Gate
+from tests.http.exchange import Exchange, http_scope
+from tests.http.requests.test_upload import FORM, part
+
+
+def test_a_client_that_hangs_up_while_sending_gets_no_answer_and_leaves_a_receipt(
+    app: FastAPI, edge: Edge, classifier: FakeClassifier
+) -> None:
+    async def talk() -> Exchange:
+        exchange = Exchange([b"half an ima"], is_whole=False)
+        exchange.hang_up()
+        await exchange.run(app, http_scope("POST", "/v1/classify"))
+        return exchange
+
+    exchange = asyncio.run(talk())
+
+    assert exchange.sent == []
+    assert list(classifier.outcomes.values()) == ["cancelled"]
+    assert classifier.images == []
+    assert edge.budget.held_bytes == 0
+
+
+def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: FastAPI, classifier: FakeClassifier) -> None:
+    async def talk() -> Exchange:
+        classifier.gate = Gate()
+        exchange = Exchange([b"image"])
+        task = asyncio.create_task(exchange.run(app, http_scope("POST", "/v1/classify")))
+        await classifier.gate.wait_for_arrivals(1)
+        exchange.hang_up()
+        await task
+        return exchange
+
+    exchange = asyncio.run(talk())
+
+    assert exchange.sent == []
+    assert list(classifier.outcomes.values()) == ["cancelled"]
+    assert classifier.in_flight == 0
+
+
+def test_a_client_that_hangs_up_on_a_batch_cancels_all_its_images(
+    app: FastAPI, edge: Edge, classifier: FakeClassifier
+) -> None:
+    async def talk() -> Exchange:
+        classifier.gate = Gate()
+        exchange = Exchange([part("images", b"one"), part("images", b"two"), b"--cut--"])
+        task = asyncio.create_task(exchange.run(app, http_scope("POST", "/v1/classify/batch", FORM)))
+        await classifier.gate.wait_for_arrivals(2)
+        exchange.hang_up()
+        await task
+        return exchange
+
+    exchange = asyncio.run(talk())
+
+    assert exchange.sent == []
+    assert list(classifier.outcomes.values()) == ["cancelled", "cancelled"]
+    assert classifier.in_flight == 0
+    assert edge.budget.held_bytes == 0
+
+
+def test_work_that_ends_before_the_hangup_keeps_its_result() -> None:
+    async def work() -> int:
+        exchange = Exchange([])
+        async with CancelOnHangup(exchange.receive):
+            await exchange.waits.wait()
+        exchange.hang_up()
+        await asyncio.sleep(0)
+        return 7
+
+    assert asyncio.run(work()) == 7
+
+
+def test_an_error_of_the_work_itself_passes_through() -> None:
+    async def work() -> None:
+        async with CancelOnHangup(Exchange([]).receive):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(work())
+
+
+def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
+    async def work(exchange: Exchange) -> None:
+        async with CancelOnHangup(exchange.receive):
+            await asyncio.Event().wait()
+
+    async def end_by_hangup() -> None:
+        exchange = Exchange([])
+        exchange.hang_up()
+        with pytest.raises(ClientGoneError):
+            await work(exchange)
+        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+
+    async def end_from_outside() -> None:
+        exchange = Exchange([])
+        task = asyncio.create_task(work(exchange))
+        await exchange.waits.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(end_by_hangup())
+    asyncio.run(end_from_outside())
+
+
+def scope_with(bell: HangupBell) -> Scope:
+    return http_scope("POST", "/v1/classify") | {"extensions": {HANGUP_EXTENSION: {"bell": bell}}}
+
+
+def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:
+    async def work() -> Exchange:
+        bell, exchange = HangupBell(), Exchange([])
+        with pytest.raises(ClientGoneError):
+            async with CancelOnHangup(exchange.receive, scope_with(bell)):
+                asyncio.get_running_loop().call_soon(bell.ring)
+                await asyncio.Event().wait()
+        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+        return exchange
+
+    assert not asyncio.run(work()).waits.is_set()
+
+
+def test_a_bell_that_rang_before_the_work_began_cancels_it() -> None:
+    async def work() -> None:
+        bell = HangupBell()
+        bell.ring()
+        async with CancelOnHangup(Exchange([]).receive, scope_with(bell)):
+            await asyncio.Event().wait()
+
+    with pytest.raises(ClientGoneError):
+        asyncio.run(work())
+
+
+def test_a_bell_that_rings_after_the_work_has_ended_cancels_nothing() -> None:
+    async def work() -> int:
+        bell = HangupBell()
+        async with CancelOnHangup(Exchange([]).receive, scope_with(bell)):
+            await asyncio.sleep(0)
+        bell.ring()
+        await asyncio.sleep(0)
+        return 7
+
+    assert asyncio.run(work()) == 7

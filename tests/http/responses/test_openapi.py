@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from bento_service.http.app import create_app
+from bento_service.http.responses.problems import PROBLEM_TYPES
+from bento_service.http.state import Edge
+from tests.http.wiring import status_of
+
+CALLS = {
+    ("post", "/v1/classify"),
+    ("post", "/v1/classify/batch"),
+    ("post", "/v1/preview"),
+    ("get", "/v1/models"),
+    ("get", "/v1/models/{name}"),
+    ("get", "/v1/models/{name}/labels"),
+    ("get", "/v1/history"),
+    ("get", "/v1/history/requests"),
+    ("get", "/v1/status"),
+    ("get", "/version"),
+}
+UNDOCUMENTED = {"cancelled", "not_found", "method_not_allowed", "headers_too_large", "malformed_request"}
+"""Nobody receives the first; the others belong to no call."""
+
+
+@pytest.fixture
+def document(client: TestClient) -> dict[str, dict[str, dict[str, dict]]]:
+    return client.get("/v1/openapi.json").json()
+
+
+def operations(document: dict) -> dict[tuple[str, str], dict]:
+    return {(method, path): one for path, item in document["paths"].items() for method, one in item.items()}
+
+
+def test_every_call_of_the_contract_is_described_and_no_other(document: dict) -> None:
+    assert set(operations(document)) == CALLS
+
+
+def test_every_code_is_described_with_an_example(document: dict) -> None:
+    described = set()
+    for operation in operations(document).values():
+        for status, response in operation["responses"].items():
+            problem = response.get("content", {}).get("application/problem+json", {})
+            for code, example in problem.get("examples", {}).items():
+                assert int(status) == PROBLEM_TYPES[code].status == example["value"]["status"]
+                assert f"`{code}`" in response["description"]
+                described.add(code)
+
+    assert described == set(PROBLEM_TYPES) - UNDOCUMENTED
+
+
+def test_every_call_has_a_summary_a_description_and_a_typed_answer(document: dict) -> None:
+    for operation in operations(document).values():
+        assert operation["summary"]
+        assert operation["description"]
+        [(media_type, content)] = operation["responses"]["200"]["content"].items()
+        assert "$ref" in content["schema"] if media_type == "application/json" else media_type == "image/png"
+
+
+def test_no_call_promises_an_error_that_is_never_sent(document: dict) -> None:
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for operation in operations(document).values():
+        for status, response in operation["responses"].items():
+            if status != "200":
+                assert set(response["content"]) == {"application/problem+json"}
+                schema = response["content"]["application/problem+json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_classify_takes_a_raw_body_and_a_form(document: dict) -> None:
+    content = document["paths"]["/v1/classify"]["post"]["requestBody"]["content"]
+
+    assert {"image/jpeg", "image/*", "application/octet-stream", "multipart/form-data"} <= set(content)
+    assert content["multipart/form-data"]["schema"]["required"] == ["image"]
+
+
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch"])
+def test_a_form_is_described_with_the_parameters_of_the_query(document: dict, path: str) -> None:
+    call = document["paths"][path]["post"]
+    form = call["requestBody"]["content"]["multipart/form-data"]["schema"]
+    fields = {name: field["description"] for name, field in form["properties"].items() if name not in form["required"]}
+
+    assert fields == {one["name"]: one["description"] for one in call["parameters"] if one["in"] == "query"}
+
+
+def test_parameters_are_described_with_their_limits(document: dict) -> None:
+    parameters = {one["name"]: one for one in document["paths"]["/v1/classify"]["post"]["parameters"]}
+
+    assert {name: one["in"] for name, one in parameters.items()} == {
+        "model": "query",
+        "top_k": "query",
+        "deadline_ms": "query",
+        "X-Priority": "header",
+    }
+    assert all(one["description"] for one in parameters.values())
+    assert parameters["top_k"]["schema"]["minimum"] == 1
+
+
+def test_the_docs_page_works_without_internet_where_the_assets_are_given(edge: Edge, tmp_path: Path) -> None:
+    (tmp_path / "swagger-ui-bundle.js").write_text("bundle")
+    (tmp_path / "swagger-ui.css").write_text("style")
+    client = TestClient(create_app(lambda: edge, status=lambda: status_of("ready"), swagger_assets=tmp_path))
+
+    page = client.get("/v1/docs")
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert "https://" not in page.text
+    assert "/v1/openapi.json" in page.text
+    assert client.get("/v1/docs/assets/swagger-ui-bundle.js").text == "bundle"
+    assert client.get("/v1/docs/assets/swagger-ui.css").text == "style"
+    assert client.get("/v1/docs/assets/../conftest.py").status_code == 404
+
+
+def test_the_docs_page_falls_back_to_the_libraries_own_assets(app: FastAPI) -> None:
+    assert "swagger-ui-bundle.js" in TestClient(app).get("/v1/docs").text

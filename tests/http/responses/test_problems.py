@@ -1,0 +1,87 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bento_service import errors
+from bento_service.errors import InvalidParameterError, LightboxError, OverloadedError, ReceiveTimeoutError
+from bento_service.http.responses.problems import (
+    PROBLEM_TYPES,
+    answer_error,
+    build_problem,
+    describe_error,
+    round_retry_after,
+)
+from lightbox_client.contract import Problem
+
+
+def reachable_errors() -> list[type[LightboxError]]:
+    """Every error but those that stop the process before it serves."""
+    found = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, LightboxError)]
+    return [one for one in found if "Raised to the operator" not in (one.__doc__ or "")]
+
+
+@pytest.mark.parametrize("error", reachable_errors(), ids=lambda error: error.__name__)
+def test_every_error_that_a_request_can_meet_has_a_status(error: type[LightboxError]) -> None:
+    assert error.code in PROBLEM_TYPES
+
+
+@pytest.mark.parametrize(
+    ("status", "codes"),
+    [
+        (400, {"invalid_parameter", "malformed_request", "missing_image"}),
+        (404, {"unknown_model", "not_found"}),
+        (405, {"method_not_allowed"}),
+        (408, {"receive_timeout"}),
+        (413, {"image_too_large", "too_many_pixels", "too_many_images"}),
+        (415, {"unsupported_format"}),
+        (422, {"undecodable_image"}),
+        (429, {"overloaded"}),
+        (431, {"headers_too_large"}),
+        (499, {"cancelled"}),
+        (500, {"inference_failed", "internal_error"}),
+        (503, {"not_ready", "draining", "journal_unavailable"}),
+        (504, {"deadline_exceeded"}),
+    ],
+)
+def test_each_status_stands_for_the_codes_of_the_contract(status: int, codes: set[str]) -> None:
+    assert {code for code, kind in PROBLEM_TYPES.items() if kind.status == status} == codes
+
+
+def test_details_stand_beside_the_members_of_rfc_9457_and_never_replace_them() -> None:
+    problem = describe_error(InvalidParameterError("no", status="mine", title="mine", limit=3), "r1")
+
+    assert problem.status == 400
+    assert problem.title == "Invalid parameter"
+    assert problem.model_extra == {"limit": 3}
+
+
+def test_a_detail_that_json_does_not_know_is_sent_as_text() -> None:
+    response = answer_error(InvalidParameterError("no", given={1j}), "r1")
+
+    assert Problem.model_validate_json(response.body).model_extra == {"given": ["1j"]}
+
+
+def test_a_retryable_error_says_when_to_try_again_in_header_and_body() -> None:
+    response = answer_error(OverloadedError("busy", retry_after_s=1.2), "r1")
+
+    assert response.headers["Retry-After"] == "2"
+    assert Problem.model_validate_json(response.body).model_extra == {"retry_after_s": 2}
+
+
+def test_a_request_that_came_too_slowly_closes_its_connection() -> None:
+    assert answer_error(ReceiveTimeoutError("slow"), "r1").headers["Connection"] == "close"
+
+
+@given(st.floats())
+def test_retry_after_is_whole_seconds_between_one_and_an_hour_and_never_too_early(seconds: float) -> None:
+    rounded = round_retry_after(seconds)
+
+    assert 1 <= rounded <= 3600
+    assert rounded == 3600 or math.isnan(seconds) or rounded >= seconds
+
+
+def test_a_code_that_nobody_declared_is_a_defect() -> None:
+    with pytest.raises(KeyError):
+        build_problem("made_up", "no", "r1")

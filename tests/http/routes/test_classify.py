@@ -1,0 +1,266 @@
+from collections.abc import Callable
+
+import pytest
+from starlette.testclient import TestClient
+
+from bento_service.domain.requests import Priority
+from bento_service.errors import (
+    DeadlineExceededError,
+    DrainingError,
+    InferenceFailedError,
+    LightboxError,
+    NotReadyError,
+    OverloadedError,
+    TooManyPixelsError,
+    UndecodableImageError,
+    UnsupportedFormatError,
+)
+from bento_service.http.state import Edge
+from lightbox_client.contract import Classification
+from tests.fakes.classifier import FakeClassifier
+from tests.http.expectations import expect_problem
+
+IMAGE = b"\xff\xd8 an image"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["image/jpeg", "image/png", "application/octet-stream", "text/plain", "nonsense", None]
+)
+def test_a_raw_body_is_an_image_whatever_its_declared_type(
+    client: TestClient, classifier: FakeClassifier, content_type: str | None
+) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+
+    response = client.post("/v1/classify", content=IMAGE, headers=headers)
+
+    assert response.status_code == 200
+    assert classifier.images == [IMAGE]
+
+
+def test_a_form_field_named_image_is_an_image(client: TestClient, classifier: FakeClassifier) -> None:
+    response = client.post("/v1/classify", files={"image": ("cat.jpg", IMAGE, "image/jpg")})
+
+    assert response.status_code == 200
+    assert classifier.images == [IMAGE]
+
+
+def test_an_answer_has_the_shape_of_the_contract_with_every_digit_of_its_scores(client: TestClient) -> None:
+    response = client.post("/v1/classify?top_k=3", content=IMAGE)
+
+    assert response.headers["content-type"] == "application/json"
+    answer = Classification.model_validate_json(response.content)
+    assert [prediction.score for prediction in answer.predictions] == [0.5, 0.25, 0.5 / 3]
+    assert response.json() == {
+        "request_id": response.headers["x-request-id"],
+        "model": {"name": "lite0", "version": "v-lite0"},
+        "predictions": [
+            {"class_id": 0, "label": "class 0", "score": 0.5},
+            {"class_id": 1, "label": "class 1", "score": 0.25},
+            {"class_id": 2, "label": "class 2", "score": 0.5 / 3},
+        ],
+        "image": {"format": "JPEG", "width": 451, "height": 300},
+        "warnings": ["exif_orientation_applied"],
+        "cached": False,
+        "batch_size": 4,
+        "dispatch": "lane_free",
+        "timings_ms": {"receive": 0.4, "decode": 1.3, "queue": 2.0, "inference": 9.1, "total": 13.0},
+    }
+
+
+def test_top_k_is_five_unless_said_otherwise(client: TestClient) -> None:
+    assert len(client.post("/v1/classify", content=IMAGE).json()["predictions"]) == 5
+
+
+def test_model_and_deadline_reach_the_classifier(client: TestClient, classifier: FakeClassifier) -> None:
+    response = client.post("/v1/classify?model=timm/resnet50.a1_in1k&deadline_ms=250.5", content=IMAGE)
+
+    assert response.json()["model"]["name"] == "timm/resnet50.a1_in1k"
+    assert classifier.deadlines_ms == [250.5]
+
+
+def test_an_image_is_interactive_unless_its_header_says_bulk(client: TestClient, classifier: FakeClassifier) -> None:
+    client.post("/v1/classify", content=IMAGE)
+    client.post("/v1/classify", content=IMAGE, headers={"X-Priority": "Bulk"})
+
+    assert classifier.priorities == [Priority.INTERACTIVE, Priority.BULK]
+
+
+def test_an_unknown_priority_is_refused_with_those_that_there_are(client: TestClient) -> None:
+    response = client.post("/v1/classify", content=IMAGE, headers={"X-Priority": "urgent"})
+
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
+    assert response.json()["detail"] == (
+        "The header X-Priority is 'urgent'; it must be interactive or bulk, or not be sent."
+    )
+
+
+def test_every_image_of_a_batch_has_the_priority_of_its_request(client: TestClient, classifier: FakeClassifier) -> None:
+    files = [("images", ("a.jpg", IMAGE)), ("images", ("b.jpg", IMAGE))]
+    client.post("/v1/classify/batch", files=files, headers={"X-Priority": "bulk"})
+
+    assert classifier.priorities == [Priority.BULK, Priority.BULK]
+
+
+def test_an_empty_parameter_is_the_same_as_none(client: TestClient, classifier: FakeClassifier) -> None:
+    response = client.post("/v1/classify?model=&deadline_ms=", content=IMAGE)
+
+    assert response.json()["model"]["name"] == "lite0"
+    assert classifier.deadlines_ms == [None]
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter", "given", "allowed"),
+    [
+        ("top_k=abc", "top_k", "abc", "integer"),
+        ("top_k=0", "top_k", "0", "greater than or equal to 1"),
+        ("top_k=-3", "top_k", "-3", "greater than or equal to 1"),
+        ("top_k=2.5", "top_k", "2.5", "integer"),
+        ("top_k=" + "9" * 5000, "top_k", "9" * 100, "integer"),
+        ("deadline_ms=0", "deadline_ms", "0", "greater than 0"),
+        ("deadline_ms=nan", "deadline_ms", "nan", "finite"),
+        ("deadline_ms=soon", "deadline_ms", "soon", "number"),
+        ("model=" + "m" * 201, "model", "m" * 100, "200"),
+    ],
+)
+def test_a_bad_parameter_is_named_with_what_was_given_and_what_is_allowed(
+    client: TestClient, query: str, parameter: str, given: str, allowed: str
+) -> None:
+    problem = expect_problem(client.post(f"/v1/classify?{query}", content=IMAGE), 400, "invalid_parameter")
+
+    assert problem.model_extra == {"parameter": parameter, "given": given}
+    assert parameter in problem.detail
+    assert given in problem.detail
+    assert allowed in problem.detail
+
+
+def test_a_top_k_beyond_the_classes_is_refused_before_the_body_is_read(
+    client: TestClient, classifier: FakeClassifier
+) -> None:
+    expect_problem(client.post("/v1/classify?top_k=11", content=IMAGE), 400, "invalid_parameter")
+
+    assert classifier.images == []
+
+
+def test_an_unknown_model_is_answered_with_those_that_exist(client: TestClient) -> None:
+    problem = expect_problem(client.post("/v1/classify?model=nope", content=IMAGE), 404, "unknown_model")
+
+    assert problem.model_extra == {"models": ["lite0", "timm/resnet50.a1_in1k"]}
+
+
+@pytest.mark.parametrize("content_type", ["image/jpeg", "multipart/form-data; boundary=x"])
+def test_an_empty_body_is_a_missing_image(client: TestClient, classifier: FakeClassifier, content_type: str) -> None:
+    response = client.post("/v1/classify", content=b"", headers={"Content-Type": content_type})
+
+    problem = expect_problem(response, 400, "missing_image")
+    assert classifier.outcomes == {problem.request_id: "missing_image"}
+
+
+def test_an_empty_file_is_a_missing_image(client: TestClient) -> None:
+    expect_problem(client.post("/v1/classify", files={"image": ("cat.jpg", b"")}), 400, "missing_image")
+
+
+def test_a_form_without_the_field_is_answered_with_the_fields_it_has(client: TestClient) -> None:
+    response = client.post("/v1/classify", files={"picture": ("cat.jpg", IMAGE)})
+
+    problem = expect_problem(response, 400, "missing_image")
+    assert "`picture`" in problem.detail
+    assert "`image`" in problem.detail
+
+
+def test_the_type_that_curl_declares_for_any_data_is_no_obstacle(client: TestClient) -> None:
+    response = client.post("/v1/classify", content=IMAGE, headers={"Content-Type": "application/x-www-form-urlencoded"})
+
+    assert response.status_code == 200
+
+
+def test_a_form_of_another_kind_is_told_how_to_send_an_image(client: TestClient) -> None:
+    response = client.post("/v1/classify", content=IMAGE, headers={"Content-Type": "multipart/mixed; boundary=x"})
+
+    assert "application/octet-stream" in expect_problem(response, 400, "missing_image").detail
+
+
+def test_two_images_in_one_form_are_pointed_to_the_batch_call(client: TestClient) -> None:
+    response = client.post("/v1/classify", files=[("image", ("a", IMAGE)), ("image", ("b", IMAGE))])
+
+    assert "/v1/classify/batch" in expect_problem(response, 400, "invalid_parameter").detail
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TooManyPixelsError("too many", limit=50), 413),
+        (UnsupportedFormatError("what is this"), 415),
+        (UndecodableImageError("cut short"), 422),
+        (InferenceFailedError("the engine failed"), 500),
+        (DeadlineExceededError("too late"), 504),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_an_error_of_the_pipeline_is_its_problem_and_its_receipt(
+    client: TestClient, classifier: FakeClassifier, error: LightboxError, status: int
+) -> None:
+    classifier.fail = lambda encoded: error
+
+    problem = expect_problem(client.post("/v1/classify", content=IMAGE), status, error.code)
+
+    assert problem.detail == error.message
+    assert classifier.outcomes == {problem.request_id: error.code}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (OverloadedError("busy", retry_after_s=0.2, predicted_wait_ms=1300.0), 429, "1"),
+        (NotReadyError("loading", retry_after_s=3.4), 503, "4"),
+        (DrainingError("leaving", retry_after_s=5), 503, "5"),
+    ],
+    ids=lambda value: getattr(value, "code", None),
+)
+def test_a_refusal_at_the_door_says_when_to_try_again(
+    client: TestClient, classifier: FakeClassifier, error: LightboxError, status: int, retry_after: str
+) -> None:
+    classifier.refuse = lambda request_id: error
+
+    response = client.post("/v1/classify", content=IMAGE)
+
+    expect_problem(response, status, error.code)
+    assert response.headers["retry-after"] == retry_after
+    assert classifier.images == []
+
+
+def test_an_unexpected_exception_is_logged_with_its_cause_and_answered_without(
+    client: TestClient, classifier: FakeClassifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    classifier.fail = lambda encoded: RuntimeError("secret /path")
+
+    response = client.post("/v1/classify", content=IMAGE)
+
+    problem = expect_problem(response, 500, "internal_error")
+    assert "secret" not in response.text
+    assert problem.request_id in caplog.text
+    assert "secret /path" in caplog.text
+    assert classifier.outcomes == {problem.request_id: "internal_error"}
+
+
+@pytest.mark.parametrize("outcome", [lambda encoded: None, lambda encoded: UndecodableImageError("no")])
+def test_a_finished_request_holds_no_bytes_and_no_place(
+    client: TestClient, classifier: FakeClassifier, edge: Edge, outcome: Callable[[bytes], Exception | None]
+) -> None:
+    classifier.fail = outcome
+
+    client.post("/v1/classify", content=IMAGE)
+    client.post("/v1/classify", files={"image": IMAGE})
+
+    assert edge.budget.held_bytes == 0
+    assert classifier.in_flight == 0
+
+
+def test_an_unknown_path_is_a_problem(client: TestClient) -> None:
+    expect_problem(client.get("/v1/nothing"), 404, "not_found")
+
+
+def test_a_wrong_method_is_a_problem_that_names_the_right_one(client: TestClient) -> None:
+    response = client.get("/v1/classify")
+
+    expect_problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
