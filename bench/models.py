@@ -34,7 +34,7 @@ def prepare_models() -> StoredModel:
         subprocess.CalledProcessError: A model cannot be prepared; the command has said why.
     """
     _HOME.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bento_service.cli", "models", "prepare", *BUNDLED_NAMES]
+    command = [sys.executable, "-m", "bento_service.cli.app", "models", "prepare", *BUNDLED_NAMES]
     subprocess.run(command, env=store_environment(), check=True, stdout=sys.stderr)  # noqa: S603 - our own command
     store = open_store()
     for name, copy in zip(BUNDLED_NAMES, _COPIES, strict=True):

@@ -14,7 +14,7 @@ import requests
 from bench.environments import PeerUnavailableError, find_python
 from bench.models import store_environment
 from bench.servers import Server
-from bento_service.kinship import Kinship
+from bento_service.cli.descendants import Kinship
 
 ROOT = Path(__file__).parents[1]
 _START_TIMEOUT_S = 90.0

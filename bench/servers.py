@@ -54,7 +54,7 @@ def list_servers() -> tuple[Server, ...]:
             kind="lightbox",
             wire=raw("/v1/classify"),
             ready_path="/readyz",
-            arguments=("-m", "bento_service.cli", "serve", "--port", "{port}"),
+            arguments=("-m", "bento_service.cli.app", "serve", "--port", "{port}"),
             # The photographs repeat, so a cache would answer for the model.
             variables={"LIGHTBOX_CACHE_BYTES": "0", "LIGHTBOX_WORKERS": "{workers}", "LIGHTBOX_MODELS": MODEL},
         ),

@@ -11,7 +11,7 @@ def main() -> None:
     """Run the command that was typed, and leave with its exit code."""
     heed_sigterm(os.getpid())
     # After that, because it takes a while.
-    from bento_service.cli import main as run_command  # noqa: PLC0415
+    from bento_service.cli.app import main as run_command  # noqa: PLC0415
 
     run_command()
 

@@ -17,8 +17,8 @@ from pydantic import Field
 from starlette.types import ASGIApp
 
 from bento_service.bootstrap import open_catalogue, open_lightbox
-from bento_service.commands.failures import explained_start, read_settings
-from bento_service.commands.models import prepare_in_subprocess
+from bento_service.cli.errors import explained_start, read_settings
+from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
 from bento_service.engines.factory import check_engine
 from bento_service.errors import JournalTooNewError, JournalUnavailableError

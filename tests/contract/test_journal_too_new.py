@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from bento_service.commands.failures import explained_start
+from bento_service.cli.errors import explained_start
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.journal.factory import migrate, open_journal
 from bento_service.journal.store import SqlJournalStore

@@ -17,7 +17,7 @@ import sqlalchemy
 
 START_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 90.0
-LIGHTBOX_SERVE = (sys.executable, "-m", "bento_service.cli", "serve")
+LIGHTBOX_SERVE = (sys.executable, "-m", "bento_service.cli.app", "serve")
 BENTOML_SERVE = (sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService")
 """As a bento's container starts it: nothing of ours runs above the workers."""
 

@@ -34,7 +34,7 @@ def start_up(folder: Path, *, port: int, dashboard_port: int, **environment: str
     """Starts it with one model; what it prints can be read as it comes."""
     return subprocess.Popen(
         [
-            *(sys.executable, "-m", "bento_service.cli", "up"),
+            *(sys.executable, "-m", "bento_service.cli.app", "up"),
             *("--port", str(port), "--dashboard-port", str(dashboard_port)),
         ],
         env={

@@ -55,6 +55,6 @@ def test_the_javascript_example_classifies(service: RunningService, example: str
     [line for text in examples("bash") for line in text.splitlines() if "lightbox classify" in line],
 )
 def test_the_command_line_examples_classify(service: RunningService, line: str) -> None:
-    command = line.partition("  #")[0].replace(".venv/bin/lightbox", f"{sys.executable} -m bento_service.cli")
+    command = line.partition("  #")[0].replace(".venv/bin/lightbox", f"{sys.executable} -m bento_service.cli.app")
 
     assert "chelsea.png" in run(["bash", "-c", command], service)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bento_service.cli import app
+from bento_service.cli.app import app
 from docs.tables import BENCHMARKS, README, with_sections, with_tables
 
 ROOT = README.parent

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from bench.containers.result import BY_ADDRESS, BY_LOOPBACK, HOST_NETWORK, read_figures
 from bench.environment import find_newest_result
-from bento_service.cli import app
+from bento_service.cli.app import app
 from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 from docs.sizing import PAGE, with_sizing

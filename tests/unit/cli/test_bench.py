@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from bento_service.cli import app
-from bento_service.commands.bench import demand_nearby
-from bento_service.commands.failures import CommandError
+from bento_service.cli.app import app
+from bento_service.cli.bench import demand_nearby
+from bento_service.cli.errors import CommandError
 from bento_service.load_test.address import Address
 from tests.fakes.service import FakeService
 
@@ -133,7 +133,7 @@ def test_ctrl_c_reports_what_was_measured_and_an_input_that_could_not_be_read_is
     page = tmp_path / "bench.html"
     (photographs / "a.png").rename(photographs / "caf\udce9.png")
     (photographs / "gone.png").symlink_to("nowhere")
-    command = [sys.executable, "-m", "bento_service.cli", "bench", "nowhere.png", str(photographs)]
+    command = [sys.executable, "-m", "bento_service.cli.app", "bench", "nowhere.png", str(photographs)]
     command += ["--url", service.url, "--html", str(page)]
     with subprocess.Popen(
         command,

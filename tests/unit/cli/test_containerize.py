@@ -13,7 +13,7 @@ from bentoml_cli.containerize import containerize_command
 from bentoml_cli.utils import BentoMLCommandGroup, opt_callback
 from click.testing import CliRunner
 
-from bento_service.commands.containerize import containerize, has_buildkit, in_temporary_folder, read_revision
+from bento_service.cli.containerize import containerize, has_buildkit, in_temporary_folder, read_revision
 
 TEMPORARY = Path(tempfile.gettempdir()).resolve()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.commands.classification import Outcome, classify_in_order
-from bento_service.commands.in_process import InProcessClassifier, Pending, in_process
+from bento_service.cli.classification import Outcome, classify_in_order
+from bento_service.cli.in_process import InProcessClassifier, Pending, in_process
 from bento_service.domain.requests import Answer, ImageInfo, Prediction, Receipt, Timings
 from bento_service.errors import LightboxError, UndecodableImageError, UnknownModelError
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.launch import (
+from bento_service.cli.launch import (
     Child,
     ChildFailedError,
     Command,

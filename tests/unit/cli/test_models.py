@@ -9,9 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bento_service.cli import app
-from bento_service.commands.failures import CommandError, ExplainedError, explained_errors
-from bento_service.commands.models import list_prepared, prepare, prepare_in_subprocess, write_rows
+from bento_service.cli.app import app
+from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
+from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, write_rows
 from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.models.store import StoredModel
 from tests.fakes.service import FakeService
@@ -73,7 +73,7 @@ def test_models_are_prepared_in_a_process_whose_failure_is_reported() -> None:
     with pytest.raises(ExplainedError, match=r"were not prepared \(exit code 1\)"):
         prepare_in_subprocess(["lite0"], fail)
 
-    assert commands == [(sys.executable, "-m", "bento_service.cli", "models", "prepare", "lite0")]
+    assert commands == [(sys.executable, "-m", "bento_service.cli.app", "models", "prepare", "lite0")]
 
 
 def test_a_process_that_was_killed_could_not_say_so_itself() -> None:

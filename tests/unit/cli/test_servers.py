@@ -10,10 +10,10 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from bento_service.cli import app
-from bento_service.commands.failures import CommandError, read_settings
-from bento_service.commands.servers import serve, service_command, show_dashboard
-from bento_service.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
+from bento_service.cli.app import app
+from bento_service.cli.errors import CommandError, read_settings
+from bento_service.cli.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
+from bento_service.cli.servers import serve, service_command, show_dashboard
 from bento_service.settings import Settings
 from lightbox_client.errors import InvalidAddressError
 
@@ -85,7 +85,7 @@ def test_in_a_container_the_service_is_the_rest_of_the_same_process(tmp_path: Pa
         "import os, sys\nprint(__name__, os.getpid(), sys.argv[1:], os.environ['CHOSEN'])\n"
     )
     script = (
-        "import os, sys; from bento_service.commands.servers import go_on_as_module\n"
+        "import os, sys; from bento_service.cli.servers import go_on_as_module\n"
         "print(os.getpid(), flush=True)\n"
         "go_on_as_module(sys.executable, (sys.executable, '-m', 'module_to_be', 'serve', '--port'), {'CHOSEN': '1'})"
     )

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bento_service.cli import app
-from bento_service.commands.failures import CommandError
-from bento_service.commands.servers import children_of, dashboard_command, service_command, up
+from bento_service.cli.app import app
+from bento_service.cli.errors import CommandError
+from bento_service.cli.servers import children_of, dashboard_command, service_command, up
 from bento_service.settings import Settings
 
 

@@ -4,7 +4,7 @@ import re
 import pytest
 from typer.testing import CliRunner
 
-from bento_service.cli import app
+from bento_service.cli.app import app
 from bento_service.settings import Settings
 from dashboard.settings import DashboardSettings
 from lightbox_client.variables import (

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
-from bento_service.commands.failures import CommandError, ExplainedError
-from bento_service.commands.tables import new_table, write_table
+from bento_service.cli.errors import CommandError, ExplainedError
+from bento_service.cli.launch import run_to_end
+from bento_service.cli.tables import new_table, write_table
 from bento_service.domain.models import ModelCard
-from bento_service.launch import run_to_end
 from bento_service.models.store import StoredModel
 from lightbox_client import Client
 
@@ -107,7 +107,7 @@ def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], i
         ExplainedError: It failed, and said why on stderr.
         CommandError: It was ended from outside.
     """
-    code = run((sys.executable, "-m", "bento_service.cli", "models", "prepare", *names))
+    code = run((sys.executable, "-m", "bento_service.cli.app", "models", "prepare", *names))
     if code < 0:
         raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:

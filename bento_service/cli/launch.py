@@ -14,7 +14,7 @@ from types import FrameType
 
 import requests
 
-from bento_service.kinship import Kinship
+from bento_service.cli.descendants import Kinship
 from bento_service.processes import describe_exit
 
 _POLL_S = 0.1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.commands.inputs import find_images
+from bento_service.cli.image_files import find_images
 
 
 def test_a_folder_is_searched_in_order_and_only_for_names_of_images(photographs: Path) -> None:

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn, Protocol, TextIO
 
-from bento_service.commands.failures import CommandError, ExitCode
-from bento_service.commands.models import prepare_in_subprocess
+from bento_service.cli.errors import CommandError, ExitCode
+from bento_service.cli.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
+from bento_service.cli.models import prepare_in_subprocess
+from bento_service.cli.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.engines.factory import check_engine
 from bento_service.errors import CacheUrlError, JournalUrlError
-from bento_service.launch import Child, ChildFailedError, Command, Patience, run_together, stop_on_signals
-from bento_service.ports import ANY_ADDRESSES, AddressUnusableError, PortTakenError, check_port_free, local_url
 from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client import Client
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bento_service.commands.failures import CommandError, ExitCode
-from bento_service.commands.file_names import to_line
-from bento_service.commands.inputs import find_images
+from bento_service.cli.errors import CommandError, ExitCode
+from bento_service.cli.file_names import to_line
+from bento_service.cli.image_files import find_images
 from lightbox_client import Client
 from lightbox_client.errors import InvalidImageError
 

@@ -12,11 +12,11 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bento_service.commands.classification import Classify, Outcome, classify_in_order
-from bento_service.commands.failures import CommandError, ExitCode
-from bento_service.commands.file_names import to_line
-from bento_service.commands.inputs import Inputs
-from bento_service.commands.reports import CsvReport, JsonLinesReport, Report, TableReport
+from bento_service.cli.classification import Classify, Outcome, classify_in_order
+from bento_service.cli.errors import CommandError, ExitCode
+from bento_service.cli.file_names import to_line
+from bento_service.cli.image_files import Inputs
+from bento_service.cli.output import CsvReport, JsonLinesReport, Report, TableReport
 
 
 class Form(StrEnum):

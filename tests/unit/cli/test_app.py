@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bento_service import __version__
-from bento_service.cli import app, main
+from bento_service.cli.app import app, main
 
 
 def test_the_version_can_be_asked_for() -> None:
@@ -29,7 +29,7 @@ def test_a_closed_output_stops_no_command(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_help_needs_no_heavy_library() -> None:
     script = (
-        "import sys, bento_service.cli\n"
+        "import sys, bento_service.cli.app\n"
         "print(sorted({'torch', 'bentoml', 'openvino', 'timm', 'streamlit', 'fastapi'} & set(sys.modules)))"
     )
 

@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from bento_service.commands.bench_images import BenchImage, choose_images, leave_out_refused
-from bento_service.commands.failures import CommandError, ExitCode
-from bento_service.commands.file_names import to_text
-from bento_service.commands.tables import UNFOLDED_WIDTH
+from bento_service.cli.bench_images import BenchImage, choose_images, leave_out_refused
+from bento_service.cli.errors import CommandError, ExitCode
+from bento_service.cli.file_names import to_text
+from bento_service.cli.tables import UNFOLDED_WIDTH
 from bento_service.load_test.address import Address, resolve
 from bento_service.load_test.bottleneck import Stations
 from bento_service.load_test.generator import run_closed, run_open

@@ -1,4 +1,4 @@
-"""The `lightbox` command: what can be typed. What each subcommand does is in `bento_service.commands`.
+"""The `lightbox` command: what can be typed. What each subcommand does is in the other modules of this room.
 
 Neither PyTorch, BentoML nor OpenVINO is imported before a subcommand needs them, so that help comes at once.
 """
@@ -13,13 +13,13 @@ from typing import Annotated
 import typer
 
 from bento_service import __version__
-from bento_service.commands import models as model_listing
-from bento_service.commands import servers
-from bento_service.commands.classification import Classify, by_service
-from bento_service.commands.classify import Form, classify_files, demand_images
-from bento_service.commands.failures import explained_errors, read_settings
-from bento_service.commands.inputs import find_images
-from bento_service.ports import local_url
+from bento_service.cli import models as model_listing
+from bento_service.cli import servers
+from bento_service.cli.classification import Classify, by_service
+from bento_service.cli.classify import Form, classify_files, demand_images
+from bento_service.cli.errors import explained_errors, read_settings
+from bento_service.cli.image_files import find_images
+from bento_service.cli.ports import local_url
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.variables import warn_of_unknown
@@ -180,7 +180,7 @@ def bench(
 
     Exit code: 0 if all was measured as asked, 2 if some input could not be read, 1 if the service cannot be reached.
     """
-    from bento_service.commands import bench as load_test  # noqa: PLC0415 - numpy and uvloop, which help needs not
+    from bento_service.cli import bench as load_test  # noqa: PLC0415 - numpy and uvloop, which help needs not
 
     with explained_errors():
         load_test.bench(
@@ -289,7 +289,7 @@ def _catalogue() -> model_listing.Catalogue:
 
 def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
     from bento_service.bootstrap import open_local  # noqa: PLC0415 - loads the engine's library
-    from bento_service.commands.in_process import in_process  # noqa: PLC0415 - only --local needs it
+    from bento_service.cli.in_process import in_process  # noqa: PLC0415 - only --local needs it
 
     settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
     name = model or settings.default_model_name

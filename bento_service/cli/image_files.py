@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from errno import ENAMETOOLONG
 from pathlib import Path
 
-from bento_service.commands.file_names import to_line
+from bento_service.cli.file_names import to_line
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}

@@ -6,9 +6,9 @@ from typing import Any, Protocol, TextIO
 
 from pydantic import BaseModel
 
-from bento_service.commands.classification import Outcome
-from bento_service.commands.file_names import to_line, to_text
-from bento_service.commands.tables import new_table, write_table
+from bento_service.cli.classification import Outcome
+from bento_service.cli.file_names import to_line, to_text
+from bento_service.cli.tables import new_table, write_table
 from lightbox_client.contract import Classification
 
 

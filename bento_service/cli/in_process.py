@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from pathlib import Path
 from typing import Protocol
 
-from bento_service.commands.classification import UNREADABLE_FILE, Classify, FileFailedError
+from bento_service.cli.classification import UNREADABLE_FILE, Classify, FileFailedError
 from bento_service.domain.requests import Answer
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
 from bento_service.http.responses.schemas import to_classification
