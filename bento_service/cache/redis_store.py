@@ -16,7 +16,7 @@ from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 from bento_service.cache.base import CachedResult
 from bento_service.cache.breaker import CircuitBreaker
 from bento_service.cache.codec import decode, encode
-from bento_service.credentials import ENCODING_ADVICE, has_clear_host
+from bento_service.domain.credentials import ENCODING_ADVICE, has_clear_host
 from bento_service.errors import CacheUrlError
 
 _log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bento_service.credentials import ENCODING_ADVICE, has_clear_host
+from bento_service.domain.credentials import ENCODING_ADVICE, has_clear_host
 from bento_service.errors import JournalUrlError
 
 _ALLOWED = "Give `sqlite:///<path>` or `postgresql://<user>:<password>@<host>/<database>`."
