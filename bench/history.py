@@ -19,11 +19,11 @@ from rich.table import Table
 from sqlalchemy import create_engine
 
 from bench.environment import describe_environment, write_result
+from bento_service.database.url import parse_url
 from bento_service.domain.requests import ImageInfo, Prediction, Receipt, Timings
 from bento_service.journal.base import JournalStore
 from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore
-from bento_service.journal.url import parse_url
 
 DAYS = 30
 MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")

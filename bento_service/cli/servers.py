@@ -230,7 +230,7 @@ def _demand_two_addresses(settings: Settings) -> None:
 
 
 def _demand_journal(settings: Settings) -> None:
-    from bento_service.journal.url import parse_url  # noqa: PLC0415 - SQLAlchemy is heavy, and help needs none
+    from bento_service.database.url import parse_url  # noqa: PLC0415 - SQLAlchemy is heavy, and help needs none
 
     try:
         parse_url(settings.resolved_journal_url)

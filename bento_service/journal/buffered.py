@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
+from bento_service.database.connections import describe_cause
 from bento_service.domain.history import History
 from bento_service.domain.requests import Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts, JournalStore, Order
-from bento_service.journal.database import describe_cause
 from bento_service.journal.epoch import utc_now
 from bento_service.journal.outages import OutageLog
 from bento_service.journal.refusals import RefusalSampler

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
+from bento_service.database import tables
 from bento_service.domain.requests import OUTCOME_OK, Receipt
-from bento_service.journal import schema
 from bento_service.journal.epoch import from_epoch_s, to_epoch_us
 from bento_service.journal.retention import Pruning
 from bento_service.journal.rollups import ClassName, Rollup, RollupKey, merge
@@ -21,10 +21,10 @@ Item = TypeVar("Item")
 _VALUES_A_QUERY = 5_000
 _KEYS_A_QUERY = 100
 
-_TABLE = schema.rollups.c
+_TABLE = tables.rollups.c
 _COUNTS = (_TABLE.outcomes, _TABLE.durations, _TABLE.slowest_ms, _TABLE.batch_sizes, _TABLE.classes)
 _UPDATE = (
-    update(schema.rollups)
+    update(tables.rollups)
     .where(
         _TABLE.resolution_s == bindparam("key_resolution_s"),
         _TABLE.start_s == bindparam("key_start_s"),
@@ -47,7 +47,7 @@ def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> No
 
     added = [from_rollup(key, rollup) for key, rollup in fresh.items() if key not in stored]
     if added:
-        connection.execute(insert(schema.rollups), added)
+        connection.execute(insert(tables.rollups), added)
     changed = [from_rollup(key, merge([rollup, fresh[key]])) for key, rollup in stored.items()]
     if changed:
         names = ("resolution_s", "start_s", "model")
@@ -86,12 +86,12 @@ def prune_rollups(connection: Connection, pruning: Pruning) -> None:
         cut = pruning.find_cut(timedelta(seconds=resolution.kept_s))
         if cut is not None:
             start = _TABLE.start_s < to_epoch_us(cut) // 1_000_000
-            connection.execute(delete(schema.rollups).where(_TABLE.resolution_s == resolution.width_s, start))
+            connection.execute(delete(tables.rollups).where(_TABLE.resolution_s == resolution.width_s, start))
 
 
 def delete_rollups_after(connection: Connection, moment: datetime) -> None:
     """Delete the rollups of all that was recorded after a time."""
-    connection.execute(delete(schema.rollups).where(_TABLE.start_s > to_epoch_us(moment) // 1_000_000))
+    connection.execute(delete(tables.rollups).where(_TABLE.start_s > to_epoch_us(moment) // 1_000_000))
 
 
 def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> dict[ClassName, int]:
@@ -101,21 +101,21 @@ def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> di
     or restored others.
     """
     tops = {(r.top[0].class_id, r.top[0].label) for r in receipts if r.outcome == OUTCOME_OK and r.top}
-    table = schema.classes.c
+    table = tables.classes.c
     keys: dict[ClassName, int] = {}
     for ids in _in_parts({class_id for class_id, _ in tops}, _VALUES_A_QUERY):
-        found = connection.execute(select(schema.classes).where(table.class_id.in_(ids))).all()
+        found = connection.execute(select(tables.classes).where(table.class_id.in_(ids))).all()
         keys.update(((row.class_id, row.label), row.key) for row in found)
     new = [{"class_id": class_id, "label": label} for class_id, label in sorted(tops - keys.keys())]
     if new:
-        query = insert(schema.classes).returning(table.class_id, table.label, table.key)
+        query = insert(tables.classes).returning(table.class_id, table.label, table.key)
         keys.update(((row.class_id, row.label), row.key) for row in connection.execute(query, new))
     return keys
 
 
 def read_class_names(connection: Connection) -> dict[int, ClassName]:
     """Return every class that ever came first, by its key."""
-    return {row.key: (row.class_id, row.label) for row in connection.execute(select(schema.classes)).all()}
+    return {row.key: (row.class_id, row.label) for row in connection.execute(select(tables.classes)).all()}
 
 
 def _in_parts(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select
 
+from bento_service.database import tables
+from bento_service.database.connections import Database, concerns_schema, is_expected
+from bento_service.database.migrate import check_revision, upgrade
 from bento_service.domain.history import History
 from bento_service.domain.requests import OUTCOME_OK, Receipt
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal import schema
 from bento_service.journal.base import Order
-from bento_service.journal.database import Database, concerns_schema, is_expected
 from bento_service.journal.epoch import from_epoch_s, to_epoch_us, utc_now
 from bento_service.journal.retention import DAY, Pruning
 from bento_service.journal.rollup_table import (
@@ -26,7 +27,6 @@ from bento_service.journal.rollup_table import (
 )
 from bento_service.journal.rollups import merge, summarise, to_bucket
 from bento_service.journal.rows import from_receipt, to_receipt
-from bento_service.journal.schema_version import check_revision, upgrade
 from bento_service.journal.windows import plan_window
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class SqlJournalStore:
         with self._explaining(), self._database.writing() as connection:
             add_rollups(connection, summarise(counted, assign_class_keys(connection, counted)))
             if rows:
-                connection.execute(insert(schema.receipts), rows)
+                connection.execute(insert(tables.receipts), rows)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
@@ -115,9 +115,9 @@ class SqlJournalStore:
         offset: int = 0,
     ) -> tuple[Receipt, ...]:
         """Return single receipts, of equal ones the latest written first."""
-        table = schema.receipts.c
+        table = tables.receipts.c
         since_us, until_us = to_epoch_us(since), to_epoch_us(until)
-        query = select(schema.receipts).where(table.received_at_us >= since_us, table.received_at_us < until_us)
+        query = select(tables.receipts).where(table.received_at_us >= since_us, table.received_at_us < until_us)
         model_term: ColumnElement[str] = table.model
         outcome_term: ColumnElement[str] = table.outcome
         if order == "slowest":
@@ -148,7 +148,7 @@ class SqlJournalStore:
         Receipts are counted by their ids, as counting rows would read the whole index: where ids are missing, as
         after a write that PostgreSQL rolled back, somewhat fewer than `max_receipts` are kept.
         """
-        table = schema.receipts.c
+        table = tables.receipts.c
         newest = select(func.max(table.id)).scalar_subquery()
         surplus = select(table.id).where(table.id <= newest - max_receipts).order_by(table.id)
         deleted = 0
@@ -185,10 +185,10 @@ def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
 
     That they are later than now does not suffice, since the clock of now may be the one that is behind.
     """
-    old, receipts = schema.receipts.alias(), schema.receipts.c
+    old, receipts = tables.receipts.alias(), tables.receipts.c
     is_older = exists().where(old.c.received_at_us < to_epoch_us(cut), old.c.id > receipts.id)
     return select(receipts.id).where(receipts.received_at_us > to_epoch_us(moment), is_older)
 
 
 def _delete(connection: Connection, ids: Select[tuple[int]], limit: int) -> int:
-    return connection.execute(delete(schema.receipts).where(schema.receipts.c.id.in_(ids.limit(limit)))).rowcount
+    return connection.execute(delete(tables.receipts).where(tables.receipts.c.id.in_(ids.limit(limit)))).rowcount

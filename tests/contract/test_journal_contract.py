@@ -10,14 +10,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
+from bento_service.database import tables
+from bento_service.database.url import parse_url
 from bento_service.domain.history import HistoryBucket, Quantiles
 from bento_service.domain.requests import Timings
 from bento_service.errors import InvalidParameterError
-from bento_service.journal import schema
 from bento_service.journal.base import Order
 from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore
-from bento_service.journal.url import parse_url
 from tests.contract.writer import BATCHES, ROWS_A_BATCH, write_to
 from tests.unit.journal.naive_history import assert_bucket_tells_of
 from tests.unit.journal.receipts import NOW, make_receipt, make_traffic
@@ -272,7 +272,7 @@ def test_migrating_twice_changes_nothing_and_gives_the_tables_of_the_schema(
     assert len(store.read_receipts(**FOREVER, order="newest", limit=10)) == 1
     engine = create_engine(parse_url(journal_url))
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     engine.dispose()
 
 

@@ -7,11 +7,11 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
+from bento_service.database.connections import Database
+from bento_service.database.url import parse_url
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.database import Database
 from bento_service.journal.factory import open_journal
 from bento_service.journal.store import SqlJournalStore
-from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import open_watched

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from bento_service.database.url import parse_url
 from bento_service.domain.history import History
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts
 from bento_service.journal.buffered import BufferedJournal
-from bento_service.journal.url import parse_url
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import open_begun, open_watched
 from tests.unit.journal.receipts import NOW, make_receipt

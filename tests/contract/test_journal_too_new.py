@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from bento_service.cli.errors import explained_start
+from bento_service.database.url import parse_url
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.journal.factory import migrate, open_journal
 from bento_service.journal.store import SqlJournalStore
-from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
 from tests.contract.watched_store import open_begun
 from tests.unit.journal.receipts import NOW, make_receipt

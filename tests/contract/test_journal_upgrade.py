@@ -8,8 +8,8 @@ from alembic import command
 from alembic.config import Config
 
 import bento_service.journal
+from bento_service.database.connections import Database
 from bento_service.domain.history import Quantiles
-from bento_service.journal.database import Database
 from bento_service.journal.store import SqlJournalStore
 from tests.unit.journal.receipts import NOW, make_receipt
 

@@ -7,8 +7,8 @@ import pytest
 
 from bench.history import NOW, make_receipts
 from bento_service.cli.servers import STOP_MARGIN_S
+from bento_service.database.url import parse_url
 from bento_service.journal.store import SqlJournalStore
-from bento_service.journal.url import parse_url
 from bento_service.settings import Settings
 from dashboard.settings import DashboardSettings
 from tests.unit.deploy.compose_files import COMPOSE, GPU, variables_of

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bento_service.database.permissions import find_obstacle
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.access import find_obstacle
 from bento_service.journal.store import SqlJournalStore
 
 STRANGER = 12345

@@ -7,7 +7,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 import bento_service.journal
-from bento_service.journal.schema_version import newest_revision
+from bento_service.database.migrate import newest_revision
 from bento_service.journal.store import SqlJournalStore
 
 

@@ -1,8 +1,8 @@
 import pytest
 
+from bento_service.database.url import describe_url, parse_url
 from bento_service.errors import JournalUnavailableError, JournalUrlError
 from bento_service.journal.store import SqlJournalStore
-from bento_service.journal.url import describe_url, parse_url
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])

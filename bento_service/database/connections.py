@@ -11,9 +11,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from bento_service.database.permissions import find_obstacle
+from bento_service.database.url import describe_url, parse_url
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.access import find_obstacle
-from bento_service.journal.url import describe_url, parse_url
 
 _LOCK_TIMEOUT_S = 5
 _CONNECT_TIMEOUT_S = 5

@@ -5,10 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table, update
 
+from bento_service.database import tables
+from bento_service.database.connections import Database
 from bento_service.errors import JournalTooNewError
-from bento_service.journal import schema
-from bento_service.journal.database import Database
-from bento_service.journal.tallies import count_keys
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONS = table("alembic_version", column("version_num"))
@@ -72,16 +71,16 @@ def _read_revision(database: Database) -> str | None:
 def _lacks_tables(database: Database) -> bool:
     with database.reading() as connection:
         inspector = inspect(connection)
-        return not all(inspector.has_table(name) for name in schema.metadata.tables)
+        return not all(inspector.has_table(name) for name in tables.metadata.tables)
 
 
 def _restore_tables(connection: Connection) -> None:
     """Create the tables that somebody dropped, empty; a contract test holds that they are what the migrations make."""
-    has_classes = inspect(connection).has_table(schema.classes.name)
-    schema.metadata.create_all(connection)
+    has_classes = inspect(connection).has_table(tables.classes.name)
+    tables.metadata.create_all(connection)
     if not has_classes:
         # Their numbers begin anew: what older rollups counted by them would get other classes' names.
-        connection.execute(update(schema.rollups).values(classes=count_keys(()).encode()))
+        connection.execute(update(tables.rollups).values(classes=b""))
 
 
 def _migrate(database: Database) -> None:

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from bento_service.journal.schema import metadata
+from bento_service.database.tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
 context.run_migrations()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from bento_service.database.connections import Database
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.database import Database
 from bento_service.journal.store import SqlJournalStore
 
 
