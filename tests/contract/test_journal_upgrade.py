@@ -7,7 +7,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 
-import bento_service.journal
+import bento_service.database
 from bento_service.database.connections import Database
 from bento_service.domain.history import Quantiles
 from bento_service.journal.store import SqlJournalStore
@@ -19,7 +19,7 @@ WINDOW = {"since": NOW, "until": NOW + timedelta(hours=1), "buckets": 1}
 def downgrade(url: str, revision: str) -> None:
     """Bring a journal's schema back to what an older Lightbox wrote."""
     config = Config()
-    config.set_main_option("script_location", str(Path(bento_service.journal.__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(bento_service.database.__file__).with_name("migrations")))
     database = Database(url)
     with database.writing() as connection:
         config.attributes["connection"] = connection

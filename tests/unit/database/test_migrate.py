@@ -6,14 +6,14 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-import bento_service.journal
+import bento_service.database
 from bento_service.database.migrate import newest_revision
 from bento_service.journal.store import SqlJournalStore
 
 
 def test_the_newest_revision_is_alembics_head() -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(bento_service.journal.__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(Path(bento_service.database.__file__).with_name("migrations")))
 
     assert newest_revision() == ScriptDirectory.from_config(config).get_current_head()
 
