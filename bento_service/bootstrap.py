@@ -21,13 +21,13 @@ from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.reader import silence_pillow
 from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
-from bento_service.lightbox import Lightbox, Parts, WarmModels
 from bento_service.machine import count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.pipeline import Lightbox, Parts, WarmModels
 from bento_service.pipeline.preprocessing import Workshop
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.pipeline.work_estimate import WorkCost

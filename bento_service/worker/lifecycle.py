@@ -12,8 +12,8 @@ from bento_service.errors import LightboxError, NotReadyError
 from bento_service.http.in_flight import OpenRequests
 from bento_service.http.requests.budget import ByteBudget
 from bento_service.http.state import Edge
-from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.observability.metrics import Metrics
+from bento_service.pipeline.pipeline import Leftovers, Lightbox
 from bento_service.settings import Settings
 from bento_service.worker.accept_gate import FIRST_PAUSE_S, FailedLoads, Turn
 from bento_service.worker.heartbeat import Heartbeat, choose_folder

@@ -1,7 +1,7 @@
 """A worker's wired parts around a classifier, with nothing of a bento, a model store or a database."""
 
-from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.pipeline.classifier import Classifier
+from bento_service.pipeline.pipeline import Leftovers, Lightbox
 
 
 class FakeLightbox(Lightbox):

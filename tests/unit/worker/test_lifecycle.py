@@ -9,8 +9,8 @@ from starlette.types import Receive, Scope, Send
 from bento_service.domain.service import ServiceState
 from bento_service.errors import ModelLoadError, NotReadyError
 from bento_service.http.in_flight import OpenRequests
-from bento_service.lightbox import Leftovers, Lightbox
 from bento_service.observability.metrics import Metrics
+from bento_service.pipeline.pipeline import Leftovers, Lightbox
 from bento_service.settings import Settings
 from bento_service.worker.lifecycle import Lifecycle
 from tests.fakes.clock import FakeTimeLoop

@@ -11,9 +11,9 @@ from starlette.types import Receive, Scope, Send
 from bento_service.domain.service import ServiceState
 from bento_service.errors import ModelLoadError
 from bento_service.http.in_flight import OpenRequests
-from bento_service.lightbox import Lightbox
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
+from bento_service.pipeline.pipeline import Lightbox
 from bento_service.settings import Settings
 from bento_service.worker.heartbeat import Heartbeat
 from bento_service.worker.lifecycle import Lifecycle

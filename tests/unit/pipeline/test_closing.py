@@ -7,7 +7,7 @@ import pytest
 from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.memory import MemoryStore
 from bento_service.errors import DrainingError
-from bento_service.lightbox import Leftovers, Lightbox, Parts
+from bento_service.pipeline.pipeline import Leftovers, Lightbox, Parts
 from bento_service.settings import Settings
 from tests.fakes.cache import Tally
 from tests.fakes.clock import FakeTimeLoop
