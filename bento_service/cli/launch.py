@@ -15,7 +15,7 @@ from types import FrameType
 import requests
 
 from bento_service.cli.descendants import Kinship
-from bento_service.processes import describe_exit
+from bento_service.observability.processes import describe_exit
 
 _POLL_S = 0.1
 _TAIL_LINES = 15

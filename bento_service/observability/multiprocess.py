@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from bento_service.processes import is_running
+from bento_service.observability.processes import is_running
 
 SERIES_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder that BentoML gives to the workers of a service for their series. Services of one `BENTOML_HOME` have

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bento_service.domain.service import ServiceState
-from bento_service.processes import is_running
+from bento_service.observability.processes import is_running
 from bento_service.worker.workers_folder import SERIES_VARIABLE, own_folder
 
 logger = logging.getLogger(__name__)

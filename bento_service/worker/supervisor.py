@@ -16,7 +16,7 @@ from circus.watcher import Watcher
 
 from bento_service.domain.service import ServiceState
 from bento_service.http.connection.unaccepted import UnacceptedConnections
-from bento_service.processes import describe_exit
+from bento_service.observability.processes import describe_exit
 from bento_service.settings import Settings
 from bento_service.worker.hang_detector import LOADING_LOOKS, HangDetector
 from bento_service.worker.heartbeat import MAX_AGE_S, choose_folder, read_beat, read_state

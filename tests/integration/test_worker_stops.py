@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bento_service.processes import is_running
+from bento_service.observability.processes import is_running
 from tests.integration.running_service import free_port, running_service, wait_until
 
 pytestmark = pytest.mark.timeout(600)

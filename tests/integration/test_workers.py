@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from bento_service.processes import is_running
+from bento_service.observability.processes import is_running
 from tests.integration.new_connections import new_connections
 from tests.integration.running_service import RunningService, running_service, wait_until
 

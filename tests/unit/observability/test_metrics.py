@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 from bento_service.cache.base import Lookup
 from bento_service.domain.requests import Receipt, Timings
 from bento_service.observability.metrics import Metrics
-from bento_service.processes import read_start_s
+from bento_service.observability.processes import read_start_s
 
 
 class Scrape:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from bento_service.processes import describe_exit, is_running, read_start_s
+from bento_service.observability.processes import describe_exit, is_running, read_start_s
 from tests.fakes.processes import dead_process_id, living_process
 
 PRECISION_S = 1.5
@@ -26,7 +26,7 @@ def test_the_start_of_a_process_is_when_it_started() -> None:
 
 
 def test_two_processes_learn_the_same_of_a_third() -> None:
-    script = f"from bento_service.processes import read_start_s; print(read_start_s({os.getpid()}))"
+    script = f"from bento_service.observability.processes import read_start_s; print(read_start_s({os.getpid()}))"
     learnt = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
 
     assert float(learnt) == read_start_s(os.getpid())
