@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from bento_service.errors import LightboxError, NotReadyError, OverloadedError
+from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.request_id import request_id_of
 from bento_service.http.requests.parameters import ClassifyQuery, explain_validation_error
 from bento_service.http.requests.priority import HEADER as PRIORITY_HEADER
 from bento_service.http.responses.problems import describe_error, round_retry_after
-from bento_service.http.responses.raw_problem import RawProblem
 from bento_service.http.routes.bento_classify import CLASSIFY_PATH
 from bento_service.http.routes.classify import PATH, admit
 from bento_service.http.state import Admission, Edge, EdgeProvider, OnRequest

@@ -11,11 +11,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from bento_service.http.connection.early_refusal import EarlyRefusal, RefuseEarly, never_refuse
 from bento_service.http.connection.pending_writes import DELIVERY_EXTENSION, AnswerTransport, Delivery
+from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.refusal_pacer import HOLD_EXTENSION
 from bento_service.http.connection.upgrade import find_refusal, render_head
 from bento_service.http.requests.disconnect import HANGUP_EXTENSION, HangupBell
 from bento_service.http.responses.problems import build_problem
-from bento_service.http.responses.raw_problem import RawProblem
 
 _MALFORMED = (
     "What arrived is no valid HTTP request: its request line, a header or a chunk of its body is malformed, or its "

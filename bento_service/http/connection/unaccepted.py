@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bento_service.errors import DrainingError
+from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.responses.problems import describe_error
-from bento_service.http.responses.raw_problem import RawProblem
 
 _SO_BINDTOIFINDEX = 62
 """Linux 5.1, asm-generic/socket.h; Python 3.11 does not name it."""

@@ -12,8 +12,8 @@ from starlette.types import Scope
 
 from bento_service.errors import LightboxError, NotReadyError, OverloadedError
 from bento_service.http.connection.early_refusal import REPEAT_S, EarlyRefusal, EarlyRefusals
+from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.refusal_pacer import RefusalPacer
-from bento_service.http.responses.raw_problem import RawProblem
 from bento_service.http.state import Edge
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope

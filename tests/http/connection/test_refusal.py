@@ -20,8 +20,8 @@ from uvicorn.server import ServerState
 
 from bento_service.http.connection.early_refusal import EarlyRefusal
 from bento_service.http.connection.protocol import BoundedHttpProtocol
+from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.responses.problems import build_problem
-from bento_service.http.responses.raw_problem import RawProblem
 from tests.http.byte_client import PATIENCE_S, connect, is_closed, read_answer_from
 
 PROBLEM = RawProblem(build_problem("overloaded", "Too much.", "another-id", retry_after_s=1))

@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_worker() -> None:
     """Runs a worker that counts one of each and dies."""
-    subprocess.run([sys.executable, "-c", WORKER], check=True, cwd=Path(__file__).parents[2])
+    subprocess.run([sys.executable, "-c", WORKER], check=True, cwd=Path(__file__).parents[3])
 
 
 def scrape(folder: Path, *names: str) -> list[float | None]:

@@ -28,7 +28,7 @@ def worker(parent: Path, metrics: Path) -> Iterator[Path]:
     """Gives the folder of a container whose one worker lives as long as the context."""
     argv = [sys.executable, "-c", JOIN, str(parent), str(metrics)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(argv, cwd=Path(__file__).parents[2], **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(argv, cwd=Path(__file__).parents[3], **pipes) as process:  # type: ignore[call-overload]
         assert process.stdout.readline() == b"joined\n"
         # As another container's, which has another namespace.
         yield own_folder(parent).rename(parent / f"lightbox-workers-{os.geteuid()}-1{os.getpid()}")
