@@ -29,10 +29,10 @@ from bench.models import prepare_models
 from bench.photographs import write_photographs
 from bench.running import running
 from bench.servers import list_servers
-from bento_service.cache.answer_cache import AnswerCache, name_scope
 from bento_service.cache.base import CachedResult
 from bento_service.cache.bypass import WINDOW_LOOKUPS, Bypass
 from bento_service.cache.memory import MemoryStore
+from bento_service.cache.result_cache import ResultCache, name_scope
 from bento_service.domain.requests import ImageInfo, Priority
 from bento_service.observability.metrics import Metrics
 
@@ -85,8 +85,8 @@ async def measure_costs() -> list[Cost]:
     """Measure a hit, a miss and a request that goes past the cache, for an image of the photographs' size."""
     metrics = Metrics()
     store = MemoryStore(_CACHE_BYTES, on_change=metrics.observe_cache_size)
-    cache = AnswerCache(store, observer=metrics, bypass=Bypass(min_hit_rate=0))
-    bypassed = AnswerCache(store, observer=metrics, bypass=Bypass(draw=lambda: 1.0))
+    cache = ResultCache(store, observer=metrics, bypass=Bypass(min_hit_rate=0))
+    bypassed = ResultCache(store, observer=metrics, bypass=Bypass(draw=lambda: 1.0))
     scope = name_scope("0" * 12, library="openvino 1.0", device_kind="cpu", precision="f32", min_oversampling=None)
     result = CachedResult.of(np.zeros(1_000, dtype=np.float32), ImageInfo("JPEG", 451, 300), ())
     image = os.urandom(_IMAGE_BYTES)
@@ -95,12 +95,12 @@ async def measure_costs() -> list[Cost]:
     async def compute() -> CachedResult:
         return result
 
-    async def ask(cache: AnswerCache, encoded: bytes) -> None:
+    async def ask(cache: ResultCache, encoded: bytes) -> None:
         digest = await cache.digest(encoded)
         if digest is not None:
             await cache.fetch(digest, scope=scope, priority=Priority.INTERACTIVE, compute=compute)
 
-    async def take_time(what: str, cache: AnswerCache, bodies: Sequence[bytes]) -> Cost:
+    async def take_time(what: str, cache: ResultCache, bodies: Sequence[bytes]) -> Cost:
         begun_s = time.thread_time()
         for encoded in bodies:
             await ask(cache, encoded)

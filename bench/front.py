@@ -33,14 +33,14 @@ from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Predict
 from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError, OverloadedError
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import Guard
+from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.early_refusal import EarlyRefusals, RefuseEarly, never_refuse
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.budget import ByteBudget
 from bento_service.http.responses.schemas import JsonResponse, to_classification
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from bento_service.settings import Settings
 
 BODY_BYTES = 49_000
@@ -93,7 +93,7 @@ class InstantPending:
     def __exit__(self, *_: object) -> None:
         """Write no receipt."""
 
-    def ask_for(self, **_: object) -> None:
+    def change_parameters(self, **_: object) -> None:
         """Change nothing."""
 
     async def classify(self, encoded: bytes) -> Answer:
@@ -172,14 +172,14 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
     """Return the layers, the outermost last; each includes those within it."""
 
     def guard(app: ASGIApp) -> ASGIApp:
-        return Guard(read_and_answer, app, ("/",), status=show_status, on_request=observe_http)
+        return BentoGateway(read_and_answer, app, ("/",), status=show_status, on_request=observe_http)
 
-    def edge(*, is_full: bool = False) -> Edge:
+    def edge(*, is_full: bool = False) -> AppState:
         settings = Settings()
         # None of the calls measured reads the journal.
         journal: Any = None
         classifier = InstantClassifier(answer, is_full=is_full)
-        return Edge(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes))
+        return AppState(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes))
 
     def application(*, is_full: bool = False) -> FastAPI:
         wired = edge(is_full=is_full)
@@ -192,15 +192,15 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
 
     return {
         "protocol": Front(read_and_answer),
-        "protocol + open requests": Front(OpenRequests(read_and_answer)),
+        "protocol + open requests": Front(InFlightRequests(read_and_answer)),
         "protocol + guard with metrics": Front(guard(read_and_answer)),
         "protocol + application, all through FastAPI": Front(partial(FastAPI.__call__, application())),
         "protocol + application": Front(application()),
-        "all": Front(guard(OpenRequests(application()))),
+        "all": Front(guard(InFlightRequests(application()))),
         "all, refused, all through FastAPI": Front(
-            guard(OpenRequests(partial(FastAPI.__call__, application(is_full=True)))), b"429"
+            guard(InFlightRequests(partial(FastAPI.__call__, application(is_full=True)))), b"429"
         ),
-        "all, refused by the application": Front(guard(OpenRequests(application(is_full=True))), b"429"),
+        "all, refused by the application": Front(guard(InFlightRequests(application(is_full=True))), b"429"),
         "all, refused by its headers": Front(read_and_answer, b"429", refuse_early),
     }
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bench.environment import describe_environment, write_result
 from bento_service.domain.service import ServiceState, ServiceStatus
-from bento_service.http.bento_gateway import Guard
+from bento_service.http.bento_gateway import BentoGateway
 
 PATH = "/v1/nothing"
 REQUESTS = 2_000
@@ -68,7 +68,7 @@ def mount_in_bentoml() -> ASGIApp:
 def make_paths() -> Mapping[str, ASGIApp]:
     """Return the ways to our application, by name."""
     mounted = mount_in_bentoml()
-    guard = Guard(mounted, answer, ("/",), status=show_status, on_request=ignore_request)
+    guard = BentoGateway(mounted, answer, ("/",), status=show_status, on_request=ignore_request)
     return {"straight": answer, "guard": guard, "bentoml": mounted}
 
 

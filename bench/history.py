@@ -22,8 +22,8 @@ from bench.environment import describe_environment, write_result
 from bento_service.database.url import parse_url
 from bento_service.domain.requests import ImageInfo, Prediction, Receipt, Timings
 from bento_service.journal.base import JournalStore
-from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.writer import JournalWriter
 
 DAYS = 30
 MODELS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -103,7 +103,7 @@ def time_writes(store: JournalStore) -> dict[str, float]:
 def time_record(store: JournalStore) -> float:
     """Return what one `record` costs a request, in microseconds. Closes the store."""
     receipts = list(make_receipts(NOW, 10, 1000, seed=1))
-    journal = BufferedJournal(
+    journal = JournalWriter(
         store, capacity=20_000, retention=timedelta(days=DAYS), max_rows=5_000_000, flush_interval_s=3600
     )
     # One day later than all else, so that closing merges into rollups that the reads did not time.

@@ -20,7 +20,7 @@ from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
-from bento_service.scheduling.model_state import RunnableModel
+from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
 

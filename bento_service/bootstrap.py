@@ -27,14 +27,14 @@ from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.pipeline import Lightbox, Parts, WarmModels
-from bento_service.pipeline.preprocessing import Workshop
+from bento_service.pipeline.pipeline import Pipeline, PipelineParts, WarmModels
+from bento_service.pipeline.preprocessing import Preprocessor
 from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.pipeline.work_estimate import WorkCost
+from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.preparation.parity import measure_over
 from bento_service.preparation.prepare import Preparer
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_state import RunnableModel
+from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
@@ -75,7 +75,7 @@ def open_preparer(also: Path | None) -> Preparer:
     return Preparer(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
 
 
-async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
+async def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
     """Load and warm every model, open the journal, start the lanes; on the event loop that will serve.
 
     Raises:
@@ -98,7 +98,7 @@ async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
         opened.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
         classifier, parts = _wire(settings, warm, observers=(metrics, _JournalObserver(journal)), metrics=metrics)
         opened.pop_all()
-    return Lightbox(settings=settings, classifier=classifier, journal=journal, parts=parts, started_s=started_s)
+    return Pipeline(settings=settings, classifier=classifier, journal=journal, parts=parts, started_s=started_s)
 
 
 @asynccontextmanager
@@ -190,7 +190,7 @@ def _load_side_by_side(
 
 def _wire(
     settings: Settings, warm: WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
-) -> tuple[Classifier, Parts]:
+) -> tuple[Classifier, PipelineParts]:
     division = warm.division
     cache = None if metrics is None else open_cache(settings, observer=metrics)
     scheduler = Scheduler(
@@ -203,7 +203,7 @@ def _wire(
         on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
     )
     is_cpu = warm.models[0].engine.device.kind == "cpu"
-    work_cost = WorkCost(
+    work_cost = WorkEstimator(
         {
             name: warm.costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
             for name, ceiling in scheduler.ceilings().items()
@@ -218,7 +218,7 @@ def _wire(
         clock=time.perf_counter,
         on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
     )
-    workshop = Workshop(
+    workshop = Preprocessor(
         DecodePool(division.decode_threads, patience_s=settings.target_p99_ms / 1000),
         scheduler,
         work_cost,
@@ -241,4 +241,4 @@ def _wire(
         clock=time.perf_counter,
         cache=cache,
     )
-    return classifier, Parts(warm, scheduler, workshop.decode_pool, cache)
+    return classifier, PipelineParts(warm, scheduler, workshop.decode_pool, cache)

@@ -16,18 +16,18 @@ from bentoml.validators import ContentType
 from pydantic import Field
 from starlette.types import ASGIApp
 
-from bento_service.bootstrap import open_catalogue, open_lightbox
+from bento_service.bootstrap import open_catalogue, open_pipeline
 from bento_service.cli.errors import explained_start, read_settings
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
 from bento_service.engines.factory import check_engine
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import Guard
+from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.early_refusal import EarlyRefusals
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.responses.schemas import to_classification
 from bento_service.http.scrape import AroundScrape
 from bento_service.journal.factory import migrate
@@ -36,7 +36,7 @@ from bento_service.observability.metrics import Metrics
 from bento_service.observability.multiprocess import hold_files, take_over_totals
 from bento_service.settings import Settings
 from bento_service.worker.lifecycle import Lifecycle
-from bento_service.worker.parent_process import announce_master
+from bento_service.worker.parent_process import export_parent_pid
 from bento_service.worker.supervisor import supervise_workers
 from bento_service.worker.workers_folder import open_folder
 from lightbox_client.contract import Classification
@@ -86,15 +86,15 @@ def _prepare_deployment(settings: Settings) -> None:
 with explained_start():
     settings = read_settings()
 take_over_totals()
-lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000), open_lightbox=open_lightbox)
-edge_app = OpenRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
+lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000), open_pipeline=open_pipeline)
+edge_app = InFlightRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
 
 def _is_draining() -> bool:
     return lifecycle.state is ServiceState.DRAINING
 
 
-class GuardedService(Service):
+class GatewayService(Service):
     """A BentoML service with our guard as its outermost layer."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
@@ -106,7 +106,7 @@ class GuardedService(Service):
         # BentoML makes its workers' `uvicorn.Config` itself, right after this call, and leaves the protocol to uvicorn,
         # which takes the name of a class or anything that makes a protocol.
         uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
-        return Guard(
+        return BentoGateway(
             edge_app.beside(AroundScrape(super().to_asgi(is_main), hold_files)),
             edge_app,
             _BENTO_PATHS,
@@ -120,7 +120,7 @@ class GuardedService(Service):
 
 @bentoml.service(
     name="lightbox",
-    service_class=GuardedService,
+    service_class=GatewayService,
     workers=settings.worker_count,
     # Time limits are ours, by deadline and while receiving; BentoML's would answer 504 while the work goes on.
     traffic={"timeout": 3600},
@@ -139,7 +139,7 @@ class LightboxService:
         with explained_start():
             _prepare_deployment(settings)
         # BentoML runs this in the process that starts the workers, before it copies the environment for them.
-        announce_master(os.environ)
+        export_parent_pid(os.environ)
         supervise_workers(settings)
         if settings.heartbeat_dir is not None:
             open_folder(settings.heartbeat_dir)
@@ -177,7 +177,7 @@ class LightboxService:
     ) -> Classification:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
         # Declares the call for schema, page and clients; over HTTP, the guard has http/bento_classify.py answer it.
-        admitted = lifecycle.lightbox().classifier.open(
+        admitted = lifecycle.pipeline().classifier.open(
             request_id=uuid.uuid4().hex,
             model=model,
             top_k=top_k,

@@ -1,13 +1,13 @@
 """Builds the cache that the settings name."""
 
-from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.base import CacheObserver, ResultStore
 from bento_service.cache.memory import MemoryStore
+from bento_service.cache.result_cache import ResultCache
 from bento_service.cache.tiered import TieredStore
 from bento_service.settings import Settings
 
 
-def open_cache(settings: Settings, *, observer: CacheObserver) -> AnswerCache | None:
+def open_cache(settings: Settings, *, observer: CacheObserver) -> ResultCache | None:
     """Build the cache, or None where it is switched off. No connection is opened yet.
 
     With a Redis, what this worker used last is in its own memory too.
@@ -24,4 +24,4 @@ def open_cache(settings: Settings, *, observer: CacheObserver) -> AnswerCache | 
 
         far = RedisStore(settings.cache_url.get_secret_value(), on_failure=observer.observe_cache_failure)
         store = TieredStore(store, far)
-    return AnswerCache(store, observer=observer)
+    return ResultCache(store, observer=observer)

@@ -16,7 +16,7 @@ from bento_service import __version__
 from bento_service.cli import models as model_listing
 from bento_service.cli import servers
 from bento_service.cli.classification import Classify, by_service
-from bento_service.cli.classify import Form, classify_files, demand_images
+from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
 from bento_service.cli.image_files import find_images
 from bento_service.cli.ports import local_url
@@ -127,7 +127,7 @@ def classify(
         raise typer.BadParameter("--local and --url exclude each other")
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.TABLE
     with explained_errors():
-        inputs = demand_images(find_images(images))
+        inputs = require_images(find_images(images))
         if local:
             source = _local_source(model, top_k)
             classify_files(inputs, source, form=form, output=output, concurrency=concurrency)

@@ -77,7 +77,7 @@ def bench(options: BenchOptions) -> None:
     """
     _demand_writable(options)
     address = resolve(options.url)
-    demand_nearby(address, is_remote_allowed=options.is_remote_allowed)
+    require_nearby(address, is_remote_allowed=options.is_remote_allowed)
     chosen = choose_images(options.images, options.seed, _say)
     begun_at = datetime.now(UTC).isoformat(timespec="seconds")
     with Client(options.url) as client:
@@ -133,7 +133,7 @@ class _Generator:
         return run_open(self._url, self._bodies, rate_per_s, duration_s, seed=self._seed, options=self._options)
 
 
-def demand_nearby(address: Address, *, is_remote_allowed: bool) -> None:
+def require_nearby(address: Address, *, is_remote_allowed: bool) -> None:
     """Refuse to load somebody else's server by a slip of the URL.
 
     Raises:

@@ -34,7 +34,7 @@ _REPORTS: dict[Form, Callable[[TextIO], Report]] = {
 }
 
 
-def demand_images(inputs: Inputs) -> Inputs:
+def require_images(inputs: Inputs) -> Inputs:
     """Show the arguments that gave no file, and return the inputs if there is anything to classify.
 
     Raises:

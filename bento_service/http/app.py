@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bento_service import __version__
 from bento_service.errors import LightboxError
 from bento_service.http.direct import direct_routes
-from bento_service.http.middleware import Envelope
+from bento_service.http.middleware import RequestIdAndErrors
 from bento_service.http.request_id import request_id_of
 from bento_service.http.requests.parameters import ClassifyQuery
 from bento_service.http.responses.failures import answer_failure, answer_invalid
@@ -27,7 +27,7 @@ from bento_service.http.routes.history import history_router
 from bento_service.http.routes.models import models_router
 from bento_service.http.routes.preview import preview_router
 from bento_service.http.routes.status import StatusProvider, status_router
-from bento_service.http.state import EdgeProvider
+from bento_service.http.state import StateProvider
 
 _DESCRIPTION = """Classifies images, and says what each answer cost.
 
@@ -50,7 +50,7 @@ class _ShortcutApi(DescribedApi):
         await (app or super().__call__)(scope, receive, send)
 
 
-def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets: Path | None = None) -> FastAPI:
+def create_app(provide: StateProvider, *, status: StatusProvider, swagger_assets: Path | None = None) -> FastAPI:
     """Make the application. Nothing is loaded or read; `provide` and `status` are asked at each request.
 
     Args:
@@ -61,7 +61,7 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
     classify, bento_classify = classify_router(provide), bento_classify_router(provide)
     shortcuts = direct_routes(classify, ClassifyQuery) | direct_routes(bento_classify, ClassifyQuery)
     app = _ShortcutApi(
-        {call: Envelope(route) for call, route in shortcuts.items()},
+        {call: RequestIdAndErrors(route) for call, route in shortcuts.items()},
         title="Lightbox",
         version=__version__,
         description=_DESCRIPTION,
@@ -82,7 +82,7 @@ def create_app(provide: EdgeProvider, *, status: StatusProvider, swagger_assets:
     app.add_exception_handler(LightboxError, _answer_lightbox_error)
     app.add_exception_handler(RequestValidationError, _answer_validation_error)
     app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(Envelope)
+    app.add_middleware(RequestIdAndErrors)
     return app
 
 

@@ -10,7 +10,7 @@ from bento_service.errors import OverloadedError
 from bento_service.http.bento_failure import translate_failure
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.cors import allow_origins
-from bento_service.http.middleware import Envelope
+from bento_service.http.middleware import RequestIdAndErrors
 from bento_service.http.request_id import request_id_of
 from bento_service.http.responses.openapi import OPENAPI_PATH
 from bento_service.http.responses.problems import CLIENT_CLOSED_REQUEST, PROBLEM_TYPES, ProblemResponse, build_problem
@@ -26,7 +26,7 @@ _EDGE_PREFIX = "/v1/"
 _EDGE_PATHS = frozenset({"/version", CLASSIFY_PATH})
 
 
-class Guard:
+class BentoGateway:
     """Pure ASGI. Routes our calls to our own application, known paths to BentoML's, and no other path anywhere (ADR 2).
 
     Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so it must
@@ -50,8 +50,8 @@ class Guard:
         self._lifespan_app = bento_app
         self._edge_app = allow_origins(edge_app, cors_origins)
         self._bento_paths = frozenset(bento_paths)
-        self._bento_app = allow_origins(Envelope(_Translated(bento_app, status)), cors_origins)
-        self._nowhere = allow_origins(Envelope(_answer_not_found), cors_origins)
+        self._bento_app = allow_origins(RequestIdAndErrors(_Translated(bento_app, status)), cors_origins)
+        self._nowhere = allow_origins(RequestIdAndErrors(_answer_not_found), cors_origins)
         self._on_request = on_request
         self._is_draining = is_draining
         self._pacer = pacer

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bento_service.http.middleware import Envelope
+from bento_service.http.middleware import RequestIdAndErrors
 from bento_service.http.request_id import HEADER
 from lightbox_client.contract import PREVIEW_HEADERS
 
@@ -27,7 +27,7 @@ def allow_origins(app: ASGIApp, origins: Collection[str]) -> ASGIApp:
         # Chromium asks for it where a page of the internet calls a service of this network or machine.
         allow_private_network=True,
     )
-    return Envelope(cors)  # an answer to a preflight request has an id too
+    return RequestIdAndErrors(cors)  # an answer to a preflight request has an id too
 
 
 class _ListedOrigins(CORSMiddleware):

@@ -8,23 +8,23 @@ from weakref import WeakSet
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.errors import DrainingError
-from bento_service.http.connection.pending_writes import Delivery, find_delivery
+from bento_service.http.connection.pending_writes import PendingWrites, find_delivery
 from bento_service.http.request_id import HEADER, request_id_of
 from bento_service.http.responses.problems import answer_error
 
 
-class OpenRequests:
+class InFlightRequests:
     """Pure ASGI: an application whose open requests can be waited for and ended. Used on one event loop.
 
     uvicorn waits for open connections before it lets an application shut down, by default without limit, and who sends
     slowly, or does not read his answer, keeps his open for as long as he likes. So the end has to come from within.
-    A request is open until its client has taken the answer, where the server tells so (`DELIVERY_EXTENSION`).
+    A request is open until its client has taken the answer, where the server tells so (`PENDING_WRITES_EXTENSION`).
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._open: dict[asyncio.Future[None], _OpenRequest] = {}
-        self._deliveries: WeakSet[Delivery] = WeakSet()
+        self._deliveries: WeakSet[PendingWrites] = WeakSet()
         """Of every connection that has had a request, and has not gone."""
 
     def beside(self, app: ASGIApp) -> ASGIApp:
@@ -91,10 +91,10 @@ class OpenRequests:
 
 class _OpenRequest(NamedTuple):
     limit: asyncio.Timeout
-    delivery: Delivery | None
+    delivery: PendingWrites | None
 
 
-async def _cut(delivery: Delivery, receive: Receive) -> None:
+async def _cut(delivery: PendingWrites, receive: Receive) -> None:
     delivery.cut()
     # A server that has not heard yet would complain that the answer is not complete.
     while (await receive())["type"] != "http.disconnect":

@@ -11,7 +11,7 @@ from bento_service.http.responses.problems import answer_internal_error
 logger = logging.getLogger(__name__)
 
 
-class Envelope:
+class RequestIdAndErrors:
     """Pure ASGI middleware: `X-Request-ID` on each answer, and a 500 problem for each unexpected exception.
 
     An exception that reached uvicorn would close the connection under the client's next request.

@@ -18,7 +18,7 @@ OnRequest = Callable[[str, str, int, float], None]
 
 
 class Pending(Protocol):
-    """One admitted image; see `bento_service.pipeline.request.PendingRequest`."""
+    """One admitted image; see `bento_service.pipeline.request.ImageRequest`."""
 
     def __enter__(self) -> "Pending":
         """Take a place in the queue."""
@@ -28,17 +28,17 @@ class Pending(Protocol):
     ) -> None:
         """Free the place and write the receipt."""
 
-    def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
+    def change_parameters(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
         """Replace what was asked for at admission."""
 
     async def classify(self, encoded: bytes) -> Answer:
         """Decode, schedule, infer."""
 
 
-class PendingPreview(Protocol):
-    """One admitted preview; see `bento_service.pipeline.preview_request.PendingPreview`."""
+class PreviewRequest(Protocol):
+    """One admitted preview; see `bento_service.pipeline.preview_request.PreviewRequest`."""
 
-    def __enter__(self) -> "PendingPreview":
+    def __enter__(self) -> "PreviewRequest":
         """Take a place in the queue."""
 
     def __exit__(
@@ -66,7 +66,7 @@ class Admission(Protocol):
         deadline_ms: float | None,
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
-        is_begun: bool = False,
+        continues_request: bool = False,
     ) -> Pending:
         """Admit one image before any of its bytes are read."""
 
@@ -75,7 +75,7 @@ class Admission(Protocol):
     ) -> None:
         """Write the receipt of a request that was refused with the error of another, which asked for the same."""
 
-    def open_preview(self) -> PendingPreview:
+    def open_preview(self) -> PreviewRequest:
         """Admit one preview before any of its bytes are read."""
 
     def models(self) -> tuple[ServedModel, ...]:
@@ -88,7 +88,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class AppState:
     """The wired parts that requests are answered with. `clock` tells the time in UTC."""
 
     classifier: Admission
@@ -98,5 +98,5 @@ class Edge:
     clock: Callable[[], datetime] = utc_now
 
 
-EdgeProvider = Callable[[], Edge]
+StateProvider = Callable[[], AppState]
 """Returns the wired parts, or raises `NotReadyError` while they are not."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.buffered import BufferedJournal, ignore_count
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.writer import JournalWriter, ignore_count
 from bento_service.settings import Settings
 
 
@@ -15,7 +15,7 @@ def open_journal(
     on_written: Callable[[int], None] = ignore_count,
     on_dropped: Callable[[int], None] = ignore_count,
     on_waiting: Callable[[int], None] = ignore_count,
-) -> BufferedJournal:
+) -> JournalWriter:
     """Migrate the journal's database and start writing to it.
 
     A database that is down, or that a newer Lightbox has just migrated, does not keep a worker from starting: receipts
@@ -30,7 +30,7 @@ def open_journal(
         store.migrate()
     except JournalUnavailableError as error:
         migration_error = error
-    return BufferedJournal(
+    return JournalWriter(
         store,
         capacity=settings.journal_buffer_rows,
         retention=timedelta(days=settings.journal_retention_days),

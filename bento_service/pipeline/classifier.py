@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from bento_service.cache.answer_cache import AnswerCache, name_scope
+from bento_service.cache.result_cache import ResultCache, name_scope
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Priority, Receipt, Timings
 from bento_service.domain.service import ModelState, ServedModel
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
 from bento_service.pipeline.admission import Gate
-from bento_service.pipeline.preprocessing import Workshop
-from bento_service.pipeline.preview_request import PendingPreview
-from bento_service.pipeline.request import PendingRequest, Pipeline
-from bento_service.pipeline.served_models import Offer, check_parameters
+from bento_service.pipeline.preprocessing import Preprocessor
+from bento_service.pipeline.preview_request import PreviewRequest
+from bento_service.pipeline.request import ImageRequest, RequestContext
+from bento_service.pipeline.served_models import ServedModels, check_parameters
 from bento_service.pipeline.wait_predictor import WaitPredictor
 
 
@@ -61,15 +61,15 @@ class Classifier:
         *,
         default_model: str,
         limits: Limits,
-        workshop: Workshop,
+        workshop: Preprocessor,
         predictor: WaitPredictor,
         observers: Sequence[Observer],
         clock: Callable[[], float],
-        cache: AnswerCache | None = None,
+        cache: ResultCache | None = None,
     ) -> None:
         """Wire the parts; without a cache every image is computed."""
         self._models = {model.card.name: model for model in models}
-        self._offer = Offer({name: model.card for name, model in self._models.items()}, default_model)
+        self._offer = ServedModels({name: model.card for name, model in self._models.items()}, default_model)
         self._observers = observers
         self._clock = clock
         self._is_draining = False
@@ -81,7 +81,7 @@ class Classifier:
             max_queued=limits.max_queue_items,
             max_receiving=limits.max_receiving_requests,
         )
-        self._pipeline = Pipeline(
+        self._pipeline = RequestContext(
             self._offer,
             workshop,
             predictor,
@@ -165,8 +165,8 @@ class Classifier:
         deadline_ms: float | None,
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
-        is_begun: bool = False,
-    ) -> PendingRequest:
+        continues_request: bool = False,
+    ) -> ImageRequest:
         """Admit one image before any of its bytes are read; a refusal leaves a receipt too.
 
         Args:
@@ -176,7 +176,7 @@ class Classifier:
             deadline_ms: The client's own limit on `total_ms`, or None.
             started_s: The clock as the request's headers arrived.
             priority: Whether somebody waits for the answer; bulk images let interactive ones go first.
-            is_begun: Whether it belongs to a request of which an image was admitted already; a drain is for those too.
+            continues_request: Whether an image of the same request was admitted already; such ones pass during a drain.
 
         Raises:
             UnknownModelError: `model` is not served.
@@ -190,7 +190,7 @@ class Classifier:
         try:
             card = self._offer.find(model)
             check_parameters(card, top_k=top_k, deadline_ms=deadline_ms)
-            if self._has_given_up or (self._is_draining and not is_begun):
+            if self._has_given_up or (self._is_draining and not continues_request):
                 raise _refuse_as_draining()
             self._gate.check_receiving()
             self._gate.check_place(priority)
@@ -199,7 +199,7 @@ class Classifier:
             timings = Timings(total_ms=self._elapsed_ms(started_s))
             self._finish(_open_receipt(request_id, received_at, card, outcome=error.code, timings=timings), error)
             raise
-        return PendingRequest(
+        return ImageRequest(
             self._pipeline,
             receipt=_open_receipt(request_id, received_at, card),
             model=card,
@@ -216,7 +216,7 @@ class Classifier:
         card, timings = self._offer.find(model), Timings(total_ms=total_ms)
         self._finish(_open_receipt(request_id, received_at, card, outcome=error.code, timings=timings), error)
 
-    def open_preview(self) -> PendingPreview:
+    def open_preview(self) -> PreviewRequest:
         """Admit one image that is only to be shown, before any of its bytes are read; it leaves no receipt.
 
         Raises:
@@ -233,7 +233,7 @@ class Classifier:
             self._note_end(error)
             raise
         pipeline = self._pipeline
-        return PendingPreview(
+        return PreviewRequest(
             pipeline.workshop,
             pipeline.predictor,
             self._gate,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from bento_service.cache.answer_cache import AnswerCache
+from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.journal.base import Journal
@@ -43,7 +43,7 @@ class Leftovers:
     unwritten: int
 
 
-class Lightbox:
+class Pipeline:
     """Everything that a serving process has open."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Lightbox:
         settings: Settings,
         classifier: Classifier,
         journal: Journal,
-        parts: "Parts",
+        parts: "PipelineParts",
         started_s: float,
     ) -> None:
         self.settings = settings
@@ -98,13 +98,13 @@ class Lightbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class PipelineParts:
     """The threads, models and connections under a classifier."""
 
     warm: WarmModels
     scheduler: Scheduler
     decode_pool: DecodePool
-    cache: AnswerCache | None
+    cache: ResultCache | None
 
     async def close(self, *, timeout_s: float) -> None:
         """Close each of them, lanes first, whether or not the one before it could be."""

@@ -13,7 +13,7 @@ from bento_service.errors import DeadlineExceededError, DrainingError, Inference
 from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.outline import Outline, read_outline
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.work_estimate import ImageKind, WorkCost
+from bento_service.pipeline.work_estimate import ImageKind, WorkEstimator
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion, WorkItem
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Workshop:
+class Preprocessor:
     """The parts that compute.
 
     `min_oversampling` is that of `images.intake.prepare`. `clock` gives seconds, monotonic; `thread_clock` the seconds
@@ -30,7 +30,7 @@ class Workshop:
 
     decode_pool: DecodePool
     scheduler: Scheduler
-    work_cost: WorkCost
+    work_cost: WorkEstimator
     limits: IntakeLimits
     min_oversampling: int | None
     clock: Callable[[], float]
@@ -61,7 +61,7 @@ class Workshop:
         )
 
 
-class Computation:
+class Preprocessing:
     """One image on its way through a decode thread and a lane; made on the event loop, which awaits `run`.
 
     The thread that decodes hands the image to the lanes itself: a turn of the event loop in between would cost as much
@@ -71,7 +71,7 @@ class Computation:
 
     def __init__(
         self,
-        workshop: Workshop,
+        workshop: Preprocessor,
         model: ModelCard,
         encoded: bytes,
         *,
@@ -130,7 +130,7 @@ class Computation:
                 self._workshop.scheduler.remove(self._item)
             raise
 
-    def demand_prepared(self) -> PreparedImage:
+    def require_prepared(self) -> PreparedImage:
         """Return the decoded image of a computation that has run."""
         if self.prepared is None:
             raise RuntimeError("the image is not decoded yet")

@@ -11,18 +11,18 @@ from bento_service.domain.requests import Preview, Priority
 from bento_service.images.preview import draw_preview
 from bento_service.pipeline.admission import Gate
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.preprocessing import Workshop, contain, refuse_as_draining
-from bento_service.pipeline.wait_predictor import Load, WaitPredictor
+from bento_service.pipeline.preprocessing import Preprocessor, contain, refuse_as_draining
+from bento_service.pipeline.wait_predictor import WaitPredictor, WorkEstimate
 
 Result = TypeVar("Result")
 
 
-class PendingPreview:
+class PreviewRequest:
     """One admitted preview; a context manager that holds its place. Used on the event loop, by one task."""
 
     def __init__(
         self,
-        workshop: Workshop,
+        workshop: Preprocessor,
         predictor: WaitPredictor,
         gate: Gate,
         model: ModelCard,
@@ -43,7 +43,7 @@ class PendingPreview:
         self._gate = gate
         self._model = model
         self._finish = finish
-        self._load: Load | None = None
+        self._load: WorkEstimate | None = None
 
     def __enter__(self) -> Self:
         """Take a place among those that arrive."""
@@ -65,7 +65,7 @@ class PendingPreview:
         """
         self._gate.check_wait(Priority.BULK, deadline_ms=None, elapsed_ms=0.0)
         self._gate.check_place(Priority.BULK)
-        self._load = Load(self._workshop.estimate_ms(self._model, encoded), Priority.BULK)
+        self._load = WorkEstimate(self._workshop.estimate_ms(self._model, encoded), Priority.BULK)
         self._predictor.receive(self._load)
         return await _run(self._workshop.decode_pool, lambda: draw_preview(encoded, self._workshop.limits))
 

@@ -9,33 +9,33 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.base import CachedResult
+from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Priority, Receipt, Timings
 from bento_service.domain.runner import DispatchReason
 from bento_service.errors import DeadlineExceededError, LightboxError
 from bento_service.pipeline.admission import Gate
-from bento_service.pipeline.preprocessing import Computation, Workshop
-from bento_service.pipeline.served_models import Offer, check_parameters
-from bento_service.pipeline.wait_predictor import Load, WaitPredictor
+from bento_service.pipeline.preprocessing import Preprocessing, Preprocessor
+from bento_service.pipeline.served_models import ServedModels, check_parameters
+from bento_service.pipeline.wait_predictor import WaitPredictor, WorkEstimate
 
 _RECEIPT_PREDICTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class RequestContext:
     """The parts that every request goes through.
 
     `cache` is None where it is switched off, `scopes` names by model what a cached answer depends on beside the image's
     bytes. `finish` takes each request's receipt, and the error that ended it. `clock` gives seconds, monotonic.
     """
 
-    offer: Offer
-    workshop: Workshop
+    offer: ServedModels
+    workshop: Preprocessor
     predictor: WaitPredictor
     gate: Gate
-    cache: AnswerCache | None
+    cache: ResultCache | None
     scopes: Mapping[str, str]
     finish: Callable[[Receipt, BaseException | None], None]
     clock: Callable[[], float]
@@ -58,7 +58,7 @@ class _Progress:
     cached: bool = False
 
 
-class PendingRequest:
+class ImageRequest:
     """One image's way through the pipeline, from its admission to its receipt; a context manager.
 
     Leaving the context writes the receipt, whatever happened: `ok`, the code of the `LightboxError` that left it, or
@@ -67,7 +67,7 @@ class PendingRequest:
 
     def __init__(
         self,
-        pipeline: Pipeline,
+        pipeline: RequestContext,
         *,
         receipt: Receipt,
         model: ModelCard,
@@ -86,7 +86,7 @@ class PendingRequest:
         self._progress = _Progress()
         self._has_arrived = False
         self._answer: Answer | None = None
-        self._load: Load | None = None
+        self._load: WorkEstimate | None = None
         self._has_run = False
         self._is_at_cache = False
 
@@ -115,7 +115,7 @@ class PendingRequest:
         self._pipeline.predictor.release(self._load, has_run=self._has_run)
         self._pipeline.finish(receipt, error)
 
-    def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
+    def change_parameters(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
         """Ask for something else than at admission, for a request that says within its body what it wants.
 
         Call it before `classify`, which holds the new deadline against the predicted wait.
@@ -187,9 +187,9 @@ class PendingRequest:
         gate, workshop = self._pipeline.gate, self._pipeline.workshop
         gate.check_wait(deadline_ms=self._deadline_ms, elapsed_ms=self._elapsed_ms(), priority=self._priority)
         gate.check_place(self._priority)
-        self._load = Load(workshop.estimate_ms(self.model, encoded), self._priority)
+        self._load = WorkEstimate(workshop.estimate_ms(self.model, encoded), self._priority)
         self._pipeline.predictor.receive(self._load)
-        computation = Computation(
+        computation = Preprocessing(
             workshop,
             self.model,
             encoded,
@@ -207,7 +207,7 @@ class PendingRequest:
         progress.inference_ms = completion.inference_ms
         progress.batch_size = completion.batch_size
         progress.dispatch = completion.reason.value
-        prepared = computation.demand_prepared()
+        prepared = computation.require_prepared()
         return CachedResult.of(completion.scores, prepared.info, prepared.warnings)
 
     def _leave_cache(self) -> None:
@@ -215,7 +215,7 @@ class PendingRequest:
             self._is_at_cache = False
             self._pipeline.predictor.count_at_cache(-1)
 
-    def _note_decoding(self, computation: Computation, received_s: float) -> None:
+    def _note_decoding(self, computation: Preprocessing, received_s: float) -> None:
         progress = self._progress
         progress.digest = computation.digest
         if computation.decode_started_s is not None and computation.decode_finished_s is not None:

@@ -11,7 +11,7 @@ MAX_DEADLINE_MS = 600_000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ServedModels:
     """The cards of the served models by name, and the name that stands for none."""
 
     cards: Mapping[str, ModelCard]

@@ -17,8 +17,8 @@ _MIN_PACE = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
-    """What one image asks of the machine: its work, see `WorkCost`, and its priority."""
+class WorkEstimate:
+    """What one image asks of the machine: its work, see `WorkEstimator`, and its priority."""
 
     work_ms: float
     priority: Priority = Priority.INTERACTIVE
@@ -128,7 +128,7 @@ class WaitPredictor:
         with self._lock:
             self._at_cache += delta
 
-    def receive(self, load: Load) -> None:
+    def receive(self, load: WorkEstimate) -> None:
         """Count one admitted image as received: from now on others wait for it."""
         with self._lock:
             if not any(self._count.values()):
@@ -136,7 +136,7 @@ class WaitPredictor:
             self._count[load.priority] += 1
             self._work_ms[load.priority] += load.work_ms
 
-    def release(self, load: Load | None, *, has_run: bool) -> None:
+    def release(self, load: WorkEstimate | None, *, has_run: bool) -> None:
         """Count one image out.
 
         Args:
@@ -162,7 +162,7 @@ class WaitPredictor:
         self._busy_ms = 0.0
         self._is_saturated = True
 
-    def _learn(self, load: Load) -> None:
+    def _learn(self, load: WorkEstimate) -> None:
         now_s = self._clock()
         self._busy_ms += (now_s - max(self._last_answer_s, self._busy_since_s)) * 1000
         self._last_answer_s = now_s

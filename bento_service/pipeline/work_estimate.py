@@ -52,11 +52,11 @@ _FIRST_MS_PER_PIXEL: Mapping[ImageKind, float] = MappingProxyType(
 )
 """What a pixel takes that hardly has a byte: `images.intake.prepare` on one colour, 7070 x 7070, over its pixels.
 
-A HEIC's is that of phones' photographs, 23 to 35e-6, as it is never learnt (see `Workshop.learn_decode`).
+A HEIC's is that of phones' photographs, 23 to 35e-6, as it is never learnt (see `Preprocessor.learn_decode`).
 """
 
 
-class DecodeCost:
+class DecodeTimeModel:
     """Decoding time by encoded bytes and by pixels, whichever is more; learnt online.
 
     The line over bytes is weighted least squares with forgetting, held by two samples of the first guess; each image's
@@ -106,7 +106,7 @@ def _weigh(x: float, y: float, weight: float) -> tuple[float, ...]:
     return weight, weight * x, weight * y, weight * x * x, weight * x * y
 
 
-class WorkCost:
+class WorkEstimator:
     """An image's work in milliseconds at the machine's bottleneck, so that the wait is about the sum of those ahead.
 
     Uncontended times, which do not move with the load: what the load makes of them is `WaitPredictor`'s to measure.
@@ -129,7 +129,7 @@ class WorkCost:
         self._decode_threads = decode_threads
         self._lanes = lanes
         self._shares_cores = shares_cores
-        self._decode = {kind: DecodeCost(_FIRST_MS_PER_PIXEL[kind]) for kind in ImageKind}
+        self._decode = {kind: DecodeTimeModel(_FIRST_MS_PER_PIXEL[kind]) for kind in ImageKind}
 
     def estimate_ms(self, model: str, encoded_bytes: int, kind: ImageKind, *, pixels: int = 0) -> float:
         """Estimate the work of one image; without its pixels, by its bytes alone."""

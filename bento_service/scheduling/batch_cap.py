@@ -6,7 +6,7 @@ _LONGEST_WAIT_S = 60.0
 """A minute of smaller batches is a lesser evil than an out-of-memory each second."""
 
 
-class MemoryCap:
+class OutOfMemoryLimit:
     """Largest batch of one model that memory has room for. Used under the queue's lock.
 
     Out-of-memory halves it; some time later it doubles, and if that fails waits twice as long before the next try.
@@ -45,7 +45,7 @@ class MemoryCap:
             self._probe_at_s = now_s + self._wait_s
 
 
-class FaultCap:
+class FailureLimit:
     """Largest batch of one model that is worth finding a culprit in. Used under the queue's lock.
 
     A failing batch is bisected, which takes up to twice as many runs as it has images. Each one halves the next, a good

@@ -9,7 +9,7 @@ from bento_service.domain.runner import DispatchReason, EngineMode, ModelCost
 from bento_service.errors import DrainingError
 from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_state import ModelState
+from bento_service.scheduling.model_queue import ModelQueue
 from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, Run, decide
 from bento_service.scheduling.work import Batch, WorkItem
 
@@ -41,7 +41,7 @@ class WorkQueue:
             on_expired: Called from a lane's thread with items whose deadline passed before a lane took them; the queue
                 is locked meanwhile, so it must neither wait nor raise.
         """
-        self._models = {name: ModelState(name, modes, target_ms=target_ms) for name, modes in costs.items()}
+        self._models = {name: ModelQueue(name, modes, target_ms=target_ms) for name, modes in costs.items()}
         self._lanes = lanes
         self._target_ms = target_ms
         self._clock = clock

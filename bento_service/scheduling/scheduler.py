@@ -14,7 +14,7 @@ from bento_service.errors import DrainingError, InferenceFailedError
 from bento_service.scheduling.dispatch_log import DispatchLog
 from bento_service.scheduling.execution import Result, expire
 from bento_service.scheduling.lane import Lane
-from bento_service.scheduling.model_state import RunnableModel
+from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.work import Batch, Completion, WorkItem
 

@@ -20,7 +20,7 @@ _CHECK_S = 1.0
 """How soon a worker takes notice of what became of its siblings."""
 
 
-class FailedLoads:
+class LoadRetries:
     """How many loads have failed in a row, over the workers of one master process: each try is another process.
 
     Not thread-safe; two workers that fail at the same moment may count as one. What cannot be kept counts as the first.
@@ -52,7 +52,7 @@ class FailedLoads:
             return 0
 
 
-class Turn:
+class AcceptGate:
     """One worker's place among those that share its port. Used on one event loop, by whose clock its pauses go.
 
     One that could not load tries no second time itself: BentoML starts another once it ends, which gets over a GPU or
@@ -63,7 +63,7 @@ class Turn:
     def __init__(
         self,
         heartbeat: Heartbeat,
-        failed_loads: FailedLoads,
+        failed_loads: LoadRetries,
         *,
         state: Callable[[], ServiceState],
         is_leaving: Callable[[], bool],

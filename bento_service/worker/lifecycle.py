@@ -9,25 +9,25 @@ from functools import partial
 
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.budget import ByteBudget
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.pipeline import Leftovers, Lightbox
+from bento_service.pipeline.pipeline import Leftovers, Pipeline
 from bento_service.settings import Settings
-from bento_service.worker.accept_gate import FIRST_PAUSE_S, FailedLoads, Turn
+from bento_service.worker.accept_gate import FIRST_PAUSE_S, AcceptGate, LoadRetries
 from bento_service.worker.heartbeat import Heartbeat, choose_folder
-from bento_service.worker.parent_process import find_master, leave_with_master
-from bento_service.worker.shutdown import Departure
-from bento_service.worker.tuning import settle_interpreter
+from bento_service.worker.parent_process import exit_with_parent, read_parent_pid
+from bento_service.worker.shutdown import GracefulShutdown
+from bento_service.worker.tuning import tune_runtime
 from bento_service.worker.workers_folder import join_folder
 
 logger = logging.getLogger(__name__)
 
 _RETRY_WHILE_LOADING_S = 2.0
 
-OpenLightbox = Callable[[Settings, Metrics], Awaitable[Lightbox]]
-"""Loads and wires a worker's parts; see `bento_service.bootstrap.open_lightbox`."""
+OpenPipeline = Callable[[Settings, Metrics], Awaitable[Pipeline]]
+"""Loads and wires a worker's parts; see `bento_service.bootstrap.open_pipeline`."""
 
 
 class Lifecycle:
@@ -43,32 +43,32 @@ class Lifecycle:
         settings: Settings,
         metrics: Metrics,
         *,
-        open_lightbox: OpenLightbox,
-        settle: Callable[[], None] = settle_interpreter,
+        open_pipeline: OpenPipeline,
+        settle: Callable[[], None] = tune_runtime,
         retry_failed_s: float = FIRST_PAUSE_S,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self._open_lightbox = open_lightbox
+        self._open_pipeline = open_pipeline
         self._settle = settle
         self._budget = ByteBudget(settings.max_inflight_bytes)
-        self._lightbox: Lightbox | None = None
+        self._pipeline: Pipeline | None = None
         self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._beating: asyncio.Task[None] | None = None
         self._giving_up: asyncio.Task[None] | None = None
-        self._master_id = find_master(os.environ)
+        self._master_id = read_parent_pid(os.environ)
         folder = choose_folder(settings.heartbeat_dir, os.environ, master_id=self._master_id)
         self._heartbeat = Heartbeat(folder, workers=settings.worker_count, state=lambda: self.state)
-        self._turn = Turn(
+        self._turn = AcceptGate(
             self._heartbeat,
-            FailedLoads(folder, master_id=self._master_id),
+            LoadRetries(folder, master_id=self._master_id),
             state=lambda: self.state,
             is_leaving=lambda: self._drain_by_s is not None,
             first_pause_s=retry_failed_s,
         )
-        self._requests: OpenRequests | None = None
+        self._requests: InFlightRequests | None = None
         self._drain_by_s: float | None = None
         self._ended_requests = 0
         self._started_s = time.monotonic()
@@ -78,18 +78,18 @@ class Lifecycle:
         """Where the worker stands."""
         if self._has_failed:
             return ServiceState.FAILED
-        if self._lightbox is None:
+        if self._pipeline is None:
             return ServiceState.LOADING
-        return ServiceState.DRAINING if self._lightbox.classifier.is_draining else ServiceState.READY
+        return ServiceState.DRAINING if self._pipeline.classifier.is_draining else ServiceState.READY
 
-    def lightbox(self) -> Lightbox:
+    def pipeline(self) -> Pipeline:
         """Return the wired parts.
 
         Raises:
             NotReadyError: Still loading, or loading failed.
         """
-        if self._lightbox is not None:
-            return self._lightbox
+        if self._pipeline is not None:
+            return self._pipeline
         if self._has_failed:
             # Why is the operator's business: it may name paths, hosts and versions.
             raise NotReadyError(
@@ -100,19 +100,19 @@ class Lifecycle:
             retry_after_s=_RETRY_WHILE_LOADING_S,
         )
 
-    def edge(self) -> Edge:
+    def edge(self) -> AppState:
         """Return what requests are answered with.
 
         Raises:
             NotReadyError: Still loading, or loading failed.
         """
-        lightbox = self.lightbox()
-        return Edge(lightbox.classifier, lightbox.journal, self.settings, self._budget)
+        pipeline = self.pipeline()
+        return AppState(pipeline.classifier, pipeline.journal, self.settings, self._budget)
 
     def status(self) -> ServiceStatus:
         """Describe how the worker is doing, also while it loads."""
-        if self._lightbox is not None:
-            return self._lightbox.status()
+        if self._pipeline is not None:
+            return self._pipeline.status()
         return ServiceStatus(
             state=self.state,
             device=None,
@@ -128,7 +128,7 @@ class Lifecycle:
             journal={},
         )
 
-    def start(self, requests: OpenRequests) -> None:
+    def start(self, requests: InFlightRequests) -> None:
         """Begin to load; returns at once. The open `requests` are ended where a drain's time is up."""
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
@@ -143,14 +143,14 @@ class Lifecycle:
             join_folder(self.settings.heartbeat_dir, os.environ)
         self._requests = requests
         loop = asyncio.get_running_loop()
-        Departure(
+        GracefulShutdown(
             requests,
             begin_drain=partial(self._begin_drain, loop),
-            is_serving=lambda: self._lightbox is not None,
+            is_serving=lambda: self._pipeline is not None,
             stop_accepting=self._stop_accepting,
         ).handle_signals(loop)
         self._loading = asyncio.create_task(self._load())
-        self._watching = asyncio.create_task(leave_with_master(self._master_id))
+        self._watching = asyncio.create_task(exit_with_parent(self._master_id))
         self._beating = asyncio.create_task(self._heartbeat.keep())
 
     async def wait_for_turn(self) -> None:
@@ -181,19 +181,19 @@ class Lifecycle:
             # process, by the signal that uvicorn raises again once it has shut down.
             self._loading.cancel()
             logger.info("Stopped while the models were loading.")
-        if self._lightbox is not None:
-            leftovers = await self._lightbox.close(drain_s=max(0.0, drain_by_s - loop.time()))
+        if self._pipeline is not None:
+            leftovers = await self._pipeline.close(drain_s=max(0.0, drain_by_s - loop.time()))
             self._report(leftovers)
         if self._beating is not None:
             self._beating.cancel()
 
     async def _load(self) -> None:
         try:
-            lightbox = await self._open_lightbox(self.settings, self.metrics)
+            pipeline = await self._open_pipeline(self.settings, self.metrics)
             self._settle()
-            self._lightbox = lightbox
+            self._pipeline = pipeline
             if self._drain_by_s is not None:
-                self._lightbox.classifier.stop_admitting()
+                self._pipeline.classifier.stop_admitting()
             self.metrics.observe_readiness(self.state is ServiceState.READY)
         except LightboxError as error:
             self._has_failed = True
@@ -210,8 +210,8 @@ class Lifecycle:
         if self._drain_by_s is None:
             self._drain_by_s = loop.time() + self.settings.drain_timeout_s
             loop.call_at(self._drain_by_s, self._give_up)
-        if self._lightbox is not None:
-            self._lightbox.classifier.stop_admitting()
+        if self._pipeline is not None:
+            self._pipeline.classifier.stop_admitting()
         self.metrics.observe_readiness(False)
         self._heartbeat.renew()
         return self._drain_by_s
@@ -221,8 +221,8 @@ class Lifecycle:
         self._heartbeat.renew()
 
     def _give_up(self) -> None:
-        if self._lightbox is not None:
-            self._lightbox.classifier.give_up()
+        if self._pipeline is not None:
+            self._pipeline.classifier.give_up()
         if self._requests is not None:
             self._ended_requests = self._requests.end_all()
 

@@ -12,12 +12,12 @@ _VARIABLE = "LIGHTBOX_MASTER_ID"
 _CHECK_S = 1.0
 
 
-def announce_master(environment: MutableMapping[str, str]) -> None:
+def export_parent_pid(environment: MutableMapping[str, str]) -> None:
     """Note this process's id in the environment that its workers get."""
     environment[_VARIABLE] = str(os.getpid())
 
 
-def find_master(environment: Mapping[str, str]) -> int:
+def read_parent_pid(environment: Mapping[str, str]) -> int:
     """Return the id of the process that started this worker, also where it has died since.
 
     Only the environment tells that: whoever asks the system after a master's death is given the id of another process.
@@ -27,7 +27,7 @@ def find_master(environment: Mapping[str, str]) -> int:
     return int(noted) if noted.isdecimal() else os.getppid()
 
 
-async def leave_with_master(master_id: int) -> None:
+async def exit_with_parent(master_id: int) -> None:
     """Stop this worker once its master is gone: else it would keep the port, and its models in memory."""
     while os.getppid() == master_id:  # noqa: ASYNC110 - nothing tells a process that its parent has died
         await asyncio.sleep(_CHECK_S)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +17,7 @@ _PATIENT_SIGNALS = 2
 """Ctrl-C comes twice, from the terminal and from the master; whoever sends more does not want to wait."""
 
 
-class Departure:
+class GracefulShutdown:
     """Handles SIGTERM and SIGINT ahead of the server, whose own handlers it calls in the end. Used on one event loop.
 
     The server would close its socket and every idle connection at once. A second signal spares the time in which
@@ -26,7 +26,7 @@ class Departure:
 
     def __init__(
         self,
-        requests: OpenRequests,
+        requests: InFlightRequests,
         *,
         begin_drain: Callable[[], float],
         is_serving: Callable[[], bool],

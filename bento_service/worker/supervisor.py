@@ -30,7 +30,7 @@ _CHECK_S = 1.0
 """How often the supervisor looks for workers that died or hang; BentoML's own choice is 10 s."""
 _FIRST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 600.0
-"""Pauses before a worker that died early is started again beside others that serve; as for failed loads (`Turn`)."""
+"""Pauses before a worker that died early is started again beside others that serve, as for failed loads."""
 _STOP_HANG_LOOKS = int(MAX_AGE_S / _CHECK_S)
 _REVIVAL_LOOKS = 3
 """Looks in which a suspended worker can renew its heartbeat once it is continued."""

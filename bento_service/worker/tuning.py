@@ -21,7 +21,7 @@ COMPUTE_NICENESS = 5
 _THREADS = Path("/proc/self/task")
 
 
-def settle_interpreter() -> None:
+def tune_runtime() -> None:
     """Tune the interpreter to serving; called once, on the event loop's thread, with the models loaded and warm.
 
     What lives by then lives as long as the process, so it is never searched for garbage again. The threads that compute

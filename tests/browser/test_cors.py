@@ -7,9 +7,9 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page
 
 from bento_service.domain.service import ServiceState
-from bento_service.http.bento_gateway import Guard
+from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.requests.budget import ByteBudget
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from bento_service.settings import Settings
 from tests.browser.chromium import open_page
 from tests.fakes.bento import FakeBento
@@ -35,7 +35,7 @@ ASK = """async (url) => {
 @pytest.fixture
 def app() -> FastAPI:
     settings = Settings()
-    return app_over(Edge(FakeClassifier(), FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes)))
+    return app_over(AppState(FakeClassifier(), FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes)))
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def page(browser: Browser, app: FastAPI) -> Iterator[Page]:
         yield page
 
 
-def guard(app: FastAPI, *origins: str) -> Guard:
-    return Guard(
+def guard(app: FastAPI, *origins: str) -> BentoGateway:
+    return BentoGateway(
         FakeBento(),
         app,
         PATHS,

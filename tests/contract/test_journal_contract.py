@@ -16,8 +16,8 @@ from bento_service.domain.history import HistoryBucket, Quantiles
 from bento_service.domain.requests import Timings
 from bento_service.errors import InvalidParameterError
 from bento_service.journal.base import Order
-from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.writer import JournalWriter
 from tests.contract.writer import BATCHES, ROWS_A_BATCH, write_to
 from tests.unit.journal.naive_history import assert_bucket_tells_of
 from tests.unit.journal.receipts import NOW, make_receipt, make_traffic
@@ -277,7 +277,7 @@ def test_migrating_twice_changes_nothing_and_gives_the_tables_of_the_schema(
 
 
 def test_closing_a_buffered_journal_writes_every_receipt(store: SqlJournalStore, journal_url: str) -> None:
-    journal = BufferedJournal(
+    journal = JournalWriter(
         store, capacity=5_000, retention=30 * DAY, max_rows=5_000, flush_interval_s=3600, now=lambda: NOW
     )
     for number in range(2_500):

@@ -20,7 +20,7 @@ from bento_service.database.url import parse_url
 from bento_service.domain.history import History
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts
-from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.writer import JournalWriter
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import open_begun, open_watched
 from tests.unit.journal.receipts import NOW, make_receipt
@@ -46,11 +46,11 @@ def failing(statement: str) -> tuple[str, ...]:
     return (FAIL_ON_INSERT[0].format(statement), FAIL_ON_INSERT[1])
 
 
-def read_ids(journal: BufferedJournal) -> set[str]:
+def read_ids(journal: JournalWriter) -> set[str]:
     return {receipt.request_id for receipt in journal.read_receipts(**WINDOW, order="newest", limit=100)}
 
 
-def read_total(journal: BufferedJournal) -> History:
+def read_total(journal: JournalWriter) -> History:
     return journal.read_history(**WINDOW, buckets=1)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from bento_service.domain.requests import Receipt
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.buffered import BufferedJournal
 from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.writer import JournalWriter
 from tests.unit.journal.receipts import NOW, make_receipt
 
 
@@ -50,10 +50,10 @@ class WatchedStore(SqlJournalStore):
             raise
 
 
-def open_watched(url: str) -> tuple[BufferedJournal, WatchedStore, Callable[[], bool]]:
+def open_watched(url: str) -> tuple[JournalWriter, WatchedStore, Callable[[], bool]]:
     """Return a journal that writes and tries again at once, its store, and a wait for the next write."""
     store, written = WatchedStore(url), threading.Semaphore(0)
-    journal = BufferedJournal(
+    journal = JournalWriter(
         store,
         capacity=100,
         retention=timedelta(days=30),
@@ -67,7 +67,7 @@ def open_watched(url: str) -> tuple[BufferedJournal, WatchedStore, Callable[[], 
     return journal, store, lambda: written.acquire(timeout=30)
 
 
-def open_begun(url: str) -> tuple[BufferedJournal, WatchedStore, Callable[[], bool]]:
+def open_begun(url: str) -> tuple[JournalWriter, WatchedStore, Callable[[], bool]]:
     """Return the same once the receipt `before` is written and the thread has nothing left to do."""
     journal, store, wait_written = open_watched(url)
     journal.record(make_receipt("before"))

@@ -33,7 +33,7 @@ class Tally:
         self.size = (entries, size_bytes)
 
 
-class Computation:
+class Preprocessing:
     """A computation that runs until `result` is set, and remembers how often it was begun and cancelled."""
 
     def __init__(self) -> None:

@@ -99,9 +99,9 @@ class FakeClassifier:
         deadline_ms: float | None,
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
-        is_begun: bool = False,
+        continues_request: bool = False,
     ) -> "FakePending":
-        if is_begun:
+        if continues_request:
             self.begun.append(request_id)
         if (error := self.refuse(request_id)) is not None:
             self.outcomes[request_id] = error.code
@@ -152,7 +152,7 @@ class FakePending:
         self._classifier.in_flight -= 1
         self._classifier.outcomes[self._request_id] = _name(error)
 
-    def ask_for(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
+    def change_parameters(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
         self._card = self._classifier.find(model, top_k)
         self._top_k = top_k
         self._classifier.deadlines_ms[-1] = deadline_ms
@@ -168,7 +168,7 @@ class FakePending:
 
 
 class FakePendingPreview:
-    """Implements `bento_service.http.state.PendingPreview`."""
+    """Implements `bento_service.http.state.PreviewRequest`."""
 
     def __init__(self, classifier: FakeClassifier) -> None:
         self._classifier = classifier

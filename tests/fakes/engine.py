@@ -10,7 +10,7 @@ from bento_service.domain.models import Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
-from bento_service.scheduling.model_state import RunnableModel
+from bento_service.scheduling.model_queue import RunnableModel
 
 PATIENCE_S = 60.0
 """Longest that a fake waits for a test; then something is stuck and the test fails."""

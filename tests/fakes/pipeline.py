@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.cache.answer_cache import AnswerCache
+from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.images.intake import IntakeLimits
 from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.preprocessing import Workshop
-from bento_service.pipeline.request import PendingRequest
+from bento_service.pipeline.preprocessing import Preprocessor
+from bento_service.pipeline.request import ImageRequest
 from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.pipeline.work_estimate import WorkCost
+from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.scheduling.scheduler import Scheduler
 from tests.fakes.clock import FakeClock, FakeTimeLoop
 from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer, make_model
@@ -90,15 +90,15 @@ class Kitchen:
         deadline_ms: float | None = None,
         request_id: str = "r-1",
         priority: Priority = Priority.INTERACTIVE,
-        is_begun: bool = False,
-    ) -> PendingRequest:
+        continues_request: bool = False,
+    ) -> ImageRequest:
         return self.classifier.open(
             request_id=request_id,
             model=model,
             top_k=top_k,
             deadline_ms=deadline_ms,
             priority=priority,
-            is_begun=is_begun,
+            continues_request=continues_request,
             started_s=self._clock(),
         )
 
@@ -138,7 +138,7 @@ class Kitchen:
         """Drop what no decode thread has taken, and let none be handed in."""
         self._pool.close(wait=False)
 
-    def take_places(self, count: int) -> list[PendingRequest]:
+    def take_places(self, count: int) -> list[ImageRequest]:
         """Let so many clients begin, who send nothing."""
         return [self.open(request_id=f"uploading-{number}").__enter__() for number in range(count)]
 
@@ -153,7 +153,7 @@ async def running(
     max_receiving: int = 50,
     min_oversampling: int | None = None,
     parity: Parity | None = None,
-    cache: AnswerCache | None = None,
+    cache: ResultCache | None = None,
 ) -> AsyncIterator[Kitchen]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     loop = asyncio.get_running_loop()
@@ -167,7 +167,7 @@ async def running(
         clock=clock,
         loop=loop,
     )
-    work_cost = WorkCost(dict.fromkeys(models, INTERVAL_MS), decode_threads=1, lanes=1, shares_cores=False)
+    work_cost = WorkEstimator(dict.fromkeys(models, INTERVAL_MS), decode_threads=1, lanes=1, shares_cores=False)
     notebook = Notebook()
     classifier = Classifier(
         [
@@ -176,7 +176,7 @@ async def running(
         ],
         default_model=next(iter(models)),
         limits=Limits(TARGET_MS, max_queued, max_receiving),
-        workshop=Workshop(
+        workshop=Preprocessor(
             pool, scheduler, work_cost, IntakeLimits(max_bytes=100_000, max_pixels=10_000), min_oversampling, clock
         ),
         predictor=WaitPredictor(capacity=1, clock=clock),

@@ -15,11 +15,11 @@ from starlette.types import ASGIApp
 from bento_service.cache.factory import open_cache
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import Guard
+from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.protocol import BoundedHttpProtocol
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.budget import ByteBudget
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from bento_service.images.intake import IntakeLimits
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
@@ -93,6 +93,8 @@ async def _serve(
 
 
 def _put_before(classifier: Classifier, settings: Settings, metrics: Metrics) -> ASGIApp:
-    edge = Edge(classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
-    app = OpenRequests(create_app(lambda: edge, status=lambda: status_of(ServiceState.READY)))
-    return Guard(FakeBento(), app, (), status=lambda: status_of(ServiceState.READY), on_request=metrics.observe_http)
+    edge = AppState(classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
+    app = InFlightRequests(create_app(lambda: edge, status=lambda: status_of(ServiceState.READY)))
+    return BentoGateway(
+        FakeBento(), app, (), status=lambda: status_of(ServiceState.READY), on_request=metrics.observe_http
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
-from bento_service.cache.answer_cache import AnswerCache
+from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
@@ -17,11 +17,11 @@ from bento_service.images.intake import IntakeLimits
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.preprocessing import Workshop
+from bento_service.pipeline.preprocessing import Preprocessor
 from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.pipeline.work_estimate import WorkCost
+from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_state import RunnableModel
+from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import Settings
 from tests.fakes.engine import PATIENCE_S, make_image
@@ -128,7 +128,7 @@ def wire(
     *,
     registry: CollectorRegistry,
     metrics: Metrics,
-    cache: AnswerCache | None,
+    cache: ResultCache | None,
     port: int,
 ) -> FaultedService:
     clock, loop = time.perf_counter, asyncio.get_running_loop()
@@ -145,7 +145,7 @@ def wire(
     )
     ceiling = scheduler.ceilings()[MODEL]
     decode_pool = DecodePool(DECODE_THREADS)
-    work_cost = WorkCost(
+    work_cost = WorkEstimator(
         {MODEL: engine.duration_ms(ceiling) / ceiling},
         decode_threads=DECODE_THREADS,
         lanes=LANES,
@@ -157,7 +157,7 @@ def wire(
         [WarmModel(card, engine)],
         default_model=MODEL,
         limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests),
-        workshop=Workshop(decode_pool, scheduler, work_cost, limits, None, clock),
+        workshop=Preprocessor(decode_pool, scheduler, work_cost, limits, None, clock),
         predictor=predictor,
         observers=(metrics, book),
         clock=clock,

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from bento_service.http.requests.budget import ByteBudget
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from bento_service.settings import Settings
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.journal import FakeJournal
@@ -37,12 +37,12 @@ def journal() -> FakeJournal:
 
 
 @pytest.fixture
-def edge(classifier: FakeClassifier, journal: FakeJournal, settings: Settings) -> Edge:
-    return Edge(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes), clock=lambda: NOW)
+def edge(classifier: FakeClassifier, journal: FakeJournal, settings: Settings) -> AppState:
+    return AppState(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes), clock=lambda: NOW)
 
 
 @pytest.fixture
-def app(edge: Edge) -> FastAPI:
+def app(edge: AppState) -> FastAPI:
     return app_over(edge)
 
 

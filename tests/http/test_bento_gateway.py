@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
-from bento_service.http.bento_gateway import Guard
+from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
@@ -124,7 +124,7 @@ def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
     async def explode(request: Request) -> Response:
         raise RuntimeError("secret")
 
-    guard = Guard(
+    guard = BentoGateway(
         Starlette(routes=[Route("/", explode)]),
         app,
         PATHS,
@@ -138,7 +138,7 @@ def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
 
 @pytest.mark.parametrize("is_draining", [False, True])
 def test_what_a_draining_server_answers_says_that_the_connection_ends(app: FastAPI, is_draining: bool) -> None:
-    guard = Guard(
+    guard = BentoGateway(
         Starlette(),
         app,
         PATHS,
@@ -158,7 +158,7 @@ def test_lifespan_events_are_those_of_bentoml(app: FastAPI) -> None:
     async def bento(scope: dict, receive: object, send: object) -> None:
         seen.append(scope["type"])
 
-    guard = Guard(
+    guard = BentoGateway(
         bento,
         app,
         PATHS,
@@ -192,7 +192,7 @@ def test_a_refusal_by_the_application_is_sent_when_the_pacer_lets_it_go_and_hold
 
     async def talk() -> None:
         pacer = HeldPacer()
-        guard = Guard(
+        guard = BentoGateway(
             app,
             app,
             PATHS,

@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
-from bento_service.http.bento_gateway import Guard
+from bento_service.http.bento_gateway import BentoGateway
 from tests.fakes.bento import FakeBento
 from tests.fakes.classifier import FakeClassifier
 from tests.http.expectations import expect_problem
@@ -17,7 +17,7 @@ LISTED, OTHER = "https://app.example.org", "https://evil.example.org"
 
 
 def open_to(app: FastAPI, *origins: str) -> TestClient:
-    guard = Guard(
+    guard = BentoGateway(
         FakeBento(),
         app,
         PATHS,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from lightbox_client.contract import Problem
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +42,7 @@ async def wait_for_body(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def test_an_open_request_is_ended_with_a_problem_that_says_why() -> None:
-    requests = OpenRequests(wait_for_body)
+    requests = InFlightRequests(wait_for_body)
     conversation = Conversation(requests)
     await conversation.is_receiving.wait()
 
@@ -62,7 +62,7 @@ async def test_an_answer_that_has_begun_is_cut_and_not_mixed_with_another() -> N
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()
 
-    requests = OpenRequests(begin_answer)
+    requests = InFlightRequests(begin_answer)
     conversation = Conversation(requests)
     await conversation.is_receiving.wait()
     requests.end_all()
@@ -75,7 +75,7 @@ async def test_a_finished_request_is_not_ended() -> None:
     async def finish(scope: Scope, receive: Receive, send: Send) -> None:
         """Answer nothing."""
 
-    requests = OpenRequests(finish)
+    requests = InFlightRequests(finish)
     await Conversation(requests).task
 
     assert requests.end_all() == 0
@@ -86,7 +86,7 @@ async def test_a_timeout_of_the_application_is_its_own() -> None:
         async with asyncio.timeout(0):
             await receive()
 
-    conversation = Conversation(OpenRequests(time_out))
+    conversation = Conversation(InFlightRequests(time_out))
 
     with pytest.raises(TimeoutError):
         await conversation.task
@@ -94,7 +94,7 @@ async def test_a_timeout_of_the_application_is_its_own() -> None:
 
 
 async def test_a_request_that_is_cancelled_from_outside_stays_cancelled() -> None:
-    conversation = Conversation(OpenRequests(wait_for_body))
+    conversation = Conversation(InFlightRequests(wait_for_body))
     await conversation.is_receiving.wait()
     conversation.task.cancel()
 
@@ -104,7 +104,7 @@ async def test_a_request_that_is_cancelled_from_outside_stays_cancelled() -> Non
 
 
 async def test_what_is_open_is_waited_for_and_what_comes_later_is_not() -> None:
-    requests = OpenRequests(wait_for_body)
+    requests = InFlightRequests(wait_for_body)
     first = Conversation(requests)
     await first.is_receiving.wait()
     finishing = asyncio.create_task(requests.finish())
@@ -121,4 +121,4 @@ async def test_what_is_open_is_waited_for_and_what_comes_later_is_not() -> None:
 
 
 async def test_an_idle_server_has_nothing_to_wait_for() -> None:
-    await OpenRequests(wait_for_body).finish()
+    await InFlightRequests(wait_for_body).finish()

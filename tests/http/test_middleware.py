@@ -4,7 +4,7 @@ import logging
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from bento_service.http.middleware import Envelope
+from bento_service.http.middleware import RequestIdAndErrors
 from tests.http.exchange import Exchange, http_scope
 
 
@@ -15,7 +15,7 @@ async def explode(scope: Scope, receive: Receive, send: Send) -> None:
 def test_a_path_cannot_write_a_line_of_its_own_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
     exchange = Exchange()
 
-    asyncio.run(exchange.run(Envelope(explode), http_scope("GET", "/v1/x\n2026-03-01 ERROR forged")))
+    asyncio.run(exchange.run(RequestIdAndErrors(explode), http_scope("GET", "/v1/x\n2026-03-01 ERROR forged")))
 
     assert exchange.status == 500
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from bento_service.domain.runner import Device
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import Guard
-from bento_service.http.state import Edge
+from bento_service.http.bento_gateway import BentoGateway
+from bento_service.http.state import AppState
 from tests.fakes.bento import FakeBento
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -32,7 +32,7 @@ def status_of(state: ServiceState) -> ServiceStatus:
     )
 
 
-def app_over(edge: Edge) -> FastAPI:
+def app_over(edge: AppState) -> FastAPI:
     return create_app(lambda: edge, status=lambda: status_of(ServiceState.READY))
 
 
@@ -43,7 +43,7 @@ PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/gone"})
 class Service:
     """A guard over a fake BentoML and the real edge, and what it told the metrics."""
 
-    guard: Guard
+    guard: BentoGateway
     bento: FakeBento
     seen: list[tuple[str, str, int]]
     state: ServiceState = ServiceState.READY
@@ -60,6 +60,6 @@ def serve(app: FastAPI) -> Service:
     def status() -> ServiceStatus:
         return status_of(service.state)
 
-    guard = Guard(bento, app, PATHS, status=status, on_request=on_request)
+    guard = BentoGateway(bento, app, PATHS, status=status, on_request=on_request)
     service = Service(guard, bento, seen)
     return service

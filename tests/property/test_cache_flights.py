@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bento_service.cache.answer_cache import AnswerCache, Found
 from bento_service.cache.base import CachedResult
 from bento_service.cache.memory import MemoryStore
+from bento_service.cache.result_cache import Found, ResultCache
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, UndecodableImageError
 from tests.fakes.cache import Tally, make_result
@@ -47,7 +47,7 @@ clients = st.lists(
 class Counter:
     """Counts the computations of each image that ran to their end."""
 
-    def __init__(self, cache: AnswerCache) -> None:
+    def __init__(self, cache: ResultCache) -> None:
         self._cache = cache
         self.computed = [0] * (BROKEN + 1)
 
@@ -77,7 +77,7 @@ async def leave(task: "asyncio.Task[Found]", client: Client) -> None:
 
 
 async def run(requests: list[Client]) -> None:
-    cache = AnswerCache(MemoryStore(1_000_000), observer=Tally())
+    cache = ResultCache(MemoryStore(1_000_000), observer=Tally())
     counter = Counter(cache)
     tasks = [asyncio.create_task(counter.serve(client)) for client in requests]
     leaving = [leave(task, client) for task, client in zip(tasks, requests, strict=True)]

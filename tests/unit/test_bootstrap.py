@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bento_service.bootstrap import open_lightbox
+from bento_service.bootstrap import open_pipeline
 from bento_service.errors import JournalUrlError, ModelLoadError
 from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
@@ -35,7 +35,7 @@ async def test_a_start_that_fails_leaves_nothing_open(
     settings = Settings.model_validate({"data_dir": tmp_path, "engine": "openvino", "device": "cpu"} | changes)
 
     with pytest.raises(error):
-        await open_lightbox(settings, Metrics(CollectorRegistry()))
+        await open_pipeline(settings, Metrics(CollectorRegistry()))
 
     assert own_threads() == set()
 
@@ -44,7 +44,7 @@ async def test_models_that_load_side_by_side_stand_in_the_order_asked_for(tmp_pa
     names = ("efficientnet_lite2", "efficientnet_lite0", "efficientnet_lite1")
     settings = Settings(data_dir=tmp_path, engine="openvino", device="cpu", models=names)
 
-    lightbox = await open_lightbox(settings, Metrics(CollectorRegistry()))
+    lightbox = await open_pipeline(settings, Metrics(CollectorRegistry()))
 
     try:
         models = lightbox.classifier.models()

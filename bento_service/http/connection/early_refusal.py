@@ -21,7 +21,7 @@ from bento_service.http.requests.priority import HEADER as PRIORITY_HEADER
 from bento_service.http.responses.problems import describe_error, round_retry_after
 from bento_service.http.routes.bento_classify import CLASSIFY_PATH
 from bento_service.http.routes.classify import PATH, admit
-from bento_service.http.state import Admission, Edge, EdgeProvider, OnRequest
+from bento_service.http.state import Admission, AppState, OnRequest, StateProvider
 
 REPEAT_S = 0.1
 """How long the figures of a refusal (images ahead, predicted wait) are repeated to requests that ask for the same; also
@@ -84,7 +84,7 @@ class EarlyRefusals:
 
     def __init__(
         self,
-        provide: EdgeProvider,
+        provide: StateProvider,
         *,
         pacer: RefusalPacer,
         on_request: OnRequest,
@@ -155,7 +155,7 @@ def _has_origin(scope: Scope) -> bool:
     return any(name == b"origin" for name, _ in scope["headers"])
 
 
-def _refuse(edge: Edge, scope: Scope, key: tuple[object, ...], started_s: float) -> _Refusal | None:
+def _refuse(edge: AppState, scope: Scope, key: tuple[object, ...], started_s: float) -> _Refusal | None:
     """Admit a request as the application would, and return its refusal; None where it is admitted.
 
     An admission leaves no trace: it takes no place before it is entered.

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Scope
 
-DELIVERY_EXTENSION = "lightbox.delivery"
-"""The ASGI extension of a server that lets a connection's bytes be seen off: its member `delivery` is a `Delivery`."""
+PENDING_WRITES_EXTENSION = "lightbox.delivery"
+"""The ASGI extension that holds a connection's `PendingWrites`, as its member `delivery`."""
 
 
-class Delivery:
+class PendingWrites:
     """The bytes that one connection has been given and its client has not yet taken. Used on one event loop.
 
     An application has answered as soon as the last byte is handed over; whether the client reads is another matter.
@@ -49,7 +49,7 @@ class AnswerTransport:
         self.close = close
 
 
-def find_delivery(scope: Scope) -> Delivery | None:
+def find_delivery(scope: Scope) -> PendingWrites | None:
     """Return the delivery of a request's connection, where the server tells of it."""
-    extension = (scope.get("extensions") or {}).get(DELIVERY_EXTENSION)
+    extension = (scope.get("extensions") or {}).get(PENDING_WRITES_EXTENSION)
     return extension["delivery"] if extension else None

@@ -10,11 +10,11 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from bento_service.http.connection.early_refusal import EarlyRefusal, RefuseEarly, never_refuse
-from bento_service.http.connection.pending_writes import DELIVERY_EXTENSION, AnswerTransport, Delivery
+from bento_service.http.connection.pending_writes import PENDING_WRITES_EXTENSION, AnswerTransport, PendingWrites
 from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.refusal_pacer import HOLD_EXTENSION
 from bento_service.http.connection.upgrade import find_refusal, render_head
-from bento_service.http.requests.disconnect import HANGUP_EXTENSION, HangupBell
+from bento_service.http.requests.disconnect import DISCONNECT_EXTENSION, DisconnectSignal
 from bento_service.http.responses.problems import build_problem
 
 _MALFORMED = (
@@ -57,18 +57,18 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._bytes_without_body = 0
         self._discarded_bytes = 0
         self._time_limit: asyncio.TimerHandle | None = None
-        self._bell = HangupBell()
+        self._bell = DisconnectSignal()
         self._running_cycle: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         """Begin to wait for headers."""
         super().connection_made(transport)
         self._made_s = self.loop.time()
-        self._delivery = Delivery(transport, self.flow.drain)
+        self._delivery = PendingWrites(transport, self.flow.drain)
         self._answer_transport = AnswerTransport(transport, self._close_after_answer)
         self._extensions: dict[str, dict[object, object]] = {
-            HANGUP_EXTENSION: {"bell": self._bell},
-            DELIVERY_EXTENSION: {"delivery": self._delivery},
+            DISCONNECT_EXTENSION: {"bell": self._bell},
+            PENDING_WRITES_EXTENSION: {"delivery": self._delivery},
             HOLD_EXTENSION: {"hold": self._hold},
         }
         self._limit_time(self.header_timeout_s)

@@ -9,11 +9,11 @@ from starlette.types import Receive, Scope
 
 from bento_service.errors import ClientGoneError
 
-HANGUP_EXTENSION = "lightbox.hangup"
-"""The ASGI extension of a server that tells of a hang-up by itself: its member `bell` is a `HangupBell`."""
+DISCONNECT_EXTENSION = "lightbox.hangup"
+"""The ASGI extension of a server that tells of a hang-up by itself: its member `bell` is a `DisconnectSignal`."""
 
 
-class HangupBell:
+class DisconnectSignal:
     """Rings as a connection is lost, for whoever listens: the one request of the connection that is in progress."""
 
     def __init__(self) -> None:
@@ -37,13 +37,13 @@ class HangupBell:
         self._listener = None
 
 
-class CancelOnHangup:
+class CancelOnDisconnect:
     """An async context that cancels what runs in it once the client hangs up, and raises `ClientGoneError` for it.
 
     Enter it after the request's last byte: from there on, the next thing to receive is the disconnect. Works like
     `asyncio.timeout`, with the hang-up in place of the clock, so cancellation from outside passes through unchanged.
 
-    With the scope of a server that has `HANGUP_EXTENSION`, nothing waits for the disconnect; without, a task does.
+    With the scope of a server that has `DISCONNECT_EXTENSION`, nothing waits for the disconnect; without, a task does.
     """
 
     def __init__(self, receive: Receive, scope: Scope | None = None) -> None:
@@ -56,7 +56,7 @@ class CancelOnHangup:
         """Start to watch."""
         task = asyncio.current_task()
         if task is None:
-            raise RuntimeError("CancelOnHangup works inside a task only")
+            raise RuntimeError("CancelOnDisconnect works inside a task only")
         self._task = task
         self._cancelling = task.cancelling()
         if self._bell is not None:
@@ -86,6 +86,6 @@ class CancelOnHangup:
         self._hang_up()
 
 
-def _find_bell(scope: Scope | None) -> HangupBell | None:
+def _find_bell(scope: Scope | None) -> DisconnectSignal | None:
     extensions: dict[str, dict[str, Any]] = (scope or {}).get("extensions") or {}
-    return extensions[HANGUP_EXTENSION]["bell"] if HANGUP_EXTENSION in extensions else None
+    return extensions[DISCONNECT_EXTENSION]["bell"] if DISCONNECT_EXTENSION in extensions else None

@@ -27,7 +27,7 @@ class FormFile:
     content: bytes | None
     limit_bytes: int
 
-    def demand_content(self) -> bytes:
+    def require_content(self) -> bytes:
         """Return the file's bytes.
 
         Raises:

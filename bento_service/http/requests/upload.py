@@ -134,7 +134,7 @@ async def _read_form_upload(
     )
     size_limit = SizeLimit(settings.max_image_bytes, FORM_OVERHEAD_BYTES)
     files = await _read_form(request, form, size_limit, time_limit)
-    return Upload(files[0].demand_content(), form.texts)
+    return Upload(files[0].require_content(), form.texts)
 
 
 async def _read_form(

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from bento_service.domain.requests import Priority
 from bento_service.errors import LightboxError
 from bento_service.http.request_id import request_id_of
-from bento_service.http.requests.disconnect import CancelOnHangup
+from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.form import FormFile
 from bento_service.http.requests.parameters import BatchQuery
 from bento_service.http.requests.priority import describe_priority, priority_of
@@ -23,7 +23,7 @@ from bento_service.http.responses.openapi import describe_batch_body, describe_p
 from bento_service.http.responses.problems import build_problem, describe_error
 from bento_service.http.responses.schemas import JsonResponse, to_classification
 from bento_service.http.routes.classify import IMAGE_PROBLEMS
-from bento_service.http.state import Edge, EdgeProvider, Pending
+from bento_service.http.state import AppState, Pending, StateProvider
 from lightbox_client.contract import BatchClassification, BatchItem, Problem
 
 IN_FLIGHT = 16
@@ -44,7 +44,7 @@ _ITEM_PROBLEMS = tuple(code for code in IMAGE_PROBLEMS if code not in {"unknown_
 logger = logging.getLogger(__name__)
 
 
-def batch_router(provide: EdgeProvider) -> APIRouter:
+def batch_router(provide: StateProvider) -> APIRouter:
     """Return the router of batches."""
     router = APIRouter(tags=["classify"])
 
@@ -71,7 +71,7 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
             first = admitted.enter_context(batch.open(0))
             upload = await read_batch(request, batch.edge.settings, lease, text_fields=BatchQuery.model_fields)
             batch.take_fields(upload.fields, first)
-            async with CancelOnHangup(request.receive, request.scope):
+            async with CancelOnDisconnect(request.receive, request.scope):
                 results = await batch.classify(upload.files, first, admitted)
         return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
 
@@ -81,7 +81,7 @@ def batch_router(provide: EdgeProvider) -> APIRouter:
 class _Batch:
     """One batch request at work."""
 
-    def __init__(self, edge: Edge, request_id: str, query: BatchQuery, priority: Priority) -> None:
+    def __init__(self, edge: AppState, request_id: str, query: BatchQuery, priority: Priority) -> None:
         self._priority = priority
         self.edge = edge
         self.request_id = request_id
@@ -96,18 +96,18 @@ class _Batch:
             top_k=self._query.top_k,
             deadline_ms=None,
             priority=self._priority,
-            is_begun=index > 0,
+            continues_request=index > 0,
             started_s=time.perf_counter(),
         )
 
     def take_fields(self, fields: Mapping[str, str], first: Pending) -> None:
         """Use the form's parameters for all images, also for the first, which is admitted already.
 
-        Raises as `BatchQuery.with_fields` and `Pending.ask_for`.
+        Raises as `BatchQuery.with_fields` and `Pending.change_parameters`.
         """
         if fields:
             self._query = self._query.with_fields(fields)
-            first.ask_for(model=self._query.model, top_k=self._query.top_k, deadline_ms=None)
+            first.change_parameters(model=self._query.model, top_k=self._query.top_k, deadline_ms=None)
 
     async def classify(
         self, files: Sequence[FormFile], first: Pending, admitted: AbstractContextManager[object]
@@ -127,10 +127,10 @@ class _Batch:
             async with self._turns:
                 if first is not None:
                     with admitted:
-                        answer = await first.classify(file.demand_content())
+                        answer = await first.classify(file.require_content())
                 else:
                     with self.open(index) as pending:
-                        answer = await pending.classify(file.demand_content())
+                        answer = await pending.classify(file.require_content())
         except LightboxError as error:
             return self._fail(index, file, describe_error(error, self._id_of(index)))
         except Exception:  # a defect met by one image must not cost its neighbours their answers

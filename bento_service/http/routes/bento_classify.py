@@ -9,12 +9,12 @@ from starlette.responses import Response
 
 from bento_service.http.requests.parameters import ClassifyQuery
 from bento_service.http.routes.classify import Fields, answer_image
-from bento_service.http.state import EdgeProvider
+from bento_service.http.state import StateProvider
 
 CLASSIFY_PATH = "/classify"
 
 
-def bento_classify_router(provide: EdgeProvider) -> APIRouter:
+def bento_classify_router(provide: StateProvider) -> APIRouter:
     """Return the router of BentoML's call, which BentoML describes at `/docs.json` and our own document leaves out."""
     router = APIRouter()
 

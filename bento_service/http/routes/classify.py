@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bento_service.http.request_id import request_id_of
-from bento_service.http.requests.disconnect import CancelOnHangup
+from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.parameters import ClassifyQuery
 from bento_service.http.requests.priority import describe_priority, priority_of
 from bento_service.http.requests.upload import read_upload
 from bento_service.http.responses.openapi import describe_image_body, describe_problems
 from bento_service.http.responses.schemas import JsonResponse, to_classification
-from bento_service.http.state import Edge, EdgeProvider, Pending
+from bento_service.http.state import AppState, Pending, StateProvider
 from lightbox_client.contract import Classification
 
 PATH = "/v1/classify"
@@ -38,7 +38,7 @@ Fields = Mapping[str, str]
 """A form's texts, by field."""
 
 
-def classify_router(provide: EdgeProvider) -> APIRouter:
+def classify_router(provide: StateProvider) -> APIRouter:
     """Return the router of single images."""
     router = APIRouter(tags=["classify"])
 
@@ -62,7 +62,7 @@ def classify_router(provide: EdgeProvider) -> APIRouter:
 
 
 async def answer_image(
-    edge: Edge, request: Request, query: ClassifyQuery, *, read_fields: Callable[[Fields], Fields] = dict
+    edge: AppState, request: Request, query: ClassifyQuery, *, read_fields: Callable[[Fields], Fields] = dict
 ) -> Response:
     """Admit a request's one image by its query, receive it, take the parameters of its form, and classify it.
 
@@ -70,7 +70,7 @@ async def answer_image(
 
     Raises:
         LightboxError: As `priority_of`, `Classifier.open`, `read_upload`, `ClassifyQuery.with_fields`,
-            `Pending.ask_for` and `Pending.classify`.
+            `Pending.change_parameters` and `Pending.classify`.
     """
     with admit(edge, request, query) as pending, edge.budget.lease() as lease:
         upload = await read_upload(
@@ -78,13 +78,13 @@ async def answer_image(
         )
         if upload.fields:
             asked = query.with_fields(read_fields(upload.fields))
-            pending.ask_for(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
-        async with CancelOnHangup(request.receive, request.scope):
+            pending.change_parameters(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
+        async with CancelOnDisconnect(request.receive, request.scope):
             answer = await pending.classify(upload.encoded)
     return JsonResponse(to_classification(answer))
 
 
-def admit(edge: Edge, request: Request, query: ClassifyQuery) -> Pending:
+def admit(edge: AppState, request: Request, query: ClassifyQuery) -> Pending:
     """Admit the one image of a request; its clock starts here. Raises as `Classifier.open` and `priority_of`."""
     return edge.classifier.open(
         request_id=request_id_of(request.scope),

@@ -17,7 +17,7 @@ from bento_service.http.requests.parameters import EARLIEST, JournalText, Window
 from bento_service.http.responses.openapi import describe_problems
 from bento_service.http.responses.problems import PROBLEM_TYPES
 from bento_service.http.responses.schemas import JsonResponse, to_history, to_history_request
-from bento_service.http.state import EdgeProvider
+from bento_service.http.state import StateProvider
 from bento_service.journal.windows import LONGEST_WINDOW
 from lightbox_client.contract import History, HistoryRequests
 
@@ -61,7 +61,7 @@ class ReceiptsQuery(WindowQuery):
         return self.model_copy(update={"since": max(EARLIEST, until - LONGEST_WINDOW)}).window(now)
 
 
-def history_router(provide: EdgeProvider) -> APIRouter:
+def history_router(provide: StateProvider) -> APIRouter:
     """Return the router of the journal's reads; they block, so they run in threads."""
     router = APIRouter(prefix="/v1/history", tags=["history"])
     limiter = CapacityLimiter(READS_AT_ONCE)

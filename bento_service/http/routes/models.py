@@ -8,11 +8,11 @@ from bento_service.errors import UnknownModelError
 from bento_service.http.requests.parameters import take_none
 from bento_service.http.responses.openapi import describe_problems
 from bento_service.http.responses.schemas import JsonResponse, to_labels, to_model_card
-from bento_service.http.state import EdgeProvider
+from bento_service.http.state import StateProvider
 from lightbox_client.contract import Labels, ModelCard, ModelList
 
 
-def models_router(provide: EdgeProvider) -> APIRouter:
+def models_router(provide: StateProvider) -> APIRouter:
     """Return the router of model cards. A name may hold slashes: `timm/resnet50.a1_in1k`."""
     router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(take_none)])
 

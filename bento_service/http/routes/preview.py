@@ -7,12 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bento_service.domain.requests import Preview
-from bento_service.http.requests.disconnect import CancelOnHangup
+from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.parameters import Query, take_none
 from bento_service.http.requests.upload import read_upload
 from bento_service.http.responses.openapi import describe_image_body, describe_problems
 from bento_service.http.routes.classify import IMAGE_PROBLEMS
-from bento_service.http.state import EdgeProvider
+from bento_service.http.state import StateProvider
 from lightbox_client.contract import PREVIEW_HEADERS
 
 _PROBLEMS = tuple(
@@ -33,7 +33,7 @@ _ANSWER: Final[dict[str, Any]] = {
 }
 
 
-def preview_router(provide: EdgeProvider) -> APIRouter:
+def preview_router(provide: StateProvider) -> APIRouter:
     """Return the router of previews."""
     router = APIRouter(tags=["classify"], dependencies=[Depends(take_none)])
 
@@ -54,7 +54,7 @@ def preview_router(provide: EdgeProvider) -> APIRouter:
         with edge.classifier.open_preview() as pending, edge.budget.lease() as lease:
             upload = await read_upload(request, edge.settings, lease, deadline_ms=None, text_fields=())
             Query().with_fields(upload.fields)  # there are none: each is refused by its name
-            async with CancelOnHangup(request.receive, request.scope):
+            async with CancelOnDisconnect(request.receive, request.scope):
                 drawn = await pending.draw(upload.encoded)
         return _PngResponse(drawn.png, headers=_describe(drawn))
 

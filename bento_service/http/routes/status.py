@@ -14,7 +14,7 @@ from bento_service.errors import NotReadyError
 from bento_service.http.requests.parameters import take_none
 from bento_service.http.responses.openapi import describe_problems
 from bento_service.http.responses.schemas import JsonResponse, to_status
-from bento_service.http.state import EdgeProvider
+from bento_service.http.state import StateProvider
 from lightbox_client.contract import Status, Version
 
 StatusProvider = Callable[[], ServiceStatus]
@@ -23,7 +23,7 @@ StatusProvider = Callable[[], ServiceStatus]
 _LIBRARIES = ("bentoml", "openvino", "torch", "timm", "numpy", "pillow", "simplejpeg", "fastapi", "sqlalchemy")
 
 
-def status_router(provide: EdgeProvider, status: StatusProvider) -> APIRouter:
+def status_router(provide: StateProvider, status: StatusProvider) -> APIRouter:
     """Return the router of what is running."""
     router = APIRouter(tags=["service"], dependencies=[Depends(take_none)])
     # Reading the packages' metadata takes milliseconds of the event loop, and no package changes under a process.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from bento_service.errors import ClientGoneError
-from bento_service.http.requests.disconnect import CancelOnHangup
+from bento_service.http.requests.disconnect import CancelOnDisconnect
 from tests.http.byte_client import PATIENCE_S, connect, read_answer
 from tests.http.connection.test_protocol import Patient, serve
 
@@ -44,7 +44,7 @@ class Digesting:
 
     async def wait(self, scope: Scope, receive: Receive) -> None:
         try:
-            async with CancelOnHangup(receive, scope):
+            async with CancelOnDisconnect(receive, scope):
                 self.waits.set()
                 await asyncio.Event().wait()
         except ClientGoneError:

@@ -14,7 +14,7 @@ from bento_service.errors import LightboxError, NotReadyError, OverloadedError
 from bento_service.http.connection.early_refusal import REPEAT_S, EarlyRefusal, EarlyRefusals
 from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.refusal_pacer import RefusalPacer
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 
@@ -31,7 +31,7 @@ QUERIES = st.lists(
 PRIORITIES = st.sampled_from([None, "bulk", "interactive", "urgent"])
 
 
-def refusals_over(edge: Edge, *, is_draining: bool = False) -> EarlyRefusals:
+def refusals_over(edge: AppState, *, is_draining: bool = False) -> EarlyRefusals:
     return EarlyRefusals(
         lambda: edge, pacer=RefusalPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: is_draining
     )
@@ -45,7 +45,7 @@ def scope_of(path: str, query: str = "", priority: str | None = None) -> Scope:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.tuples(st.sampled_from(PATHS), QUERIES.map(urlencode), PRIORITIES), refusal=REFUSALS)
 def test_an_early_refusal_is_the_applications_answer_and_what_it_admits_is_left_to_it(
-    app: FastAPI, edge: Edge, asked: tuple[str, str, str | None], refusal: LightboxError | None
+    app: FastAPI, edge: AppState, asked: tuple[str, str, str | None], refusal: LightboxError | None
 ) -> None:
     classifier = edge.classifier
     assert isinstance(classifier, FakeClassifier)
@@ -64,7 +64,7 @@ def test_an_early_refusal_is_the_applications_answer_and_what_it_admits_is_left_
         )
 
 
-def test_nothing_is_looked_at_while_there_is_no_overload(edge: Edge, classifier: FakeClassifier) -> None:
+def test_nothing_is_looked_at_while_there_is_no_overload(edge: AppState, classifier: FakeClassifier) -> None:
     classifier.refuse = lambda request_id: FULL
 
     assert refusals_over(edge)(scope_of("/v1/classify")) is None
@@ -73,7 +73,7 @@ def test_nothing_is_looked_at_while_there_is_no_overload(edge: Edge, classifier:
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/classify"), ("POST", "/v1/classify/batch"), ("POST", "/")])
 def test_other_calls_are_left_to_the_application(
-    edge: Edge, classifier: FakeClassifier, method: str, path: str
+    edge: AppState, classifier: FakeClassifier, method: str, path: str
 ) -> None:
     classifier.is_overloaded = True
     classifier.refuse = lambda request_id: FULL
@@ -82,9 +82,9 @@ def test_other_calls_are_left_to_the_application(
 
 
 def test_a_worker_that_loads_or_drains_leaves_its_refusals_to_the_application(
-    edge: Edge, classifier: FakeClassifier
+    edge: AppState, classifier: FakeClassifier
 ) -> None:
-    def load() -> Edge:
+    def load() -> AppState:
         raise NotReadyError("Loading.", retry_after_s=1)
 
     classifier.is_overloaded = True
@@ -96,7 +96,7 @@ def test_a_worker_that_loads_or_drains_leaves_its_refusals_to_the_application(
 
 
 def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pacer_says(
-    edge: Edge, classifier: FakeClassifier
+    edge: AppState, classifier: FakeClassifier
 ) -> None:
     seen: list[tuple[str, str, int]] = []
     durations_s: list[float] = []
@@ -132,7 +132,7 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
 
 
 def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_tenth_of_a_second(
-    edge: Edge, classifier: FakeClassifier
+    edge: AppState, classifier: FakeClassifier
 ) -> None:
     now_s = 0.0
     classifier.is_overloaded = True

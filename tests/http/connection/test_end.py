@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service.http.connection.protocol import BoundedHttpProtocol
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from tests.http.byte_client import PATIENCE_S, connect, is_closed, send_until_closed
 
 T = TypeVar("T")
@@ -202,7 +202,7 @@ def test_a_server_that_stops_waits_but_shortly_for_a_client_that_asks_nothing() 
 
 
 def test_an_answer_is_open_until_its_client_has_taken_it() -> None:
-    requests = OpenRequests(answer_at_length)
+    requests = InFlightRequests(answer_at_length)
     with serving(requests) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
@@ -220,7 +220,7 @@ def test_an_answer_is_open_until_its_client_has_taken_it() -> None:
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("is_ended", [False, True], ids=["the client goes", "all are ended"])
 def test_an_answer_whose_connection_is_lost_is_waited_for_no_longer(is_ended: bool, loop: str) -> None:
-    requests = OpenRequests(answer_at_length)
+    requests = InFlightRequests(answer_at_length)
     with serving(requests, loop=loop) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
@@ -239,7 +239,7 @@ def test_an_answer_whose_connection_is_lost_is_waited_for_no_longer(is_ended: bo
 def test_an_answer_that_its_client_has_not_taken_as_all_are_ended_is_cut_and_counted(
     app: ASGIApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    requests = OpenRequests(app)
+    requests = InFlightRequests(app)
     with serving(requests) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
@@ -260,7 +260,7 @@ def test_a_request_behind_an_answer_that_nobody_reads_is_ended_with_it() -> None
             await asyncio.Event().wait()
 
     waits = threading.Event()
-    requests = OpenRequests(answer_first)
+    requests = InFlightRequests(answer_first)
     with serving(requests) as service, connect(service.port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         assert waits.wait(PATIENCE_S)
@@ -270,7 +270,7 @@ def test_a_request_behind_an_answer_that_nobody_reads_is_ended_with_it() -> None
 
 
 def test_applications_side_by_side_are_waited_for_and_ended_together() -> None:
-    requests = OpenRequests(refuse)
+    requests = InFlightRequests(refuse)
     with serving(requests.beside(answer_at_length)) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
@@ -284,7 +284,7 @@ async def turns() -> None:
         await asyncio.sleep(0)
 
 
-def ending(requests: OpenRequests) -> Callable[[], Coroutine[None, None, int]]:
+def ending(requests: InFlightRequests) -> Callable[[], Coroutine[None, None, int]]:
     async def end() -> int:
         return requests.end_all()
 

@@ -5,15 +5,15 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from bento_service.errors import ClientGoneError
-from bento_service.http.requests.disconnect import HANGUP_EXTENSION, CancelOnHangup, HangupBell
-from bento_service.http.state import Edge
+from bento_service.http.requests.disconnect import DISCONNECT_EXTENSION, CancelOnDisconnect, DisconnectSignal
+from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier, Gate
 from tests.http.exchange import Exchange, http_scope
 from tests.http.requests.test_upload import FORM, part
 
 
 def test_a_client_that_hangs_up_while_sending_gets_no_answer_and_leaves_a_receipt(
-    app: FastAPI, edge: Edge, classifier: FakeClassifier
+    app: FastAPI, edge: AppState, classifier: FakeClassifier
 ) -> None:
     async def talk() -> Exchange:
         exchange = Exchange([b"half an ima"], is_whole=False)
@@ -47,7 +47,7 @@ def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: FastAPI, cl
 
 
 def test_a_client_that_hangs_up_on_a_batch_cancels_all_its_images(
-    app: FastAPI, edge: Edge, classifier: FakeClassifier
+    app: FastAPI, edge: AppState, classifier: FakeClassifier
 ) -> None:
     async def talk() -> Exchange:
         classifier.gate = Gate()
@@ -69,7 +69,7 @@ def test_a_client_that_hangs_up_on_a_batch_cancels_all_its_images(
 def test_work_that_ends_before_the_hangup_keeps_its_result() -> None:
     async def work() -> int:
         exchange = Exchange([])
-        async with CancelOnHangup(exchange.receive):
+        async with CancelOnDisconnect(exchange.receive):
             await exchange.waits.wait()
         exchange.hang_up()
         await asyncio.sleep(0)
@@ -80,7 +80,7 @@ def test_work_that_ends_before_the_hangup_keeps_its_result() -> None:
 
 def test_an_error_of_the_work_itself_passes_through() -> None:
     async def work() -> None:
-        async with CancelOnHangup(Exchange([]).receive):
+        async with CancelOnDisconnect(Exchange([]).receive):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -89,7 +89,7 @@ def test_an_error_of_the_work_itself_passes_through() -> None:
 
 def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
     async def work(exchange: Exchange) -> None:
-        async with CancelOnHangup(exchange.receive):
+        async with CancelOnDisconnect(exchange.receive):
             await asyncio.Event().wait()
 
     async def end_by_hangup() -> None:
@@ -111,15 +111,15 @@ def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
     asyncio.run(end_from_outside())
 
 
-def scope_with(bell: HangupBell) -> Scope:
-    return http_scope("POST", "/v1/classify") | {"extensions": {HANGUP_EXTENSION: {"bell": bell}}}
+def scope_with(bell: DisconnectSignal) -> Scope:
+    return http_scope("POST", "/v1/classify") | {"extensions": {DISCONNECT_EXTENSION: {"bell": bell}}}
 
 
 def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:
     async def work() -> Exchange:
-        bell, exchange = HangupBell(), Exchange([])
+        bell, exchange = DisconnectSignal(), Exchange([])
         with pytest.raises(ClientGoneError):
-            async with CancelOnHangup(exchange.receive, scope_with(bell)):
+            async with CancelOnDisconnect(exchange.receive, scope_with(bell)):
                 asyncio.get_running_loop().call_soon(bell.ring)
                 await asyncio.Event().wait()
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
@@ -130,9 +130,9 @@ def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:
 
 def test_a_bell_that_rang_before_the_work_began_cancels_it() -> None:
     async def work() -> None:
-        bell = HangupBell()
+        bell = DisconnectSignal()
         bell.ring()
-        async with CancelOnHangup(Exchange([]).receive, scope_with(bell)):
+        async with CancelOnDisconnect(Exchange([]).receive, scope_with(bell)):
             await asyncio.Event().wait()
 
     with pytest.raises(ClientGoneError):
@@ -141,8 +141,8 @@ def test_a_bell_that_rang_before_the_work_began_cancels_it() -> None:
 
 def test_a_bell_that_rings_after_the_work_has_ended_cancels_nothing() -> None:
     async def work() -> int:
-        bell = HangupBell()
-        async with CancelOnHangup(Exchange([]).receive, scope_with(bell)):
+        bell = DisconnectSignal()
+        async with CancelOnDisconnect(Exchange([]).receive, scope_with(bell)):
             await asyncio.sleep(0)
         bell.ring()
         await asyncio.sleep(0)

@@ -108,7 +108,7 @@ def test_a_file_over_the_limit_comes_without_content_and_its_neighbours_with_the
 
     assert [file.content for file in files] == [b"x" * 10, None, b"z"]
     with pytest.raises(ImageTooLargeError, match="10 bytes"):
-        files[1].demand_content()
+        files[1].require_content()
 
 
 def test_the_bytes_of_a_file_over_the_limit_are_given_back_to_the_budget() -> None:
@@ -172,9 +172,9 @@ def test_a_text_may_be_long_but_not_longer_than_the_limit(step: int) -> None:
 def test_a_text_in_place_of_a_file_is_a_missing_image() -> None:
     address, image = parse(encode([("images", None, b"http://169.254.169.254/"), ("images", None, b"\xff\xd8")]))
 
-    assert image.demand_content() == b"\xff\xd8"
+    assert image.require_content() == b"\xff\xd8"
     with pytest.raises(MissingImageError, match="as a file"):
-        address.demand_content()
+        address.require_content()
 
 
 def test_other_fields_are_skipped_but_not_without_number() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bento_service.http.requests.budget import ByteBudget
 from bento_service.http.requests.upload import FORM_OVERHEAD_BYTES
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 from tests.http.wiring import app_over
@@ -64,7 +64,7 @@ def test_a_declared_length_that_is_no_number_is_left_to_the_count(app: FastAPI, 
     assert send(app, [b"x"], {"Content-Length": declared}).status == 200
 
 
-def test_a_file_in_a_form_over_the_limit_is_refused(app: FastAPI, edge: Edge) -> None:
+def test_a_file_in_a_form_over_the_limit_is_refused(app: FastAPI, edge: AppState) -> None:
     exchange = send(app, [part("image", b"x" * 1001), b"--cut--"], FORM)
 
     assert exchange.status == 413
@@ -98,7 +98,7 @@ def test_a_form_without_a_boundary_is_an_invalid_parameter(app: FastAPI) -> None
     assert "boundary" in exchange.json["detail"]
 
 
-def test_uploads_beyond_the_budget_of_the_worker_are_shed(edge: Edge) -> None:
+def test_uploads_beyond_the_budget_of_the_worker_are_shed(edge: AppState) -> None:
     budget = ByteBudget(1500)
     app = app_over(replace(edge, budget=budget))
 
@@ -121,7 +121,7 @@ def test_uploads_beyond_the_budget_of_the_worker_are_shed(edge: Edge) -> None:
     assert shed.headers["retry-after"] == "1"
 
 
-def test_a_request_that_does_not_arrive_in_time_is_refused(edge: Edge, classifier: FakeClassifier) -> None:
+def test_a_request_that_does_not_arrive_in_time_is_refused(edge: AppState, classifier: FakeClassifier) -> None:
     app = app_over(replace(edge, settings=edge.settings.model_copy(update={"receive_timeout_s": 0.001})))
 
     async def talk() -> Exchange:
@@ -154,7 +154,7 @@ def test_a_request_that_does_not_arrive_before_its_deadline_is_answered_then(
     assert classifier.images == []
 
 
-def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(edge: Edge) -> None:
+def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(edge: AppState) -> None:
     app = app_over(replace(edge, settings=edge.settings.model_copy(update={"receive_timeout_s": 0.001})))
     exchange = Exchange([b"half"], is_whole=False)
 
@@ -176,7 +176,7 @@ def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: FastAPI, paramet
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_of_any_declared_type_is_a_defect_of_the_server(
-    app: FastAPI, edge: Edge, chunks: list[bytes], content_type: str, path: str
+    app: FastAPI, edge: AppState, chunks: list[bytes], content_type: str, path: str
 ) -> None:
     exchange = send(app, [*chunks, b""], {"Content-Type": content_type}, path)
 

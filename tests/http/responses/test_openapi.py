@@ -6,7 +6,7 @@ from starlette.testclient import TestClient
 
 from bento_service.http.app import create_app
 from bento_service.http.responses.problems import PROBLEM_TYPES
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from tests.http.wiring import status_of
 
 CALLS = {
@@ -98,7 +98,7 @@ def test_parameters_are_described_with_their_limits(document: dict) -> None:
     assert parameters["top_k"]["schema"]["minimum"] == 1
 
 
-def test_the_docs_page_works_without_internet_where_the_assets_are_given(edge: Edge, tmp_path: Path) -> None:
+def test_the_docs_page_works_without_internet_where_the_assets_are_given(edge: AppState, tmp_path: Path) -> None:
     (tmp_path / "swagger-ui-bundle.js").write_text("bundle")
     (tmp_path / "swagger-ui.css").write_text("style")
     client = TestClient(create_app(lambda: edge, status=lambda: status_of("ready"), swagger_assets=tmp_path))

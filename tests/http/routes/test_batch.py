@@ -13,7 +13,7 @@ from bento_service.errors import (
     UnknownModelError,
 )
 from bento_service.http.routes.batch import IN_FLIGHT
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from lightbox_client.contract import BatchClassification
 from tests.fakes.classifier import FakeClassifier, Gate
 from tests.http.exchange import Exchange, http_scope
@@ -47,7 +47,9 @@ def test_every_image_but_the_first_belongs_to_a_request_that_was_admitted(
     assert classifier.begun == ["mine-1", "mine-2"]
 
 
-def test_one_bad_file_never_fails_its_neighbours(client: TestClient, classifier: FakeClassifier, edge: Edge) -> None:
+def test_one_bad_file_never_fails_its_neighbours(
+    client: TestClient, classifier: FakeClassifier, edge: AppState
+) -> None:
     def fail(encoded: bytes) -> Exception | None:
         faults = {b"corrupt": UndecodableImageError("cut short"), b"defect": RuntimeError("secret")}
         return faults.get(encoded)
@@ -115,7 +117,7 @@ def test_a_batch_that_is_not_admitted_is_refused_whole_before_it_is_read(
 
 
 def test_more_files_than_allowed_are_refused_whole_and_nothing_is_computed(
-    client: TestClient, classifier: FakeClassifier, edge: Edge
+    client: TestClient, classifier: FakeClassifier, edge: AppState
 ) -> None:
     problem = expect_problem(client.post(PATH, files=images(*[b"x"] * 5)), 413, "too_many_images")
 
@@ -148,7 +150,7 @@ def test_a_bad_parameter_fails_the_whole(client: TestClient) -> None:
     expect_problem(client.post(f"{PATH}?top_k=99", files=images(b"a")), 400, "invalid_parameter")
 
 
-def test_a_large_batch_takes_its_turns_a_few_images_at_a_time(edge: Edge, classifier: FakeClassifier) -> None:
+def test_a_large_batch_takes_its_turns_a_few_images_at_a_time(edge: AppState, classifier: FakeClassifier) -> None:
     count = IN_FLIGHT + 9
     app = app_over(_with_max_images(edge, count))
 
@@ -168,6 +170,6 @@ def test_a_large_batch_takes_its_turns_a_few_images_at_a_time(edge: Edge, classi
     assert classifier.in_flight == 0
 
 
-def _with_max_images(edge: Edge, count: int) -> Edge:
+def _with_max_images(edge: AppState, count: int) -> AppState:
     settings = edge.settings.model_copy(update={"max_images": count, "max_request_bytes": 1_000_000})
-    return Edge(edge.classifier, edge.journal, settings, edge.budget)
+    return AppState(edge.classifier, edge.journal, settings, edge.budget)

@@ -10,7 +10,7 @@ from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError, OverloadedError, UndecodableImageError
 from bento_service.http.app import create_app
 from bento_service.http.requests.budget import ByteBudget
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from lightbox_client.contract import Classification
 from tests.fakes.classifier import FakeClassifier, Gate
 from tests.http.exchange import Exchange, http_scope
@@ -137,7 +137,7 @@ def test_an_overloaded_service_refuses_before_the_body_is_read(app: FastAPI, cla
 
 
 def test_it_is_not_ready_while_the_models_load() -> None:
-    def loading() -> Edge:
+    def loading() -> AppState:
         raise NotReadyError("The models are still loading.", retry_after_s=2)
 
     app = create_app(loading, status=lambda: status_of(ServiceState.LOADING))
@@ -145,7 +145,7 @@ def test_it_is_not_ready_while_the_models_load() -> None:
     expect_problem(TestClient(app).post("/classify", files=FILE), 503, "not_ready")
 
 
-def test_its_uploads_are_bounded_and_counted_towards_the_budget(edge: Edge, classifier: FakeClassifier) -> None:
+def test_its_uploads_are_bounded_and_counted_towards_the_budget(edge: AppState, classifier: FakeClassifier) -> None:
     budget = ByteBudget(600)
     app = app_over(replace(edge, budget=budget))
     too_large, shed = Exchange([part("image", b"x" * 70_000), b"--cut--"]), Exchange([part("image", b"x" * 601)])

@@ -15,7 +15,7 @@ from bento_service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from lightbox_client.contract import Classification
 from tests.fakes.classifier import FakeClassifier
 from tests.http.expectations import expect_problem
@@ -244,7 +244,7 @@ def test_an_unexpected_exception_is_logged_with_its_cause_and_answered_without(
 
 @pytest.mark.parametrize("outcome", [lambda encoded: None, lambda encoded: UndecodableImageError("no")])
 def test_a_finished_request_holds_no_bytes_and_no_place(
-    client: TestClient, classifier: FakeClassifier, edge: Edge, outcome: Callable[[bytes], Exception | None]
+    client: TestClient, classifier: FakeClassifier, edge: AppState, outcome: Callable[[bytes], Exception | None]
 ) -> None:
     classifier.fail = outcome
 

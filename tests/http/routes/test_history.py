@@ -13,7 +13,7 @@ from bento_service.domain.history import HistoryBucket, Quantiles
 from bento_service.errors import InvalidParameterError, JournalUnavailableError
 from bento_service.http.requests.budget import ByteBudget
 from bento_service.http.requests.parameters import WindowQuery
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from bento_service.journal.store import SqlJournalStore
 from bento_service.settings import Settings
 from lightbox_client.contract import History, HistoryRequests
@@ -260,7 +260,7 @@ def real_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient
     """The edge over a journal in a real database."""
     store = SqlJournalStore(f"sqlite:///{tmp_path_factory.mktemp('journal') / 'journal.sqlite3'}", now=lambda: NOW)
     store.migrate()
-    yield TestClient(app_over(Edge(FakeClassifier(), store, Settings(), ByteBudget(1), clock=lambda: NOW)))
+    yield TestClient(app_over(AppState(FakeClassifier(), store, Settings(), ByteBudget(1), clock=lambda: NOW)))
     store.close()
 
 

@@ -2,7 +2,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bento_service.errors import DrainingError, OverloadedError, UndecodableImageError
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier
 
 PATH = "/v1/preview"
@@ -42,7 +42,7 @@ def test_what_may_not_begin_is_refused_before_its_body_is_read(
 
 
 def test_an_image_that_cannot_be_decoded_is_a_problem_and_frees_its_place(
-    client: TestClient, classifier: FakeClassifier, edge: Edge
+    client: TestClient, classifier: FakeClassifier, edge: AppState
 ) -> None:
     classifier.fail = lambda encoded: UndecodableImageError("The HEIC is truncated.")
 

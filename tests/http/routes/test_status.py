@@ -8,13 +8,13 @@ from bento_service import __version__
 from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
-from bento_service.http.state import Edge
+from bento_service.http.state import AppState
 from lightbox_client.contract import Status, Version
 from tests.http.expectations import expect_problem
 from tests.http.wiring import status_of
 
 
-def loading() -> Edge:
+def loading() -> AppState:
     raise NotReadyError("The models are still loading.", retry_after_s=2)
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.base import CachedResult
+from bento_service.cache.result_cache import ResultCache
 from tests.fakes.cache import Tally
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.pipeline import fake_clock
@@ -36,7 +36,7 @@ class StuckStore:
 
 
 async def test_a_store_that_never_closes_is_left_alone_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
-    cache = AnswerCache(StuckStore(), observer=Tally())
+    cache = ResultCache(StuckStore(), observer=Tally())
 
     closing = asyncio.create_task(cache.close())
     await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from bento_service.cli.app import app
-from bento_service.cli.bench import demand_nearby
+from bento_service.cli.bench import require_nearby
 from bento_service.cli.errors import CommandError
 from bento_service.load_test.address import Address
 from tests.fakes.service import FakeService
@@ -97,8 +97,8 @@ def test_a_server_of_somebody_else_is_loaded_only_when_that_was_said_to_be_right
     address = Address("8.8.8.8", 443, "example.com", "example.com", "/", is_tls=True)
 
     with pytest.raises(CommandError, match=r"example.com \(8.8.8.8\) is neither .* add --yes-remote"):
-        demand_nearby(address, is_remote_allowed=False)
-    demand_nearby(address, is_remote_allowed=True)
+        require_nearby(address, is_remote_allowed=False)
+    require_nearby(address, is_remote_allowed=True)
 
 
 @pytest.mark.parametrize("rates", ["fast", "0", "10,-5", "nan", "inf", ""])

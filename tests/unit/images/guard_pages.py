@@ -22,7 +22,7 @@ from bento_service.images.geometry import plan_geometry
 from bento_service.images.orientation import BY_EXIF
 from bento_service.images.resize import FOUR_CHANNELS, resize_and_crop
 
-Edge = Literal["first", "last"]
+AppState = Literal["first", "last"]
 RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 TARGETS = (
     (224, 224, 0.875),
@@ -39,7 +39,7 @@ PROT_NONE = 0
 
 
 @contextmanager
-def guarded(size_bytes: int, edge: Edge) -> Iterator[NDArray[np.uint8]]:
+def guarded(size_bytes: int, edge: AppState) -> Iterator[NDArray[np.uint8]]:
     """Lends a buffer between two pages that nobody may touch; its `edge` byte borders on one."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -87,7 +87,7 @@ def resize_guarded(chance: random.Random) -> None:
     mode, channels = chance.choice([("L", 1), (FOUR_CHANNELS, 4)])
     orientation = BY_EXIF[chance.randint(1, 8)]
     upright = size[::-1] if orientation.is_transposed else size
-    edge: Edge = chance.choice(["first", "last"])
+    edge: AppState = chance.choice(["first", "last"])
     with guarded(size[0] * size[1] * channels, edge) as pixels:
         pixels[...] = chance.randrange(256)
         image = Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1)

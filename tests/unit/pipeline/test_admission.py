@@ -3,7 +3,7 @@ import pytest
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
 from bento_service.pipeline.admission import Gate
-from bento_service.pipeline.wait_predictor import Load, WaitPredictor
+from bento_service.pipeline.wait_predictor import WaitPredictor, WorkEstimate
 from tests.fakes.clock import FakeClock
 
 
@@ -14,10 +14,10 @@ def make_gate(
     predictor = WaitPredictor(initial_pace=10, capacity=1, clock=FakeClock())
     for _ in range(received):
         predictor.admit()
-        predictor.receive(Load(1.0))
+        predictor.receive(WorkEstimate(1.0))
     for _ in range(bulk):
         predictor.admit()
-        predictor.receive(Load(1.0, Priority.BULK))
+        predictor.receive(WorkEstimate(1.0, Priority.BULK))
     for _ in range(uploading):
         predictor.admit()
     return Gate(predictor, target_ms=100, max_queued=max_queued, max_receiving=max_receiving)

@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.memory import MemoryStore
+from bento_service.cache.result_cache import ResultCache
 from bento_service.errors import DrainingError
-from bento_service.pipeline.pipeline import Leftovers, Lightbox, Parts
+from bento_service.pipeline.pipeline import Leftovers, Pipeline, PipelineParts
 from bento_service.settings import Settings
 from tests.fakes.cache import Tally
 from tests.fakes.clock import FakeTimeLoop
@@ -54,8 +54,8 @@ class BrokenStore(MemoryStore):
         raise OSError("the connection broke")
 
 
-def make_lightbox(kitchen: Kitchen, journal: FakeJournal, parts: Parts) -> Lightbox:
-    return Lightbox(
+def make_lightbox(kitchen: Kitchen, journal: FakeJournal, parts: PipelineParts) -> Pipeline:
+    return Pipeline(
         settings=Settings(), classifier=kitchen.classifier, journal=journal, parts=parts, started_s=time.monotonic()
     )
 
@@ -67,7 +67,7 @@ async def test_a_part_that_fails_to_close_takes_neither_the_others_nor_the_journ
     lanes = Part(RuntimeError("stuck") if broken == "lanes" else None)
     decoding, models, journal = Part(), Part(), ClosingJournal()
     store = (BrokenStore if broken == "cache" else MemoryStore)(1_000)
-    parts = Parts(models, lanes, decoding, AnswerCache(store, observer=Tally()))  # type: ignore[arg-type]
+    parts = PipelineParts(models, lanes, decoding, ResultCache(store, observer=Tally()))  # type: ignore[arg-type]
 
     async with running({"a": FakeInfer()}) as kitchen:
         leftovers = await make_lightbox(kitchen, journal, parts).close(drain_s=1)
@@ -81,7 +81,7 @@ async def test_a_lane_that_never_ends_keeps_its_model_and_not_the_journal_from_c
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     decoding, models, journal = Part(), Part(), ClosingJournal()
-    parts = Parts(models, Part(has_ended=False), decoding, None)  # type: ignore[arg-type]
+    parts = PipelineParts(models, Part(has_ended=False), decoding, None)  # type: ignore[arg-type]
 
     async with running({"a": FakeInfer()}) as kitchen:
         await make_lightbox(kitchen, journal, parts).close(drain_s=1)

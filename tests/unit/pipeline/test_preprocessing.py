@@ -12,8 +12,8 @@ from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo
 from bento_service.images.intake import IntakeLimits
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.preprocessing import Workshop
-from bento_service.pipeline.work_estimate import WorkCost
+from bento_service.pipeline.preprocessing import Preprocessor
+from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.scheduling.scheduler import Scheduler
 from tests.fakes.engine import FakeEngine, FakeInfer, make_model
 from tests.fakes.pipeline import RECIPE
@@ -33,7 +33,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def workshop() -> AsyncIterator[Workshop]:
+async def workshop() -> AsyncIterator[Preprocessor]:
     scheduler = Scheduler(
         {"a": make_model(FakeEngine(FakeInfer()).infer, ceiling=4)},
         lanes=1,
@@ -42,8 +42,8 @@ async def workshop() -> AsyncIterator[Workshop]:
         loop=asyncio.get_running_loop(),
     )
     pool = DecodePool(1)
-    work_cost = WorkCost({"a": 0.0}, decode_threads=1, lanes=1, shares_cores=True)
-    yield Workshop(pool, scheduler, work_cost, IntakeLimits(10**7, MAX_PIXELS), None, time.perf_counter)
+    work_cost = WorkEstimator({"a": 0.0}, decode_threads=1, lanes=1, shares_cores=True)
+    yield Preprocessor(pool, scheduler, work_cost, IntakeLimits(10**7, MAX_PIXELS), None, time.perf_counter)
     pool.close()
     await asyncio.to_thread(scheduler.close, timeout_s=5)
 
@@ -72,7 +72,7 @@ def encode(image_format: str, *, side_px: int = SIDE_PX, **options: object) -> b
     ids=["WebP", "PNG", "progressive JPEG", "TIFF", "AVIF", "HEIC"],
 )
 async def test_a_small_file_with_many_pixels_is_expected_to_take_long(
-    workshop: Workshop, encode_large: Callable[[], bytes], at_least_ms: float
+    workshop: Preprocessor, encode_large: Callable[[], bytes], at_least_ms: float
 ) -> None:
     encoded = encode_large()
     assert len(encoded) < 200_000
@@ -80,23 +80,23 @@ async def test_a_small_file_with_many_pixels_is_expected_to_take_long(
 
 
 async def test_a_file_that_will_be_refused_for_its_pixels_is_expected_to_take_no_time_for_them(
-    workshop: Workshop,
+    workshop: Preprocessor,
 ) -> None:
     assert workshop.estimate_ms(CARD, encode("PNG", side_px=SIDE_PX + 1)) < 2
 
 
-async def test_a_size_that_cannot_be_told_counts_as_the_largest_that_is_allowed(workshop: Workshop) -> None:
+async def test_a_size_that_cannot_be_told_counts_as_the_largest_that_is_allowed(workshop: Preprocessor) -> None:
     encoded = encode("JPEG", side_px=8)
     hidden = encoded[:2] + b"\xff\xfe\0\x02" * 1000 + encoded[2:]
     assert workshop.estimate_ms(CARD, hidden) == workshop.estimate_ms(CARD, encode("JPEG"))
 
 
-async def test_what_is_no_image_is_expected_to_take_next_to_nothing(workshop: Workshop) -> None:
+async def test_what_is_no_image_is_expected_to_take_next_to_nothing(workshop: Preprocessor) -> None:
     assert workshop.estimate_ms(CARD, b"hello") < 1
 
 
 async def test_the_time_of_the_thread_that_asks_teaches_nothing_of_heic_which_another_thread_decodes(
-    workshop: Workshop,
+    workshop: Preprocessor,
 ) -> None:
     encoded = (RECORDED / "colour_8.heic").read_bytes()
     expected_ms = workshop.estimate_ms(CARD, encoded)
@@ -104,7 +104,7 @@ async def test_the_time_of_the_thread_that_asks_teaches_nothing_of_heic_which_an
     assert workshop.estimate_ms(CARD, encoded) == expected_ms
 
 
-async def test_what_decoding_took_is_learnt_with_the_pixels_that_there_were(workshop: Workshop) -> None:
+async def test_what_decoding_took_is_learnt_with_the_pixels_that_there_were(workshop: Preprocessor) -> None:
     encoded = encode("PNG")
     for _ in range(100):
         workshop.learn_decode(encoded, ImageInfo("PNG", SIDE_PX, SIDE_PX), decode_ms=80)

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bento_service.cache.answer_cache import AnswerCache
 from bento_service.cache.memory import MemoryStore
+from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError
 from tests.fakes.clock import FakeTimeLoop
@@ -26,8 +26,8 @@ class NoObserver:
     def observe_cache_size(self, entries: int, size_bytes: int) -> None: ...
 
 
-def make_cache() -> AnswerCache:
-    return AnswerCache(MemoryStore(1_000_000), observer=NoObserver())
+def make_cache() -> ResultCache:
+    return ResultCache(MemoryStore(1_000_000), observer=NoObserver())
 
 
 async def test_an_image_seen_before_is_answered_without_any_compute_and_says_so() -> None:

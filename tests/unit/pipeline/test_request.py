@@ -251,7 +251,7 @@ async def test_an_image_shed_for_memory_as_it_came_in_is_told_to_the_observers_o
 async def test_a_request_may_say_after_admission_what_it_asks_for() -> None:
     async with running({"a": FakeInfer(0), "b": FakeInfer(1)}) as kitchen:
         with kitchen.open() as pending:
-            pending.ask_for(model="b", top_k=3, deadline_ms=30)
+            pending.change_parameters(model="b", top_k=3, deadline_ms=30)
             answer = await pending.classify(encode_image())
     assert (answer.receipt.model, answer.receipt.model_version) == ("b", "v-b")
     assert len(answer.predictions) == 3
@@ -262,7 +262,7 @@ async def test_a_deadline_that_is_asked_for_after_admission_counts_from_the_requ
     async with running({"a": FakeInfer()}) as kitchen:
         with pytest.raises(DeadlineExceededError), kitchen.open() as pending:
             fake_clock().advance_ms(31)
-            pending.ask_for(model=None, top_k=1, deadline_ms=30)
+            pending.change_parameters(model=None, top_k=1, deadline_ms=30)
             await pending.classify(encode_image())
     assert (kitchen.receipt.outcome, kitchen.receipt.model) == ("deadline_exceeded", "a")
     check_left_nothing(kitchen)
@@ -282,7 +282,7 @@ async def test_what_is_asked_for_after_admission_is_held_to_the_same_limits(
 ) -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         with pytest.raises(error), kitchen.open() as pending:
-            pending.ask_for(model=model, top_k=top_k, deadline_ms=deadline_ms)
+            pending.change_parameters(model=model, top_k=top_k, deadline_ms=deadline_ms)
     assert (kitchen.receipt.outcome, kitchen.receipt.model) == (error.code, blamed)
     check_left_nothing(kitchen)
 

@@ -1,13 +1,13 @@
 import pytest
 
 from bento_service.domain.requests import Priority
-from bento_service.pipeline.wait_predictor import Load, WaitPredictor
+from bento_service.pipeline.wait_predictor import WaitPredictor, WorkEstimate
 from tests.fakes.clock import FakeClock
 from tests.unit.scheduling.simulated_server import Server, Simulation
 
-IMAGE = Load(1.0)
+IMAGE = WorkEstimate(1.0)
 """An image whose work is one millisecond, so that the pace is the interval between answers."""
-BULK = Load(1.0, Priority.BULK)
+BULK = WorkEstimate(1.0, Priority.BULK)
 LANES = Server(lanes=2, ceiling=1, batch_ms=20)
 BATCHES = Server(lanes=2, ceiling=32, batch_ms=100)
 
@@ -186,7 +186,7 @@ def test_the_interval_can_grow_back_after_answers_that_took_no_time() -> None:
     assert predictor.predicted_wait_ms / 10 == pytest.approx(10, rel=0.2)
 
 
-def receive(predictor: WaitPredictor, load: Load, count: int = 1) -> None:
+def receive(predictor: WaitPredictor, load: WorkEstimate, count: int = 1) -> None:
     for _ in range(count):
         predictor.admit()
         predictor.receive(load)
@@ -194,26 +194,26 @@ def receive(predictor: WaitPredictor, load: Load, count: int = 1) -> None:
 
 def test_an_image_that_is_more_work_lets_others_wait_longer() -> None:
     predictor = make_predictor(FakeClock(), interval_ms=2)
-    receive(predictor, Load(50.0))
-    receive(predictor, Load(5.0))
+    receive(predictor, WorkEstimate(50.0))
+    receive(predictor, WorkEstimate(5.0))
     assert predictor.predicted_wait_ms == pytest.approx(110)
 
 
 def test_a_burst_of_large_photographs_after_small_ones_is_foreseen_from_its_first_image_on() -> None:
     clock = FakeClock()
     predictor = make_predictor(clock, interval_ms=1)
-    receive(predictor, Load(5.0), 300)
+    receive(predictor, WorkEstimate(5.0), 300)
     for _ in range(300):
         clock.advance_ms(5)
-        predictor.release(Load(5.0), has_run=True)
-    receive(predictor, Load(60.0), 10)
+        predictor.release(WorkEstimate(5.0), has_run=True)
+    receive(predictor, WorkEstimate(60.0), 10)
     assert predictor.predicted_wait_ms == pytest.approx(600, rel=0.05)
 
 
 def test_a_machine_that_slows_down_is_believed_whatever_the_images_are() -> None:
     clock = FakeClock()
     predictor = make_predictor(clock, interval_ms=1)
-    loads = [Load(5.0), Load(60.0)] * 100
+    loads = [WorkEstimate(5.0), WorkEstimate(60.0)] * 100
     for load in loads:
         receive(predictor, load)
     for load in loads[:160]:
@@ -244,7 +244,7 @@ def test_an_image_that_failed_after_its_work_was_done_teaches_as_an_answer_does(
 
 def test_nothing_is_left_of_what_has_gone() -> None:
     predictor = make_predictor(FakeClock())
-    loads = [Load(0.1 * number) for number in range(1, 50)]
+    loads = [WorkEstimate(0.1 * number) for number in range(1, 50)]
     for load in loads:
         receive(predictor, load)
     for load in loads:

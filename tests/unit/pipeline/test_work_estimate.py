@@ -2,23 +2,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.pipeline.work_estimate import DecodeCost, ImageKind, WorkCost
+from bento_service.pipeline.work_estimate import DecodeTimeModel, ImageKind, WorkEstimator
 
 SMALL, LARGE = 48_000, 2_000_000
 
 
-def make_cost(*, decode_threads: int = 2, lanes: int = 2, shares_cores: bool = True) -> WorkCost:
-    return WorkCost({"a": 9.0}, decode_threads=decode_threads, lanes=lanes, shares_cores=shares_cores)
+def make_cost(*, decode_threads: int = 2, lanes: int = 2, shares_cores: bool = True) -> WorkEstimator:
+    return WorkEstimator({"a": 9.0}, decode_threads=decode_threads, lanes=lanes, shares_cores=shares_cores)
 
 
 def test_the_first_guess_is_twice_what_decoding_a_photograph_was_measured_to_take() -> None:
-    decode = DecodeCost()
+    decode = DecodeTimeModel()
     assert decode.predict_ms(SMALL) == pytest.approx(1.7, rel=0.05)
     assert decode.predict_ms(LARGE) == pytest.approx(55, rel=0.05)
 
 
 def test_what_decoding_takes_here_is_learnt_for_small_and_large_images() -> None:
-    decode = DecodeCost()
+    decode = DecodeTimeModel()
     for _ in range(300):
         decode.learn(SMALL, 4.0)
         decode.learn(LARGE, 20.0)
@@ -27,7 +27,7 @@ def test_what_decoding_takes_here_is_learnt_for_small_and_large_images() -> None
 
 
 def test_small_images_alone_do_not_make_large_ones_cheap() -> None:
-    decode = DecodeCost()
+    decode = DecodeTimeModel()
     for number in range(1000):
         decode.learn(SMALL + number % 7, 1.2)
     assert decode.predict_ms(SMALL) == pytest.approx(1.2, rel=0.1)
@@ -35,7 +35,7 @@ def test_small_images_alone_do_not_make_large_ones_cheap() -> None:
 
 
 def test_one_image_that_took_for_ever_says_little() -> None:
-    decode = DecodeCost()
+    decode = DecodeTimeModel()
     for _ in range(100):
         decode.learn(SMALL, 1.7)
     decode.learn(SMALL, 60_000)
@@ -44,7 +44,7 @@ def test_one_image_that_took_for_ever_says_little() -> None:
 
 @given(images=st.lists(st.tuples(st.integers(0, 10**8), st.floats(0, 1e6)), max_size=100), size=st.integers(0, 10**8))
 def test_whatever_it_is_taught_decoding_takes_some_time(images: list[tuple[int, float]], size: int) -> None:
-    decode = DecodeCost()
+    decode = DecodeTimeModel()
     for encoded_bytes, decode_ms in images:
         decode.learn(encoded_bytes, decode_ms)
     assert 0 < decode.predict_ms(size) < float("inf")

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from bento_service.pipeline.wait_predictor import Load, WaitPredictor
+from bento_service.pipeline.wait_predictor import WaitPredictor, WorkEstimate
 from tests.fakes.clock import FakeClock
 
-_IMAGE = Load(1.0)
+_IMAGE = WorkEstimate(1.0)
 
 
 @dataclass(frozen=True)

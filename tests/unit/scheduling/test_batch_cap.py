@@ -2,17 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.scheduling.batch_cap import FaultCap, MemoryCap
+from bento_service.scheduling.batch_cap import FailureLimit, OutOfMemoryLimit
 
 
 def test_out_of_memory_halves_the_batch_that_met_it() -> None:
-    cap = MemoryCap(128)
+    cap = OutOfMemoryLimit(128)
     cap.shrink(100, now_s=0)
     assert cap.size == 50
 
 
 def test_after_a_second_of_good_batches_the_cap_doubles_until_it_is_gone() -> None:
-    cap = MemoryCap(8)
+    cap = OutOfMemoryLimit(8)
     cap.shrink(8, now_s=0)
     cap.shrink(4, now_s=0)
     sizes = []
@@ -23,7 +23,7 @@ def test_after_a_second_of_good_batches_the_cap_doubles_until_it_is_gone() -> No
 
 
 def test_time_alone_does_not_raise_the_cap() -> None:
-    cap = MemoryCap(8)
+    cap = OutOfMemoryLimit(8)
     cap.shrink(8, now_s=0)
     cap.pass_batch(4, now_s=0.5)
     assert cap.size == 4
@@ -31,7 +31,7 @@ def test_time_alone_does_not_raise_the_cap() -> None:
 
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_each_probe_that_fails_waits_twice_as_long_for_the_next_up_to_a_minute(lanes: int) -> None:
-    cap = MemoryCap(8)
+    cap = OutOfMemoryLimit(8)
     now_s, probes_s = 0.0, []
     cap.shrink(8, now_s=now_s)
     while len(probes_s) < 9:
@@ -46,7 +46,7 @@ def test_each_probe_that_fails_waits_twice_as_long_for_the_next_up_to_a_minute(l
 
 
 def test_a_probe_that_went_well_lets_the_next_out_of_memory_wait_no_longer_than_the_first() -> None:
-    cap = MemoryCap(8)
+    cap = OutOfMemoryLimit(8)
     cap.shrink(8, now_s=0)
     cap.pass_batch(4, now_s=1)
     cap.pass_batch(8, now_s=1)
@@ -62,7 +62,7 @@ def test_a_probe_that_went_well_lets_the_next_out_of_memory_wait_no_longer_than_
 def test_the_cap_stays_between_one_image_and_the_largest_batch(
     largest: int, events: list[tuple[bool, int, float]]
 ) -> None:
-    cap, now_s = MemoryCap(largest), 0.0
+    cap, now_s = OutOfMemoryLimit(largest), 0.0
     for has_failed, waiting, pause_s in events:
         now_s += pause_s
         size = min(waiting, cap.size)
@@ -75,7 +75,7 @@ def test_the_cap_stays_between_one_image_and_the_largest_batch(
 
 
 def test_a_model_that_always_fails_soon_costs_one_run_an_image() -> None:
-    cap = FaultCap(128)
+    cap = FailureLimit(128)
     for _ in range(7):
         cap.fail_batch()
     assert cap.size == 1
@@ -84,7 +84,7 @@ def test_a_model_that_always_fails_soon_costs_one_run_an_image() -> None:
 
 
 def test_a_model_that_runs_well_again_gets_its_batches_and_its_second_tries_back() -> None:
-    cap = FaultCap(8)
+    cap = FailureLimit(8)
     cap.fail_batch()
     cap.fail_batch()
     cap.fail_image()

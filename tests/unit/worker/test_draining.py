@@ -32,11 +32,11 @@ async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it
 async def test_the_rest_of_a_request_that_was_admitted_is_admitted_until_the_server_gives_up() -> None:
     async with running({"a": FakeInfer()}) as kitchen:
         kitchen.classifier.stop_admitting()
-        with kitchen.open(request_id="r-1", is_begun=True) as admitted:
+        with kitchen.open(request_id="r-1", continues_request=True) as admitted:
             await admitted.classify(encode_image())
         kitchen.classifier.give_up()
         with pytest.raises(DrainingError):
-            kitchen.open(request_id="r-2", is_begun=True)
+            kitchen.open(request_id="r-2", continues_request=True)
     assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["ok", "draining"]
 
 

@@ -8,9 +8,9 @@ from starlette.types import Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import ModelLoadError, NotReadyError
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.pipeline import Leftovers, Lightbox
+from bento_service.pipeline.pipeline import Leftovers, Pipeline
 from bento_service.settings import Settings
 from bento_service.worker.lifecycle import Lifecycle
 from tests.fakes.clock import FakeTimeLoop
@@ -35,8 +35,8 @@ def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def make_lifecycle(outcome: Lightbox | Exception) -> Lifecycle:
-    async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
+def make_lifecycle(outcome: Pipeline | Exception) -> Lifecycle:
+    async def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -44,16 +44,16 @@ def make_lifecycle(outcome: Lightbox | Exception) -> Lifecycle:
     return Lifecycle(
         Settings(drain_timeout_s=DRAIN_S),
         Metrics(CollectorRegistry()),
-        open_lightbox=open_lightbox,
+        open_pipeline=open_pipeline,
         settle=lambda: None,
     )
 
 
-def no_requests() -> OpenRequests:
+def no_requests() -> InFlightRequests:
     async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
         """Nobody asks."""
 
-    return OpenRequests(answer_nothing)
+    return InFlightRequests(answer_nothing)
 
 
 class Open:
@@ -61,7 +61,7 @@ class Open:
 
     def __init__(self) -> None:
         self.answer = asyncio.Event()
-        self.requests = OpenRequests(self._wait)
+        self.requests = InFlightRequests(self._wait)
         self.exchange = Exchange()
         self.task = asyncio.create_task(self.exchange.run(self.requests, http_scope("POST", "/")))
 
@@ -252,12 +252,12 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_never_admits_an_imag
     is_loaded = asyncio.Event()
     async with running({"a": FakeInfer()}) as kitchen:
 
-        async def open_lightbox(settings: Settings, metrics: Metrics) -> Lightbox:
+        async def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
             await is_loaded.wait()
             return FakeLightbox(kitchen.classifier)
 
         lifecycle = Lifecycle(
-            Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox, settle=lambda: None
+            Settings(), Metrics(CollectorRegistry()), open_pipeline=open_pipeline, settle=lambda: None
         )
         before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
         lifecycle.start(no_requests())

@@ -3,12 +3,12 @@ import signal
 
 import pytest
 
-from bento_service.http.in_flight import OpenRequests
-from bento_service.worker.shutdown import Departure
+from bento_service.http.in_flight import InFlightRequests
+from bento_service.worker.shutdown import GracefulShutdown
 from tests.http.byte_client import PATIENCE_S
 
 
-class Unwaitable(OpenRequests):
+class Unwaitable(InFlightRequests):
     """Requests with which something is wrong."""
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ def test_the_server_is_told_to_stop_whatever_becomes_of_the_wait(caplog: pytest.
 
     async def leave() -> None:
         loop = asyncio.get_running_loop()
-        departure = Departure(
+        departure = GracefulShutdown(
             Unwaitable(),
             begin_drain=lambda: loop.time() + PATIENCE_S,
             is_serving=lambda: True,

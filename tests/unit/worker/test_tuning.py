@@ -9,13 +9,13 @@ from bento_service.worker import tuning as interpreter
 
 SETTLE = """
 import gc, os, sys, threading
-from bento_service.worker.tuning import settle_interpreter
+from bento_service.worker.tuning import tune_runtime
 stop = threading.Event()
 computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
 decoding = threading.Thread(target=stop.wait, name="lightbox-decode-0")
 computing.start()
 decoding.start()
-settle_interpreter()
+tune_runtime()
 rank = lambda thread_id: os.getpriority(os.PRIO_PROCESS, thread_id)
 print({expression})
 stop.set()
@@ -26,14 +26,14 @@ decoding.join()
 
 REFUSED = """
 import errno, os, threading
-from bento_service.worker.tuning import settle_interpreter
+from bento_service.worker.tuning import tune_runtime
 stop = threading.Event()
 computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
 computing.start()
 def refuse(*arguments):
     raise PermissionError(errno.EPERM, "Operation not permitted")
 os.setpriority = refuse
-settle_interpreter()
+tune_runtime()
 print("settled")
 stop.set()
 computing.join()

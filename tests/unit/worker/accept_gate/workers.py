@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import ModelLoadError
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
-from bento_service.pipeline.pipeline import Lightbox
+from bento_service.pipeline.pipeline import Pipeline
 from bento_service.settings import Settings
 from bento_service.worker.heartbeat import Heartbeat
 from bento_service.worker.lifecycle import Lifecycle
@@ -21,11 +21,11 @@ from tests.fakes.lightbox import FakeLightbox
 from tests.fakes.pipeline import fake_clock
 
 
-def _no_requests() -> OpenRequests:
+def _no_requests() -> InFlightRequests:
     async def answer_nothing(scope: Scope, receive: Receive, send: Send) -> None:
         """Nobody asks."""
 
-    return OpenRequests(answer_nothing)
+    return InFlightRequests(answer_nothing)
 
 
 def said_by_itself(folder: Path) -> dict[str, object]:
@@ -69,13 +69,13 @@ class Loading:
         self.lifecycle = Lifecycle(
             Settings(heartbeat_dir=folder.parent),
             Metrics(CollectorRegistry()),
-            open_lightbox=self._open,
+            open_pipeline=self._open,
             settle=lambda: None,
             retry_failed_s=retry_failed_s,
         )
         self.lifecycle.start(_no_requests())
 
-    async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
+    async def _open(self, settings: Settings, metrics: Metrics) -> Pipeline:
         await self.is_loaded.wait()
         return FakeLightbox(self._classifier)
 
@@ -83,5 +83,5 @@ class Loading:
 class Failing(Loading):
     """A worker whose models cannot be had."""
 
-    async def _open(self, settings: Settings, metrics: Metrics) -> Lightbox:
+    async def _open(self, settings: Settings, metrics: Metrics) -> Pipeline:
         raise ModelLoadError("no such file", model="a")

@@ -9,7 +9,7 @@ import pytest
 
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import JournalCounts
-from bento_service.journal.buffered import BufferedJournal
+from bento_service.journal.writer import JournalWriter
 from tests.fakes.clock import FakeClock
 from tests.unit.journal.fake_store import FakeStore
 from tests.unit.journal.receipts import NOW, make_receipt
@@ -18,7 +18,7 @@ AN_HOUR_S = 3600.0
 RETENTION = timedelta(days=30)
 TEN_YEARS = timedelta(days=3650)
 MAX_ROWS = 1_000_000
-Open = Callable[..., BufferedJournal]
+Open = Callable[..., JournalWriter]
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def store() -> FakeStore:
 @pytest.fixture
 def open_journal(store: FakeStore) -> Iterator[Open]:
     """Open journals that never write by the clock unless told to."""
-    opened: list[BufferedJournal] = []
+    opened: list[JournalWriter] = []
 
-    def open_one(**changes: Any) -> BufferedJournal:
+    def open_one(**changes: Any) -> JournalWriter:
         options = {"capacity": 100, "retention": RETENTION, "max_rows": MAX_ROWS, "now": lambda: NOW}
         options |= {"flush_interval_s": AN_HOUR_S, "retry_min_s": 0.001, "retry_max_s": 0.002}
-        opened.append(BufferedJournal(store, **(options | changes)))
+        opened.append(JournalWriter(store, **(options | changes)))
         return opened[-1]
 
     yield open_one
@@ -43,7 +43,7 @@ def open_journal(store: FakeStore) -> Iterator[Open]:
         journal.close(timeout_s=0.1 if store.is_down else 30)
 
 
-def record(journal: BufferedJournal, *request_ids: str, outcome: str = "ok", digest: str = "ab" * 32) -> None:
+def record(journal: JournalWriter, *request_ids: str, outcome: str = "ok", digest: str = "ab" * 32) -> None:
     for request_id in request_ids:
         journal.record(make_receipt(request_id, outcome=outcome, digest=digest))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode, ModelCost
 from bento_service.scheduling.arrivals import ArrivalRate
-from bento_service.scheduling.batch_cap import FaultCap, MemoryCap
+from bento_service.scheduling.batch_cap import FailureLimit, OutOfMemoryLimit
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.policy import BATCH_SHARE, Line, choose_bounds
@@ -26,7 +26,7 @@ class RunnableModel:
     costs: Mapping[EngineMode, CostModel]
 
 
-class ModelState:
+class ModelQueue:
     """One model's waiting images, cost models and caps. Used under the queue's lock."""
 
     def __init__(self, name: str, costs: Mapping[EngineMode, CostModel], *, target_ms: float) -> None:
@@ -35,8 +35,8 @@ class ModelState:
         self.waiting: dict[Priority, deque[WorkItem]] = {priority: deque() for priority in Priority}
         self._arrivals = {priority: ArrivalRate() for priority in Priority}
         largest = costs[EngineMode.THROUGHPUT].sizes[-1]
-        self.memory_cap = MemoryCap(largest)
-        self.fault_cap = FaultCap(largest)
+        self.memory_cap = OutOfMemoryLimit(largest)
+        self.fault_cap = FailureLimit(largest)
         self._budget_ms = BATCH_SHARE * target_ms
         self.ceiling = self.knee = 1
         self.update_ceiling()

@@ -35,7 +35,7 @@ class _Waiting(NamedTuple):
     is_single: bool
 
 
-class BufferedJournal:
+class JournalWriter:
     """A `Journal` over a store, with a bounded buffer and one daemon thread that writes and prunes.
 
     Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While

@@ -70,7 +70,7 @@ def name_scope(
     return f"{__version__}:{model_version}:{library}:{device_kind}:{precision}:{min_oversampling or 0}"
 
 
-class AnswerCache:
+class ResultCache:
     """Results by image and scope, with one computation for identical requests in flight. Used on one event loop."""
 
     def __init__(self, store: ResultStore, *, observer: CacheObserver, bypass: Bypass | None = None) -> None:

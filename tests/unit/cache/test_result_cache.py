@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from bento_service.cache.answer_cache import AnswerCache, Found, name_scope
 from bento_service.cache.base import CachedResult, Lookup
 from bento_service.cache.bypass import Bypass
 from bento_service.cache.memory import MemoryStore
+from bento_service.cache.result_cache import Found, ResultCache, name_scope
 from bento_service.domain.requests import Priority
 from bento_service.errors import (
     DeadlineExceededError,
@@ -17,7 +17,7 @@ from bento_service.errors import (
     LightboxError,
     UndecodableImageError,
 )
-from tests.fakes.cache import Computation, Tally, make_result
+from tests.fakes.cache import Preprocessing, Tally, make_result
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ class Desk:
 
     def __init__(self, *, bypass: Bypass | None = None) -> None:
         self.tally = Tally()
-        self.cache = AnswerCache(MemoryStore(1_000_000), observer=self.tally, bypass=bypass)
+        self.cache = ResultCache(MemoryStore(1_000_000), observer=self.tally, bypass=bypass)
 
     async def fetch(
         self,
@@ -88,7 +88,7 @@ async def test_another_image_or_another_scope_finds_nothing() -> None:
 
 async def test_identical_requests_in_flight_share_one_computation() -> None:
     desk = Desk()
-    computation = Computation()
+    computation = Preprocessing()
     leader = await desk.start(computation)
     followers = [await desk.start(never) for _ in range(3)]
     computation.result.set_result(make_result())
@@ -100,7 +100,7 @@ async def test_identical_requests_in_flight_share_one_computation() -> None:
 
 async def test_a_follower_takes_over_from_a_leader_that_hung_up() -> None:
     desk = Desk()
-    given_up, computation = Computation(), Computation()
+    given_up, computation = Preprocessing(), Preprocessing()
     leader = await desk.start(given_up)
     followers = [await desk.start(computation) for _ in range(3)]
     leader.cancel()
@@ -114,7 +114,7 @@ async def test_a_follower_takes_over_from_a_leader_that_hung_up() -> None:
 
 async def test_a_follower_takes_over_from_a_leader_whose_deadline_passed() -> None:
     desk = Desk()
-    late, computation = Computation(), Computation()
+    late, computation = Preprocessing(), Preprocessing()
     leader = await desk.start(late)
     follower = await desk.start(computation)
     late.result.set_exception(DeadlineExceededError("too late"))
@@ -126,7 +126,7 @@ async def test_a_follower_takes_over_from_a_leader_whose_deadline_passed() -> No
 
 async def test_a_follower_that_hangs_up_disturbs_neither_leader_nor_followers() -> None:
     desk = Desk()
-    computation = Computation()
+    computation = Preprocessing()
     leader = await desk.start(computation)
     gone, patient = await desk.start(never), await desk.start(never)
     gone.cancel()
@@ -140,7 +140,7 @@ async def test_a_follower_that_hangs_up_disturbs_neither_leader_nor_followers() 
 
 async def test_a_follower_leaves_at_its_own_deadline() -> None:
     desk = Desk()
-    computation = Computation()
+    computation = Preprocessing()
     leader = await desk.start(computation)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
@@ -152,7 +152,7 @@ async def test_a_follower_leaves_at_its_own_deadline() -> None:
 @pytest.mark.parametrize("error", [UndecodableImageError("truncated", at=5), InferenceFailedError("not a number")])
 async def test_an_error_of_the_image_is_shared_and_not_kept(error: LightboxError) -> None:
     desk = Desk()
-    computation = Computation()
+    computation = Preprocessing()
     leader = await desk.start(computation)
     followers = [await desk.start(never) for _ in range(2)]
     computation.result.set_exception(error)
@@ -175,7 +175,7 @@ async def test_a_leader_that_failed_alone_leaves_nothing_behind() -> None:
 
 async def test_an_interactive_request_waits_for_no_bulk_one() -> None:
     desk = Desk()
-    slow, fast = Computation(), Computation()
+    slow, fast = Preprocessing(), Preprocessing()
     bulk = await desk.start(slow, priority=Priority.BULK)
     interactive = await desk.start(fast)
     fast.result.set_result(make_result())
@@ -186,7 +186,7 @@ async def test_an_interactive_request_waits_for_no_bulk_one() -> None:
 
 async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -> None:
     desk = Desk()
-    slow, fast = Computation(), Computation()
+    slow, fast = Preprocessing(), Preprocessing()
     first_bulk = await desk.start(slow, priority=Priority.BULK)
     second_bulk = await desk.start(never, priority=Priority.BULK)
     interactive = await desk.start(fast)
@@ -199,7 +199,7 @@ async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -
 
 async def test_a_bulk_leader_that_was_passed_keeps_its_followers_where_the_interactive_one_gives_up() -> None:
     desk = Desk()
-    slow, refused = Computation(), Computation()
+    slow, refused = Preprocessing(), Preprocessing()
     bulk = await desk.start(slow, priority=Priority.BULK)
     interactive = await desk.start(refused)
     refused.result.set_exception(DeadlineExceededError("too late"))
@@ -212,7 +212,7 @@ async def test_a_bulk_leader_that_was_passed_keeps_its_followers_where_the_inter
 
 async def test_a_bulk_leader_that_was_passed_leaves_the_interactive_one_its_followers() -> None:
     desk = Desk()
-    slow, fast = Computation(), Computation()
+    slow, fast = Preprocessing(), Preprocessing()
     bulk = await desk.start(slow, priority=Priority.BULK)
     interactive = await desk.start(fast)
     slow.result.set_exception(DeadlineExceededError("too late"))

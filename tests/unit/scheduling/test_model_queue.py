@@ -5,7 +5,7 @@ import pytest
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_state import ModelState
+from bento_service.scheduling.model_queue import ModelQueue
 from bento_service.scheduling.policy import Lanes, Line, Outlook, Run, decide
 
 LATENCY_MS = 10.0
@@ -23,7 +23,7 @@ class LoneImages:
         self._jitter = jitter
         self._random = Random(1)  # noqa: S311 (repeatable, not secret)
         costs = {mode: CostModel({1: duration_ms}) for mode, duration_ms in self._duration_ms.items()}
-        self._state = ModelState("a", costs, target_ms=1000)
+        self._state = ModelQueue("a", costs, target_ms=1000)
 
     def run(self, images: int, *, slowdown: float = 1.0) -> float:
         """Run so many and return the share of them that had every thread."""
@@ -42,13 +42,13 @@ class LoneImages:
 
 def test_what_bounds_the_ceiling_bounds_the_knee_and_a_gpus_ceiling_is_its_knee() -> None:
     gaining = CostModel({1: 2.0, 2: 2.1, 4: 2.4, 8: 4.0, 16: 8.0})
-    state = ModelState("a", {EngineMode.THROUGHPUT: gaining}, target_ms=1000)
+    state = ModelQueue("a", {EngineMode.THROUGHPUT: gaining}, target_ms=1000)
     assert (state.knee, state.ceiling) == (8, 16)
     state.memory_cap.shrink(8, now_s=0.0)
     state.update_ceiling()
     assert (state.knee, state.ceiling) == (4, 4)
     buckets = CostModel(gaining.curve_ms(), bucket_sizes=gaining.sizes)
-    on_gpu = ModelState("a", {EngineMode.THROUGHPUT: buckets}, target_ms=1000)
+    on_gpu = ModelQueue("a", {EngineMode.THROUGHPUT: buckets}, target_ms=1000)
     assert (on_gpu.knee, on_gpu.ceiling) == (8, 8)
 
 
