@@ -19,10 +19,10 @@ from bento_service.engines.factory import choose_engine, create_engine
 from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
+from bento_service.scheduling.work import Infer, WorkItem
 
 PACKAGES = ("openvino", "numpy")
 MODEL = "efficientnet_lite0"
@@ -50,7 +50,10 @@ async def keep_busy(scheduler: Scheduler, pixels_hwc: NDArray[np.uint8], images:
 
     async def run_client() -> None:
         for _ in range(images // CLIENTS):
-            await scheduler.submit(MODEL, pixels_hwc, deadline_s=None)
+            announcement = scheduler.queue.announce()
+            item = WorkItem(MODEL, pixels_hwc, time.perf_counter(), None, asyncio.get_running_loop().create_future())
+            scheduler.queue.redeem(announcement, item)
+            await item.future
 
     async with asyncio.TaskGroup() as clients:
         for _ in range(CLIENTS):
@@ -99,7 +102,7 @@ async def measure_surprises(images: int) -> Mapping[str, float]:
     quantiles = {f"quantile_{share:g}": round(float(np.quantile(settled, share)), 3) for share in QUANTILES}
     return {
         "batches": len(settled),
-        "ceiling": scheduler.ceilings()[MODEL],
+        "ceiling": scheduler.queue.ceilings()[MODEL],
         "within_0.4": round(float(np.mean(settled <= 0.4)), 3),
         "speed_under_load": round(observed.speed, 2),
         **quantiles,

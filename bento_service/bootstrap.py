@@ -25,17 +25,12 @@ from bento_service.machine import count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore, StoredModel
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
-from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
 from bento_service.pipeline.pipeline import Pipeline, PipelineParts, WarmModels
-from bento_service.pipeline.preprocessing import Preprocessor
-from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.pipeline.work_estimate import WorkEstimator
+from bento_service.pipeline.wiring import Limits, start_classifier
 from bento_service.preparation.parity import measure_over
 from bento_service.preparation.prepare import Preparer
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import RunnableModel
-from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
@@ -191,54 +186,24 @@ def _load_side_by_side(
 def _wire(
     settings: Settings, warm: WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
 ) -> tuple[Classifier, PipelineParts]:
-    division = warm.division
     cache = None if metrics is None else open_cache(settings, observer=metrics)
-    scheduler = Scheduler(
-        {model.card.name: RunnableModel(model.engine.infer, warm.costs[model.card.name]) for model in warm.models},
-        lanes=division.lanes,
-        target_ms=settings.target_p99_ms,
-        clock=time.perf_counter,
-        loop=asyncio.get_running_loop(),
-        on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
-        on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
-    )
-    is_cpu = warm.models[0].engine.device.kind == "cpu"
-    work_cost = WorkEstimator(
-        {
-            name: warm.costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
-            for name, ceiling in scheduler.ceilings().items()
-        },
-        decode_threads=division.decode_threads,
-        lanes=division.lanes if is_cpu else 1,
-        shares_cores=is_cpu,
-    )
-    predictor = WaitPredictor(
-        capacity=division.lanes * max(scheduler.knees().values()),
-        round_size=division.lanes * max(scheduler.ceilings().values()),
-        clock=time.perf_counter,
-        on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
-    )
-    workshop = Preprocessor(
-        DecodePool(division.decode_threads, patience_s=settings.target_p99_ms / 1000),
-        scheduler,
-        work_cost,
-        IntakeLimits(settings.max_image_bytes, settings.max_pixels),
-        OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
-        time.perf_counter,
-    )
     names = [model.card.name for model in warm.models]
-    classifier = Classifier(
+    running = start_classifier(
         warm.models,
-        default_model=settings.default_model_name if settings.default_model_name in names else names[0],
+        warm.costs,
+        division=warm.division,
         limits=Limits(
             target_ms=settings.target_p99_ms,
             max_queue_items=settings.max_queue_items,
             max_receiving_requests=settings.max_receiving_requests,
+            intake=IntakeLimits(settings.max_image_bytes, settings.max_pixels),
         ),
-        workshop=workshop,
-        predictor=predictor,
+        default_model=settings.default_model_name if settings.default_model_name in names else names[0],
         observers=observers,
-        clock=time.perf_counter,
         cache=cache,
+        min_oversampling=OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
+        on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
+        on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
+        on_in_flight=metrics.queue_depth.set if metrics else lambda in_flight: None,
     )
-    return classifier, PipelineParts(warm, scheduler, workshop.decode_pool, cache)
+    return running.classifier, PipelineParts(warm, running.scheduler, running.decode_pool, cache)

@@ -73,13 +73,13 @@ class Pipeline:
             lanes=self._parts.warm.division.lanes,
             decode_threads=self._parts.warm.division.decode_threads,
             queue_depth=self.classifier.in_flight,
-            batch_ceiling=self._parts.scheduler.ceilings(),
+            batch_ceiling=self._parts.scheduler.queue.ceilings(),
             predicted_wait_ms=self.classifier.predicted_wait_ms,
             target_p99_ms=self.settings.target_p99_ms,
             uptime_s=time.monotonic() - self._started_s,
             journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
-            cost=self._parts.scheduler.costs(),
-            recent_dispatches=self._parts.scheduler.recent_dispatches(),
+            cost=self._parts.scheduler.queue.costs(),
+            recent_dispatches=self._parts.scheduler.queue.recent_dispatches(),
             cache=self._parts.cache.describe() if self._parts.cache else {},
         )
 

@@ -1,4 +1,4 @@
-"""What may be asked of the served models."""
+"""The served models by name, and the parameters that they take."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,10 @@ MAX_DEADLINE_MS = 600_000.0
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The cards of the served models by name, and the name that stands for none."""
+    """The served models' cards and cache scopes (`cache.result_cache.name_scope`) by name, and the default's name."""
 
     cards: Mapping[str, ModelCard]
+    scopes: Mapping[str, str]
     default_model: str
 
     def find(self, model: str | None) -> ModelCard:
@@ -31,7 +32,7 @@ class ServedModels:
 
 
 def check_parameters(card: ModelCard, *, top_k: int, deadline_ms: float | None) -> None:
-    """Refuse what the model cannot give.
+    """Check a request's parameters.
 
     Raises:
         InvalidParameterError: `top_k` or `deadline_ms` is out of range.

@@ -1,19 +1,17 @@
-"""What a free lane does next, and whether a further image may come in: pure functions of what is known just then."""
+"""What a free lane does next: pure functions of what waits, the lanes, what comes next, the target and the time."""
 
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import DispatchReason, EngineMode
+from bento_service.scheduling.cost_model import CostModel
 
 BATCH_SHARE = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
-WAIT_SHARE = 0.7
-"""An image may be predicted to wait seven tenths of the target: under overload everybody who is let in waits as long as
-is allowed, and the rest is for the image's own batch and for what the prediction has wrong."""
 BULK_SHARE = 0.05
 """A bulk batch may take a twentieth of it: nobody waits for it, and an interactive image may have to wait it out."""
 _TURN_SHARE = 0.2
@@ -30,17 +28,6 @@ _MIN_LATENCY_GAIN = 0.95
 """Part of the throughput mode's duration that the latency mode may take at most to be worth every thread."""
 
 
-class Curve(Protocol):
-    """Duration by batch size: a `CostModel`, as far as the policy needs it."""
-
-    @property
-    def bucket_sizes(self) -> tuple[int, ...]:
-        """The sizes that run without padding, ascending; empty where every size does."""
-
-    def predict_ms(self, batch_size: int, /) -> float:
-        """Predict how long a batch takes; never less than for a smaller one."""
-
-
 class Line(NamedTuple):
     """One model's waiting images of one priority, at least one.
 
@@ -55,7 +42,7 @@ class Line(NamedTuple):
     oldest_s: float
     ceiling: int
     knee: int
-    curves: Mapping[EngineMode, Curve]
+    curves: Mapping[EngineMode, CostModel]
     reason: DispatchReason = DispatchReason.BACKLOG
     arrivals_per_s: float = 0.0
 
@@ -147,7 +134,7 @@ def is_alone(lines: Sequence[Line], lanes: Lanes, outlook: Outlook) -> bool:
     return len(lines) == 1 and lines[0].length == 1 and lanes.idle == lanes.total and outlook.expected == 0
 
 
-def choose_size(curve: Curve, *, length: int, limit: int, idle_lanes: int) -> int:
+def choose_size(curve: CostModel, *, length: int, limit: int, idle_lanes: int) -> int:
     """Choose how many of `length` waiting images run as one batch, 1 to `limit`.
 
     Idle lanes share what waits, so that two of them run half a backlog each, unless half takes about as long as all.
@@ -180,18 +167,6 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     return knee, max(takewhile(lambda size: rates[size] >= (1 - tolerance) * rates[knee], rates))
 
 
-def has_to_shed(predicted_wait_ms: float, *, target_ms: float, remaining_ms: float | None) -> bool:
-    """Tell whether an image that would wait this long must be refused now rather than answered too late.
-
-    Args:
-        predicted_wait_ms: Time until its answer, as predicted from what is admitted already.
-        target_ms: The latency target.
-        remaining_ms: Time left until the client's own deadline, or None.
-    """
-    longest_ms = WAIT_SHARE * target_ms
-    return predicted_wait_ms > (longest_ms if remaining_ms is None else min(longest_ms, remaining_ms))
-
-
 def _urgency(line: Line) -> tuple[bool, float]:
     return line.priority is Priority.BULK, line.oldest_s
 
@@ -218,21 +193,21 @@ def _find_limit(line: Line, lanes: Lanes) -> int:
     return max(line.knee, min(line.ceiling, line.length // (lanes.total + 1)))
 
 
-def _earns_every_thread(latency: Curve, throughput: Curve, outlook: Outlook) -> bool:
+def _earns_every_thread(latency: CostModel, throughput: CostModel, outlook: Outlook) -> bool:
     """Tell whether a lone image gains by all threads, and will probably have them to itself until it is done."""
     duration_ms = latency.predict_ms(1)
     is_shorter = duration_ms <= _MIN_LATENCY_GAIN * throughput.predict_ms(1)
     return is_shorter and outlook.arrivals_per_s * duration_ms / 1000 < 1
 
 
-def _fit(curve: Curve, limit: int, *, budget_ms: float) -> int:
+def _fit(curve: CostModel, limit: int, *, budget_ms: float) -> int:
     """Return the largest size up to `limit` that the budget allows, at least 1."""
     if curve.predict_ms(limit) <= budget_ms:
         return limit
     return max(1, bisect_right(range(1, limit + 1), budget_ms, key=curve.predict_ms))
 
 
-def _trim(curve: Curve, size: int) -> int:
+def _trim(curve: CostModel, size: int) -> int:
     """Cut a batch down to a full bucket where that runs more images a second than padding it up to the next."""
     buckets = curve.bucket_sizes
     index = bisect_right(buckets, size)

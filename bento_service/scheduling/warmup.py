@@ -11,7 +11,7 @@ from bento_service.domain.models import InputRecipe
 from bento_service.domain.runner import EngineMode
 from bento_service.errors import OutOfMemoryError
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.execution import Infer
+from bento_service.scheduling.work import Infer
 
 _MIN_REPEATS = 5
 _MAX_REPEATS = 30
