@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.history import NOW, make_receipts
-from bento_service.cli.servers import STOP_MARGIN_S
+from bento_service.cli.up import STOP_MARGIN_S
 from bento_service.database.url import parse_url
 from bento_service.journal.store import SqlJournalStore
 from bento_service.settings import Settings
