@@ -1,12 +1,16 @@
 """The HTTP application: routes and error handlers, wired."""
 
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from bento_service import __version__
@@ -23,7 +27,12 @@ Every error is `application/problem+json` (RFC 9457) with a stable `code` and th
 
 A parameter or an `X-Priority` with an empty value (`until=`) counts as not given. `HEAD` works wherever `GET` does."""
 
-_EXCEPTION_HANDLERS = dict.fromkeys((LightboxError, RequestValidationError, HTTPException, Exception), answer_exception)
+_EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    LightboxError: answer_exception,
+    RequestValidationError: answer_exception,
+    HTTPException: answer_exception,
+    Exception: answer_exception,
+}
 
 
 def create_app(

@@ -1,7 +1,7 @@
 """Web pages of other origins: none by default; those that LIGHTBOX_CORS_ORIGINS lists read every answer, errors too."""
 
 import pytest
-from httpx import Response
+from httpx2 import Response
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 

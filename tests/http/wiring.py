@@ -40,7 +40,7 @@ def app_over(state: AppState) -> Starlette:
 
 def gateway_over(app: ASGIApp, **options: Any) -> BentoGateway:
     """The gateway over an application and a fake BentoML; `options` replace its arguments."""
-    defaults = {
+    defaults: dict[str, Any] = {
         "bento_app": FakeBento(),
         "bento_paths": PATHS,
         "status": lambda: status_of(ServiceState.READY),
