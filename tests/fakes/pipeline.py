@@ -124,8 +124,12 @@ class Kitchen:
         """Return once the decode thread has finished what it was given so far."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(done.set)
+
         # Bulk, so that it comes after everything that waits; a second turn lets the results of before be delivered.
-        self._pool.submit(lambda: loop.call_soon_threadsafe(done.set), priority=Priority.BULK)
+        self._pool.submit(tell, priority=Priority.BULK)
         await done.wait()
 
     def block_decoding(self) -> threading.Event:

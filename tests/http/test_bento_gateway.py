@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
@@ -153,9 +153,9 @@ def test_what_a_draining_server_answers_says_that_the_connection_ends(app: FastA
 
 
 def test_lifespan_events_are_those_of_bentoml(app: FastAPI) -> None:
-    seen = []
+    seen: list[str] = []
 
-    async def bento(scope: dict, receive: object, send: object) -> None:
+    async def bento(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["type"])
 
     guard = BentoGateway(

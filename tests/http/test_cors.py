@@ -2,6 +2,7 @@
 
 import pytest
 from fastapi import FastAPI
+from httpx2 import Response
 from starlette.testclient import TestClient
 
 from bento_service.domain.service import ServiceState
@@ -28,7 +29,7 @@ def open_to(app: FastAPI, *origins: str) -> TestClient:
     return TestClient(guard)
 
 
-def preflight(client: TestClient, path: str, origin: str):  # noqa: ANN201
+def preflight(client: TestClient, path: str, origin: str) -> Response:
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",

@@ -112,7 +112,7 @@ def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
 
 
 def scope_with(bell: DisconnectSignal) -> Scope:
-    return http_scope("POST", "/v1/classify") | {"extensions": {DISCONNECT_EXTENSION: {"bell": bell}}}
+    return {**http_scope("POST", "/v1/classify"), "extensions": {DISCONNECT_EXTENSION: {"bell": bell}}}
 
 
 def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:

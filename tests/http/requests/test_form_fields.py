@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from fastapi import FastAPI
-from httpx import Response
+from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 

@@ -44,7 +44,12 @@ def test_version_names_lightbox_its_libraries_and_its_models(client: TestClient)
 def test_the_libraries_versions_are_read_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     read = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: asked.append(name) or read(name))
+
+    def ask(name: str) -> str:
+        asked.append(name)
+        return read(name)
+
+    monkeypatch.setattr(metadata, "version", ask)
 
     first, second = client.get("/version"), client.get("/version")
 

@@ -48,7 +48,7 @@ def guarded(size_bytes: int, edge: AppState) -> Iterator[NDArray[np.uint8]]:
         guards = (begin, begin + PAGE + room)
         protect(libc, guards, PROT_NONE)
         place = begin + PAGE + (room - size_bytes if edge == "last" else 0)
-        yield np.frombuffer((ctypes.c_ubyte * size_bytes).from_address(place), dtype=np.uint8)
+        yield np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(place))
         protect(libc, guards, mmap.PROT_READ | mmap.PROT_WRITE)
 
 

@@ -51,14 +51,14 @@ def take_channels(photometric: int) -> NDArray[np.uint8]:
 
 def to_rgb(eight_bits: NDArray[np.uint8], photometric: int) -> NDArray[np.int64]:
     """What samples mean, by the plain formula for CMYK."""
-    values = eight_bits.astype(int)
+    values = eight_bits.astype(np.int64)
     if photometric == WHITE_IS_ZERO:
         return np.repeat(255 - values, 3, axis=2)
     if photometric == BLACK_IS_ZERO:
         return np.repeat(values, 3, axis=2)
     if photometric == RGB:
         return values
-    return np.rint((255 - values[:, :, :3]) * (255 - values[:, :, 3:]) / 255).astype(int)
+    return np.rint((255 - values[:, :, :3]) * (255 - values[:, :, 3:]) / 255).astype(np.int64)
 
 
 def assert_read_as(encoded: bytes, expected: NDArray[np.int64]) -> None:
