@@ -14,7 +14,7 @@ from PIL import Image
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import Answer, Priority, Receipt
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Preprocessor
@@ -181,7 +181,7 @@ async def running(
         default_model=next(iter(models)),
         limits=Limits(TARGET_MS, max_queued, max_receiving),
         workshop=Preprocessor(
-            pool, scheduler, work_cost, IntakeLimits(max_bytes=100_000, max_pixels=10_000), min_oversampling, clock
+            pool, scheduler, work_cost, ImageLimits(max_bytes=100_000, max_pixels=10_000), min_oversampling, clock
         ),
         predictor=WaitPredictor(capacity=1, clock=clock),
         observers=[notebook],

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from bento_service.engines.factory import DeviceKind, EngineKind
-from bento_service.engines.idle_cuda import explain_idle_cuda, has_cuda_build
+from bento_service.engines.idle_cuda import has_cuda_build, warn_gpu_unused
 
 
 def explain(
@@ -17,7 +17,7 @@ def explain(
     is_built: bool = True,
     has_node: bool = False,
 ) -> str | None:
-    return explain_idle_cuda(kind, device, chosen, has_cuda_build=lambda: is_built, has_gpu_node=lambda: has_node)
+    return warn_gpu_unused(kind, device, chosen, has_cuda_build=lambda: is_built, has_gpu_node=lambda: has_node)
 
 
 def test_a_container_without_a_gpu_says_what_runs_instead_and_how_to_give_it_one() -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from bento_service.domain.requests import PreparedImage
-from bento_service.images.intake import prepare
+from bento_service.images.prepare import prepare
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,
