@@ -108,6 +108,15 @@ class Classifier:
             for model in self._models.values()
         )
 
+    def find_model(self, name: str) -> ServedModel:
+        """Return one served model.
+
+        Raises:
+            UnknownModelError: It is not served.
+        """
+        card = self._served.find(name)
+        return next(served for served in self.models() if served.card is card)
+
     def stop_admitting(self) -> None:
         """Refuse every further request; admitted ones are finished."""
         self._is_draining = True

@@ -5,58 +5,50 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo, PreparedImage, Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError
-from bento_service.images.intake import IntakeLimits, prepare
-from bento_service.images.outline import Outline, read_outline
+from bento_service.images.header import ImageHeader
+from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.work_estimate import ImageKind, WorkEstimator
 from bento_service.scheduling.queue import Announcement, WorkQueue
 from bento_service.scheduling.work import Completion, WorkItem
 
 
-class WorkEstimate(NamedTuple):
-    """What an image's header tells of its cost: the kind of file, and the work until it is answered."""
-
-    kind: ImageKind
-    work_ms: float
-
-
 @dataclass(frozen=True, slots=True)
 class Preprocessor:
     """What decodes images and hands them to the lanes.
 
-    `min_oversampling` is that of `images.intake.prepare`. `clock` gives seconds, monotonic; `thread_clock` the seconds
+    `min_oversampling` is that of `images.prepare.prepare`. `clock` gives seconds, monotonic; `thread_clock` the seconds
     that the calling thread was on a processor.
     """
 
     decode_pool: DecodePool
     queue: WorkQueue
     estimator: WorkEstimator
-    limits: IntakeLimits
+    limits: ImageLimits
     min_oversampling: int | None
     clock: Callable[[], float]
     thread_clock: Callable[[], float] = time.thread_time
 
-    def estimate(self, model: ModelCard, encoded: bytes) -> WorkEstimate:
-        """Estimate an image's work from its header, in microseconds.
+    def estimate_ms(self, model: ModelCard, encoded_bytes: int, header: ImageHeader | None) -> float:
+        """Estimate an image's work from its header.
 
         A size that cannot be told counts as the largest that is allowed, and one that will be refused as none.
         """
-        outline = read_outline(encoded)
         max_pixels = self.limits.max_pixels
-        pixels = 0 if outline is None else max_pixels if outline.pixels is None else outline.pixels
-        kind = _find_kind(outline)
-        return WorkEstimate(
-            kind,
-            self.estimator.estimate_ms(model.name, len(encoded), kind, pixels=pixels if pixels <= max_pixels else 0),
+        pixels = 0 if header is None else max_pixels if header.pixels is None else header.pixels
+        return self.estimator.estimate_ms(
+            model.name, encoded_bytes, _find_kind(header), pixels=pixels if pixels <= max_pixels else 0
         )
 
-    def learn_decode(self, kind: ImageKind, encoded_bytes: int, info: ImageInfo, *, decode_ms: float) -> None:
+    def learn_decode(
+        self, encoded_bytes: int, header: ImageHeader | None, info: ImageInfo, *, decode_ms: float
+    ) -> None:
         """Learn from one image's decoding time; not from HEIC, which libde265 decodes on a thread of its own."""
+        kind = _find_kind(header)
         if kind is not ImageKind.HEIC:
             pixels = info.width_px * info.height_px
             self.estimator.learn_decode(encoded_bytes, kind, decode_ms=decode_ms, pixels=pixels)
@@ -76,7 +68,7 @@ class Preprocessing:
         model: ModelCard,
         encoded: bytes,
         *,
-        kind: ImageKind,
+        header: ImageHeader | None,
         digest: str,
         priority: Priority,
         deadline_s: float | None,
@@ -87,7 +79,7 @@ class Preprocessing:
             preprocessor: Does it.
             model: Gives recipe and name.
             encoded: The file.
-            kind: What `Preprocessor.estimate` took it for.
+            header: What `read_header` returned for it.
             digest: Its SHA-256 in hex if that is known, else empty: the decode thread computes it.
             priority: Interactive images are decoded and run before bulk ones.
             deadline_s: On the preprocessor's clock; once it has passed, neither decoding nor inference begins.
@@ -100,7 +92,7 @@ class Preprocessing:
         self._preprocessor = preprocessor
         self._model = model
         self._encoded = encoded
-        self._kind = kind
+        self._header = header
         self._priority = priority
         self._deadline_s = deadline_s
         self._future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
@@ -155,21 +147,25 @@ class Preprocessing:
             self.digest = hashlib.sha256(self._encoded).hexdigest()
         try:
             prepared = prepare(
-                self._encoded, self._model.recipe, preprocessor.limits, min_oversampling=preprocessor.min_oversampling
+                self._encoded,
+                self._model.recipe,
+                preprocessor.limits,
+                header=self._header,
+                min_oversampling=preprocessor.min_oversampling,
             )
         finally:
             finished_s = self._decode_finished_s = preprocessor.clock()
         self.prepared = prepared
         decode_ms = (preprocessor.thread_clock() - on_processor_s) * 1000
-        preprocessor.learn_decode(self._kind, len(self._encoded), prepared.info, decode_ms=decode_ms)
+        preprocessor.learn_decode(len(self._encoded), self._header, prepared.info, decode_ms=decode_ms)
         item = WorkItem(
             self._model.name, prepared.pixels_hwc, finished_s, self._deadline_s, self._future, self._priority
         )
         preprocessor.queue.redeem(announcement, item)
 
 
-def _find_kind(outline: Outline | None) -> ImageKind:
+def _find_kind(header: ImageHeader | None) -> ImageKind:
     """Tell by what decoding costs; what is no image is refused, and costs next to nothing as any kind."""
-    if outline is None:
+    if header is None:
         return ImageKind.JPEG
-    return ImageKind.PROGRESSIVE_JPEG if outline.is_progressive else ImageKind(outline.format.value)
+    return ImageKind.PROGRESSIVE_JPEG if header.is_progressive else ImageKind(header.format.value)

@@ -7,7 +7,8 @@ from typing import Self
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Preview
-from bento_service.images.preview import draw_preview
+from bento_service.images.header import read_header
+from bento_service.images.prepare import draw_preview
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.decode_pool import call_on_loop
 from bento_service.pipeline.preprocessing import Preprocessor
@@ -56,11 +57,12 @@ class PreviewRequest:
             LightboxError: Any of the errors of admission and intake.
         """
         self._permit.check()
-        self._permit.compute(self._preprocessor.estimate(self._model, encoded).work_ms)
+        header = read_header(encoded)
+        self._permit.compute(self._preprocessor.estimate_ms(self._model, len(encoded), header))
         future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
 
         def job() -> None:
-            preview = draw_preview(encoded, self._preprocessor.limits)
+            preview = draw_preview(encoded, self._preprocessor.limits, header=header)
             call_on_loop(future, lambda: future.set_result(preview))
 
         return await self._preprocessor.decode_pool.run(job, future, priority=self._permit.priority)

@@ -16,6 +16,7 @@ from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, Receipt, Timings
 from bento_service.domain.runner import DispatchReason
 from bento_service.errors import DeadlineExceededError, LightboxError, UnknownModelError
+from bento_service.images.header import read_header
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.preprocessing import Preprocessing, Preprocessor
 from bento_service.pipeline.served_models import ServedModels, check_parameters
@@ -153,13 +154,13 @@ class ImageRequest:
 
     async def _compute(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
         self._permit.check(deadline_ms=self._deadline_ms, elapsed_ms=self._elapsed_ms())
-        estimate = self._preprocessor.estimate(self.model, encoded)
-        self._permit.compute(estimate.work_ms)
+        header = read_header(encoded)
+        self._permit.compute(self._preprocessor.estimate_ms(self.model, len(encoded), header))
         self._work = Preprocessing(
             self._preprocessor,
             self.model,
             encoded,
-            kind=estimate.kind,
+            header=header,
             digest=self._digest,
             priority=self._permit.priority,
             deadline_s=deadline_s,

@@ -1,7 +1,7 @@
 """The served models by name, and the parameters that they take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bento_service.domain.models import ModelCard
 from bento_service.errors import InvalidParameterError, UnknownModelError
@@ -12,11 +12,11 @@ MAX_DEADLINE_MS = 600_000.0
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The served models' cards and cache scopes (`cache.result_cache.name_scope`) by name, and the default's name."""
+    """The served models' cards by name, the default's name, and cache scopes (`cache.result_cache.name_scope`)."""
 
     cards: Mapping[str, ModelCard]
-    scopes: Mapping[str, str]
     default_model: str
+    scopes: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, model: str | None) -> ModelCard:
         """Return the card of a model; None asks for the default.
@@ -24,7 +24,7 @@ class ServedModels:
         Raises:
             UnknownModelError: It is not served.
         """
-        card = self.cards.get(model or self.default_model)
+        card = self.cards.get(self.default_model if model is None else model)
         if card is None:
             names = list(self.cards)
             raise UnknownModelError(f"No model named {model!r} is served. Served: {', '.join(names)}.", models=names)

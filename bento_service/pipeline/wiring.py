@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.runner import EngineMode
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.machine import Division
 from bento_service.pipeline.admission import Admission
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
@@ -25,13 +25,13 @@ class Limits:
     """What a classifier admits.
 
     `target_ms` bounds the predicted wait, `max_queue_items` the images received and not yet answered,
-    `max_receiving_requests` those being received; `intake` is what is refused by size.
+    `max_receiving_requests` those being received; `image` is the largest image.
     """
 
     target_ms: float
     max_queue_items: int
     max_receiving_requests: int
-    intake: IntakeLimits
+    image: ImageLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def start_classifier(
         default_model: The model for requests that name none.
         observers: Get every receipt.
         cache: Results of images seen before, or None.
-        min_oversampling: That of `images.intake.prepare`.
+        min_oversampling: That of `images.prepare.prepare`.
         clock: Seconds, monotonic.
         on_lane_lost: Called from a lane's thread when it dies.
         on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
@@ -98,7 +98,7 @@ def start_classifier(
             lanes=division.lanes if is_cpu else 1,
             shares_cores=is_cpu,
         ),
-        limits.intake,
+        limits.image,
         min_oversampling,
         clock,
     )

@@ -15,7 +15,7 @@ from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.domain.runner import Device, EngineMode
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.machine import Division
 from bento_service.pipeline.classifier import WarmModel
 from bento_service.pipeline.request import ImageRequest
@@ -130,8 +130,12 @@ class Kitchen:
         """Return once the decode thread has finished what it was given so far."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(done.set)
+
         # Bulk, so that it comes after everything that waits; a second turn lets the results of before be delivered.
-        self._pool.submit(lambda: loop.call_soon_threadsafe(done.set), priority=Priority.BULK)
+        self._pool.submit(tell, priority=Priority.BULK)
         await done.wait()
 
     def block_decoding(self) -> threading.Event:
@@ -173,7 +177,7 @@ async def running(
         # Gains by batches, so that four images run together.
         {name: {EngineMode.THROUGHPUT: CostModel({1: 2 * INTERVAL_MS, 4: 4 * INTERVAL_MS})} for name in models},
         division=Division(lanes=1, decode_threads=1, compute_threads=1),
-        limits=Limits(TARGET_MS, max_queued, max_receiving, IntakeLimits(max_bytes=100_000, max_pixels=10_000)),
+        limits=Limits(TARGET_MS, max_queued, max_receiving, ImageLimits(max_bytes=100_000, max_pixels=10_000)),
         default_model=next(iter(models)),
         observers=[notebook],
         cache=cache,

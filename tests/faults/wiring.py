@@ -13,7 +13,7 @@ from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.machine import Division
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, WarmModel
@@ -32,7 +32,7 @@ DECODE_THREADS = 2
 LARGEST_BATCH = 8
 MODEL = "numbers"
 RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-DEFAULT_LIMITS = IntakeLimits(max_bytes=100_000, max_pixels=10_000)
+DEFAULT_LIMITS = ImageLimits(max_bytes=100_000, max_pixels=10_000)
 _SIZES = (1, 2, 4, LARGEST_BATCH)
 _LATENCY_SHARE = 0.8
 _LAST_LEVEL = 240
@@ -115,14 +115,16 @@ class FaultedService:
         give_up_s = time.monotonic() + PATIENCE_S
         while not is_so():
             if time.monotonic() > give_up_s:
-                raise TimeoutError(f"{self.scheduler.queue.announced} images are to come, {len(self.scheduler.queue)} wait")
+                raise TimeoutError(
+                    f"{self.scheduler.queue.announced} images announced, {len(self.scheduler.queue)} wait"
+                )
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(PATIENCE_S)
 
 
 def wire(
     engine: FaultyEngine,
     settings: Settings,
-    limits: IntakeLimits,
+    limits: ImageLimits,
     *,
     registry: CollectorRegistry,
     metrics: Metrics,
@@ -136,7 +138,7 @@ def wire(
         [WarmModel(card, engine)],
         {MODEL: _measure(engine)},
         division=Division(LANES, DECODE_THREADS, compute_threads=1),
-        limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests, intake=limits),
+        limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests, image=limits),
         default_model=MODEL,
         observers=(metrics, book),
         cache=cache,

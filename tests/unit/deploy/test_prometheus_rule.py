@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from bento_service.scheduling.policy import WAIT_SHARE
+from bento_service.pipeline.admission import WAIT_SHARE
 from docs.prometheus_rule import RESOURCE, RULES, as_resource
 from tests.unit.deploy.kustomization import KUBERNETES, Rendered
 

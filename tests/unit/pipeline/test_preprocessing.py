@@ -10,10 +10,11 @@ from PIL import Image
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.header import read_header
+from bento_service.images.prepare import ImageLimits
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Preprocessor
-from bento_service.pipeline.work_estimate import ImageKind, WorkEstimator
+from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.scheduling.scheduler import Scheduler
 from tests.fakes.engine import FakeEngine, FakeInfer, make_model
 from tests.fakes.pipeline import RECIPE
@@ -43,13 +44,13 @@ async def preprocessor() -> AsyncIterator[Preprocessor]:
     )
     pool = DecodePool(1)
     estimator = WorkEstimator({"a": 0.0}, decode_threads=1, lanes=1, shares_cores=True)
-    yield Preprocessor(pool, scheduler.queue, estimator, IntakeLimits(10**7, MAX_PIXELS), None, time.perf_counter)
+    yield Preprocessor(pool, scheduler.queue, estimator, ImageLimits(10**7, MAX_PIXELS), None, time.perf_counter)
     pool.close()
     await asyncio.to_thread(scheduler.close, timeout_s=5)
 
 
 def estimate_ms(preprocessor: Preprocessor, encoded: bytes) -> float:
-    return preprocessor.estimate(CARD, encoded).work_ms
+    return preprocessor.estimate_ms(CARD, len(encoded), read_header(encoded))
 
 
 def encode(image_format: str, *, side_px: int = SIDE_PX, **options: object) -> bytes:
@@ -103,13 +104,13 @@ async def test_the_time_of_the_thread_that_asks_teaches_nothing_of_heic_which_an
     preprocessor: Preprocessor,
 ) -> None:
     encoded = (RECORDED / "colour_8.heic").read_bytes()
-    before = preprocessor.estimate(CARD, encoded)
-    preprocessor.learn_decode(before.kind, len(encoded), ImageInfo("HEIC", 48, 41), decode_ms=0.01)
-    assert preprocessor.estimate(CARD, encoded) == before
+    expected_ms = estimate_ms(preprocessor, encoded)
+    preprocessor.learn_decode(len(encoded), read_header(encoded), ImageInfo("HEIC", 48, 41), decode_ms=0.01)
+    assert estimate_ms(preprocessor, encoded) == expected_ms
 
 
 async def test_what_decoding_took_is_learnt_with_the_pixels_that_there_were(preprocessor: Preprocessor) -> None:
     encoded = encode("PNG")
     for _ in range(100):
-        preprocessor.learn_decode(ImageKind.PNG, len(encoded), ImageInfo("PNG", SIDE_PX, SIDE_PX), decode_ms=80)
+        preprocessor.learn_decode(len(encoded), read_header(encoded), ImageInfo("PNG", SIDE_PX, SIDE_PX), decode_ms=80)
     assert estimate_ms(preprocessor, encoded) == pytest.approx(80, rel=0.05)
