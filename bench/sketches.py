@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.environment import describe_environment, write_result
-from bento_service.journal.durations import BIN_ERROR, find_bins
-from bento_service.journal.tallies import add_up, count_keys, decode
+from bento_service.journal.histograms import BIN_ERROR, SparseHistogram, find_bins
 
 SKETCHES = 1_000
 VALUES_A_SKETCH = 130
@@ -48,12 +47,12 @@ def merge_sketches(encoded: Sequence[bytes]) -> None:
 
 def fill_tally(durations_ms: NDArray[np.float64]) -> bytes:
     """Return the journal's histogram of durations, encoded."""
-    return count_keys(find_bins(durations_ms).tolist()).encode()
+    return SparseHistogram.count(find_bins(durations_ms).tolist()).encode()
 
 
 def merge_tallies(encoded: Sequence[bytes]) -> None:
     """Read the journal's histograms and add them up."""
-    add_up([decode(data) for data in encoded])
+    SparseHistogram.add_up([SparseHistogram.decode(data) for data in encoded])
 
 
 def measure(fill: Callable[[NDArray[np.float64]], bytes], merge: Callable[[Sequence[bytes]], None]) -> dict[str, float]:

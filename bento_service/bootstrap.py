@@ -20,7 +20,7 @@ from bento_service.images.intake import IntakeLimits
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.reader import silence_pillow
 from bento_service.journal.base import Journal
-from bento_service.journal.factory import open_journal
+from bento_service.journal.writer import open_journal
 from bento_service.machine import count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore, StoredModel

@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from bento_service.database import tables
 from bento_service.domain.requests import OUTCOME_OK, Receipt
-from bento_service.journal.epoch import from_epoch_s, to_epoch_us
+from bento_service.journal.histograms import SparseHistogram
 from bento_service.journal.retention import Pruning
-from bento_service.journal.rollups import ClassName, Rollup, RollupKey, merge
-from bento_service.journal.rows import from_rollup, to_rollup
-from bento_service.journal.windows import DAY_S, RESOLUTIONS, Window, cover
+from bento_service.journal.rollups import ClassName, Rollup, RollupKey, estimate_slowest, merge
+from bento_service.journal.windows import DAY_S, RESOLUTIONS, Window, cover, from_epoch_s, to_epoch_us
 
 Item = TypeVar("Item")
 
@@ -43,12 +43,12 @@ def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> No
             for key in keys
         )
         query = select(_TABLE.resolution_s, _TABLE.start_s, _TABLE.model, *_COUNTS).where(or_(*conditions))
-        stored.update((RollupKey(*row[:3]), to_rollup(*row[3:])) for row in connection.execute(query).all())
+        stored.update((RollupKey(*row[:3]), _to_rollup(*row[3:])) for row in connection.execute(query).all())
 
-    added = [from_rollup(key, rollup) for key, rollup in fresh.items() if key not in stored]
+    added = [_from_rollup(key, rollup) for key, rollup in fresh.items() if key not in stored]
     if added:
         connection.execute(insert(tables.rollups), added)
-    changed = [from_rollup(key, merge([rollup, fresh[key]])) for key, rollup in stored.items()]
+    changed = [_from_rollup(key, merge([rollup, fresh[key]])) for key, rollup in stored.items()]
     if changed:
         names = ("resolution_s", "start_s", "model")
         connection.execute(_UPDATE, [{**row, **{f"key_{name}": row.pop(name) for name in names}} for row in changed])
@@ -70,7 +70,7 @@ def read_rollups(connection: Connection, window: Window, model: str | None) -> l
             if model is not None:
                 query = query.where(_TABLE.model == model)
             for start_s, *counts in connection.execute(query).all():
-                found[buckets[start_s]].append(to_rollup(*counts))
+                found[buckets[start_s]].append(_to_rollup(*counts))
     return found
 
 
@@ -122,3 +122,26 @@ def _in_parts(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
     iterator = iter(items)
     while part := list(islice(iterator, size)):
         yield part
+
+
+def _from_rollup(key: RollupKey, rollup: Rollup) -> dict[str, object]:
+    """Return a rollup's columns."""
+    return {
+        "resolution_s": key.resolution_s,
+        "start_s": key.start_s,
+        "model": key.model,
+        "outcomes": dict(rollup.outcomes),
+        "durations": rollup.durations.encode(),
+        "slowest_ms": rollup.slowest_ms.astype("<f8", copy=False).tobytes(),
+        "batch_sizes": rollup.batch_sizes.encode(),
+        "classes": rollup.classes.encode(),
+    }
+
+
+def _to_rollup(
+    outcomes: Mapping[str, int], durations: bytes, slowest_ms: bytes | None, batch_sizes: bytes, classes: bytes
+) -> Rollup:
+    """Return the rollup of a row's columns. One stored before revision 0002 has no `slowest_ms`; it is estimated."""
+    counted = SparseHistogram.decode(durations)
+    slowest = estimate_slowest(counted) if slowest_ms is None else np.frombuffer(slowest_ms, dtype="<f8")
+    return Rollup(outcomes, counted, slowest, SparseHistogram.decode(batch_sizes), SparseHistogram.decode(classes))

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from bento_service.domain.history import HistoryBucket, Quantiles
 from bento_service.domain.requests import OUTCOME_OK, Receipt
-from bento_service.journal.durations import BINS, clip, find_bins, find_percentiles, upper_ends
-from bento_service.journal.epoch import to_epoch_us
-from bento_service.journal.tallies import Tally, add_up, count_keys
-from bento_service.journal.windows import RESOLUTIONS
+from bento_service.journal.histograms import BINS, SparseHistogram, clip, find_bins, find_percentiles, upper_ends
+from bento_service.journal.windows import RESOLUTIONS, to_epoch_us
 
 STAGES = ("total", "receive", "decode", "queue", "inference")
 """What is timed of a computed answer."""
@@ -51,10 +49,10 @@ class Rollup:
     """
 
     outcomes: Mapping[str, int]
-    durations: Tally
+    durations: SparseHistogram
     slowest_ms: NDArray[np.float64]
-    batch_sizes: Tally
-    classes: Tally
+    batch_sizes: SparseHistogram
+    classes: SparseHistogram
 
 
 def summarise(receipts: Iterable[Receipt], class_keys: Mapping[ClassName, int]) -> dict[RollupKey, Rollup]:
@@ -87,10 +85,10 @@ def merge(rollups: Sequence[Rollup]) -> Rollup:
         outcomes.update(rollup.outcomes)
     return Rollup(
         outcomes=outcomes,
-        durations=add_up([rollup.durations for rollup in rollups]),
+        durations=SparseHistogram.add_up([rollup.durations for rollup in rollups]),
         slowest_ms=np.max([_NO_DURATIONS, *(rollup.slowest_ms for rollup in rollups)], axis=0),
-        batch_sizes=add_up([rollup.batch_sizes for rollup in rollups]),
-        classes=add_up([rollup.classes for rollup in rollups]),
+        batch_sizes=SparseHistogram.add_up([rollup.batch_sizes for rollup in rollups]),
+        classes=SparseHistogram.add_up([rollup.classes for rollup in rollups]),
     )
 
 
@@ -112,7 +110,7 @@ def to_bucket(start: datetime, rollup: Rollup, class_names: Mapping[int, ClassNa
     )
 
 
-def estimate_slowest(durations: Tally) -> NDArray[np.float64]:
+def estimate_slowest(durations: SparseHistogram) -> NDArray[np.float64]:
     """Return a `Rollup.slowest_ms` for durations that were stored without: the upper end of each last bin."""
     parts = _split(durations).values()
     return np.array([upper_ends(part.keys[-1:])[0] if len(part.keys) else 0.0 for part in parts])
@@ -129,10 +127,10 @@ def _roll_up(receipts: Sequence[Receipt], class_keys: Mapping[ClassName, int]) -
     slowest_ms = [*np.max(stages_ms, axis=0, initial=0.0), np.max(cached_ms, initial=0.0)]
     return Rollup(
         outcomes=Counter(receipt.outcome for receipt in receipts),
-        durations=count_keys(key for part in bins for key in part.ravel().tolist()),
+        durations=SparseHistogram.count(key for part in bins for key in part.ravel().tolist()),
         slowest_ms=clip(np.array(slowest_ms)),
-        batch_sizes=count_keys(receipt.batch_size for receipt in computed if receipt.batch_size > 0),
-        classes=count_keys(class_keys[top.class_id, top.label] for top in tops),
+        batch_sizes=SparseHistogram.count(receipt.batch_size for receipt in computed if receipt.batch_size > 0),
+        classes=SparseHistogram.count(class_keys[top.class_id, top.label] for top in tops),
     )
 
 
@@ -143,24 +141,26 @@ def _coarsen(rollups: Mapping[RollupKey, Rollup], resolution_s: int) -> dict[Rol
     return {key: merge(group) for key, group in groups.items()}
 
 
-def _split(durations: Tally) -> dict[str, Tally]:
+def _split(durations: SparseHistogram) -> dict[str, SparseHistogram]:
     """Return the durations of each of `SERIES`, its bins as keys."""
     edges = np.searchsorted(durations.keys, _EDGES)
     return {
-        series: Tally(durations.cells[edges[at] : edges[at + 1]] - np.array([at * BINS, 0], dtype=np.uint32))
+        series: SparseHistogram(durations.cells[edges[at] : edges[at + 1]] - np.array([at * BINS, 0], dtype=np.uint32))
         for at, series in enumerate(SERIES)
     }
 
 
-def _find_quantiles(durations: Tally, slowest_ms: float) -> Quantiles:
-    found = find_percentiles(durations.keys, durations.counts, _PERCENTS, slowest_ms=slowest_ms)
+def _find_quantiles(durations: SparseHistogram, slowest_ms: float) -> Quantiles:
+    found = find_percentiles(durations, _PERCENTS, slowest_ms=slowest_ms)
     if found is None:
         return Quantiles()
     p50, p95, p99 = found
     return Quantiles(p50, p95, p99, slowest_ms)
 
 
-def _find_top_classes(classes: Tally, class_names: Mapping[int, ClassName]) -> tuple[tuple[int, str, int], ...]:
+def _find_top_classes(
+    classes: SparseHistogram, class_names: Mapping[int, ClassName]
+) -> tuple[tuple[int, str, int], ...]:
     counts = classes.counts
     # Whoever ties with the last place is a candidate, so that the cut does not depend on the order of keys.
     least = np.partition(counts, -TOP_CLASSES)[-TOP_CLASSES] if len(counts) > TOP_CLASSES else 0

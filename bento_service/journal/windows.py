@@ -1,12 +1,13 @@
-"""Which rollups answer a question about a window of time. Pure functions; times in whole seconds since 1970."""
+"""Which rollups answer a question about a window of time, and the journal's times as numbers. Pure functions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bento_service.errors import InvalidParameterError
-from bento_service.journal.epoch import to_epoch_us
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _STEPS_PER_BUCKET = 12
 DAY_S = 86_400
 
@@ -48,6 +49,26 @@ class Window:
     def bucket_starts(self) -> range:
         """Return the start of each bucket."""
         return range(self.since_s, self.until_s, self.width_s)
+
+
+def utc_now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def to_epoch_us(moment: datetime) -> int:
+    """Return microseconds since 1970, exactly. Raises TypeError for a time without a zone."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_epoch_us(microseconds: int) -> datetime:
+    """Return the aware UTC time; the inverse of `to_epoch_us`."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def from_epoch_s(seconds: int) -> datetime:
+    """Return the aware UTC time of a whole second since 1970."""
+    return _EPOCH + timedelta(seconds=seconds)
 
 
 def plan_window(*, since: datetime, until: datetime, buckets: int, now: datetime) -> Window:
