@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bento_service.cache.factory import open_cache
+from bento_service.cache.result_cache import open_cache
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine

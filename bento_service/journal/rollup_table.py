@@ -1,4 +1,4 @@
-"""The tables of rollups and of class names: merging into them and reading out of them, inside a given transaction."""
+"""Reads and writes the tables of rollups and class names, within a transaction of the caller."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ _UPDATE = (
 
 
 def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> None:
-    """Merge rollups into the stored ones. The transaction has to be the only one that writes."""
+    """Merge rollups into the stored ones. No other transaction may write meanwhile."""
     stored: dict[RollupKey, Rollup] = {}
     for keys in _in_parts(fresh, _KEYS_A_QUERY):
         conditions = (
@@ -55,7 +55,7 @@ def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> No
 
 
 def read_rollups(connection: Connection, window: Window, model: str | None) -> list[list[Rollup]]:
-    """Return the rollups that make up each bucket of a window, in the order of the buckets."""
+    """Return the rollups of each bucket of a window."""
     starts: dict[int, dict[int, int]] = defaultdict(dict)
     for bucket, start_s in enumerate(window.bucket_starts()):
         for resolution_s, position_s in cover(start_s, start_s + window.width_s):
@@ -81,7 +81,7 @@ def read_days(connection: Connection) -> tuple[datetime, ...]:
 
 
 def prune_rollups(connection: Connection, pruning: Pruning) -> None:
-    """Delete the rollups that have outlived their resolution, where the clock may be believed for so long."""
+    """Delete rollups that are older than their resolution is kept, if the clock is trusted for that long."""
     for resolution in RESOLUTIONS:
         cut = pruning.find_cut(timedelta(seconds=resolution.kept_s))
         if cut is not None:
@@ -90,15 +90,15 @@ def prune_rollups(connection: Connection, pruning: Pruning) -> None:
 
 
 def delete_rollups_after(connection: Connection, moment: datetime) -> None:
-    """Delete the rollups of all that was recorded after a time."""
+    """Delete the rollups that start after a time."""
     connection.execute(delete(tables.rollups).where(_TABLE.start_s > to_epoch_us(moment) // 1_000_000))
 
 
 def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> dict[ClassName, int]:
-    """Return the keys of the classes that come first in receipts; new ones are stored.
+    """Return the keys of the top-1 classes of receipts; store new ones.
 
-    They are read anew each time: a key that a process kept would name another class once somebody dropped the tables,
-    or restored others.
+    Keys are read each time: one that a process remembered would name another class after the tables were dropped or
+    restored.
     """
     tops = {(r.top[0].class_id, r.top[0].label) for r in receipts if r.outcome == OUTCOME_OK and r.top}
     table = tables.classes.c
@@ -114,7 +114,7 @@ def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> di
 
 
 def read_class_names(connection: Connection) -> dict[int, ClassName]:
-    """Return every class that ever came first, by its key."""
+    """Return every class that ever was top-1, by its key."""
     return {row.key: (row.class_id, row.label) for row in connection.execute(select(tables.classes)).all()}
 
 
@@ -141,7 +141,7 @@ def _from_rollup(key: RollupKey, rollup: Rollup) -> dict[str, object]:
 def _to_rollup(
     outcomes: Mapping[str, int], durations: bytes, slowest_ms: bytes | None, batch_sizes: bytes, classes: bytes
 ) -> Rollup:
-    """Return the rollup of a row's columns. One stored before revision 0002 has no `slowest_ms`; it is estimated."""
+    """Return the rollup of a row's columns. Rows from before revision 0002 have no `slowest_ms`; it is estimated."""
     counted = SparseHistogram.decode(durations)
     slowest = estimate_slowest(counted) if slowest_ms is None else np.frombuffer(slowest_ms, dtype="<f8")
     return Rollup(outcomes, counted, slowest, SparseHistogram.decode(batch_sizes), SparseHistogram.decode(classes))

@@ -1,4 +1,4 @@
-"""Rollups: what happened in one stretch of time to one model, small and mergeable. Pure functions."""
+"""Rollups: aggregates of one model's receipts over one interval, small and mergeable. Pure functions."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,24 +15,24 @@ from bento_service.journal.histograms import BINS, SparseHistogram, clip, find_b
 from bento_service.journal.windows import RESOLUTIONS, to_epoch_us
 
 STAGES = ("total", "receive", "decode", "queue", "inference")
-"""What is timed of a computed answer."""
+"""The timed stages of a computed answer."""
 CACHED = "cached"
-"""The total of an answer from the cache, which has no stages."""
+"""The total time of an answer from the cache, which has no stages."""
 SERIES = (*STAGES, CACHED)
-"""The sets of durations that a rollup keeps, in their stored order."""
+"""The kinds of durations in a rollup, in their stored order."""
 TOP_CLASSES = 10
 
 ClassName = tuple[int, str]
-"""A class as people know it: class_id and label."""
+"""class_id and label."""
 
 _PERCENTS = (50, 95, 99)
 _EDGES = np.arange(len(SERIES) + 1) * BINS
-"""Where the keys of each series begin in `Rollup.durations`, and where the last ones end."""
+"""The first key of each series in `Rollup.durations`, and the end of the last."""
 _NO_DURATIONS = np.zeros(len(SERIES))
 
 
 class RollupKey(NamedTuple):
-    """Which rollup: `[start_s, start_s + resolution_s)` in seconds since 1970, and the model."""
+    """Identifies a rollup: `[start_s, start_s + resolution_s)` in seconds since 1970, and the model."""
 
     resolution_s: int
     start_s: int
@@ -41,11 +41,11 @@ class RollupKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollup:
-    """Counts of one stretch of time.
+    """Counts of one interval.
 
-    `outcomes` counts every request. The rest is about answered ones: `classes` counts their top class by its key,
-    `batch_sizes` the batches of computed ones. `durations` counts those of each of `SERIES` (key: position * BINS +
-    bin), and `slowest_ms` has the longest of each, shape (len(SERIES),), zero where there is none.
+    `outcomes` counts every request, the rest answered ones: `classes` by the key of their top-1 class, `batch_sizes`
+    the computed ones by batch size, `durations` by series and bin (key: position in `SERIES` * BINS + bin).
+    `slowest_ms` is the longest duration of each series, shape (len(SERIES),), zero if there is none.
     """
 
     outcomes: Mapping[str, int]
@@ -56,11 +56,11 @@ class Rollup:
 
 
 def summarise(receipts: Iterable[Receipt], class_keys: Mapping[ClassName, int]) -> dict[RollupKey, Rollup]:
-    """Roll receipts up, once for each resolution.
+    """Return the rollups of receipts at every resolution.
 
     Args:
         receipts: In any order.
-        class_keys: A number for each `(class_id, label)` that comes first in an answered receipt.
+        class_keys: A number for each `(class_id, label)` that is top-1 in an answered receipt.
     """
     finest_s = RESOLUTIONS[0].width_s
     groups: dict[RollupKey, list[Receipt]] = defaultdict(list)
@@ -77,7 +77,7 @@ def summarise(receipts: Iterable[Receipt], class_keys: Mapping[ClassName, int]) 
 
 
 def merge(rollups: Sequence[Rollup]) -> Rollup:
-    """Return one rollup of several stretches of time, or of several models."""
+    """Return one rollup of several intervals or models."""
     if len(rollups) == 1:
         return rollups[0]
     outcomes: Counter[str] = Counter()
@@ -93,7 +93,7 @@ def merge(rollups: Sequence[Rollup]) -> Rollup:
 
 
 def to_bucket(start: datetime, rollup: Rollup, class_names: Mapping[int, ClassName]) -> HistoryBucket:
-    """Return a rollup as people read it. `class_names` is the inverse of `class_keys` in `summarise`."""
+    """Return a rollup as a bucket of history. `class_names` is the inverse of `class_keys` in `summarise`."""
     parts = _split(rollup.durations)
     quantiles = {
         series: _find_quantiles(part, slowest_ms)
@@ -111,7 +111,7 @@ def to_bucket(start: datetime, rollup: Rollup, class_names: Mapping[int, ClassNa
 
 
 def estimate_slowest(durations: SparseHistogram) -> NDArray[np.float64]:
-    """Return a `Rollup.slowest_ms` for durations that were stored without: the upper end of each last bin."""
+    """Return `Rollup.slowest_ms` for a rollup stored without it: the upper end of each series' last bin."""
     parts = _split(durations).values()
     return np.array([upper_ends(part.keys[-1:])[0] if len(part.keys) else 0.0 for part in parts])
 
@@ -142,7 +142,7 @@ def _coarsen(rollups: Mapping[RollupKey, Rollup], resolution_s: int) -> dict[Rol
 
 
 def _split(durations: SparseHistogram) -> dict[str, SparseHistogram]:
-    """Return the durations of each of `SERIES`, its bins as keys."""
+    """Return the histogram of each of `SERIES`, by bin."""
     edges = np.searchsorted(durations.keys, _EDGES)
     return {
         series: SparseHistogram(durations.cells[edges[at] : edges[at + 1]] - np.array([at * BINS, 0], dtype=np.uint32))
@@ -162,7 +162,7 @@ def _find_top_classes(
     classes: SparseHistogram, class_names: Mapping[int, ClassName]
 ) -> tuple[tuple[int, str, int], ...]:
     counts = classes.counts
-    # Whoever ties with the last place is a candidate, so that the cut does not depend on the order of keys.
+    # Classes that tie with the last place are candidates too, so that the cut does not depend on the keys.
     least = np.partition(counts, -TOP_CLASSES)[-TOP_CLASSES] if len(counts) > TOP_CLASSES else 0
     candidates = classes.cells[counts >= least].tolist()
     named = ((*class_names[key], count) for key, count in candidates)

@@ -35,8 +35,8 @@ _SHORT_WINDOW = timedelta(hours=1)
 class SqlJournalStore:
     """A `JournalStore` in SQLite or PostgreSQL.
 
-    Counts are kept as rollups at several resolutions (`windows.RESOLUTIONS`), merged as receipts are written, so that
-    reading a month costs about as much as reading an hour.
+    Rollups at several resolutions (`windows.RESOLUTIONS`) are updated with each write, so that reading a month costs
+    about as much as reading an hour.
     """
 
     def __init__(
@@ -50,32 +50,29 @@ class SqlJournalStore:
 
         Args:
             url: `sqlite:///<path>` or `postgresql://…`; JournalUrlError otherwise.
-            now: The clock, by which resolutions that are no longer kept are left out of account.
+            now: The clock that decides which resolutions are still kept.
             upgrade: Brings the schema up to date.
         """
         self.on_failed_read: Callable[[JournalUnavailableError], None] = lambda _error: None
         self._database = Database(url)
         self._now = now
         self._upgrade = upgrade
-        self._has_told_defect = False
+        self._is_defect_logged = False
 
     def migrate(self) -> None:
-        """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try.
-
-        A defect of a migration is no reason either for images not to be classified. It is logged where it first shows.
-        """
+        """Bring the schema up to date. Every failure may pass; a migration's defect is logged once."""
         try:
             self._upgrade(self._database)
         except JournalUnavailableError:
             raise
         except Exception as error:
-            if not is_expected(error) and not self._has_told_defect:
-                self._has_told_defect = True
+            if not is_expected(error) and not self._is_defect_logged:
+                self._is_defect_logged = True
                 _log.exception("The journal's schema could not be brought up to date. This is a defect of Lightbox's.")
             raise self._database.explain(error) from error
 
     def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
-        """Store receipts and add them, and those of `counted_only`, to the rollups."""
+        """Store receipts, and add both kinds to the rollups."""
         counted = (*receipts, *counted_only)
         if not counted:
             return
@@ -86,7 +83,7 @@ class SqlJournalStore:
                 connection.execute(insert(tables.receipts), rows)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
+        """Aggregate each bucket from the coarsest rollups that make it up exactly."""
         now = self._now()
         window = plan_window(since=since, until=until, buckets=buckets, now=now)
         with self._reading() as connection:
@@ -114,7 +111,7 @@ class SqlJournalStore:
         request_id: str | None = None,
         offset: int = 0,
     ) -> tuple[Receipt, ...]:
-        """Return single receipts, of equal ones the latest written first."""
+        """Return single receipts; of equal ones, the latest written first."""
         table = tables.receipts.c
         since_us, until_us = to_epoch_us(since), to_epoch_us(until)
         query = select(tables.receipts).where(table.received_at_us >= since_us, table.received_at_us < until_us)
@@ -123,8 +120,8 @@ class SqlJournalStore:
         if order == "slowest":
             outcome = outcome or OUTCOME_OK
             query = query.order_by(table.total_ms.desc(), table.id.desc())
-            # SQLite keeps no statistics to choose an index by. A term that is an expression is none that an index can
-            # serve: a short window is left to the index by time, a long one to the walk from the slow end.
+            # SQLite has no statistics to choose an index by. A filter that is an expression cannot use one: a short
+            # window then takes the index by time, a long one the index by total time from its slow end.
             if self._database.is_sqlite and until - since <= _SHORT_WINDOW:
                 outcome_term = table.outcome.concat("")
             elif self._database.is_sqlite:
@@ -143,10 +140,10 @@ class SqlJournalStore:
     def prune(
         self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int
     ) -> int:
-        """Delete receipts by their indexes, and rollups by what `windows.RESOLUTIONS` promises.
+        """Delete receipts and rollups.
 
-        Receipts are counted by their ids, as counting rows would read the whole index: where ids are missing, as
-        after a write that PostgreSQL rolled back, somewhat fewer than `max_receipts` are kept.
+        Receipts are counted by their ids, since counting rows would read the whole index: if ids are missing, as after
+        a write that PostgreSQL rolled back, fewer than `max_receipts` are kept.
         """
         table = tables.receipts.c
         newest = select(func.max(table.id)).scalar_subquery()
@@ -180,7 +177,7 @@ class SqlJournalStore:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Say that a newer Lightbox changed the schema, where that is why a table or a column is missing."""
+        """Raise JournalTooNewError if a table or column is missing because a newer Lightbox migrated the schema."""
         try:
             yield
         except JournalUnavailableError as error:
@@ -202,9 +199,9 @@ def migrate(url: str) -> None:
 
 
 def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
-    """Select receipts from after a time, which were written before one that is older than `cut`: their clock was ahead.
+    """Select receipts dated after `moment` but written before one that is older than `cut`: their clock was ahead.
 
-    That they are later than now does not suffice, since the clock of now may be the one that is behind.
+    A date after now does not suffice: the clock of now may be behind.
     """
     old, receipts = tables.receipts.alias(), tables.receipts.c
     is_older = exists().where(old.c.received_at_us < to_epoch_us(cut), old.c.id > receipts.id)
