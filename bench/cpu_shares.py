@@ -1,8 +1,8 @@
 """Where the processor time of an image goes, on the server and beside it: `python -m bench.cpu_shares --json`.
 
 Lightbox under a closed loop of wrk's, with one worker and without its cache. Threads are told apart by their rank:
-those that compute run five steps of niceness below the others (docs/adr/0011-front-of-the-house.md), the event loop is
-the main thread of its process. With `--json` writes `bench/results/cpu_shares-<date>.json`.
+those that compute run five steps of niceness below the others (docs/adr/0011-the-event-loop-first.md), the event loop
+is the main thread of its process. With `--json` writes `bench/results/cpu_shares-<date>.json`.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def _median(shares: Sequence[CpuShares]) -> CpuShares:
 def _read_server_s(server: Running) -> tuple[float, float, float]:
     """Return what threads that compute, that decode, and the event loops have spent so far."""
     compute_s = decoding_s = event_loop_s = 0.0
-    for process_id in server.kinship.members():
+    for process_id in [process.pid for process in server.processes.find()]:
         for task in Path(f"/proc/{process_id}/task").iterdir():
             fields = (task / "stat").read_text().rpartition(_COMMAND_END)[2].split()
             spent_s = (int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])) / _TICKS_PER_S
