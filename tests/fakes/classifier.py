@@ -43,6 +43,11 @@ def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
     return Answer(receipt, predictions, image, warnings)
 
 
+def preview_of(encoded: bytes) -> Preview:
+    """A picture that says which bytes it is of."""
+    return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
+
+
 class Gate:
     """Where images wait until it opens; a test can wait for their arrival."""
 
@@ -67,13 +72,18 @@ class FakeClassifier:
     """Implements `bento_service.http.state.Admission`.
 
     `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
-    With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id, `deadlines_ms` the last
-    that each admitted one asked for, `begun` the ids of images that came as further ones of a request.
+    `answer` and `draw` make the answers and previews of the others. With `gate` set, images wait at it. `outcomes`
+    holds each ended request's outcome by its id, `deadlines_ms` the last that each admitted one asked for, `begun` the
+    ids of images that came as further ones of a request.
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None
     is_overloaded: bool = False
     fail: Callable[[bytes], Exception | None] = lambda encoded: None
+    answer: Callable[[str, ModelCard, int, bytes], Answer] = lambda request_id, card, top_k, encoded: answer_for(
+        request_id, card, top_k
+    )
+    draw: Callable[[bytes], Preview] = preview_of
     gate: "Gate | None" = None
     served: tuple[ServedModel, ...] = field(
         default_factory=lambda: (served_model("lite0", is_default=True), served_model("timm/resnet50.a1_in1k"))
@@ -127,9 +137,10 @@ class FakeClassifier:
         names = [served.card.name for served in self.served]
         if (model or names[0]) not in names:
             raise UnknownModelError(f"No model named {model!r} is served. Served: {', '.join(names)}.", models=names)
-        if not 1 <= top_k <= len(LABELS):
-            raise InvalidParameterError(f"top_k is {top_k}; it must lie in 1..{len(LABELS)}.", parameter="top_k")
-        return self.served[names.index(model or names[0])].card
+        card = self.served[names.index(model or names[0])].card
+        if not 1 <= top_k <= len(card.labels):
+            raise InvalidParameterError(f"top_k is {top_k}; it must lie in 1..{len(card.labels)}.", parameter="top_k")
+        return card
 
 
 class FakePending:
@@ -164,7 +175,7 @@ class FakePending:
             await self._classifier.gate.pass_through()
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
-        return answer_for(self._request_id, self._card, self._top_k)
+        return self._classifier.answer(self._request_id, self._card, self._top_k, encoded)
 
 
 class FakePendingPreview:
@@ -187,7 +198,7 @@ class FakePendingPreview:
         await asyncio.sleep(0)
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
-        return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
+        return self._classifier.draw(encoded)
 
 
 def _name(error: BaseException | None) -> str:
