@@ -14,7 +14,7 @@ import requests
 from bench.environments import PeerUnavailableError, find_python
 from bench.models import store_environment
 from bench.servers import Server
-from bento_service.cli.descendants import Kinship
+from bento_service.cli.launch import MarkedProcesses
 
 ROOT = Path(__file__).parents[1]
 _START_TIMEOUT_S = 90.0
@@ -26,18 +26,18 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that is ready. `kinship` finds every process of it, `process_id` is the first of them."""
+    """A server that is ready. `processes` are all of its processes, `process_id` is the first of them."""
 
     server: Server
     url: str
-    kinship: Kinship
+    processes: MarkedProcesses
     process_id: int
     log: Path
 
     @property
     def memory_bytes(self) -> int:
         """What all its processes hold together: each page counted once, shared ones in parts (PSS)."""
-        return sum(_read_pss_bytes(process_id) for process_id in self.kinship.members())
+        return sum(_read_pss_bytes(process.pid) for process in self.processes.find())
 
     @property
     def master_bytes(self) -> int:
@@ -60,14 +60,14 @@ def running(server: Server, folder: Path, variables: Mapping[str, str], *, worke
     """
     python = find_python(server)
     port = find_free_port()
-    kinship = Kinship()
+    processes = MarkedProcesses()
     environment = {
         **store_environment(),
         "PYTHONPATH": str(ROOT),
         "LIGHTBOX_DATA_DIR": str(folder),
         **server.environment(port, workers),
         **variables,
-        **kinship.environment,
+        **processes.environment,
     }
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{server.key}.log"
@@ -85,9 +85,9 @@ def running(server: Server, folder: Path, variables: Mapping[str, str], *, worke
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, server, url, log)
-        yield Running(server, url, kinship, process.pid, log)
+        yield Running(server, url, processes, process.pid, log)
     finally:
-        _stop(process, kinship)
+        _stop(process, processes)
 
 
 def find_free_port() -> int:
@@ -117,17 +117,17 @@ def _last_line(log: Path) -> str:
     return lines[-1].strip() if lines else "it said nothing"
 
 
-def _stop(process: "subprocess.Popen[bytes]", kinship: Kinship) -> None:
+def _stop(process: "subprocess.Popen[bytes]", processes: MarkedProcesses) -> None:
     process.terminate()
     try:
         process.wait(_STOP_TIMEOUT_S)
         give_up_s = time.monotonic() + _LEFTOVERS_TIMEOUT_S
-        while kinship.members() and time.monotonic() < give_up_s:
+        while processes.find() and time.monotonic() < give_up_s:
             time.sleep(_POLL_S)
     except subprocess.TimeoutExpired:
         """Killed below, as what is left is."""
     finally:  # also where another Ctrl-C interrupts the wait
-        kinship.signal(signal.SIGKILL)
+        processes.send_signal(signal.SIGKILL)
         process.wait()
 
 

@@ -76,7 +76,7 @@ DEPLOYMENT_NAMES = frozenset(
     }
 )
 """Read by Compose and by `deploy/swarm/deploy`."""
-INTERNAL_NAMES = frozenset({"KINSHIP", "MASTER_ID", "NAMES_CHECKED"})
+INTERNAL_NAMES = frozenset({"MASTER_ID", "NAMES_CHECKED", "PROCESS_MARK"})
 """Set by Lightbox for the processes that it starts."""
 
 _CHECKED = f"{PREFIX}NAMES_CHECKED"

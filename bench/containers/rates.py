@@ -95,8 +95,8 @@ def _sides(folder: Path, options: Sequence[str]) -> Iterator[list[_Side]]:
 @contextmanager
 def _outside(folder: Path) -> Iterator[_Side]:
     with running(list_servers()[0], folder, {}) as server:
-        kin = server.kinship
-        yield _Side(OUTSIDE, server.url, lambda: kin.signal(signal.SIGSTOP), lambda: kin.signal(signal.SIGCONT))
+        send = server.processes.send_signal
+        yield _Side(OUTSIDE, server.url, lambda: send(signal.SIGSTOP), lambda: send(signal.SIGCONT))
 
 
 @contextmanager

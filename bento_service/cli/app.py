@@ -14,12 +14,13 @@ import typer
 
 from bento_service import __version__
 from bento_service.cli import models as model_listing
-from bento_service.cli import servers
 from bento_service.cli.classification import Classify, by_service
 from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
 from bento_service.cli.image_files import find_images
-from bento_service.cli.ports import local_url
+from bento_service.cli.serve import local_url, show_dashboard
+from bento_service.cli.serve import serve as become_service
+from bento_service.cli.up import up as run_both
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.variables import warn_of_unknown
@@ -247,7 +248,7 @@ def serve(
 ) -> None:
     """Run the service, after bringing in the models that are missing."""
     with explained_errors():
-        servers.serve(read_settings(host=host, port=port, workers=workers))
+        become_service(read_settings(host=host, port=port, workers=workers))
 
 
 @app.command()
@@ -262,7 +263,7 @@ def dashboard(
     """Run the dashboard."""
     with explained_errors():
         settings = read_settings(dashboard_host=host, dashboard_port=port)
-        servers.show_dashboard(settings, _strip(url) or local_url(settings.host, settings.port))
+        show_dashboard(settings, _strip(url) or local_url(settings.host, settings.port))
 
 
 @app.command()
@@ -278,7 +279,7 @@ def up(
 ) -> None:
     """Run service and dashboard together, until Ctrl-C."""
     with explained_errors():
-        servers.up(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
+        run_both(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
 
 
 def _catalogue() -> model_listing.Catalogue:

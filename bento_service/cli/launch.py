@@ -1,22 +1,24 @@
-"""Runs several servers as children of one command: starts them, waits until they answer, stops them together."""
+"""Starts child processes, waits until they answer, and stops them together with everything that they started."""
 
 import signal
 import subprocess
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import FrameType
 
+import psutil
 import requests
 
-from bento_service.cli.descendants import Kinship
 from bento_service.observability.processes import describe_exit
 
+_MARK = "LIGHTBOX_PROCESS_MARK"
 _POLL_S = 0.1
 _TAIL_LINES = 15
 _STDERR = 2
@@ -54,13 +56,40 @@ class Patience:
     stop_s: float = 40.0
 
 
+class MarkedProcesses:
+    """A process and all its descendants, found by a mark in their environment, which processes inherit.
+
+    BentoML's workers run in sessions of their own and outlive a master that was killed. So neither the process group
+    nor the tree of parents finds them. A process of another user is never found.
+    """
+
+    def __init__(self) -> None:
+        self._mark = uuid.uuid4().hex
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variable that the first process needs in its environment."""
+        return {_MARK: self._mark}
+
+    def find(self) -> list[psutil.Process]:
+        """Return the processes that carry the mark and still run."""
+        running = psutil.process_iter(["environ"])
+        return [process for process in running if (process.info["environ"] or {}).get(_MARK) == self._mark]
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to each of them."""
+        for process in self.find():
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+
 @dataclass(frozen=True, slots=True)
 class _Running:
-    """A child that was started, and what finds all that descends from it."""
+    """A child that was started, and all its processes."""
 
     child: Child
     process: "subprocess.Popen[bytes]"
-    kinship: Kinship
+    processes: MarkedProcesses
 
 
 class ChildFailedError(Exception):
@@ -156,18 +185,18 @@ def run_together(
 
 def _start(child: Child) -> _Running:
     child.log.parent.mkdir(parents=True, exist_ok=True)
-    kinship = Kinship()
+    processes = MarkedProcesses()
     # A session of its own keeps the terminal's Ctrl-C from the child, so that it is stopped once and in order.
     with child.log.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - the product's own servers
             child.command.argv,
-            env={**child.command.env, **kinship.environment},
+            env={**child.command.env, **processes.environment},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return _Running(child, process, kinship)
+    return _Running(child, process, processes)
 
 
 def _wait_until_ready(
@@ -225,13 +254,13 @@ def _stop_all(running: Sequence[_Running], stop: StopRequest, limit_s: float) ->
     for server in running:
         server.process.terminate()
     for server in crashed:
-        server.kinship.signal(signal.SIGTERM)
+        server.processes.send_signal(signal.SIGTERM)
     give_up_s = time.monotonic() + limit_s
-    while any(server.process.poll() is None for server in running) or any(each.kinship.members() for each in crashed):
+    while any(server.process.poll() is None for server in running) or any(each.processes.find() for each in crashed):
         if stop.is_urgent or time.monotonic() > give_up_s:
             break
         time.sleep(_POLL_S)
     for server in running:
-        server.kinship.signal(signal.SIGKILL)
+        server.processes.send_signal(signal.SIGKILL)
         server.process.kill()
         server.process.wait()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bento_service.domain.service import ServiceState
+from bento_service.observability.multiprocess import SERIES_VARIABLE
 from bento_service.observability.processes import is_running
-from bento_service.worker.workers_folder import SERIES_VARIABLE, own_folder
+from bento_service.worker.workers_folder import own_folder
 
 logger = logging.getLogger(__name__)
 

@@ -65,7 +65,7 @@ def _glance() -> list[Panel]:
             [(0, GREEN), (0.001, ORANGE), (0.01, VERMILLION)],
         ),
         _stat(
-            "Shed",
+            "Rejected",
             "Share of the images that were refused for load (429).",
             _share(shed, asked),
             "percentunit",
@@ -120,7 +120,7 @@ def _requests() -> list[Panel]:
             colours={"/^2/": BLUE, "/^4(?!29)/": PURPLE, "429": ORANGE, "/^5/": VERMILLION},
         ),
         Panel(
-            "Shed by reason",
+            "Rejected by reason",
             "Images a second refused for load: over the target or the client's own deadline, queue full, too many "
             "requests still arriving, or request bodies over the memory limit.",
             [Query(_rate("lightbox_shed_total", by="reason"), "{{reason}}")],
@@ -154,7 +154,7 @@ def _runner() -> list[Panel]:
         ),
         Panel(
             "Wait for a lane",
-            "How long images wait in the queue. Admission sheds what it expects to wait too long.",
+            "How long images wait in the queue. Admission rejects what it expects to wait too long.",
             [Query(_quantile(value, queue), name) for name, value in _QUANTILES.items()],
             "s",
             colours=PERCENTILES,

@@ -26,11 +26,10 @@ from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.responses.problems import ProblemResponse, build_problem
 from bento_service.http.state import AppState
-from bento_service.images.intake import IntakeLimits, prepare
-from bento_service.images.preview import draw_preview
+from bento_service.images.prepare import ImageLimits, draw_preview, prepare
 from bento_service.settings import Settings
 from tests.fakes import service_data
 from tests.fakes.bento import FakeBento
@@ -79,7 +78,7 @@ class FakeService:
 
     def __post_init__(self) -> None:
         settings = Settings(models=tuple(served.card.name for served in service_data.served_models()))
-        limits = IntakeLimits(settings.max_image_bytes, settings.max_pixels)
+        limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
 
         def answer(request_id: str, card: ModelCard, top_k: int, encoded: bytes) -> Answer:
             image = prepare(encoded, card.recipe, limits)
@@ -101,7 +100,7 @@ class FakeService:
 
         self._app = BentoGateway(
             self._answer_as_bento,
-            create_app(provide, status=status),
+            create_app(provide, provide_status=status),
             _BENTO_PATHS,
             status=status,
             on_request=lambda route, method, status, seconds: None,
@@ -211,7 +210,7 @@ class FakeService:
         async def receive_again() -> Message:
             return parts.pop() if parts else await receive()
 
-        await (stand_in or self._app)(scope | {"headers": headers.raw}, receive_again, send)
+        await (stand_in or self._app)({**scope, "headers": headers.raw}, receive_again, send)
 
     def _take(self, scope: Scope, body: bytes) -> ASGIApp | None:
         query = dict(QueryParams(scope["query_string"]))

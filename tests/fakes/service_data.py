@@ -1,6 +1,6 @@
 """What the fake service's classifier, journal and scheduler answer: plausible, deterministic, in the domain's values.
 
-The functions that return messages of the wire contract go the way of the real application (`responses/schemas.py`).
+The functions that return messages of the wire contract go the way of the real application (`responses/serializers.py`).
 """
 
 import math
@@ -11,7 +11,7 @@ from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
 from bento_service.domain.runner import Device
 from bento_service.domain.service import ModelState, ServedModel, ServiceState, ServiceStatus
-from bento_service.http.responses import schemas
+from bento_service.http.responses import serializers
 from bento_service.journal.base import Order
 from lightbox_client import contract
 from tests.fakes import runner_data
@@ -152,8 +152,8 @@ def _quantiles(p50_ms: float) -> past.Quantiles:
 
 def _stretched(factor: float) -> Timings:
     """COMPUTED, its stages `factor` times as long, with 0.2 ms that belong to no stage."""
-    stages = [round(getattr(COMPUTED, f"{name}_ms") * factor, 3) for name in STAGES]
-    return Timings(*stages, total_ms=round(sum(stages) + 0.2, 3))
+    stages = {f"{name}_ms": round(getattr(COMPUTED, f"{name}_ms") * factor, 3) for name in STAGES}
+    return Timings(**stages, total_ms=round(sum(stages.values()) + 0.2, 3))
 
 
 def _receipt(position: int, until: datetime) -> Receipt:
@@ -200,26 +200,26 @@ def service_status(state: ServiceState) -> ServiceStatus:
 
 
 def status(state: str = "ready") -> contract.Status:
-    return schemas.to_status(service_status(ServiceState(state)))
+    return serializers.to_status(service_status(ServiceState(state)))
 
 
 def model_card() -> contract.ModelCard:
     """The default model's card."""
-    return schemas.to_model_card(served_models()[0])
+    return serializers.to_model_card(served_models()[0])
 
 
 def classification(*, top_k: int = 5, warnings: tuple[str, ...] = ()) -> contract.Classification:
     image = ImageInfo("JPEG", 64, 48)
-    return schemas.to_classification(answer_for("1", served_models()[0].card, image, warnings, top_k))
+    return serializers.to_classification(answer_for("1", served_models()[0].card, image, warnings, top_k))
 
 
 def cached(answer: contract.Classification) -> contract.Classification:
     """The same answer from the cache: no batch, and only waiting among its stages."""
-    timings = schemas.to_history_request(_receipt(7, datetime(2026, 1, 1, tzinfo=UTC))).timings_ms
+    timings = serializers.to_history_request(_receipt(7, datetime(2026, 1, 1, tzinfo=UTC))).timings_ms
     return answer.model_copy(update={"cached": True, "batch_size": 0, "dispatch": "cached", "timings_ms": timings})
 
 
 def history(since: datetime, until: datetime, buckets: int, *, is_empty: bool = False) -> contract.History:
     traffic = PastTraffic()
     traffic.is_empty = is_empty
-    return schemas.to_history(traffic.read_history(since=since, until=until, buckets=buckets), None)
+    return serializers.to_history(traffic.read_history(since=since, until=until, buckets=buckets), None)

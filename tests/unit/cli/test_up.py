@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError
-from bento_service.cli.servers import children_of, dashboard_command, service_command, up
+from bento_service.cli.serve import dashboard_command, service_command
+from bento_service.cli.up import children_of, up
 from bento_service.settings import Settings
 
 

@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 
 from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, read_settings
-from bento_service.cli.ports import AddressUnusableError, PortTakenError, check_port_free, local_url
-from bento_service.cli.servers import serve, service_command, show_dashboard
+from bento_service.cli.serve import local_url, require_free_port, serve, service_command, show_dashboard
 from bento_service.settings import Settings
 from lightbox_client.errors import InvalidAddressError
 
@@ -31,8 +30,8 @@ def become(file: str, args: tuple[str, ...], env: Mapping[str, str], /) -> NoRet
 
 
 def test_a_free_port_is_free_and_stays_so(free_port: int) -> None:
-    check_port_free("127.0.0.1", free_port)
-    check_port_free("127.0.0.1", free_port)
+    require_free_port("127.0.0.1", free_port, "--port", "PORT")
+    require_free_port("127.0.0.1", free_port, "--port", "PORT")
 
 
 def test_a_port_in_use_is_taken_even_where_it_could_be_shared(free_port: int) -> None:
@@ -40,14 +39,14 @@ def test_a_port_in_use_is_taken_even_where_it_could_be_shared(free_port: int) ->
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         server.bind(("127.0.0.1", free_port))
         server.listen()
-        with pytest.raises(PortTakenError, match=f"port {free_port} on 127.0.0.1 is taken"):
-            check_port_free("127.0.0.1", free_port)
+        with pytest.raises(CommandError, match=f"port {free_port} on 127.0.0.1 is taken"):
+            require_free_port("127.0.0.1", free_port, "--port", "PORT")
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
 def test_an_address_that_is_not_this_machines_is_unusable(host: str) -> None:
-    with pytest.raises(AddressUnusableError, match=f"cannot listen on {host}:3000: "):
-        check_port_free(host, 3000)
+    with pytest.raises(CommandError, match=f"cannot listen on {host}:3000: "):
+        require_free_port(host, 3000, "--port", "PORT")
 
 
 @pytest.mark.parametrize(
@@ -85,9 +84,9 @@ def test_in_a_container_the_service_is_the_rest_of_the_same_process(tmp_path: Pa
         "import os, sys\nprint(__name__, os.getpid(), sys.argv[1:], os.environ['CHOSEN'])\n"
     )
     script = (
-        "import os, sys; from bento_service.cli.servers import go_on_as_module\n"
+        "import os, sys; from bento_service.cli.serve import run_as_module\n"
         "print(os.getpid(), flush=True)\n"
-        "go_on_as_module(sys.executable, (sys.executable, '-m', 'module_to_be', 'serve', '--port'), {'CHOSEN': '1'})"
+        "run_as_module(sys.executable, (sys.executable, '-m', 'module_to_be', 'serve', '--port'), {'CHOSEN': '1'})"
     )
     search = os.pathsep.join([str(tmp_path), str(Path.cwd())])
 

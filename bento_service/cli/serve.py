@@ -1,0 +1,175 @@
+"""`lightbox serve` and `lightbox dashboard`: check what a server needs, then replace this process with it."""
+
+import errno
+import importlib.util
+import os
+import runpy
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from bento_service.cli.errors import CommandError, ExitCode
+from bento_service.cli.launch import Command
+from bento_service.cli.models import prepare_in_subprocess
+from bento_service.engines.factory import check_engine
+from bento_service.errors import CacheUrlError, JournalUrlError
+from bento_service.settings import BENTO_PATH, Settings
+from lightbox_client import Client
+
+SERVICE_IMPORT = "bento_service.service:LightboxService"
+ANY_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
+_SERVER_PATIENCE_S = 2
+"""Longer than `BoundedHttpProtocol.stop_timeout_s`; with what uvicorn itself takes, within `SERVER_STOP_S`."""
+
+ReplaceProcess: TypeAlias = Callable[[str, tuple[str, ...], Mapping[str, str]], NoReturn]
+"""As `os.execvpe`: the program takes over this process, and gets the signals that are sent to it."""
+
+
+def service_command(settings: Settings, environment: Mapping[str, str]) -> Command:
+    """Return the command that starts the service. The service reads all other settings from its environment."""
+    bento = environment.get(BENTO_PATH) or SERVICE_IMPORT
+    argv = (sys.executable, "-m", "bentoml", "serve", bento)
+    address = ("--host", settings.host, "--port", str(settings.port))
+    # A worker stops uvicorn once its drain is over; this limit is for connections that are still open then.
+    patience = ("--timeout-graceful-shutdown", str(_SERVER_PATIENCE_S))
+    chosen = {
+        "LIGHTBOX_HOST": settings.host,
+        "LIGHTBOX_PORT": str(settings.port),
+        "LIGHTBOX_WORKERS": str(settings.worker_count),
+        "LIGHTBOX_MODELS": ",".join(settings.models),
+    }
+    # BentoML's usage reports leave the machine: off unless an operator turns them on. Two glibc arenas are as fast as
+    # one per thread, and hold less of the memory that decoding has freed (ADR 11).
+    defaults = {"BENTOML_DO_NOT_TRACK": "True", "MALLOC_ARENA_MAX": "2"}
+    return Command(argv + address + patience, defaults | dict(environment) | chosen)
+
+
+def dashboard_command(settings: Settings, service_url: str, environment: Mapping[str, str]) -> Command:
+    """Return the command that starts the dashboard.
+
+    Raises:
+        CommandError: Streamlit or the dashboard is not installed.
+    """
+    argv = (sys.executable, "-m", "streamlit", "run", str(_find_dashboard_script()), "--server.headless", "true")
+    address = ("--server.address", settings.dashboard_host, "--server.port", str(settings.dashboard_port))
+    return Command(argv + address, dict(environment) | {"LIGHTBOX_URL": service_url})
+
+
+def serve(
+    settings: Settings,
+    *,
+    prepare: Callable[[Sequence[str]], None] = prepare_in_subprocess,
+    replace_process: ReplaceProcess | None = None,
+) -> NoReturn:
+    """Prepare the models that are missing, then become the service.
+
+    In a container the bento prepares its models when it is deployed, and this interpreter goes on as the service: a
+    second start would only take time, since the image already sets what an interpreter reads as it starts.
+
+    Raises:
+        CommandError: The port is taken, the journal's or the cache's URL is invalid, or a model cannot be had.
+        EngineUnavailableError: The engine or the device of the settings is not there.
+    """
+    require_free_port(settings.host, settings.port, "--port", "PORT")
+    check_back_ends(settings)
+    is_container = bool(os.environ.get(BENTO_PATH))
+    if not is_container:
+        prepare(settings.models)
+    command = service_command(settings, os.environ)
+    replace_process = replace_process or (run_as_module if is_container else os.execvpe)
+    replace_process(command.argv[0], command.argv, command.env)
+
+
+def run_as_module(file: str, args: tuple[str, ...], env: Mapping[str, str]) -> NoReturn:
+    """Run `python -m MODULE …` in this interpreter, whose libraries are loaded already; a `ReplaceProcess`."""
+    _, _, module, *rest = args
+    os.environ.update(env)
+    sys.argv = [file, *rest]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit()
+
+
+def show_dashboard(settings: Settings, service_url: str, *, replace_process: ReplaceProcess = os.execvpe) -> NoReturn:
+    """Become the dashboard.
+
+    Raises:
+        CommandError: The port is taken, or the dashboard is not installed.
+        InvalidAddressError: `service_url` is no http or https URL.
+    """
+    Client(service_url).close()
+    require_free_port(settings.dashboard_host, settings.dashboard_port, "--port", "DASHBOARD_PORT")
+    command = dashboard_command(settings, service_url, os.environ)
+    replace_process(command.argv[0], command.argv, command.env)
+
+
+def check_back_ends(settings: Settings) -> None:
+    """Refuse settings with which no worker could start.
+
+    Raises:
+        CommandError: The URL of the journal or of the cache is invalid.
+        EngineUnavailableError: The engine or the device is not there.
+    """
+    _demand_journal(settings)
+    _demand_cache(settings)
+    check_engine(settings.engine, settings.device)
+
+
+def require_free_port(host: str, port: int, option: str, variable: str) -> None:
+    """Return if a server could listen on `host:port` now; `option` and `variable` are for the advice.
+
+    Binds without SO_REUSEPORT: two BentoML servers of one user would otherwise share a port unnoticed.
+
+    Raises:
+        CommandError: The port is taken, or the address is not one of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise CommandError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        advice = f"stop that process or choose another port: {option} {port + 1}, or `make up {variable}={port + 1}`"
+        raise CommandError(f"port {port} on {host} is taken by another process; {advice}") from error
+
+
+def local_url(host: str, port: int) -> str:
+    """Return the URL by which this machine reaches a server bound to `host`, which may be a wildcard."""
+    reachable = ANY_ADDRESSES.get(host, host)
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _find_dashboard_script() -> Path:
+    """Find the dashboard's script without importing the dashboard."""
+    folders: list[str] = []
+    for package in ("streamlit", "dashboard"):
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.submodule_search_locations is None:
+            raise CommandError(f"{package} is not installed; run `pip install -r requirements-dashboard.txt`")
+        folders = list(spec.submodule_search_locations)
+    return Path(folders[0]) / "app.py"
+
+
+def _demand_journal(settings: Settings) -> None:
+    from bento_service.database.url import parse_url  # noqa: PLC0415 - SQLAlchemy is heavy, and help needs none
+
+    try:
+        parse_url(settings.resolved_journal_url)
+    except JournalUrlError as error:
+        raise CommandError(f"LIGHTBOX_JOURNAL_URL: {error}", ExitCode.BAD_INPUT) from error
+
+
+def _demand_cache(settings: Settings) -> None:
+    if settings.cache_url is None:
+        return
+    from bento_service.cache.redis_store import check_url  # noqa: PLC0415 - most services have no use for redis-py
+
+    try:
+        check_url(settings.cache_url.get_secret_value())
+    except CacheUrlError as error:
+        raise CommandError(f"LIGHTBOX_CACHE_URL: {error}", ExitCode.BAD_INPUT) from error
