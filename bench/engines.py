@@ -22,7 +22,7 @@ from rich.table import Table
 from bench.environment import describe_environment, write_result
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
-from bento_service.engines.factory import EngineKind, create_engine
+from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
 

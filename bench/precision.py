@@ -18,12 +18,11 @@ from rich.table import Table
 
 from bench.environment import describe_environment, write_result
 from bench.models import MODEL, prepare_models
-from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, InputRecipe
+from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, InputRecipe, StoredModel
 from bento_service.engines.torch.cuda_model import classify_with, lower, run_in
 from bento_service.engines.torch.precision import Precision, classify_all, make_probes
 from bento_service.engines.torch.program import fold_batch_norms, load_program
 from bento_service.images.prepare import ImageLimits, prepare
-from bento_service.models.store import StoredModel
 from bento_service.preparation.parity import make_crops
 
 PACKAGES = ("torch", "timm", "pillow")

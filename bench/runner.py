@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bench.environment import describe_environment, write_result
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.factory import choose_engine, create_engine
+from bento_service.engines.choice import choose_engine, create_engine
 from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
 from bento_service.scheduling.cost_model import CostModel

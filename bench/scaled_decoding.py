@@ -19,12 +19,11 @@ from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import InputRecipe
 from bento_service.domain.requests import ImageWarning
 from bento_service.engines.base import Engine
-from bento_service.engines.factory import create_engine
+from bento_service.engines.choice import create_engine
 from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.parity_gate import compare
-from bento_service.preparation.parity import classify_as_reference, classify_as_served
+from bento_service.preparation.parity import classify_as_reference, classify_as_served, compare
 from bento_service.preparation.sources.bundled import BundledSource
 
 SHORT_SIDE_PX = (1536, 4300)
