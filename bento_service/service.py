@@ -28,7 +28,7 @@ from bento_service.http.connection.early_refusal import EarlyRefusals
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.in_flight import InFlightRequests
-from bento_service.http.responses.schemas import to_classification
+from bento_service.http.responses.serializers import to_classification
 from bento_service.http.scrape import AroundScrape
 from bento_service.journal.factory import migrate
 from bento_service.machine import count_cpus
@@ -87,7 +87,7 @@ with explained_start():
     settings = read_settings()
 take_over_totals()
 lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000), open_pipeline=open_pipeline)
-edge_app = InFlightRequests(create_app(lifecycle.edge, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
+edge_app = InFlightRequests(create_app(lifecycle.edge, provide_status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
 
 
 def _is_draining() -> bool:
@@ -176,7 +176,7 @@ class LightboxService:
         ),
     ) -> Classification:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
-        # Declares the call for schema, page and clients; over HTTP, the guard has http/bento_classify.py answer it.
+        # Declares the call for schema, page and clients; over HTTP, the guard has http/routes/classify.py answer it.
         admitted = lifecycle.pipeline().classifier.open(
             request_id=uuid.uuid4().hex,
             model=model,

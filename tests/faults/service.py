@@ -18,7 +18,7 @@ from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.in_flight import InFlightRequests
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.images.prepare import ImageLimits
 from bento_service.observability.metrics import Metrics
@@ -94,7 +94,7 @@ async def _serve(
 
 def _put_before(classifier: Classifier, settings: Settings, metrics: Metrics) -> ASGIApp:
     edge = AppState(classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
-    app = InFlightRequests(create_app(lambda: edge, status=lambda: status_of(ServiceState.READY)))
+    app = InFlightRequests(create_app(lambda: edge, provide_status=lambda: status_of(ServiceState.READY)))
     return BentoGateway(
         FakeBento(), app, (), status=lambda: status_of(ServiceState.READY), on_request=metrics.observe_http
     )

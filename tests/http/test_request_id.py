@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from bento_service.http.request_id import request_id_of
+from bento_service.http.requests.headers import request_id_of
 
 CALLS = [("GET", "/v1/models"), ("GET", "/v1/nothing"), ("GET", "/v1/classify"), ("GET", "/v1/history?buckets=no")]
 

@@ -13,7 +13,7 @@ from bento_service.errors import (
     MissingImageError,
     TooManyImagesError,
 )
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.requests.form import MAX_OTHER_PARTS, MAX_TEXT_BYTES, FormFile, ImageForm
 
 BOUNDARY = b"----cut"

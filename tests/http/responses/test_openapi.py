@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from bento_service.domain.service import ServiceState
@@ -102,10 +102,12 @@ def test_parameters_are_described_with_their_limits(document: Document) -> None:
     assert parameters["top_k"]["schema"]["minimum"] == 1
 
 
-def test_the_docs_page_works_without_internet_where_the_assets_are_given(edge: AppState, tmp_path: Path) -> None:
+def test_the_docs_page_works_without_internet_where_the_assets_are_given(state: AppState, tmp_path: Path) -> None:
     (tmp_path / "swagger-ui-bundle.js").write_text("bundle")
     (tmp_path / "swagger-ui.css").write_text("style")
-    client = TestClient(create_app(lambda: edge, status=lambda: status_of(ServiceState.READY), swagger_assets=tmp_path))
+    client = TestClient(
+        create_app(lambda: state, provide_status=lambda: status_of(ServiceState.READY), swagger_assets=tmp_path)
+    )
 
     page = client.get("/v1/docs")
 
@@ -117,5 +119,5 @@ def test_the_docs_page_works_without_internet_where_the_assets_are_given(edge: A
     assert client.get("/v1/docs/assets/../conftest.py").status_code == 404
 
 
-def test_the_docs_page_falls_back_to_the_libraries_own_assets(app: FastAPI) -> None:
+def test_the_docs_page_falls_back_to_the_libraries_own_assets(app: Starlette) -> None:
     assert "swagger-ui-bundle.js" in TestClient(app).get("/v1/docs").text

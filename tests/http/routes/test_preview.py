@@ -45,12 +45,12 @@ def test_what_may_not_begin_is_refused_before_its_body_is_read(
 
 
 def test_an_image_that_cannot_be_decoded_is_a_problem_and_frees_its_place(
-    client: TestClient, classifier: FakeClassifier, edge: AppState
+    client: TestClient, classifier: FakeClassifier, state: AppState
 ) -> None:
     classifier.fail = lambda encoded: UndecodableImageError("The HEIC is truncated.")
 
     assert client.post(PATH, content=b"image").json()["code"] == "undecodable_image"
-    assert (classifier.in_flight, edge.budget.held_bytes) == (0, 0)
+    assert (classifier.in_flight, state.budget.held_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(
