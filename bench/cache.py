@@ -1,8 +1,9 @@
-"""What the cache costs where nothing repeats, and what it gains where everything does.
+"""The cost of the cache if no image repeats, and its gain if all do.
 
-Run `python -m bench.cache`; with `--json`, the figures also go to `bench/results/cache-<date>.json`. It needs wrk, and
-prepared models. Two services run, one with the cache and one without, and take turns under load; the ratios of each
-round count. Before that, the cache's own processor time is taken without a service.
+Run `python -m bench.cache`; with `--json`, the figures also go to `bench/results/cache-<date>.json`, or with
+`--costs-only` to `lookup-<date>.json`. It needs wrk and prepared models. Two services run, one with the cache and one
+without, and are loaded in turns; the ratios of each round count. Before that, the cache's own CPU time is measured
+without a service.
 """
 
 import argparse
@@ -201,7 +202,7 @@ def main() -> None:
         result = describe_environment("python -m bench.cache --json", PACKAGES)
         settled = {"connections": CONNECTIONS, "rounds": arguments.rounds, "seconds": arguments.seconds}
         results = {"costs": [asdict(cost) for cost in costs], "traffic": [asdict(each) for each in comparisons]}
-        print(write_result("cache", {**result, **settled, **results}))
+        print(write_result("lookup" if arguments.costs_only else "cache", {**result, **settled, **results}))
 
 
 if __name__ == "__main__":

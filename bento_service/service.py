@@ -20,7 +20,7 @@ from bento_service.bootstrap import open_catalogue, open_pipeline
 from bento_service.cli.errors import explained_start, read_settings
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
-from bento_service.engines.factory import check_engine
+from bento_service.engines.choice import check_engine
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway

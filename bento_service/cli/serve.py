@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Command
 from bento_service.cli.models import prepare_in_subprocess
-from bento_service.engines.factory import check_engine
+from bento_service.engines.choice import check_engine
 from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client import Client

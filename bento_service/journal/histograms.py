@@ -2,8 +2,7 @@
 
 The bins are those of DDSketch (Masson, Rim and Lee, PVLDB 12(12), 2019) with its logarithmic mapping, for one fixed
 range of values. The range being fixed, a sketch is a plain histogram, which numpy adds up by the thousand; the
-`ddsketch` package reads and merges one sketch at a time in Python, too slow for a month of rollups (`python -m
-bench.sketches`).
+`ddsketch` package reads and merges one sketch at a time in Python, too slow for a month of rollups (ADR 4).
 """
 
 import math
