@@ -141,8 +141,8 @@ class ImageRequest:
         """Return the result from the cache, or compute it."""
         cache = self._cache
         if cache is not None:
-            self._digest = await cache.digest(encoded) or ""
-        if cache is None or not self._digest or not self._permit.wait_at_cache():
+            self._digest = await cache.digest(encoded)
+        if cache is None or not self._permit.wait_at_cache():
             return await self._compute(encoded, deadline_s=deadline_s)
         found = await cache.fetch(
             self._digest,
