@@ -9,7 +9,7 @@ from bento_service.cache.result_cache import ResultCache
 from bento_service.errors import DrainingError
 from bento_service.pipeline.pipeline import Leftovers, Pipeline, PipelineParts
 from bento_service.settings import Settings
-from tests.fakes.cache import Tally
+from tests.fakes.cache import CountingObserver
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.engine import FakeInfer
 from tests.fakes.journal import FakeJournal
@@ -67,7 +67,7 @@ async def test_a_part_that_fails_to_close_takes_neither_the_others_nor_the_journ
     lanes = Part(RuntimeError("stuck") if broken == "lanes" else None)
     decoding, models, journal = Part(), Part(), ClosingJournal()
     store = (BrokenStore if broken == "cache" else MemoryStore)(1_000)
-    parts = PipelineParts(models, lanes, decoding, ResultCache(store, observer=Tally()))  # type: ignore[arg-type]
+    parts = PipelineParts(models, lanes, decoding, ResultCache(store, observer=CountingObserver()))  # type: ignore[arg-type]
 
     async with running({"a": FakeInfer()}) as kitchen:
         leftovers = await make_lightbox(kitchen, journal, parts).close(drain_s=1)
