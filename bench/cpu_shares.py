@@ -1,8 +1,8 @@
 """Where the processor time of an image goes, on the server and beside it: `python -m bench.cpu_shares --json`.
 
 Lightbox under a closed loop of wrk's, with one worker and without its cache. Threads are told apart by their rank:
-those that compute run five steps of niceness below the others (docs/adr/0011-the-event-loop-first.md), the event loop is
-the main thread of its process. With `--json` writes `bench/results/cpu_shares-<date>.json`.
+those that compute run five steps of niceness below the others (docs/adr/0011-the-event-loop-first.md), the event loop
+is the main thread of its process. With `--json` writes `bench/results/cpu_shares-<date>.json`.
 """
 
 import argparse

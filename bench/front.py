@@ -14,15 +14,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from itertools import count
-from typing import Any, NoReturn
+from typing import Any, Self
 
 import uvicorn
 import uvloop
-from fastapi import FastAPI
 from rich.console import Console
 from rich.table import Table
+from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
@@ -30,7 +29,6 @@ from uvicorn.server import ServerState
 from bench.environment import describe_environment, write_result
 from bench.guard import show_status
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
-from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError, OverloadedError
 from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway
@@ -38,9 +36,11 @@ from bento_service.http.connection.early_refusal import EarlyRefusals, RefuseEar
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.in_flight import InFlightRequests
-from bento_service.http.requests.budget import ByteBudget
-from bento_service.http.responses.schemas import JsonResponse, to_classification
+from bento_service.http.requests.body import ByteBudget
+from bento_service.http.responses.serializers import JsonResponse, to_classification
 from bento_service.http.state import AppState
+from bento_service.pipeline.classifier import Classifier
+from bento_service.pipeline.request import ImageRequest
 from bento_service.settings import Settings
 
 BODY_BYTES = 49_000
@@ -80,13 +80,13 @@ class Sink(asyncio.Transport):
         """Nothing."""
 
 
-class InstantPending:
+class InstantRequest(ImageRequest):
     """An admitted image that is classified already."""
 
     def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+        self._instant_answer = answer
 
-    def __enter__(self) -> "InstantPending":
+    def __enter__(self) -> Self:
         """Take no place."""
         return self
 
@@ -99,10 +99,10 @@ class InstantPending:
     async def classify(self, encoded: bytes) -> Answer:
         """Answer, a turn of the event loop later, as any thread would make it."""
         await asyncio.sleep(0)
-        return self._answer
+        return self._instant_answer
 
 
-class InstantClassifier:
+class InstantClassifier(Classifier):
     """Answers every image at once, or refuses it for load."""
 
     def __init__(self, answer: Answer, *, is_full: bool = False) -> None:
@@ -114,22 +114,14 @@ class InstantClassifier:
         """As it was told."""
         return self._is_full
 
-    def models(self) -> tuple[ServedModel, ...]:
-        """Return none."""
-        return ()
-
     def record_refusal(self, error: LightboxError, **_: object) -> None:
         """Write no receipt."""
 
-    def open_preview(self) -> NoReturn:
-        """Admit none: nothing here asks for a preview."""
-        raise NotImplementedError
-
-    def open(self, **_: object) -> InstantPending:
+    def open(self, **_: object) -> InstantRequest:
         """Admit one image, unless full."""
         if self._is_full:
             raise OverloadedError("The predicted wait is too long.", retry_after_s=1.0, reason="target")
-        return InstantPending(self._answer)
+        return InstantRequest(self._answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +163,7 @@ def make_answer() -> Answer:
 def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], None]) -> Mapping[str, Front]:
     """Return the layers, the outermost last; each includes those within it."""
 
-    def guard(app: ASGIApp) -> ASGIApp:
+    def gateway(app: ASGIApp) -> ASGIApp:
         return BentoGateway(read_and_answer, app, ("/",), status=show_status, on_request=observe_http)
 
     def edge(*, is_full: bool = False) -> AppState:
@@ -181,9 +173,9 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
         classifier = InstantClassifier(answer, is_full=is_full)
         return AppState(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes))
 
-    def application(*, is_full: bool = False) -> FastAPI:
+    def application(*, is_full: bool = False) -> Starlette:
         wired = edge(is_full=is_full)
-        return create_app(lambda: wired, status=show_status)
+        return create_app(lambda: wired, provide_status=show_status)
 
     full = edge(is_full=True)
     # On a clock that goes on by a second a refusal, none is held.
@@ -193,14 +185,10 @@ def make_fronts(answer: Answer, observe_http: Callable[[str, str, int, float], N
     return {
         "protocol": Front(read_and_answer),
         "protocol + open requests": Front(InFlightRequests(read_and_answer)),
-        "protocol + guard with metrics": Front(guard(read_and_answer)),
-        "protocol + application, all through FastAPI": Front(partial(FastAPI.__call__, application())),
+        "protocol + gateway with metrics": Front(gateway(read_and_answer)),
         "protocol + application": Front(application()),
-        "all": Front(guard(InFlightRequests(application()))),
-        "all, refused, all through FastAPI": Front(
-            guard(InFlightRequests(partial(FastAPI.__call__, application(is_full=True)))), b"429"
-        ),
-        "all, refused by the application": Front(guard(InFlightRequests(application(is_full=True))), b"429"),
+        "all": Front(gateway(InFlightRequests(application()))),
+        "all, refused by the application": Front(gateway(InFlightRequests(application(is_full=True))), b"429"),
         "all, refused by its headers": Front(read_and_answer, b"429", refuse_early),
     }
 

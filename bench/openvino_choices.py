@@ -25,13 +25,13 @@ from rich.table import Table
 from bench.environment import describe_environment, write_result
 from bench.photographs import write_photographs
 from bento_service.domain.models import InputRecipe
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import StoredModel
 
 MODEL = "efficientnet_lite0"
-LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
+LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 QUEUE_IMAGES = 16
 POLL_S = 0.05
 

@@ -22,14 +22,14 @@ from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, InputRecipe
 from bento_service.engines.torch.cuda_model import classify_with, lower, run_in
 from bento_service.engines.torch.precision import Precision, classify_all, make_probes
 from bento_service.engines.torch.program import fold_batch_norms, load_program
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.models.store import StoredModel
 from bento_service.preparation.parity import make_crops
 
 PACKAGES = ("torch", "timm", "pillow")
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16")
 _SOURCES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg")
-_LIMITS = IntakeLimits(max_bytes=100_000_000, max_pixels=100_000_000)
+_LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)
 
 
 @dataclass(frozen=True, slots=True)

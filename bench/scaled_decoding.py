@@ -17,10 +17,10 @@ from rich.table import Table
 from bench.environment import describe_environment, write_result
 from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import InputRecipe
+from bento_service.domain.requests import ImageWarning
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import create_engine
-from bento_service.images.intake import IntakeLimits, prepare
-from bento_service.images.intake_warning import IntakeWarning
+from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.machine import count_cpus
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.parity_gate import compare
@@ -30,7 +30,7 @@ from bento_service.preparation.sources.bundled import BundledSource
 SHORT_SIDE_PX = (1536, 4300)
 """From what is scaled at 3 times to what is scaled at 8, up to 28 megapixels."""
 OVERSAMPLINGS = (None, 3, 4, 5, 6, 8)
-LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
+LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 PACKAGES = ("pillow", "simplejpeg", "openvino", "torch", "timm", "numpy", "scikit-image")
 
 
@@ -63,7 +63,7 @@ def measure(
     started_s = time.perf_counter()
     warnings = [prepare(image, recipe, LIMITS, min_oversampling=min_oversampling).warnings for image in images]
     mean_ms = (time.perf_counter() - started_s) / len(images) * 1000
-    is_scaled = np.array([IntakeWarning.SCALED_DECODING in codes for codes in warnings])
+    is_scaled = np.array([ImageWarning.SCALED_DECODING in codes for codes in warnings])
     served = classify_as_served(engine, recipe, images, min_oversampling=min_oversampling)
     parity = compare(reference, served)
     of_scaled = compare(reference[is_scaled], served[is_scaled]).top1_agreement if is_scaled.any() else None

@@ -17,10 +17,10 @@ from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.factory import check_engine, choose_engine, create_engine
-from bento_service.engines.idle_cuda import explain_idle_cuda
-from bento_service.images.intake import IntakeLimits
+from bento_service.engines.idle_cuda import warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
-from bento_service.images.reader import silence_pillow
+from bento_service.images.pillow_reader import silence_pillow
+from bento_service.images.prepare import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.factory import open_journal
 from bento_service.machine import Division, count_cpus, divide
@@ -161,7 +161,7 @@ class _LoadedModels:
 def _load_models(settings: Settings, names: Sequence[str]) -> _LoadedModels:
     silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
-    if os.environ.get(BENTO_PATH) and (reason := explain_idle_cuda(settings.engine, settings.device, (kind, device))):
+    if os.environ.get(BENTO_PATH) and (reason := warn_gpu_unused(settings.engine, settings.device, (kind, device))):
         logger.warning(reason)
     division = divide(
         count_cpus(),
@@ -305,7 +305,7 @@ def _wire(
         decode_pool,
         scheduler,
         work_cost,
-        IntakeLimits(settings.max_image_bytes, settings.max_pixels),
+        ImageLimits(settings.max_image_bytes, settings.max_pixels),
         OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
         time.perf_counter,
     )

@@ -27,7 +27,7 @@ from bento_service.http.connection.early_refusal import EarlyRefusals
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.in_flight import InFlightRequests
-from bento_service.http.responses.schemas import to_classification
+from bento_service.http.responses.serializers import to_classification
 from bento_service.journal.factory import migrate
 from bento_service.machine import count_cpus
 from bento_service.observability.metrics import Metrics
@@ -90,7 +90,9 @@ lifecycle = Lifecycle(
     table=_open_table(),
     number=_worker_number or 1,
 )
-edge_app = InFlightRequests(create_app(lifecycle.app_state, status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
+own_app = InFlightRequests(
+    create_app(lifecycle.app_state, provide_status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS)
+)
 
 
 def _is_draining() -> bool:
@@ -110,8 +112,8 @@ class GatewayService(Service):
         # which takes the name of a class or anything that makes a protocol.
         uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
         return BentoGateway(
-            edge_app.beside(super().to_asgi(is_main)),
-            edge_app,
+            own_app.beside(super().to_asgi(is_main)),
+            own_app,
             _BENTO_PATHS,
             status=lifecycle.status,
             on_request=lifecycle.metrics.observe_http,
@@ -146,7 +148,7 @@ class LightboxService:
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load the models; the worker answers probes meanwhile, unless others serve."""
-        await lifecycle.start(edge_app)
+        await lifecycle.start(own_app)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -170,7 +172,7 @@ class LightboxService:
         ),
     ) -> Classification:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
-        # Declares the call for schema, page and clients; over HTTP, the guard has http/bento_classify.py answer it.
+        # Declares the call for schema, page and clients; over HTTP, the guard has http/routes/classify.py answer it.
         admitted = lifecycle.pipeline().classifier.open(
             request_id=uuid.uuid4().hex,
             model=model,

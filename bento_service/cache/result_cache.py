@@ -64,7 +64,7 @@ def name_scope(
         library: What runs the model, with its version.
         device_kind: What that runs on, `cpu` or `cuda`.
         precision: The engine's arithmetic.
-        min_oversampling: That of `images.intake.prepare`.
+        min_oversampling: That of `images.prepare.prepare`.
     """
     # This release's too: the next one may read images differently, and a store may outlive the process.
     return f"{__version__}:{model_version}:{library}:{device_kind}:{precision}:{min_oversampling or 0}"

@@ -11,7 +11,7 @@ from typing import Protocol
 from bento_service.cli.classification import UNREADABLE_FILE, Classify, FileFailedError
 from bento_service.domain.requests import Answer
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
-from bento_service.http.responses.schemas import to_classification
+from bento_service.http.responses.serializers import to_classification
 from lightbox_client.contract import Classification
 from lightbox_client.errors import UnreadableImageFileError
 from lightbox_client.payload import read_payload

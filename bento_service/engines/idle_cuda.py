@@ -29,7 +29,7 @@ def has_cuda_build(package: Path | None = None) -> bool:
         return False
 
 
-def explain_idle_cuda(
+def warn_gpu_unused(
     kind: Literal["auto"] | EngineKind,
     device: Literal["auto"] | DeviceKind,
     chosen: tuple[EngineKind, DeviceKind],

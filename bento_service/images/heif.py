@@ -15,8 +15,8 @@ from PIL.ImageFile import ImageFile
 from bento_service.errors import TooManyPixelsError
 from bento_service.images.av1 import read_frame_sizes
 from bento_service.images.formats import ImageFormat
+from bento_service.images.header import check_pixels
 from bento_service.images.isobmff import BoxError, Item, ItemFile, read_items
-from bento_service.images.pixel_limit import check_pixels
 
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess

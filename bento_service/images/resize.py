@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.domain.models import Interpolation
-from bento_service.images.geometry import Geometry
-from bento_service.images.orientation import UPRIGHT, Orientation
+from bento_service.images.geometry import UPRIGHT, Geometry, Orientation
 
-FOUR_CHANNELS: Final = "CMYK"
+RGBX_MODE: Final = "CMYK"
 """The mode for four plain bytes a pixel, of which the first three are red, green and blue.
 
 It is the only one that Pillow takes over from a buffer without a copy and that the resizer leaves alone: in RGBA it
@@ -45,7 +44,7 @@ def resize_and_crop(
     bits and Pillow of 22.
 
     Args:
-        image: As it is stored, in mode `RGB`, `L` or `FOUR_CHANNELS`; its size may differ from the one that `geometry`
+        image: As it is stored, in mode `RGB`, `L` or `RGBX_MODE`; its size may differ from the one that `geometry`
             was planned for, where it was scaled while decoding.
         geometry: From `plan_geometry`, of the upright image.
         interpolation: The input recipe's.

@@ -7,12 +7,12 @@ from typing import Final
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
+from bento_service.domain.requests import ImageWarning
 from bento_service.errors import UndecodableImageError
 from bento_service.images.colour import SampleLayout
 from bento_service.images.formats import ImageFormat
-from bento_service.images.intake_warning import IntakeWarning
-from bento_service.images.pixel_limit import check_pixels
-from bento_service.images.reader import open_header
+from bento_service.images.header import check_pixels
+from bento_service.images.pillow_reader import open_image
 from bento_service.images.tiff_directory import Directory, find_picture, has_several_pages, write_directory
 from bento_service.images.tiff_layout import KEPT_TAGS, OLD_JPEG, UNCOMPRESSED, WHITE_IS_ZERO, TiffLayout, read_layout
 from bento_service.images.tiff_samples import read_samples
@@ -28,14 +28,14 @@ class TiffPicture:
     directory: Directory
     layout: TiffLayout
     orientation: int
-    warnings: tuple[IntakeWarning, ...]
+    warnings: tuple[ImageWarning, ...]
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, as they are stored."""
         return self.layout.width_px, self.layout.height_px
 
-    def load(self, max_pixels: int) -> tuple[Image.Image, SampleLayout, tuple[IntakeWarning, ...]]:
+    def load(self, max_pixels: int) -> tuple[Image.Image, SampleLayout, tuple[ImageWarning, ...]]:
         """Decode it, without applying the orientation.
 
         Raises:
@@ -46,19 +46,21 @@ class TiffPicture:
             samples, warnings = read_samples(self.directory, layout, max_pixels)
             return samples, SampleLayout(layout.bits), warnings
         rewritten = write_directory(self.directory, KEPT_TAGS, _say_outright(self.directory, layout))
-        image = open_header(rewritten, ImageFormat.TIFF, max_pixels)
+        image = open_image(rewritten, ImageFormat.TIFF, max_pixels)
         image.load()
         return image, SampleLayout(layout.bits, is_white_zero=layout.photometric == WHITE_IS_ZERO), ()
 
 
-def open_tiff(encoded: bytes, max_pixels: int) -> TiffPicture:
-    """Find the picture in a TIFF and check that its pixels can be decoded to what they mean; nothing is decoded yet.
+def open_tiff(encoded: bytes, max_pixels: int, directory: Directory | None = None) -> TiffPicture:
+    """Find the picture in a TIFF and check that Lightbox decodes its pixels correctly; nothing is decoded yet.
+
+    `directory` is the picture's, where `find_picture` has found it already.
 
     Raises:
         TooManyPixelsError: The picture, or a tile of it, exceeds `max_pixels`.
         UndecodableImageError: The file is truncated, or the samples are of a kind that Lightbox does not read.
     """
-    directory = find_picture(encoded)
+    directory = directory or find_picture(encoded)
     lost = directory.damaged & KEPT_TAGS
     if lost:
         raise UndecodableImageError(
@@ -71,11 +73,11 @@ def open_tiff(encoded: bytes, max_pixels: int) -> TiffPicture:
     _check_places(directory, layout)
     warnings = []
     if has_several_pages(encoded):
-        warnings.append(IntakeWarning.FIRST_FRAME_USED)
+        warnings.append(ImageWarning.FIRST_FRAME_USED)
     if Tag.InterColorProfile in directory.entries:
-        warnings.append(IntakeWarning.ICC_PROFILE_IGNORED)
+        warnings.append(ImageWarning.ICC_PROFILE_IGNORED)
     if directory.damaged:
-        warnings.append(IntakeWarning.METADATA_IGNORED)
+        warnings.append(ImageWarning.METADATA_IGNORED)
     return TiffPicture(directory, layout, _read_orientation(directory), tuple(warnings))
 
 

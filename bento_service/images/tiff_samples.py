@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
+from bento_service.domain.requests import ImageWarning
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.depth import find_scale, reduce_samples
+from bento_service.images.colour import find_scale, reduce_samples
 from bento_service.images.formats import ImageFormat
-from bento_service.images.intake_warning import IntakeWarning
-from bento_service.images.reader import open_header
+from bento_service.images.pillow_reader import open_image
 from bento_service.images.tiff_directory import Directory, write_directory
 from bento_service.images.tiff_layout import (
     BLACK_IS_ZERO,
@@ -45,7 +45,7 @@ _KEPT: Final = frozenset({Tag.ImageLength, Tag.Compression, Tag.FillOrder, Tag.R
 
 def read_samples(
     directory: Directory, layout: TiffLayout, max_pixels: int
-) -> tuple[Image.Image, tuple[IntakeWarning, ...]]:
+) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
     """Decode a losslessly compressed image to 8 bits, in the mode that fits its channels.
 
     Raises:
@@ -92,7 +92,7 @@ def _read_channels(
     return np.concatenate(planes, axis=2) if layout.is_planar else planes[0]
 
 
-def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8], tuple[IntakeWarning, ...]]:
+def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8], tuple[ImageWarning, ...]]:
     if samples.dtype.kind == "i":
         lowest = int(samples.min())
         if lowest < 0:
@@ -101,7 +101,7 @@ def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8],
                 "save it with unsigned samples."
             )
     is_scale_known = samples.dtype.kind == "u" or find_scale(samples)[2]
-    return reduce_samples(samples, bits), () if is_scale_known else (IntakeWarning.RANGE_STRETCHED,)
+    return reduce_samples(samples, bits), () if is_scale_known else (ImageWarning.RANGE_STRETCHED,)
 
 
 def _read_bytes(
@@ -127,7 +127,7 @@ def _read_bytes(
             changes[tag] = numbers[plane * blocks : (plane + 1) * blocks]
     if directory.is_tiled:
         changes[Tag.TileWidth] = (directory.number(Tag.TileWidth, 0) * pixel_bytes // bytes_read,)
-    image = open_header(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_bytes // bytes_read)
+    image = open_image(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_bytes // bytes_read)
     image.load()
     return np.asarray(image).reshape(layout.height_px, -1)
 

@@ -18,9 +18,9 @@ def keep_series_by_worker(worker: int | None) -> None:
     if worker is None or SERIES_VARIABLE not in os.environ:
         return
     drop_gauges(worker, Path(os.environ[SERIES_VARIABLE]))
-    values.ValueClass = values.MultiProcessValue(lambda: worker)  # type: ignore[no-untyped-call]
+    values.ValueClass = values.MultiProcessValue(lambda: worker)
 
 
 def drop_gauges(worker: int, folder: Path) -> None:
     """Remove the gauges of a worker that has died; its totals stay."""
-    multiprocess.mark_process_dead(worker, str(folder))  # type: ignore[no-untyped-call]
+    multiprocess.mark_process_dead(worker, str(folder))

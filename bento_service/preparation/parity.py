@@ -15,7 +15,7 @@ from bento_service.engines.base import Engine
 from bento_service.engines.factory import is_installed
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.machine import count_cpus
 from bento_service.models.parity_gate import compare
 from bento_service.preparation.prepare import MeasureParity, measure_nothing
@@ -25,7 +25,7 @@ CROPS = 200
 """As many as it takes for one that disagrees to be 0.5 %, what the gate allows."""
 
 _BATCH = 8
-_LIMITS = IntakeLimits(max_bytes=100_000_000, max_pixels=100_000_000)
+_LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)
 _SMALLEST_CROP_PX = 96
 
 

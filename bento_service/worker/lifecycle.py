@@ -12,7 +12,7 @@ from functools import partial
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
 from bento_service.http.in_flight import InFlightRequests
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.pipeline import Pipeline

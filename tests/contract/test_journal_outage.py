@@ -9,9 +9,9 @@ from bento_service.errors import JournalUnavailableError
 from bento_service.journal.store import SqlJournalStore
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import open_begun
-from tests.unit.journal.receipts import NOW, make_receipt
+from tests.unit.journal.receipts import NOW, Window, make_receipt
 
-WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
+WINDOW: Window = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
 
 
 @pytest.mark.postgres

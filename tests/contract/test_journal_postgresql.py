@@ -15,11 +15,11 @@ from bento_service.journal.store import SqlJournalStore
 from bento_service.settings import Settings
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import open_watched
-from tests.unit.journal.receipts import NOW, make_receipt
+from tests.unit.journal.receipts import NOW, Window, make_receipt
 
 pytestmark = pytest.mark.postgres
 
-WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
+WINDOW: Window = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
 
 
 def execute(url: str, statement: str) -> None:

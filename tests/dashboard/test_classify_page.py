@@ -217,7 +217,7 @@ def test_text_that_is_pasted_keeps_the_answer_and_is_said_to_be_text(app: AppTes
 
 def test_a_shot_is_classified_and_closes_the_camera(app: AppTest, service: FakeService, photograph: bytes) -> None:
     app.run().segmented_control(key="classify_source").set_value("Camera").run()
-    app.get("camera_input")[0].set_value(("shot.jpg", photograph, "image/jpeg")).run()
+    app.camera_input[0].set_value(("shot.jpg", photograph, "image/jpeg")).run()
     assert [request.body for request in service.seen("/v1/classify")] == [photograph]
     assert not app.get("camera_input")
 

@@ -117,6 +117,7 @@ def supervised(folder: Path, script: str, *, workers: int = 1, check_s: float = 
         yield Supervised(process, port, folder, log)
     finally:
         left = psutil.Process(process.pid).children() if process.poll() is None else []
-        for each in (*left, process):
+        for each in left:
             each.kill()
+        process.kill()
         process.wait()

@@ -10,8 +10,8 @@ from bench.plan import make_plan
 from bench.servers import LIGHTBOX, choose_servers, list_servers
 from bench.sessions import compare_answers
 from bento_service.domain.models import InputRecipe
-from bento_service.images.intake import IntakeLimits
-from bento_service.images.intake import prepare as prepare_as_lightbox
+from bento_service.images.prepare import ImageLimits
+from bento_service.images.prepare import prepare as prepare_as_lightbox
 
 REPORT = """Running 2s test
 status 200 240
@@ -81,7 +81,7 @@ def test_the_peers_prepare_an_image_as_lightbox_does(size: tuple[int, int]) -> N
     Image.fromarray(pixels).save(encoded, "JPEG", quality=95)
     model = ModelFiles(onnx_path="", labels=(), size_px=224, crop_fraction=0.875)
     recipe = InputRecipe(224, 224, 0.875, "bicubic", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    ours = prepare_as_lightbox(encoded.getvalue(), recipe, IntakeLimits(10**7, 10**7)).pixels_hwc
+    ours = prepare_as_lightbox(encoded.getvalue(), recipe, ImageLimits(10**7, 10**7)).pixels_hwc
     theirs = prepare(encoded.getvalue(), model)
     assert theirs.shape == (224, 224, 3)
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 2

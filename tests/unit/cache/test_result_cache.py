@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import pytest
 
@@ -249,14 +250,14 @@ async def test_the_cache_describes_what_became_of_requests_and_what_it_keeps() -
 
 
 def test_the_scope_names_all_that_moves_scores() -> None:
-    plain = {"library": "openvino 1.0", "device_kind": "cpu", "precision": "f32", "min_oversampling": None}
+    name = partial(name_scope, library="openvino 1.0", device_kind="cpu", precision="f32", min_oversampling=None)
     scopes = {
-        name_scope("v1", **plain),
-        name_scope("v2", **plain),
-        name_scope("v1", **{**plain, "library": "torch 1.0"}),
-        name_scope("v1", **{**plain, "library": "openvino 1.1"}),
-        name_scope("v1", **{**plain, "device_kind": "cuda"}),
-        name_scope("v1", **{**plain, "precision": "fp16"}),
-        name_scope("v1", **{**plain, "min_oversampling": 3}),
+        name("v1"),
+        name("v2"),
+        name("v1", library="torch 1.0"),
+        name("v1", library="openvino 1.1"),
+        name("v1", device_kind="cuda"),
+        name("v1", precision="fp16"),
+        name("v1", min_oversampling=3),
     }
     assert len(scopes) == 7

@@ -7,7 +7,6 @@ import pytest
 
 from bench.history import NOW, make_receipts
 from bento_service.cli.up import STOP_MARGIN_S
-from bento_service.database.url import parse_url
 from bento_service.journal.store import SqlJournalStore
 from bento_service.settings import Settings
 from dashboard.settings import DashboardSettings
@@ -62,7 +61,7 @@ def test_what_a_container_writes_to_is_bounded_and_writable(rendered: Rendered, 
 
 def test_the_journals_volume_has_room_for_the_receipts_that_are_kept(base: Rendered, tmp_path: Path) -> None:
     file, written = tmp_path / "journal.sqlite3", 10_000
-    store = SqlJournalStore(parse_url(f"sqlite:///{file}"), now=lambda: NOW)
+    store = SqlJournalStore(f"sqlite:///{file}", now=lambda: NOW)
     store.migrate()
     store.append(list(make_receipts(NOW, minutes=10, receipts_a_minute=written // 10, seed=1)))
     store.close()

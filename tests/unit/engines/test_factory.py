@@ -1,17 +1,19 @@
+from typing import Literal
+
 import pytest
 
-from bento_service.engines.factory import check_engine, choose_engine
+from bento_service.engines.factory import DeviceKind, EngineKind, check_engine, choose_engine
 from bento_service.errors import EngineUnavailableError
 
 
 def choose(
-    kind: str,
-    device: str,
+    kind: Literal["auto"] | EngineKind,
+    device: Literal["auto"] | DeviceKind,
     *,
     has_cuda: bool = False,
     has_cuda_provider: bool = False,
     installed: tuple[str, ...] = ("openvino", "onnxruntime", "torch"),
-) -> tuple[str, str]:
+) -> tuple[EngineKind, DeviceKind]:
     return choose_engine(
         kind,
         device,
@@ -61,7 +63,7 @@ def test_openvino_on_cuda_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", ["auto", "onnxruntime", "torch"])
-def test_cuda_without_a_gpu_is_refused_rather_than_served_on_the_cpu(kind: str) -> None:
+def test_cuda_without_a_gpu_is_refused_rather_than_served_on_the_cpu(kind: Literal["auto"] | EngineKind) -> None:
     with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
         choose(kind, "cuda")
 
@@ -71,7 +73,7 @@ def test_cuda_without_a_gpu_is_refused_rather_than_served_on_the_cpu(kind: str) 
     [("openvino", "openvino"), ("torch", "torch"), ("onnxruntime", "onnxruntime"), ("auto", "openvino")],
 )
 def test_an_engine_whose_library_is_missing_is_refused_with_the_command_that_installs_it(
-    kind: str, library: str
+    kind: Literal["auto"] | EngineKind, library: str
 ) -> None:
     with pytest.raises(EngineUnavailableError, match=f"pip install {library}"):
         choose(kind, "cpu", installed=())

@@ -1,21 +1,23 @@
 """What a container made for a GPU says where it has none."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from bento_service.engines.idle_cuda import explain_idle_cuda, has_cuda_build
+from bento_service.engines.factory import DeviceKind, EngineKind
+from bento_service.engines.idle_cuda import has_cuda_build, warn_gpu_unused
 
 
 def explain(
-    kind: str = "auto",
-    device: str = "auto",
-    chosen: tuple[str, str] = ("openvino", "cpu"),
+    kind: Literal["auto"] | EngineKind = "auto",
+    device: Literal["auto"] | DeviceKind = "auto",
+    chosen: tuple[EngineKind, DeviceKind] = ("openvino", "cpu"),
     *,
     is_built: bool = True,
     has_node: bool = False,
 ) -> str | None:
-    return explain_idle_cuda(kind, device, chosen, has_cuda_build=lambda: is_built, has_gpu_node=lambda: has_node)
+    return warn_gpu_unused(kind, device, chosen, has_cuda_build=lambda: is_built, has_gpu_node=lambda: has_node)
 
 
 def test_a_container_without_a_gpu_says_what_runs_instead_and_how_to_give_it_one() -> None:
@@ -46,7 +48,10 @@ def test_a_gpu_whose_driver_is_of_no_use_is_told_from_none() -> None:
     ],
 )
 def test_where_all_is_as_it_was_meant_nothing_is_said(
-    kind: str, device: str, chosen: tuple[str, str], is_built: bool
+    kind: Literal["auto"] | EngineKind,
+    device: Literal["auto"] | DeviceKind,
+    chosen: tuple[EngineKind, DeviceKind],
+    is_built: bool,
 ) -> None:
     assert explain(kind, device, chosen, is_built=is_built) is None
 

@@ -32,7 +32,7 @@ def open_journal(store: FakeStore) -> Iterator[Open]:
     opened: list[JournalWriter] = []
 
     def open_one(**changes: Any) -> JournalWriter:
-        options = {"capacity": 100, "retention": RETENTION, "max_rows": MAX_ROWS, "now": lambda: NOW}
+        options: dict[str, Any] = {"capacity": 100, "retention": RETENTION, "max_rows": MAX_ROWS, "now": lambda: NOW}
         options |= {"flush_interval_s": AN_HOUR_S, "retry_min_s": 0.001, "retry_max_s": 0.002}
         opened.append(JournalWriter(store, **(options | changes)))
         return opened[-1]

@@ -29,8 +29,8 @@ def test_the_difference_is_the_same_both_ways(first: np.ndarray, second: np.ndar
 
 
 def test_one_image_in_four_that_changes_class_leaves_three_quarters() -> None:
-    reference = np.float32([[0.6, 0.4]] * 4)
-    served = np.float32([[0.6, 0.4]] * 3 + [[0.3, 0.7]])
+    reference = np.array([[0.6, 0.4]] * 4, np.float32)
+    served = np.array([[0.6, 0.4]] * 3 + [[0.3, 0.7]], np.float32)
 
     parity = compare(reference, served)
 

@@ -64,6 +64,7 @@ def make_lifecycle(
     table: StatusTable | None = None,
     exits: list[int] | None = None,
 ) -> Lifecycle:
+    kept: list[int] = [] if exits is None else exits
     return Lifecycle(
         Settings(drain_timeout_s=DRAIN_S),
         Metrics(CollectorRegistry()),
@@ -71,7 +72,7 @@ def make_lifecycle(
         table=table,
         number=OWN,
         tune=lambda: None,
-        exit_process=[].append if exits is None else exits.append,
+        exit_process=kept.append,
     )
 
 

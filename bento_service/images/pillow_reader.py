@@ -1,4 +1,4 @@
-"""Opening a file with Pillow: one plugin, chosen by the sniffed format, and nothing decoded yet."""
+"""Open a file with the one Pillow plugin for its format; the pixels stay encoded until `load`."""
 
 import io
 import warnings
@@ -19,8 +19,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from bento_service.errors import LightboxError, TooManyPixelsError, UndecodableImageError
 from bento_service.images.colour import SampleLayout
 from bento_service.images.formats import ImageFormat
+from bento_service.images.header import check_pixels, read_webp_size
 from bento_service.images.heif import AvifFile, HeicFile, open_heif
-from bento_service.images.pixel_limit import check_pixels
 
 # The plugin classes themselves rather than Image.open: no other plugin can ever run (a JPEG with several pictures would
 # reach MPO's), and Pillow's process-wide MAX_IMAGE_PIXELS stays out of it.
@@ -67,7 +67,7 @@ def reporting_damage(image_format: ImageFormat) -> Iterator[None]:
         ) from error
 
 
-def open_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
+def open_image(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
     """Read a file's header; the pixels stay encoded until `load`.
 
     Raises:
@@ -88,23 +88,6 @@ def open_header(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> I
         with reporting_damage(image_format):
             check_pixels(int(tile_size[0]), int(tile_size[1]), max_pixels)
     return header
-
-
-def read_webp_size(encoded: bytes) -> tuple[int, int]:
-    """Read width and height in pixels from a WebP's first chunk (RFC 9649, 2.5 to 2.7).
-
-    Raises:
-        UndecodableImageError: It is none of the three kinds that may come first.
-    """
-    kind, body = encoded[12:16], encoded[20:30]
-    if kind == b"VP8X" and len(body) == 10:
-        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8L" and len(body) >= 5:
-        sizes = int.from_bytes(body[1:5], "little")
-        return (sizes & 0x3FFF) + 1, (sizes >> 14 & 0x3FFF) + 1
-    if kind == b"VP8 " and len(body) == 10:
-        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
-    raise UndecodableImageError(f"The WEBP's first chunk is {kind!r} of {len(body)} bytes; send the whole file.")
 
 
 def read_orientation(header: ImageFile) -> int | None:
