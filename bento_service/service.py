@@ -28,7 +28,7 @@ from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.responses.serializers import to_classification
-from bento_service.journal.factory import migrate
+from bento_service.journal.store import migrate
 from bento_service.machine import count_cpus
 from bento_service.observability.metrics import Metrics
 from bento_service.observability.multiprocess import keep_series_by_worker

@@ -107,7 +107,7 @@ class Lifecycle:
             NotReadyError: The models are still loading.
         """
         pipeline = self.pipeline()
-        return AppState(pipeline.classifier, pipeline.journal, self.settings, self._budget)
+        return AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget)
 
     def status(self) -> ServiceStatus:
         """Describe how the worker is doing, also while it loads."""
