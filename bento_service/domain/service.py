@@ -31,7 +31,6 @@ class ServiceState(StrEnum):
     LOADING = "loading"
     READY = "ready"
     DRAINING = "draining"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
