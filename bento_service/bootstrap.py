@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bento_service.cache.factory import open_cache
+from bento_service.cache.result_cache import open_cache
 from bento_service.domain.models import StoredModel
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
@@ -20,7 +20,7 @@ from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
 from bento_service.images.prepare import ImageLimits
 from bento_service.journal.base import Journal
-from bento_service.journal.factory import open_journal
+from bento_service.journal.writer import open_journal
 from bento_service.machine import count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore

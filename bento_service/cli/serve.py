@@ -167,9 +167,9 @@ def _demand_journal(settings: Settings) -> None:
 def _demand_cache(settings: Settings) -> None:
     if settings.cache_url is None:
         return
-    from bento_service.cache.redis_store import check_url  # noqa: PLC0415 - most services have no use for redis-py
+    from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - most services have no use for redis-py
 
     try:
-        check_url(settings.cache_url.get_secret_value())
+        open_pool(settings.cache_url.get_secret_value())
     except CacheUrlError as error:
         raise CommandError(f"LIGHTBOX_CACHE_URL: {error}", ExitCode.BAD_INPUT) from error

@@ -16,7 +16,6 @@ CACHE = MappingProxyType(
         "hit": 60.0,
         "shared": 5.0,
         "miss": 135.0,
-        "bypassed": 0.0,
         "recent_hit_rate": 0.325,
         "entries": 135.0,
         "bytes": 667_440.0,
