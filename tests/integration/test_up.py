@@ -11,9 +11,9 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from bento_service.observability.processes import is_running
 from dashboard.gallery import FOLDER
 from tests.browser.chromium import open_chromium, open_page
+from tests.fakes.processes import is_running
 from tests.integration.running_service import STOP_TIMEOUT_S, free_port, wait_until
 from tests.integration.running_up import RunningUp, running_up, start_up
 
