@@ -7,27 +7,28 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bento_service.cache.result_cache import open_cache
+from bento_service.cache.result_cache import ResultCache, open_cache
+from bento_service.database.url import parse_url
 from bento_service.domain.models import StoredModel
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
-from bento_service.engines.choice import choose_engine, create_engine, warn_gpu_unused
+from bento_service.engines.choice import check_engine, choose_engine, create_engine, warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
 from bento_service.images.prepare import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
-from bento_service.machine import count_cpus, divide
+from bento_service.machine import Division, count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
-from bento_service.pipeline.pipeline import Pipeline, PipelineParts, WarmModels
-from bento_service.pipeline.wiring import Limits, start_classifier
+from bento_service.pipeline.pipeline import Pipeline
+from bento_service.pipeline.wiring import Limits, RunningClassifier, start_classifier
 from bento_service.preparation.parity import measure_over
 from bento_service.preparation.prepare import Preparer
 from bento_service.scheduling.cost_model import CostModel
@@ -70,19 +71,35 @@ def open_preparer(also: Path | None) -> Preparer:
     return Preparer(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
 
 
-async def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
-    """Load and warm every model, open the journal, start the lanes; on the event loop that will serve.
+def preflight(settings: Settings) -> None:
+    """Refuse settings with which no worker could start.
 
     Raises:
-        ModelLoadError: A model of the settings cannot be had.
-        JournalUrlError: The journal's URL is none that Lightbox can use.
-        CacheUrlError: The cache's URL is none that Lightbox can use.
+        EngineUnavailableError: The engine or the device of the settings is not there.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
+    """
+    check_engine(settings.engine, settings.device)
+    parse_url(settings.resolved_journal_url)
+    if settings.cache_url is not None:
+        from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - redis-py takes memory, and few need it
+
+        open_pool(settings.cache_url.get_secret_value())
+
+
+@asynccontextmanager
+async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[Pipeline]:
+    """Open the journal, load and warm every model, start the lanes; on the event loop that will serve.
+
+    At the end the lanes stop first, after them the decode threads, the cache, the models and the journal.
+
+    Raises:
+        ModelLoadError: A model of the settings cannot be loaded.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
     """
     started_s = time.monotonic()
-    async with AsyncExitStack() as opened:
-        warm = await asyncio.to_thread(_load_models, settings, settings.models)
-        opened.callback(warm.close)
-        # After the models, which fail more often: a journal that is open has a thread and connections.
+    async with AsyncExitStack() as stack:
         journal = await asyncio.to_thread(
             open_journal,
             settings,
@@ -90,10 +107,27 @@ async def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
             on_written=metrics.journal_written.inc,
             on_waiting=metrics.journal_waiting.set,
         )
-        opened.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
-        classifier, parts = _wire(settings, warm, observers=(metrics, _JournalObserver(journal)), metrics=metrics)
-        opened.pop_all()
-    return Pipeline(settings=settings, classifier=classifier, journal=journal, parts=parts, started_s=started_s)
+        stack.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
+        cache = open_cache(settings, observer=metrics)
+        loaded, running = await stack.enter_async_context(
+            _open_classifier(
+                settings,
+                settings.models,
+                cache=cache,
+                observers=(metrics, _JournalObserver(journal)),
+                metrics=metrics,
+            )
+        )
+        yield Pipeline(
+            settings=settings,
+            classifier=running.classifier,
+            engine=loaded.models[0].engine,
+            queue=running.scheduler.queue,
+            division=loaded.division,
+            cache=cache,
+            journal=journal,
+            started_s=started_s,
+        )
 
 
 @asynccontextmanager
@@ -101,18 +135,24 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
     """Open a classifier in this process, for one command: no journal, no metrics, and only the model that is asked for.
 
     Raises:
-        ModelLoadError: The model cannot be had.
+        ModelLoadError: The model cannot be loaded.
     """
     names = (model or settings.default_model_name,)
-    warm = await asyncio.to_thread(_load_models, settings, names)
-    classifier, parts = _wire(settings, warm, observers=(), metrics=None)
-    try:
-        yield classifier
-    finally:
-        await parts.close(timeout_s=LANES_STOP_S)
+    async with _open_classifier(settings, names, cache=None, observers=(), metrics=None) as (_, running):
+        yield running.classifier
 
 
-def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
+@dataclass(frozen=True, slots=True)
+class _LoadedModels:
+    """Warm models, their measured costs by name and mode, and what closes their engines."""
+
+    models: tuple[WarmModel, ...]
+    costs: Mapping[str, Mapping[EngineMode, CostModel]]
+    division: Division
+    engines: ExitStack
+
+
+def _load_models(settings: Settings, names: Sequence[str]) -> _LoadedModels:
     silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
     if os.environ.get(BENTO_PATH):
@@ -127,7 +167,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
     catalogue = open_catalogue(settings.model_store)
     models: list[WarmModel] = []
     costs: dict[str, Mapping[EngineMode, CostModel]] = {}
-    with ExitStack() as opened:
+    with ExitStack() as engines:
 
         def load(name: str) -> tuple[StoredModel, Engine]:
             stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
@@ -141,7 +181,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
                 precision=settings.precision,
                 compile_model=settings.torch_compile,
             )
-            opened.callback(engine.close)
+            engines.callback(engine.close)
             return stored, engine
 
         loaded = _load_side_by_side(load, names, threads=count_cpus() if device == "cpu" else 1)
@@ -167,8 +207,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
                 time.perf_counter() - begun_s,
                 {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
             )
-        opened.pop_all()
-    return WarmModels(tuple(models), costs, division)
+        return _LoadedModels(tuple(models), costs, division, engines.pop_all())
 
 
 def _load_side_by_side(
@@ -183,27 +222,48 @@ def _load_side_by_side(
         return [first, *pool.map(load, names[1:])]
 
 
-def _wire(
-    settings: Settings, warm: WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
-) -> tuple[Classifier, PipelineParts]:
-    cache = None if metrics is None else open_cache(settings, observer=metrics)
-    names = [model.card.name for model in warm.models]
-    running = start_classifier(
-        warm.models,
-        warm.costs,
-        division=warm.division,
-        limits=Limits(
-            target_ms=settings.target_p99_ms,
-            max_queue_items=settings.max_queue_items,
-            max_receiving_requests=settings.max_receiving_requests,
-            image=ImageLimits(settings.max_image_bytes, settings.max_pixels),
-        ),
-        default_model=settings.default_model_name if settings.default_model_name in names else names[0],
-        observers=observers,
-        cache=cache,
-        min_oversampling=OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
-        on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
-        on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
-        on_in_flight=metrics.queue_depth.set if metrics else lambda in_flight: None,
-    )
-    return running.classifier, PipelineParts(warm, running.scheduler, running.decode_pool, cache)
+@asynccontextmanager
+async def _open_classifier(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    cache: ResultCache | None,
+    observers: Sequence[Observer],
+    metrics: Metrics | None,
+) -> AsyncIterator[tuple[_LoadedModels, RunningClassifier]]:
+    """Load the models and start what serves them; close all of it at the end, also the cache."""
+    async with AsyncExitStack() as stack:
+        if cache is not None:
+            stack.push_async_callback(cache.close)
+        loaded = await asyncio.to_thread(_load_models, settings, names)
+        engines = stack.enter_context(loaded.engines)
+        available = [model.card.name for model in loaded.models]
+        running = start_classifier(
+            loaded.models,
+            loaded.costs,
+            division=loaded.division,
+            limits=Limits(
+                target_ms=settings.target_p99_ms,
+                max_queue_items=settings.max_queue_items,
+                max_receiving_requests=settings.max_receiving_requests,
+                image=ImageLimits(settings.max_image_bytes, settings.max_pixels),
+            ),
+            default_model=settings.default_model_name if settings.default_model_name in available else available[0],
+            observers=observers,
+            cache=cache,
+            min_oversampling=OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
+            on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
+            on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
+            on_in_flight=metrics.queue_depth.set if metrics else lambda in_flight: None,
+        )
+        stack.callback(running.decode_pool.close, wait=False)
+
+        async def stop_lanes() -> None:
+            await asyncio.to_thread(running.scheduler.close, timeout_s=LANES_STOP_S)
+            if not running.scheduler.has_ended:
+                # An engine waits for the batches in it, and would keep the journal from its last receipts.
+                logger.warning("A lane is still at work; the models go with the process.")
+                engines.pop_all()
+
+        stack.push_async_callback(stop_lanes)
+        yield loaded, running
