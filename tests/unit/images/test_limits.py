@@ -75,11 +75,7 @@ def test_a_giant_tile_in_a_small_tiff_counts_as_the_pixels_it_would_take() -> No
     layout = Layout(tile_px=16, tags={322: (60_000,), 323: (60_000,)})
     encoded = encode_tiff(np.zeros((16, 16, 1), np.uint8), layout)
     with pytest.raises(TooManyPixelsError):
-        prepare(
-            encode_tiff(np.zeros((16, 16, 1), np.uint8), Layout(tile_px=16, tags={322: (60_000,), 323: (60_000,)})),
-            RECIPE,
-            LIMITS,
-        )
+        prepare(encoded, RECIPE, LIMITS)
 
 
 def test_an_operator_may_allow_more_than_pillow_does_and_hears_no_warning(recwarn: pytest.WarningsRecorder) -> None:
