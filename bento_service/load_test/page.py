@@ -7,6 +7,7 @@ from bento_service.load_test.figures import CDF_POINTS, STAGES, RunFigures
 from bento_service.load_test.plots import Axis, Bar, Guide, Series, draw_bars, draw_lines
 from bento_service.load_test.report import (
     BenchReport,
+    describe_p99,
     explain_limit,
     format_rate,
     give_verdict,
@@ -14,7 +15,6 @@ from bento_service.load_test.report import (
     name_load,
     name_outcome,
 )
-from bento_service.load_test.text_report import describe_p99
 
 MAX_NAMES = 50
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
