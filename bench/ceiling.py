@@ -23,10 +23,10 @@ from PIL import Image
 from bench.models import find_model
 from bento_service.domain.models import InputRecipe
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.factory import create_engine
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.engines.choice import create_engine
+from bento_service.images.prepare import ImageLimits, prepare
 
-_LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
+_LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 _WAYS = ((1, 1), (2, 1), (2, 8))
 """Threads a CPU, and images that each decodes before it infers them: a thread a stream; twice as many, so that others
 decode while the streams compute; and these with batches, in which the engine goes from image to image by itself."""

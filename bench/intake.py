@@ -24,8 +24,8 @@ from torchvision import transforms
 from bench.environment import describe_environment, write_result
 from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import InputRecipe
-from bento_service.images.intake import IntakeLimits, prepare
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
+from bento_service.images.prepare import ImageLimits, prepare
 
 RECIPE = InputRecipe(
     height_px=224,
@@ -35,7 +35,7 @@ RECIPE = InputRecipe(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
-LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
+LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg")
 PACKAGES = ("pillow", "simplejpeg", "cykooz-resizer", "torchvision", "numpy", "scikit-image")
 

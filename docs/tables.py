@@ -77,7 +77,9 @@ def with_sections(page: str) -> str:
 def _fill(text: str, tables: Mapping[str, str]) -> str:
     for name, table in tables.items():
         begin, end = f"<!-- begin: {name} -->", f"<!-- end: {name} -->"
-        text = re.sub(f"{begin}.*?{end}", lambda _, filled=f"{begin}\n{table}\n{end}": filled, text, flags=re.DOTALL)
+        # In what `re.sub` puts in, a backslash would begin an escape.
+        filled = f"{begin}\n{table}\n{end}".replace("\\", r"\\")
+        text = re.sub(f"{begin}.*?{end}", filled, text, flags=re.DOTALL)
     return text
 
 

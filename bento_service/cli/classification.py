@@ -85,7 +85,7 @@ async def in_process(
     open_classifier: "Callable[[], AbstractAsyncContextManager[Classifier]]", *, model: str | None, top_k: int
 ) -> AsyncIterator[Classify]:
     """Classify in this process; raises `LightboxError` where the classifier cannot be opened."""
-    from bento_service.http.responses.schemas import to_classification  # noqa: PLC0415 - loads Starlette
+    from bento_service.http.responses.serializers import to_classification  # noqa: PLC0415 - loads Starlette
 
     async with open_classifier() as classifier:
 

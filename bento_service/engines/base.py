@@ -1,12 +1,16 @@
-"""What an engine promises, whatever library runs it."""
+"""The interface of every engine, and what all of them check and report alike."""
 
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain.models import Parity
+from bento_service.domain.models import InputRecipe, Parity
 from bento_service.domain.runner import Device, EngineMode
+from bento_service.errors import InferenceFailedError, OutOfMemoryError
+
+_OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED")
+"""Messages of the C++ library, ONNX Runtime's arena, CUDA and its libraries for too little memory."""
 
 
 class Engine(Protocol):
@@ -22,7 +26,7 @@ class Engine(Protocol):
 
     @property
     def library(self) -> str:
-        """What computes, with its version, for example `openvino 2026.4.1`: another one may round differently."""
+        """The library and its version, for example `openvino 2026.4.1`: another version may round differently."""
 
     @property
     def precision(self) -> str:
@@ -30,21 +34,21 @@ class Engine(Protocol):
 
     @property
     def device(self) -> Device:
-        """The hardware that it runs on."""
+        """The hardware it runs on."""
 
     @property
     def modes(self) -> frozenset[EngineMode]:
-        """The modes that differ here; always has `THROUGHPUT`. In a mode that is not among them, that one runs."""
+        """The modes that differ on this engine, always with `THROUGHPUT`, which also stands in for missing ones."""
 
     @property
     def parity(self) -> Parity | None:
-        """How exact its arithmetic is, as it was measured while loading; None where the model card's figures hold."""
+        """The parity measured while loading; None where the model card's figures apply."""
 
     @property
     def bucket_sizes(self) -> tuple[int, ...]:
-        """Batch sizes that run without padding, ascending, 1 first; another size costs what the next larger one does.
+        """Batch sizes that run without padding, ascending from 1. Others cost as much as the next larger one.
 
-        Empty where every size runs as it is.
+        Empty where no size is padded.
         """
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
@@ -64,4 +68,25 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Release the device's memory. The engine is not used after."""
+        """Release the device's memory. The engine must not be used afterwards."""
+
+
+def check_batch(batch_nhwc: NDArray[np.uint8], recipe: InputRecipe) -> None:
+    """Check the type and shape of a batch.
+
+    Raises:
+        InferenceFailedError: They are not what `Engine.infer` takes.
+    """
+    expected = (recipe.height_px, recipe.width_px, 3)
+    if batch_nhwc.dtype != np.uint8 or batch_nhwc.ndim != 4 or batch_nhwc.shape[1:] != expected or not len(batch_nhwc):
+        raise InferenceFailedError(
+            f"A batch of type {batch_nhwc.dtype} and shape {batch_nhwc.shape} was given; "
+            f"the model takes uint8 of shape (n >= 1, {', '.join(map(str, expected))})."
+        )
+
+
+def explain_failure(error: Exception, *, library: str, images: int) -> InferenceFailedError | OutOfMemoryError:
+    """Translate a library's exception from a batch of so many images."""
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+        return OutOfMemoryError(f"There is too little memory for a batch of {images} images.")
+    return InferenceFailedError(f"{library} failed on a batch of {images} images: {error}")

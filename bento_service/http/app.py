@@ -1,33 +1,24 @@
-"""The FastAPI application: routers and error translation, wired."""
+"""The HTTP application: routes and error handlers, wired."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.routing import Mount, Route
 
 from bento_service import __version__
 from bento_service.errors import LightboxError
-from bento_service.http.direct import direct_routes
-from bento_service.http.middleware import RequestIdAndErrors
-from bento_service.http.request_id import request_id_of
-from bento_service.http.requests.parameters import ClassifyQuery
-from bento_service.http.responses.failures import answer_failure, answer_invalid
-from bento_service.http.responses.openapi import OPENAPI_PATH, DescribedApi, add_docs_page
-from bento_service.http.responses.problems import ProblemResponse, build_problem
-from bento_service.http.routes.batch import batch_router
-from bento_service.http.routes.bento_classify import bento_classify_router
-from bento_service.http.routes.classify import classify_router
-from bento_service.http.routes.history import history_router
-from bento_service.http.routes.models import models_router
-from bento_service.http.routes.preview import preview_router
-from bento_service.http.routes.status import StatusProvider, status_router
-from bento_service.http.state import StateProvider
+from bento_service.http.responses.openapi import DescribedApi, add_docs_page
+from bento_service.http.responses.problems import OPENAPI_PATH, answer_exception
+from bento_service.http.routes import batch, classify, history, models, preview, status
+from bento_service.http.state import StateProvider, StatusProvider
 
 _DESCRIPTION = """Classifies images, and says what each answer cost.
 
@@ -36,32 +27,44 @@ Every error is `application/problem+json` (RFC 9457) with a stable `code` and th
 
 A parameter or an `X-Priority` with an empty value (`until=`) counts as not given. `HEAD` works wherever `GET` does."""
 
-
-class _ShortcutApi(DescribedApi):
-    """An application that answers some calls ahead of its middleware and routing."""
-
-    def __init__(self, shortcuts: Mapping[tuple[str, str], ASGIApp], **options: Any) -> None:  # noqa: ANN401 - FastAPI's
-        super().__init__(**options)
-        self._shortcuts = shortcuts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection's scope."""
-        app = self._shortcuts.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        await (app or super().__call__)(scope, receive, send)
+_EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    LightboxError: answer_exception,
+    RequestValidationError: answer_exception,
+    HTTPException: answer_exception,
+    Exception: answer_exception,
+}
 
 
-def create_app(provide: StateProvider, *, status: StatusProvider, swagger_assets: Path | None = None) -> FastAPI:
-    """Make the application. Nothing is loaded or read; `provide` and `status` are asked at each request.
+def create_app(
+    provide: StateProvider, *, provide_status: StatusProvider, swagger_assets: Path | None = None
+) -> Starlette:
+    """Make the application. Nothing is loaded or read; the providers are called at each request.
+
+    FastAPI describes every call and answers most. The calls that take one image are starlette's routes in front of it:
+    FastAPI costs as much CPU time as all other layers together (ADR 21).
 
     Args:
-        provide: Returns the wired parts, or raises `NotReadyError`, which becomes a 503.
-        status: Tells how the worker is doing, at any time.
+        provide: Returns the parts that answer requests, or raises `NotReadyError`, which becomes a 503.
+        provide_status: Returns how the worker is doing, at any time.
         swagger_assets: See `add_docs_page`.
     """
-    classify, bento_classify = classify_router(provide), bento_classify_router(provide)
-    shortcuts = direct_routes(classify, ClassifyQuery) | direct_routes(bento_classify, ClassifyQuery)
-    app = _ShortcutApi(
-        {call: RequestIdAndErrors(route) for call, route in shortcuts.items()},
+    api = _create_api(swagger_assets)
+    app = Starlette(
+        routes=[
+            Route(classify.PATH, classify.classify, methods=["POST"]),
+            Route(classify.BENTO_PATH, classify.classify_for_bentoml, methods=["POST"]),
+            Mount("/", api),
+        ],
+        exception_handlers=_EXCEPTION_HANDLERS,
+    )
+    for each in (app, api):
+        each.state.provide = provide
+        each.state.provide_status = provide_status
+    return app
+
+
+def _create_api(swagger_assets: Path | None) -> FastAPI:
+    api = DescribedApi(
         title="Lightbox",
         version=__version__,
         description=_DESCRIPTION,
@@ -70,46 +73,10 @@ def create_app(provide: StateProvider, *, status: StatusProvider, swagger_assets
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
+        exception_handlers=_EXCEPTION_HANDLERS,
     )
-    app.include_router(classify)
-    app.include_router(batch_router(provide))
-    app.include_router(bento_classify)
-    app.include_router(preview_router(provide))
-    app.include_router(models_router(provide))
-    app.include_router(history_router(provide))
-    app.include_router(status_router(provide, status))
-    add_docs_page(app, swagger_assets)
-    app.add_exception_handler(LightboxError, _answer_lightbox_error)
-    app.add_exception_handler(RequestValidationError, _answer_validation_error)
-    app.add_exception_handler(HTTPException, _answer_http_exception)
-    app.add_middleware(RequestIdAndErrors)
-    return app
-
-
-async def _answer_lightbox_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, LightboxError):
-        raise error
-    return answer_failure(request.scope, error)
-
-
-async def _answer_validation_error(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    return answer_invalid(request.scope, error)
-
-
-async def _answer_http_exception(request: Request, error: Exception) -> Response:
-    """Answer what the routing raises: an unknown path or a wrong method."""
-    if not isinstance(error, HTTPException):
-        raise error
-    request_id = request_id_of(request.scope)
-    if error.status_code == 404:
-        detail = f"There is nothing at {request.url.path}. GET {OPENAPI_PATH} lists what there is."
-        return ProblemResponse(build_problem("not_found", detail, request_id))
-    if error.status_code == 405:
-        # In a fixed order, with HEAD beside GET, as the guard has it.
-        methods = {name.strip() for name in (error.headers or {}).get("Allow", "").split(",")}
-        allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
-        detail = f"{request.url.path} does not take {request.method}; it takes {allowed}."
-        return ProblemResponse(build_problem("method_not_allowed", detail, request_id), {"Allow": allowed})
-    raise error
+    for resource in (classify, batch, preview, models, history, status):
+        api.include_router(resource.router)
+    add_docs_page(api, swagger_assets)
+    api.state.journal_reads = CapacityLimiter(history.READS_AT_ONCE)
+    return api

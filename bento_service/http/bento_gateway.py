@@ -1,4 +1,4 @@
-"""The outermost layer: decides who answers which path, so that every answer is one that the contract names."""
+"""The outermost layer: decides which application answers which path, so that every answer is one of the contract."""
 
 import time
 from collections.abc import Callable, Collection
@@ -6,24 +6,30 @@ from collections.abc import Callable, Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bento_service.errors import OverloadedError
-from bento_service.http.bento_failure import translate_failure
+from bento_service.domain.service import ServiceState
+from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError, OverloadedError
 from bento_service.http.connection.refusal_pacer import RefusalPacer
-from bento_service.http.cors import allow_origins
-from bento_service.http.middleware import RequestIdAndErrors
-from bento_service.http.request_id import request_id_of
-from bento_service.http.responses.openapi import OPENAPI_PATH
-from bento_service.http.responses.problems import CLIENT_CLOSED_REQUEST, PROBLEM_TYPES, ProblemResponse, build_problem
-from bento_service.http.routes.bento_classify import CLASSIFY_PATH
-from bento_service.http.routes.status import StatusProvider
-from bento_service.http.state import OnRequest
+from bento_service.http.middleware import RequestIdAndErrors, allow_origins
+from bento_service.http.requests.headers import request_id_of
+from bento_service.http.responses.problems import (
+    CLIENT_CLOSED_REQUEST,
+    PROBLEM_TYPES,
+    ProblemResponse,
+    answer_error,
+    answer_internal_error,
+    answer_not_found,
+    answer_wrong_method,
+)
+from bento_service.http.routes.classify import BENTO_PATH
+from bento_service.http.state import OnRequest, StatusProvider
 
 UNMATCHED = "unmatched"
 _PAGE_POLICY = "default-src 'self' data:; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
 """Keeps BentoML's page at `/` to this server: it would report each visitor to an analytics service."""
 _OVERLOADED = PROBLEM_TYPES[OverloadedError.code].status
-_EDGE_PREFIX = "/v1/"
-_EDGE_PATHS = frozenset({"/version", CLASSIFY_PATH})
+_RETRY_AFTER_S = 1.0
+_OWN_PREFIX = "/v1/"
+_OWN_PATHS = frozenset({"/version", BENTO_PATH})
 
 
 class BentoGateway:
@@ -38,7 +44,7 @@ class BentoGateway:
     def __init__(
         self,
         bento_app: ASGIApp,
-        edge_app: ASGIApp,
+        own_app: ASGIApp,
         bento_paths: Collection[str],
         *,
         status: StatusProvider,
@@ -48,26 +54,25 @@ class BentoGateway:
         pacer: RefusalPacer | None = None,
     ) -> None:
         self._lifespan_app = bento_app
-        self._edge_app = allow_origins(edge_app, cors_origins)
+        self._bento_app = _BentoProblems(bento_app, status)
+        self._own_app = own_app
         self._bento_paths = frozenset(bento_paths)
-        self._bento_app = allow_origins(RequestIdAndErrors(_Translated(bento_app, status)), cors_origins)
-        self._nowhere = allow_origins(RequestIdAndErrors(_answer_not_found), cors_origins)
         self._on_request = on_request
         self._is_draining = is_draining
         self._pacer = pacer
+        self._observed = RequestIdAndErrors(self._observe)
+        self._routed = allow_origins(self._route, cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope."""
-        if scope["type"] == "http":
-            await self._answer(scope, receive, send)
-        else:
-            await self._lifespan_app(scope, receive, send)
+        await (self._observed if scope["type"] == "http" else self._lifespan_app)(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, pace it if it is a refusal for overload, and report it to `on_request`."""
         started_s = time.perf_counter()
         status = CLIENT_CLOSED_REQUEST
 
-        async def send_seen(message: Message) -> None:
+        async def send_observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -80,61 +85,72 @@ class BentoGateway:
 
         path: str = scope["path"]
         method: str = scope["method"]
-        is_bento = False
-        if path.startswith(_EDGE_PREFIX) or path in _EDGE_PATHS:
-            app = self._edge_app
-            if method == "HEAD":
-                # FastAPI's GET routes take no HEAD. The server, which has the scope itself, sends no body.
-                scope = {**scope, "method": "GET"}
-        else:
-            is_bento = path in self._bento_paths
-            app = self._bento_app if is_bento else self._nowhere
+        is_bento = path in self._bento_paths
+        if method == "HEAD" and not is_bento:
+            # FastAPI's GET routes take no HEAD. uvicorn, which keeps the original scope, sends no body.
+            scope = {**scope, "method": "GET"}
         try:
-            await app(scope, receive, send_seen)
+            await self._routed(scope, receive, send_observed)
+        except Exception:
+            status = 500
+            raise
         finally:
-            route = path if is_bento else getattr(scope.get("route"), "path", UNMATCHED)
+            route = path if is_bento else getattr(scope.get("route"), "path", "") or UNMATCHED
             self._on_request(route, method, status, time.perf_counter() - started_s)
 
+    async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith(_OWN_PREFIX) or path in _OWN_PATHS:
+            await self._own_app(scope, receive, send)
+        elif path in self._bento_paths:
+            await self._bento_app(scope, receive, send)
+        else:
+            await answer_not_found(scope)(scope, receive, send)
 
-class _Translated:
-    """BentoML's application, its failures turned into problems."""
+
+class _BentoProblems:
+    """BentoML's application, with its failures (400 or more) replaced by problems."""
 
     def __init__(self, app: ASGIApp, status: StatusProvider) -> None:
         self._app = app
         self._status = status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        failure = _Failure(send)
-        try:
-            await self._app(scope, receive, failure.send)
-        finally:
-            # Also where the application raised after it had answered 500: the answer was held back, so it is ours.
-            if failure.status is not None:
-                problem = translate_failure(scope, failure.status, Headers(raw=failure.headers), self._status)
-                await problem(scope, receive, send)
+        failed_start: Message | None = None
 
-
-class _Failure:
-    """Lets an answer pass, a page with our policy, unless it is a failure: of that it keeps status and headers."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.status: int | None = None
-        self.headers: list[tuple[bytes, bytes]] = []
-
-    async def send(self, message: Message) -> None:
-        """Take one ASGI message."""
-        if message["type"] == "http.response.start" and message["status"] >= 400:
-            self.status = message["status"]
-            self.headers = list(message.get("headers", ()))
-        elif self.status is None:
+        async def send_success(message: Message) -> None:
+            nonlocal failed_start
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
-                    headers["Content-Security-Policy"] = _PAGE_POLICY
-            await self._send(message)
+                if message["status"] >= 400:
+                    failed_start = message
+                else:
+                    headers = MutableHeaders(scope=message)
+                    if headers.get("content-type", "").startswith("text/html"):
+                        headers["Content-Security-Policy"] = _PAGE_POLICY
+            if failed_start is None:
+                await send(message)
 
+        try:
+            await self._app(scope, receive, send_success)
+        finally:
+            # Also if the application raises after it has answered 500: nothing of that answer was sent.
+            if failed_start is not None:
+                await self._translate(scope, failed_start)(scope, receive, send)
 
-async def _answer_not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    detail = f"There is nothing at {scope['path']}. GET {OPENAPI_PATH} lists what there is."
-    await ProblemResponse(build_problem("not_found", detail, request_id_of(scope)))(scope, receive, send)
+    def _translate(self, scope: Scope, start: Message) -> ProblemResponse:
+        status, request_id = start["status"], request_id_of(scope)
+        if status == 404:
+            return answer_not_found(scope)
+        if status == 405:
+            return answer_wrong_method(scope, Headers(raw=start["headers"]).get("allow", ""))
+        if status == 503:
+            return answer_error(self._explain_unavailable(), request_id)
+        if status < 500:
+            detail = f"{scope['path']} cannot be had as the request's headers ask for it (status {status})."
+            return answer_error(InvalidParameterError(detail), request_id)
+        return answer_internal_error(request_id)
+
+    def _explain_unavailable(self) -> DrainingError | NotReadyError:
+        if self._status().state is ServiceState.DRAINING:
+            return DrainingError("This server is shutting down. Try again.", retry_after_s=_RETRY_AFTER_S)
+        return NotReadyError("The models are not ready. Try again.", retry_after_s=_RETRY_AFTER_S)

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.errors import DrainingError
 from bento_service.http.connection.pending_writes import PendingWrites, find_delivery
-from bento_service.http.request_id import HEADER, request_id_of
+from bento_service.http.requests.headers import request_id_of
 from bento_service.http.responses.problems import answer_error
 
 
@@ -102,10 +102,7 @@ async def _cut(delivery: PendingWrites, receive: Receive) -> None:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    request_id = request_id_of(scope)
     error = DrainingError(
         "This server is shutting down, and the time that it gives open requests is up. Try again.", retry_after_s=1.0
     )
-    problem = answer_error(error, request_id)
-    problem.headers[HEADER] = request_id
-    await problem(scope, receive, send)
+    await answer_error(error, request_id_of(scope))(scope, receive, send)

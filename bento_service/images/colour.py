@@ -1,54 +1,56 @@
-"""From whatever a file holds to RGB or plain grey, with a name for each conversion."""
+"""Convert a decoded image of any mode and bit depth to RGB or 8-bit grey, and name each conversion."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from bento_service.images.depth import DEEP_MODES, to_eight_bits
-from bento_service.images.intake_warning import IntakeWarning
+from bento_service.domain.requests import ImageWarning
 
+DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+"""Pillow's one-channel modes of more than 8 bits."""
 _GREY_MODES = frozenset({"1", "L", "LA", "La"}) | DEEP_MODES
+_FLOAT_SCALES = (1.0, 255.0, 65_535.0)
+_INTEGER_SCALES = (255.0, 65_535.0, 2.0**32 - 1, 2.0**64 - 1)
+_BAND_ROWS = 64
 _STRAIGHT_ALPHA = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 
 
 @dataclass(frozen=True, slots=True)
 class SampleLayout:
-    """What Pillow's mode does not say of a file's samples.
-
-    `bits` a sample; `is_white_zero` where a TIFF counts from white.
-    """
+    """What Pillow's mode does not tell about samples: bits of each, and whether 0 is white (TIFF's WhiteIsZero)."""
 
     bits: int = 8
     is_white_zero: bool = False
 
 
-def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Image, tuple[IntakeWarning, ...]]:
-    """Convert a loaded image to mode `RGB`, or to `L` where it is grey, and name what was done.
+def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
+    """Convert a loaded image to mode `RGB`, or to `L` where it is grey, with any transparency laid over white.
 
-    Grey stays one channel until the end of the intake, where it costs a third to resize. Transparency of every kind
-    is laid over white. At most two copies at full size exist at once.
+    Grey stays one channel, which costs a third to resize. At most two full-size copies exist at once.
 
     Raises:
-        ValueError: Pillow has no way from the image's mode to RGB.
+        ValueError: Pillow cannot convert the image's mode to RGB.
     """
-    warnings: list[IntakeWarning] = []
+    warnings: list[ImageWarning] = []
     if layout.bits > 8:
-        warnings.append(IntakeWarning.BIT_DEPTH_REDUCED)
+        warnings.append(ImageWarning.BIT_DEPTH_REDUCED)
     if image.mode in _GREY_MODES:
-        warnings.append(IntakeWarning.GREYSCALE_CONVERTED)
+        warnings.append(ImageWarning.GREYSCALE_CONVERTED)
     elif image.mode in {"P", "PA"}:
-        warnings.append(IntakeWarning.PALETTE_CONVERTED)
+        warnings.append(ImageWarning.PALETTE_CONVERTED)
     elif image.mode == "CMYK":
-        warnings.append(IntakeWarning.CMYK_CONVERTED)
+        warnings.append(ImageWarning.CMYK_CONVERTED)
     elif image.mode == "LAB":
-        warnings.append(IntakeWarning.LAB_CONVERTED)
+        warnings.append(ImageWarning.LAB_CONVERTED)
     if image.mode in DEEP_MODES:
         image = _reduce_depth(image, layout)
     elif image.mode == "LAB":
         image = _convert_lab(image)
     if image.has_transparency_data:
-        warnings.append(IntakeWarning.ALPHA_FLATTENED)
+        warnings.append(ImageWarning.ALPHA_FLATTENED)
         return _flatten(image), tuple(warnings)
     if image.mode not in {"L", "RGB"}:
         image = image.convert("L" if image.mode == "1" else "RGB")
@@ -56,7 +58,7 @@ def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Imag
 
 
 def _reduce_depth(image: Image.Image, layout: SampleLayout) -> Image.Image:
-    """Reduce to `L`, or to `LA` where PNG's tRNS names one grey level as transparent."""
+    """Convert to `L`, or to `LA` where a PNG's tRNS makes one grey level transparent."""
     grey = to_eight_bits(image, sample_bits=layout.bits, is_white_zero=layout.is_white_zero)
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
@@ -86,3 +88,64 @@ def _flatten(image: Image.Image) -> Image.Image:
     canvas = Image.new("L" if image.mode == "LA" else "RGB", image.size, "white")
     canvas.paste(image, mask=image)
     return canvas
+
+
+def to_eight_bits(image: Image.Image, *, sample_bits: int, is_white_zero: bool) -> Image.Image:
+    """Convert a loaded image of one of `DEEP_MODES` to mode `L`, by its full scale: Pillow clips (its issue 1108).
+
+    Args:
+        image: Not changed.
+        sample_bits: Significant bits of a sample, as the file declares.
+        is_white_zero: 0 is white, which Pillow does not invert in these modes.
+    """
+    grey = reduce_samples(np.asarray(image), sample_bits)
+    return Image.fromarray(255 - grey if is_white_zero else grey)
+
+
+def reduce_samples(samples: NDArray[np.generic], sample_bits: int) -> NDArray[np.uint8]:
+    """Scale samples of any type, shape (height, ...), to 8 bits.
+
+    Unsigned samples of up to 16 bits keep their high byte, as Pillow does for 16-bit colour. Others are scaled by
+    `find_scale`: NaN becomes the lowest value, infinities the ends.
+    """
+    if samples.dtype == np.uint8:
+        return samples.astype(np.uint8, copy=False)
+    if samples.dtype.kind == "u" and samples.dtype.itemsize == 2:
+        return (samples.astype(np.uint16, copy=False) >> max(0, min(sample_bits, 16) - 8)).astype(np.uint8)
+    low, high, _ = find_scale(samples)
+    reduced = np.zeros(samples.shape, dtype=np.uint8)
+    if not low < high:
+        return reduced
+    for band, result in zip(_cut_bands(samples), _cut_bands(reduced), strict=True):
+        values: NDArray[np.floating] = band.astype(np.float64 if samples.dtype.itemsize == 8 else np.float32)
+        # Halved first, because the span of two floats may be more than a float holds.
+        np.multiply(values, 0.5, out=values)
+        np.subtract(values, low * 0.5, out=values)
+        np.multiply(values, 255.0 / (high * 0.5 - low * 0.5), out=values)
+        np.nan_to_num(values, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
+        np.clip(values, 0.0, 255.0, out=values)
+        result[...] = np.rint(values, out=values)
+    return reduced
+
+
+def find_scale(samples: NDArray[np.generic]) -> tuple[float, float, bool]:
+    """Guess the values of black and white of signed, floating or 32-bit samples; the flag tells if the guess is safe.
+
+    Black is 0, and white the smallest of 1, 255 and 65535 that no sample exceeds; for integers, of 255, 65535 and the
+    full scales of 32 and 64 bits. Where there is none, or some samples are negative: the lowest and highest sample.
+    """
+    low, high = math.inf, -math.inf
+    for band in _cut_bands(samples):
+        finite = band[np.isfinite(band)] if samples.dtype.kind == "f" else band
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    if low >= 0:
+        for scale in _FLOAT_SCALES if samples.dtype.kind == "f" else _INTEGER_SCALES:
+            if high <= scale:
+                return 0.0, scale, True
+    return low, high, low > high
+
+
+def _cut_bands(samples: NDArray[np.generic]) -> list[NDArray[np.generic]]:
+    """Cut into bands of rows, so that temporary arrays stay small for 50 megapixels."""
+    return [samples[top : top + _BAND_ROWS] for top in range(0, len(samples), _BAND_ROWS)]

@@ -1,41 +1,53 @@
-"""JPEG through libjpeg-turbo (simplejpeg), exactly or, where the operator wants it, scaled down while decoding."""
+"""JPEG by libjpeg-turbo (simplejpeg): checks, and decoding in full or scaled down."""
+
+import re
 
 import simplejpeg
 from PIL import Image, ImageChops
 from PIL.JpegImagePlugin import JpegImageFile
 
+from bento_service.domain.requests import ImageWarning
 from bento_service.errors import UndecodableImageError
 from bento_service.images.geometry import Geometry
-from bento_service.images.intake_warning import IntakeWarning
-from bento_service.images.resize import FOUR_CHANNELS
+from bento_service.images.resize import RGBX_MODE
 
 OPT_IN_OVERSAMPLING = 5
-"""What `LIGHTBOX_SCALED_DECODING` asks for. It fails the parity gate: probabilities move by up to 0.028.
+"""The oversampling of `LIGHTBOX_SCALED_DECODING`. It fails the parity gate: probabilities move by up to 0.028.
 
-At 3 times it is by up to 0.077, and 3 % of the best classes differ (`bench/results/scaled_decoding-2026-11-21.json`).
+At 3 they move by up to 0.077, and 3 % of the best classes differ (`bench/results/scaled_decoding-2026-11-21.json`).
+"""
+MAX_SCANS = 100
+"""Each scan costs a pass over all pixels, so a small file with many could keep a decoder busy for hours.
+
+Progressive encoders write about ten (libjpeg's jpeg_simple_progression); libjpeg has no limit.
 """
 
 _DECODED_AS = {"Gray": "GRAY", "YCbCr": "RGBX", "RGB": "RGBX", "CMYK": "CMYK", "YCCK": "CMYK"}
-"""What to decode each colour space to. Four bytes a pixel cost no more than three, and Pillow takes them over as is."""
+"""By colour space. Decoding to four bytes a pixel costs no more than to three, and Pillow takes the buffer as it is."""
+_BROKEN_PROFILE = "bad ICC marker"
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""A marker that ends a scan: within entropy-coded data, 0xFF is followed by 0 or a restart marker (T.81, B.1.1.2)."""
+_START_OF_SCAN = 0xDA
+_END_OF_IMAGE = 0xD9
 
 
-def decode_plain_jpeg(
-    encoded: bytes, header: JpegImageFile, geometry: Geometry, *, min_oversampling: int | None
-) -> tuple[Image.Image | None, tuple[IntakeWarning, ...]]:
+def decode_jpeg(
+    encoded: bytes, size: tuple[int, int], geometry: Geometry, *, min_oversampling: int | None
+) -> tuple[Image.Image | None, tuple[ImageWarning, ...]]:
     """Decode a JPEG without applying its orientation.
 
-    The components of CMYK and YCCK are read as inverted, with or without Adobe's marker, as Chromium, Pillow and
-    ImageMagick do: nothing in a file without the marker says which way they are, and encoders write them inverted.
+    CMYK and YCCK are read as inverted, with or without Adobe's marker, as Chromium, Pillow and ImageMagick do: a file
+    without the marker does not say, and encoders write inverted inks.
 
     Args:
         encoded: The file.
-        header: Its header as Pillow read it.
-        geometry: What the stored, not yet turned, image will be resized to.
-        min_oversampling: A scaled decode keeps at least this many times that size; None decodes in full.
+        size: Width and height as Pillow read them.
+        geometry: The resize of the stored, not yet upright image.
+        min_oversampling: A scaled decode keeps at least this many times the resized size; None decodes in full.
 
     Returns:
-        The image in mode `FOUR_CHANNELS`, `RGB` or `L`, or None where Pillow has to decode it: unusual subsampling, and
-        files with stray bytes, which libjpeg-turbo reports as a warning and this module is strict about.
+        The image in mode `RGBX_MODE`, `RGB` or `L`; None where Pillow has to decode it: unusual subsampling, and
+        harmless oddities such as stray bytes, which libjpeg-turbo reports as a warning.
 
     Raises:
         UndecodableImageError: The data are truncated or corrupt.
@@ -44,15 +56,15 @@ def decode_plain_jpeg(
         height_px, width_px, colour_space, _ = simplejpeg.decode_jpeg_header(encoded, strict=False)
     except ValueError:
         return None, ()
-    if (width_px, height_px) != header.size:
+    if (width_px, height_px) != size:
         raise UndecodableImageError(
-            f"The JPEG is corrupt: it declares {header.size} and {(width_px, height_px)} pixels; export it again."
+            f"The JPEG is corrupt: it declares {size} and {(width_px, height_px)} pixels; export it again."
         )
     decoded_as = _DECODED_AS.get(colour_space)
     if decoded_as is None:
         return None, ()
     resized = (geometry.resized_width_px, geometry.resized_height_px)
-    scale = 1 if min_oversampling is None else choose_scale((width_px, height_px), resized, min_oversampling)
+    scale = 1 if min_oversampling is None else choose_scale(size, resized, min_oversampling)
     try:
         pixels = simplejpeg.decode_jpeg(
             encoded, decoded_as, min_width=-(-width_px // scale), min_height=-(-height_px // scale), strict=True
@@ -62,23 +74,23 @@ def decode_plain_jpeg(
             raise UndecodableImageError(
                 f"The JPEG is truncated or corrupt ({error}); send the whole file, or export it again."
             ) from error
-        return None, (IntakeWarning.DAMAGE_TOLERATED,) if "extraneous bytes" in str(error) else ()
-    remarks = [IntakeWarning.SCALED_DECODING] if scale > 1 else []
-    mode = "L" if decoded_as == "GRAY" else FOUR_CHANNELS
+        return None, (ImageWarning.DAMAGE_TOLERATED,) if "extraneous bytes" in str(error) else ()
+    warnings = [ImageWarning.SCALED_DECODING] if scale > 1 else []
+    mode = "L" if decoded_as == "GRAY" else RGBX_MODE
     image = Image.frombuffer(mode, pixels.shape[1::-1], pixels, "raw", mode, 0, 1)
     if decoded_as == "GRAY":
-        remarks.append(IntakeWarning.GREYSCALE_CONVERTED)
+        warnings.append(ImageWarning.GREYSCALE_CONVERTED)
     elif decoded_as == "CMYK":
-        remarks.append(IntakeWarning.CMYK_CONVERTED)
+        warnings.append(ImageWarning.CMYK_CONVERTED)
         image = ImageChops.invert(image).convert("RGB")
-    return image, tuple(remarks)
+    return image, tuple(warnings)
 
 
-def check_jpeg_header(encoded: bytes) -> None:
-    """Refuse a JPEG whose ICC profile lies in pieces that do not fit together, which stops the decoder.
+def check_icc_profile(encoded: bytes) -> None:
+    """Refuse a JPEG whose ICC profile would stop the decoder.
 
     Raises:
-        UndecodableImageError: Pieces are missing, doubled or contradict each other (ICC.1:2022, B.4).
+        UndecodableImageError: Pieces of the profile are missing, doubled or contradict each other (ICC.1:2022, B.4).
     """
     try:
         simplejpeg.decode_jpeg_header(encoded, strict=True)
@@ -87,10 +99,41 @@ def check_jpeg_header(encoded: bytes) -> None:
             raise UndecodableImageError(f"The JPEG's ICC profile is corrupt ({error}); export it again.") from error
 
 
-def choose_scale(stored: tuple[int, int], resized: tuple[int, int], min_oversampling: int) -> int:
-    """Choose by how much to divide both sides while decoding, 8, 4, 2 or 1, to keep `min_oversampling` times `resized`.
+def check_scans(encoded: bytes, image: JpegImageFile) -> None:
+    """Refuse a JPEG with more than `MAX_SCANS` scans.
 
-    Powers of two only, for which libjpeg-turbo has SIMD code: decoding at 3/8 takes longer than at 1/2. Sizes are width
+    A sequential file whose first scan holds all components is not searched, since libjpeg stops at a further scan
+    there; searching 2 MB would hold the GIL for half a millisecond.
+
+    Args:
+        encoded: The file.
+        image: The same, opened by Pillow, which stops before the first scan's data.
+
+    Raises:
+        UndecodableImageError: There are more.
+    """
+    first_scan = 0 if image.fp is None else image.fp.tell()
+    if "progressive" not in image.info and _holds_all(encoded, first_scan, image.layers):
+        return
+    scans = 1
+    position = first_scan
+    while (marker := _NEXT_MARKER.search(encoded, position)) is not None:
+        code = encoded[marker.start() + 1]
+        if code == _END_OF_IMAGE:
+            return
+        scans += code == _START_OF_SCAN
+        if scans > MAX_SCANS:
+            raise UndecodableImageError(
+                f"The JPEG has more than {MAX_SCANS} scans, which no ordinary encoder writes; export the image again.",
+                max_scans=MAX_SCANS,
+            )
+        position = marker.end() + max(2, int.from_bytes(encoded[marker.end() : marker.end() + 2], "big"))
+
+
+def choose_scale(stored: tuple[int, int], resized: tuple[int, int], min_oversampling: int) -> int:
+    """Choose the divisor of a scaled decode, 8, 4, 2 or 1: the largest that keeps `min_oversampling` times `resized`.
+
+    Only powers of two, for which libjpeg-turbo has SIMD code: decoding at 3/8 takes longer than at 1/2. Sizes are width
     and height in pixels.
     """
     for scale in (8, 4, 2):
@@ -99,14 +142,17 @@ def choose_scale(stored: tuple[int, int], resized: tuple[int, int], min_oversamp
     return 1
 
 
-def _is_damage(complaint: str) -> bool:
-    """Whether libjpeg's complaint is about pixels that are lost.
+def _is_damage(message: str) -> bool:
+    """Whether libjpeg's message means lost pixels.
 
-    Stray bytes, odd version numbers and the like are not: some cameras write them, and every browser shows such files.
+    Stray bytes, odd version numbers and the like do not: some cameras write them, and every browser shows such files.
     """
-    if "extraneous bytes" in complaint:
+    if "extraneous bytes" in message:
         return False
-    return complaint.startswith(("Premature end", "Corrupt JPEG data", "Inconsistent progression"))
+    return message.startswith(("Premature end", "Corrupt JPEG data", "Inconsistent progression"))
 
 
-_BROKEN_PROFILE = "bad ICC marker"
+def _holds_all(encoded: bytes, scan_data: int, components: int) -> bool:
+    """Whether the scan header that ends at `scan_data` names all components (ITU-T T.81, B.2.3)."""
+    header = encoded[max(0, scan_data - 8 - 2 * components) : scan_data]
+    return header[:2] == bytes((0xFF, _START_OF_SCAN)) and header[4:5] == bytes((components,))

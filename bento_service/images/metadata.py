@@ -1,28 +1,29 @@
-"""A file without its metadata: what its pixels need, and the EXIF and XMP that may hold its orientation."""
+"""Metadata that stop a decoder: finding damage to them, and copying a file without them."""
 
 import re
 import struct
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bento_service.errors import UndecodableImageError
 from bento_service.images.formats import ImageFormat
-from bento_service.images.png_chunks import is_transparency_usable, walk_png_chunks
+from bento_service.images.header import palette_bytes
 
 
 @dataclass(frozen=True, slots=True)
 class BareFile:
-    """A file without metadata. `info` has `exif` and `xmp`, by Pillow's names, where the file had them."""
+    """A file without metadata. `info` has its `exif` and `xmp` under Pillow's names, for the orientation."""
 
     encoded: bytes
     info: Mapping[str, bytes]
 
 
 def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
-    """Copy a file without its metadata; None where the format has none that stops a decoder, or the file no pixels.
+    """Copy a file without its metadata; None for formats whose metadata stop no decoder, and for files without pixels.
 
-    Pixels are not verified: damage to them stays.
+    The pixels are not verified.
 
     Raises:
         UndecodableImageError: A PNG is truncated.
@@ -39,7 +40,7 @@ def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
 def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:
     """Leave out application segments and comments before the first scan (ITU-T T.81, B.1.1.4).
 
-    JFIF's and Adobe's stay where they are complete: they tell which colours the components are.
+    Complete JFIF and Adobe segments stay, since they define the colour space.
     """
     parts, info = [encoded[:2]], dict[str, bytes]()
     position = 2
@@ -63,10 +64,10 @@ def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:
 
 
 def _drop_png_chunks(encoded: bytes) -> BareFile:
-    """Keep the critical chunks, and transparency that is sound."""
+    """Keep the critical chunks, and tRNS where it is valid."""
     parts, info, before = [encoded[:8]], dict[str, bytes](), set[bytes]()
-    for chunk in walk_png_chunks(encoded):
-        is_transparency = chunk.kind == b"tRNS" and is_transparency_usable(encoded, chunk, before)
+    for chunk in _walk_png_chunks(encoded):
+        is_transparency = chunk.kind == b"tRNS" and _is_transparency_usable(encoded, chunk, before)
         if chunk.is_critical or is_transparency:
             parts.append(encoded[chunk.start : chunk.end])
         elif chunk.kind == b"eXIf" and chunk.is_checksum_right:
@@ -76,7 +77,7 @@ def _drop_png_chunks(encoded: bytes) -> BareFile:
 
 
 def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
-    """Keep the chunks of pixels and animation (RFC 9649, 2.7), and clear the flags of the others."""
+    """Keep the chunks with pixels and animation (RFC 9649, 2.7), and clear the flags of the others."""
     parts, info = list[bytes](), dict[str, bytes]()
     position = 12
     while position + 8 <= len(encoded):
@@ -99,21 +100,40 @@ def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
 
 
 def _drop_gif_extensions(encoded: bytes) -> BareFile:
-    """Keep the first frame, and the transparency that a complete graphic control extension gives it (GIF89a, 23)."""
-    position = 13 + _palette_bytes(encoded[10])
+    """Keep the first frame and complete graphic control extensions, which hold its transparency (GIF89a, 23)."""
+    position = 13 + palette_bytes(encoded[10])
     parts = [encoded[:position]]
     for label, start, end in _walk_gif_extensions(encoded):
         if label == _GIF_GRAPHIC_CONTROL and encoded[start] >= 4:
             parts.append(encoded[start - 2 : end])
         position = end
     if encoded[position] == _GIF_IMAGE:
-        data = position + 10 + _palette_bytes(encoded[position + 9])
+        data = position + 10 + palette_bytes(encoded[position + 9])
         parts.append(encoded[position : _find_end_of_blocks(encoded, data + 1)])
     return BareFile(b"".join(parts) + b";", {})
 
 
+def check_png_chunks(encoded: bytes) -> None:
+    """Verify each chunk's checksum and the place of tRNS (PNG specification, 5.3, 5.6 and 13.2).
+
+    Pillow does not: it shows what it can of a damaged PNG.
+
+    Raises:
+        UndecodableImageError: A chunk is cut off, its checksum is wrong, or tRNS is misplaced.
+    """
+    before: set[bytes] = set()
+    for chunk in _walk_png_chunks(encoded):
+        if not chunk.is_checksum_right:
+            raise UndecodableImageError(
+                f"The PNG is corrupt: the checksum of its {chunk.kind!r} chunk is wrong; export the image again."
+            )
+        if chunk.kind == b"tRNS" and not _is_transparency_usable(encoded, chunk, before):
+            raise UndecodableImageError("The PNG's tRNS chunk is too short or misplaced; export the image again.")
+        before.add(chunk.kind)
+
+
 def check_gif_extensions(encoded: bytes) -> None:
-    """Refuse a GIF with a malformed extension before its first frame: Pillow loses its place there and reads on.
+    """Refuse a GIF with a malformed extension before its first frame, which Pillow misreads without an error.
 
     Raises:
         UndecodableImageError: An extension has no data, an application's has nothing but its name, or a graphic control
@@ -127,21 +147,67 @@ def check_gif_extensions(encoded: bytes) -> None:
             raise UndecodableImageError("The GIF has a malformed extension before its first frame; export it again.")
 
 
+@dataclass(frozen=True, slots=True)
+class _PngChunk:
+    """A chunk; from `start` to `end` it includes its length, type and checksum."""
+
+    kind: bytes
+    start: int
+    end: int
+    is_checksum_right: bool
+
+    @property
+    def is_critical(self) -> bool:
+        """Whether the pixels cannot be decoded without it (PNG specification, 5.4)."""
+        return self.kind[0] & 0x20 == 0
+
+
+def _walk_png_chunks(encoded: bytes) -> Iterator[_PngChunk]:
+    """Yield the chunks up to IEND.
+
+    Raises:
+        UndecodableImageError: A chunk is cut off, or there is no IEND.
+    """
+    view = memoryview(encoded)
+    start = _PNG_SIGNATURE_BYTES
+    kind = b""
+    while kind != b"IEND":
+        if start + _PNG_FRAME_BYTES > len(view):
+            raise UndecodableImageError("The PNG is truncated: it ends before its IEND chunk; send the whole file.")
+        length, kind = struct.unpack_from(">I4s", view, start)
+        end = start + _PNG_FRAME_BYTES + length
+        if end > len(view):
+            raise UndecodableImageError(
+                f"The PNG is truncated: its {kind!r} chunk needs {end} bytes and the file has {len(view)}; "
+                "send the whole file."
+            )
+        checksum = int.from_bytes(view[end - 4 : end], "big")
+        yield _PngChunk(kind, start, end, zlib.crc32(view[start + 4 : end - 4]) == checksum)
+        start = end
+
+
+def _is_transparency_usable(encoded: bytes, chunk: _PngChunk, before: Collection[bytes]) -> bool:
+    """Whether libpng uses a tRNS chunk: intact, before the pixels, and after the palette of a palette image.
+
+    `before` has the types of the preceding chunks.
+    """
+    colour_type = encoded[_PNG_COLOUR_TYPE_OFFSET]
+    is_long_enough = chunk.end - chunk.start - _PNG_FRAME_BYTES >= _MIN_TRANSPARENCY_BYTES.get(colour_type, 1)
+    is_in_place = b"IDAT" not in before and (colour_type != _PNG_PALETTE or b"PLTE" in before)
+    return chunk.is_checksum_right and is_long_enough and is_in_place
+
+
 def _walk_gif_extensions(encoded: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield label, start and end of the data of each extension before the first frame."""
-    position = 13 + _palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
+    position = 13 + palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
     while encoded[position : position + 1] == bytes([_GIF_EXTENSION]) and position + 2 < len(encoded):
         end = _find_end_of_blocks(encoded, position + 2)
         yield encoded[position + 1], position + 2, end
         position = end
 
 
-def _palette_bytes(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
 def _find_end_of_blocks(encoded: bytes, position: int) -> int:
-    """Return where a chain of GIF's data sub-blocks ends, which may be the end of the file."""
+    """Return the end of a chain of GIF data sub-blocks, which may lie beyond the file."""
     while position < len(encoded) and encoded[position] != 0:
         position += 1 + encoded[position]
     return position + 1
@@ -150,9 +216,15 @@ def _find_end_of_blocks(encoded: bytes, position: int) -> int:
 _EXIF: Final = b"Exif\0\0"
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
-"""What comes before it are stray or fill bytes (B.1.1.2)."""
+"""Bytes before a match are stray or fill bytes (B.1.1.2)."""
 _APP0, _APP1, _APP14, _COMMENT, _START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xFE, 0xDA
 _JPEG_METADATA: Final = frozenset({*range(0xE0, 0xF0), _COMMENT})
+_PNG_SIGNATURE_BYTES = 8
+_PNG_FRAME_BYTES = 12
+"""Length, type and checksum around a chunk's data."""
+_PNG_COLOUR_TYPE_OFFSET, _PNG_PALETTE = 25, 3
+_MIN_TRANSPARENCY_BYTES: Final[Mapping[int, int]] = {0: 2, 2: 6}
+"""By colour type: a grey level, or a colour, of two bytes a sample."""
 _WEBP_PIXELS: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
 _WEBP_METADATA_FLAGS: Final = 0x20 | 0x08 | 0x04
 """ICC profile, EXIF and XMP."""

@@ -13,7 +13,7 @@ _STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SHED_REASONS = ("target", "deadline", "queue_full", "receiving", "memory")
-_CACHE_RESULTS = ("hit", "shared", "miss", "bypassed")
+_CACHE_RESULTS = ("hit", "shared", "miss")
 _CACHE_FAILURES = ("read", "write", "busy", "refused_write")
 _CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/classify")
 _SERVER_ERRORS = ("500", "503", "504")
@@ -173,11 +173,17 @@ class Metrics:
         )
 
     def begin_worker(
-        self, *, master_id: int, workers: int, models: Sequence[str], max_queue_images: int, journal_buffer_rows: int
+        self,
+        *,
+        supervisor_id: int,
+        workers: int,
+        models: Sequence[str],
+        max_queue_images: int,
+        journal_buffer_rows: int,
     ) -> None:
         """Count this process as a worker that starts, with what its settings allow it; not ready yet."""
         self.worker_starts.inc()
-        self.start_time.set(read_start_s(master_id))
+        self.start_time.set(read_start_s(supervisor_id))
         self.workers.set(workers)
         self.workers_ready.set(0)
         self.max_queue.set(max_queue_images)

@@ -134,6 +134,15 @@ class Classifier:
             for model in self._models.values()
         )
 
+    def find_model(self, name: str) -> ServedModel:
+        """Return one served model.
+
+        Raises:
+            UnknownModelError: It is not served.
+        """
+        card = self._offer.find(name)
+        return next(served for served in self.models() if served.card is card)
+
     def stop_admitting(self) -> None:
         """Refuse every further request; what is admitted goes on."""
         self._is_draining = True

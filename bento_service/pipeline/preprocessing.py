@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo, PreparedImage, Priority
 from bento_service.errors import DeadlineExceededError, DrainingError, InferenceFailedError, LightboxError
-from bento_service.images.intake import IntakeLimits, prepare
-from bento_service.images.outline import Outline, read_outline
+from bento_service.images.header import ImageHeader, read_header
+from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.work_estimate import ImageKind, WorkEstimator
 from bento_service.scheduling.scheduler import Scheduler
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 class Preprocessor:
     """The parts that compute.
 
-    `min_oversampling` is that of `images.intake.prepare`. `clock` gives seconds, monotonic; `thread_clock` the seconds
+    `min_oversampling` is that of `images.prepare.prepare`. `clock` gives seconds, monotonic; `thread_clock` the seconds
     that the calling thread was on a processor.
     """
 
     decode_pool: DecodePool
     scheduler: Scheduler
     work_cost: WorkEstimator
-    limits: IntakeLimits
+    limits: ImageLimits
     min_oversampling: int | None
     clock: Callable[[], float]
     thread_clock: Callable[[], float] = time.thread_time
@@ -41,16 +41,16 @@ class Preprocessor:
 
         A size that cannot be told counts as the largest that is allowed, and one that will be refused as none.
         """
-        outline = read_outline(encoded)
+        header = read_header(encoded)
         max_pixels = self.limits.max_pixels
-        pixels = 0 if outline is None else max_pixels if outline.pixels is None else outline.pixels
+        pixels = 0 if header is None else max_pixels if header.pixels is None else header.pixels
         return self.work_cost.estimate_ms(
-            model.name, len(encoded), _find_kind(outline), pixels=pixels if pixels <= max_pixels else 0
+            model.name, len(encoded), _find_kind(header), pixels=pixels if pixels <= max_pixels else 0
         )
 
     def learn_decode(self, encoded: bytes, info: ImageInfo, *, decode_ms: float) -> None:
         """Take note of what decoding an image took; of no HEIC, which libde265 decodes on a thread of its own."""
-        kind = _find_kind(read_outline(encoded))
+        kind = _find_kind(read_header(encoded))
         if kind is ImageKind.HEIC:
             return
         self.work_cost.learn_decode(
@@ -213,8 +213,8 @@ def contain(error: BaseException) -> RuntimeError:
     return contained
 
 
-def _find_kind(outline: Outline | None) -> ImageKind:
+def _find_kind(header: ImageHeader | None) -> ImageKind:
     """Tell what decoding costs by; what is no image is refused, and costs next to nothing as any kind."""
-    if outline is None:
+    if header is None:
         return ImageKind.JPEG
-    return ImageKind.PROGRESSIVE_JPEG if outline.is_progressive else ImageKind(outline.format.value)
+    return ImageKind.PROGRESSIVE_JPEG if header.is_progressive else ImageKind(header.format.value)

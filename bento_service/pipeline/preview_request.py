@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Preview, Priority
-from bento_service.images.preview import draw_preview
+from bento_service.images.prepare import draw_preview
 from bento_service.pipeline.admission import Gate
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Preprocessor, contain, refuse_as_draining

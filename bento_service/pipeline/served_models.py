@@ -23,7 +23,7 @@ class ServedModels:
         Raises:
             UnknownModelError: It is not served.
         """
-        card = self.cards.get(model or self.default_model)
+        card = self.cards.get(self.default_model if model is None else model)
         if card is None:
             names = list(self.cards)
             raise UnknownModelError(f"No model named {model!r} is served. Served: {', '.join(names)}.", models=names)

@@ -50,7 +50,7 @@ _FIRST_MS_PER_PIXEL: Mapping[ImageKind, float] = MappingProxyType(
         ImageKind.AVIF: 8e-6,
     }
 )
-"""What a pixel takes that hardly has a byte: `images.intake.prepare` on one colour, 7070 x 7070, over its pixels.
+"""What a pixel takes that hardly has a byte: `images.prepare.prepare` on one colour, 7070 x 7070, over its pixels.
 
 A HEIC's is that of phones' photographs, 23 to 35e-6, as it is never learnt (see `Preprocessor.learn_decode`).
 """

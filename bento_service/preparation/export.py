@@ -1,7 +1,7 @@
-"""Turn a model into the files that engines run: ONNX for OpenVINO, a torch program for PyTorch.
+"""Export a model as ONNX (for OpenVINO and ONNX Runtime) and as a torch program (for PyTorch).
 
-Both come from one `torch.export`, so they hold the same graph: uint8 images in, probabilities out. A torch program
-rather than a state dict, so that the torch engine needs neither timm nor the code of a model to run it.
+Both come from one `torch.export` and hold the same graph, from uint8 images to probabilities. The torch engine loads a
+program rather than a state dict, so that it needs neither timm nor the model's code.
 """
 
 import contextlib
@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.serving_graph import make_serving_graph
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 INPUT_NAME = "images"
 OUTPUT_NAME = "probabilities"
@@ -35,7 +36,7 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
     import torch
 
     graph = make_serving_graph(model.module, model.recipe)
-    # Two images, since torch.export takes a batch of one for a constant.
+    # Two images, since torch.export would make a batch size of one a constant.
     example = torch.zeros(2, model.recipe.height_px, model.recipe.width_px, 3, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
     try:
@@ -43,11 +44,38 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
             program = torch.export.export(graph, (example,), dynamic_shapes={INPUT_NAME: {0: batch}})
             torch.export.save(program, program_path)
             _write_onnx(program, example, onnx_path)
-    # torch.export and the ONNX exporter raise whatever the model's own code or a pass over its graph raises.
+    # torch.export and the ONNX exporter raise any exception of the model's code or of a pass over its graph.
     except Exception as error:
         raise ModelLoadError(
             f"{model.name!r} cannot be exported: {type(error).__name__}: {error}. Choose another model."
         ) from error
+
+
+def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
+    """Wrap a model so that it takes uint8 RGB of shape (n, height, width, 3) and returns softmax probabilities.
+
+    Normalisation is part of the graph, so that pixels are copied to the device as bytes, a quarter of f32.
+    """
+    # The class is local because its base class needs torch, which is imported lazily.
+    import torch
+    from torch import nn
+
+    class ServingGraph(nn.Module):
+        mean: torch.Tensor
+        std: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.module = module
+            self.register_buffer("mean", torch.tensor(recipe.mean).view(1, 3, 1, 1))
+            self.register_buffer("std", torch.tensor(recipe.std).view(1, 3, 1, 1))
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            scaled = images.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+            logits = self.module((scaled - self.mean) / self.std)
+            return torch.softmax(logits.to(torch.float32), dim=1)
+
+    return ServingGraph().eval()
 
 
 def _write_onnx(program: "torch.export.ExportedProgram", example: "torch.Tensor", path: Path) -> None:
@@ -63,7 +91,7 @@ def _write_onnx(program: "torch.export.ExportedProgram", example: "torch.Tensor"
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporter's progress lines and deprecation notices from the console."""
+    """Suppress the exporter's progress lines and deprecation warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -149,8 +149,10 @@ def _join(names: Collection[str]) -> str:
 
 
 def _read(text: str) -> Document:
+    document: Document
     if text.lstrip().startswith("{"):
-        return json.loads(text)
+        document = json.loads(text)
+        return document
     try:
         import yaml  # noqa: PLC0415 - Compose v2 writes JSON where it is asked to; then nothing needs to be installed
     except ImportError as error:
@@ -158,7 +160,8 @@ def _read(text: str) -> Document:
             f"docker-compose 1.29 prints YAML, and {sys.executable} has no PyYAML to read it with. Install that "
             "(Debian: python3-yaml), or Compose v2, which needs none."
         ) from error
-    return yaml.safe_load(text)
+    document = yaml.safe_load(text)
+    return document
 
 
 def describe_ports(stack: Document) -> str:

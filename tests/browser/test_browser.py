@@ -110,7 +110,9 @@ def test_a_file_too_large_to_be_sent_has_its_reason_beside_it_and_no_old_answer(
     page.locator("input[type=file]").set_input_files(huge)
     reason = page.get_by_text("File must be 20.0MB or smaller")
     expect(reason).to_be_visible()
-    assert (reason.bounding_box() or {})["height"] > 10
+    box = reason.bounding_box()
+    assert box is not None
+    assert box["height"] > 10
     expect(page.get_by_role("heading", level=2)).to_be_hidden()
     page.get_by_role("button", name="Remove huge.jpg").click()
     expect(page.get_by_role("heading", level=2)).to_be_visible()

@@ -1,22 +1,19 @@
-"""A page of another origin, in a real browser, against the guard in a real uvicorn."""
+"""A page of another origin, in a real browser, against the gateway in a real uvicorn."""
 
 from collections.abc import Iterator
 
 import pytest
-from fastapi import FastAPI
 from playwright.sync_api import Browser, Page
+from starlette.applications import Starlette
 
-from bento_service.domain.service import ServiceState
-from bento_service.http.bento_gateway import BentoGateway
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.settings import Settings
 from tests.browser.chromium import open_page
-from tests.fakes.bento import FakeBento
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.journal import FakeJournal
 from tests.http.connection.test_protocol import Patient, serve
-from tests.http.wiring import PATHS, app_over, status_of
+from tests.http.wiring import app_over, gateway_over
 
 pytestmark = pytest.mark.browser
 
@@ -33,36 +30,25 @@ ASK = """async (url) => {
 
 
 @pytest.fixture
-def app() -> FastAPI:
+def app() -> Starlette:
     settings = Settings()
     return app_over(AppState(FakeClassifier(), FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes)))
 
 
 @pytest.fixture
-def page(browser: Browser, app: FastAPI) -> Iterator[Page]:
+def page(browser: Browser, app: Starlette) -> Iterator[Page]:
     """A page of another origin: that of a server without CORS."""
-    with serve(Patient, guard(app)) as port, open_page(browser, f"http://127.0.0.1:{port}/livez") as page:
+    with serve(Patient, gateway_over(app)) as port, open_page(browser, f"http://127.0.0.1:{port}/livez") as page:
         yield page
 
 
-def guard(app: FastAPI, *origins: str) -> BentoGateway:
-    return BentoGateway(
-        FakeBento(),
-        app,
-        PATHS,
-        status=lambda: status_of(ServiceState.READY),
-        on_request=lambda route, method, status, seconds: None,
-        cors_origins=origins,
-    )
-
-
 def test_a_page_reads_answers_and_errors_where_its_origin_is_listed_and_nothing_where_it_is_not(
-    app: FastAPI, page: Page
+    app: Starlette, page: Page
 ) -> None:
     own_origin = page.evaluate("window.origin")
     asked = {}
     for origin in (own_origin, "*", "https://app.example.org"):
-        with serve(Patient, guard(app, origin)) as port:
+        with serve(Patient, gateway_over(app, cors_origins=[origin])) as port:
             url = f"http://127.0.0.1:{port}/v1/classify"
             asked[origin] = [page.evaluate(ASK, f"{url}?top_k={top_k}") for top_k in ("2", "0")]
 

@@ -9,7 +9,7 @@ from bento_service import __version__
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.prepare import Preparer
 from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
-from tests.unit.models.test_catalogue import TinySource
+from tests.unit.preparation.test_prepare import TinySource
 
 # Several waits in each, none of which is to be cut short on a slow machine.
 pytestmark = pytest.mark.timeout(900)

@@ -1,17 +1,16 @@
 """Pruning by a wall clock that is wrong, or was."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from bento_service.journal.store import SqlJournalStore
-from tests.unit.journal.receipts import NOW, make_receipt
+from tests.unit.journal.receipts import NOW, Window, make_receipt
 
 DAY = timedelta(days=1)
 TEN_YEARS = 3650 * DAY
 BIRTH_OF_UNIX = datetime(1970, 1, 1, 1, tzinfo=UTC)
-EVER = {"since": datetime(1969, 1, 1, tzinfo=UTC), "until": NOW + 2 * TEN_YEARS}
+EVER: Window = {"since": datetime(1969, 1, 1, tzinfo=UTC), "until": NOW + 2 * TEN_YEARS}
 
 
 def write(store: SqlJournalStore, *moments: datetime) -> None:
@@ -23,9 +22,15 @@ def read(store: SqlJournalStore) -> list[datetime]:
     return [receipt.received_at for receipt in store.read_receipts(**EVER, order="newest", limit=500)]
 
 
-def prune(store: SqlJournalStore, now: datetime, *, steady_for: timedelta = timedelta(0), **changes: Any) -> int:
-    options = {"retention": 30 * DAY, "max_receipts": 500, "limit": 100} | changes
-    return store.prune(now=now, steady_for=steady_for, **options)
+def prune(
+    store: SqlJournalStore,
+    now: datetime,
+    *,
+    steady_for: timedelta = timedelta(0),
+    retention: timedelta = 30 * DAY,
+    max_receipts: int = 500,
+) -> int:
+    return store.prune(now=now, steady_for=steady_for, retention=retention, max_receipts=max_receipts, limit=100)
 
 
 def count(store: SqlJournalStore, since: datetime, until: datetime) -> int:

@@ -23,9 +23,9 @@ from bento_service.journal.base import JournalCounts
 from bento_service.journal.writer import JournalWriter
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import open_begun, open_watched
-from tests.unit.journal.receipts import NOW, make_receipt
+from tests.unit.journal.receipts import NOW, Window, make_receipt
 
-WINDOW = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
+WINDOW: Window = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
 STRANGER = 12345
 
 FAIL_ON_INSERT = (
@@ -47,11 +47,11 @@ def failing(statement: str) -> tuple[str, ...]:
 
 
 def read_ids(journal: JournalWriter) -> set[str]:
-    return {receipt.request_id for receipt in journal.read_receipts(**WINDOW, order="newest", limit=100)}
+    return {receipt.request_id for receipt in journal.reader.read_receipts(**WINDOW, order="newest", limit=100)}
 
 
 def read_total(journal: JournalWriter) -> History:
-    return journal.read_history(**WINDOW, buckets=1)
+    return journal.reader.read_history(**WINDOW, buckets=1)
 
 
 def run(url: str, *statements: str) -> None:

@@ -11,9 +11,9 @@ import bento_service.database
 from bento_service.database.connections import Database
 from bento_service.domain.history import Quantiles
 from bento_service.journal.store import SqlJournalStore
-from tests.unit.journal.receipts import NOW, make_receipt
+from tests.unit.journal.receipts import NOW, Window, make_receipt
 
-WINDOW = {"since": NOW, "until": NOW + timedelta(hours=1), "buckets": 1}
+WINDOW: Window = {"since": NOW, "until": NOW + timedelta(hours=1)}
 
 
 def downgrade(url: str, revision: str) -> None:
@@ -34,9 +34,9 @@ def test_rollups_without_their_slowest_durations_are_read_and_added_to(
     downgrade(journal_url, "0001")
 
     store.migrate()
-    before = store.read_history(**WINDOW).total
+    before = store.read_history(**WINDOW, buckets=1).total
     store.append([make_receipt(total_ms=50.0), make_receipt(total_ms=300.0, cached=True)])
-    after = store.read_history(**WINDOW).total
+    after = store.read_history(**WINDOW, buckets=1).total
 
     # The upper end of the slowest one's bin: never below what was seen, and at most 2 % above.
     slowest_ms = before.stages["total"].max

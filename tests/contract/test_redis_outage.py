@@ -53,6 +53,10 @@ class Client:
         await self.fail(1)
         await wait_until(lambda: self.is_reachable)
 
+    async def wait_for_failure(self, *, beyond: int) -> None:
+        """Return once more reads have failed than so many."""
+        await wait_until(lambda: self.tally.failures["read"] > beyond)
+
     @property
     def is_reachable(self) -> bool:
         return self.store.describe()["redis_reachable"] == 1
@@ -172,7 +176,7 @@ async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
             await client.fail(100)
             # The trial has not even begun.
             assert client.tally.failures == {"read": failures}
-            await wait_until(lambda before=failures: client.tally.failures["read"] > before)
+            await client.wait_for_failure(beyond=failures)
         assert client.tally.failures == {"read": 8}
 
 

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.domain.models import INEXACT_MODEL
+from bento_service.domain.requests import ImageWarning
 from bento_service.errors import UnsupportedFormatError
 from bento_service.images.formats import sniff
-from bento_service.images.intake_warning import IntakeWarning
 from dashboard import wording
 from lightbox_client.contract import Prediction, Problem
 from lightbox_client.errors import InvalidImageError
@@ -69,7 +69,7 @@ def test_the_first_bytes_of_a_file_that_is_no_image_are_left_to_the_details() ->
     assert details == f"{refused.value}\ncode: unsupported_format\nrequest: r1\nfirst bytes: de ad be ef 01 02 03 04"
 
 
-@pytest.mark.parametrize("code", [*IntakeWarning, INEXACT_MODEL])
+@pytest.mark.parametrize("code", [*ImageWarning, INEXACT_MODEL])
 def test_every_warning_of_the_service_has_a_sentence_of_its_own(code: str) -> None:
     assert wording.warning(code) != wording.capitalise(code.replace("_", " ")) + "."
 
@@ -120,7 +120,7 @@ def test_a_time_zone_that_nobody_knows_is_utc() -> None:
 
 
 def test_a_model_whose_licence_nobody_names_says_so() -> None:
-    card = service_data.model_cards().models[0]
+    card = service_data.model_card()
 
     assert wording.model_line(card).endswith(" · Apache-2.0")
     assert wording.model_line(card.model_copy(update={"licence": "unknown"})).endswith(" · licence unknown")

@@ -5,11 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Self
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Preview, Priority, Receipt, Timings
 from bento_service.domain.service import ModelState, ServedModel
-from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
+from bento_service.errors import LightboxError
+from bento_service.pipeline.classifier import Classifier
+from bento_service.pipeline.preview_request import PreviewRequest
+from bento_service.pipeline.request import ImageRequest, name_outcome
+from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 LABELS = tuple(f"class {class_id}" for class_id in range(10))
 RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -43,6 +48,11 @@ def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
     return Answer(receipt, predictions, image, warnings)
 
 
+def preview_of(encoded: bytes) -> Preview:
+    """A picture that says which bytes it is of."""
+    return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
+
+
 class Gate:
     """Where images wait until it opens; a test can wait for their arrival."""
 
@@ -63,17 +73,22 @@ class Gate:
 
 
 @dataclass
-class FakeClassifier:
-    """Implements `bento_service.http.state.Admission`.
+class FakeClassifier(Classifier):
+    """Overrides all that an endpoint calls, and has none of the parts of a `Classifier`.
 
     `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
-    With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id, `deadlines_ms` the last
-    that each admitted one asked for, `begun` the ids of images that came as further ones of a request.
+    `answer` and `draw` make the answers and previews of the others. With `gate` set, images wait at it. `outcomes`
+    holds each ended request's outcome by its id, `deadlines_ms` the last that each admitted one asked for, `begun` the
+    ids of images that came as further ones of a request.
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None
     is_overloaded: bool = False
     fail: Callable[[bytes], Exception | None] = lambda encoded: None
+    answer: Callable[[str, ModelCard, int, bytes], Answer] = lambda request_id, card, top_k, encoded: answer_for(
+        request_id, card, top_k
+    )
+    draw: Callable[[bytes], Preview] = preview_of
     gate: "Gate | None" = None
     served: tuple[ServedModel, ...] = field(
         default_factory=lambda: (served_model("lite0", is_default=True), served_model("timm/resnet50.a1_in1k"))
@@ -86,6 +101,10 @@ class FakeClassifier:
     outcomes: dict[str, str] = field(default_factory=dict)
     in_flight: int = 0
     most_in_flight: int = 0
+
+    def __post_init__(self) -> None:
+        cards = {served.card.name: served.card for served in self.served}
+        self._offer = ServedModels(cards, next(iter(cards)))
 
     def models(self) -> tuple[ServedModel, ...]:
         return self.served
@@ -100,7 +119,7 @@ class FakeClassifier:
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
         continues_request: bool = False,
-    ) -> "FakePending":
+    ) -> "FakeImageRequest":
         if continues_request:
             self.begun.append(request_id)
         if (error := self.refuse(request_id)) is not None:
@@ -110,7 +129,7 @@ class FakeClassifier:
         self.admitted.append(request_id)
         self.deadlines_ms.append(deadline_ms)
         self.priorities.append(priority)
-        return FakePending(self, request_id, card, top_k)
+        return FakeImageRequest(self, request_id, card, top_k)
 
     def record_refusal(
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
@@ -118,30 +137,25 @@ class FakeClassifier:
         self.find(model, 1)
         self.outcomes[request_id] = error.code
 
-    def open_preview(self) -> "FakePendingPreview":
+    def open_preview(self) -> "FakePreviewRequest":
         if (error := self.refuse("preview")) is not None:
             raise error
-        return FakePendingPreview(self)
+        return FakePreviewRequest(self)
 
     def find(self, model: str | None, top_k: int) -> ModelCard:
-        names = [served.card.name for served in self.served]
-        if (model or names[0]) not in names:
-            raise UnknownModelError(f"No model named {model!r} is served. Served: {', '.join(names)}.", models=names)
-        if not 1 <= top_k <= len(LABELS):
-            raise InvalidParameterError(f"top_k is {top_k}; it must lie in 1..{len(LABELS)}.", parameter="top_k")
-        return self.served[names.index(model or names[0])].card
+        card = self._offer.find(model)
+        check_parameters(card, top_k=top_k, deadline_ms=None)
+        return card
 
 
-class FakePending:
-    """Implements `bento_service.http.state.Pending`."""
-
+class FakeImageRequest(ImageRequest):
     def __init__(self, classifier: FakeClassifier, request_id: str, card: ModelCard, top_k: int) -> None:
         self._classifier = classifier
-        self._request_id = request_id
-        self._card = card
+        self._id = request_id
+        self.model = card
         self._top_k = top_k
 
-    def __enter__(self) -> "FakePending":
+    def __enter__(self) -> Self:
         self._classifier.in_flight += 1
         self._classifier.most_in_flight = max(self._classifier.most_in_flight, self._classifier.in_flight)
         return self
@@ -150,10 +164,10 @@ class FakePending:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._classifier.in_flight -= 1
-        self._classifier.outcomes[self._request_id] = _name(error)
+        self._classifier.outcomes[self._id] = OUTCOME_OK if error is None else name_outcome(error)
 
     def change_parameters(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
-        self._card = self._classifier.find(model, top_k)
+        self.model = self._classifier.find(model, top_k)
         self._top_k = top_k
         self._classifier.deadlines_ms[-1] = deadline_ms
 
@@ -164,16 +178,14 @@ class FakePending:
             await self._classifier.gate.pass_through()
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
-        return answer_for(self._request_id, self._card, self._top_k)
+        return self._classifier.answer(self._id, self.model, self._top_k, encoded)
 
 
-class FakePendingPreview:
-    """Implements `bento_service.http.state.PreviewRequest`."""
-
+class FakePreviewRequest(PreviewRequest):
     def __init__(self, classifier: FakeClassifier) -> None:
         self._classifier = classifier
 
-    def __enter__(self) -> "FakePendingPreview":
+    def __enter__(self) -> Self:
         self._classifier.in_flight += 1
         return self
 
@@ -187,12 +199,4 @@ class FakePendingPreview:
         await asyncio.sleep(0)
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
-        return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
-
-
-def _name(error: BaseException | None) -> str:
-    if error is None:
-        return OUTCOME_OK
-    if isinstance(error, LightboxError):
-        return error.code
-    return "cancelled" if isinstance(error, asyncio.CancelledError) else "internal_error"
+        return self._classifier.draw(encoded)

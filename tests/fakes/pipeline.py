@@ -14,7 +14,7 @@ from PIL import Image
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import Answer, Priority, Receipt
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Preprocessor
@@ -124,8 +124,12 @@ class Kitchen:
         """Return once the decode thread has finished what it was given so far."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            loop.call_soon_threadsafe(done.set)
+
         # Bulk, so that it comes after everything that waits; a second turn lets the results of before be delivered.
-        self._pool.submit(lambda: loop.call_soon_threadsafe(done.set), priority=Priority.BULK)
+        self._pool.submit(tell, priority=Priority.BULK)
         await done.wait()
 
     def block_decoding(self) -> threading.Event:
@@ -177,7 +181,7 @@ async def running(
         default_model=next(iter(models)),
         limits=Limits(TARGET_MS, max_queued, max_receiving),
         workshop=Preprocessor(
-            pool, scheduler, work_cost, IntakeLimits(max_bytes=100_000, max_pixels=10_000), min_oversampling, clock
+            pool, scheduler, work_cost, ImageLimits(max_bytes=100_000, max_pixels=10_000), min_oversampling, clock
         ),
         predictor=WaitPredictor(capacity=1, clock=clock),
         observers=[notebook],

@@ -12,15 +12,15 @@ import uvloop
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from bento_service.cache.factory import open_cache
+from bento_service.cache.result_cache import open_cache
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.in_flight import InFlightRequests
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
 from bento_service.settings import Settings
@@ -38,7 +38,7 @@ def serving(
     *,
     target_ms: float = 5000.0,
     has_cache: bool = False,
-    limits: IntakeLimits = DEFAULT_LIMITS,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Iterator[FaultedService]:
     """Serve images by their numbers, in a thread with an event loop of its own.
 
@@ -70,7 +70,7 @@ def serving(
 async def _serve(
     engine: FaultyEngine,
     settings: Settings,
-    limits: IntakeLimits,
+    limits: ImageLimits,
     listener: socket.socket,
     started: "Future[tuple[FaultedService, uvicorn.Server]]",
 ) -> None:
@@ -94,7 +94,7 @@ async def _serve(
 
 def _put_before(classifier: Classifier, settings: Settings, metrics: Metrics) -> ASGIApp:
     edge = AppState(classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
-    app = InFlightRequests(create_app(lambda: edge, status=lambda: status_of(ServiceState.READY)))
+    app = InFlightRequests(create_app(lambda: edge, provide_status=lambda: status_of(ServiceState.READY)))
     return BentoGateway(
         FakeBento(), app, (), status=lambda: status_of(ServiceState.READY), on_request=metrics.observe_http
     )

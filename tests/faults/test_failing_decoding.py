@@ -2,7 +2,7 @@
 
 import pytest
 
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from tests.fakes.faulty_engine import FaultyEngine, encode_numbered
 from tests.faults.books import check_books, check_rest
 from tests.faults.clients import ask_all, number_requests
@@ -34,7 +34,7 @@ async def test_a_defect_in_decoding_ends_the_one_request_and_the_threads_go_on(e
     max_bytes = TrappedLimit(1_000_000)
     max_bytes.error = error
     trapped = {image for image in range(IMAGES) if is_trapped(len(encode_numbered(image)))}
-    with serving(engine, limits=IntakeLimits(max_bytes, max_pixels=10_000)) as service:
+    with serving(engine, limits=ImageLimits(max_bytes, max_pixels=10_000)) as service:
         replies = await ask_all(service.port, number_requests("r", images=range(IMAGES)))
         max_bytes.error = None
 

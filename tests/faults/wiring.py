@@ -13,7 +13,7 @@ from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
@@ -33,7 +33,7 @@ DECODE_THREADS = 2
 LARGEST_BATCH = 8
 MODEL = "numbers"
 RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-DEFAULT_LIMITS = IntakeLimits(max_bytes=100_000, max_pixels=10_000)
+DEFAULT_LIMITS = ImageLimits(max_bytes=100_000, max_pixels=10_000)
 _SIZES = (1, 2, 4, LARGEST_BATCH)
 _LATENCY_SHARE = 0.8
 _LAST_LEVEL = 240
@@ -124,7 +124,7 @@ class FaultedService:
 def wire(
     engine: FaultyEngine,
     settings: Settings,
-    limits: IntakeLimits,
+    limits: ImageLimits,
     *,
     registry: CollectorRegistry,
     metrics: Metrics,

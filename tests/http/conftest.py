@@ -1,17 +1,15 @@
-"""The edge over fakes: small limits, a fixed clock, and a client that speaks ASGI to it."""
-
-from collections.abc import Iterator
+"""The HTTP application over fakes: small limits, a fixed clock, and an in-process client of the gateway."""
 
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.settings import Settings
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.journal import FakeJournal
-from tests.http.wiring import NOW, Service, app_over, serve
+from tests.http.wiring import NOW, Service, app_over
 
 
 @pytest.fixture
@@ -37,26 +35,20 @@ def journal() -> FakeJournal:
 
 
 @pytest.fixture
-def edge(classifier: FakeClassifier, journal: FakeJournal, settings: Settings) -> AppState:
+def state(classifier: FakeClassifier, journal: FakeJournal, settings: Settings) -> AppState:
     return AppState(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes), clock=lambda: NOW)
 
 
 @pytest.fixture
-def app(edge: AppState) -> FastAPI:
-    return app_over(edge)
+def app(state: AppState) -> Starlette:
+    return app_over(state)
 
 
 @pytest.fixture
-def client(app: FastAPI) -> Iterator[TestClient]:
-    with TestClient(app) as client:
-        yield client
+def service(app: Starlette) -> Service:
+    return Service(app)
 
 
 @pytest.fixture
-def service(app: FastAPI) -> Service:
-    return serve(app)
-
-
-@pytest.fixture
-def http(service: Service) -> TestClient:
-    return TestClient(service.guard)
+def client(service: Service) -> TestClient:
+    return TestClient(service.gateway)

@@ -1,6 +1,6 @@
 """What every problem has in common."""
 
-from httpx import Response
+from httpx2 import Response
 
 from lightbox_client.contract import Problem
 

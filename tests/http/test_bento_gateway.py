@@ -1,33 +1,31 @@
 import asyncio
 
 import pytest
-from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
-from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
-from tests.http.wiring import PATHS, Service, status_of
+from tests.http.wiring import Service, gateway_over
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/version", "/v1/status", "/v1/openapi.json"])
-def test_the_contract_is_answered_by_the_edge(http: TestClient, service: Service, path: str) -> None:
-    assert http.get(path).status_code == 200
+def test_the_contract_is_answered_by_the_edge(client: TestClient, service: Service, path: str) -> None:
+    assert client.get(path).status_code == 200
     assert service.bento.paths == []
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics"])
-def test_the_paths_of_bentoml_are_answered_by_bentoml(http: TestClient, service: Service, path: str) -> None:
-    response = http.get(path)
+def test_the_paths_of_bentoml_are_answered_by_bentoml(client: TestClient, service: Service, path: str) -> None:
+    response = client.get(path)
 
     assert (response.status_code, response.text) == (200, "\n")
     assert len(response.headers["x-request-id"]) == 32
@@ -35,17 +33,17 @@ def test_the_paths_of_bentoml_are_answered_by_bentoml(http: TestClient, service:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
-def test_bentomls_own_parser_never_sees_its_classify_call(http: TestClient, service: Service, method: str) -> None:
-    response = http.request(method, "/classify", content=b"image")
+def test_bentomls_own_parser_never_sees_its_classify_call(client: TestClient, service: Service, method: str) -> None:
+    response = client.request(method, "/classify", content=b"image")
 
     assert response.status_code == (200 if method == "POST" else 405)
     assert service.bento.paths == []
 
 
 @pytest.mark.parametrize("path", ["/wp-login.php", "/v1", "/v2/models", "/classify/", "/versions", "//", "/livez/../x"])
-def test_any_other_path_is_a_problem_that_bentoml_never_sees(http: TestClient, service: Service, path: str) -> None:
+def test_any_other_path_is_a_problem_that_bentoml_never_sees(client: TestClient, service: Service, path: str) -> None:
     exchange = Exchange()
-    asyncio.run(exchange.run(service.guard, http_scope("GET", path)))
+    asyncio.run(exchange.run(service.gateway, http_scope("GET", path)))
 
     assert exchange.status == 404
     assert exchange.json["code"] == "not_found"
@@ -54,14 +52,14 @@ def test_any_other_path_is_a_problem_that_bentoml_never_sees(http: TestClient, s
     assert service.seen == [("unmatched", "GET", 404)]
 
 
-def test_head_is_answered_wherever_get_is_and_with_the_same_headers(http: TestClient, service: Service) -> None:
-    described = http.get("/v1/openapi.json").json()["paths"]
+def test_head_is_answered_wherever_get_is_and_with_the_same_headers(client: TestClient, service: Service) -> None:
+    described = client.get("/v1/openapi.json").json()["paths"]
     calls = [path.replace("{name}", "lite0") for path, methods in described.items() if "get" in methods]
     service.seen.clear()
 
     for path in (*calls, "/v1/openapi.json", "/v1/docs", "/livez", "/v1/models/none", "/v1/status?nonsense=1"):
         headers = {"X-Request-ID": "the-same"}
-        head, get = http.head(path, headers=headers), http.get(path, headers=headers)
+        head, get = client.head(path, headers=headers), client.get(path, headers=headers)
         assert (head.status_code, head.headers, head.content) == (get.status_code, get.headers, b"")
         assert [seen[1] for seen in service.seen[-2:]] == ["HEAD", "GET"]
         assert service.seen[-2][0] == service.seen[-1][0]
@@ -77,22 +75,22 @@ def test_head_is_answered_wherever_get_is_and_with_the_same_headers(http: TestCl
     ],
 )
 def test_a_refused_method_is_told_head_wherever_it_is_told_get(
-    http: TestClient, method: str, path: str, allowed: str
+    client: TestClient, method: str, path: str, allowed: str
 ) -> None:
-    response = http.request(method, path)
+    response = client.request(method, path)
 
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
-def test_requests_are_counted_by_route_templates_and_never_by_raw_paths(http: TestClient, service: Service) -> None:
-    http.get("/v1/models/timm/resnet50.a1_in1k")
-    http.get("/v1/models/nope/labels")
-    http.get("/v1/nope/7")
-    http.get("/v1/classify")
-    http.post("/v1/classify", content=b"x")
-    http.post("/classify", content=b"x")
-    http.get("/livez")
-    http.request("BREW", "/pot")
+def test_requests_are_counted_by_route_templates_and_never_by_raw_paths(client: TestClient, service: Service) -> None:
+    client.get("/v1/models/timm/resnet50.a1_in1k")
+    client.get("/v1/models/nope/labels")
+    client.get("/v1/nope/7")
+    client.get("/v1/classify")
+    client.post("/v1/classify", content=b"x")
+    client.post("/classify", content=b"x")
+    client.get("/livez")
+    client.request("BREW", "/pot")
 
     assert service.seen == [
         ("/v1/models/{name:path}", "GET", 200),
@@ -110,7 +108,7 @@ def test_a_client_that_hung_up_is_counted_as_499(service: Service) -> None:
     async def talk() -> None:
         exchange = Exchange([b"half"], is_whole=False)
         exchange.hang_up()
-        await exchange.run(service.guard, http_scope("POST", "/v1/classify"))
+        await exchange.run(service.gateway, http_scope("POST", "/v1/classify"))
         assert exchange.sent == []
 
     asyncio.run(talk())
@@ -119,53 +117,33 @@ def test_a_client_that_hung_up_is_counted_as_499(service: Service) -> None:
 
 
 def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
-    app: FastAPI, caplog: pytest.LogCaptureFixture
+    app: Starlette, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def explode(request: Request) -> Response:
         raise RuntimeError("secret")
 
-    guard = BentoGateway(
-        Starlette(routes=[Route("/", explode)]),
-        app,
-        PATHS,
-        status=lambda: status_of(ServiceState.READY),
-        on_request=lambda route, method, status, seconds: None,
-    )
+    gateway = gateway_over(app, bento_app=Starlette(routes=[Route("/", explode)]))
 
-    assert "secret" not in expect_problem(TestClient(guard).get("/"), 500, "internal_error").detail
+    assert "secret" not in expect_problem(TestClient(gateway).get("/"), 500, "internal_error").detail
     assert "secret" in caplog.text
 
 
 @pytest.mark.parametrize("is_draining", [False, True])
-def test_what_a_draining_server_answers_says_that_the_connection_ends(app: FastAPI, is_draining: bool) -> None:
-    guard = BentoGateway(
-        Starlette(),
-        app,
-        PATHS,
-        status=lambda: status_of(ServiceState.READY),
-        on_request=lambda route, method, status, seconds: None,
-        is_draining=lambda: is_draining,
-    )
+def test_what_a_draining_server_answers_says_that_the_connection_ends(app: Starlette, is_draining: bool) -> None:
+    gateway = gateway_over(app, is_draining=lambda: is_draining)
 
-    answers = [TestClient(guard).get(path) for path in ("/version", "/nowhere", "/")]
+    answers = [TestClient(gateway).get(path) for path in ("/version", "/nowhere", "/")]
 
     assert [answer.headers.get("Connection") for answer in answers] == ["close" if is_draining else None] * 3
 
 
-def test_lifespan_events_are_those_of_bentoml(app: FastAPI) -> None:
-    seen = []
+def test_lifespan_events_are_those_of_bentoml(app: Starlette) -> None:
+    seen: list[str] = []
 
-    async def bento(scope: dict, receive: object, send: object) -> None:
+    async def bento(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["type"])
 
-    guard = BentoGateway(
-        bento,
-        app,
-        PATHS,
-        status=lambda: status_of(ServiceState.READY),
-        on_request=lambda route, method, status, seconds: None,
-    )
-    asyncio.run(Exchange().run(guard, {"type": "lifespan"}))
+    asyncio.run(Exchange().run(gateway_over(app, bento_app=bento), {"type": "lifespan"}))
 
     assert seen == ["lifespan"]
 
@@ -186,29 +164,63 @@ class HeldPacer(RefusalPacer):
 
 
 def test_a_refusal_by_the_application_is_sent_when_the_pacer_lets_it_go_and_holds_up_nobody_else(
-    app: FastAPI, classifier: FakeClassifier
+    app: Starlette, classifier: FakeClassifier
 ) -> None:
     classifier.refuse = lambda request_id: OverloadedError("Too much.", retry_after_s=2.2, reason="target")
 
     async def talk() -> None:
         pacer = HeldPacer()
-        guard = BentoGateway(
-            app,
-            app,
-            PATHS,
-            status=lambda: status_of(ServiceState.READY),
-            on_request=lambda *_: None,
-            # The drain begins while the refusal is held.
-            is_draining=pacer.may_go.is_set,
-            pacer=pacer,
-        )
+        # The drain begins while the refusal is held.
+        gateway = gateway_over(app, is_draining=pacer.may_go.is_set, pacer=pacer)
         refused, other = Exchange([b"image"]), Exchange()
-        waiting = asyncio.create_task(refused.run(guard, http_scope("POST", "/v1/classify")))
+        waiting = asyncio.create_task(refused.run(gateway, http_scope("POST", "/v1/classify")))
         await pacer.is_asked.wait()
-        await other.run(guard, http_scope("GET", "/version"))
+        await other.run(gateway, http_scope("GET", "/version"))
         assert (other.status, refused.status, pacer.retry_after_s) == (200, None, [3.0])
         pacer.may_go.set()
         await waiting
         assert (refused.status, refused.headers["connection"]) == (429, "close")
 
     asyncio.run(talk())
+
+
+@pytest.mark.parametrize(("state", "code"), [(ServiceState.LOADING, "not_ready"), (ServiceState.DRAINING, "draining")])
+def test_a_service_that_is_not_ready_says_why_and_when_to_ask_again(
+    client: TestClient, service: Service, state: ServiceState, code: str
+) -> None:
+    service.bento.is_ready = False
+    service.state = state
+
+    response = client.get("/readyz")
+
+    expect_problem(response, 503, code)
+    assert response.headers["retry-after"] == "1"
+
+
+def test_a_wrong_method_on_a_path_of_bentoml_is_a_problem_that_names_the_right_ones(client: TestClient) -> None:
+    response = client.post("/livez")
+
+    assert "POST" in expect_problem(response, 405, "method_not_allowed").detail
+    assert set(response.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+def test_a_path_that_bentoml_does_not_have_after_all_is_a_problem(client: TestClient, service: Service) -> None:
+    expect_problem(client.get("/gone"), 404, "not_found")
+    assert service.bento.paths == ["/gone"]
+
+
+@pytest.mark.parametrize(
+    ("status", "translated", "code"),
+    [
+        (400, 400, "invalid_parameter"),
+        (416, 400, "invalid_parameter"),
+        (500, 500, "internal_error"),
+        (502, 500, "internal_error"),
+    ],
+)
+def test_any_other_failure_of_bentoml_is_a_problem_that_tells_nothing_of_its_cause(
+    client: TestClient, service: Service, status: int, translated: int, code: str
+) -> None:
+    service.bento.status = status
+
+    assert "secret" not in expect_problem(client.get("/"), translated, code).detail

@@ -1,34 +1,24 @@
 """Web pages of other origins: none by default; those that LIGHTBOX_CORS_ORIGINS lists read every answer, errors too."""
 
 import pytest
-from fastapi import FastAPI
+from httpx2 import Response
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
-from bento_service.http.bento_gateway import BentoGateway
-from tests.fakes.bento import FakeBento
 from tests.fakes.classifier import FakeClassifier
 from tests.http.expectations import expect_problem
-from tests.http.wiring import PATHS, status_of
+from tests.http.wiring import gateway_over
 
 IMAGE_FIGURES = ("Format", "Width", "Height", "Warnings")
 LISTED, OTHER = "https://app.example.org", "https://evil.example.org"
 
 
-def open_to(app: FastAPI, *origins: str) -> TestClient:
-    guard = BentoGateway(
-        FakeBento(),
-        app,
-        PATHS,
-        status=lambda: status_of(ServiceState.READY),
-        on_request=lambda route, method, status, seconds: None,
-        cors_origins=origins,
-    )
-    return TestClient(guard)
+def open_to(app: Starlette, *origins: str) -> TestClient:
+    return TestClient(gateway_over(app, cors_origins=origins))
 
 
-def preflight(client: TestClient, path: str, origin: str):  # noqa: ANN201
+def preflight(client: TestClient, path: str, origin: str) -> Response:
     headers = {
         "Origin": origin,
         "Access-Control-Request-Method": "POST",
@@ -39,7 +29,7 @@ def preflight(client: TestClient, path: str, origin: str):  # noqa: ANN201
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch", "/classify", "/readyz", "/nowhere"])
-def test_a_listed_origin_may_send_what_it_likes(app: FastAPI, path: str) -> None:
+def test_a_listed_origin_may_send_what_it_likes(app: Starlette, path: str) -> None:
     response = preflight(open_to(app, LISTED), path, LISTED)
 
     assert response.status_code == 200
@@ -63,7 +53,7 @@ def test_a_listed_origin_may_send_what_it_likes(app: FastAPI, path: str) -> None
         ("POST", "/v1/classify?top_k=abc", 400),
     ],
 )
-def test_a_listed_origin_reads_each_answer_with_its_id(app: FastAPI, method: str, path: str, status: int) -> None:
+def test_a_listed_origin_reads_each_answer_with_its_id(app: Starlette, method: str, path: str, status: int) -> None:
     headers = {"Origin": LISTED, "X-Request-ID": "the-same"}
     response = open_to(app, OTHER, LISTED).request(method, path, headers=headers, content=b"x")
 
@@ -82,7 +72,7 @@ def test_a_listed_origin_reads_each_answer_with_its_id(app: FastAPI, method: str
     assert "Origin" in response.headers["vary"]
 
 
-def test_a_listed_origin_reads_when_to_come_back(app: FastAPI, classifier: FakeClassifier) -> None:
+def test_a_listed_origin_reads_when_to_come_back(app: Starlette, classifier: FakeClassifier) -> None:
     classifier.refuse = lambda request_id: OverloadedError("busy", retry_after_s=2, reason="target")
     response = open_to(app, LISTED).post("/v1/classify", content=b"x", headers={"Origin": LISTED})
 
@@ -93,7 +83,7 @@ def test_a_listed_origin_reads_when_to_come_back(app: FastAPI, classifier: FakeC
 
 @pytest.mark.parametrize("origins", [(), (LISTED,)], ids=["CORS off", "another origin listed"])
 def test_an_origin_that_is_not_listed_is_answered_as_if_there_were_no_cors(
-    app: FastAPI, origins: tuple[str, ...]
+    app: Starlette, origins: tuple[str, ...]
 ) -> None:
     client = open_to(app, *origins)
 
@@ -102,7 +92,7 @@ def test_an_origin_that_is_not_listed_is_answered_as_if_there_were_no_cors(
         assert not [name for name in response.headers if name.startswith("access-control-")]
 
 
-def test_a_star_lists_every_origin(app: FastAPI) -> None:
+def test_a_star_lists_every_origin(app: Starlette) -> None:
     response = open_to(app, "*").get("/version", headers={"Origin": OTHER})
 
     assert response.headers["access-control-allow-origin"] == "*"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from bento_service.http.request_id import request_id_of
+from bento_service.http.requests.headers import request_id_of
 
 CALLS = [("GET", "/v1/models"), ("GET", "/v1/nothing"), ("GET", "/v1/classify"), ("GET", "/v1/history?buckets=no")]
 
@@ -19,7 +19,7 @@ def test_an_id_of_the_client_comes_back_whatever_the_answer(client: TestClient, 
 
 @pytest.mark.parametrize("given_id", ["", "a b", "a/b", "ü", "x" * 129, "a\tb", "<script>"])
 def test_an_id_that_is_not_safe_is_replaced(client: TestClient, given_id: str) -> None:
-    response = client.get("/v1/models", headers={"X-Request-ID": given_id.encode()})
+    response = client.get("/v1/models", headers={b"X-Request-ID": given_id.encode()})
 
     assert response.headers["x-request-id"] != given_id
     assert len(response.headers["x-request-id"]) == 32

@@ -1,9 +1,11 @@
-"""The edge wired over fakes, alone or behind a guard."""
+"""The HTTP application wired over fakes, alone or behind the gateway."""
 
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from bento_service.domain.runner import Device
 from bento_service.domain.service import ServiceState, ServiceStatus
@@ -32,8 +34,19 @@ def status_of(state: ServiceState) -> ServiceStatus:
     )
 
 
-def app_over(edge: AppState) -> FastAPI:
-    return create_app(lambda: edge, status=lambda: status_of(ServiceState.READY))
+def app_over(state: AppState) -> Starlette:
+    return create_app(lambda: state, provide_status=lambda: status_of(ServiceState.READY))
+
+
+def gateway_over(app: ASGIApp, **options: Any) -> BentoGateway:
+    """The gateway over an application and a fake BentoML; `options` replace its arguments."""
+    defaults: dict[str, Any] = {
+        "bento_app": FakeBento(),
+        "bento_paths": PATHS,
+        "status": lambda: status_of(ServiceState.READY),
+        "on_request": lambda *_: None,
+    }
+    return BentoGateway(own_app=app, **(defaults | options))
 
 
 PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/gone"})
@@ -41,25 +54,18 @@ PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/gone"})
 
 @dataclass
 class Service:
-    """A guard over a fake BentoML and the real edge, and what it told the metrics."""
+    """A gateway over the application and a fake BentoML, and the requests that it reported."""
 
-    guard: BentoGateway
-    bento: FakeBento
-    seen: list[tuple[str, str, int]]
+    app: InitVar[ASGIApp]
+    bento: FakeBento = field(default_factory=FakeBento)
+    seen: list[tuple[str, str, int]] = field(default_factory=list)
     state: ServiceState = ServiceState.READY
 
+    def __post_init__(self, app: ASGIApp) -> None:
+        self.gateway = gateway_over(
+            app, bento_app=self.bento, status=lambda: status_of(self.state), on_request=self._note
+        )
 
-def serve(app: FastAPI) -> Service:
-    bento = FakeBento()
-    seen: list[tuple[str, str, int]] = []
-
-    def on_request(route: str, method: str, status: int, seconds: float) -> None:
+    def _note(self, route: str, method: str, status: int, seconds: float) -> None:
         assert seconds >= 0
-        seen.append((route, method, status))
-
-    def status() -> ServiceStatus:
-        return status_of(service.state)
-
-    guard = BentoGateway(bento, app, PATHS, status=status, on_request=on_request)
-    service = Service(guard, bento, seen)
-    return service
+        self.seen.append((route, method, status))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -28,7 +29,7 @@ DRAIN_S = 15
 PATIENT_DRAIN_S = 120
 """Enough for three refusals after the time that it may take to see that the drain has begun, which ends with them."""
 CALLERS = 32
-SLOW_MACHINE: Mapping[str, object] = {"target_p99_ms": 60_000, "receive_timeout_s": 600}
+SLOW_MACHINE: Mapping[str, Any] = {"target_p99_ms": 60_000, "receive_timeout_s": 600}
 """Nobody is refused for load, and nothing but the drain cuts a slow sender off."""
 PIECES, PIECE = 80, bytes(65_536)
 """An upload that is still on its way as it is refused."""

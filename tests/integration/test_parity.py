@@ -7,19 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 
 from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE
-from bento_service.engines.factory import EngineKind, create_engine
+from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.names import BUNDLED_NAMES
-from bento_service.models.parity_gate import compare
-from bento_service.preparation.parity import CROPS, classify_as_reference, classify_as_served, make_crops
-from bento_service.preparation.sources.bundled import BundledSource
+from bento_service.preparation.parity import CROPS, classify_as_reference, classify_as_served, compare, make_crops
+from bento_service.preparation.sources.bundled import BUNDLED_NAMES, BundledSource
 
 MAX_MARGIN = 0.005
 """Between the two best classes, below which either is right."""
@@ -58,7 +57,7 @@ def model_name(request: pytest.FixtureRequest) -> str:
 def timms_answers(model_name: str, crops: list[bytes]) -> NDArray[np.float32]:
     """What timm answers, asked in no way that Lightbox has a part in but for the weights."""
     module = BundledSource().load(model_name).module
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(module), is_training=False)
+    transform = create_transform(**resolve_model_data_config(module), is_training=False)
 
     def answer(images: Sequence[bytes]) -> NDArray[np.float32]:
         tensors = (transform(Image.open(io.BytesIO(image)).convert("RGB")) for image in images)

@@ -12,7 +12,7 @@ from tests.integration.running_service import RunningService
 def test_every_bundled_model_knows_the_dashboards_samples_but_the_last(service: RunningService, model: str) -> None:
     scores = [
         requests.post(
-            f"{service.url}/v1/classify", params={"model": model, "top_k": 1}, data=sample.path.read_bytes()
+            f"{service.url}/v1/classify", params={"model": model, "top_k": "1"}, data=sample.path.read_bytes()
         ).json()["predictions"][0]["score"]
         for sample in SAMPLES
     ]

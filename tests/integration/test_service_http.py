@@ -58,7 +58,7 @@ def test_a_cat_in_a_form_is_classified_as_a_cat(service: RunningService, chelsea
 
 @pytest.mark.parametrize("model", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
 def test_every_bundled_model_knows_the_cat(service: RunningService, chelsea: bytes, model: str) -> None:
-    response = requests.post(f"{service.url}/v1/classify", params={"model": model, "top_k": 1}, data=chelsea)
+    response = requests.post(f"{service.url}/v1/classify", params={"model": model, "top_k": "1"}, data=chelsea)
 
     answer = response.json()
     assert answer["model"]["name"] == model
@@ -89,7 +89,9 @@ def test_a_batch_answers_in_order_and_a_bad_file_spoils_no_other(service: Runnin
 @pytest.mark.parametrize(
     "query", [{"top_k": 0}, {"top_k": 1001}, {"top_k": "many"}, {"deadline_ms": -1}, {"deadline_ms": "soon"}]
 )
-def test_a_parameter_out_of_range_is_named(service: RunningService, chelsea: bytes, query: dict[str, object]) -> None:
+def test_a_parameter_out_of_range_is_named(
+    service: RunningService, chelsea: bytes, query: dict[str, str | int]
+) -> None:
     problem = assert_problem(
         requests.post(f"{service.url}/v1/classify", params=query, data=chelsea), 400, "invalid_parameter"
     )
@@ -195,7 +197,7 @@ def test_history_counts_what_happened(service: RunningService, chelsea: bytes) -
     request_id = requests.post(f"{service.url}/v1/classify", data=chelsea).json()["request_id"]
 
     def is_there() -> bool:
-        found = requests.get(f"{service.url}/v1/history/requests", params={"order": "newest", "limit": 500}).json()
+        found = requests.get(f"{service.url}/v1/history/requests", params={"order": "newest", "limit": "500"}).json()
         return request_id in [receipt["request_id"] for receipt in found["requests"]]
 
     wait_until(is_there)

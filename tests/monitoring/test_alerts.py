@@ -187,7 +187,7 @@ SILENT: list[tuple[str, Series]] = [
 
 def check(programs: Programs, folder: Path, series: Series, firing: set[str]) -> None:
     """Asserts that of all alerts these fire at the end of the series, and no other."""
-    labelled = {name_with_replica(name): values for name, values in (HEALTHY | series).items()}
+    labelled = {name_with_replica(name): values for name, values in {**HEALTHY, **series}.items()}
     test = {
         "rule_files": [str(RULES)],
         "evaluation_interval": f"{INTERVAL_S}s",

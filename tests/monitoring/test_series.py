@@ -1,8 +1,9 @@
 """Each series that a rule or a panel names is one that the real service exports under load, and Prometheus can use."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.monitoring.deployed import Target, fill_in, read_board, read_rules, r
 from tests.monitoring.prometheus_server import PrometheusServer, Sample, running_prometheus
 from tests.monitoring.traffic import EXPECTED, Traffic
 
-SETTINGS = {"workers": 2, "models": "efficientnet_lite0", "max_queue_items": 4}
+SETTINGS: Mapping[str, Any] = {"workers": 2, "models": "efficientnet_lite0", "max_queue_items": 4}
 SCRAPES = 8
 LEGEND_LABEL = re.compile(r"\{\{(\w+)\}\}")
 

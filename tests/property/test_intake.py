@@ -8,18 +8,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bento_service.domain.requests import PreparedImage
+from bento_service.domain.requests import ImageWarning, PreparedImage
 from bento_service.errors import LightboxError, UndecodableImageError
 from bento_service.images.formats import ImageFormat
-from bento_service.images.intake import IntakeLimits, prepare
-from bento_service.images.intake_warning import IntakeWarning
+from bento_service.images.prepare import ImageLimits, prepare
 from tests.unit.images.encodings import RECIPE, encode, encode_every_kind, exif_with_orientation, load_photograph
 
 # Pillow warns of odd metadata; the service silences it at start.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 SMALL_RECIPE = replace(RECIPE, height_px=24, width_px=32)
-LIMITS = IntakeLimits(max_bytes=1_000_000, max_pixels=1_000_000)
+LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
 KINDS = encode_every_kind()
 PREFIXES = (
     b"\xff\xd8\xff",
@@ -71,7 +70,7 @@ def _check(prepared: PreparedImage) -> None:
     assert prepared.info.format in list(ImageFormat)
     assert 0 < prepared.info.width_px * prepared.info.height_px <= LIMITS.max_pixels
     assert len(set(prepared.warnings)) == len(prepared.warnings)
-    assert set(prepared.warnings) <= set(IntakeWarning)
+    assert set(prepared.warnings) <= set(ImageWarning)
 
 
 def _prepare_or_refuse(encoded: bytes) -> PreparedImage | LightboxError:

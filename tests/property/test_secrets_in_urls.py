@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bento_service.cache.redis_store import RedisStore
 from bento_service.cli.errors import CommandError, read_settings
 from bento_service.errors import CacheUrlError, JournalUnavailableError, JournalUrlError
-from bento_service.journal.factory import migrate
+from bento_service.journal.store import migrate
 from bento_service.settings import Settings
 
 PIECE = "zqx"
@@ -78,9 +78,9 @@ def test_no_piece_of_a_secret_in_the_journals_url_is_shown(url: str) -> None:
     with watched_log() as said, pytest.raises((JournalUrlError, JournalUnavailableError)) as refusal:
         migrate(url)
     said.append(explain(refusal.value))
-    with pytest.raises(CommandError) as refusal:
+    with pytest.raises(CommandError) as rejection:
         read_settings(journal_url=url, default_model="nothing")
-    said.append(explain(refusal.value))
+    said.append(explain(rejection.value))
     said.append(repr(Settings(journal_url=url)) + Settings(journal_url=url).model_dump_json())
 
     assert [line for line in said if PIECE in line] == []

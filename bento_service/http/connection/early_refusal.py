@@ -8,25 +8,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.types import Scope
 
 from bento_service.errors import LightboxError, NotReadyError, OverloadedError
 from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.refusal_pacer import RefusalPacer
-from bento_service.http.request_id import request_id_of
-from bento_service.http.requests.parameters import ClassifyQuery, explain_validation_error
-from bento_service.http.requests.priority import HEADER as PRIORITY_HEADER
+from bento_service.http.requests.headers import PRIORITY_HEADER, request_id_of
+from bento_service.http.requests.parameters import ClassifyQuery
 from bento_service.http.responses.problems import describe_error, round_retry_after
-from bento_service.http.routes.bento_classify import CLASSIFY_PATH
-from bento_service.http.routes.classify import PATH, admit
-from bento_service.http.state import Admission, AppState, OnRequest, StateProvider
+from bento_service.http.routes.classify import BENTO_PATH, PATH, admit
+from bento_service.http.state import AppState, OnRequest, StateProvider
+from bento_service.pipeline.classifier import Classifier
 
 REPEAT_S = 0.1
 """How long the figures of a refusal (images ahead, predicted wait) are repeated to requests that ask for the same; also
 the longest time until these are recorded."""
-_PATHS = frozenset({PATH, CLASSIFY_PATH})
+_PATHS = frozenset({PATH, BENTO_PATH})
 _PRIORITY_HEADER = PRIORITY_HEADER.lower().encode()
 
 
@@ -64,7 +62,7 @@ class _Refusal:
 class _Repeat(NamedTuple):
     """A request that got another's refusal, not yet recorded."""
 
-    classifier: Admission
+    classifier: Classifier
     refusal: _Refusal
     path: str
     request_id: str
@@ -166,8 +164,6 @@ def _refuse(edge: AppState, scope: Scope, key: tuple[object, ...], started_s: fl
         query = ClassifyQuery.read(scope["query_string"])
         model = query.model
         admit(edge, Request(scope), query)
-    except ValidationError as fault:
-        error = explain_validation_error(fault)
     except LightboxError as refused:
         error = refused
     else:

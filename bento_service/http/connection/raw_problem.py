@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from bento_service.http.request_id import HEADER
+from bento_service.http.requests.headers import REQUEST_ID_HEADER
 from bento_service.http.responses.problems import MEDIA_TYPE
 from lightbox_client.contract import Problem
 
-_HEADERS = f"content-type: {MEDIA_TYPE}\r\n{HEADER.lower()}: %b\r\ncontent-length: %d\r\n".encode()
+_HEADERS = f"content-type: {MEDIA_TYPE}\r\n{REQUEST_ID_HEADER.lower()}: %b\r\ncontent-length: %d\r\n".encode()
 
 
 class RawProblem:

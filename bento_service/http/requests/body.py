@@ -4,15 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from starlette.datastructures import Headers
 from starlette.types import Receive
 
-from bento_service.errors import ClientGoneError, DeadlineExceededError, ImageTooLargeError, ReceiveTimeoutError
-from bento_service.http.requests.budget import ByteLease
+from bento_service.errors import (
+    ClientGoneError,
+    DeadlineExceededError,
+    ImageTooLargeError,
+    OverloadedError,
+    ReceiveTimeoutError,
+)
 
 _MAX_DIGITS = 20
 """More digits than any limit has; Python refuses to parse thousands of them."""
+_RETRY_AFTER_S = 1.0
+"""Bodies come and go with their requests, most of them within the latency target: a second frees some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,70 @@ class TimeLimit:
             f"The request did not arrive within {self.timeout_s:g} s. Send less at once or over a faster connection.",
             limit_s=self.timeout_s,
         )
+
+
+class ByteBudget:
+    """Bounds the bytes of all requests of a worker together. Used on one event loop."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._held_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes held now."""
+        return self._held_bytes
+
+    def lease(self) -> "ByteLease":
+        """Return an empty lease for one request; leaving its context gives everything back."""
+        return ByteLease(self)
+
+    def take(self, count: int) -> None:
+        """Hold `count` more bytes.
+
+        Raises:
+            OverloadedError: They would exceed the budget; nothing was taken.
+        """
+        if self._held_bytes + count > self._max_bytes:
+            raise OverloadedError(
+                f"{self._held_bytes} bytes of other uploads are in memory, of {self._max_bytes} allowed. "
+                "Try again after the time in Retry-After.",
+                retry_after_s=_RETRY_AFTER_S,
+                reason="memory",
+            )
+        self._held_bytes += count
+
+    def give_back(self, count: int) -> None:
+        """Let go of `count` bytes."""
+        self._held_bytes -= count
+
+
+class ByteLease:
+    """What one request holds of the budget; a context manager that gives it back."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+        self._held_bytes = 0
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give back what is held."""
+        self.give_back(self._held_bytes)
+
+    def take(self, count: int) -> None:
+        """Like `ByteBudget.take`, on this request's account."""
+        self._budget.take(count)
+        self._held_bytes += count
+
+    def give_back(self, count: int) -> None:
+        """Like `ByteBudget.give_back`, on this request's account."""
+        self._budget.give_back(count)
+        self._held_bytes -= count
 
 
 async def receive_chunks(receive: Receive, limit: SizeLimit) -> AsyncIterator[bytes]:

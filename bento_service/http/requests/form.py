@@ -8,8 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from bento_service.errors import InvalidParameterError, LightboxError, MissingImageError
-from bento_service.http.requests.body import too_large
-from bento_service.http.requests.budget import ByteLease
+from bento_service.http.requests.body import ByteLease, too_large
 
 MAX_OTHER_PARTS = 32
 """Fields beside the images that a form may have."""

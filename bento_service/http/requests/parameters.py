@@ -52,12 +52,17 @@ class Query(BaseModel):
 
     @classmethod
     def read(cls, query_string: bytes) -> Self:
-        """Read a URL's query; a parameter that is given twice counts as it was given last, as with FastAPI.
+        """Read a URL's query as FastAPI does: of a parameter that is given twice, the last counts.
 
         Raises:
-            ValidationError: A parameter is unknown, of the wrong type or out of range.
+            InvalidParameterError: A parameter is unknown, of the wrong type or out of range.
         """
-        return cls.model_validate(dict(QueryParams(query_string)) if query_string else {})
+        if not query_string:
+            return cls()
+        try:
+            return cls.model_validate(dict(QueryParams(query_string)))
+        except ValidationError as error:
+            raise explain_validation_error(error) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -134,6 +139,15 @@ class WindowQuery(Query):
             allowed = f"at most {LONGEST_WINDOW.days} days, as long as the journal keeps anything, before until"
             raise _refuse_moment("since", since, f"{allowed}, {until.isoformat()}")
         return since, until
+
+
+def describe_query(query: type[Query]) -> list[dict[str, Any]]:
+    """Return the OpenAPI parameters of a query that an endpoint reads itself."""
+    properties = query.model_json_schema()["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "description": schema["description"], "schema": schema}
+        for name, schema in properties.items()
+    ]
 
 
 def refuse_unknown(given: Iterable[str], *, allowed: Sequence[str]) -> None:

@@ -7,8 +7,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError, MissingImageError, TooManyImagesError
-from bento_service.http.requests.body import SizeLimit, TimeLimit, receive_chunks, receive_whole
-from bento_service.http.requests.budget import ByteLease
+from bento_service.http.requests.body import ByteLease, SizeLimit, TimeLimit, receive_chunks, receive_whole
 from bento_service.http.requests.form import FormFile, ImageForm
 from bento_service.settings import Settings
 

@@ -12,10 +12,9 @@ from starlette.staticfiles import StaticFiles
 
 from bento_service.http.requests.parameters import Query
 from bento_service.http.requests.upload import BATCH_FIELD, SINGLE_FIELD
-from bento_service.http.responses.problems import MEDIA_TYPE, PROBLEM_TYPES, build_problem
+from bento_service.http.responses.problems import MEDIA_TYPE, OPENAPI_PATH, PROBLEM_TYPES, build_problem
 from lightbox_client.contract import Problem
 
-OPENAPI_PATH = "/v1/openapi.json"
 DOCS_PATH = "/v1/docs"
 _ASSETS_PATH = f"{DOCS_PATH}/assets"
 _IMAGE_TYPES = (

@@ -1,18 +1,28 @@
-"""From an error to its HTTP answer: RFC 9457 `application/problem+json`. The one place that knows status codes."""
+"""Errors as HTTP answers: RFC 9457 `application/problem+json`. The one place that knows status codes."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
-from bento_service.errors import LightboxError, RetryableError
+from bento_service.errors import ClientGoneError, LightboxError, RetryableError
+from bento_service.http.requests.headers import request_id_of
+from bento_service.http.requests.parameters import explain_validation_error
 from lightbox_client.contract import Problem
 
+logger = logging.getLogger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
+OPENAPI_PATH = "/v1/openapi.json"
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that hung up. It reaches logs and metrics only: nobody is there to be answered."""
+"""nginx's status for a client that disconnected. It is in metrics and the journal only, never in an answer."""
 _MAX_RETRY_AFTER_S = 3600
 _TYPE_PREFIX = "urn:problem-type:lightbox:"
 
@@ -98,8 +108,15 @@ class ProblemResponse(Response):
         super().__init__(problem.model_dump_json(fallback=str), status_code=problem.status, headers=headers)
 
 
+class _NoAnswer(Response):
+    """Sends nothing, because the client has disconnected."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do nothing."""
+
+
 def build_problem(code: str, detail: str, request_id: str, **details: object) -> Problem:
-    """Describe what went wrong.
+    """Return a problem.
 
     Args:
         code: One of `PROBLEM_TYPES`.
@@ -127,21 +144,61 @@ def describe_error(error: LightboxError, request_id: str) -> Problem:
     return build_problem(error.code, error.message, request_id, **details)
 
 
+async def answer_exception(request: Request, error: Exception) -> Response:
+    """Return the answer to a request that ended with `error`; the exception handler of every application here.
+
+    Logs a `LightboxError` that is the service's fault. starlette raises unexpected exceptions again afterwards, so they
+    are logged once, by `RequestIdAndErrors`.
+    """
+    scope, request_id = request.scope, request_id_of(request.scope)
+    if isinstance(error, RequestValidationError):
+        error = explain_validation_error(error)
+    if isinstance(error, ClientGoneError):
+        return _NoAnswer()
+    if isinstance(error, LightboxError):
+        problem = answer_error(error, request_id)
+        if problem.status_code == 500:
+            logger.error("Request %s: %s", request_id, error.message, exc_info=error)
+        return problem
+    if not isinstance(error, HTTPException):
+        return answer_internal_error(request_id)
+    if error.status_code == 404:
+        return answer_not_found(scope)
+    if error.status_code == 405:
+        return answer_wrong_method(scope, (error.headers or {}).get("Allow", ""))
+    raise error
+
+
 def answer_error(error: LightboxError, request_id: str) -> ProblemResponse:
     """Return an error as an HTTP answer."""
     headers: dict[str, str] = {}
     if isinstance(error, RetryableError):
         headers["Retry-After"] = str(round_retry_after(error.retry_after_s))
-    if PROBLEM_TYPES[error.code].status == PROBLEM_TYPES["receive_timeout"].status:
-        # RFC 9110, 15.5.9: whatever still comes of that request must not be taken for the next one.
+    if PROBLEM_TYPES[error.code].status == 408:
+        # RFC 9110, 15.5.9: the rest of that request must not be taken for the next one.
         headers["Connection"] = "close"
     return ProblemResponse(describe_error(error, request_id), headers)
 
 
 def answer_internal_error(request_id: str) -> ProblemResponse:
-    """Return the answer to an unexpected exception, which tells nothing of it."""
+    """Return the answer to an unexpected exception; it says nothing about the exception."""
     detail = f"Something unexpected went wrong. The server's log has the cause, under request {request_id}."
     return ProblemResponse(build_problem("internal_error", detail, request_id))
+
+
+def answer_not_found(scope: Scope) -> ProblemResponse:
+    """Return the answer to a path that does not exist."""
+    detail = f"There is nothing at {scope['path']}. GET {OPENAPI_PATH} lists what there is."
+    return ProblemResponse(build_problem("not_found", detail, request_id_of(scope)))
+
+
+def answer_wrong_method(scope: Scope, allow: str) -> ProblemResponse:
+    """Return the answer to a method that a path does not take; `allow` lists the others, in any order."""
+    methods = {method.strip() for method in allow.split(",")}
+    # The gateway answers HEAD wherever GET is.
+    allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+    detail = f"{scope['path']} does not take {scope['method']}; it takes {allowed}."
+    return ProblemResponse(build_problem("method_not_allowed", detail, request_id_of(scope)), {"Allow": allowed})
 
 
 def round_retry_after(seconds: float) -> int:

@@ -13,17 +13,17 @@ from starlette.responses import Response
 
 from bento_service.domain.requests import Priority
 from bento_service.errors import LightboxError
-from bento_service.http.request_id import request_id_of
 from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.form import FormFile
+from bento_service.http.requests.headers import describe_priority, priority_of, request_id_of
 from bento_service.http.requests.parameters import BatchQuery
-from bento_service.http.requests.priority import describe_priority, priority_of
 from bento_service.http.requests.upload import read_batch
 from bento_service.http.responses.openapi import describe_batch_body, describe_problems
 from bento_service.http.responses.problems import build_problem, describe_error
-from bento_service.http.responses.schemas import JsonResponse, to_classification
+from bento_service.http.responses.serializers import JsonResponse, to_classification
 from bento_service.http.routes.classify import IMAGE_PROBLEMS
-from bento_service.http.state import AppState, Pending, StateProvider
+from bento_service.http.state import AppState, get_state
+from bento_service.pipeline.request import ImageRequest
 from lightbox_client.contract import BatchClassification, BatchItem, Problem
 
 IN_FLIGHT = 16
@@ -44,53 +44,51 @@ _ITEM_PROBLEMS = tuple(code for code in IMAGE_PROBLEMS if code not in {"unknown_
 logger = logging.getLogger(__name__)
 
 
-def batch_router(provide: StateProvider) -> APIRouter:
-    """Return the router of batches."""
-    router = APIRouter(tags=["classify"])
+router = APIRouter(tags=["classify"])
 
-    @router.post(
-        "/v1/classify/batch",
-        summary="Classify many images",
-        response_model=BatchClassification,
-        response_description=f"Every item has `result` or `error`. Codes of `error`: {', '.join(_ITEM_PROBLEMS)}.",
-        responses=describe_problems(*_WHOLE_PROBLEMS),
-        openapi_extra=describe_batch_body(BatchQuery) | describe_priority(),
-    )
-    async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
-        """Send the images as the form field `images`, repeated; results come in the same order.
 
-        The parameters go into the query, or into fields of the form.
+@router.post(
+    "/v1/classify/batch",
+    summary="Classify many images",
+    response_model=BatchClassification,
+    response_description=f"Every item has `result` or `error`. Codes of `error`: {', '.join(_ITEM_PROBLEMS)}.",
+    responses=describe_problems(*_WHOLE_PROBLEMS),
+    openapi_extra={**describe_batch_body(BatchQuery), "parameters": [describe_priority()]},
+)
+async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]) -> Response:
+    """Send the images as the form field `images`, repeated; results come in the same order.
 
-        One bad file never fails its neighbours: the answer is 200, with a problem in that item's place. A service that
-        is overloaded as the request arrives refuses the whole with 429 before reading it; images that are shed later
-        are 429 problems of their own. A few images are in flight at a time, and each one's `timings_ms` start with its
-        turn (the first one's with the request); its `request_id` is the batch's with the index behind.
-        """
-        batch = _Batch(provide(), request_id_of(request.scope), query, priority_of(request.headers))
-        with ExitStack() as admitted, batch.edge.budget.lease() as lease:
-            first = admitted.enter_context(batch.open(0))
-            upload = await read_batch(request, batch.edge.settings, lease, text_fields=BatchQuery.model_fields)
-            batch.take_fields(upload.fields, first)
-            async with CancelOnDisconnect(request.receive, request.scope):
-                results = await batch.classify(upload.files, first, admitted)
-        return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
+    The parameters go into the query, or into fields of the form.
 
-    return router
+    One bad file never fails its neighbours: the answer is 200, with a problem in that item's place. A service that
+    is overloaded as the request arrives refuses the whole with 429 before reading it; images that are shed later
+    are 429 problems of their own. A few images are in flight at a time, and each one's `timings_ms` start with its
+    turn (the first one's with the request); its `request_id` is the batch's with the index behind.
+    """
+    state = get_state(request)
+    batch = _Batch(state, request_id_of(request.scope), query, priority_of(request.headers))
+    with ExitStack() as admitted, state.budget.lease() as lease:
+        first = admitted.enter_context(batch.open(0))
+        upload = await read_batch(request, state.settings, lease, text_fields=BatchQuery.model_fields)
+        batch.take_fields(upload.fields, first)
+        async with CancelOnDisconnect(request.receive, request.scope):
+            results = await batch.classify(upload.files, first, admitted)
+    return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
 
 
 class _Batch:
-    """One batch request at work."""
+    """One batch request."""
 
-    def __init__(self, edge: AppState, request_id: str, query: BatchQuery, priority: Priority) -> None:
+    def __init__(self, state: AppState, request_id: str, query: BatchQuery, priority: Priority) -> None:
+        self._classifier = state.classifier
         self._priority = priority
-        self.edge = edge
         self.request_id = request_id
         self._query = query
         self._turns = asyncio.Semaphore(IN_FLIGHT)
 
-    def open(self, index: int) -> Pending:
+    def open(self, index: int) -> ImageRequest:
         """Admit one image; its clock starts here."""
-        return self.edge.classifier.open(
+        return self._classifier.open(
             request_id=self._id_of(index),
             model=self._query.model,
             top_k=self._query.top_k,
@@ -100,17 +98,17 @@ class _Batch:
             started_s=time.perf_counter(),
         )
 
-    def take_fields(self, fields: Mapping[str, str], first: Pending) -> None:
+    def take_fields(self, fields: Mapping[str, str], first: ImageRequest) -> None:
         """Use the form's parameters for all images, also for the first, which is admitted already.
 
-        Raises as `BatchQuery.with_fields` and `Pending.change_parameters`.
+        Raises as `BatchQuery.with_fields` and `ImageRequest.change_parameters`.
         """
         if fields:
             self._query = self._query.with_fields(fields)
             first.change_parameters(model=self._query.model, top_k=self._query.top_k, deadline_ms=None)
 
     async def classify(
-        self, files: Sequence[FormFile], first: Pending, admitted: AbstractContextManager[object]
+        self, files: Sequence[FormFile], first: ImageRequest, admitted: AbstractContextManager[object]
     ) -> list[BatchItem]:
         """Answer every file. `first` was admitted before the body was read; `admitted` is its context."""
         async with asyncio.TaskGroup() as group:
@@ -121,7 +119,7 @@ class _Batch:
         return [task.result() for task in tasks]
 
     async def _answer(
-        self, index: int, file: FormFile, first: Pending | None, admitted: AbstractContextManager[object]
+        self, index: int, file: FormFile, first: ImageRequest | None, admitted: AbstractContextManager[object]
     ) -> BatchItem:
         try:
             async with self._turns:

@@ -1,24 +1,25 @@
-"""`POST /v1/classify`: one image."""
+"""One image: `POST /v1/classify`, and BentoML's `POST /classify`."""
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.http.request_id import request_id_of
 from bento_service.http.requests.disconnect import CancelOnDisconnect
-from bento_service.http.requests.parameters import ClassifyQuery
-from bento_service.http.requests.priority import describe_priority, priority_of
+from bento_service.http.requests.headers import describe_priority, priority_of, request_id_of
+from bento_service.http.requests.parameters import ClassifyQuery, describe_query
 from bento_service.http.requests.upload import read_upload
 from bento_service.http.responses.openapi import describe_image_body, describe_problems
-from bento_service.http.responses.schemas import JsonResponse, to_classification
-from bento_service.http.state import AppState, Pending, StateProvider
+from bento_service.http.responses.serializers import JsonResponse, to_classification
+from bento_service.http.state import AppState, get_state
+from bento_service.pipeline.request import ImageRequest
 from lightbox_client.contract import Classification
 
 PATH = "/v1/classify"
+BENTO_PATH = "/classify"
 IMAGE_PROBLEMS = (
     "invalid_parameter",
     "missing_image",
@@ -35,58 +36,60 @@ IMAGE_PROBLEMS = (
     "deadline_exceeded",
 )
 Fields = Mapping[str, str]
-"""A form's texts, by field."""
+"""The texts of a form, by field."""
+
+router = APIRouter(tags=["classify"])
 
 
-def classify_router(provide: StateProvider) -> APIRouter:
-    """Return the router of single images."""
-    router = APIRouter(tags=["classify"])
+@router.post(
+    PATH,
+    summary="Classify one image",
+    response_model=Classification,
+    responses=describe_problems(*IMAGE_PROBLEMS),
+    openapi_extra={
+        **describe_image_body(ClassifyQuery),
+        "parameters": [*describe_query(ClassifyQuery), describe_priority()],
+    },
+)
+async def classify(request: Request) -> Response:
+    """Send the image as the raw body or as the form field `image`; its bytes decide its format.
 
-    @router.post(
-        PATH,
-        summary="Classify one image",
-        response_model=Classification,
-        responses=describe_problems(*IMAGE_PROBLEMS),
-        openapi_extra=describe_image_body(ClassifyQuery) | describe_priority(),
-    )
-    async def classify(request: Request, query: Annotated[ClassifyQuery, Query()]) -> Response:
-        """Send the image as the raw body or as the form field `image`; its bytes decide its format.
-
-        The parameters go into the query, or into fields of the form. A request that cannot be answered in time is
-        refused before its body is read, by what its query asks for. Hanging up cancels it. With the header
-        `X-Priority: bulk` it lets interactive requests go first.
-        """
-        return await answer_image(provide(), request, query)
-
-    return router
+    The parameters go into the query, or into fields of the form. A request that cannot be answered in time is
+    refused before its body is read, by what its query asks for. Hanging up cancels it. With the header
+    `X-Priority: bulk` it lets interactive requests go first.
+    """
+    return await _answer_image(request)
 
 
-async def answer_image(
-    edge: AppState, request: Request, query: ClassifyQuery, *, read_fields: Callable[[Fields], Fields] = dict
-) -> Response:
+@router.post(BENTO_PATH, include_in_schema=False)
+async def classify_for_bentoml(request: Request) -> Response:
+    """Answer BentoML's clients and its page at `/` as `classify` does; fields of the form may be JSON values."""
+    return await _answer_image(request, read_fields=_read_json_fields)
+
+
+async def _answer_image(request: Request, *, read_fields: Callable[[Fields], Fields] = dict) -> Response:
     """Admit a request's one image by its query, receive it, take the parameters of its form, and classify it.
 
     `read_fields` turns the form's texts into what a query would hold.
-
-    Raises:
-        LightboxError: As `priority_of`, `Classifier.open`, `read_upload`, `ClassifyQuery.with_fields`,
-            `Pending.change_parameters` and `Pending.classify`.
     """
-    with admit(edge, request, query) as pending, edge.budget.lease() as lease:
+    # Reads its query itself: FastAPI, which describes this call, does not answer it (`create_app`).
+    query = ClassifyQuery.read(request.scope["query_string"])
+    state = get_state(request)
+    with admit(state, request, query) as image, state.budget.lease() as lease:
         upload = await read_upload(
-            request, edge.settings, lease, deadline_ms=query.deadline_ms, text_fields=ClassifyQuery.model_fields
+            request, state.settings, lease, deadline_ms=query.deadline_ms, text_fields=ClassifyQuery.model_fields
         )
         if upload.fields:
             asked = query.with_fields(read_fields(upload.fields))
-            pending.change_parameters(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
+            image.change_parameters(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
         async with CancelOnDisconnect(request.receive, request.scope):
-            answer = await pending.classify(upload.encoded)
+            answer = await image.classify(upload.encoded)
     return JsonResponse(to_classification(answer))
 
 
-def admit(edge: AppState, request: Request, query: ClassifyQuery) -> Pending:
+def admit(state: AppState, request: Request, query: ClassifyQuery) -> ImageRequest:
     """Admit the one image of a request; its clock starts here. Raises as `Classifier.open` and `priority_of`."""
-    return edge.classifier.open(
+    return state.classifier.open(
         request_id=request_id_of(request.scope),
         model=query.model,
         top_k=query.top_k,
@@ -94,3 +97,16 @@ def admit(edge: AppState, request: Request, query: ClassifyQuery) -> Pending:
         priority=priority_of(request.headers),
         started_s=time.perf_counter(),
     )
+
+
+def _read_json_fields(fields: Fields) -> Fields:
+    """Unquote JSON strings and leave out nulls; any other text, numbers too, stays as it is."""
+    return {name: value for name, text in fields.items() if (value := _unquote(text)) is not None}
+
+
+def _unquote(text: str) -> str | None:
+    try:
+        value = from_json(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, str) else text

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Annotated, Literal, TypeVar
 
 import anyio.to_thread
-from anyio import CapacityLimiter
 from fastapi import APIRouter, Query
 from pydantic import Field
+from starlette.requests import Request
 from starlette.responses import Response
 
 from bento_service.domain.requests import OUTCOME_OK
@@ -16,8 +16,8 @@ from bento_service.errors import InvalidParameterError
 from bento_service.http.requests.parameters import EARLIEST, JournalText, WindowQuery
 from bento_service.http.responses.openapi import describe_problems
 from bento_service.http.responses.problems import PROBLEM_TYPES
-from bento_service.http.responses.schemas import JsonResponse, to_history, to_history_request
-from bento_service.http.state import StateProvider
+from bento_service.http.responses.serializers import JsonResponse, to_history, to_history_request
+from bento_service.http.state import get_state
 from bento_service.journal.windows import LONGEST_WINDOW
 from lightbox_client.contract import History, HistoryRequests
 
@@ -61,53 +61,39 @@ class ReceiptsQuery(WindowQuery):
         return self.model_copy(update={"since": max(EARLIEST, until - LONGEST_WINDOW)}).window(now)
 
 
-def history_router(provide: StateProvider) -> APIRouter:
-    """Return the router of the journal's reads; they block, so they run in threads."""
-    router = APIRouter(prefix="/v1/history", tags=["history"])
-    limiter = CapacityLimiter(READS_AT_ONCE)
+router = APIRouter(prefix="/v1/history", tags=["history"])
 
-    async def read(query: Callable[[], T]) -> T:
-        return await anyio.to_thread.run_sync(query, limiter=limiter)
 
-    @router.get("", summary="Aggregate the journal", response_model=History, responses=describe_problems(*_PROBLEMS))
-    async def show_history(query: Annotated[HistoryQuery, Query()]) -> Response:
-        """Return counts, latencies of computed and of cached answers, batch sizes and top classes, of all clients."""
-        edge = provide()
-        since, until = query.window(edge.clock())
-        history = await read(
-            partial(edge.journal.read_history, since=since, until=until, buckets=query.buckets, model=query.model)
+@router.get("", summary="Aggregate the journal", response_model=History, responses=describe_problems(*_PROBLEMS))
+async def show_history(request: Request, query: Annotated[HistoryQuery, Query()]) -> Response:
+    """Return counts, latencies of computed and of cached answers, batch sizes and top classes, of all clients."""
+    state = get_state(request)
+    since, until = query.window(state.clock())
+    read = partial(state.journal.read_history, since=since, until=until, buckets=query.buckets, model=query.model)
+    return JsonResponse(to_history(await _run_read(request, read), query.model))
+
+
+@router.get(
+    "/requests",
+    summary="List single receipts",
+    response_model=HistoryRequests,
+    responses=describe_problems(*_PROBLEMS),
+)
+async def list_receipts(request: Request, query: Annotated[ReceiptsQuery, Query()]) -> Response:
+    """Return what single requests cost and gave, slowest or newest first, or those with one id."""
+    state = get_state(request)
+    if query.outcome is not None and query.outcome not in _OUTCOMES:
+        raise InvalidParameterError(
+            f"outcome is {query.outcome!r}; it must be one of: {', '.join(_OUTCOMES)}.",
+            parameter="outcome",
+            given=query.outcome,
         )
-        return JsonResponse(to_history(history, query.model))
+    since, until = query.window(state.clock())
+    filters = query.model_dump(include={"order", "limit", "model", "outcome", "request_id", "offset"})
+    receipts = await _run_read(request, partial(state.journal.read_receipts, since=since, until=until, **filters))
+    return JsonResponse(HistoryRequests(requests=[to_history_request(receipt) for receipt in receipts]))
 
-    @router.get(
-        "/requests",
-        summary="List single receipts",
-        response_model=HistoryRequests,
-        responses=describe_problems(*_PROBLEMS),
-    )
-    async def list_receipts(query: Annotated[ReceiptsQuery, Query()]) -> Response:
-        """Return what single requests cost and gave, slowest or newest first, or those with one id."""
-        edge = provide()
-        if query.outcome is not None and query.outcome not in _OUTCOMES:
-            raise InvalidParameterError(
-                f"outcome is {query.outcome!r}; it must be one of: {', '.join(_OUTCOMES)}.",
-                parameter="outcome",
-                given=query.outcome,
-            )
-        since, until = query.window(edge.clock())
-        receipts = await read(
-            partial(
-                edge.journal.read_receipts,
-                since=since,
-                until=until,
-                order=query.order,
-                limit=query.limit,
-                model=query.model,
-                outcome=query.outcome,
-                request_id=query.request_id,
-                offset=query.offset,
-            )
-        )
-        return JsonResponse(HistoryRequests(requests=[to_history_request(receipt) for receipt in receipts]))
 
-    return router
+async def _run_read(request: Request, read: Callable[[], T]) -> T:
+    """Run a blocking read of the journal in a thread."""
+    return await anyio.to_thread.run_sync(read, limiter=request.app.state.journal_reads)

@@ -12,7 +12,7 @@ from bento_service.http.requests.parameters import Query, take_none
 from bento_service.http.requests.upload import read_upload
 from bento_service.http.responses.openapi import describe_image_body, describe_problems
 from bento_service.http.routes.classify import IMAGE_PROBLEMS
-from bento_service.http.state import StateProvider
+from bento_service.http.state import get_state
 from lightbox_client.contract import PREVIEW_HEADERS
 
 _PROBLEMS = tuple(
@@ -33,36 +33,34 @@ _ANSWER: Final[dict[str, Any]] = {
 }
 
 
-def preview_router(provide: StateProvider) -> APIRouter:
-    """Return the router of previews."""
-    router = APIRouter(tags=["classify"], dependencies=[Depends(take_none)])
-
-    @router.post(
-        "/v1/preview",
-        summary="Show what the models see of an image",
-        response_class=_PngResponse,
-        responses={**describe_problems(*_PROBLEMS), 200: _ANSWER},
-        openapi_extra=describe_image_body(Query),
-    )
-    async def preview(request: Request) -> Response:
-        """Send an image as for `/v1/classify`; the answer is the picture that it is decoded to, as PNG.
-
-        The first frame, upright, over white, with 8 bits, scaled down to 640 pixels on its long side. Models see the
-        middle of it: their cards say how much. It lets interactive images go first, and leaves no receipt.
-        """
-        edge = provide()
-        with edge.classifier.open_preview() as pending, edge.budget.lease() as lease:
-            upload = await read_upload(request, edge.settings, lease, deadline_ms=None, text_fields=())
-            Query().with_fields(upload.fields)  # there are none: each is refused by its name
-            async with CancelOnDisconnect(request.receive, request.scope):
-                drawn = await pending.draw(upload.encoded)
-        return _PngResponse(drawn.png, headers=_describe(drawn))
-
-    return router
-
-
 class _PngResponse(Response):
     media_type = "image/png"
+
+
+router = APIRouter(tags=["classify"], dependencies=[Depends(take_none)])
+
+
+@router.post(
+    "/v1/preview",
+    summary="Show what the models see of an image",
+    response_class=_PngResponse,
+    responses={**describe_problems(*_PROBLEMS), 200: _ANSWER},
+    openapi_extra=describe_image_body(Query),
+)
+async def preview(request: Request) -> Response:
+    """Send an image as for `/v1/classify`; the answer is the picture that it is decoded to, as PNG.
+
+    The first frame, upright, over white, with 8 bits, scaled down to 640 pixels on its long side. Models see the
+    middle of it: their cards say how much. It lets interactive images go first, and leaves no receipt.
+    """
+    state = get_state(request)
+    with state.classifier.open_preview() as admitted, state.budget.lease() as lease:
+        upload = await read_upload(request, state.settings, lease, deadline_ms=None, text_fields=())
+        # The call has no parameters, so this refuses every further field of the form.
+        Query().with_fields(upload.fields)
+        async with CancelOnDisconnect(request.receive, request.scope):
+            drawn = await admitted.draw(upload.encoded)
+    return _PngResponse(drawn.png, headers=_describe(drawn))
 
 
 def _describe(drawn: Preview) -> dict[str, str]:

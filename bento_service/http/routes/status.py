@@ -2,69 +2,57 @@
 
 import functools
 import platform
-from collections.abc import Callable
 from importlib import metadata
 
 from fastapi import APIRouter, Depends
+from starlette.requests import Request
 from starlette.responses import Response
 
 from bento_service import __version__
-from bento_service.domain.service import ServiceStatus
 from bento_service.errors import NotReadyError
 from bento_service.http.requests.parameters import take_none
 from bento_service.http.responses.openapi import describe_problems
-from bento_service.http.responses.schemas import JsonResponse, to_status
-from bento_service.http.state import StateProvider
+from bento_service.http.responses.serializers import JsonResponse, to_status
+from bento_service.http.state import get_state, get_status
 from lightbox_client.contract import Status, Version
-
-StatusProvider = Callable[[], ServiceStatus]
-"""Returns how the worker is doing; never raises, not even before anything is loaded."""
 
 _LIBRARIES = ("bentoml", "openvino", "torch", "timm", "numpy", "pillow", "simplejpeg", "fastapi", "sqlalchemy")
 
+router = APIRouter(tags=["service"], dependencies=[Depends(take_none)])
 
-def status_router(provide: StateProvider, status: StatusProvider) -> APIRouter:
-    """Return the router of what is running."""
-    router = APIRouter(tags=["service"], dependencies=[Depends(take_none)])
-    # Reading the packages' metadata takes milliseconds of the event loop, and no package changes under a process.
-    read_versions = functools.cache(_installed)
 
-    @router.get(
-        "/v1/status", summary="Show the worker", response_model=Status, responses=describe_problems("invalid_parameter")
+@router.get(
+    "/v1/status", summary="Show the worker", response_model=Status, responses=describe_problems("invalid_parameter")
+)
+async def show_status(request: Request) -> Response:
+    """Return hardware, lanes, queue and journal of the worker that happens to answer."""
+    return JsonResponse(to_status(get_status(request)))
+
+
+@router.get(
+    "/version",
+    summary="Show the versions",
+    response_model=Version,
+    responses=describe_problems("invalid_parameter"),
+)
+async def show_version(request: Request) -> Response:
+    """Return the versions of Lightbox, its libraries, and its models once they are loaded."""
+    try:
+        models = {served.card.name: served.card.version for served in get_state(request).classifier.models()}
+    except NotReadyError:
+        models = {}
+    return JsonResponse(
+        Version(lightbox=__version__, python=platform.python_version(), libraries=read_versions(), models=models)
     )
-    async def show_status() -> Response:
-        """Return hardware, lanes, queue and journal of the worker that happens to answer."""
-        return JsonResponse(to_status(status()))
-
-    @router.get(
-        "/version",
-        summary="Show the versions",
-        response_model=Version,
-        responses=describe_problems("invalid_parameter"),
-    )
-    async def show_version() -> Response:
-        """Return the versions of Lightbox, its libraries, and its models once they are loaded."""
-        try:
-            models = {served.card.name: served.card.version for served in provide().classifier.models()}
-        except NotReadyError:
-            models = {}
-        return JsonResponse(
-            Version(
-                lightbox=__version__,
-                python=platform.python_version(),
-                libraries=read_versions(_LIBRARIES),
-                models=models,
-            )
-        )
-
-    return router
 
 
-def _installed(names: tuple[str, ...]) -> dict[str, str]:
+@functools.cache
+def read_versions() -> dict[str, str]:
+    """Return the versions of the libraries that are installed. Cached: each reading takes milliseconds."""
     versions: dict[str, str] = {}
-    for name in names:
+    for name in _LIBRARIES:
         try:
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # a container carries only the engine that it uses
+        except metadata.PackageNotFoundError:  # a container has only the engine that it uses
             continue
     return versions

@@ -5,9 +5,9 @@ import json
 from urllib.parse import urlencode
 
 import pytest
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 from starlette.types import Scope
 
 from bento_service.errors import LightboxError, NotReadyError, OverloadedError
@@ -31,9 +31,9 @@ QUERIES = st.lists(
 PRIORITIES = st.sampled_from([None, "bulk", "interactive", "urgent"])
 
 
-def refusals_over(edge: AppState, *, is_draining: bool = False) -> EarlyRefusals:
+def refusals_over(state: AppState, *, is_draining: bool = False) -> EarlyRefusals:
     return EarlyRefusals(
-        lambda: edge, pacer=RefusalPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: is_draining
+        lambda: state, pacer=RefusalPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: is_draining
     )
 
 
@@ -45,16 +45,16 @@ def scope_of(path: str, query: str = "", priority: str | None = None) -> Scope:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.tuples(st.sampled_from(PATHS), QUERIES.map(urlencode), PRIORITIES), refusal=REFUSALS)
 def test_an_early_refusal_is_the_applications_answer_and_what_it_admits_is_left_to_it(
-    app: FastAPI, edge: AppState, asked: tuple[str, str, str | None], refusal: LightboxError | None
+    app: Starlette, state: AppState, asked: tuple[str, str, str | None], refusal: LightboxError | None
 ) -> None:
-    classifier = edge.classifier
+    classifier = state.classifier
     assert isinstance(classifier, FakeClassifier)
     classifier.is_overloaded = True
     classifier.refuse = lambda request_id: refusal
     exchange = Exchange([b"an image"])
     asyncio.run(exchange.run(app, scope_of(*asked)))
 
-    early = refusals_over(edge)(scope_of(*asked))
+    early = refusals_over(state)(scope_of(*asked))
 
     if early is None:
         assert exchange.status == 200
@@ -64,25 +64,25 @@ def test_an_early_refusal_is_the_applications_answer_and_what_it_admits_is_left_
         )
 
 
-def test_nothing_is_looked_at_while_there_is_no_overload(edge: AppState, classifier: FakeClassifier) -> None:
+def test_nothing_is_looked_at_while_there_is_no_overload(state: AppState, classifier: FakeClassifier) -> None:
     classifier.refuse = lambda request_id: FULL
 
-    assert refusals_over(edge)(scope_of("/v1/classify")) is None
+    assert refusals_over(state)(scope_of("/v1/classify")) is None
     assert classifier.outcomes == {}
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/v1/classify"), ("POST", "/v1/classify/batch"), ("POST", "/")])
 def test_other_calls_are_left_to_the_application(
-    edge: AppState, classifier: FakeClassifier, method: str, path: str
+    state: AppState, classifier: FakeClassifier, method: str, path: str
 ) -> None:
     classifier.is_overloaded = True
     classifier.refuse = lambda request_id: FULL
 
-    assert refusals_over(edge)(http_scope(method, path)) is None
+    assert refusals_over(state)(http_scope(method, path)) is None
 
 
 def test_a_worker_that_loads_or_drains_leaves_its_refusals_to_the_application(
-    edge: AppState, classifier: FakeClassifier
+    state: AppState, classifier: FakeClassifier
 ) -> None:
     def load() -> AppState:
         raise NotReadyError("Loading.", retry_after_s=1)
@@ -92,11 +92,11 @@ def test_a_worker_that_loads_or_drains_leaves_its_refusals_to_the_application(
     loading = EarlyRefusals(load, pacer=RefusalPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: False)
 
     assert loading(scope_of("/v1/classify")) is None
-    assert refusals_over(edge, is_draining=True)(scope_of("/v1/classify")) is None
+    assert refusals_over(state, is_draining=True)(scope_of("/v1/classify")) is None
 
 
 def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pacer_says(
-    edge: AppState, classifier: FakeClassifier
+    state: AppState, classifier: FakeClassifier
 ) -> None:
     seen: list[tuple[str, str, int]] = []
     durations_s: list[float] = []
@@ -112,7 +112,7 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
 
     async def refuse_many() -> list[EarlyRefusal | None]:
         refuse = EarlyRefusals(
-            lambda: edge,
+            lambda: state,
             pacer=RefusalPacer(cpus=1, clock=lambda: 0.0),
             on_request=observe,
             is_draining=lambda: False,
@@ -132,7 +132,7 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
 
 
 def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_tenth_of_a_second(
-    edge: AppState, classifier: FakeClassifier
+    state: AppState, classifier: FakeClassifier
 ) -> None:
     now_s = 0.0
     classifier.is_overloaded = True
@@ -141,7 +141,7 @@ def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_
     async def refuse_all() -> list[RawProblem]:
         nonlocal now_s
         refuse = EarlyRefusals(
-            lambda: edge,
+            lambda: state,
             pacer=RefusalPacer(cpus=1),
             on_request=lambda *_: None,
             is_draining=lambda: False,

@@ -26,7 +26,7 @@ LARGE_ANSWER = bytes(50_000_000)
 
 class Bounded(BoundedHttpProtocol):
     max_discarded_bytes = 20_000_000
-    header_timeout_s = discard_timeout_s = 60
+    header_timeout_s = discard_timeout_s = 60.0
     stop_timeout_s = 0.2
 
 

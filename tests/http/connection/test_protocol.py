@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service.http.connection.protocol import BoundedHttpProtocol
-from bento_service.http.request_id import HEADER
+from bento_service.http.requests.headers import REQUEST_ID_HEADER
 from tests.http.byte_client import (
     PATIENCE_S,
     connect,
@@ -86,7 +86,7 @@ def test_headers_without_end_are_refused_with_a_problem_and_the_connection_close
     assert status_line == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     assert headers["content-type"] == "application/problem+json"
     assert headers["connection"] == "close"
-    assert problem["request_id"] == headers[HEADER.lower()]
+    assert problem["request_id"] == headers[REQUEST_ID_HEADER.lower()]
     assert (problem["status"], problem["code"], problem["limit"]) == (431, "headers_too_large", 2000)
 
 
@@ -112,7 +112,7 @@ def test_what_is_no_http_is_refused_with_a_problem_and_the_connection_closed(
     assert status_line == b"HTTP/1.1 400 Bad Request\r\n"
     assert headers["content-type"] == "application/problem+json"
     assert headers["connection"] == "close"
-    assert problem["request_id"] == headers[HEADER.lower()]
+    assert problem["request_id"] == headers[REQUEST_ID_HEADER.lower()]
     assert (problem["status"], problem["code"]) == (400, "malformed_request")
 
 

@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.types import Scope
 
 from bento_service.errors import ClientGoneError
@@ -13,7 +13,7 @@ from tests.http.requests.test_upload import FORM, part
 
 
 def test_a_client_that_hangs_up_while_sending_gets_no_answer_and_leaves_a_receipt(
-    app: FastAPI, edge: AppState, classifier: FakeClassifier
+    app: Starlette, state: AppState, classifier: FakeClassifier
 ) -> None:
     async def talk() -> Exchange:
         exchange = Exchange([b"half an ima"], is_whole=False)
@@ -26,10 +26,10 @@ def test_a_client_that_hangs_up_while_sending_gets_no_answer_and_leaves_a_receip
     assert exchange.sent == []
     assert list(classifier.outcomes.values()) == ["cancelled"]
     assert classifier.images == []
-    assert edge.budget.held_bytes == 0
+    assert state.budget.held_bytes == 0
 
 
-def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: FastAPI, classifier: FakeClassifier) -> None:
+def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: Starlette, classifier: FakeClassifier) -> None:
     async def talk() -> Exchange:
         classifier.gate = Gate()
         exchange = Exchange([b"image"])
@@ -47,7 +47,7 @@ def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: FastAPI, cl
 
 
 def test_a_client_that_hangs_up_on_a_batch_cancels_all_its_images(
-    app: FastAPI, edge: AppState, classifier: FakeClassifier
+    app: Starlette, state: AppState, classifier: FakeClassifier
 ) -> None:
     async def talk() -> Exchange:
         classifier.gate = Gate()
@@ -63,7 +63,7 @@ def test_a_client_that_hangs_up_on_a_batch_cancels_all_its_images(
     assert exchange.sent == []
     assert list(classifier.outcomes.values()) == ["cancelled", "cancelled"]
     assert classifier.in_flight == 0
-    assert edge.budget.held_bytes == 0
+    assert state.budget.held_bytes == 0
 
 
 def test_work_that_ends_before_the_hangup_keeps_its_result() -> None:
@@ -112,7 +112,7 @@ def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
 
 
 def scope_with(bell: DisconnectSignal) -> Scope:
-    return http_scope("POST", "/v1/classify") | {"extensions": {DISCONNECT_EXTENSION: {"bell": bell}}}
+    return {**http_scope("POST", "/v1/classify"), "extensions": {DISCONNECT_EXTENSION: {"bell": bell}}}
 
 
 def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:

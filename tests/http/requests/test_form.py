@@ -1,5 +1,6 @@
 import itertools
 import tracemalloc
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +13,7 @@ from bento_service.errors import (
     MissingImageError,
     TooManyImagesError,
 )
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.requests.form import MAX_OTHER_PARTS, MAX_TEXT_BYTES, FormFile, ImageForm
 
 BOUNDARY = b"----cut"
@@ -31,7 +32,7 @@ def image_form(*, max_files: int = 8, max_file_bytes: int = 1000, budget: ByteBu
     )
 
 
-def encode(parts: list[tuple[str, str | None, bytes]]) -> bytes:
+def encode(parts: Sequence[tuple[str, str | None, bytes]]) -> bytes:
     body = b""
     for name, filename, content in parts:
         disposition = f'form-data; name="{name}"' + ("" if filename is None else f'; filename="{filename}"')
@@ -39,15 +40,15 @@ def encode(parts: list[tuple[str, str | None, bytes]]) -> bytes:
     return body + b"--" + BOUNDARY + b"--\r\n"
 
 
-def parse(body: bytes, cuts: list[int] | None = None, **limits: int) -> tuple[FormFile, ...]:
-    form = image_form(**limits)
+def parse(body: bytes, cuts: list[int] | None = None, *, max_file_bytes: int = 1000) -> tuple[FormFile, ...]:
+    form = image_form(max_file_bytes=max_file_bytes)
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts or ()), len(body)]
     for start, end in itertools.pairwise(edges):
         form.feed(body[start:end])
     return form.finish()
 
 
-filename_characters = st.characters(codec="utf-8", exclude_characters='"\\', exclude_categories=("Cc",))
+filename_characters = st.characters(codec="utf-8", exclude_characters='"\\', exclude_categories=["Cc"])
 filenames = st.none() | st.text(filename_characters, max_size=20)
 contents = st.binary(max_size=300) | st.lists(
     st.sampled_from([b"\r", b"\n", b"\r\n", b"--", BOUNDARY, b"\r\n----cu", b"\x00", b"\xff"]), max_size=20

@@ -6,21 +6,26 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from fastapi import FastAPI
-from httpx import Response
+from httpx2 import Response
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
 from tests.http.requests.test_upload import FORM, part
-from tests.http.test_direct import QUERIES
 
 IMAGE = b"\xff\xd8 an image"
 OTHER = "timm/resnet50.a1_in1k"
 PATHS = ["/v1/classify", "/v1/classify/batch", "/classify"]
 SINGLE = ["/v1/classify", "/classify"]
+VALUES = st.one_of(
+    st.sampled_from(["", "lite0", "unknown", "0", "1", "5", "11", "-1", "2.5", "1e400", "nan", "inf", "250", "null"]),
+    st.text(max_size=5),
+)
+QUERIES = st.lists(st.tuples(st.sampled_from(["model", "top_k", "deadline_ms", "topk", ""]), VALUES), max_size=4)
 
 
 def post(client: TestClient, path: str, fields: Mapping[str, str], query: Mapping[str, str] | None = None) -> Response:
@@ -57,7 +62,7 @@ def test_fields_of_the_form_count_as_parameters_of_the_query_do(
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parameters=QUERIES)
 def test_a_form_is_answered_as_the_query_of_the_same_parameters_is(
-    app: FastAPI, parameters: list[tuple[str, str]]
+    app: Starlette, parameters: list[tuple[str, str]]
 ) -> None:
     def ask(fields: list[tuple[str, str]], query: str) -> Exchange:
         parts = [part(name, value.encode()) for name, value in fields]

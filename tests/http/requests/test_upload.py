@@ -3,11 +3,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.applications import Starlette
 
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.requests.upload import FORM_OVERHEAD_BYTES
 from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier
@@ -24,7 +24,7 @@ def part(name: str, content: bytes, filename: str = "cat.jpg") -> bytes:
 
 
 def send(
-    app: FastAPI, chunks: Sequence[bytes], headers: dict[str, str] | None = None, path: str = "/v1/classify"
+    app: Starlette, chunks: Sequence[bytes], headers: dict[str, str] | None = None, path: str = "/v1/classify"
 ) -> Exchange:
     async def talk() -> Exchange:
         exchange = Exchange(chunks)
@@ -34,13 +34,13 @@ def send(
     return asyncio.run(talk())
 
 
-def test_an_image_of_exactly_the_limit_passes(app: FastAPI, classifier: FakeClassifier) -> None:
+def test_an_image_of_exactly_the_limit_passes(app: Starlette, classifier: FakeClassifier) -> None:
     assert send(app, [b"x" * 600, b"", b"x" * 400]).status == 200
     assert classifier.images == [b"x" * 1000]
 
 
 def test_an_image_is_refused_at_the_chunk_that_passes_the_limit_and_no_more_is_read(
-    app: FastAPI, classifier: FakeClassifier
+    app: Starlette, classifier: FakeClassifier
 ) -> None:
     exchange = send(app, [b"x" * 600, b"x" * 401, b"x" * 600, b"x" * 600])
 
@@ -52,7 +52,7 @@ def test_an_image_is_refused_at_the_chunk_that_passes_the_limit_and_no_more_is_r
 
 
 @pytest.mark.parametrize("declared", ["1001", "9" * 5000])
-def test_a_declared_length_over_the_limit_is_refused_before_anything_is_read(app: FastAPI, declared: str) -> None:
+def test_a_declared_length_over_the_limit_is_refused_before_anything_is_read(app: Starlette, declared: str) -> None:
     exchange = send(app, [b"x"], {"Content-Length": declared})
 
     assert exchange.status == 413
@@ -60,19 +60,19 @@ def test_a_declared_length_over_the_limit_is_refused_before_anything_is_read(app
 
 
 @pytest.mark.parametrize("declared", ["", "-1", "lots", "²"])
-def test_a_declared_length_that_is_no_number_is_left_to_the_count(app: FastAPI, declared: str) -> None:
+def test_a_declared_length_that_is_no_number_is_left_to_the_count(app: Starlette, declared: str) -> None:
     assert send(app, [b"x"], {"Content-Length": declared}).status == 200
 
 
-def test_a_file_in_a_form_over_the_limit_is_refused(app: FastAPI, edge: AppState) -> None:
+def test_a_file_in_a_form_over_the_limit_is_refused(app: Starlette, state: AppState) -> None:
     exchange = send(app, [part("image", b"x" * 1001), b"--cut--"], FORM)
 
     assert exchange.status == 413
     assert exchange.json["limit"] == 1000
-    assert edge.budget.held_bytes == 0
+    assert state.budget.held_bytes == 0
 
 
-def test_a_form_may_be_larger_than_its_image_but_not_without_end(app: FastAPI) -> None:
+def test_a_form_may_be_larger_than_its_image_but_not_without_end(app: Starlette) -> None:
     padding = b"p" * FORM_OVERHEAD_BYTES
 
     exchange = send(app, [part("top_k", b"1".rjust(1000)), part("image", b"x" * 1000), b"--cut--"], FORM)
@@ -83,7 +83,7 @@ def test_a_form_may_be_larger_than_its_image_but_not_without_end(app: FastAPI) -
     assert exchange.pulled == 2
 
 
-def test_a_malformed_form_is_an_invalid_parameter(app: FastAPI) -> None:
+def test_a_malformed_form_is_an_invalid_parameter(app: Starlette) -> None:
     exchange = send(app, [b"not a form at all"], FORM)
 
     assert exchange.status == 400
@@ -91,16 +91,16 @@ def test_a_malformed_form_is_an_invalid_parameter(app: FastAPI) -> None:
     assert "malformed" in exchange.json["detail"]
 
 
-def test_a_form_without_a_boundary_is_an_invalid_parameter(app: FastAPI) -> None:
+def test_a_form_without_a_boundary_is_an_invalid_parameter(app: Starlette) -> None:
     exchange = send(app, [b"x"], {"Content-Type": "multipart/form-data"})
 
     assert exchange.status == 400
     assert "boundary" in exchange.json["detail"]
 
 
-def test_uploads_beyond_the_budget_of_the_worker_are_shed(edge: AppState) -> None:
+def test_uploads_beyond_the_budget_of_the_worker_are_shed(state: AppState) -> None:
     budget = ByteBudget(1500)
-    app = app_over(replace(edge, budget=budget))
+    app = app_over(replace(state, budget=budget))
 
     async def talk() -> Exchange:
         slow, shed = Exchange([b"x" * 900], is_whole=False), Exchange([b"x" * 900])
@@ -121,8 +121,8 @@ def test_uploads_beyond_the_budget_of_the_worker_are_shed(edge: AppState) -> Non
     assert shed.headers["retry-after"] == "1"
 
 
-def test_a_request_that_does_not_arrive_in_time_is_refused(edge: AppState, classifier: FakeClassifier) -> None:
-    app = app_over(replace(edge, settings=edge.settings.model_copy(update={"receive_timeout_s": 0.001})))
+def test_a_request_that_does_not_arrive_in_time_is_refused(state: AppState, classifier: FakeClassifier) -> None:
+    app = app_over(replace(state, settings=state.settings.model_copy(update={"receive_timeout_s": 0.001})))
 
     async def talk() -> Exchange:
         exchange = Exchange([b"half"], is_whole=False)
@@ -141,7 +141,7 @@ def test_a_request_that_does_not_arrive_in_time_is_refused(edge: AppState, class
 @pytest.mark.parametrize("path", ["/v1/classify", "/classify"])
 @pytest.mark.parametrize("headers", [{}, FORM], ids=["raw", "form"])
 def test_a_request_that_does_not_arrive_before_its_deadline_is_answered_then(
-    app: FastAPI, classifier: FakeClassifier, path: str, headers: dict[str, str]
+    app: Starlette, classifier: FakeClassifier, path: str, headers: dict[str, str]
 ) -> None:
     exchange = Exchange([part("image", b"half")], is_whole=False)
 
@@ -154,8 +154,8 @@ def test_a_request_that_does_not_arrive_before_its_deadline_is_answered_then(
     assert classifier.images == []
 
 
-def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(edge: AppState) -> None:
-    app = app_over(replace(edge, settings=edge.settings.model_copy(update={"receive_timeout_s": 0.001})))
+def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(state: AppState) -> None:
+    app = app_over(replace(state, settings=state.settings.model_copy(update={"receive_timeout_s": 0.001})))
     exchange = Exchange([b"half"], is_whole=False)
 
     asyncio.run(exchange.run(app, http_scope("POST", "/v1/classify", query="deadline_ms=5000")))
@@ -164,7 +164,7 @@ def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(edge: AppState)
 
 
 @pytest.mark.parametrize("parameters", ["boundary=" + "b" * 300, 'boundary="\\', ";;=;boundary", "boundary*=utf-8''x"])
-def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: FastAPI, parameters: str) -> None:
+def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: Starlette, parameters: str) -> None:
     assert send(app, [b"x"], {"Content-Type": f"multipart/form-data; {parameters}"}).status == 400
 
 
@@ -176,9 +176,9 @@ def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: FastAPI, paramet
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_body_of_any_declared_type_is_a_defect_of_the_server(
-    app: FastAPI, edge: AppState, chunks: list[bytes], content_type: str, path: str
+    app: Starlette, state: AppState, chunks: list[bytes], content_type: str, path: str
 ) -> None:
     exchange = send(app, [*chunks, b""], {"Content-Type": content_type}, path)
 
     assert exchange.status in {200, 400, 413}
-    assert edge.budget.held_bytes == 0
+    assert state.budget.held_bytes == 0

@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.responses.problems import PROBLEM_TYPES
 from bento_service.http.state import AppState
@@ -23,22 +25,24 @@ CALLS = {
 }
 UNDOCUMENTED = {"cancelled", "not_found", "method_not_allowed", "headers_too_large", "malformed_request"}
 """Nobody receives the first; the others belong to no call."""
+Document = dict[str, Any]
 
 
 @pytest.fixture
-def document(client: TestClient) -> dict[str, dict[str, dict[str, dict]]]:
-    return client.get("/v1/openapi.json").json()
+def document(client: TestClient) -> Document:
+    found: Document = client.get("/v1/openapi.json").json()
+    return found
 
 
-def operations(document: dict) -> dict[tuple[str, str], dict]:
+def operations(document: Document) -> dict[tuple[str, str], Document]:
     return {(method, path): one for path, item in document["paths"].items() for method, one in item.items()}
 
 
-def test_every_call_of_the_contract_is_described_and_no_other(document: dict) -> None:
+def test_every_call_of_the_contract_is_described_and_no_other(document: Document) -> None:
     assert set(operations(document)) == CALLS
 
 
-def test_every_code_is_described_with_an_example(document: dict) -> None:
+def test_every_code_is_described_with_an_example(document: Document) -> None:
     described = set()
     for operation in operations(document).values():
         for status, response in operation["responses"].items():
@@ -51,7 +55,7 @@ def test_every_code_is_described_with_an_example(document: dict) -> None:
     assert described == set(PROBLEM_TYPES) - UNDOCUMENTED
 
 
-def test_every_call_has_a_summary_a_description_and_a_typed_answer(document: dict) -> None:
+def test_every_call_has_a_summary_a_description_and_a_typed_answer(document: Document) -> None:
     for operation in operations(document).values():
         assert operation["summary"]
         assert operation["description"]
@@ -59,7 +63,7 @@ def test_every_call_has_a_summary_a_description_and_a_typed_answer(document: dic
         assert "$ref" in content["schema"] if media_type == "application/json" else media_type == "image/png"
 
 
-def test_no_call_promises_an_error_that_is_never_sent(document: dict) -> None:
+def test_no_call_promises_an_error_that_is_never_sent(document: Document) -> None:
     assert "HTTPValidationError" not in document["components"]["schemas"]
     for operation in operations(document).values():
         for status, response in operation["responses"].items():
@@ -69,7 +73,7 @@ def test_no_call_promises_an_error_that_is_never_sent(document: dict) -> None:
                 assert schema == {"$ref": "#/components/schemas/Problem"}
 
 
-def test_classify_takes_a_raw_body_and_a_form(document: dict) -> None:
+def test_classify_takes_a_raw_body_and_a_form(document: Document) -> None:
     content = document["paths"]["/v1/classify"]["post"]["requestBody"]["content"]
 
     assert {"image/jpeg", "image/*", "application/octet-stream", "multipart/form-data"} <= set(content)
@@ -77,7 +81,7 @@ def test_classify_takes_a_raw_body_and_a_form(document: dict) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch"])
-def test_a_form_is_described_with_the_parameters_of_the_query(document: dict, path: str) -> None:
+def test_a_form_is_described_with_the_parameters_of_the_query(document: Document, path: str) -> None:
     call = document["paths"][path]["post"]
     form = call["requestBody"]["content"]["multipart/form-data"]["schema"]
     fields = {name: field["description"] for name, field in form["properties"].items() if name not in form["required"]}
@@ -85,7 +89,7 @@ def test_a_form_is_described_with_the_parameters_of_the_query(document: dict, pa
     assert fields == {one["name"]: one["description"] for one in call["parameters"] if one["in"] == "query"}
 
 
-def test_parameters_are_described_with_their_limits(document: dict) -> None:
+def test_parameters_are_described_with_their_limits(document: Document) -> None:
     parameters = {one["name"]: one for one in document["paths"]["/v1/classify"]["post"]["parameters"]}
 
     assert {name: one["in"] for name, one in parameters.items()} == {
@@ -98,10 +102,12 @@ def test_parameters_are_described_with_their_limits(document: dict) -> None:
     assert parameters["top_k"]["schema"]["minimum"] == 1
 
 
-def test_the_docs_page_works_without_internet_where_the_assets_are_given(edge: AppState, tmp_path: Path) -> None:
+def test_the_docs_page_works_without_internet_where_the_assets_are_given(state: AppState, tmp_path: Path) -> None:
     (tmp_path / "swagger-ui-bundle.js").write_text("bundle")
     (tmp_path / "swagger-ui.css").write_text("style")
-    client = TestClient(create_app(lambda: edge, status=lambda: status_of("ready"), swagger_assets=tmp_path))
+    client = TestClient(
+        create_app(lambda: state, provide_status=lambda: status_of(ServiceState.READY), swagger_assets=tmp_path)
+    )
 
     page = client.get("/v1/docs")
 
@@ -113,5 +119,5 @@ def test_the_docs_page_works_without_internet_where_the_assets_are_given(edge: A
     assert client.get("/v1/docs/assets/../conftest.py").status_code == 404
 
 
-def test_the_docs_page_falls_back_to_the_libraries_own_assets(app: FastAPI) -> None:
+def test_the_docs_page_falls_back_to_the_libraries_own_assets(app: Starlette) -> None:
     assert "swagger-ui-bundle.js" in TestClient(app).get("/v1/docs").text

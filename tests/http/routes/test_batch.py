@@ -1,7 +1,7 @@
 import asyncio
 
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from bento_service.errors import (
@@ -48,7 +48,7 @@ def test_every_image_but_the_first_belongs_to_a_request_that_was_admitted(
 
 
 def test_one_bad_file_never_fails_its_neighbours(
-    client: TestClient, classifier: FakeClassifier, edge: AppState
+    client: TestClient, classifier: FakeClassifier, state: AppState
 ) -> None:
     def fail(encoded: bytes) -> Exception | None:
         faults = {b"corrupt": UndecodableImageError("cut short"), b"defect": RuntimeError("secret")}
@@ -65,7 +65,7 @@ def test_one_bad_file_never_fails_its_neighbours(
     assert codes == [None, (400, "missing_image"), (500, "internal_error")]
     assert "secret" not in second.text
     assert classifier.in_flight == 0
-    assert edge.budget.held_bytes == 0
+    assert state.budget.held_bytes == 0
 
 
 def test_each_image_leaves_a_receipt_of_its_own(client: TestClient, classifier: FakeClassifier) -> None:
@@ -104,7 +104,7 @@ def test_an_image_shed_after_the_batch_was_admitted_is_a_problem_of_its_own(
     ids=lambda value: getattr(value, "code", None),
 )
 def test_a_batch_that_is_not_admitted_is_refused_whole_before_it_is_read(
-    app: FastAPI, classifier: FakeClassifier, error: LightboxError, status: int
+    app: Starlette, classifier: FakeClassifier, error: LightboxError, status: int
 ) -> None:
     classifier.refuse = lambda request_id: error
     exchange = Exchange([part("images", b"a")])
@@ -117,14 +117,14 @@ def test_a_batch_that_is_not_admitted_is_refused_whole_before_it_is_read(
 
 
 def test_more_files_than_allowed_are_refused_whole_and_nothing_is_computed(
-    client: TestClient, classifier: FakeClassifier, edge: AppState
+    client: TestClient, classifier: FakeClassifier, state: AppState
 ) -> None:
     problem = expect_problem(client.post(PATH, files=images(*[b"x"] * 5)), 413, "too_many_images")
 
     assert problem.model_extra == {"limit": 4}
     assert classifier.images == []
     assert classifier.in_flight == 0
-    assert edge.budget.held_bytes == 0
+    assert state.budget.held_bytes == 0
 
 
 def test_a_request_over_its_limit_is_refused_whole(client: TestClient) -> None:
@@ -150,9 +150,9 @@ def test_a_bad_parameter_fails_the_whole(client: TestClient) -> None:
     expect_problem(client.post(f"{PATH}?top_k=99", files=images(b"a")), 400, "invalid_parameter")
 
 
-def test_a_large_batch_takes_its_turns_a_few_images_at_a_time(edge: AppState, classifier: FakeClassifier) -> None:
+def test_a_large_batch_takes_its_turns_a_few_images_at_a_time(state: AppState, classifier: FakeClassifier) -> None:
     count = IN_FLIGHT + 9
-    app = app_over(_with_max_images(edge, count))
+    app = app_over(_with_max_images(state, count))
 
     async def talk() -> Exchange:
         classifier.gate = Gate()
@@ -170,6 +170,6 @@ def test_a_large_batch_takes_its_turns_a_few_images_at_a_time(edge: AppState, cl
     assert classifier.in_flight == 0
 
 
-def _with_max_images(edge: AppState, count: int) -> AppState:
-    settings = edge.settings.model_copy(update={"max_images": count, "max_request_bytes": 1_000_000})
-    return AppState(edge.classifier, edge.journal, settings, edge.budget)
+def _with_max_images(state: AppState, count: int) -> AppState:
+    settings = state.settings.model_copy(update={"max_images": count, "max_request_bytes": 1_000_000})
+    return AppState(state.classifier, state.journal, settings, state.budget)

@@ -3,20 +3,20 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError, OverloadedError, UndecodableImageError
 from bento_service.http.app import create_app
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from lightbox_client.contract import Classification
 from tests.fakes.classifier import FakeClassifier, Gate
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
 from tests.http.requests.test_upload import FORM, part
-from tests.http.wiring import app_over, status_of
+from tests.http.wiring import app_over, gateway_over, status_of
 
 IMAGE = b"\xff\xd8 an image"
 FILE = {"image": ("cat.jpg", IMAGE, "image/jpeg")}
@@ -46,7 +46,7 @@ def test_a_form_carries_the_image_and_what_is_asked_for(
     assert classifier.images == [IMAGE]
 
 
-def test_fields_may_come_after_the_image(app: FastAPI) -> None:
+def test_fields_may_come_after_the_image(app: Starlette) -> None:
     body = part("image", IMAGE) + b'--cut\r\nContent-Disposition: form-data; name="top_k"\r\n\r\n2\r\n--cut--\r\n'
     exchange = Exchange([body[index : index + 1] for index in range(len(body))])
 
@@ -127,7 +127,7 @@ def test_an_error_of_the_pipeline_is_its_problem(client: TestClient, classifier:
     assert expect_problem(client.post("/classify", files=FILE), 422, "undecodable_image").detail == "cut short"
 
 
-def test_an_overloaded_service_refuses_before_the_body_is_read(app: FastAPI, classifier: FakeClassifier) -> None:
+def test_an_overloaded_service_refuses_before_the_body_is_read(app: Starlette, classifier: FakeClassifier) -> None:
     classifier.refuse = lambda request_id: OverloadedError("busy", retry_after_s=2, reason="target")
     exchange = Exchange([part("image", IMAGE), b"--cut--"])
 
@@ -140,14 +140,14 @@ def test_it_is_not_ready_while_the_models_load() -> None:
     def loading() -> AppState:
         raise NotReadyError("The models are still loading.", retry_after_s=2)
 
-    app = create_app(loading, status=lambda: status_of(ServiceState.LOADING))
+    app = create_app(loading, provide_status=lambda: status_of(ServiceState.LOADING))
 
-    expect_problem(TestClient(app).post("/classify", files=FILE), 503, "not_ready")
+    expect_problem(TestClient(gateway_over(app)).post("/classify", files=FILE), 503, "not_ready")
 
 
-def test_its_uploads_are_bounded_and_counted_towards_the_budget(edge: AppState, classifier: FakeClassifier) -> None:
+def test_its_uploads_are_bounded_and_counted_towards_the_budget(state: AppState, classifier: FakeClassifier) -> None:
     budget = ByteBudget(600)
-    app = app_over(replace(edge, budget=budget))
+    app = app_over(replace(state, budget=budget))
     too_large, shed = Exchange([part("image", b"x" * 70_000), b"--cut--"]), Exchange([part("image", b"x" * 601)])
 
     for exchange in (too_large, shed):
@@ -159,7 +159,7 @@ def test_its_uploads_are_bounded_and_counted_towards_the_budget(edge: AppState, 
     assert budget.held_bytes == 0
 
 
-def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: FastAPI, classifier: FakeClassifier) -> None:
+def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: Starlette, classifier: FakeClassifier) -> None:
     async def talk() -> Exchange:
         classifier.gate = Gate()
         exchange = Exchange([part("image", IMAGE), b"--cut--"])

@@ -244,14 +244,14 @@ def test_an_unexpected_exception_is_logged_with_its_cause_and_answered_without(
 
 @pytest.mark.parametrize("outcome", [lambda encoded: None, lambda encoded: UndecodableImageError("no")])
 def test_a_finished_request_holds_no_bytes_and_no_place(
-    client: TestClient, classifier: FakeClassifier, edge: AppState, outcome: Callable[[bytes], Exception | None]
+    client: TestClient, classifier: FakeClassifier, state: AppState, outcome: Callable[[bytes], Exception | None]
 ) -> None:
     classifier.fail = outcome
 
     client.post("/v1/classify", content=IMAGE)
     client.post("/v1/classify", files={"image": IMAGE})
 
-    assert edge.budget.held_bytes == 0
+    assert state.budget.held_bytes == 0
     assert classifier.in_flight == 0
 
 

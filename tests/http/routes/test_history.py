@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from bento_service.domain.history import HistoryBucket, Quantiles
 from bento_service.errors import InvalidParameterError, JournalUnavailableError
-from bento_service.http.requests.budget import ByteBudget
+from bento_service.http.requests.body import ByteBudget
 from bento_service.http.requests.parameters import WindowQuery
 from bento_service.http.state import AppState
 from bento_service.journal.store import SqlJournalStore

@@ -1,7 +1,10 @@
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
-from bento_service.errors import DrainingError, OverloadedError, UndecodableImageError
+from bento_service.errors import DrainingError, LightboxError, OverloadedError, UndecodableImageError
 from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier
 
@@ -11,7 +14,7 @@ PATH = "/v1/preview"
 @pytest.mark.parametrize(
     "sent", [{"content": b"image"}, {"files": {"image": ("cat.heic", b"image")}}], ids=["raw body", "form field"]
 )
-def test_a_preview_is_a_png_that_says_what_image_it_shows(client: TestClient, sent: dict[str, object]) -> None:
+def test_a_preview_is_a_png_that_says_what_image_it_shows(client: TestClient, sent: Mapping[str, Any]) -> None:
     answer = client.post(PATH, **sent)
 
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
@@ -30,7 +33,7 @@ def test_a_preview_is_a_png_that_says_what_image_it_shows(client: TestClient, se
     ],
 )
 def test_what_may_not_begin_is_refused_before_its_body_is_read(
-    client: TestClient, classifier: FakeClassifier, error: Exception, status: int
+    client: TestClient, classifier: FakeClassifier, error: LightboxError, status: int
 ) -> None:
     classifier.refuse = lambda request_id: error
 
@@ -42,12 +45,12 @@ def test_what_may_not_begin_is_refused_before_its_body_is_read(
 
 
 def test_an_image_that_cannot_be_decoded_is_a_problem_and_frees_its_place(
-    client: TestClient, classifier: FakeClassifier, edge: AppState
+    client: TestClient, classifier: FakeClassifier, state: AppState
 ) -> None:
     classifier.fail = lambda encoded: UndecodableImageError("The HEIC is truncated.")
 
     assert client.post(PATH, content=b"image").json()["code"] == "undecodable_image"
-    assert (classifier.in_flight, edge.budget.held_bytes) == (0, 0)
+    assert (classifier.in_flight, state.budget.held_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +63,6 @@ def test_an_image_that_cannot_be_decoded_is_a_problem_and_frees_its_place(
     ],
 )
 def test_a_body_is_read_by_the_rules_of_a_classification(
-    client: TestClient, sent: dict[str, object], code: str
+    client: TestClient, sent: Mapping[str, Any], code: str
 ) -> None:
     assert client.post(PATH, **sent).json()["code"] == code

@@ -8,10 +8,11 @@ from bento_service import __version__
 from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
+from bento_service.http.routes.status import read_versions
 from bento_service.http.state import AppState
 from lightbox_client.contract import Status, Version
 from tests.http.expectations import expect_problem
-from tests.http.wiring import status_of
+from tests.http.wiring import gateway_over, status_of
 
 
 def loading() -> AppState:
@@ -19,7 +20,7 @@ def loading() -> AppState:
 
 
 def loading_client() -> TestClient:
-    return TestClient(create_app(loading, status=lambda: status_of(ServiceState.LOADING)))
+    return TestClient(gateway_over(create_app(loading, provide_status=lambda: status_of(ServiceState.LOADING))))
 
 
 def test_status_shows_the_worker(client: TestClient) -> None:
@@ -44,8 +45,14 @@ def test_version_names_lightbox_its_libraries_and_its_models(client: TestClient)
 def test_the_libraries_versions_are_read_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     read = metadata.version
-    monkeypatch.setattr(metadata, "version", lambda name: asked.append(name) or read(name))
 
+    def ask(name: str) -> str:
+        asked.append(name)
+        return read(name)
+
+    monkeypatch.setattr(metadata, "version", ask)
+
+    read_versions.cache_clear()
     first, second = client.get("/version"), client.get("/version")
 
     assert first.content == second.content

@@ -13,6 +13,8 @@ from bento_service.cli.app import app
 from lightbox_client.contract import Classification
 from tests.fakes.service import FakeService
 
+Command = list[str | Path]
+
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["classify", *map(str, arguments)], env={"LIGHTBOX_URL": None})
@@ -34,7 +36,7 @@ def test_a_bad_file_is_named_and_stops_no_other(service: FakeService, photograph
 
     assert result.exit_code == 2
     assert [line.split()[0].rsplit("/")[-1] for line in result.stdout.splitlines()[1:]] == ["a.png", "c.png", "d.PNG"]
-    assert f"{photographs / 'b.jpg'}: The bytes are no JPEG" in result.stderr
+    assert f"{photographs / 'b.jpg'}: You sent text" in result.stderr
     assert "(unsupported_format)" in result.stderr
     assert result.stderr.endswith("lightbox: 1 of 4 inputs got no answer\n")
 
@@ -85,7 +87,7 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(
 
 @pytest.mark.parametrize("form", ["--csv", "--json", "--top-k=1"])
 def test_a_disk_that_is_full_is_one_line(service: FakeService, photographs: Path, form: str) -> None:
-    command = [
+    command: Command = [
         sys.executable,
         "-m",
         "bento_service.cli.app",
@@ -103,7 +105,15 @@ def test_a_disk_that_is_full_is_one_line(service: FakeService, photographs: Path
 
 
 def test_a_reader_that_has_enough_ends_the_run_quietly(service: FakeService, photographs: Path) -> None:
-    command = [sys.executable, "-m", "bento_service.cli.app", "classify", photographs / "a.png", "--url", service.url]
+    command: Command = [
+        sys.executable,
+        "-m",
+        "bento_service.cli.app",
+        "classify",
+        photographs / "a.png",
+        "--url",
+        service.url,
+    ]
     reader, writer = os.pipe()
     os.close(reader)
 
@@ -133,7 +143,15 @@ def test_a_name_that_is_not_utf_8_is_shown_by_escapes_and_stops_nothing(
 def test_an_output_that_cannot_encode_a_name_gets_escapes(service: FakeService, photographs: Path, form: str) -> None:
     path = photographs / "ü☕.png"
     path.write_bytes((photographs / "a.png").read_bytes())
-    command = [sys.executable, "-m", "bento_service.cli.app", "classify", path, path.parent / "b.jpg", form]
+    command: Command = [
+        sys.executable,
+        "-m",
+        "bento_service.cli.app",
+        "classify",
+        path,
+        path.parent / "b.jpg",
+        form,
+    ]
     environment = os.environ | {"PYTHONIOENCODING": "ascii:strict", "LIGHTBOX_URL": service.url}
 
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
@@ -186,7 +204,7 @@ def test_what_is_wrong_with_every_file_is_said_once(service: FakeService, photog
     result = run(photographs, "--url", service.url, "--model", "resnet50")
 
     assert result.exit_code == 2
-    assert result.stderr.startswith("lightbox: There is no model 'resnet50'; there are efficientnet_lite0")
+    assert result.stderr.startswith("lightbox: No model named 'resnet50' is served. Served: efficientnet_lite0")
     assert len(result.stderr.splitlines()) == 1
 
 

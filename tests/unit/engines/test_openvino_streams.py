@@ -24,8 +24,9 @@ class FakeDevice:
         self.pair = (FakeRequest(self), FakeRequest(self))
 
     def run(self, *, is_ahead: bool) -> list[float]:
-        scores = _run(self.pair, BATCH, is_ahead=lambda: is_ahead)  # type: ignore[arg-type]
-        return scores[:, 0].tolist()
+        scores = _run(self.pair, BATCH, is_ahead=lambda: is_ahead)
+        answers: list[float] = scores[:, 0].tolist()
+        return answers
 
 
 class FakeRequest:

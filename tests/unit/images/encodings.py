@@ -11,7 +11,7 @@ import skimage
 from PIL import Image, ImageCms
 
 from bento_service.domain.models import InputRecipe
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 
 RECIPE = InputRecipe(
     height_px=224,
@@ -26,7 +26,7 @@ RECORDED = Path(__file__).parent / "recorded"
 
 HEIC by x265 (pillow-heif), shown by `heif-convert`; `deep.avif`, of 10 bits, by imagecodecs, shown by Chromium.
 """
-LIMITS = IntakeLimits(max_bytes=20_000_000, max_pixels=50_000_000)
+LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 
 
 @cache

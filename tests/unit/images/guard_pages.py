@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.domain.models import InputRecipe
-from bento_service.images.geometry import plan_geometry
-from bento_service.images.orientation import BY_EXIF
-from bento_service.images.resize import FOUR_CHANNELS, resize_and_crop
+from bento_service.images.geometry import BY_EXIF, plan_geometry
+from bento_service.images.resize import RGBX_MODE, resize_and_crop
 
 AppState = Literal["first", "last"]
 RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -49,7 +48,7 @@ def guarded(size_bytes: int, edge: AppState) -> Iterator[NDArray[np.uint8]]:
         guards = (begin, begin + PAGE + room)
         protect(libc, guards, PROT_NONE)
         place = begin + PAGE + (room - size_bytes if edge == "last" else 0)
-        yield np.frombuffer((ctypes.c_ubyte * size_bytes).from_address(place), dtype=np.uint8)
+        yield np.ctypeslib.as_array((ctypes.c_ubyte * size_bytes).from_address(place))
         protect(libc, guards, mmap.PROT_READ | mmap.PROT_WRITE)
 
 
@@ -84,7 +83,7 @@ def resize_guarded(chance: random.Random) -> None:
         RECIPE, height_px=height_px, width_px=width_px, crop_fraction=crop_fraction, interpolation=interpolation
     )
     size = draw_size(chance, int(width_px / crop_fraction))
-    mode, channels = chance.choice([("L", 1), (FOUR_CHANNELS, 4)])
+    mode, channels = chance.choice([("L", 1), (RGBX_MODE, 4)])
     orientation = BY_EXIF[chance.randint(1, 8)]
     upright = size[::-1] if orientation.is_transposed else size
     edge: AppState = chance.choice(["first", "last"])

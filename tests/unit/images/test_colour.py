@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from bento_service.domain.requests import PreparedImage
-from bento_service.images.intake import prepare
+from bento_service.images.prepare import prepare
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,
@@ -143,7 +143,7 @@ def test_a_half_transparent_palette_entry_is_laid_over_white() -> None:
     ],
 )
 def test_a_colour_that_a_png_declares_transparent_is_white(
-    mode: str, colour: object, transparency: object, kinds: tuple[str, ...]
+    mode: str, colour: int | tuple[int, ...], transparency: int | tuple[int, ...], kinds: tuple[str, ...]
 ) -> None:
     encoded = encode(Image.new(mode, ONE_PIXEL, colour), "PNG", transparency=transparency)
     assert _centre(encoded) == (255, 255, 255)

@@ -4,8 +4,8 @@ import warnings
 import pytest
 
 from bento_service.errors import UndecodableImageError
-from bento_service.images.intake import prepare
-from bento_service.images.reader import silence_pillow
+from bento_service.images.pillow_reader import silence_pillow
+from bento_service.images.prepare import prepare
 from tests.unit.images.encodings import LIMITS, RECIPE, encode, encode_every_kind, load_photograph
 
 JPEG = encode(load_photograph(), "JPEG", quality=90)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from bento_service.images.depth import to_eight_bits
+from bento_service.images.colour import to_eight_bits
 
 
 def _reduce(samples: np.ndarray, *, bits: int = 32, is_white_zero: bool = False) -> list[int]:

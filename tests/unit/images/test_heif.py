@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.prepare import ImageLimits, prepare
 from tests.unit.images.encodings import LIMITS, RECIPE, encode, exif_with_orientation, load_photograph
 from tests.unit.images.heif_files import (
     Part,
@@ -162,9 +162,9 @@ def test_a_motion_photo_behind_the_picture_is_no_damage() -> None:
 @pytest.mark.parametrize("image_format", BRANDS)
 def test_one_more_pixel_than_allowed_is_too_many(image_format: str) -> None:
     encoded = put_together(BRANDS[image_format], [coded(image_format)])
-    prepare(encoded, RECIPE, IntakeLimits(LIMITS.max_bytes, 64 * 64))
+    prepare(encoded, RECIPE, ImageLimits(LIMITS.max_bytes, 64 * 64))
     with pytest.raises(TooManyPixelsError, match=r"64 x 64 = 4,096 pixels; 4,095 are allowed"):
-        prepare(encoded, RECIPE, IntakeLimits(LIMITS.max_bytes, 64 * 64 - 1))
+        prepare(encoded, RECIPE, ImageLimits(LIMITS.max_bytes, 64 * 64 - 1))
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
@@ -191,13 +191,13 @@ def test_a_giant_tile_or_alpha_of_a_small_picture_counts(image_format: str) -> N
 def test_an_av1_stream_larger_than_its_picture_counts_as_the_pixels_it_would_take() -> None:
     large = take_apart(encode(Image.new("L", (640, 480)), "AVIF")).size(48, 41)
     with pytest.raises(TooManyPixelsError, match=r"48 x 41 pixels and its decoder has to hold 307,200"):
-        prepare(put_together(b"avif", [large]), RECIPE, IntakeLimits(LIMITS.max_bytes, 10_000))
+        prepare(put_together(b"avif", [large]), RECIPE, ImageLimits(LIMITS.max_bytes, 10_000))
 
 
 def test_grids_of_grids_are_counted_without_walking_every_path() -> None:
     layers = [grid(16, 16, 64, 64, [number] * 256) for number in range(2, 5)]
     with pytest.raises(TooManyPixelsError):
-        prepare(put_together(b"heic", [*layers, coded("HEIC")]), RECIPE, IntakeLimits(LIMITS.max_bytes, 10**6))
+        prepare(put_together(b"heic", [*layers, coded("HEIC")]), RECIPE, ImageLimits(LIMITS.max_bytes, 10**6))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 import simplejpeg
 
 from bento_service.errors import UndecodableImageError
-from bento_service.images.intake import prepare
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING, choose_scale
+from bento_service.images.prepare import prepare
 from tests.unit.images.encodings import LIMITS, RECIPE, decode_with_pillow, encode, load_photograph
 from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 

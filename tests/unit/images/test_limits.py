@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from bento_service.errors import ImageTooLargeError, MissingImageError, TooManyPixelsError
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.prepare import ImageLimits, prepare
 from tests.unit.images.encodings import LIMITS, RECIPE, encode, encode_every_kind, load_photograph, png_chunk
 
 
@@ -53,18 +53,18 @@ def test_no_bytes_are_a_missing_image() -> None:
 
 def test_one_byte_more_than_allowed_is_too_large() -> None:
     encoded = encode(load_photograph(), "JPEG")
-    prepare(encoded, RECIPE, IntakeLimits(max_bytes=len(encoded), max_pixels=LIMITS.max_pixels))
+    prepare(encoded, RECIPE, ImageLimits(max_bytes=len(encoded), max_pixels=LIMITS.max_pixels))
     with pytest.raises(ImageTooLargeError) as caught:
-        prepare(encoded, RECIPE, IntakeLimits(max_bytes=len(encoded) - 1, max_pixels=LIMITS.max_pixels))
+        prepare(encoded, RECIPE, ImageLimits(max_bytes=len(encoded) - 1, max_pixels=LIMITS.max_pixels))
     assert caught.value.details == {"bytes": len(encoded), "max_bytes": len(encoded) - 1}
 
 
 @pytest.mark.parametrize("kind", encode_every_kind())
 def test_one_pixel_more_than_allowed_is_too_many_in_each_format(kind: str) -> None:
     encoded = encode_every_kind()[kind]
-    prepare(encoded, RECIPE, IntakeLimits(LIMITS.max_bytes, max_pixels=48 * 41))
+    prepare(encoded, RECIPE, ImageLimits(LIMITS.max_bytes, max_pixels=48 * 41))
     with pytest.raises(TooManyPixelsError) as caught:
-        prepare(encoded, RECIPE, IntakeLimits(LIMITS.max_bytes, max_pixels=48 * 41 - 1))
+        prepare(encoded, RECIPE, ImageLimits(LIMITS.max_bytes, max_pixels=48 * 41 - 1))
     assert caught.value.details == {"pixels": 48 * 41, "max_pixels": 48 * 41 - 1}
 
 
@@ -84,6 +84,6 @@ def test_a_giant_tile_in_a_small_tiff_counts_as_the_pixels_it_would_take() -> No
 def test_an_operator_may_allow_more_than_pillow_does_and_hears_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     side_px = 13_400  # 179.6 megapixels, where Pillow's own limit raises
     encoded = encode(load_photograph().convert("1").resize((side_px, side_px)), "PNG")
-    prepared = prepare(encoded, RECIPE, IntakeLimits(LIMITS.max_bytes, max_pixels=200_000_000))
+    prepared = prepare(encoded, RECIPE, ImageLimits(LIMITS.max_bytes, max_pixels=200_000_000))
     assert prepared.info.width_px == side_px
     assert not recwarn.list

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bento_service.errors import UndecodableImageError
-from bento_service.images.intake import prepare
+from bento_service.images.prepare import prepare
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from bento_service.images.intake import prepare
+from bento_service.images.prepare import prepare
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,

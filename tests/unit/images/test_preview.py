@@ -7,8 +7,7 @@ from PIL import Image
 
 from bento_service.domain.requests import Preview
 from bento_service.errors import TooManyPixelsError, UnsupportedFormatError
-from bento_service.images.intake import IntakeLimits, prepare
-from bento_service.images.preview import draw_preview
+from bento_service.images.prepare import ImageLimits, draw_preview, prepare
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,
@@ -61,4 +60,4 @@ def test_what_is_refused_as_an_image_has_no_preview() -> None:
     with pytest.raises(UnsupportedFormatError):
         draw_preview(b"hello", LIMITS)
     with pytest.raises(TooManyPixelsError):
-        draw_preview(encode(load_photograph(), "PNG"), IntakeLimits(LIMITS.max_bytes, 1000))
+        draw_preview(encode(load_photograph(), "PNG"), ImageLimits(LIMITS.max_bytes, 1000))

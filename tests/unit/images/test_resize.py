@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bento_service.domain.models import InputRecipe, Interpolation
-from bento_service.images.geometry import plan_geometry
-from bento_service.images.orientation import BY_EXIF
-from bento_service.images.resize import FOUR_CHANNELS, resize_and_crop
+from bento_service.images.geometry import BY_EXIF, plan_geometry
+from bento_service.images.resize import RGBX_MODE, resize_and_crop
 from tests.unit.images.encodings import RECIPE, load_photograph
 from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 
@@ -107,7 +106,7 @@ def test_turning_after_the_resize_gives_what_turning_before_it_does(
 def test_a_fourth_byte_a_pixel_changes_nothing(width_px: int, height_px: int, recipe: InputRecipe) -> None:
     image = load_photograph().crop((0, 0, width_px, height_px))
     padded = np.dstack([np.asarray(image), np.full((height_px, width_px), 7, np.uint8)])
-    four = Image.frombuffer(FOUR_CHANNELS, image.size, padded, "raw", FOUR_CHANNELS, 0, 1)
+    four = Image.frombuffer(RGBX_MODE, image.size, padded, "raw", RGBX_MODE, 0, 1)
     assert (_prepare(four, recipe) == _prepare(image, recipe)).all()
 
 

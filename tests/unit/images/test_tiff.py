@@ -14,7 +14,7 @@ from PIL import Image
 
 from bento_service.domain.requests import PreparedImage
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.prepare import ImageLimits, prepare
 from tests.unit.images.encodings import LIMITS, RECIPE, load_photograph
 from tests.unit.images.tiffs import (
     BLACK_IS_ZERO,
@@ -51,14 +51,14 @@ def take_channels(photometric: int) -> NDArray[np.uint8]:
 
 def to_rgb(eight_bits: NDArray[np.uint8], photometric: int) -> NDArray[np.int64]:
     """What samples mean, by the plain formula for CMYK."""
-    values = eight_bits.astype(int)
+    values = eight_bits.astype(np.int64)
     if photometric == WHITE_IS_ZERO:
         return np.repeat(255 - values, 3, axis=2)
     if photometric == BLACK_IS_ZERO:
         return np.repeat(values, 3, axis=2)
     if photometric == RGB:
         return values
-    return np.rint((255 - values[:, :, :3]) * (255 - values[:, :, 3:]) / 255).astype(int)
+    return np.rint((255 - values[:, :, :3]) * (255 - values[:, :, 3:]) / 255).astype(np.int64)
 
 
 def assert_read_as(encoded: bytes, expected: NDArray[np.int64]) -> None:
@@ -230,7 +230,7 @@ def test_a_cameras_raw_file_is_refused_and_not_read_from_its_thumbnail() -> None
 def test_the_limit_on_pixels_is_about_the_picture_and_not_about_its_thumbnail() -> None:
     encoded = store_after(encode_tiff(PHOTOGRAPH, Layout(RGB)), {254: (1,)}, is_subdirectory=True)
     with pytest.raises(TooManyPixelsError, match=f"{WIDTH_PX} x {HEIGHT_PX}"):
-        prepare(encoded, UNRESIZED, IntakeLimits(LIMITS.max_bytes, WIDTH_PX * HEIGHT_PX - 1))
+        prepare(encoded, UNRESIZED, ImageLimits(LIMITS.max_bytes, WIDTH_PX * HEIGHT_PX - 1))
 
 
 def test_an_image_that_is_marked_as_reduced_and_is_the_only_one_is_the_picture() -> None:
@@ -270,13 +270,13 @@ def test_pixels_that_are_missing_are_refused_and_not_read_from_what_follows(dtyp
 def test_samples_that_would_take_more_memory_than_pixels_may_are_refused_before_they_are_decoded() -> None:
     samples = np.zeros((HEIGHT_PX, WIDTH_PX, 3), dtype=np.float64)
     with pytest.raises(TooManyPixelsError, match=r"samples take 7,560 bytes; 4,000 are allowed"):
-        prepare(encode_tiff(samples, Layout(RGB, DEFLATE)), UNRESIZED, IntakeLimits(LIMITS.max_bytes, 1000))
+        prepare(encode_tiff(samples, Layout(RGB, DEFLATE)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 1000))
 
 
 def test_a_wide_tile_of_a_narrow_image_counts_as_what_it_takes() -> None:
     samples = np.zeros((HEIGHT_PX, 1, 1), dtype=np.float64)
     with pytest.raises(TooManyPixelsError, match="samples take 1,920 bytes; 1,024 are allowed"):
-        prepare(encode_tiff(samples, Layout(tile_px=16)), UNRESIZED, IntakeLimits(LIMITS.max_bytes, 16 * 16))
+        prepare(encode_tiff(samples, Layout(tile_px=16)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 16 * 16))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])

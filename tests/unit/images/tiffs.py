@@ -8,10 +8,12 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+Order = Literal["<", ">"]
 NONE, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED = 0, 1, 2, 3, 5
 
@@ -39,7 +41,7 @@ class Layout:
 
 def encode_tiff(samples: NDArray[np.generic], layout: Layout) -> bytes:
     """Encode samples of shape (height, width, channels); their dtype is the file's sample format and depth."""
-    order = ">" if layout.is_big_endian else "<"
+    order: Order = ">" if layout.is_big_endian else "<"
     height_px, width_px, channels = samples.shape
     planes = [samples[:, :, [index]] for index in range(channels)] if layout.is_planar else [samples]
     blocks = [_compress(block, layout, order) for plane in planes for block in _cut(plane, layout)]
@@ -86,7 +88,7 @@ def deepen(eight_bits: NDArray[np.uint8], dtype: np.dtype[np.generic]) -> NDArra
     unsigned = np.dtype(f"u{dtype.itemsize}")
     shift = np.array(8 * (dtype.itemsize - 1), unsigned)
     low_bytes = np.array(0x0102030405060708 >> (64 - 8 * dtype.itemsize) & (1 << int(shift)) - 1, unsigned)
-    deep = (eight_bits.astype(unsigned) << shift) | low_bytes
+    deep: NDArray[np.generic] = (eight_bits.astype(unsigned) << shift) | low_bytes
     return (deep >> np.array(1, unsigned)).view(dtype) if dtype.kind == "i" else deep
 
 
@@ -122,7 +124,7 @@ def _cut(plane: NDArray[np.generic], layout: Layout) -> list[NDArray[np.generic]
     return [filled[top : top + side, left : left + side] for top in rows for left in columns]
 
 
-def _compress(block: NDArray[np.generic], layout: Layout, order: str) -> bytes:
+def _compress(block: NDArray[np.generic], layout: Layout, order: Order) -> bytes:
     raw = _predict(block, layout.predictor, order)
     if layout.compression == DEFLATE:
         return zlib.compress(raw)
@@ -133,7 +135,7 @@ def _compress(block: NDArray[np.generic], layout: Layout, order: str) -> bytes:
     return raw
 
 
-def _predict(block: NDArray[np.generic], predictor: int, order: str) -> bytes:
+def _predict(block: NDArray[np.generic], predictor: int, order: Order) -> bytes:
     if predictor == 2:
         whole = block.view(f"u{block.dtype.itemsize}")
         differences = np.diff(whole, axis=1, prepend=np.zeros_like(whole[:, :1]))

@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from typing import TypedDict
 
 from bento_service.domain.requests import ImageInfo, Prediction, Receipt, Timings
 
@@ -9,6 +10,13 @@ NOW = datetime(2026, 5, 17, 12, 0, tzinfo=UTC)
 
 _OUTCOMES = ("ok", "ok", "ok", "ok", "overloaded", "undecodable_image")
 _LABELS = ("Egyptian cat", "tabby", "Blässhuhn", "猫")
+
+
+class Window(TypedDict):
+    """What a journal is asked about."""
+
+    since: datetime
+    until: datetime
 
 
 def make_receipt(

@@ -6,13 +6,13 @@ import pytest
 from PIL import Image
 
 from bento_service.domain.models import InputRecipe
-from bento_service.images.intake import IntakeLimits, prepare
+from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.load_test.address import Address
 from bento_service.load_test.payloads import LoadOptions, prepare_payloads
 
 ADDRESS = Address("127.0.0.1", 3000, "localhost", "localhost:3000", "/v1/classify", is_tls=False)
 RECIPE = InputRecipe(64, 64, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-LIMITS = IntakeLimits(max_bytes=1_000_000, max_pixels=1_000_000)
+LIMITS = ImageLimits(max_bytes=1_000_000, max_pixels=1_000_000)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo
-from bento_service.images.intake import IntakeLimits
+from bento_service.images.prepare import ImageLimits
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Preprocessor
 from bento_service.pipeline.work_estimate import WorkEstimator
@@ -43,7 +43,7 @@ async def workshop() -> AsyncIterator[Preprocessor]:
     )
     pool = DecodePool(1)
     work_cost = WorkEstimator({"a": 0.0}, decode_threads=1, lanes=1, shares_cores=True)
-    yield Preprocessor(pool, scheduler, work_cost, IntakeLimits(10**7, MAX_PIXELS), None, time.perf_counter)
+    yield Preprocessor(pool, scheduler, work_cost, ImageLimits(10**7, MAX_PIXELS), None, time.perf_counter)
     pool.close()
     await asyncio.to_thread(scheduler.close, timeout_s=5)
 

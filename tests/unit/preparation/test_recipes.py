@@ -21,7 +21,10 @@ def test_the_crop_fraction_leads_back_to_the_resize_exactly(crop_px: int, margin
 
 
 def test_the_lite_models_are_scaled_to_plus_minus_one() -> None:
-    recipe = recipe_of_timm("efficientnet_lite0", timm.get_pretrained_cfg("tf_efficientnet_lite0"))
+    cfg = timm.get_pretrained_cfg("tf_efficientnet_lite0")
+    assert cfg is not None
+
+    recipe = recipe_of_timm("efficientnet_lite0", cfg)
 
     assert recipe == InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

@@ -32,7 +32,8 @@ def test_time_alone_does_not_raise_the_cap() -> None:
 @pytest.mark.parametrize("lanes", [1, 2, 4])
 def test_each_probe_that_fails_waits_twice_as_long_for_the_next_up_to_a_minute(lanes: int) -> None:
     cap = OutOfMemoryLimit(8)
-    now_s, probes_s = 0.0, []
+    now_s = 0.0
+    probes_s: list[float] = []
     cap.shrink(8, now_s=now_s)
     while len(probes_s) < 9:
         now_s += 0.5

@@ -70,7 +70,7 @@ def test_a_latency_mode_that_takes_long_to_compile_leaves_the_time_for_the_batch
             clock.advance(60)
         return np.zeros((len(batch_nhwc), 3), dtype=np.float32)
 
-    costs = measure_costs(infer, RECIPE, modes=EngineMode, sizes=[1, 2, 4, 8], clock=clock)
+    costs = measure_costs(infer, RECIPE, modes=frozenset(EngineMode), sizes=[1, 2, 4, 8], clock=clock)
     assert costs[EngineMode.THROUGHPUT].sizes == (1, 2, 4, 8)
 
 
@@ -83,7 +83,7 @@ def test_batches_have_the_models_input_size_and_the_mode_that_is_timed() -> None
         return np.zeros((len(batch_nhwc), 3), dtype=np.float32)
 
     clock = FakeClock()
-    measure_costs(infer, RECIPE, modes=EngineMode, sizes=[1, 2], clock=clock)
+    measure_costs(infer, RECIPE, modes=frozenset(EngineMode), sizes=[1, 2], clock=clock)
     assert seen == {
         ((1, 4, 6, 3), np.dtype(np.uint8), EngineMode.LATENCY),
         ((1, 4, 6, 3), np.dtype(np.uint8), EngineMode.THROUGHPUT),

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bento_service.domain.models import InputRecipe, ModelCard
-from bento_service.preparation.serving_graph import make_serving_graph
+from bento_service.preparation.export import make_serving_graph
 
 SIDE_PX = 32
 CLASSES = 7
@@ -30,7 +30,8 @@ class Small(nn.Module):
         features = self.depthwise(self.stem(images))
         features = features + self.first_norm(self.shared(features))
         features = features + self.second_norm(self.shared(features))
-        return self.classifier(features.mean((2, 3)))
+        logits: torch.Tensor = self.classifier(features.mean((2, 3)))
+        return logits
 
 
 def write_small_program(path: Path) -> Path:

@@ -27,9 +27,11 @@ def fail(batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
     raise RuntimeError("expected Float but found Half")
 
 
-def choose(**classify: Classify) -> Precision:
-    ways: dict[Precision, Classify] = {"fp16": answer(DECIDED), "bf16": answer(DECIDED), "f32": answer(DECIDED)}
-    ways |= classify  # type: ignore[typeddict-item]
+AS_F32 = answer(DECIDED)
+
+
+def choose(*, fp16: Classify = AS_F32, bf16: Classify = AS_F32, f32: Classify = AS_F32) -> Precision:
+    ways: dict[Precision, Classify] = {"fp16": fp16, "bf16": bf16, "f32": f32}
     return choose_precision(list_candidates("auto", has_bf16=True), ways.__getitem__, DECIDED, PROBES)[0]
 
 

@@ -1,0 +1,74 @@
+import pytest
+
+from bento_service.cache.redis_url import open_pool
+from bento_service.cache.result_cache import open_cache
+from bento_service.errors import CacheUrlError
+from bento_service.settings import Settings
+from tests.fakes.cache import Tally
+
+pytestmark = pytest.mark.anyio
+
+
+def test_no_bytes_are_no_cache() -> None:
+    assert open_cache(Settings(cache_bytes=0), observer=Tally()) is None
+
+
+async def test_the_default_is_a_cache_in_memory() -> None:
+    cache = open_cache(Settings(), observer=Tally())
+    assert cache is not None
+    assert "redis_reachable" not in cache.describe()
+    await cache.close()
+
+
+async def test_a_url_adds_a_redis_which_is_not_asked_before_the_first_image() -> None:
+    cache = open_cache(Settings(cache_url="redis://127.0.0.1:1/0"), observer=Tally())
+    assert cache is not None
+    assert cache.describe()["redis_reachable"] == 1
+    await cache.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memcached://:secret@host",
+        "redis://:secret@host:port/0",
+        "redis://:secret@host/0?colour=blue",
+        ":secret@host",
+        "redis://us/er:secret@host",
+        "redis://user:6379/secret@host/0",
+        "redis://:p@secret@host",
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(CacheUrlError, match="LIGHTBOX_CACHE_URL takes") as caught:
+        open_cache(Settings(cache_url=url), observer=Tally())
+    assert "secret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(f"redis://:secret@host/{database}" for database in ("abc", "99999999999", "-1", "1.5", "1/2", "%31x", "٣")),
+        *(f"{scheme}?db={database}" for scheme in ("rediss://host", "unix:///socket") for database in ("-1", 2**31)),
+    ],
+)
+def test_a_database_that_no_redis_has_is_refused_without_what_may_be_a_password(url: str) -> None:
+    with pytest.raises(CacheUrlError, match="names no database that Redis can have") as caught:
+        open_pool(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host",
+        "redis://host/",
+        "redis://host/0",
+        "redis://host:1/2147483647",
+        "unix:///a/b",
+        "rediss://host?db=3",
+    ],
+)
+def test_a_database_that_a_redis_may_have_is_taken(url: str) -> None:
+    open_pool(url)

@@ -1,0 +1,86 @@
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bento_service.images.formats import ImageFormat
+from bento_service.images.header import ImageHeader, read_header
+
+WIDTH_PX, HEIGHT_PX = 70, 40
+PIXELS = WIDTH_PX * HEIGHT_PX
+
+
+def encode(image_format: str, mode: str = "RGB", **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (WIDTH_PX, HEIGHT_PX)).save(file, image_format, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("image_format", "mode", "options"),
+    [
+        ("JPEG", "RGB", {}),
+        ("JPEG", "L", {"exif": b"Exif\0\0" + bytes(5000), "icc_profile": bytes(200_000)}),
+        ("PNG", "RGBA", {}),
+        ("WEBP", "RGB", {}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGBA", {"exif": b"Exif\0\0" + bytes(10)}),
+        ("GIF", "P", {"comment": b"a comment" * 100}),
+        ("GIF", "L", {"transparency": 0}),
+        ("BMP", "RGB", {}),
+        ("TIFF", "RGB", {}),
+        ("TIFF", "1", {"compression": "group4"}),
+        ("TIFF", "RGB", {"big_tiff": True}),
+        ("AVIF", "RGBA", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\0"}),
+    ],
+)
+def test_each_format_says_its_size_up_front(image_format: str, mode: str, options: dict[str, object]) -> None:
+    assert read_header(encode(image_format, mode, **options)) == ImageHeader(ImageFormat(image_format), PIXELS)
+
+
+def test_a_progressive_jpeg_is_told_from_a_sequential_one() -> None:
+    assert read_header(encode("JPEG", progressive=True)) == ImageHeader(ImageFormat.JPEG, PIXELS, is_progressive=True)
+
+
+def test_a_gif_that_grows_for_its_first_frame_counts_as_what_it_grows_to() -> None:
+    encoded = bytearray(encode("GIF", "P"))
+    encoded[6:10] = b"\x01\0\x01\0"
+    assert read_header(bytes(encoded)) == ImageHeader(ImageFormat.GIF, PIXELS)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_a_header_that_is_cut_off_leaves_the_size_open(image_format: str) -> None:
+    assert read_header(encode(image_format)[:13]) == ImageHeader(ImageFormat(image_format), None)
+
+
+@pytest.mark.parametrize("filling", [b"\xff\xfe\0\x02", b"\xff"], ids=["comments", "fill bytes"])
+def test_a_jpeg_with_very_much_before_its_frame_is_not_searched_to_the_end(filling: bytes) -> None:
+    encoded = encode("JPEG")
+    assert read_header(encoded[:2] + filling * 100_000 + encoded[2:]) == ImageHeader(ImageFormat.JPEG, None)
+
+
+def test_what_is_no_image_has_no_outline() -> None:
+    assert read_header(b"hello") is None
+
+
+@given(
+    start=st.sampled_from(
+        [
+            b"\xff\xd8\xff",
+            b"\x89PNG\r\n\x1a\n",
+            b"GIF89a",
+            b"BM",
+            b"II*\0",
+            b"MM\0+",
+            b"RIFF1234WEBP",
+            b"\0\0\0\x10ftypheic",
+        ]
+    ),
+    rest=st.binary(max_size=200),
+)
+def test_whatever_a_file_holds_its_outline_is_no_error(start: bytes, rest: bytes) -> None:
+    outline = read_header(start + rest)
+    assert outline is not None
+    assert outline.pixels is None or outline.pixels >= 0

@@ -1,0 +1,141 @@
+"""The model store, its tag names, and a second store that may be mounted read-only."""
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from bento_service.domain.models import InputRecipe, ModelCard, Parity, StoredModel
+from bento_service.errors import ModelLoadError
+from bento_service.models.store import BentoModelStore, bento_name
+
+RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+
+
+@dataclass(frozen=True)
+class Folders:
+    """A store's own folder, and a second one."""
+
+    own: Path
+    further: Path
+
+    def find(self, name: str) -> StoredModel | None:
+        return BentoModelStore(self.own, also=self.further).find(name)
+
+    def version_of(self, name: str) -> str | None:
+        found = self.find(name)
+        return found.card.version if found else None
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    return Folders(tmp_path / "own", tmp_path / "further")
+
+
+def save(root: Path, name: str, version: str) -> None:
+    def write_model(onnx_path: Path, program_path: Path) -> None:
+        onnx_path.write_bytes(b"onnx")
+        program_path.write_bytes(b"program")
+
+    def measure(onnx_path: Path) -> Mapping[str, Parity]:
+        return {}
+
+    card = ModelCard(name=name, version=version, labels=("a",), recipe=RECIPE, source="a test", licence="Apache-2.0")
+    BentoModelStore(root).save(card, write_model=write_model, measure=measure)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def test_a_model_that_the_first_store_lacks_is_found_in_the_second(folders: Folders) -> None:
+    save(folders.own, "mine", "1")
+    save(folders.further, "theirs", "2")
+
+    assert folders.version_of("mine") == "1"
+    assert folders.version_of("theirs") == "2"
+    assert folders.find("nobodys") is None
+
+
+def test_a_model_that_both_have_is_the_firsts(folders: Folders) -> None:
+    save(folders.own, "model", "1")
+    save(folders.further, "model", "2")
+
+    assert folders.version_of("model") == "1"
+
+
+def test_of_a_models_versions_the_one_stored_last_is_found(folders: Folders) -> None:
+    for version in ("b", "c", "a"):
+        save(folders.further, "model", version)
+
+    assert folders.version_of("model") == "a"
+
+
+def test_the_second_store_is_never_written_even_where_it_does_not_say_which_version_is_the_latest(
+    folders: Folders,
+) -> None:
+    save(folders.further, "model", "1")
+    (folders.further / "lightbox-model" / "latest").unlink()
+    before = contents(folders.further)
+
+    assert folders.version_of("model") == "1"
+    store = BentoModelStore(folders.own, also=folders.further)
+    with store.lock("other"):
+        save(folders.own, "other", "1")
+    assert contents(folders.further) == before
+
+
+@pytest.mark.parametrize("left_behind", ["model.yaml", "card.json"])
+def test_a_version_that_is_not_whole_does_not_count(folders: Folders, left_behind: str) -> None:
+    save(folders.further, "model", "1")
+    save(folders.further, "model", "2")
+    (folders.further / "lightbox-model" / "2" / left_behind).unlink()
+
+    assert folders.version_of("model") == "1"
+    shutil.rmtree(folders.further / "lightbox-model" / "1")
+    assert folders.version_of("model") is None
+
+
+def test_a_second_store_that_is_not_there_is_empty_and_stays_so(folders: Folders) -> None:
+    save(folders.own, "mine", "1")
+
+    assert folders.version_of("mine") == "1"
+    assert folders.find("theirs") is None
+    assert not folders.further.exists()
+
+
+def test_a_second_store_that_cannot_be_read_is_named(folders: Folders) -> None:
+    folders.further.write_text("no folder")
+
+    with pytest.raises(
+        ModelLoadError, match=r"'theirs' cannot be read by .*/further/lightbox-theirs \(Not a directory"
+    ):
+        folders.find("theirs")
+
+
+def test_a_library_and_its_model_make_one_tag_name() -> None:
+    assert bento_name("efficientnet_lite0") == "lightbox-efficientnet_lite0"
+    assert bento_name("timm/resnet50.a1_in1k") == "lightbox-timm-resnet50.a1_in1k"
+
+
+@given(st.text(min_size=1, max_size=120))
+@example("timm/" + "x" * 200)
+@example("torchvision/ends.with.")
+def test_any_name_becomes_a_tag_name_that_bentoml_takes(name: str) -> None:
+    tag_name = bento_name(name)
+
+    assert re.fullmatch(r"[a-z0-9]([-._a-z0-9]*[a-z0-9])?", tag_name)
+    assert len(tag_name) <= 63
+
+
+@given(st.sets(st.text(alphabet="aA/-_.é", min_size=1, max_size=6), min_size=2, max_size=2))
+def test_two_names_never_share_a_tag_name_unless_only_the_library_tells_them_apart(names: set[str]) -> None:
+    first, second = names
+
+    if first.replace("/", "-", 1) != second.replace("/", "-", 1):
+        assert bento_name(first) != bento_name(second)
