@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from python_multipart.multipart import parse_options_header
+from multipart import parse_options_header
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError, MissingImageError, TooManyImagesError
@@ -152,4 +152,5 @@ async def _read_form(
 
 def _boundary_of(content_type: str) -> bytes:
     _, options = parse_options_header(content_type)
-    return options.get(b"boundary", b"")
+    boundary: str = options.get("boundary", "")
+    return boundary.encode("latin1")
