@@ -107,7 +107,7 @@ class GatewayService(Service):
         # which takes the name of a class or anything that makes a protocol.
         uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
         return BentoGateway(
-            edge_app.beside(AroundScrape(super().to_asgi(is_main), hold_files)),
+            edge_app.wrap(AroundScrape(super().to_asgi(is_main), hold_files)),
             edge_app,
             _BENTO_PATHS,
             status=lifecycle.status,

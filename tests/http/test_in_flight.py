@@ -117,7 +117,3 @@ async def test_what_is_open_is_waited_for_and_what_comes_later_is_not() -> None:
 
     assert not later.task.done()
     later.task.cancel()
-
-
-async def test_an_idle_server_has_nothing_to_wait_for() -> None:
-    await InFlightRequests(wait_for_body).finish()

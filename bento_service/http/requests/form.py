@@ -20,7 +20,7 @@ _HEADER_CHARSET = "latin1"
 
 @dataclass(frozen=True, slots=True)
 class FormFile:
-    """One file of a form. `content` is None where it passed `limit_bytes`; its bytes were not kept."""
+    """One file of a form. `content` is None if it exceeds `limit_bytes`."""
 
     filename: str | None
     content: bytes | None
@@ -46,7 +46,7 @@ class FormFile:
 
 
 class ImageForm:
-    """A parser of one multipart body, which keeps the files of one field, the named texts, and the rest by name only.
+    """Parses one multipart body: keeps the files of one field, the texts of named fields, and the names of the others.
 
     Feed it chunks as they come, cut anywhere, then finish it. `PushMultipartParser` bounds the part headers (8 of 4 kB
     each); this class bounds the number of files, their sizes, the texts and the number of other parts.
@@ -69,9 +69,9 @@ class ImageForm:
             boundary: What separates the parts.
             field: The name of the parts that are files.
             max_files: How many of them there may be.
-            max_file_bytes: Above it a file is not kept; its neighbours are.
-            too_many_files: Makes the error for one file too many.
-            lease: Pays for the files.
+            max_file_bytes: The content of a larger file is not kept.
+            too_many_files: Returns the error for one file too many.
+            lease: Takes the bytes of the files.
             text_fields: The names of the parts whose text is kept.
 
         Raises:

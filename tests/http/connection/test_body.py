@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from bento_service.errors import ClientGoneError
 from bento_service.http.requests.disconnect import CancelOnDisconnect
 from tests.http.byte_client import PATIENCE_S, connect, read_answer
-from tests.http.connection.test_protocol import Patient, serve
+from tests.http.connection.serving import serving
 
 
 @dataclass
@@ -58,8 +58,8 @@ def application() -> Digesting:
 
 @pytest.fixture(scope="module")
 def port(application: Digesting) -> Iterator[int]:
-    with serve(Patient, application) as port:
-        yield port
+    with serving(application) as service:
+        yield service.port
 
 
 @given(pieces=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6), is_cut=st.booleans())
@@ -97,8 +97,8 @@ def test_a_connection_lost_with_requests_in_its_pipeline_ends_the_one_in_progres
 ) -> None:
     application = Digesting()
     request = b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
-    with serve(Patient, application) as port:  # which waits for what runs, as it ends
-        with connect(port) as client:
+    with serving(application) as service:  # waits for what runs when it ends
+        with connect(service.port) as client:
             client.sendall(request * 3)
             assert application.waits.wait(PATIENCE_S)
         assert application.has_hung_up.wait(PATIENCE_S)

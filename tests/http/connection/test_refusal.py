@@ -4,11 +4,8 @@ import asyncio
 import gc
 import json
 import select
-import socket
-import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -22,19 +19,26 @@ from bento_service.http.connection.early_refusal import EarlyRefusal
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.responses.problems import build_problem
-from tests.http.byte_client import PATIENCE_S, connect, is_closed, read_answer_from
+from tests.http.byte_client import connect, is_closed, read_answer_from
+from tests.http.connection.serving import serving
 
 PROBLEM = RawProblem(build_problem("overloaded", "Too much.", "another-id", retry_after_s=1))
 LONG_PROBLEM = RawProblem(build_problem("overloaded", "Too much. " * 10_000, "another-id"))
-HOLDS_S = {"/refused": 0.0, "/refused-at-length": 0.0, "/refused-at-the-end": 0.0, "/held": 0.2, "/held-for-long": 60.0}
+DELAYS_S = {
+    "/refused": 0.0,
+    "/refused-at-length": 0.0,
+    "/refused-at-the-end": 0.0,
+    "/held": 0.2,
+    "/held-for-long": 60.0,
+}
 
 
 def refuse(scope: Scope) -> EarlyRefusal | None:
     path = scope["path"]
-    if path not in HOLDS_S:
+    if path not in DELAYS_S:
         return None
     problem = LONG_PROBLEM if path == "/refused-at-length" else PROBLEM
-    return EarlyRefusal(problem, "the-id", HOLDS_S[path], lambda: path == "/refused-at-the-end")
+    return EarlyRefusal(problem, "the-id", DELAYS_S[path], lambda: path == "/refused-at-the-end")
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,23 +47,10 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await Response(b"answered")(scope, receive, send)
 
 
-@contextmanager
-def serve() -> Iterator[tuple[int, uvicorn.Server]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        protocol = partial(BoundedHttpProtocol, refuse_early=refuse)
-        config = uvicorn.Config(answer, http=protocol, log_config=None, lifespan="off")  # type: ignore[arg-type]
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield listener.getsockname()[1], server
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-
-
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with serve() as (port, _):
-        yield port
+    with serving(answer, BoundedHttpProtocol, refuse_early=refuse) as service:
+        yield service.port
 
 
 def request(path: str, body: bytes = b"an image", headers: str = "") -> bytes:
@@ -128,13 +119,16 @@ def test_nothing_more_is_taken_of_a_request_whose_refusal_is_held(port: int) -> 
 
 
 def test_a_held_refusal_is_sent_at_once_as_the_server_stops() -> None:
-    with serve() as (port, server), connect(port) as client:
+    with (
+        serving(answer, BoundedHttpProtocol, refuse_early=refuse) as service,
+        connect(service.port) as client,
+    ):
         client.sendall(request("/held-for-long"))
-        with connect(port) as other, other.makefile("rb") as answers:
+        with connect(service.port) as other, other.makefile("rb") as answers:
             # Answered after the first request has come in.
             other.sendall(request("/"))
             assert read_answer_from(answers) == b"answered"
-        server.should_exit = True
+        service.server.should_exit = True
         with client.makefile("rb") as answers:
             assert json.loads(read_answer_from(answers))["code"] == "overloaded"
         assert is_closed(client)

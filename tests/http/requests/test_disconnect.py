@@ -111,16 +111,16 @@ def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
     asyncio.run(end_from_outside())
 
 
-def scope_with(bell: DisconnectSignal) -> Scope:
-    return {**http_scope("POST", "/v1/classify"), "extensions": {DISCONNECT_EXTENSION: {"bell": bell}}}
+def scope_with(signal: DisconnectSignal) -> Scope:
+    return {**http_scope("POST", "/v1/classify"), "extensions": {DISCONNECT_EXTENSION: {"signal": signal}}}
 
 
-def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:
+def test_a_signal_cancels_the_work_without_anyone_waiting_to_receive() -> None:
     async def work() -> Exchange:
-        bell, exchange = DisconnectSignal(), Exchange([])
+        signal, exchange = DisconnectSignal(), Exchange([])
         with pytest.raises(ClientGoneError):
-            async with CancelOnDisconnect(exchange.receive, scope_with(bell)):
-                asyncio.get_running_loop().call_soon(bell.ring)
+            async with CancelOnDisconnect(exchange.receive, scope_with(signal)):
+                asyncio.get_running_loop().call_soon(signal.set)
                 await asyncio.Event().wait()
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
         return exchange
@@ -128,23 +128,23 @@ def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:
     assert not asyncio.run(work()).waits.is_set()
 
 
-def test_a_bell_that_rang_before_the_work_began_cancels_it() -> None:
+def test_a_signal_set_before_the_work_began_cancels_it() -> None:
     async def work() -> None:
-        bell = DisconnectSignal()
-        bell.ring()
-        async with CancelOnDisconnect(Exchange([]).receive, scope_with(bell)):
+        signal = DisconnectSignal()
+        signal.set()
+        async with CancelOnDisconnect(Exchange([]).receive, scope_with(signal)):
             await asyncio.Event().wait()
 
     with pytest.raises(ClientGoneError):
         asyncio.run(work())
 
 
-def test_a_bell_that_rings_after_the_work_has_ended_cancels_nothing() -> None:
+def test_a_signal_set_after_the_work_has_ended_cancels_nothing() -> None:
     async def work() -> int:
-        bell = DisconnectSignal()
-        async with CancelOnDisconnect(Exchange([]).receive, scope_with(bell)):
+        signal = DisconnectSignal()
+        async with CancelOnDisconnect(Exchange([]).receive, scope_with(signal)):
             await asyncio.sleep(0)
-        bell.ring()
+        signal.set()
         await asyncio.sleep(0)
         return 7
 
