@@ -1,8 +1,9 @@
-"""What the cache costs where nothing repeats, and what it gains where everything does.
+"""The cost of the cache if no image repeats, and its gain if all do.
 
-Run `python -m bench.cache`; with `--json`, the figures also go to `bench/results/cache-<date>.json`. It needs wrk, and
-prepared models. Two services run, one with the cache and one without, and take turns under load; the ratios of each
-round count. Before that, the cache's own processor time is taken without a service.
+Run `python -m bench.cache`; with `--json`, the figures also go to `bench/results/cache-<date>.json`, or with
+`--costs-only` to `lookup-<date>.json`. It needs wrk and prepared models. Two services run, one with the cache and one
+without, and are loaded in turns; the ratios of each round count. Before that, the cache's own CPU time is measured
+without a service.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import count, repeat
@@ -30,7 +31,6 @@ from bench.photographs import write_photographs
 from bench.running import running
 from bench.servers import list_servers
 from bento_service.cache.base import CachedResult
-from bento_service.cache.bypass import WINDOW_LOOKUPS, Bypass
 from bento_service.cache.memory import MemoryStore
 from bento_service.cache.result_cache import ResultCache, name_scope
 from bento_service.domain.requests import ImageInfo, Priority
@@ -82,11 +82,10 @@ class _Sides:
 
 
 async def measure_costs() -> list[Cost]:
-    """Measure a hit, a miss and a request that goes past the cache, for an image of the photographs' size."""
+    """Measure a hit, a miss and the digest alone, for an image of the photographs' size."""
     metrics = Metrics()
     store = MemoryStore(_CACHE_BYTES, on_change=metrics.observe_cache_size)
-    cache = ResultCache(store, observer=metrics, bypass=Bypass(min_hit_rate=0))
-    bypassed = ResultCache(store, observer=metrics, bypass=Bypass(draw=lambda: 1.0))
+    cache = ResultCache(store, observer=metrics)
     scope = name_scope("0" * 12, library="openvino 1.0", device_kind="cpu", precision="f32", min_oversampling=None)
     result = CachedResult.of(np.zeros(1_000, dtype=np.float32), ImageInfo("JPEG", 451, 300), ())
     image = os.urandom(_IMAGE_BYTES)
@@ -95,24 +94,21 @@ async def measure_costs() -> list[Cost]:
     async def compute() -> CachedResult:
         return result
 
-    async def ask(cache: ResultCache, encoded: bytes) -> None:
+    async def look_up(encoded: bytes) -> None:
         digest = await cache.digest(encoded)
-        if digest is not None:
-            await cache.fetch(digest, scope=scope, priority=Priority.INTERACTIVE, compute=compute)
+        await cache.fetch(digest, scope=scope, priority=Priority.INTERACTIVE, compute=compute)
 
-    async def take_time(what: str, cache: ResultCache, bodies: Sequence[bytes]) -> Cost:
+    async def take_time(what: str, ask: Callable[[bytes], Awaitable[object]], bodies: Sequence[bytes]) -> Cost:
         begun_s = time.thread_time()
         for encoded in bodies:
-            await ask(cache, encoded)
+            await ask(encoded)
         return Cost(what, (time.thread_time() - begun_s) / len(bodies) * 1e6)
 
-    for number in range(WINDOW_LOOKUPS):
-        await ask(bypassed, images[number])
-    await ask(cache, image)
+    await look_up(image)
     costs = [
-        await take_time("hit", cache, [image] * _REPEATS),
-        await take_time("miss", cache, images),
-        await take_time("gone past", bypassed, images),
+        await take_time("hit", look_up, [image] * _REPEATS),
+        await take_time("miss", look_up, images),
+        await take_time("digest alone", cache.digest, images),
     ]
     await cache.close()
     return costs
@@ -206,7 +202,7 @@ def main() -> None:
         result = describe_environment("python -m bench.cache --json", PACKAGES)
         settled = {"connections": CONNECTIONS, "rounds": arguments.rounds, "seconds": arguments.seconds}
         results = {"costs": [asdict(cost) for cost in costs], "traffic": [asdict(each) for each in comparisons]}
-        print(write_result("cache", {**result, **settled, **results}))
+        print(write_result("lookup" if arguments.costs_only else "cache", {**result, **settled, **results}))
 
 
 if __name__ == "__main__":

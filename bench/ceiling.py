@@ -23,7 +23,7 @@ from PIL import Image
 from bench.models import find_model
 from bento_service.domain.models import InputRecipe
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.factory import create_engine
+from bento_service.engines.choice import create_engine
 from bento_service.images.prepare import ImageLimits, prepare
 
 _LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)

@@ -10,20 +10,20 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from bento_service.cache.factory import open_cache
+from bento_service.cache.result_cache import open_cache
+from bento_service.domain.models import StoredModel
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
-from bento_service.engines.factory import choose_engine, create_engine
-from bento_service.engines.idle_cuda import warn_gpu_unused
+from bento_service.engines.choice import choose_engine, create_engine, warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
 from bento_service.images.prepare import ImageLimits
 from bento_service.journal.base import Journal
-from bento_service.journal.factory import open_journal
+from bento_service.journal.writer import open_journal
 from bento_service.machine import count_cpus, divide
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.store import BentoModelStore, StoredModel
+from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
@@ -120,8 +120,8 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
 def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
     silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
-    if os.environ.get(BENTO_PATH) and (reason := warn_gpu_unused(settings.engine, settings.device, (kind, device))):
-        logger.warning(reason)
+    if os.environ.get(BENTO_PATH):
+        warn_gpu_unused(settings.engine, settings.device, (kind, device))
     division = divide(
         count_cpus(),
         workers=settings.worker_count,

@@ -20,7 +20,7 @@ from bento_service.bootstrap import open_catalogue, open_pipeline
 from bento_service.cli.errors import explained_start, read_settings
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
-from bento_service.engines.factory import check_engine
+from bento_service.engines.choice import check_engine
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway
@@ -30,7 +30,7 @@ from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.responses.serializers import to_classification
 from bento_service.http.scrape import AroundScrape
-from bento_service.journal.factory import migrate
+from bento_service.journal.store import migrate
 from bento_service.machine import count_cpus
 from bento_service.observability.metrics import Metrics
 from bento_service.observability.multiprocess import hold_files, take_over_totals
@@ -70,9 +70,9 @@ def _prepare_deployment(settings: Settings) -> None:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))
         prepare_in_subprocess(missing)
     if settings.cache_url is not None:
-        from bento_service.cache.redis_store import check_url  # noqa: PLC0415 - most services have no use for redis-py
+        from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - most services have no use for redis-py
 
-        check_url(settings.cache_url.get_secret_value())
+        open_pool(settings.cache_url.get_secret_value())
     try:
         migrate(settings.resolved_journal_url)
     except JournalTooNewError:

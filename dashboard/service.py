@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, TypeVar
 
-from dashboard.breaker import CircuitBreaker
 from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
 from lightbox_client import Client, LightboxClientError
+from lightbox_client.breaker import CircuitBreaker
 from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Preview, Status
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
 
@@ -53,7 +53,7 @@ class Service:
         self._reader = connect(max_retries=0)
         self._classifier = connect(max_retries=2, max_retry_wait_s=5.0)
         self._breaker = CircuitBreaker(
-            (ServiceUnreachableError, ServiceTimeoutError), cool_down_s=COOL_DOWN_S, clock_s=time.monotonic
+            max_failures=1, min_pause_s=COOL_DOWN_S, max_pause_s=COOL_DOWN_S, clock=time.monotonic
         )
 
     def models(self) -> ModelList:
@@ -115,10 +115,10 @@ class Service:
 
     def try_again(self) -> None:
         """Ask the service on the next call even if it was down a moment ago."""
-        self._breaker.close()
+        self._breaker.succeed()
 
     def _guarded(self, call: Callable[[], T]) -> T:
-        return self._breaker.call(call)
+        return self._breaker.call(call, (ServiceUnreachableError, ServiceTimeoutError))
 
     def _classify(self, image: Picked, model: str, top_k: int) -> Outcome:
         try:

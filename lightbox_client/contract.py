@@ -310,7 +310,7 @@ class Status(WireModel):
     cost: list[ModelCost] = Field(default=[], description="The fitted cost model, by model and engine mode.")
     recent_dispatches: list[Dispatch] = Field(default=[], description="The last batches, newest first.")
     cache: dict[str, float] = Field(
-        default={}, description="Hits, misses, shared and bypassed requests, entries and bytes; empty where it is off."
+        default={}, description="Hits, misses, shared requests, entries and bytes; empty if it is off."
     )
 
 

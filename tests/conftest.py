@@ -7,8 +7,8 @@ import pytest
 import skimage
 from hypothesis import settings
 
-from bento_service.models.names import BUNDLED_NAMES
 from bento_service.preparation.prepare import Preparer
+from bento_service.preparation.sources.bundled import BUNDLED_NAMES
 
 _BENTOML_HOME = Path(__file__).parents[1] / ".cache" / "test-bentoml"
 

@@ -13,7 +13,7 @@ from bench.photographs import write_photographs
 from bench.running import running
 from bench.servers import Server, choose_servers
 from bench.wire import form
-from bento_service.models.store import StoredModel
+from bento_service.domain.models import StoredModel
 
 CONNECTIONS = (1, 16, 64, 256)
 WORKERS = (1, 4)

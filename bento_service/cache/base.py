@@ -1,4 +1,4 @@
-"""What the cache keeps, and what a place that keeps it promises."""
+"""The cache's interfaces: a result, the store that keeps it, and the observer of look-ups."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from bento_service.domain.requests import ImageInfo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedResult:
-    """What a model made of an image, before anybody's `top_k`.
+    """A model's result for an image, whatever `top_k` a request asks for.
 
-    `scores` holds probabilities, float32, shape (classes,), in memory of its own that nobody writes to; `warnings` are
-    those of the image's intake.
+    `scores` are probabilities, float32, shape (classes,), read-only and in memory of their own; `warnings` are those of
+    the image's intake.
     """
 
     scores: NDArray[np.float32]
@@ -25,53 +25,51 @@ class CachedResult:
 
     @classmethod
     def of(cls, scores: NDArray[np.float32], image: ImageInfo, warnings: tuple[str, ...]) -> "CachedResult":
-        """Copy one row out of a batch's scores, which would else stay in memory as long as the row does."""
+        """Copy `scores`: a row of a batch would keep the whole batch in memory."""
         own = np.array(scores, dtype=np.float32)
         own.flags.writeable = False
         return cls(own, image, warnings)
 
 
 class Lookup(StrEnum):
-    """What became of one request at the cache."""
+    """The outcome of one request's look-up."""
 
     HIT = "hit"
-    """The answer was there."""
+    """The result was kept."""
     SHARED = "shared"
-    """An identical request was in flight, and its answer served."""
+    """An identical request was in flight; its result serves both."""
     MISS = "miss"
-    """It was not there. It is computed, and kept if that succeeds."""
-    BYPASSED = "bypassed"
-    """It was not looked up, since lately too few answers were there."""
+    """The result is computed, and kept if that succeeds."""
 
 
 class CacheObserver(Protocol):
-    """Who is told of what the cache does; called on the event loop, so it must not wait."""
+    """Counts what the cache does. Called on the event loop, so it must not block."""
 
     def observe_lookup(self, result: str) -> None:
-        """Take note of what became of one request: a `Lookup`."""
+        """Count one request by its `Lookup`."""
 
     def observe_cache_failure(self, operation: str) -> None:
-        """Take note of a store that did not serve: `read`, `write`, `busy` or `refused_write`."""
+        """Count a failed operation of the store: `read`, `write`, `busy` or `refused_write`."""
 
     def observe_cache_size(self, entries: int, size_bytes: int) -> None:
-        """Take note of how much is kept in this process's memory."""
+        """Set what this process keeps in memory."""
 
 
 class ResultStore(Protocol):
     """Keeps results by key. Used on one event loop.
 
-    Neither method raises for what is wrong with the store: a result that cannot be read is none, and one that cannot be
-    kept is lost.
+    Neither `get` nor `put` raises if the store fails: a result that cannot be read is a miss, and one that cannot be
+    written is lost.
     """
 
     async def get(self, key: str) -> CachedResult | None:
         """Return the result under a key, or None. May be cancelled."""
 
     def put(self, key: str, result: CachedResult) -> None:
-        """Keep a result, at once or soon, without waiting. Keys are immutable: the same key means the same result."""
+        """Keep a result, now or soon, without waiting. The same key always means the same result."""
 
     def describe(self) -> Mapping[str, float]:
-        """Return what there is to say of the store in numbers, by name."""
+        """Return the store's figures by name."""
 
     async def close(self) -> None:
         """Release what it holds. The store is not used after."""

@@ -8,8 +8,8 @@ from cachetools import LRUCache
 from bento_service.cache.base import CachedResult
 
 _OVERHEAD_BYTES = 900
-"""What an entry costs beside its scores and warnings: its key, the objects around it, and its places in the
-dictionaries of the LRU. `tests/unit/cache/test_memory.py` holds it against what Python allocates."""
+"""Memory of an entry beside its scores and warnings: key, objects, and slots in the dictionaries of the LRU. A test
+compares it with what Python allocates."""
 
 
 def ignore_size(_entries: int, _size_bytes: int) -> None:
@@ -17,19 +17,19 @@ def ignore_size(_entries: int, _size_bytes: int) -> None:
 
 
 class MemoryStore:
-    """A `ResultStore` that keeps what was used last, in so many bytes, overhead included."""
+    """A `ResultStore` in this process: an LRU bounded by bytes, overhead included."""
 
     def __init__(self, max_bytes: int, *, on_change: Callable[[int, int], None] = ignore_size) -> None:
-        """Keep at most `max_bytes`; `on_change` is told entries and bytes after each `put`."""
+        """Keep at most `max_bytes`; call `on_change` with entries and bytes after each `put`."""
         self._results: LRUCache[str, CachedResult] = LRUCache(max_bytes, getsizeof=estimate_bytes)
         self._on_change = on_change
 
     async def get(self, key: str) -> CachedResult | None:
-        """Return the result under a key, or None, without leaving the event loop."""
+        """Return the result under a key, or None, without waiting."""
         return self._results.get(key)
 
     def put(self, key: str, result: CachedResult) -> None:
-        """Keep a result now, in place of those that were used least recently."""
+        """Keep a result, and evict those used least recently."""
         if estimate_bytes(result) > self._results.maxsize:
             return
         self._results[key] = result
@@ -45,5 +45,5 @@ class MemoryStore:
 
 
 def estimate_bytes(result: CachedResult) -> int:
-    """Return how much memory a result takes up in a `MemoryStore`, its key included."""
+    """Return the memory that a result takes in a `MemoryStore`, its key included."""
     return _OVERHEAD_BYTES + result.scores.nbytes + sys.getsizeof(result.warnings)

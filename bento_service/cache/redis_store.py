@@ -2,35 +2,29 @@
 
 import asyncio
 import logging
+import struct
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+import numpy as np
+from redis.asyncio import Redis
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
-from bento_service.cache.base import CachedResult
-from bento_service.cache.breaker import CircuitBreaker
-from bento_service.cache.codec import decode, encode
-from bento_service.domain.credentials import ENCODING_ADVICE, has_clear_host
-from bento_service.errors import CacheUrlError
+from bento_service.cache.base import CachedResult, ResultStore
+from bento_service.cache.redis_url import open_pool
+from bento_service.domain.requests import ImageInfo
+from lightbox_client.breaker import CircuitBreaker
 
 _log = logging.getLogger(__name__)
 
 READ_TIMEOUT_S = 0.025
 """Longest that a request waits for Redis, connecting included: about what a computation takes."""
 _WRITE_TIMEOUT_S = 0.25
-"""Nobody waits for a write."""
 _TRIAL_TIMEOUT_S = 1.0
-"""Nobody waits for a trial either; it is to find out whether Redis is there, on a machine that is busy too."""
+"""No request waits for a trial; on a busy machine a new connection may take longer than `READ_TIMEOUT_S`."""
 _TTL_S = 86_400
-_MAX_CONNECTIONS = 16
-_MAX_DATABASE = 2**31 - 1
-"""Redis reads the number as an int (selectCommand, db.c); it has 16 databases unless it is set up with more."""
 _MAX_WAITING_WRITES = 512
 _WRITES_A_TRIP = 64
 _CLOSE_TIMEOUT_S = 1.0
@@ -38,12 +32,23 @@ _MAX_FAILURES = 5
 _MIN_PAUSE_S = 1.0
 _MAX_PAUSE_S = 30.0
 
+_MIN_HIT_RATE = 0.02
+"""A look-up in Redis takes about 0.1 ms of CPU and one round trip; a hit saves milliseconds (ADR 25)."""
+_HIT_RATE_WEIGHT = 1 / 256
+
+FORMAT = 1
+"""The first byte of every value. Raise it when the rest changes; values of another format are not found."""
+_HEADER = struct.Struct("<BIIIH")
+"""Format, width and height in pixels, number of classes, bytes of text. Then the text, and the scores as float32."""
+_SEPARATOR = "\n"
+"""Between the words of the text: the image's format and the warnings, neither of which contains it."""
+
 
 class RedisStore:
-    """A `ResultStore` behind a network. What is wrong there is a miss, a count in the metrics and a line in the log.
+    """A `ResultStore` behind a network. A failure is a miss, a count in the metrics and a line in the log.
 
-    After a few failures in a row Redis is left alone but for a trial now and then, which no request waits for: it may
-    take longer than one would. One that is full, or that refuses writes for another reason, is still read.
+    After a few failures in a row Redis is not asked again until a trial succeeds, which no request waits for. A Redis
+    that refuses writes, such as a full one, is still read.
     """
 
     def __init__(
@@ -61,26 +66,28 @@ class RedisStore:
 
         Args:
             url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
-            on_failure: Told of each operation that failed: `read`, `write`, `busy` (no connection was free) or
+            on_failure: Called with each operation that failed: `read`, `write`, `busy` (no connection was free) or
                 `refused_write`.
             ttl_s: How long a result is kept.
             read_timeout_s: Longest that `get` takes.
-            write_timeout_s: Longest that one trip with what `put` took may take.
-            trial_timeout_s: Longest that Redis may take to answer again after it did not, connecting included.
+            write_timeout_s: Longest that one pipeline of writes takes.
+            trial_timeout_s: Longest that a trial takes, connecting included.
             clock: Seconds, monotonic.
 
         Raises:
             CacheUrlError: The URL is none of these.
         """
-        self._client = Redis(connection_pool=_make_pool(url))
+        self._client = Redis(connection_pool=open_pool(url))
         self._on_failure = on_failure
         self._ttl_s = ttl_s
         self._read_timeout_s = read_timeout_s
         self._write_timeout_s = write_timeout_s
         self._trial_timeout_s = trial_timeout_s
-        self._reachable = _make_breaker(clock)
-        self._writable = _make_breaker(clock)
-        self._is_lost = False
+        self._reachable, self._writable = (
+            CircuitBreaker(max_failures=_MAX_FAILURES, min_pause_s=_MIN_PAUSE_S, max_pause_s=_MAX_PAUSE_S, clock=clock)
+            for _ in range(2)
+        )
+        self._is_outage_logged = False
         self._waiting: deque[tuple[str, CachedResult]] = deque()
         self._writing = 0
         self._writer: asyncio.Task[None] | None = None
@@ -89,9 +96,9 @@ class RedisStore:
     async def get(self, key: str) -> CachedResult | None:
         """Return the result under a key, or None, after `read_timeout_s` at the latest."""
         if self._reachable.is_open:
-            self._begin_trial()
+            self._start_trial()
             return None
-        begun = self._reachable.begin()
+        started = self._reachable.start()
         try:
             async with asyncio.timeout(self._read_timeout_s):
                 value = await self._client.get(key)
@@ -99,14 +106,18 @@ class RedisStore:
             self._on_failure("busy")
             return None
         except (RedisError, OSError) as error:
-            self._note_failure("read", error, begun)
+            self._note_failure("read", error, started)
             return None
-        self._note_read()
+        self._reachable.succeed()
+        # Only a read in time ends an outage: trials and writes have longer.
+        if self._is_outage_logged:
+            self._is_outage_logged = False
+            _log.info("Redis at %s serves the cache again.", self._address())
         return decode(value) if isinstance(value, bytes) else None
 
     def put(self, key: str, result: CachedResult) -> None:
-        """Keep a result soon; it is lost where too many wait already or Redis is not to be had."""
-        if self._reachable.is_open or not self._writable.lets_through():
+        """Write a result soon; drop it if too many wait or Redis does not take writes."""
+        if self._reachable.is_open or not self._writable.allows():
             return
         if len(self._waiting) >= _MAX_WAITING_WRITES:
             self._on_failure("write")
@@ -116,7 +127,7 @@ class RedisStore:
             self._writer = asyncio.get_running_loop().create_task(self._write_waiting())
 
     def describe(self) -> Mapping[str, float]:
-        """Return whether Redis answers (`redis_reachable`, 1 or 0) and how many results it has yet to be sent."""
+        """Return whether Redis answers (`redis_reachable`, 1 or 0) and how many results are still to be written."""
         return {
             "redis_reachable": float(not self._reachable.is_open),
             "redis_unwritten": len(self._waiting) + self._writing,
@@ -133,20 +144,17 @@ class RedisStore:
                     await self._writer
         await self._client.aclose()
 
-    def _begin_trial(self) -> None:
-        """See whether Redis answers again, if the pause is over and the last trial too."""
-        if (self._trial is None or self._trial.done()) and self._reachable.lets_through():
+    def _start_trial(self) -> None:
+        if (self._trial is None or self._trial.done()) and self._reachable.allows():
             self._trial = asyncio.get_running_loop().create_task(self._try_again())
 
     async def _try_again(self) -> None:
-        begun = self._reachable.begin()
+        started = self._reachable.start()
         try:
             async with asyncio.timeout(self._trial_timeout_s):
                 await self._client.ping()
-        except MaxConnectionsError:
-            self._on_failure("busy")
         except (RedisError, OSError) as error:
-            self._note_failure("read", error, begun)
+            self._note_failure("read", error, started)
         else:
             self._reachable.succeed()
 
@@ -162,7 +170,7 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         for key, result in results:
             pipeline.set(key, encode(result), ex=self._ttl_s)
-        begun, writable = self._reachable.begin(), self._writable.begin()
+        started, started_writing = self._reachable.start(), self._writable.start()
         try:
             async with asyncio.timeout(self._write_timeout_s):
                 replies = await pipeline.execute(raise_on_error=False)
@@ -170,20 +178,20 @@ class RedisStore:
             self._on_failure("busy")
             return
         except (RedisError, OSError) as error:
-            self._note_failure("write", error, begun)
+            self._note_failure("write", error, started)
             return
         refusals = [reply for reply in replies if isinstance(reply, ResponseError)]
         for refusal in refusals:
             self._on_failure("refused_write")
-            if self._writable.fail(writable):
+            if self._writable.fail(started_writing):
                 _log.warning("Redis at %s takes no more answers into the cache: %s", self._address(), refusal)
         if not refusals and self._writable.succeed():
             _log.info("Redis at %s takes answers into the cache again.", self._address())
 
-    def _note_failure(self, operation: str, error: Exception, begun: int) -> None:
+    def _note_failure(self, operation: str, error: Exception, started: int) -> None:
         self._on_failure(operation)
-        if self._reachable.fail(begun) and not self._is_lost:
-            self._is_lost = True
+        if self._reachable.fail(started) and not self._is_outage_logged:
+            self._is_outage_logged = True
             _log.warning(
                 "Redis at %s does not serve the cache (%s: %s). Images are classified without it until it does.",
                 self._address(),
@@ -191,65 +199,70 @@ class RedisStore:
                 error or "timed out",
             )
 
-    def _note_read(self) -> None:
-        """Count a read in time, which alone shows that Redis serves: trials and writes have longer."""
-        self._reachable.succeed()
-        if self._is_lost:
-            self._is_lost = False
-            _log.info("Redis at %s serves the cache again.", self._address())
-
     def _address(self) -> str:
-        """Say where it is, without the credentials that the URL may hold."""
+        """Return host and port, or the socket's path, without the URL's credentials."""
         arguments = self._client.connection_pool.connection_kwargs
         return str(arguments.get("path") or f"{arguments.get('host', 'localhost')}:{arguments.get('port', 6379)}")
 
 
-def _make_pool(url: str) -> ConnectionPool:
-    try:
-        if not has_clear_host(url):
-            raise ValueError
-        pool = ConnectionPool.from_url(
-            url,
-            max_connections=_MAX_CONNECTIONS,
-            retry=Retry(NoBackoff(), 0),
-            # Fewer round trips before the first command: no HELLO, no CLIENT SETINFO.
-            protocol=2,
-            driver_info=None,
-        )
-        # Whatever the URL's own parameters say: values are no text, and the time-outs are ours. redis-py's go through
-        # `asyncio.wait_for`, which in Python 3.11 may lose the cancellation of a request.
-        pool.connection_kwargs.update(decode_responses=False, socket_timeout=None)
-        pool.connection_class(**pool.connection_kwargs)  # which says whether redis-py knows the URL's parameters
-    except (ValueError, TypeError):
-        raise CacheUrlError(
-            "The cache's URL cannot be read. LIGHTBOX_CACHE_URL takes `redis://[user:password@]host:port/number`, "
-            f"`rediss://…` for TLS, or `unix://path`. {ENCODING_ADVICE}"
-        ) from None
-    _check_database(url, pool.connection_kwargs.get("db"))
-    return pool
+class TieredStore:
+    """A `ResultStore` that asks a local store first, and copies into it what it finds in a shared one.
 
-
-def _check_database(url: str, chosen: object) -> None:
-    """Refuse a database that no Redis has. redis-py takes any number, and 0 for a path that is none."""
-    parts = urlsplit(url)
-    named = "" if parts.scheme == "unix" else unquote(parts.path).strip("/")
-    for database in (named, "" if chosen is None else str(chosen)):
-        if database and not (database.isascii() and database.isdigit() and int(database) <= _MAX_DATABASE):
-            # Not shown: in a URL whose password has a "/" of its own, it is a part of that.
-            raise CacheUrlError(
-                "The cache's URL names no database that Redis can have. LIGHTBOX_CACHE_URL ends in its number, such as "
-                "`redis://host:6379/0`; a `/`, `@`, `?` or `#` in the password is written as %2F, %40, %3F or %23."
-            )
-
-
-def check_url(url: str) -> None:
-    """Refuse a URL that no connection could be made with; none is made.
-
-    Raises:
-        CacheUrlError: It is none that redis-py reads.
+    While hardly any look-up in the shared store hits, it is used for a sixteenth of the images only, chosen by the last
+    digit of their digest, so that an image of these that repeats is noticed at once.
     """
-    _make_pool(url)
+
+    def __init__(self, local: ResultStore, shared: ResultStore) -> None:
+        self._local = local
+        self._shared = shared
+        self._hit_rate = 1.0
+
+    async def get(self, key: str) -> CachedResult | None:
+        """Return the result under a key, or None."""
+        result = await self._local.get(key)
+        if result is None and self._uses_shared(key):
+            result = await self._shared.get(key)
+            self._hit_rate += _HIT_RATE_WEIGHT * ((result is not None) - self._hit_rate)
+            if result is not None:
+                self._local.put(key, result)
+        return result
+
+    def put(self, key: str, result: CachedResult) -> None:
+        """Keep a result in both."""
+        self._local.put(key, result)
+        if self._uses_shared(key):
+            self._shared.put(key, result)
+
+    def describe(self) -> Mapping[str, float]:
+        """Return the figures of both."""
+        return {**self._shared.describe(), **self._local.describe()}
+
+    async def close(self) -> None:
+        """Close both."""
+        await asyncio.gather(self._local.close(), self._shared.close())
+
+    def _uses_shared(self, key: str) -> bool:
+        return self._hit_rate >= _MIN_HIT_RATE or key.endswith("0")
 
 
-def _make_breaker(clock: Callable[[], float]) -> CircuitBreaker:
-    return CircuitBreaker(max_failures=_MAX_FAILURES, min_pause_s=_MIN_PAUSE_S, max_pause_s=_MAX_PAUSE_S, clock=clock)
+def encode(result: CachedResult) -> bytes:
+    """Write a result as bytes."""
+    text = _SEPARATOR.join((result.image.format, *result.warnings)).encode()
+    header = _HEADER.pack(FORMAT, result.image.width_px, result.image.height_px, len(result.scores), len(text))
+    return header + text + result.scores.astype("<f4", copy=False).tobytes()
+
+
+def decode(value: bytes) -> CachedResult | None:
+    """Read what `encode` wrote; None if it has another format or is damaged."""
+    if len(value) < _HEADER.size:
+        return None
+    written_format, width_px, height_px, classes, text_bytes = _HEADER.unpack_from(value)
+    scores_at = _HEADER.size + text_bytes
+    if written_format != FORMAT or len(value) != scores_at + 4 * classes:
+        return None
+    try:
+        image_format, *warnings = value[_HEADER.size : scores_at].decode().split(_SEPARATOR)
+    except UnicodeDecodeError:
+        return None
+    scores = np.frombuffer(value, dtype="<f4", offset=scores_at).astype(np.float32)
+    return CachedResult.of(scores, ImageInfo(image_format, width_px, height_px), tuple(warnings))

@@ -1,8 +1,9 @@
-"""Answers to images that were seen before, and one computation for those that are seen at the same time."""
+"""Results of images that were seen before, and one computation for identical requests in flight."""
 
 import asyncio
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -10,8 +11,7 @@ from dataclasses import dataclass
 
 from bento_service import __version__
 from bento_service.cache.base import CachedResult, CacheObserver, Lookup, ResultStore
-from bento_service.cache.bypass import Bypass
-from bento_service.cache.flights import Flight
+from bento_service.cache.memory import MemoryStore
 from bento_service.domain.requests import Priority
 from bento_service.errors import (
     ImageTooLargeError,
@@ -22,12 +22,13 @@ from bento_service.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from bento_service.settings import CACHE_CLOSE_S
+from bento_service.settings import CACHE_CLOSE_S, Settings
 
 logger = logging.getLogger(__name__)
 
 _MAX_BYTES_ON_LOOP = 262_144
 """A larger image is digested in a thread: so many bytes take 0.12 ms on a processor with SHA instructions."""
+_RECENT_LOOKUPS = 512
 
 _OF_THE_IMAGE = (
     ImageTooLargeError,
@@ -37,57 +38,76 @@ _OF_THE_IMAGE = (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-"""What the same image would meet again. Any other error is of the one request that met it: its deadline, its place in
-the queue, its client."""
+"""Errors that the same image would cause again. Any other belongs to one request: its deadline, its place in the queue,
+its client."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A result, and how it was come by."""
+    """A result, and the outcome of its look-up."""
 
     result: CachedResult
     lookup: Lookup
 
     @property
     def is_cached(self) -> bool:
-        """Whether it was had without a computation for this request."""
+        """Whether no computation ran for this request."""
         return self.lookup is not Lookup.MISS
 
 
 def name_scope(
     model_version: str, *, library: str, device_kind: str, precision: str, min_oversampling: int | None
 ) -> str:
-    """Name everything beside an image's bytes that its scores depend on; equal names, equal scores.
+    """Return a key prefix that names everything besides an image's bytes that its scores depend on.
 
     Args:
         model_version: The digest of weights and input recipe.
-        library: What runs the model, with its version.
-        device_kind: What that runs on, `cpu` or `cuda`.
+        library: The engine's library, with its version.
+        device_kind: `cpu` or `cuda`.
         precision: The engine's arithmetic.
         min_oversampling: That of `images.prepare.prepare`.
     """
-    # This release's too: the next one may read images differently, and a store may outlive the process.
+    # This release too: the next one may read images differently, and a Redis outlives the process.
     return f"{__version__}:{model_version}:{library}:{device_kind}:{precision}:{min_oversampling or 0}"
+
+
+class InFlight:
+    """One computation that identical requests wait for ("single flight"). Used on one event loop.
+
+    Each waiter has a future of its own: cancelling one affects neither the computation nor the other waiters.
+    """
+
+    def __init__(self) -> None:
+        self._waiters: list[asyncio.Future[CachedResult | LightboxError | None]] = []
+
+    async def wait(self) -> CachedResult | LightboxError | None:
+        """Return the result, an error that is the image's own, or None if the computing request was given up."""
+        waiter: asyncio.Future[CachedResult | LightboxError | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return await waiter
+
+    def set_result(self, result: CachedResult | LightboxError | None) -> None:
+        """Wake all who still wait."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(result)
 
 
 class ResultCache:
     """Results by image and scope, with one computation for identical requests in flight. Used on one event loop."""
 
-    def __init__(self, store: ResultStore, *, observer: CacheObserver, bypass: Bypass | None = None) -> None:
-        """Keep results in `store`, which is closed together with the cache; `bypass` is one of its own by default."""
+    def __init__(self, store: ResultStore, *, observer: CacheObserver) -> None:
+        """Keep results in `store`, which is closed together with the cache."""
         self._store = store
         self._observer = observer
-        self._bypass = bypass or Bypass()
-        self._flights: dict[tuple[str, Priority], Flight] = {}
+        self._in_flight: dict[tuple[str, Priority], InFlight] = {}
         self._counts = dict.fromkeys(Lookup, 0)
-        # One thread: a digest is bound by memory and processor alone, and must not queue behind images that decode.
+        self._recent: deque[bool] = deque(maxlen=_RECENT_LOOKUPS)
+        # Its own thread: a digest must not queue behind images that decode.
         self._digest_thread = ThreadPoolExecutor(1, thread_name_prefix="lightbox-digest")
 
-    async def digest(self, encoded: bytes) -> str | None:
-        """Return the SHA-256 of an image's bytes in hex, or None where it is to be computed past the cache."""
-        if self._bypass.takes_past():
-            self._count(Lookup.BYPASSED)
-            return None
+    async def digest(self, encoded: bytes) -> str:
+        """Return the SHA-256 of an image's bytes in hex."""
         if len(encoded) <= _MAX_BYTES_ON_LOOP:
             return hashlib.sha256(encoded).hexdigest()
         loop = asyncio.get_running_loop()
@@ -101,47 +121,48 @@ class ResultCache:
         priority: Priority,
         compute: Callable[[], Awaitable[CachedResult]],
     ) -> Found:
-        """Return what is kept for an image, or what an identical request in flight gets; else compute and keep it.
+        """Return the kept result of an image, or that of an identical request in flight; else compute and keep it.
 
-        Where the request that computes is given up (its client hung up, its deadline passed, it was refused), one of
-        those that wait computes in its place. An interactive request waits for no bulk one, but computes by itself.
-        Cancelling the call touches no other request.
+        If the computing request is given up (its client disconnected, its deadline passed, it was refused), one of the
+        waiting requests computes instead. An interactive request does not wait for a bulk one, but computes too.
+        Cancelling the call affects no other request.
 
         Args:
-            digest: What `digest` returned.
-            scope: What `name_scope` returned.
+            digest: From `digest`.
+            scope: From `name_scope`.
             priority: The request's own.
             compute: Makes the result; called at most once, and cancelled with this call.
 
         Raises:
-            LightboxError: What `compute` raises, or what it raised for an identical request if that was the image's
-                own: undecodable, too large, of no known format, or one that the model fails on. It is not kept.
+            LightboxError: From `compute`, or from that of an identical request if the error is the image's own:
+                undecodable, too large, of unknown format, or one that the model fails on. Errors are not kept.
         """
         key = f"{scope}:{digest}"
-        while ahead := self._find_flight(key, priority):
-            landing = await ahead.follow()
-            if landing is not None:
-                return self._share(landing)
-        flight = self._flights[key, priority] = Flight()
-        landing = None
+        while ahead := self._find_in_flight(key, priority):
+            shared = await ahead.wait()
+            if shared is not None:
+                return self._share(shared)
+        in_flight = self._in_flight[key, priority] = InFlight()
+        outcome: CachedResult | LightboxError | None = None
         try:
             found = await self._look_up_or_compute(key, compute)
-            landing = found.result
+            outcome = found.result
         except _OF_THE_IMAGE as error:
-            landing = error
+            outcome = error
             raise
         finally:
-            del self._flights[key, priority]
-            flight.land(landing)
+            del self._in_flight[key, priority]
+            in_flight.set_result(outcome)
         return found
 
     def describe(self) -> Mapping[str, float]:
-        """Return requests by what became of them, the hit rate of the last lookups, and what the store says."""
+        """Return requests by `Lookup`, the hit rate of the last look-ups, and the store's figures."""
         counts = {lookup.value: float(count) for lookup, count in self._counts.items()}
-        return {**counts, "recent_hit_rate": self._bypass.hit_rate, **self._store.describe()}
+        hit_rate = sum(self._recent) / len(self._recent) if self._recent else 0.0
+        return {**counts, "recent_hit_rate": hit_rate, **self._store.describe()}
 
     async def close(self) -> None:
-        """Release the store, or leave it as it is if that takes long: nothing in it is lost by that."""
+        """Close the store, or give up after `CACHE_CLOSE_S`: nothing in it is lost by that."""
         self._digest_thread.shutdown(wait=False)
         try:
             async with asyncio.timeout(CACHE_CLOSE_S):
@@ -151,12 +172,12 @@ class ResultCache:
                 "The cache's store took longer than %g s to close; it is left to the process's end.", CACHE_CLOSE_S
             )
 
-    def _find_flight(self, key: str, priority: Priority) -> Flight | None:
-        """Return a flight that a request of this priority loses nothing by following: bulk work may wait long."""
-        interactive = self._flights.get((key, Priority.INTERACTIVE))
+    def _find_in_flight(self, key: str, priority: Priority) -> InFlight | None:
+        """Return a computation that a request of this priority may wait for: bulk work may take long."""
+        interactive = self._in_flight.get((key, Priority.INTERACTIVE))
         if interactive is not None or priority is Priority.INTERACTIVE:
             return interactive
-        return self._flights.get((key, Priority.BULK))
+        return self._in_flight.get((key, Priority.BULK))
 
     async def _look_up_or_compute(self, key: str, compute: Callable[[], Awaitable[CachedResult]]) -> Found:
         kept = await self._store.get(key)
@@ -168,15 +189,32 @@ class ResultCache:
         self._store.put(key, result)
         return Found(result, Lookup.MISS)
 
-    def _share(self, landing: CachedResult | LightboxError) -> Found:
+    def _share(self, outcome: CachedResult | LightboxError) -> Found:
         self._count(Lookup.SHARED)
-        if isinstance(landing, LightboxError):
-            # An exception belongs to the one task that raises it, which writes its traceback into it.
-            raise copy(landing)
-        return Found(landing, Lookup.SHARED)
+        if isinstance(outcome, LightboxError):
+            # A copy: each task that raises an exception writes its traceback into it.
+            raise copy(outcome)
+        return Found(outcome, Lookup.SHARED)
 
     def _count(self, lookup: Lookup) -> None:
         self._counts[lookup] += 1
-        if lookup is not Lookup.BYPASSED:
-            self._bypass.record(is_hit=lookup is not Lookup.MISS)
+        self._recent.append(lookup is not Lookup.MISS)
         self._observer.observe_lookup(lookup)
+
+
+def open_cache(settings: Settings, *, observer: CacheObserver) -> ResultCache | None:
+    """Build the cache of the settings, or None if it is switched off. No connection is opened yet.
+
+    Raises:
+        CacheUrlError: redis-py cannot read the URL.
+    """
+    if settings.cache_bytes == 0:
+        return None
+    store: ResultStore = MemoryStore(settings.cache_bytes, on_change=observer.observe_cache_size)
+    if settings.cache_url:
+        # redis-py takes 7 MB, which most workers do not need.
+        from bento_service.cache.redis_store import RedisStore, TieredStore  # noqa: PLC0415
+
+        redis = RedisStore(settings.cache_url.get_secret_value(), on_failure=observer.observe_cache_failure)
+        store = TieredStore(store, redis)
+    return ResultCache(store, observer=observer)

@@ -10,8 +10,7 @@ from typing import Protocol, TextIO
 from bento_service.cli.errors import CommandError, ExplainedError
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.tables import new_table, write_table
-from bento_service.domain.models import ModelCard
-from bento_service.models.store import StoredModel
+from bento_service.domain.models import ModelCard, StoredModel
 from lightbox_client import Client
 
 MISSING = "missing"

@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Command
 from bento_service.cli.models import prepare_in_subprocess
-from bento_service.engines.factory import check_engine
+from bento_service.engines.choice import check_engine
 from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client import Client
@@ -167,9 +167,9 @@ def _demand_journal(settings: Settings) -> None:
 def _demand_cache(settings: Settings) -> None:
     if settings.cache_url is None:
         return
-    from bento_service.cache.redis_store import check_url  # noqa: PLC0415 - most services have no use for redis-py
+    from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - most services have no use for redis-py
 
     try:
-        check_url(settings.cache_url.get_secret_value())
+        open_pool(settings.cache_url.get_secret_value())
     except CacheUrlError as error:
         raise CommandError(f"LIGHTBOX_CACHE_URL: {error}", ExitCode.BAD_INPUT) from error

@@ -1,7 +1,9 @@
-"""Connections to the journal's database: SQLite or PostgreSQL, reading or writing, and what their errors mean."""
+"""Connections to a SQLite or PostgreSQL database, for reading or writing, and what their errors mean."""
 
 import logging
+import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +13,11 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingErr
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from bento_service.database.permissions import find_obstacle
 from bento_service.database.url import describe_url, parse_url
 from bento_service.errors import JournalUnavailableError
 
 _LOCK_TIMEOUT_S = 5
+_WRITE_IN = os.W_OK | os.X_OK
 _CONNECT_TIMEOUT_S = 5
 _RETRY_AFTER_S = 5.0
 _DEAD_SERVER = {
@@ -24,8 +26,8 @@ _DEAD_SERVER = {
     "keepalives_interval": "5",
     "keepalives_count": "2",
 }
-"""How long to wait for a server whose machine is gone, as after a fail-over; the kernel waits for some 15 minutes."""
-# Any number does, as long as every Lightbox that shares a PostgreSQL database takes the same: "lightbox" in ASCII.
+"""Time-outs for a server whose machine is gone, as after a fail-over; the kernel's own is some 15 minutes."""
+# "lightbox" in ASCII: the same number for every Lightbox that shares a PostgreSQL database.
 _WRITER_LOCK_KEY = 0x6C69676874626F78
 _WRITES = "lightbox_writes"
 _GENERATION = "lightbox_generation"
@@ -37,9 +39,9 @@ _VALUES_AT_FAULT = frozenset({"22", "23", "54"})
 class Database:
     """A pool of connections to one database. Safe to share between threads.
 
-    Every method that talks to the database raises JournalUnavailableError where a later try may succeed (server down,
-    read-only or without our tables, disk full, file locked) and SQLAlchemy's own error where the values are at fault.
-    After a JournalUnavailableError no connection is used again: one that became read-only would stay so for ever.
+    Every method that talks to the database raises JournalUnavailableError if a later try may succeed (server down,
+    read-only or without our tables, disk full, file locked) and SQLAlchemy's own error if the values are at fault.
+    After a JournalUnavailableError no connection is used again: one that became read-only would stay read-only.
     """
 
     def __init__(self, url: str) -> None:
@@ -60,7 +62,7 @@ class Database:
         return self._is_sqlite
 
     def prepare(self) -> None:
-        """Create the SQLite file and its folder, and switch it to write-ahead logging, which the file remembers."""
+        """Create the SQLite file and its folder, and switch the file to write-ahead logging for good."""
         if self._file is None:
             return
         with self._translating():
@@ -74,7 +76,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that only reads; it never waits for a writer."""
+        """Open a transaction that only reads and never waits for a writer."""
         with self._connecting(self._engine) as connection:
             yield connection
 
@@ -95,13 +97,17 @@ class Database:
         self._engine.dispose()
 
     def explain(self, error: Exception) -> JournalUnavailableError:
-        """Return what to raise where an error keeps the journal from being used, but may pass. It is one line."""
+        """Return the one-line error to raise for a failure that may pass."""
         cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
         said = describe_cause(error)
         if not is_expected(error):
             said = f"{type(cause).__name__}: {said}"
-        advice = self._find_obstacle(cause) or "Check the database, then try again."
-        diagnosis = f"The journal at {self.name} cannot be used: {said}. {advice}"
+        advice = None
+        if self._file is not None and isinstance(cause, OSError | sqlite3.OperationalError):
+            advice = explain_permissions(self._file)
+        diagnosis = (
+            f"The journal at {self.name} cannot be used: {said}. {advice or 'Check the database, then try again.'}"
+        )
         return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
 
     @contextmanager
@@ -112,7 +118,7 @@ class Database:
                 yield connection
 
     def _follow_file(self) -> None:
-        """Leave a SQLite file that was deleted or replaced, which SQLite would write on."""
+        """Reconnect if the SQLite file was deleted or replaced: SQLite would go on writing to the old one."""
         if self._file is None:
             return
         try:
@@ -125,9 +131,9 @@ class Database:
             self._opened_file = identity
 
     def _leave_connections(self) -> None:
-        """Close the connections of the pool now, and those in use as they come back: SQLAlchemy would leave these open.
+        """Close the pool's connections now, and those in use once they are returned, which SQLAlchemy would keep open.
 
-        One open connection is enough to keep SQLite's files read-only for the whole process.
+        A single open connection keeps SQLite's files read-only for the whole process.
         """
         self._generation += 1
         self._engine.dispose()
@@ -138,11 +144,6 @@ class Database:
     def _close_old_connection(self, _connection: object, record: ConnectionPoolEntry) -> None:
         if record.info.get(_GENERATION) != self._generation:
             record.invalidate()
-
-    def _find_obstacle(self, cause: BaseException) -> str | None:
-        if self._file is None or not isinstance(cause, OSError | sqlite3.OperationalError):
-            return None
-        return find_obstacle(self._file)
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -156,7 +157,7 @@ class Database:
 
 
 def describe_cause(error: Exception) -> str:
-    """Return what the database said, in one line and without the statement and its values."""
+    """Return the database's message in one line, without the statement and its values."""
     cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
     return " ".join(str(cause).split()).rstrip(".?")
 
@@ -167,7 +168,7 @@ def is_expected(error: Exception) -> bool:
 
 
 def blames_values(error: Exception) -> bool:
-    """Return whether a statement's values are at fault, so that another try would fail too."""
+    """Return whether a statement's values are at fault, so that a retry would fail too."""
     if not isinstance(error, DBAPIError) or error.statement is None:
         return False
     if sqlstate := getattr(error.orig, "sqlstate", None):
@@ -185,11 +186,50 @@ def concerns_schema(error: BaseException | None) -> bool:
     return (getattr(error.orig, "sqlstate", None) or "").startswith("42")
 
 
+def explain_permissions(file: Path) -> str | None:
+    """Say why this process may not write a SQLite file, and what to do; None if its permissions are not the reason.
+
+    SQLite itself says only that it cannot open the file. It makes files beside its own, so the folder counts too.
+    """
+    folder = file.parent
+    try:
+        if not folder.is_dir():
+            existing = next(parent for parent in folder.parents if parent.is_dir())
+            return None if _may(existing, _WRITE_IN) else f"The folder {folder} is missing, and {_describe(existing)}"
+        if not _may(folder, _WRITE_IN):
+            return f"The folder {_describe(folder)}"
+        if file.exists() and not _may(file, os.R_OK | os.W_OK):
+            return f"The file {_describe(file)}"
+    except OSError:  # a folder that this process may not even list
+        return None
+    return None
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def _describe(path: Path) -> str:
+    found = path.stat()
+    user = os.geteuid()
+    mode = f"{stat.S_IMODE(found.st_mode):03o}"
+    if found.st_uid == user:
+        return (
+            f"{path} is not writable, though it belongs to this process's user {user}: its mode is {mode}, "
+            "or its file system is read-only. Change that, or set another LIGHTBOX_DATA_DIR."
+        )
+    return (
+        f"{path} belongs to user {found.st_uid} (mode {mode}), while this process runs as user {user}, who "
+        f"may not write there. Run it as user {found.st_uid} (`docker run --user`), give the folder to this one "
+        f"(`chown -R {user}`), or set another LIGHTBOX_DATA_DIR."
+    )
+
+
 def _create_sqlite_engine(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _LOCK_TIMEOUT_S})
 
-    # sqlite3's own transactions begin only at the first write, too late for a read that the write depends on; so they
-    # are switched off and begun here (docs.sqlalchemy.org, "Enabling Non-Legacy SQLite Transactional Modes").
+    # sqlite3's own transactions begin at the first write, too late for a read that the write depends on, so they are
+    # switched off (docs.sqlalchemy.org, "Enabling Non-Legacy SQLite Transactional Modes").
     @event.listens_for(engine, "connect")
     def _configure(connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None
@@ -207,9 +247,9 @@ def _create_sqlite_engine(url: URL) -> Engine:
 def _create_postgresql_engine(url: URL) -> Engine:
     defaults = {"connect_timeout": str(_CONNECT_TIMEOUT_S), "application_name": "lightbox", **_DEAD_SERVER}
     url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
-    # Whatever the database's own encoding: from one without (SQL_ASCII) the driver would return bytes for text.
+    # From a database without an encoding (SQL_ASCII) the driver would otherwise return bytes for text.
     url = url.update_query_dict({"client_encoding": "utf8"})
-    # What it warns of is raised as well, and logged once.
+    # Its warnings are raised as errors too, which are logged once.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     # Small: a worker has one writer and a few readers, and a server's connections are shared by all workers.
     return create_engine(url, pool_pre_ping=True, pool_size=2, max_overflow=4, pool_timeout=10)

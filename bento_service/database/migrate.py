@@ -1,4 +1,4 @@
-"""Brings a database's schema up to date with the Alembic migrations that lie in this package."""
+"""Brings a database's schema up to date with the Alembic migrations of this package."""
 
 import threading
 from pathlib import Path
@@ -11,14 +11,13 @@ from bento_service.errors import JournalTooNewError
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONS = table("alembic_version", column("version_num"))
-# Alembic keeps the migration in progress in a module of its own, so one at a time a process.
+# Alembic keeps the migration in progress in a global, so a process runs one at a time.
 _ALEMBIC_LOCK = threading.Lock()
-_RETRY_AFTER_S = 60.0
-"""Somebody has to change something first."""
+_RETRY_AFTER_S = 60.0  # an operator has to act first
 
 
 def upgrade(database: Database) -> None:
-    """Apply the migrations that are missing, all or none, and create tables that vanished; other processes wait.
+    """Apply all missing migrations or none, and create tables that were dropped; other processes wait.
 
     Raises:
         JournalTooNewError: A newer Lightbox has migrated the database.
@@ -75,21 +74,21 @@ def _lacks_tables(database: Database) -> bool:
 
 
 def _restore_tables(connection: Connection) -> None:
-    """Create the tables that somebody dropped, empty; a contract test holds that they are what the migrations make."""
+    """Create the dropped tables, empty. A contract test compares them with what the migrations create."""
     has_classes = inspect(connection).has_table(tables.classes.name)
     tables.metadata.create_all(connection)
     if not has_classes:
-        # Their numbers begin anew: what older rollups counted by them would get other classes' names.
+        # The keys start again at 1: older rollups' counts would get other classes' names.
         connection.execute(update(tables.rollups).values(classes=b""))
 
 
 def _migrate(database: Database) -> None:
-    # Alembic takes 9 MB, which a worker whose schema is up to date has no use for.
+    # Alembic takes 9 MB, which a worker with an up-to-date schema does not need.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
 
-    # Found from this file, never from the working directory, so that it works in a wheel and in a bento alike.
+    # An absolute path, so that it works in a wheel and in a bento alike.
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     try:
@@ -97,6 +96,6 @@ def _migrate(database: Database) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except CommandError:
-        # A newer Lightbox may have migrated it while this one waited for its turn.
+        # A newer Lightbox may have migrated it while this one waited for the lock.
         check_revision(database)
         raise

@@ -1,4 +1,4 @@
-"""The journal's tables. `migrations/` brings a database to this shape; a contract test holds the two together."""
+"""The journal's tables. A contract test compares them with what `migrations/` creates."""
 
 from sqlalchemy import (
     JSON,
@@ -20,7 +20,7 @@ metadata = MetaData()
 receipts = Table(
     "receipts",
     metadata,
-    # SQLite numbers rows by itself only where the key's type is INTEGER.
+    # SQLite numbers rows only if the key's type is INTEGER.
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
     Column("request_id", Text, nullable=False),
     Column("received_at_us", BigInteger, nullable=False),
@@ -47,7 +47,7 @@ receipts = Table(
 Index("ix_receipts_time", receipts.c.received_at_us)
 Index("ix_receipts_request_id", receipts.c.request_id)
 Index("ix_receipts_model_time", receipts.c.model, receipts.c.received_at_us)
-# Walked from its slow end, with the other filters in the index itself, so that no row is touched in vain.
+# Read from its slow end; the other filters are in the index too, so that no row is fetched and then skipped.
 Index("ix_receipts_slowest", receipts.c.outcome, receipts.c.total_ms, receipts.c.received_at_us, receipts.c.model)
 
 rollups = Table(
@@ -64,8 +64,8 @@ rollups = Table(
 )
 """One row for each model and stretch of time.
 
-The binary columns are tallies (`tallies.py`), but for `slowest_ms`: a little-endian float64 for each of
-`rollups.SERIES`. Rows from before revision 0002 have none.
+The binary columns are encoded `SparseHistogram`s, but `slowest_ms`: a little-endian float64 for each of
+`rollups.SERIES`, null in rows from before revision 0002.
 """
 
 classes = Table(
@@ -76,4 +76,4 @@ classes = Table(
     Column("label", Text, nullable=False),
     UniqueConstraint("class_id", "label", name="uq_classes_class_id_label"),
 )
-"""A number for each class that ever came first, so that rollups need not spell labels out."""
+"""A number for each class that ever was top-1, which rollups count by."""

@@ -1,4 +1,4 @@
-"""The journal's URL: what it may be, and what of it may be shown."""
+"""The journal's URL: parsing it, and describing it without secrets."""
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -12,11 +12,11 @@ _ALLOWED = "Give `sqlite:///<path>` or `postgresql://<user>:<password>@<host>/<d
 def parse_url(url: str) -> URL:
     """Return the SQLAlchemy URL of a journal.
 
-    `postgresql://` and `postgres://` mean psycopg 3, the driver that Lightbox brings.
+    `postgresql://` and `postgres://` mean psycopg 3, the driver that Lightbox installs.
 
     Raises:
-        JournalUrlError: It is no URL, not SQLite or PostgreSQL, or SQLite in memory, which processes cannot share; or
-            it is not clear which host or parameters it names. The message repeats nothing that may be a secret.
+        JournalUrlError: It is no URL, not SQLite or PostgreSQL, SQLite in memory, which processes cannot share, or
+            ambiguous about its host or parameters. The message repeats nothing that may be a secret.
     """
     try:
         parsed = make_url(url)

@@ -1,6 +1,8 @@
 """What a model is: its input recipe, its card, and how exact it is."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -71,3 +73,20 @@ class ModelCard:
     def warnings(self) -> tuple[str, ...]:
         """What every answer of this model has to warn of."""
         return () if self.parity is None or self.parity.passes_gate else (INEXACT_MODEL,)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """A prepared model, as files that an engine loads; reading it needs no torch.
+
+    `parities` holds what was measured as the model was prepared, by the name of the engine it was measured with.
+    """
+
+    card: ModelCard
+    onnx_path: Path
+    program_path: Path
+    parities: Mapping[str, Parity]
+
+    def card_served_by(self, engine_name: str) -> ModelCard:
+        """Return the card with the parity figures of an engine, or with none where it was not measured."""
+        return replace(self.card, parity=self.parities.get(engine_name))

@@ -40,8 +40,8 @@ class ServiceStatus:
 
     `queue_depth` counts images admitted and not yet answered; `batch_ceiling` is the largest batch by model; `journal`
     holds the rows waiting, written and dropped. `device` is None until a model is loaded. `cost` is the fitted cost
-    model, `recent_dispatches` the last batches, newest first; `cache` counts hits, misses, shared and bypassed
-    requests, entries and bytes, and is empty where the cache is off.
+    model, `recent_dispatches` the last batches, newest first; `cache` counts hits, misses, shared requests,
+    entries and bytes, and is empty if the cache is off.
     """
 
     state: ServiceState

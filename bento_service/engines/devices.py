@@ -1,8 +1,9 @@
-"""What the hardware calls itself, and how much memory it has."""
+"""The CPU and the CUDA GPU of this machine: name, memory, and which library can use them."""
 
 import importlib.util
-import os
 from pathlib import Path
+
+import psutil
 
 from bento_service.domain.runner import Device
 from bento_service.machine import count_cpus
@@ -12,7 +13,7 @@ _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory
 """A container's memory limit: cgroup v2, then v1."""
 
 _GPU_NODES = (Path("/dev/nvidiactl"), Path("/dev/dxg"), Path("/dev/kfd"))
-"""What a GPU's driver puts there: NVIDIA's, NVIDIA's under WSL, and AMD's, which torch calls `cuda` too."""
+"""Device nodes of GPU drivers: NVIDIA's, NVIDIA's under WSL, and AMD's, which torch calls `cuda` too."""
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 """ONNX Runtime's name for running on a CUDA GPU."""
@@ -25,13 +26,21 @@ def describe_cpu() -> Device:
     )
 
 
+def describe_cuda() -> Device:
+    """Describe the CUDA GPU that torch uses. Fails where there is none."""
+    import torch
+
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+    return Device(kind="cuda", name=properties.name, memory_bytes=properties.total_memory, cores=count_cpus())
+
+
 def has_gpu_node() -> bool:
-    """Tell whether a GPU's driver is at work here, or was handed to this container."""
+    """Tell whether a GPU driver is loaded, or its device was handed to this container."""
     return any(node.exists() for node in _GPU_NODES)
 
 
 def has_cuda() -> bool:
-    """Tell whether torch can use a CUDA GPU. Torch, slow and large to import, is asked only where there is a driver."""
+    """Tell whether torch can use a CUDA GPU. Torch, slow and large to import, is imported only where a driver is."""
     if not has_gpu_node() or importlib.util.find_spec("torch") is None:
         return False
     import torch
@@ -40,7 +49,7 @@ def has_cuda() -> bool:
 
 
 def has_cuda_provider() -> bool:
-    """Tell whether the ONNX Runtime that is installed, if one is, was built for CUDA."""
+    """Tell whether ONNX Runtime is installed and was built for CUDA."""
     if importlib.util.find_spec("onnxruntime") is None:
         return False
     import onnxruntime
@@ -48,16 +57,8 @@ def has_cuda_provider() -> bool:
     return CUDA_PROVIDER in onnxruntime.get_available_providers()
 
 
-def describe_cuda() -> Device:
-    """Describe the CUDA GPU that torch uses: its name and the card's memory. There has to be one."""
-    import torch
-
-    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return Device(kind="cuda", name=properties.name, memory_bytes=properties.total_memory, cores=count_cpus())
-
-
 def read_cpu_name(cpu_info: Path) -> str:
-    """Return the CPU's name out of `/proc/cpuinfo`, or `CPU` where it does not say."""
+    """Return the CPU's name from `/proc/cpuinfo`, or `CPU` where it has none. psutil does not know it."""
     try:
         lines = cpu_info.read_text().splitlines()
     except OSError:
@@ -67,8 +68,8 @@ def read_cpu_name(cpu_info: Path) -> str:
 
 
 def read_memory_bytes(limit_files: tuple[Path, ...]) -> int:
-    """Return the machine's memory in bytes, or the smaller limit that one of the files names."""
-    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    """Return the machine's memory, or a container's limit below it, which psutil does not know."""
+    machine_bytes: int = psutil.virtual_memory().total
     for file in limit_files:
         try:
             return min(machine_bytes, int(file.read_text()))

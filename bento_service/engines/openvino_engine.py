@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import Device, EngineMode
-from bento_service.engines.batches import check_batch, explain_failure
+from bento_service.engines.base import check_batch, explain_failure
 from bento_service.engines.devices import describe_cpu
 from bento_service.errors import InferenceFailedError, ModelLoadError
 

@@ -1,1 +1,1 @@
-"""The journal: stored receipts, and what can be read from them."""
+"""The journal: receipts written in the background, and history read from them. Imports database and below."""

@@ -1,12 +1,13 @@
-"""What a journal promises, whatever stores it."""
+"""The journal's interfaces: writing receipts, reading them, and storing them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
 from bento_service.domain.history import History
 from bento_service.domain.requests import Receipt
+from bento_service.errors import JournalUnavailableError
 
 Order = Literal["slowest", "newest"]
 
@@ -24,18 +25,18 @@ class JournalCounts:
 
 
 class JournalReader(Protocol):
-    """Reads receipts back, one by one or added up. Blocking; safe to call from several threads at once.
+    """Reads receipts, one by one or aggregated. Blocking; safe to call from several threads at once.
 
     All times are timezone-aware; those returned are UTC. A model of None means every model. Each method raises
-    JournalUnavailableError where a later try may succeed: the database is down, the disk full, the file locked.
+    JournalUnavailableError if a later try may succeed: the database is down, the disk full, the file locked.
     """
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        """Aggregate `[since, until)` into `buckets` stretches of equal length, empty ones included.
+        """Aggregate `[since, until)` into `buckets` intervals of equal length, empty ones included.
 
-        Stretches begin at multiples of their length, so there may be one more: `windows.plan_window` says how. The
-        history names the window that it holds, which ends now where its last bucket is not over yet. Percentiles are
-        nearest-rank ones, never less than the true ones and at most 2 % more.
+        Intervals begin at multiples of their length, so there may be one more (`windows.plan_window`). The history's
+        window ends now if its last bucket is not over yet. Percentiles are nearest-rank ones, never less than the true
+        ones and at most 2 % more.
 
         Raises:
             InvalidParameterError: `until` is not after `since`, or `buckets` is below 1.
@@ -56,16 +57,19 @@ class JournalReader(Protocol):
         """Return single receipts of `[since, until)`, at most `limit` after the first `offset`.
 
         `newest` takes every outcome unless one is named; `slowest`, by total time, answered requests unless another
-        outcome is named. `request_id` keeps the receipts with exactly that id: clients choose ids, so there may be
+        outcome is named. `request_id` keeps the receipts with exactly that id; clients choose ids, so there may be
         several.
         """
 
 
 class JournalStore(JournalReader, Protocol):
-    """A place that keeps receipts. Blocking; safe to call from several threads and processes at once.
+    """Stores receipts. Blocking; safe to call from several threads and processes at once.
 
     Each method but `close` raises JournalUnavailableError as a `JournalReader` does.
     """
+
+    on_failed_read: Callable[[JournalUnavailableError], None]
+    """Called with the error of each failed read, from the thread that reads."""
 
     def migrate(self) -> None:
         """Bring the schema up to date. Safe when several processes do it at once."""
@@ -80,24 +84,28 @@ class JournalStore(JournalReader, Protocol):
     def prune(
         self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int
     ) -> int:
-        """Delete receipts older than `retention`, then those written first until `max_receipts` are left.
+        """Delete receipts older than `retention`, then the oldest written until `max_receipts` are left.
 
-        Deletes at most `limit` and returns how many went; fewer than `limit` means that there is nothing more to
-        delete. Then rollups go too that are older than their resolution is kept (`windows.RESOLUTIONS`).
+        Deletes at most `limit` and returns how many were deleted; fewer than `limit` means that no more are due. Then
+        deletes rollups that are older than their resolution is kept (`windows.RESOLUTIONS`).
 
-        Nothing is deleted by age where what was recorded, and for how long the clock has been steady, speak against
-        `now` (`retention.Pruning`). Receipts dated after `now` are deleted together with older ones written later.
+        Nothing is deleted by age if what was recorded, and how long the clock has been steady, contradict `now`
+        (`retention.Pruning`). Receipts dated after `now` are deleted together with older ones written later.
         """
 
     def close(self) -> None:
         """Release connections. The store is not used after."""
 
 
-class Journal(JournalReader, Protocol):
-    """Takes receipts off the request's path and reads them back. Safe to call from several threads at once."""
+class Journal(Protocol):
+    """Takes receipts off the request's path. Safe to call from several threads at once."""
+
+    @property
+    def reader(self) -> JournalReader:
+        """Reads what was written."""
 
     def record(self, receipt: Receipt) -> None:
-        """Take one receipt without waiting; drop and count it where the buffer is full."""
+        """Take one receipt without waiting; drop and count it if the buffer is full."""
 
     def counts(self) -> JournalCounts:
         """Return how many receipts wait, were written and were dropped."""

@@ -1,4 +1,4 @@
-"""What the log says of a journal that cannot be written or read: a line as it begins and a line as it ends."""
+"""Log lines about a journal that cannot be written or read: one when it begins and one when it ends."""
 
 import logging
 from collections.abc import Callable
@@ -8,20 +8,20 @@ from bento_service.errors import JournalUnavailableError
 _log = logging.getLogger(__name__)
 
 _QUIET_S = 60.0
-"""Losses and failed reads are over once there was none for so long: what comes and goes would else fill the log."""
+"""Losses and failed reads have ended after so long without one; otherwise sporadic ones would fill the log."""
 _QUIET_PRUNING_S = 600.0
-"""Likewise for pruning, which is tried once a minute."""
+"""The same for pruning, which runs once a minute."""
 
 
 class OutageLog:
     """Logs when outages, losses, failed reads and failed pruning begin and end. Not safe to share between threads.
 
-    During an outage nothing can be written, and receipts are lost once the buffer is full. Without one they are lost
-    where the database is too slow, or refuses single rows.
+    During an outage nothing can be written, and receipts are lost once the buffer is full. Otherwise they are lost
+    if the database is too slow or refuses single rows.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Begin without an outage. `clock` is monotonic, in seconds."""
+        """Start without an outage. `clock` is monotonic, in seconds."""
         self._clock = clock
         self._failures = 0
         self._failing_since_s = 0.0
@@ -33,22 +33,22 @@ class OutageLog:
 
     @property
     def failures(self) -> int:
-        """How often writing has failed since it last succeeded."""
+        """Failed writes since the last success."""
         return self._failures
 
     def note_failure(self, error: Exception) -> None:
-        """Log the first failure of an outage; one that nobody expected with its traceback."""
+        """Log the first failure of an outage, with its traceback if it is a defect."""
         self._failures += 1
         if self._failures == 1:
             self._failing_since_s = self._clock()
             _log.error("Receipts wait in memory: %s", error, exc_info=_traceback_of(error))
 
     def note_refusal(self, request_id: str, reason: str) -> None:
-        """Remember why the first receipt since the last success is dropped: the database does not take it."""
+        """Remember the first receipt since the last success that the database refused, and why."""
         self._refusal = self._refusal or f"the database refuses that of request {request_id}: {reason}"
 
     def note_success(self, dropped: int) -> None:
-        """Log the end of an outage, and the beginning or the end of losses; `dropped` receipts are lost so far."""
+        """Log the end of an outage, and the start or end of losses. `dropped` counts all receipts lost so far."""
         lost, self._dropped = dropped - self._dropped, dropped
         if self._failures:
             _log.warning(
@@ -70,18 +70,18 @@ class OutageLog:
             _log.warning("The journal can be read again; %d reads failed.", total)
 
     def note_failed_reads(self, number: int, error: Exception) -> None:
-        """Log the first of the reads that failed while the journal can be written."""
+        """Log the first of the reads that failed although the journal can be written."""
         if self._failed_reads.count(number):
             _log.error("The journal cannot be read: %s", error)
 
     def note_failed_pruning(self, error: Exception) -> None:
-        """Log the first pruning that failed while the journal can be written."""
+        """Log the first pruning that failed although the journal can be written."""
         if self._failed_prunings.count(1):
             _log.error("The journal cannot be pruned: %s", error, exc_info=_traceback_of(error))
 
 
 class _Episode:
-    """Events that follow each other within `quiet_s`."""
+    """Counts events until there is none for `quiet_s`."""
 
     def __init__(self, clock: Callable[[], float], quiet_s: float) -> None:
         self._clock = clock
@@ -90,7 +90,7 @@ class _Episode:
         self._last_s = 0.0
 
     def count(self, number: int) -> bool:
-        """Add events; return whether the first of an episode is among them."""
+        """Add events; return whether they start the episode."""
         if not number:
             return False
         is_first = self._total == 0
@@ -99,7 +99,7 @@ class _Episode:
         return is_first
 
     def end(self) -> int:
-        """Return the events of an episode that is over by now, once; else 0."""
+        """Return the number of events if the episode has just ended, else 0."""
         if not self._total or self._clock() - self._last_s < self._quiet_s:
             return 0
         total, self._total = self._total, 0
@@ -107,5 +107,5 @@ class _Episode:
 
 
 def _traceback_of(error: Exception) -> Exception | None:
-    """Return the error where it is a defect, whose traceback somebody needs."""
+    """Return the error if it is a defect; the others' messages say enough."""
     return None if isinstance(error, JournalUnavailableError) else error

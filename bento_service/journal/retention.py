@@ -1,4 +1,4 @@
-"""Whether a clock may be believed when it says that something is old (ADR 18)."""
+"""Whether to trust the wall clock about the age of records (ADR 18)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 DAY = timedelta(days=1)
 _LONGEST_PAUSE = 7 * DAY
-"""A service is often off for some days: the clock is believed at once."""
+"""A pause up to this is trusted at once: services are often off for some days."""
 _PROOF_SHARE = 24
-"""After a longer pause it is believed once it has run steadily for this part of the pause: an hour for each day."""
+"""A longer pause is trusted once the clock was steady for a 24th of it: an hour for each day."""
 _LEAP = timedelta(hours=1)
 
 
@@ -16,13 +16,13 @@ class ClockWatch:
     """Measures for how long the wall clock has agreed with a monotonic one. Not safe to share between threads."""
 
     def __init__(self, now: Callable[[], datetime], clock: Callable[[], float]) -> None:
-        """Begin to measure. `now` is the wall clock, `clock` is in seconds."""
+        """Start to measure. `now` is the wall clock, `clock` a monotonic one in seconds."""
         self._now = now
         self._clock = clock
         self._begin()
 
     def steady_for(self) -> timedelta:
-        """Return the time since the wall clock last leapt, by an hour or more, or since it is watched."""
+        """Return the time since the wall clock last leapt by an hour or more, or else since the start."""
         if abs(self._now() - timedelta(seconds=self._clock()) - self._origin) >= _LEAP:
             self._begin()
         return timedelta(seconds=self._clock() - self._begun_s)
@@ -36,8 +36,8 @@ class ClockWatch:
 class Pruning:
     """What one pruning may delete by age.
 
-    `days` are the starts of the days on which something was recorded. A clock that leapt ahead shows as a pause in
-    them that never was. `steady_for` is the time that the clock has not leapt for.
+    `days` are the starts of the days on which something was recorded; a clock that leapt ahead leaves a gap in them.
+    `steady_for` is the time since the clock last leapt.
     """
 
     now: datetime
@@ -45,11 +45,11 @@ class Pruning:
     days: tuple[datetime, ...]
 
     def find_cut(self, kept: timedelta) -> datetime | None:
-        """Return the time before which everything is older than `kept`; None where the clock is not to be believed.
+        """Return the time before which everything is older than `kept`; None if the clock is not trusted.
 
-        It is believed where records reach back from now for as long as `kept` without a pause of more than a week, and
-        after a longer pause once it has been steady for a 24th of it. So a clock that is wrong deletes at most a week
-        too much, unless it stays wrong for a 24th of its leap.
+        It is trusted if the records of the last `kept` have no gap of more than a week, and after a longer gap once it
+        has been steady for a 24th of the gap. So a wrong clock deletes at most a week too much, unless it stays wrong
+        for a 24th of its leap.
         """
         cut = self.now - kept
         later = self.now
@@ -59,5 +59,5 @@ class Pruning:
             if day + DAY <= cut:
                 break
             later = day
-        is_believed = longest <= _LONGEST_PAUSE or self.steady_for * _PROOF_SHARE >= longest
-        return cut if is_believed else None
+        is_trusted = longest <= _LONGEST_PAUSE or self.steady_for * _PROOF_SHARE >= longest
+        return cut if is_trusted else None

@@ -1,4 +1,4 @@
-"""The tables of rollups and of class names: merging into them and reading out of them, inside a given transaction."""
+"""Reads and writes the tables of rollups and class names, within a transaction of the caller."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,15 +6,15 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeVar
 
+import numpy as np
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
 
 from bento_service.database import tables
 from bento_service.domain.requests import OUTCOME_OK, Receipt
-from bento_service.journal.epoch import from_epoch_s, to_epoch_us
+from bento_service.journal.histograms import SparseHistogram
 from bento_service.journal.retention import Pruning
-from bento_service.journal.rollups import ClassName, Rollup, RollupKey, merge
-from bento_service.journal.rows import from_rollup, to_rollup
-from bento_service.journal.windows import DAY_S, RESOLUTIONS, Window, cover
+from bento_service.journal.rollups import ClassName, Rollup, RollupKey, estimate_slowest, merge
+from bento_service.journal.windows import DAY_S, RESOLUTIONS, Window, cover, from_epoch_s, to_epoch_us
 
 Item = TypeVar("Item")
 
@@ -35,7 +35,7 @@ _UPDATE = (
 
 
 def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> None:
-    """Merge rollups into the stored ones. The transaction has to be the only one that writes."""
+    """Merge rollups into the stored ones. No other transaction may write meanwhile."""
     stored: dict[RollupKey, Rollup] = {}
     for keys in _in_parts(fresh, _KEYS_A_QUERY):
         conditions = (
@@ -43,19 +43,19 @@ def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> No
             for key in keys
         )
         query = select(_TABLE.resolution_s, _TABLE.start_s, _TABLE.model, *_COUNTS).where(or_(*conditions))
-        stored.update((RollupKey(*row[:3]), to_rollup(*row[3:])) for row in connection.execute(query).all())
+        stored.update((RollupKey(*row[:3]), _to_rollup(*row[3:])) for row in connection.execute(query).all())
 
-    added = [from_rollup(key, rollup) for key, rollup in fresh.items() if key not in stored]
+    added = [_from_rollup(key, rollup) for key, rollup in fresh.items() if key not in stored]
     if added:
         connection.execute(insert(tables.rollups), added)
-    changed = [from_rollup(key, merge([rollup, fresh[key]])) for key, rollup in stored.items()]
+    changed = [_from_rollup(key, merge([rollup, fresh[key]])) for key, rollup in stored.items()]
     if changed:
         names = ("resolution_s", "start_s", "model")
         connection.execute(_UPDATE, [{**row, **{f"key_{name}": row.pop(name) for name in names}} for row in changed])
 
 
 def read_rollups(connection: Connection, window: Window, model: str | None) -> list[list[Rollup]]:
-    """Return the rollups that make up each bucket of a window, in the order of the buckets."""
+    """Return the rollups of each bucket of a window."""
     starts: dict[int, dict[int, int]] = defaultdict(dict)
     for bucket, start_s in enumerate(window.bucket_starts()):
         for resolution_s, position_s in cover(start_s, start_s + window.width_s):
@@ -70,7 +70,7 @@ def read_rollups(connection: Connection, window: Window, model: str | None) -> l
             if model is not None:
                 query = query.where(_TABLE.model == model)
             for start_s, *counts in connection.execute(query).all():
-                found[buckets[start_s]].append(to_rollup(*counts))
+                found[buckets[start_s]].append(_to_rollup(*counts))
     return found
 
 
@@ -81,7 +81,7 @@ def read_days(connection: Connection) -> tuple[datetime, ...]:
 
 
 def prune_rollups(connection: Connection, pruning: Pruning) -> None:
-    """Delete the rollups that have outlived their resolution, where the clock may be believed for so long."""
+    """Delete rollups that are older than their resolution is kept, if the clock is trusted for that long."""
     for resolution in RESOLUTIONS:
         cut = pruning.find_cut(timedelta(seconds=resolution.kept_s))
         if cut is not None:
@@ -90,15 +90,15 @@ def prune_rollups(connection: Connection, pruning: Pruning) -> None:
 
 
 def delete_rollups_after(connection: Connection, moment: datetime) -> None:
-    """Delete the rollups of all that was recorded after a time."""
+    """Delete the rollups that start after a time."""
     connection.execute(delete(tables.rollups).where(_TABLE.start_s > to_epoch_us(moment) // 1_000_000))
 
 
 def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> dict[ClassName, int]:
-    """Return the keys of the classes that come first in receipts; new ones are stored.
+    """Return the keys of the top-1 classes of receipts; store new ones.
 
-    They are read anew each time: a key that a process kept would name another class once somebody dropped the tables,
-    or restored others.
+    Keys are read each time: one that a process remembered would name another class after the tables were dropped or
+    restored.
     """
     tops = {(r.top[0].class_id, r.top[0].label) for r in receipts if r.outcome == OUTCOME_OK and r.top}
     table = tables.classes.c
@@ -114,7 +114,7 @@ def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> di
 
 
 def read_class_names(connection: Connection) -> dict[int, ClassName]:
-    """Return every class that ever came first, by its key."""
+    """Return every class that ever was top-1, by its key."""
     return {row.key: (row.class_id, row.label) for row in connection.execute(select(tables.classes)).all()}
 
 
@@ -122,3 +122,26 @@ def _in_parts(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
     iterator = iter(items)
     while part := list(islice(iterator, size)):
         yield part
+
+
+def _from_rollup(key: RollupKey, rollup: Rollup) -> dict[str, object]:
+    """Return a rollup's columns."""
+    return {
+        "resolution_s": key.resolution_s,
+        "start_s": key.start_s,
+        "model": key.model,
+        "outcomes": dict(rollup.outcomes),
+        "durations": rollup.durations.encode(),
+        "slowest_ms": rollup.slowest_ms.astype("<f8", copy=False).tobytes(),
+        "batch_sizes": rollup.batch_sizes.encode(),
+        "classes": rollup.classes.encode(),
+    }
+
+
+def _to_rollup(
+    outcomes: Mapping[str, int], durations: bytes, slowest_ms: bytes | None, batch_sizes: bytes, classes: bytes
+) -> Rollup:
+    """Return the rollup of a row's columns. Rows from before revision 0002 have no `slowest_ms`; it is estimated."""
+    counted = SparseHistogram.decode(durations)
+    slowest = estimate_slowest(counted) if slowest_ms is None else np.frombuffer(slowest_ms, dtype="<f8")
+    return Rollup(outcomes, counted, slowest, SparseHistogram.decode(batch_sizes), SparseHistogram.decode(classes))

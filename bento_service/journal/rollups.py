@@ -1,4 +1,4 @@
-"""Rollups: what happened in one stretch of time to one model, small and mergeable. Pure functions."""
+"""Rollups: aggregates of one model's receipts over one interval, small and mergeable. Pure functions."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,30 +11,28 @@ from numpy.typing import NDArray
 
 from bento_service.domain.history import HistoryBucket, Quantiles
 from bento_service.domain.requests import OUTCOME_OK, Receipt
-from bento_service.journal.durations import BINS, clip, find_bins, find_percentiles, upper_ends
-from bento_service.journal.epoch import to_epoch_us
-from bento_service.journal.tallies import Tally, add_up, count_keys
-from bento_service.journal.windows import RESOLUTIONS
+from bento_service.journal.histograms import BINS, SparseHistogram, clip, find_bins, find_percentiles, upper_ends
+from bento_service.journal.windows import RESOLUTIONS, to_epoch_us
 
 STAGES = ("total", "receive", "decode", "queue", "inference")
-"""What is timed of a computed answer."""
+"""The timed stages of a computed answer."""
 CACHED = "cached"
-"""The total of an answer from the cache, which has no stages."""
+"""The total time of an answer from the cache, which has no stages."""
 SERIES = (*STAGES, CACHED)
-"""The sets of durations that a rollup keeps, in their stored order."""
+"""The kinds of durations in a rollup, in their stored order."""
 TOP_CLASSES = 10
 
 ClassName = tuple[int, str]
-"""A class as people know it: class_id and label."""
+"""class_id and label."""
 
 _PERCENTS = (50, 95, 99)
 _EDGES = np.arange(len(SERIES) + 1) * BINS
-"""Where the keys of each series begin in `Rollup.durations`, and where the last ones end."""
+"""The first key of each series in `Rollup.durations`, and the end of the last."""
 _NO_DURATIONS = np.zeros(len(SERIES))
 
 
 class RollupKey(NamedTuple):
-    """Which rollup: `[start_s, start_s + resolution_s)` in seconds since 1970, and the model."""
+    """Identifies a rollup: `[start_s, start_s + resolution_s)` in seconds since 1970, and the model."""
 
     resolution_s: int
     start_s: int
@@ -43,26 +41,26 @@ class RollupKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rollup:
-    """Counts of one stretch of time.
+    """Counts of one interval.
 
-    `outcomes` counts every request. The rest is about answered ones: `classes` counts their top class by its key,
-    `batch_sizes` the batches of computed ones. `durations` counts those of each of `SERIES` (key: position * BINS +
-    bin), and `slowest_ms` has the longest of each, shape (len(SERIES),), zero where there is none.
+    `outcomes` counts every request, the rest answered ones: `classes` by the key of their top-1 class, `batch_sizes`
+    the computed ones by batch size, `durations` by series and bin (key: position in `SERIES` * BINS + bin).
+    `slowest_ms` is the longest duration of each series, shape (len(SERIES),), zero if there is none.
     """
 
     outcomes: Mapping[str, int]
-    durations: Tally
+    durations: SparseHistogram
     slowest_ms: NDArray[np.float64]
-    batch_sizes: Tally
-    classes: Tally
+    batch_sizes: SparseHistogram
+    classes: SparseHistogram
 
 
 def summarise(receipts: Iterable[Receipt], class_keys: Mapping[ClassName, int]) -> dict[RollupKey, Rollup]:
-    """Roll receipts up, once for each resolution.
+    """Return the rollups of receipts at every resolution.
 
     Args:
         receipts: In any order.
-        class_keys: A number for each `(class_id, label)` that comes first in an answered receipt.
+        class_keys: A number for each `(class_id, label)` that is top-1 in an answered receipt.
     """
     finest_s = RESOLUTIONS[0].width_s
     groups: dict[RollupKey, list[Receipt]] = defaultdict(list)
@@ -79,7 +77,7 @@ def summarise(receipts: Iterable[Receipt], class_keys: Mapping[ClassName, int]) 
 
 
 def merge(rollups: Sequence[Rollup]) -> Rollup:
-    """Return one rollup of several stretches of time, or of several models."""
+    """Return one rollup of several intervals or models."""
     if len(rollups) == 1:
         return rollups[0]
     outcomes: Counter[str] = Counter()
@@ -87,15 +85,15 @@ def merge(rollups: Sequence[Rollup]) -> Rollup:
         outcomes.update(rollup.outcomes)
     return Rollup(
         outcomes=outcomes,
-        durations=add_up([rollup.durations for rollup in rollups]),
+        durations=SparseHistogram.add_up([rollup.durations for rollup in rollups]),
         slowest_ms=np.max([_NO_DURATIONS, *(rollup.slowest_ms for rollup in rollups)], axis=0),
-        batch_sizes=add_up([rollup.batch_sizes for rollup in rollups]),
-        classes=add_up([rollup.classes for rollup in rollups]),
+        batch_sizes=SparseHistogram.add_up([rollup.batch_sizes for rollup in rollups]),
+        classes=SparseHistogram.add_up([rollup.classes for rollup in rollups]),
     )
 
 
 def to_bucket(start: datetime, rollup: Rollup, class_names: Mapping[int, ClassName]) -> HistoryBucket:
-    """Return a rollup as people read it. `class_names` is the inverse of `class_keys` in `summarise`."""
+    """Return a rollup as a bucket of history. `class_names` is the inverse of `class_keys` in `summarise`."""
     parts = _split(rollup.durations)
     quantiles = {
         series: _find_quantiles(part, slowest_ms)
@@ -112,8 +110,8 @@ def to_bucket(start: datetime, rollup: Rollup, class_names: Mapping[int, ClassNa
     )
 
 
-def estimate_slowest(durations: Tally) -> NDArray[np.float64]:
-    """Return a `Rollup.slowest_ms` for durations that were stored without: the upper end of each last bin."""
+def estimate_slowest(durations: SparseHistogram) -> NDArray[np.float64]:
+    """Return `Rollup.slowest_ms` for a rollup stored without it: the upper end of each series' last bin."""
     parts = _split(durations).values()
     return np.array([upper_ends(part.keys[-1:])[0] if len(part.keys) else 0.0 for part in parts])
 
@@ -129,10 +127,10 @@ def _roll_up(receipts: Sequence[Receipt], class_keys: Mapping[ClassName, int]) -
     slowest_ms = [*np.max(stages_ms, axis=0, initial=0.0), np.max(cached_ms, initial=0.0)]
     return Rollup(
         outcomes=Counter(receipt.outcome for receipt in receipts),
-        durations=count_keys(key for part in bins for key in part.ravel().tolist()),
+        durations=SparseHistogram.count(key for part in bins for key in part.ravel().tolist()),
         slowest_ms=clip(np.array(slowest_ms)),
-        batch_sizes=count_keys(receipt.batch_size for receipt in computed if receipt.batch_size > 0),
-        classes=count_keys(class_keys[top.class_id, top.label] for top in tops),
+        batch_sizes=SparseHistogram.count(receipt.batch_size for receipt in computed if receipt.batch_size > 0),
+        classes=SparseHistogram.count(class_keys[top.class_id, top.label] for top in tops),
     )
 
 
@@ -143,26 +141,28 @@ def _coarsen(rollups: Mapping[RollupKey, Rollup], resolution_s: int) -> dict[Rol
     return {key: merge(group) for key, group in groups.items()}
 
 
-def _split(durations: Tally) -> dict[str, Tally]:
-    """Return the durations of each of `SERIES`, its bins as keys."""
+def _split(durations: SparseHistogram) -> dict[str, SparseHistogram]:
+    """Return the histogram of each of `SERIES`, by bin."""
     edges = np.searchsorted(durations.keys, _EDGES)
     return {
-        series: Tally(durations.cells[edges[at] : edges[at + 1]] - np.array([at * BINS, 0], dtype=np.uint32))
+        series: SparseHistogram(durations.cells[edges[at] : edges[at + 1]] - np.array([at * BINS, 0], dtype=np.uint32))
         for at, series in enumerate(SERIES)
     }
 
 
-def _find_quantiles(durations: Tally, slowest_ms: float) -> Quantiles:
-    found = find_percentiles(durations.keys, durations.counts, _PERCENTS, slowest_ms=slowest_ms)
+def _find_quantiles(durations: SparseHistogram, slowest_ms: float) -> Quantiles:
+    found = find_percentiles(durations, _PERCENTS, slowest_ms=slowest_ms)
     if found is None:
         return Quantiles()
     p50, p95, p99 = found
     return Quantiles(p50, p95, p99, slowest_ms)
 
 
-def _find_top_classes(classes: Tally, class_names: Mapping[int, ClassName]) -> tuple[tuple[int, str, int], ...]:
+def _find_top_classes(
+    classes: SparseHistogram, class_names: Mapping[int, ClassName]
+) -> tuple[tuple[int, str, int], ...]:
     counts = classes.counts
-    # Whoever ties with the last place is a candidate, so that the cut does not depend on the order of keys.
+    # Classes that tie with the last place are candidates too, so that the cut does not depend on the keys.
     least = np.partition(counts, -TOP_CLASSES)[-TOP_CLASSES] if len(counts) > TOP_CLASSES else 0
     candidates = classes.cells[counts >= least].tolist()
     named = ((*class_names[key], count) for key, count in candidates)

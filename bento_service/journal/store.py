@@ -2,19 +2,19 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select
 
 from bento_service.database import tables
 from bento_service.database.connections import Database, concerns_schema, is_expected
 from bento_service.database.migrate import check_revision, upgrade
 from bento_service.domain.history import History
-from bento_service.domain.requests import OUTCOME_OK, Receipt
+from bento_service.domain.requests import OUTCOME_OK, ImageInfo, Prediction, Receipt, Timings
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import Order
-from bento_service.journal.epoch import from_epoch_s, to_epoch_us, utc_now
 from bento_service.journal.retention import DAY, Pruning
 from bento_service.journal.rollup_table import (
     add_rollups,
@@ -26,8 +26,7 @@ from bento_service.journal.rollup_table import (
     read_rollups,
 )
 from bento_service.journal.rollups import merge, summarise, to_bucket
-from bento_service.journal.rows import from_receipt, to_receipt
-from bento_service.journal.windows import plan_window
+from bento_service.journal.windows import from_epoch_s, from_epoch_us, plan_window, to_epoch_us, utc_now
 
 _log = logging.getLogger(__name__)
 _SHORT_WINDOW = timedelta(hours=1)
@@ -36,8 +35,8 @@ _SHORT_WINDOW = timedelta(hours=1)
 class SqlJournalStore:
     """A `JournalStore` in SQLite or PostgreSQL.
 
-    Counts are kept as rollups at several resolutions (`windows.RESOLUTIONS`), merged as receipts are written, so that
-    reading a month costs about as much as reading an hour.
+    Rollups at several resolutions (`windows.RESOLUTIONS`) are updated with each write, so that reading a month costs
+    about as much as reading an hour.
     """
 
     def __init__(
@@ -51,45 +50,43 @@ class SqlJournalStore:
 
         Args:
             url: `sqlite:///<path>` or `postgresql://…`; JournalUrlError otherwise.
-            now: The clock, by which resolutions that are no longer kept are left out of account.
-            upgrade: Brings the schema up to date; see `schema_version.upgrade`.
+            now: The clock that decides which resolutions are still kept.
+            upgrade: Brings the schema up to date.
         """
+        self.on_failed_read: Callable[[JournalUnavailableError], None] = lambda _error: None
         self._database = Database(url)
         self._now = now
         self._upgrade = upgrade
-        self._has_told_defect = False
+        self._is_defect_logged = False
 
     def migrate(self) -> None:
-        """Bring the schema up to date; what keeps it from that, a missing right for one, may be gone at a later try.
-
-        A defect of a migration is no reason either for images not to be classified. It is logged where it first shows.
-        """
+        """Bring the schema up to date. Every failure may pass; a migration's defect is logged once."""
         try:
             self._upgrade(self._database)
         except JournalUnavailableError:
             raise
         except Exception as error:
-            if not is_expected(error) and not self._has_told_defect:
-                self._has_told_defect = True
+            if not is_expected(error) and not self._is_defect_logged:
+                self._is_defect_logged = True
                 _log.exception("The journal's schema could not be brought up to date. This is a defect of Lightbox's.")
             raise self._database.explain(error) from error
 
     def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
-        """Store receipts and add them, and those of `counted_only`, to the rollups."""
+        """Store receipts, and add both kinds to the rollups."""
         counted = (*receipts, *counted_only)
         if not counted:
             return
-        rows = [from_receipt(receipt) for receipt in receipts]
+        rows = [_from_receipt(receipt) for receipt in receipts]
         with self._explaining(), self._database.writing() as connection:
             add_rollups(connection, summarise(counted, assign_class_keys(connection, counted)))
             if rows:
                 connection.execute(insert(tables.receipts), rows)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        """Aggregate rollups, each bucket from the coarsest that make it up exactly."""
+        """Aggregate each bucket from the coarsest rollups that make it up exactly."""
         now = self._now()
         window = plan_window(since=since, until=until, buckets=buckets, now=now)
-        with self._explaining(), self._database.reading() as connection:
+        with self._reading() as connection:
             parts = read_rollups(connection, window, model)
             class_names = read_class_names(connection)
         merged = [merge(part) for part in parts]
@@ -114,7 +111,7 @@ class SqlJournalStore:
         request_id: str | None = None,
         offset: int = 0,
     ) -> tuple[Receipt, ...]:
-        """Return single receipts, of equal ones the latest written first."""
+        """Return single receipts; of equal ones, the latest written first."""
         table = tables.receipts.c
         since_us, until_us = to_epoch_us(since), to_epoch_us(until)
         query = select(tables.receipts).where(table.received_at_us >= since_us, table.received_at_us < until_us)
@@ -123,8 +120,8 @@ class SqlJournalStore:
         if order == "slowest":
             outcome = outcome or OUTCOME_OK
             query = query.order_by(table.total_ms.desc(), table.id.desc())
-            # SQLite keeps no statistics to choose an index by. A term that is an expression is none that an index can
-            # serve: a short window is left to the index by time, a long one to the walk from the slow end.
+            # SQLite has no statistics to choose an index by. A filter that is an expression cannot use one: a short
+            # window then takes the index by time, a long one the index by total time from its slow end.
             if self._database.is_sqlite and until - since <= _SHORT_WINDOW:
                 outcome_term = table.outcome.concat("")
             elif self._database.is_sqlite:
@@ -137,16 +134,16 @@ class SqlJournalStore:
             query = query.where(outcome_term == outcome)
         if request_id is not None:
             query = query.where(table.request_id == request_id)
-        with self._explaining(), self._database.reading() as connection:
-            return tuple(to_receipt(row) for row in connection.execute(query.limit(limit).offset(offset)).all())
+        with self._reading() as connection:
+            return tuple(_to_receipt(row) for row in connection.execute(query.limit(limit).offset(offset)).all())
 
     def prune(
         self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int
     ) -> int:
-        """Delete receipts by their indexes, and rollups by what `windows.RESOLUTIONS` promises.
+        """Delete receipts and rollups.
 
-        Receipts are counted by their ids, as counting rows would read the whole index: where ids are missing, as
-        after a write that PostgreSQL rolled back, somewhat fewer than `max_receipts` are kept.
+        Receipts are counted by their ids, since counting rows would read the whole index: if ids are missing, as after
+        a write that PostgreSQL rolled back, fewer than `max_receipts` are kept.
         """
         table = tables.receipts.c
         newest = select(func.max(table.id)).scalar_subquery()
@@ -170,8 +167,17 @@ class SqlJournalStore:
         self._database.close()
 
     @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        try:
+            with self._explaining(), self._database.reading() as connection:
+                yield connection
+        except JournalUnavailableError as error:
+            self.on_failed_read(error)
+            raise
+
+    @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Say that a newer Lightbox changed the schema, where that is why a table or a column is missing."""
+        """Raise JournalTooNewError if a table or column is missing because a newer Lightbox migrated the schema."""
         try:
             yield
         except JournalUnavailableError as error:
@@ -180,10 +186,22 @@ class SqlJournalStore:
             raise
 
 
-def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
-    """Select receipts from after a time, which were written before one that is older than `cut`: their clock was ahead.
+def migrate(url: str) -> None:
+    """Bring a journal's database up to date.
 
-    That they are later than now does not suffice, since the clock of now may be the one that is behind.
+    Raises:
+        JournalUrlError: The URL is none of SQLite or PostgreSQL.
+        JournalTooNewError: A newer Lightbox wrote the journal.
+        JournalUnavailableError: The database cannot be reached or written.
+    """
+    with closing(SqlJournalStore(url)) as store:
+        store.migrate()
+
+
+def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
+    """Select receipts dated after `moment` but written before one that is older than `cut`: their clock was ahead.
+
+    A date after now does not suffice: the clock of now may be behind.
     """
     old, receipts = tables.receipts.alias(), tables.receipts.c
     is_older = exists().where(old.c.received_at_us < to_epoch_us(cut), old.c.id > receipts.id)
@@ -192,3 +210,57 @@ def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
 
 def _delete(connection: Connection, ids: Select[tuple[int]], limit: int) -> int:
     return connection.execute(delete(tables.receipts).where(tables.receipts.c.id.in_(ids.limit(limit)))).rowcount
+
+
+def _from_receipt(receipt: Receipt) -> dict[str, object]:
+    """Return a receipt's columns."""
+    timings, image = receipt.timings, receipt.image
+    return {
+        "request_id": receipt.request_id,
+        "received_at_us": to_epoch_us(receipt.received_at),
+        "model": receipt.model,
+        "model_version": receipt.model_version,
+        "outcome": receipt.outcome,
+        "receive_ms": timings.receive_ms,
+        "decode_ms": timings.decode_ms,
+        "queue_ms": timings.queue_ms,
+        "inference_ms": timings.inference_ms,
+        "total_ms": timings.total_ms,
+        "top": [{"class_id": p.class_id, "label": p.label, "score": p.score} for p in receipt.top],
+        "batch_size": receipt.batch_size,
+        "dispatch": receipt.dispatch,
+        "image_format": image.format if image else None,
+        "image_width_px": image.width_px if image else None,
+        "image_height_px": image.height_px if image else None,
+        "digest": receipt.digest,
+        "cached": receipt.cached,
+        "warnings": list(receipt.warnings),
+    }
+
+
+def _to_receipt(row: Row[Any]) -> Receipt:
+    """Return the receipt of a row of `receipts`."""
+    image = None
+    if row.image_format is not None:
+        image = ImageInfo(format=row.image_format, width_px=row.image_width_px, height_px=row.image_height_px)
+    return Receipt(
+        request_id=row.request_id,
+        received_at=from_epoch_us(row.received_at_us),
+        model=row.model,
+        model_version=row.model_version,
+        outcome=row.outcome,
+        timings=Timings(
+            receive_ms=row.receive_ms,
+            decode_ms=row.decode_ms,
+            queue_ms=row.queue_ms,
+            inference_ms=row.inference_ms,
+            total_ms=row.total_ms,
+        ),
+        top=tuple(Prediction(**prediction) for prediction in row.top),
+        batch_size=row.batch_size,
+        dispatch=row.dispatch,
+        image=image,
+        digest=row.digest,
+        cached=row.cached,
+        warnings=tuple(row.warnings),
+    )

@@ -1,12 +1,13 @@
-"""Which rollups answer a question about a window of time. Pure functions; times in whole seconds since 1970."""
+"""Which rollups answer a question about a window of time, and the journal's times as numbers. Pure functions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bento_service.errors import InvalidParameterError
-from bento_service.journal.epoch import to_epoch_us
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _STEPS_PER_BUCKET = 12
 DAY_S = 86_400
 
@@ -26,10 +27,10 @@ RESOLUTIONS = (
     Resolution(width_s=3_600, kept_s=400 * DAY_S),
     Resolution(width_s=DAY_S, kept_s=400 * DAY_S),
 )
-"""Finest first; each width is a multiple of the one before, so that coarse stretches are made of whole finer ones."""
+"""Finest first. Each width is a multiple of the one before, so that coarse rollups consist of whole finer ones."""
 
 LONGEST_WINDOW = timedelta(seconds=max(resolution.kept_s for resolution in RESOLUTIONS))
-"""No question about a longer time has more to find."""
+"""Nothing older is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Window:
 
     @property
     def until_s(self) -> int:
-        """The end of the last bucket, not part of it."""
+        """The end of the last bucket, exclusive."""
         return self.since_s + self.width_s * self.count
 
     def bucket_starts(self) -> range:
@@ -50,14 +51,33 @@ class Window:
         return range(self.since_s, self.until_s, self.width_s)
 
 
-def plan_window(*, since: datetime, until: datetime, buckets: int, now: datetime) -> Window:
-    """Fit a window to whole rollups, its buckets to multiples of their width.
+def utc_now() -> datetime:
+    """Return the current time, aware, in UTC."""
+    return datetime.now(UTC)
 
-    The width is the window's length divided by `buckets`, rounded up to whole steps: of the coarsest resolution of
-    which twelve fit in a bucket (else the finest), and no finer than what is still kept at that age. Buckets begin at
-    multiples of their width since 1970 and cover all that was asked for, which may take one more than `buckets`. Two
-    windows of one length thus have the same buckets where they overlap. A single bucket is as long as asked for, and
-    moves by less than a step.
+
+def to_epoch_us(moment: datetime) -> int:
+    """Return microseconds since 1970, exactly. Raises TypeError for a time without a zone."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_epoch_us(microseconds: int) -> datetime:
+    """Return the aware UTC time; the inverse of `to_epoch_us`."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def from_epoch_s(seconds: int) -> datetime:
+    """Return the aware UTC time of a whole second since 1970."""
+    return _EPOCH + timedelta(seconds=seconds)
+
+
+def plan_window(*, since: datetime, until: datetime, buckets: int, now: datetime) -> Window:
+    """Return the window of whole rollups that covers `[since, until)`.
+
+    The bucket width is the window's length divided by `buckets`, rounded up to whole steps. A step is the coarsest
+    resolution of which twelve fit in a bucket (else the finest), but no finer than what is still kept at that age.
+    Buckets begin at multiples of their width since 1970, so that overlapping windows of one length share buckets; there
+    may be one more than `buckets`. A single bucket is as long as asked for, and moves by less than a step.
 
     Raises:
         InvalidParameterError: `until` is not after `since`, or `buckets` is below 1.
@@ -80,7 +100,7 @@ def plan_window(*, since: datetime, until: datetime, buckets: int, now: datetime
 
 
 def cover(since_s: int, until_s: int) -> Iterator[tuple[int, int]]:
-    """Yield the fewest rollups that make up `[since_s, until_s)`, as pairs of resolution and start, in order.
+    """Yield the fewest rollups that make up `[since_s, until_s)`, as pairs of resolution and start, in order of time.
 
     Both ends are multiples of the finest resolution.
     """

@@ -1,25 +1,26 @@
-"""A journal that writes in the background: requests hand over receipts and never wait for a database."""
+"""Writes receipts in the background: requests hand them over and never wait for a database."""
 
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
 
 from bento_service.database.connections import describe_cause
-from bento_service.domain.history import History
 from bento_service.domain.requests import Receipt
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.base import JournalCounts, JournalStore, Order
-from bento_service.journal.epoch import utc_now
+from bento_service.journal.base import JournalCounts, JournalReader, JournalStore
 from bento_service.journal.outages import OutageLog
-from bento_service.journal.refusals import RefusalSampler
 from bento_service.journal.retention import ClockWatch
+from bento_service.journal.store import SqlJournalStore
+from bento_service.journal.windows import utc_now
+from bento_service.settings import Settings
 
+MAX_REFUSALS_PER_S = 10
+"""Refusals that are stored each second; the rollups count every one."""
 _PRUNE_ROWS = 5_000
 _log = logging.getLogger(__name__)
 
@@ -29,21 +30,22 @@ def ignore_count(_rows: int) -> None:
 
 
 class _Waiting(NamedTuple):
-    """A receipt on its way to the store. `is_single` tells whether it is stored, not only counted."""
+    """A receipt to be written: stored and counted, or only counted."""
 
     receipt: Receipt
-    is_single: bool
+    is_stored: bool
 
 
 class JournalWriter:
     """A `Journal` over a store, with a bounded buffer and one daemon thread that writes and prunes.
 
-    Receipts reach the store about `flush_interval_s` after they were recorded, or sooner where `batch_rows` wait. While
+    Receipts reach the store about `flush_interval_s` after they were recorded, or sooner once `batch_rows` wait. While
     the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
-    `retry_max_s`; what no longer fits is dropped and counted. A receipt that the store cannot take at all is dropped
-    alone. After each failure, of a read too, the store is migrated again before its next write. Outages and losses are
-    logged as they begin and end (`outages.OutageLog`). Refusals are stored up to a rate (`refusals.MAX_REFUSALS_PER_S`)
-    and only counted beyond it.
+    `retry_max_s`; receipts that do not fit are dropped and counted. A receipt that the store refuses is dropped alone.
+    After each failure, of a read too, the store is migrated again before the next write.
+
+    A refusal is a request whose image was never read, so that it has no digest. Refusals cost the server so little that
+    only the client bounds their rate: beyond `MAX_REFUSALS_PER_S` they are counted and not stored.
     """
 
     def __init__(
@@ -60,29 +62,27 @@ class JournalWriter:
         prune_interval_s: float = 60.0,
         now: Callable[[], datetime] = utc_now,
         clock: Callable[[], float] = time.monotonic,
-        migration_error: JournalUnavailableError | None = None,
         on_written: Callable[[int], None] = ignore_count,
         on_dropped: Callable[[int], None] = ignore_count,
         on_waiting: Callable[[int], None] = ignore_count,
     ) -> None:
-        """Start the thread, which migrates the store before its first write.
+        """Start the thread, which migrates the store first.
 
         Args:
-            store: Where receipts go; closed together with the journal.
-            capacity: Receipts that may wait, at most.
+            store: Where receipts go; closed together with the writer.
+            capacity: Most receipts that may wait.
             retention: How long receipts are kept.
-            max_rows: Receipts that are kept, at most; what comes in between two prunings may go beyond it.
+            max_rows: Most receipts that are kept; between two prunings there may be more.
             flush_interval_s: Pause between writes.
-            batch_rows: Receipts a transaction, at most.
+            batch_rows: Most receipts a transaction.
             retry_min_s: First pause after a failure.
             retry_max_s: Longest pause after failures.
             prune_interval_s: Time between prunings.
-            now: The clock that retention and the rate of refusals go by.
-            clock: Seconds, monotonic; pruning goes by it, and `now` is held against it.
-            migration_error: Why a first try to migrate the store has failed, if it has.
-            on_written: Told how many receipts were just written. Called from any thread; must be quick and not raise.
-            on_dropped: Told how many were just dropped; likewise.
-            on_waiting: Told how many wait, at each change and in the order of the changes; likewise.
+            now: Wall clock, for retention and the rate of refusals.
+            clock: Monotonic clock in seconds, for pruning.
+            on_written: Called with the receipts just written, from any thread; must be quick and not raise.
+            on_dropped: Likewise with the receipts just dropped.
+            on_waiting: Likewise with the receipts that wait, at each change.
         """
         self._store = store
         self._capacity = capacity
@@ -99,33 +99,36 @@ class JournalWriter:
         self._on_dropped = on_dropped
         self._on_waiting = on_waiting
 
-        # Guards buffer, sampler, counts and closing; held for microseconds only, never while the store is at work.
+        # Guards all that follows up to the thread's own; held for microseconds, never while the store is at work.
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
-        self._sampler = RefusalSampler()
+        self._refusals_of: tuple[datetime | None, int] = (None, 0)
         self._written = 0
         self._dropped = 0
         self._close_by_s: float | None = None
-        self._failed_reads = 0  # since the thread last looked
-        self._read_error: JournalUnavailableError | None = None
 
-        # Of the thread alone.
+        # The thread's own, but for what readers append.
+        self._failed_reads: deque[JournalUnavailableError] = deque()
         self._is_migrated = False
         self._outages = OutageLog(clock)
         self._watch = ClockWatch(now, clock)
         self._prune_at_s = clock()
         self._prune_error: Exception | None = None
-        if migration_error is not None:
-            self._outages.note_failure(migration_error)
+        store.on_failed_read = self._failed_reads.append
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
+    @property
+    def reader(self) -> JournalReader:
+        """Reads what was written; receipts that still wait are not found."""
+        return self._store
+
     def record(self, receipt: Receipt) -> None:
-        """Take one receipt without waiting; drop and count it where the buffer is full or the journal closed."""
+        """Take one receipt without waiting; drop and count it if the buffer is full or the journal closed."""
         with self._changed:
             is_taken = len(self._waiting) < self._capacity and self._close_by_s is None
             if is_taken:
-                self._waiting.append(_Waiting(receipt, self._sampler.takes(receipt, at=self._now())))
+                self._waiting.append(_Waiting(receipt, bool(receipt.digest) or self._stores_refusal()))
                 self._on_waiting(len(self._waiting))
                 if len(self._waiting) == self._batch_rows:
                     self._changed.notify()
@@ -133,39 +136,9 @@ class JournalWriter:
             self._count_dropped(1)
 
     def counts(self) -> JournalCounts:
-        """Return how many rows wait, were written and were dropped."""
+        """Return how many receipts wait, were written and were dropped."""
         with self._changed:
             return JournalCounts(waiting=len(self._waiting), written=self._written, dropped=self._dropped)
-
-    def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        """Ask the store; receipts that still wait are not in the answer."""
-        with self._noting_failed_read():
-            return self._store.read_history(since=since, until=until, buckets=buckets, model=model)
-
-    def read_receipts(
-        self,
-        *,
-        since: datetime,
-        until: datetime,
-        order: Order,
-        limit: int,
-        model: str | None = None,
-        outcome: str | None = None,
-        request_id: str | None = None,
-        offset: int = 0,
-    ) -> tuple[Receipt, ...]:
-        """Ask the store; receipts that still wait are not in the answer."""
-        with self._noting_failed_read():
-            return self._store.read_receipts(
-                since=since,
-                until=until,
-                order=order,
-                limit=limit,
-                model=model,
-                outcome=outcome,
-                request_id=request_id,
-                offset=offset,
-            )
 
     def close(self, timeout_s: float = 10.0) -> int:
         """Write what waits, for at most `timeout_s` seconds; drop, count and return the rest. May be called again."""
@@ -184,21 +157,18 @@ class JournalWriter:
         self._store.close()
         return lost
 
-    @contextmanager
-    def _noting_failed_read(self) -> Iterator[None]:
-        try:
-            yield
-        except JournalUnavailableError as error:
-            with self._changed:
-                self._failed_reads += 1
-                self._read_error = error
-            raise
+    def _stores_refusal(self) -> bool:
+        second = self._now().replace(microsecond=0)
+        last, taken = self._refusals_of
+        taken = taken + 1 if second == last else 1
+        self._refusals_of = (second, taken)
+        return taken <= MAX_REFUSALS_PER_S
 
     def _run(self) -> None:
+        step = self._migrate
         while True:
-            self._pause()
             try:
-                self._work()
+                step()
             except Exception as error:  # noqa: BLE001 - whatever the store raises, requests go on and the thread tries again
                 self._is_migrated = False
                 self._outages.note_failure(error)
@@ -206,9 +176,11 @@ class JournalWriter:
                 self._outages.note_success(self.counts().dropped)
             if self._is_done():
                 return
+            self._pause()
+            step = self._work
 
     def _pause(self) -> None:
-        """Wait for the next write: an interval, a full batch or the closing; after a failure, for longer and longer."""
+        """Wait for the next write: an interval, a full batch or closing; after failures longer each time."""
         with self._changed:
             if not self._outages.failures:
                 self._changed.wait_for(
@@ -225,18 +197,20 @@ class JournalWriter:
         with self._changed:
             return self._close_by_s is not None and (not self._waiting or time.monotonic() >= self._close_by_s)
 
-    def _work(self) -> None:
-        with self._changed:
-            failed_reads, read_error = self._failed_reads, self._read_error
-            self._failed_reads, self._read_error = 0, None
-        if read_error is not None or not self._is_migrated:
+    def _migrate(self) -> None:
+        if not self._is_migrated:
             self._store.migrate()
             self._is_migrated = True
+
+    def _work(self) -> None:
+        failed_reads = [self._failed_reads.popleft() for _ in range(len(self._failed_reads))]
+        self._is_migrated = self._is_migrated and not failed_reads
+        self._migrate()
         while batch := self._peek():
             self._write(batch)
-        # Only now: where the store cannot be written either, it is an outage, which is logged as one.
-        if read_error is not None:
-            self._outages.note_failed_reads(failed_reads, read_error)
+        # Only now: if the store cannot be written either, that is logged as an outage instead.
+        if failed_reads:
+            self._outages.note_failed_reads(len(failed_reads), failed_reads[-1])
         if self._prune_error is not None:
             self._outages.note_failed_pruning(self._prune_error)
             self._prune_error = None
@@ -248,15 +222,15 @@ class JournalWriter:
             return list(islice(self._waiting, self._batch_rows))
 
     def _write(self, batch: list[_Waiting]) -> None:
-        """Write the first receipts of the buffer, which `batch` holds, and take them out of it."""
+        """Write the first receipts of the buffer and take them out of it."""
         try:
             self._store.append(
-                [waiting.receipt for waiting in batch if waiting.is_single],
-                counted_only=[waiting.receipt for waiting in batch if not waiting.is_single],
+                [waiting.receipt for waiting in batch if waiting.is_stored],
+                counted_only=[waiting.receipt for waiting in batch if not waiting.is_stored],
             )
         except JournalUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001 - a receipt that the store cannot take must not keep the others out
+        except Exception as error:  # noqa: BLE001 - a receipt that the store refuses must not keep the others out
             if len(batch) > 1:
                 self._write(batch[: len(batch) // 2])
                 self._write(batch[len(batch) // 2 :])
@@ -270,7 +244,7 @@ class JournalWriter:
             self._on_written(written)
 
     def _take_out(self, rows: int) -> int:
-        """Remove up to `rows` receipts from the buffer's front; fewer where `close` gave up on them meanwhile."""
+        """Remove up to `rows` receipts from the buffer's front; fewer if `close` has emptied it meanwhile."""
         with self._changed:
             rows = min(rows, len(self._waiting))
             for _ in range(rows):
@@ -279,7 +253,7 @@ class JournalWriter:
         return rows
 
     def _prune(self) -> None:
-        # Set first: pruning that fails is put off, and keeps no receipt from being written meanwhile.
+        # Set first: a pruning that fails waits for the next interval, and receipts are written meanwhile.
         self._prune_at_s = self._clock() + self._prune_interval_s
         try:
             deleted = self._store.prune(
@@ -289,13 +263,36 @@ class JournalWriter:
                 max_receipts=self._max_rows,
                 limit=_PRUNE_ROWS,
             )
-        except Exception as error:  # noqa: BLE001 - logged after the next write, which tells whether it is an outage
+        except Exception as error:  # noqa: BLE001 - logged after the next write, which shows whether it is an outage
             self._prune_error, self._is_migrated = error, False
             return
-        if deleted == _PRUNE_ROWS:  # more is left: go on after the next write instead of holding writers up
+        if deleted == _PRUNE_ROWS:  # more is left: go on after the next write, which must not wait
             self._prune_at_s = self._clock()
 
     def _count_dropped(self, rows: int) -> None:
         with self._changed:
             self._dropped += rows
         self._on_dropped(rows)
+
+
+def open_journal(
+    settings: Settings,
+    *,
+    on_written: Callable[[int], None] = ignore_count,
+    on_dropped: Callable[[int], None] = ignore_count,
+    on_waiting: Callable[[int], None] = ignore_count,
+) -> JournalWriter:
+    """Start writing to the database that the settings name, whether or not it can be reached yet.
+
+    Raises:
+        JournalUrlError: The URL is none of SQLite or PostgreSQL.
+    """
+    return JournalWriter(
+        SqlJournalStore(settings.resolved_journal_url),
+        capacity=settings.journal_buffer_rows,
+        retention=timedelta(days=settings.journal_retention_days),
+        max_rows=settings.journal_max_rows,
+        on_written=on_written,
+        on_dropped=on_dropped,
+        on_waiting=on_waiting,
+    )

@@ -3,9 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from bento_service.domain.models import (
+    INEXACT_MODEL,
+    MAX_PROBABILITY_DIFFERENCE,
+    MIN_TOP1_AGREEMENT,
+    ModelCard,
+    StoredModel,
+)
 from bento_service.errors import ModelLoadError
-from bento_service.models.parity_gate import check_gate
-from bento_service.models.store import BentoModelStore, StoredModel
+from bento_service.models.store import BentoModelStore
 
 
 class Catalogue:
@@ -48,3 +54,27 @@ class Catalogue:
         if not allow_inexact:
             check_gate(card, engine)
         return replace(stored, card=card)
+
+
+def check_gate(card: ModelCard, engine: str) -> None:
+    """Pass a model whose parity passes the gate or was never measured.
+
+    Args:
+        card: With the parity that was measured with `engine`.
+        engine: What is to run the model.
+
+    Raises:
+        ModelLoadError: Its parity was measured and fails.
+    """
+    parity = card.parity
+    if parity is None or parity.passes_gate:
+        return
+    other = "Set another model" if engine == "torch" else "Serve it with LIGHTBOX_ENGINE=torch"
+    raise ModelLoadError(
+        f"{card.name!r} on the engine `{engine}` fails the parity gate: over {parity.crops} photographs its best class "
+        f"agrees with the reference on {parity.top1_agreement:.1%}, and a probability moves by up to "
+        f"{parity.max_probability_difference:.4f}; at least {MIN_TOP1_AGREEMENT:.1%} and at most "
+        f"{MAX_PROBABILITY_DIFFERENCE:g} are allowed. {other}, or accept it with LIGHTBOX_ALLOW_INEXACT=true: each of "
+        f"its answers then has the warning `{INEXACT_MODEL}`.",
+        model=card.name,
+    )

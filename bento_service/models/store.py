@@ -1,19 +1,19 @@
 """Prepared models in BentoML's model store, where `bentoml models list` shows them and a bento takes them along."""
 
 import contextlib
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from bento_service.domain.models import ModelCard, Parity
+from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
-from bento_service.models.names import bento_name
 
 if TYPE_CHECKING:
     from bentoml import Model
@@ -25,26 +25,26 @@ PREPARE_ELSEWHERE = (
 )
 FILE_FORMAT = 1
 """Raise this when the files that `export` writes or `store` keeps change, so that stored models are made anew."""
+_BENTO_NAME_LIMIT = 63
+"""Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""
 _ONNX, _PROGRAM, _LABELS, _CARD = "model.onnx", "model.pt2", "labels.json", "card.json"
 _CARDS = TypeAdapter(ModelCard)
 _PARITIES = TypeAdapter(Mapping[str, Parity])
 
 
-@dataclass(frozen=True, slots=True)
-class StoredModel:
-    """A prepared model, as files that an engine loads; reading it needs no torch.
+def bento_name(name: str) -> str:
+    """Return the BentoML tag name that holds a model: `timm/resnet50.a1_in1k` is `lightbox-timm-resnet50.a1_in1k`.
 
-    `parities` holds what was measured as the model was prepared, by the name of the engine it was measured with.
+    A name that BentoML cannot hold as it is (longer than 63 characters, or with other characters than lower-case
+    letters, digits, `.`, `_` and `-`) ends in a digest of the original, so that two names never meet.
     """
-
-    card: ModelCard
-    onnx_path: Path
-    program_path: Path
-    parities: Mapping[str, Parity]
-
-    def card_served_by(self, engine_name: str) -> ModelCard:
-        """Return the card with the parity figures of an engine, or with none where it was not measured."""
-        return replace(self.card, parity=self.parities.get(engine_name))
+    plain = name.replace("/", "-", 1)
+    safe = f"lightbox-{re.sub(r'[^a-z0-9._-]', '-', plain.lower())}"
+    is_faithful = safe == f"lightbox-{plain}" and safe[-1].isalnum() and len(safe) <= _BENTO_NAME_LIMIT
+    if is_faithful:
+        return safe
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{safe[: _BENTO_NAME_LIMIT - 9]}-{digest}"
 
 
 class BentoModelStore:

@@ -12,12 +12,11 @@ from PIL import Image
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.engines.base import Engine
-from bento_service.engines.factory import is_installed
+from bento_service.engines.choice import is_installed
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.images.prepare import ImageLimits, prepare
 from bento_service.machine import count_cpus
-from bento_service.models.parity_gate import compare
 from bento_service.preparation.prepare import MeasureParity, measure_nothing
 from bento_service.preparation.sources.base import LoadedModel
 
@@ -106,6 +105,21 @@ def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray
             images = torch.stack([transform(Image.open(io.BytesIO(crop)).convert("RGB")) for crop in batch])
             answers.append(torch.softmax(model.module(images), dim=1).numpy())
     return np.concatenate(answers)
+
+
+def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:
+    """Compare two paths' probabilities over the same images, both of shape (n, classes), n >= 1.
+
+    Raises:
+        ValueError: The shapes differ, or there is nothing to compare.
+    """
+    if reference.shape != served.shape or reference.ndim != 2 or reference.shape[0] == 0:
+        raise ValueError(f"cannot compare shapes {reference.shape} and {served.shape}: both must be (n >= 1, classes)")
+    agreement = np.mean(reference.argmax(axis=1) == served.argmax(axis=1))
+    difference = np.abs(reference.astype(np.float64) - served.astype(np.float64)).max()
+    return Parity(
+        crops=reference.shape[0], top1_agreement=float(agreement), max_probability_difference=float(difference)
+    )
 
 
 def _open_engines(model: LoadedModel, onnx_path: Path) -> Iterator[Engine]:

@@ -1,17 +1,25 @@
 """Bring models in: load the weights, export them, measure their parity, store them. Needs PyTorch."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bento_service.domain.models import ModelCard, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.errors import ModelLoadError
-from bento_service.models.store import PREPARE_ELSEWHERE, BentoModelStore
+from bento_service.models.store import FILE_FORMAT, PREPARE_ELSEWHERE, BentoModelStore
 from bento_service.preparation.export import export
 from bento_service.preparation.sources.base import LoadedModel, ModelSource
 from bento_service.preparation.sources.bundled import BundledSource
 from bento_service.preparation.sources.timm_models import TimmSource
 from bento_service.preparation.sources.torchvision_models import TorchvisionSource
-from bento_service.preparation.version import compute_version
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HEX_DIGITS = 12
 
 Progress = Callable[[str, str], None]
 """Called with a model's name and what is being done to it, as a short phrase."""
@@ -102,3 +110,18 @@ class Preparer:
         raise ModelLoadError(
             f"No source has a model {name!r}. Name a bundled model, `timm/<name>` or `torchvision/<name>`.", model=name
         )
+
+
+def compute_version(module: "nn.Module", recipe: InputRecipe) -> str:
+    """Return twelve hex digits over every tensor of a model (name, type, shape, bytes), its recipe and the file format.
+
+    Equal weights and recipes give equal versions in any process on any machine; the exported files do not count,
+    because exporting twice does not give the same bytes.
+    """
+    digest = hashlib.sha256()
+    digest.update(json.dumps([FILE_FORMAT, asdict(recipe)], sort_keys=True).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        values = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()[:_HEX_DIGITS]

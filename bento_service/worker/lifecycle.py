@@ -107,7 +107,7 @@ class Lifecycle:
             NotReadyError: Still loading, or loading failed.
         """
         pipeline = self.pipeline()
-        return AppState(pipeline.classifier, pipeline.journal, self.settings, self._budget)
+        return AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget)
 
     def status(self) -> ServiceStatus:
         """Describe how the worker is doing, also while it loads."""

@@ -34,7 +34,7 @@ def show_cache(cache: Mapping[str, float], *, is_fresh: bool) -> None:
 
 
 def _figures(cache: Mapping[str, float]) -> list[Figure]:
-    count = {name: int(cache.get(name, 0)) for name in ("hit", "shared", "miss", "bypassed")}
+    count = {name: int(cache.get(name, 0)) for name in ("hit", "shared", "miss")}
     is_asked = count["hit"] + count["shared"] + count["miss"] > 0
     rate = wording.percent(cache.get("recent_hit_rate", 0.0)) if is_asked else "–"
     return [
@@ -42,9 +42,4 @@ def _figures(cache: Mapping[str, float]) -> list[Figure]:
         ("Hits", f"{count['hit']:,}", "Answers that were kept from an earlier request."),
         ("Shared", f"{count['shared']:,}", "Requests that took the answer of an identical one in flight."),
         ("Misses", f"{count['miss']:,}", "Images that were looked up, not found, computed and kept."),
-        (
-            "Not looked up",
-            f"{count['bypassed']:,}",
-            "Requests that went past the cache, since hardly any image came twice of late.",
-        ),
     ]

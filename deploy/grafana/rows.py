@@ -229,11 +229,11 @@ def _stores() -> list[Panel]:
     return [
         Panel(
             "Cache by result",
-            "Images a second: answered from the cache, by an identical request in flight, not there, or not looked up.",
+            "Images a second: from the cache, from an identical request in flight, or computed.",
             [Query(_rate("lightbox_cache_requests_total", by="result"), "{{result}}")],
             _IMAGES,
             is_stacked=True,
-            colours={"hit": GREEN, "shared": SKY, "miss": ORANGE, "bypassed": GREY},
+            colours={"hit": GREEN, "shared": SKY, "miss": ORANGE},
             width=8,
         ),
         Panel(

@@ -8,8 +8,7 @@ import pytest
 
 from bento_service.cache.base import ResultStore
 from bento_service.cache.memory import MemoryStore
-from bento_service.cache.redis_store import RedisStore
-from bento_service.cache.tiered import TieredStore
+from bento_service.cache.redis_store import RedisStore, TieredStore
 from tests.contract.redis_server import RedisServer, find_program
 from tests.fakes.cache import Tally, make_result
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bento_service.domain.models import StoredModel
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
-from bento_service.engines.factory import EngineKind, create_engine
+from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.errors import InferenceFailedError
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.store import StoredModel
 
 LANES = 2
 KINDS = ("openvino", "onnxruntime", "torch")

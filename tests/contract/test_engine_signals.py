@@ -8,7 +8,7 @@ import pytest
 
 USED_AND_LEFT = """
 import signal, sys, threading
-from bento_service.engines.factory import create_engine
+from bento_service.engines.choice import create_engine
 from bento_service.models.catalogue import Catalogue
 
 class Holder:

@@ -23,11 +23,11 @@ def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
     try:
         journal.record(make_receipt("during"))
         with pytest.raises(JournalUnavailableError, match="cannot be used"):
-            journal.read_history(**WINDOW, buckets=1)
+            journal.reader.read_history(**WINDOW, buckets=1)
     finally:
         postgresql_server.start()
     assert wait_written()
-    found = journal.read_receipts(**WINDOW, order="newest", limit=10)
+    found = journal.reader.read_receipts(**WINDOW, order="newest", limit=10)
     assert sorted(receipt.request_id for receipt in found) == ["before", "during"]
     journal.close()
 

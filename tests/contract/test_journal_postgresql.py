@@ -10,9 +10,7 @@ from sqlalchemy import create_engine, text
 from bento_service.database.connections import Database
 from bento_service.database.url import parse_url
 from bento_service.errors import JournalUnavailableError
-from bento_service.journal.factory import open_journal
 from bento_service.journal.store import SqlJournalStore
-from bento_service.settings import Settings
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import open_watched
 from tests.unit.journal.receipts import NOW, Window, make_receipt
@@ -53,28 +51,22 @@ def test_a_database_without_an_encoding_keeps_text_of_every_language(
     store.close()
 
 
-def test_a_worker_starts_where_it_may_make_no_tables_and_says_so(
-    guest_url: str, caplog: pytest.LogCaptureFixture
+def test_a_worker_without_the_right_to_make_tables_keeps_receipts_until_it_is_granted(
+    postgresql_url: str, guest_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = open_journal(Settings(journal_url=guest_url))
+    journal, store, wait_written = open_watched(guest_url)
     journal.record(make_receipt())
-
+    store.wait_for_failure("permission denied")
     with pytest.raises(JournalUnavailableError):
-        journal.read_history(**WINDOW, buckets=1)
+        journal.reader.read_history(**WINDOW, buckets=1)
     assert journal.counts().waiting == 1
-    assert journal.close(timeout_s=0.01) == 1
-    assert "Receipts wait in memory: " in caplog.text
-    assert "permission denied" in caplog.text
-
-
-def test_receipts_are_written_once_the_right_to_make_tables_is_granted(postgresql_url: str, guest_url: str) -> None:
-    journal, _, wait_written = open_watched(guest_url)
-    journal.record(make_receipt())
 
     execute(postgresql_url, "GRANT CREATE ON SCHEMA public TO guest")
 
     assert wait_written()
-    assert journal.read_receipts(**WINDOW, order="newest", limit=10) == (make_receipt(),)
+    assert journal.reader.read_receipts(**WINDOW, order="newest", limit=10) == (make_receipt(),)
+    assert "Receipts wait in memory: " in caplog.text
+    assert "permission denied" in caplog.text
     journal.close()
 
 

@@ -47,11 +47,11 @@ def failing(statement: str) -> tuple[str, ...]:
 
 
 def read_ids(journal: JournalWriter) -> set[str]:
-    return {receipt.request_id for receipt in journal.read_receipts(**WINDOW, order="newest", limit=100)}
+    return {receipt.request_id for receipt in journal.reader.read_receipts(**WINDOW, order="newest", limit=100)}
 
 
 def read_total(journal: JournalWriter) -> History:
-    return journal.read_history(**WINDOW, buckets=1)
+    return journal.reader.read_history(**WINDOW, buckets=1)
 
 
 def run(url: str, *statements: str) -> None:

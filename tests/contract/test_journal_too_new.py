@@ -10,10 +10,8 @@ from sqlalchemy import create_engine, text
 from bento_service.cli.errors import explained_start
 from bento_service.database.url import parse_url
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
-from bento_service.journal.factory import migrate, open_journal
-from bento_service.journal.store import SqlJournalStore
-from bento_service.settings import Settings
-from tests.contract.watched_store import open_begun
+from bento_service.journal.store import SqlJournalStore, migrate
+from tests.contract.watched_store import open_begun, open_watched
 from tests.unit.journal.receipts import NOW, make_receipt
 
 DAY = timedelta(days=1)
@@ -71,18 +69,21 @@ def test_a_refused_start_leaves_the_journal_as_it_is(store: SqlJournalStore, jou
     assert store.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10) == (make_receipt(),)
 
 
-def test_a_worker_that_comes_back_to_it_serves_without_a_journal(
+def test_a_worker_that_starts_with_it_keeps_receipts_until_it_can_write(
     store: SqlJournalStore, journal_url: str, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     run(*MIGRATE_AHEAD)
 
-    journal = open_journal(Settings(journal_url=journal_url))
+    journal, watched, wait_written = open_watched(journal_url)
     journal.record(make_receipt())
-
+    watched.wait_for_failure("was written by a newer Lightbox")
     assert journal.counts().waiting == 1
-    assert journal.close(timeout_s=0.01) == 1
+
+    run(*MIGRATE_BACK)
+    assert wait_written()
     assert "Receipts wait in memory: " in caplog.text
     assert "was written by a newer Lightbox" in caplog.text
+    journal.close()
 
 
 def test_what_a_running_worker_cannot_write_any_more_waits_until_it_can(journal_url: str, run: Run) -> None:
@@ -92,12 +93,12 @@ def test_what_a_running_worker_cannot_write_any_more_waits_until_it_can(journal_
     journal.record(make_receipt("during"))
     watched.wait_for_failure("was written by a newer Lightbox")
     with pytest.raises(JournalUnavailableError, match="was written by a newer Lightbox"):
-        journal.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
+        journal.reader.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
     assert journal.counts().dropped == 0
 
     run(*MIGRATE_BACK)
     assert wait_written()
-    found = journal.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
+    found = journal.reader.read_receipts(since=NOW - DAY, until=NOW + DAY, order="newest", limit=10)
     assert sorted(receipt.request_id for receipt in found) == ["before", "during"]
     journal.close()
 

@@ -28,11 +28,11 @@ def rows_of(spec: dict[str, Any], layer: int | None = None) -> list[dict[str, An
 
 
 def window(minutes: int = 15, buckets: int = 15, *, is_empty: bool = False) -> History:
-    return service_data.history(NOON - timedelta(minutes=minutes), NOON, buckets, None, is_empty=is_empty)
+    return service_data.history(NOON - timedelta(minutes=minutes), NOON, buckets, is_empty=is_empty)
 
 
 def test_scores_keep_the_services_order_on_an_axis_from_zero_to_one() -> None:
-    spec = spec_of(answer.scores(service_data.ranked_predictions(3), ink="#000000"))
+    spec = spec_of(answer.scores(service_data.classification(top_k=3).predictions, ink="#000000"))
     assert [row["label"] for row in rows_of(spec)] == ["Egyptian cat", "tabby", "tiger cat"]
     for layer in spec["layer"]:
         assert layer["encoding"]["x"]["scale"]["domain"] == [0, 1]
@@ -61,7 +61,7 @@ def test_the_stage_bar_is_as_long_as_the_total() -> None:
 
 
 def test_each_stage_begins_where_the_one_before_ends() -> None:
-    rows = rows_of(spec_of(answer.stages(service_data.timings_ms())))
+    rows = rows_of(spec_of(answer.stages(service_data.classification().timings_ms)))
     assert [row["start"] for row in rows[1:]] == pytest.approx([row["end"] for row in rows[:-1]])
 
 

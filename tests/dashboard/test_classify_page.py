@@ -4,7 +4,6 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboard.gallery import FOLDER
-from lightbox_client.contract import ImageInfo
 from tests.dashboard.screen import forget_reads, headline, texts
 from tests.fakes import service_data
 from tests.fakes.service import FakeService
@@ -75,7 +74,7 @@ def test_a_warning_is_told_in_plain_words(app: AppTest, turned_photograph: bytes
 def test_a_corrupt_file_is_one_calm_sentence_and_its_neighbours_are_answered(app: AppTest, photograph: bytes) -> None:
     upload(app.run(), ("broken.jpg", photograph[: len(photograph) // 2]), ("fine.jpg", photograph))
     assert len(app.error) == 1
-    assert "truncated or corrupt" in app.error[0].value
+    assert "JPEG is truncated" in app.error[0].value
     assert "code: undecodable_image\nrequest: fake-" in app.code[0].value
     assert "fine" in app.expander[1].label
     assert not app.exception
@@ -93,8 +92,7 @@ def test_an_answer_is_shown_without_a_picture_where_none_can_be_had(
     app: AppTest, service: FakeService, photograph: bytes
 ) -> None:
     service.refuse("overloaded", path="/v1/preview", retry_after_s=1)
-    card, image = service_data.model_cards().models[0], ImageInfo(format="JPEG", width=64, height=48)
-    answer = service_data.classification("1", card, image, 20, ["icc_profile_ignored"])
+    answer = service_data.classification(top_k=20, warnings=("icc_profile_ignored",))
     service.answer_json(answer.model_dump(mode="json"), path="/v1/classify")
     app.run()
     upload(app, ("a.jpg", photograph))
@@ -185,9 +183,7 @@ def test_a_pasted_image_is_classified(app: AppTest, service: FakeService, photog
 
 
 def test_an_answer_from_the_cache_says_so_and_draws_no_empty_stages(app: AppTest, service: FakeService) -> None:
-    card = service_data.model_cards().models[0]
-    image = ImageInfo(format="PNG", width=451, height=300)
-    answer = service_data.cached(service_data.classification("1", card, image, 20, []))
+    answer = service_data.cached(service_data.classification(top_k=20))
     service.answer_json(answer.model_dump(mode="json"), path="/v1/classify")
     app.run().button(key=SAMPLE).click().run()
     assert "**0.6 ms** in the service · Served from cache; the model did not run" in texts(app)

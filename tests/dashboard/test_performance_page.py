@@ -19,7 +19,7 @@ def window_s(service: FakeService) -> float:
 
 def say_total(service: FakeService, **changes: object) -> None:
     """Let the service's history differ in these fields of its total."""
-    history = service_data.history(NOON - timedelta(minutes=15), NOON, 60, None, is_empty=False)
+    history = service_data.history(NOON - timedelta(minutes=15), NOON, 60)
     total = history.total.model_copy(update=changes)
     service.answer_json({"requests": []}, path="/v1/history/requests")
     service.answer_json(history.model_copy(update={"total": total}).model_dump(mode="json"), path="/v1/history")

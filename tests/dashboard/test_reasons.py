@@ -2,14 +2,12 @@ import pytest
 
 from bento_service.domain.runner import DispatchReason
 from dashboard.reasons import answer_path, reason
-from lightbox_client.contract import Classification, ImageInfo
+from lightbox_client.contract import Classification
 from tests.fakes import service_data
 
 
 def answer(**changes: object) -> Classification:
-    card = service_data.model_cards().models[0]
-    image = ImageInfo(format="PNG", width=451, height=300)
-    return service_data.classification("1", card, image, 5, []).model_copy(update=changes)
+    return service_data.classification().model_copy(update=changes)
 
 
 @pytest.mark.parametrize("code", list(DispatchReason))
@@ -37,7 +35,7 @@ def test_a_reason_that_is_new_is_spelt_out() -> None:
 def test_an_answers_reason_fits_its_time_in_the_queue(
     dispatch: str, batch_size: int, queue_ms: float, sentence: str
 ) -> None:
-    timings = service_data.timings_ms().model_copy(update={"queue": queue_ms})
+    timings = answer().timings_ms.model_copy(update={"queue": queue_ms})
     assert answer_path(answer(dispatch=dispatch, batch_size=batch_size, timings_ms=timings)) == sentence
 
 

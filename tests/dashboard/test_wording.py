@@ -120,7 +120,7 @@ def test_a_time_zone_that_nobody_knows_is_utc() -> None:
 
 
 def test_a_model_whose_licence_nobody_names_says_so() -> None:
-    card = service_data.model_cards().models[0]
+    card = service_data.model_card()
 
     assert wording.model_line(card).endswith(" · Apache-2.0")
     assert wording.model_line(card.model_copy(update={"licence": "unknown"})).endswith(" · licence unknown")

@@ -48,6 +48,11 @@ def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
     return Answer(receipt, predictions, image, warnings)
 
 
+def preview_of(encoded: bytes) -> Preview:
+    """A picture that says which bytes it is of."""
+    return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
+
+
 class Gate:
     """Where images wait until it opens; a test can wait for their arrival."""
 
@@ -72,13 +77,18 @@ class FakeClassifier(Classifier):
     """Overrides all that an endpoint calls, and has none of the parts of a `Classifier`.
 
     `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
-    With `gate` set, images wait at it. `outcomes` holds each ended request's outcome by its id, `deadlines_ms` the last
-    that each admitted one asked for, `begun` the ids of images that came as further ones of a request.
+    `answer` and `draw` make the answers and previews of the others. With `gate` set, images wait at it. `outcomes`
+    holds each ended request's outcome by its id, `deadlines_ms` the last that each admitted one asked for, `begun` the
+    ids of images that came as further ones of a request.
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None
     is_overloaded: bool = False
     fail: Callable[[bytes], Exception | None] = lambda encoded: None
+    answer: Callable[[str, ModelCard, int, bytes], Answer] = lambda request_id, card, top_k, encoded: answer_for(
+        request_id, card, top_k
+    )
+    draw: Callable[[bytes], Preview] = preview_of
     gate: "Gate | None" = None
     served: tuple[ServedModel, ...] = field(
         default_factory=lambda: (served_model("lite0", is_default=True), served_model("timm/resnet50.a1_in1k"))
@@ -168,7 +178,7 @@ class FakeImageRequest(ImageRequest):
             await self._classifier.gate.pass_through()
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
-        return answer_for(self._id, self.model, self._top_k)
+        return self._classifier.answer(self._id, self.model, self._top_k, encoded)
 
 
 class FakePreviewRequest(PreviewRequest):
@@ -189,4 +199,4 @@ class FakePreviewRequest(PreviewRequest):
         await asyncio.sleep(0)
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
-        return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
+        return self._classifier.draw(encoded)

@@ -11,13 +11,17 @@ from bento_service.journal.base import JournalCounts, Order
 
 @dataclass
 class FakeJournal:
-    """Implements `bento_service.journal.base.Journal`. With `error` set, every read raises it."""
+    """A `Journal` that is its own reader. With `error` set, every read raises it."""
 
     bucket: HistoryBucket | None = None
     receipts: tuple[Receipt, ...] = ()
     error: Exception | None = None
     asked: list[Mapping[str, object]] = field(default_factory=list)
     recorded: list[Receipt] = field(default_factory=list)
+
+    @property
+    def reader(self) -> "FakeJournal":
+        return self
 
     def record(self, receipt: Receipt) -> None:
         self.recorded.append(receipt)

@@ -12,7 +12,7 @@ import uvloop
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from bento_service.cache.factory import open_cache
+from bento_service.cache.result_cache import open_cache
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway

@@ -8,10 +8,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bento_service.domain.models import StoredModel
 from bento_service.engines.torch.engine import TorchEngine
 from bento_service.engines.torch.precision import Precision
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.store import StoredModel
 
 OpenEngine = Callable[..., TorchEngine]
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bento_service.domain.models import StoredModel
 from bento_service.engines.torch.cuda_lanes import LaneModel
-from bento_service.engines.torch.cuda_program import CudaProgram
 from bento_service.engines.torch.cuda_streams import CudaRuntime
+from bento_service.engines.torch.engine import CudaProgram
 from bento_service.errors import ModelLoadError, OutOfMemoryError
-from bento_service.models.store import StoredModel
 from tests.gpu.conftest import OpenEngine
 
 pytestmark = pytest.mark.gpu

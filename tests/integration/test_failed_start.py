@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.journal.factory import migrate
+from bento_service.journal.store import migrate
 from tests.integration.running_service import BENTOML_SERVE, free_port, make_home
 
 

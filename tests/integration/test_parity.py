@@ -15,12 +15,10 @@ from timm.data.transforms_factory import create_transform
 
 from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE
-from bento_service.engines.factory import EngineKind, create_engine
+from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.names import BUNDLED_NAMES
-from bento_service.models.parity_gate import compare
-from bento_service.preparation.parity import CROPS, classify_as_reference, classify_as_served, make_crops
-from bento_service.preparation.sources.bundled import BundledSource
+from bento_service.preparation.parity import CROPS, classify_as_reference, classify_as_served, compare, make_crops
+from bento_service.preparation.sources.bundled import BUNDLED_NAMES, BundledSource
 
 MAX_MARGIN = 0.005
 """Between the two best classes, below which either is right."""

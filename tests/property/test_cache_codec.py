@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from bento_service.cache.base import CachedResult
-from bento_service.cache.codec import FORMAT, decode, encode
+from bento_service.cache.redis_store import FORMAT, decode, encode
 from bento_service.domain.requests import ImageInfo
 
 words = st.text(st.characters(codec="ascii", categories=("L", "N", "P")), min_size=1, max_size=30)

@@ -11,11 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.domain.requests import Receipt
-from bento_service.journal.durations import LARGEST_MS, MAX_EXCESS, SMALLEST_MS, find_bins, find_percentiles
-from bento_service.journal.epoch import from_epoch_s, from_epoch_us, to_epoch_us
+from bento_service.journal.histograms import (
+    LARGEST_MS,
+    MAX_EXCESS,
+    SMALLEST_MS,
+    SparseHistogram,
+    find_bins,
+    find_percentiles,
+)
 from bento_service.journal.rollups import RollupKey, merge, summarise, to_bucket
-from bento_service.journal.tallies import add_up, count_keys, decode
-from bento_service.journal.windows import RESOLUTIONS, cover, plan_window
+from bento_service.journal.windows import RESOLUTIONS, cover, from_epoch_s, from_epoch_us, plan_window, to_epoch_us
 from dashboard.windows import WINDOWS, Window
 from tests.unit.journal.naive_history import assert_bucket_tells_of
 from tests.unit.journal.receipts import NOW, make_receipt
@@ -43,20 +48,20 @@ def number_classes(traffic: list[Receipt]) -> dict[tuple[int, str], int]:
 
 @given(st.lists(keys, max_size=6))
 def test_tallies_add_up_to_the_tally_of_everything(parts: list[list[int]]) -> None:
-    total = add_up([count_keys(part) for part in parts])
+    total = SparseHistogram.add_up([SparseHistogram.count(part) for part in parts])
     assert total.as_dict() == Counter(key for part in parts for key in part)
     assert list(total.keys) == sorted(total.keys)
 
 
 @given(keys)
 def test_a_tally_survives_its_encoding(seen: list[int]) -> None:
-    assert decode(count_keys(seen).encode()).as_dict() == Counter(seen)
+    assert SparseHistogram.decode(SparseHistogram.count(seen).encode()).as_dict() == Counter(seen)
 
 
 def test_a_count_stays_at_its_largest_instead_of_starting_again() -> None:
-    tally = count_keys([1])
+    tally = SparseHistogram.count([1])
     for _ in range(33):
-        tally = add_up([tally, tally])
+        tally = SparseHistogram.add_up([tally, tally])
     assert tally.as_dict() == {1: 2**32 - 1}
 
 
@@ -64,8 +69,8 @@ def test_a_count_stays_at_its_largest_instead_of_starting_again() -> None:
 def test_a_percentile_is_never_below_the_nearest_rank_one_and_at_most_two_per_cent_above(
     durations_ms: list[float], percent: int
 ) -> None:
-    tally = count_keys(find_bins(np.array(durations_ms)).tolist())
-    found = find_percentiles(tally.keys, tally.counts, [percent], slowest_ms=max(durations_ms))
+    tally = SparseHistogram.count(find_bins(np.array(durations_ms)).tolist())
+    found = find_percentiles(tally, [percent], slowest_ms=max(durations_ms))
     assert found is not None
     exact = sorted(durations_ms)[math.ceil(Fraction(percent * len(durations_ms), 100)) - 1]
     assert exact * (1 - 1e-9) - SMALLEST_MS <= found[0] <= min(exact * (1 + MAX_EXCESS), max(durations_ms))
@@ -77,8 +82,8 @@ def test_a_percentile_is_never_below_the_nearest_rank_one_and_at_most_two_per_ce
 )
 def test_the_rank_of_a_percentile_is_rounded_up(count: int, percent: int, rank: int) -> None:
     def percentile(*, short: int) -> float:
-        tally = count_keys(find_bins(np.array([1.0] * short + [100.0] * (count - short))).tolist())
-        (found,) = find_percentiles(tally.keys, tally.counts, [percent], slowest_ms=100.0) or [0.0]
+        tally = SparseHistogram.count(find_bins(np.array([1.0] * short + [100.0] * (count - short))).tolist())
+        (found,) = find_percentiles(tally, [percent], slowest_ms=100.0) or [0.0]
         return found
 
     assert percentile(short=rank - 1) == 100.0
@@ -87,8 +92,8 @@ def test_the_rank_of_a_percentile_is_rounded_up(count: int, percent: int, rank: 
 
 @given(st.floats())
 def test_any_number_finds_a_bin(duration_ms: float) -> None:
-    tally = count_keys(find_bins(np.array([duration_ms])).tolist())
-    found = find_percentiles(tally.keys, tally.counts, [50], slowest_ms=LARGEST_MS)
+    tally = SparseHistogram.count(find_bins(np.array([duration_ms])).tolist())
+    found = find_percentiles(tally, [50], slowest_ms=LARGEST_MS)
     assert found is not None
     assert 0.0 <= found[0] <= LARGEST_MS
 

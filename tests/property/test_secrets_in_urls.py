@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bento_service.cache.redis_store import RedisStore
 from bento_service.cli.errors import CommandError, read_settings
 from bento_service.errors import CacheUrlError, JournalUnavailableError, JournalUrlError
-from bento_service.journal.factory import migrate
+from bento_service.journal.store import migrate
 from bento_service.settings import Settings
 
 PIECE = "zqx"

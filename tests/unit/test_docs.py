@@ -34,11 +34,19 @@ def test_every_command_that_the_readme_names_exists() -> None:
     assert commands == named
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
-    links = re.findall(r"\]\(((?!https?:)[^)#]+)", page.read_text())
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub makes of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
-    assert [link for link in links if not (page.parent / link).exists()] == []
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(((?!https?:)[^)]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors_of(target), link
 
 
 def test_the_benchmarks_have_the_notes_as_they_are() -> None:
@@ -52,4 +60,4 @@ def test_every_target_of_make_for_tests_and_every_folder_of_them_is_explained_to
 
     assert {"test", "test-containers"} <= targets
     assert [target for target in targets if f"make {target}" not in contributing] == []
-    assert [suite for suite in suites if f"`{suite}`" not in contributing] == []
+    assert [suite for suite in suites if not re.search(rf"\b{suite}\b", contributing)] == []

@@ -1,18 +1,45 @@
 """Lanes of a GPU: each has a stream, buffers that stay where they are, and the forward pass recorded by batch size."""
 
 import logging
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
-from bento_service.engines.torch.buckets import choose_bucket, list_buckets
 from bento_service.engines.torch.cuda_model import Forward
 from bento_service.engines.torch.cuda_streams import Runtime, Step, Stream, is_out_of_memory
 
 logger = logging.getLogger(__name__)
+
+
+def list_buckets(max_batch: int) -> tuple[int, ...]:
+    """Return the powers of two up to a largest batch, and that batch: at most half of a bucket is ever padding.
+
+    Raises:
+        ValueError: `max_batch` is below 1.
+    """
+    if max_batch < 1:
+        raise ValueError(f"max_batch is {max_batch}; it has to be at least 1.")
+    return (*(2**power for power in range((max_batch - 1).bit_length())), max_batch)
+
+
+def choose_bucket(count: int, buckets: Sequence[int]) -> int:
+    """Return the smallest bucket that holds so many images.
+
+    Args:
+        count: Images, at least 1 and at most the last bucket.
+        buckets: Ascending.
+
+    Raises:
+        ValueError: They do not fit into the last one.
+    """
+    index = bisect_left(buckets, count)
+    if index == len(buckets):
+        raise ValueError(f"{count} images were given; the largest bucket holds {buckets[-1]}.")
+    return buckets[index]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from queue import LifoQueue
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -9,13 +10,11 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import Device, EngineMode
-from bento_service.engines.batches import check_batch
+from bento_service.engines.base import check_batch
 from bento_service.engines.devices import describe_cpu, describe_cuda
-from bento_service.engines.torch.buckets import list_buckets
-from bento_service.engines.torch.cuda_lanes import LaneModel
+from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, list_buckets, open_lanes
 from bento_service.engines.torch.cuda_model import compile_for, ready_model
-from bento_service.engines.torch.cuda_program import CudaProgram
-from bento_service.engines.torch.cuda_streams import CudaRuntime, is_out_of_memory
+from bento_service.engines.torch.cuda_streams import CudaRuntime, Runtime, is_out_of_memory
 from bento_service.engines.torch.precision import Precision, describe, list_candidates
 from bento_service.engines.torch.program import load_program
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
@@ -174,3 +173,52 @@ def _explain_load(error: RuntimeError, name: str, device: Device) -> ModelLoadEr
             model=name,
         )
     return ModelLoadError(f"PyTorch cannot run {name!r} on {device.name}: {error}. Serve another model.", model=name)
+
+
+class CudaProgram:
+    """Runs a model on as many lanes as it was given; more threads than lanes wait for one. Thread-safe."""
+
+    def __init__(self, model: LaneModel, *, max_batch: int, lanes: int, runtime: Runtime) -> None:
+        """Open the lanes; see `open_lanes`."""
+        opened = open_lanes(model, max_batch=max_batch, lanes=lanes, runtime=runtime)
+        self.max_batch = opened[0].max_batch
+        self.bucket_sizes = opened[0].bucket_sizes
+        self._runtime = runtime
+        self._count = lanes
+        # The lane that was used last is the first one taken: its buffers are the warmest. None: there are no more.
+        self._lanes: LifoQueue[CudaLane | None] = LifoQueue()
+        for lane in opened:
+            self._lanes.put(lane)
+
+    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Classify a batch.
+
+        Raises:
+            OutOfMemoryError: The batch is larger than what the GPU had memory for.
+            InferenceFailedError: It is closed.
+            torch.OutOfMemoryError: The GPU has too little memory for this batch.
+            RuntimeError: Anything else that CUDA reports.
+        """
+        if len(batch_nhwc) > self.max_batch:
+            raise OutOfMemoryError(
+                f"A batch of {len(batch_nhwc)} images was given; on this GPU there is memory set aside for "
+                f"{self.max_batch}. Send smaller batches."
+            )
+        lane = self._lanes.get()
+        try:
+            if lane is None:
+                raise InferenceFailedError("The engine is closed.")
+            return lane.run(batch_nhwc)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                self._runtime.release()
+            raise
+        finally:
+            self._lanes.put(lane)
+
+    def close(self) -> None:
+        """Wait for what is running, then give the memory back. Once."""
+        for _ in range(self._count):
+            self._lanes.get()
+        self._lanes.put(None)
+        self._runtime.release()

@@ -1,9 +1,12 @@
 """What a source of models promises, wherever the weights come from."""
 
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bento_service.domain.models import InputRecipe
+from bento_service.errors import ModelLoadError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,3 +43,16 @@ class ModelSource(Protocol):
         Raises:
             ModelLoadError: There is no such model, its weights cannot be had, or they do not fit it.
         """
+
+
+def unknown_model(name: str, known: Sequence[str], *, allowed: str) -> ModelLoadError:
+    """Make the error for a name that no source has, with the names closest to it.
+
+    Args:
+        name: What was asked for.
+        known: Every name that could have been meant.
+        allowed: What a name may be, as a sentence.
+    """
+    matches = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(repr(match) for match in matches)}?" if matches else ""
+    return ModelLoadError(f"There is no model {name!r}.{meant} {allowed}", model=name, close_matches=tuple(matches))

@@ -9,14 +9,17 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.names import BUNDLED_NAMES, unknown_model
-from bento_service.preparation.sources.base import LoadedModel
+from bento_service.preparation.sources.base import LoadedModel, unknown_model
 from bento_service.preparation.sources.labels import imagenet_labels
 from bento_service.preparation.sources.recipes import recipe_of_timm
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+BUNDLED_NAMES: tuple[str, ...] = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+"""The models that need no network, smallest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.names import BUNDLED_NAMES
+from bento_service.preparation.sources.bundled import BUNDLED_NAMES
 from lightbox_client.proxies import find_proxy
 
 _TIMEOUT_S = 5.0

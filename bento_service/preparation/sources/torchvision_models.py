@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.names import unknown_model
-from bento_service.preparation.sources.base import UNKNOWN_LICENCE, LoadedModel
+from bento_service.preparation.sources.base import UNKNOWN_LICENCE, LoadedModel, unknown_model
 from bento_service.preparation.sources.downloads import check_reachable, no_weights
 from bento_service.preparation.sources.recipes import recipe_of_torchvision
 

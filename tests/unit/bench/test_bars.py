@@ -1,9 +1,6 @@
-from dataclasses import replace
-
 from bench.bars import Bar, best_rate, list_bars
 from bench.cache_result import CacheRatios
-from bench.ceiling import best_of
-from bench.records import MemorySample, Step
+from bench.records import MemorySample
 from tests.unit.bench.comparisons import CEILING, make_comparison, make_open_run, make_run
 
 
@@ -30,16 +27,6 @@ def test_the_ceiling_of_the_same_round_counts() -> None:
     assert bar.found == "1.00"
 
 
-def test_a_rate_well_above_the_ceiling_is_marked_as_noise() -> None:
-    bar = find(list_bars(make_comparison(runs=[make_run(images_per_s=106.0)])), "images/s, 16", "ceiling")
-    assert bar.found == "1.06, above the ceiling: noise"
-
-
-def test_of_several_readings_of_the_ceiling_the_best_of_each_yardstick_counts() -> None:
-    slower, quicker = replace(CEILING, images_per_s=90.0), replace(CEILING, lone_p50_ms=9.0)
-    assert best_of([slower, quicker]) == quicker
-
-
 def test_what_was_not_measured_is_neither_reached_nor_missed() -> None:
     bars = list_bars(make_comparison(ceilings=[], runs=[], steps=[], memory_samples=[]))
     assert {bar.is_reached for bar in bars} == {None}
@@ -53,16 +40,6 @@ def test_a_peer_counts_by_the_better_of_one_and_two_workers() -> None:
 def test_goodput_in_overload_is_held_against_capacity_not_against_what_was_offered() -> None:
     bar = find(list_bars(make_comparison(runs=[make_open_run(4.0, 90.0)])), "overload at 4 × capacity: goodput")
     assert (bar.found, bar.is_reached) == ("0.90", False)
-
-
-def test_one_failure_in_overload_misses_the_bar() -> None:
-    bar = find(list_bars(make_comparison(runs=[make_open_run(4.0, 99.0, failed=1)])), "overload at 4 × capacity: nei")
-    assert bar.is_reached is False
-
-
-def test_an_answer_with_503_in_overload_misses_the_bar_though_it_is_a_refusal() -> None:
-    runs = [make_open_run(4.0, 99.0, refused=1, not_ready=1)]
-    assert find(list_bars(make_comparison(runs=runs)), "overload at 4 × capacity: nei").is_reached is False
 
 
 def test_a_cache_that_gains_less_than_was_aimed_at_is_not_reached_and_one_that_was_not_measured_is_neither() -> None:
@@ -80,11 +57,6 @@ def test_memory_counts_for_the_workers_alone_and_shows_the_master_beside_them() 
 def test_a_refusal_below_capacity_counts_as_a_failure() -> None:
     runs = [make_run(level=1), make_open_run(0.8, 79.0, refused=1)]
     assert find(list_bars(make_comparison(runs=runs)), "open loop at 80 %").is_reached is False
-
-
-def test_a_step_that_keeps_the_target_but_loses_a_request_is_not_reached() -> None:
-    bar = find(list_bars(make_comparison(steps=[Step(90.0, 700, 0, 1, 50.0, 40.0)])), "from idle")
-    assert bar.is_reached is False
 
 
 def test_memory_that_grows_through_the_last_third_is_not_level() -> None:

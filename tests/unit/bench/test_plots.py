@@ -13,14 +13,6 @@ def test_every_value_lies_on_the_axis(low: float, factor: float, is_logarithmic:
     assert 0.0 <= Axis("x", low, low * factor, is_logarithmic).share(value) <= 1.0
 
 
-@given(st.floats(0.001, 1e6), st.floats(1.5, 1e4), st.booleans())
-def test_ticks_ascend_within_the_axis(low: float, factor: float, is_logarithmic: bool) -> None:
-    axis = Axis("x", low, low * factor, is_logarithmic)
-    ticks = axis.ticks()
-    assert ticks == sorted(set(ticks))
-    assert all(low * 0.999 <= tick <= low * factor * 1.001 for tick in ticks)
-
-
 def test_a_higher_value_is_drawn_higher() -> None:
     svg = draw_lines("t", Axis("x", 0, 1), Axis("y", 0, 10), {"a": [(0, 1), (1, 9)]}, x_ticks=[0, 1])
     first, second = ElementTree.fromstring(svg).findall(f"{SVG}circle")  # noqa: S314 - our own

@@ -8,11 +8,6 @@ from hypothesis import strategies as st
 from bench.wire import form, raw, triton
 
 
-@given(st.binary())
-def test_a_raw_body_is_the_photograph(photograph: bytes) -> None:
-    assert raw("/classify").encode(photograph) == photograph
-
-
 def test_a_form_holds_the_photograph_as_a_file_of_its_field() -> None:
     wire = form("/classify", "image")
     head = f"Content-Type: {wire.headers['Content-Type']}\r\n\r\n".encode()
@@ -35,11 +30,6 @@ def test_tritons_header_has_one_length_and_tells_that_of_the_tensor(photograph: 
 def test_an_answer_is_read_as_probabilities_by_class_best_first() -> None:
     body = json.dumps({"predictions": [{"class_id": 3, "score": 0.6}, {"class_id": 1, "score": 0.4}]}).encode()
     assert list(raw("/").read(body).items()) == [(3, 0.6), (1, 0.4)]
-
-
-def test_the_answer_of_a_batchable_api_is_that_of_its_one_image() -> None:
-    body = json.dumps([{"predictions": [{"class_id": 3, "score": 0.6}]}]).encode()
-    assert form("/", "images").read(body) == {3: 0.6}
 
 
 def test_tritons_tensors_are_read_as_probabilities_by_class() -> None:

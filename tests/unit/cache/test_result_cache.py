@@ -8,7 +8,6 @@ from functools import partial
 import pytest
 
 from bento_service.cache.base import CachedResult, Lookup
-from bento_service.cache.bypass import Bypass
 from bento_service.cache.memory import MemoryStore
 from bento_service.cache.result_cache import Found, ResultCache, name_scope
 from bento_service.domain.requests import Priority
@@ -29,9 +28,9 @@ SCOPE = "scope"
 class Desk:
     """A cache at work."""
 
-    def __init__(self, *, bypass: Bypass | None = None) -> None:
+    def __init__(self) -> None:
         self.tally = Tally()
-        self.cache = ResultCache(MemoryStore(1_000_000), observer=self.tally, bypass=bypass)
+        self.cache = ResultCache(MemoryStore(1_000_000), observer=self.tally)
 
     async def fetch(
         self,
@@ -232,21 +231,13 @@ async def test_the_digest_is_the_sha256_of_the_bytes_whatever_their_number(size_
     await desk.cache.close()
 
 
-async def test_traffic_that_never_repeats_goes_past_the_cache() -> None:
-    desk = Desk(bypass=Bypass(window_lookups=4, draw=lambda: 0.99))
-    for number in range(4):
-        await desk.fetch(answering(make_result()), digest=str(number))
-    assert await desk.cache.digest(b"a fifth image") is None
-    assert desk.tally.lookups == {"miss": 4, "bypassed": 1}
-
-
 async def test_the_cache_describes_what_became_of_requests_and_what_it_keeps() -> None:
     desk = Desk()
     await desk.fetch(answering(make_result()))
     await desk.fetch(never)
     described = dict(desk.cache.describe())
     assert described.pop("bytes") > 0
-    assert described == {"hit": 1, "shared": 0, "miss": 1, "bypassed": 0, "recent_hit_rate": 0.5, "entries": 1}
+    assert described == {"hit": 1, "shared": 0, "miss": 1, "recent_hit_rate": 0.5, "entries": 1}
 
 
 def test_the_scope_names_all_that_moves_scores() -> None:

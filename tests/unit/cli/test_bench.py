@@ -57,7 +57,7 @@ def test_images_that_the_service_cannot_read_are_left_out_by_name(service: FakeS
     result = run(photographs / "b.jpg", "--url", service.url)
 
     assert result.exit_code == 2
-    assert f"{photographs / 'b.jpg'} is left out: The bytes are no JPEG" in result.stderr
+    assert f"{photographs / 'b.jpg'} is left out: You sent text" in result.stderr
     assert result.stderr.endswith("lightbox: the service can read none of the images\n")
 
 
@@ -81,7 +81,7 @@ def test_an_unknown_model_is_bad_input_with_the_names_there_are(service: FakeSer
     result = run("--url", service.url, "--model", "resnet50")
 
     assert result.exit_code == 2
-    assert "There is no model 'resnet50'; there are efficientnet_lite0" in result.stderr
+    assert "No model named 'resnet50' is served. Served: efficientnet_lite0" in result.stderr
 
 
 def test_a_service_that_is_down_is_one_line(service: FakeService) -> None:

@@ -36,7 +36,7 @@ def test_a_bad_file_is_named_and_stops_no_other(service: FakeService, photograph
 
     assert result.exit_code == 2
     assert [line.split()[0].rsplit("/")[-1] for line in result.stdout.splitlines()[1:]] == ["a.png", "c.png", "d.PNG"]
-    assert f"{photographs / 'b.jpg'}: The bytes are no JPEG" in result.stderr
+    assert f"{photographs / 'b.jpg'}: You sent text" in result.stderr
     assert "(unsupported_format)" in result.stderr
     assert result.stderr.endswith("lightbox: 1 of 4 inputs got no answer\n")
 
@@ -204,7 +204,7 @@ def test_what_is_wrong_with_every_file_is_said_once(service: FakeService, photog
     result = run(photographs, "--url", service.url, "--model", "resnet50")
 
     assert result.exit_code == 2
-    assert result.stderr.startswith("lightbox: There is no model 'resnet50'; there are efficientnet_lite0")
+    assert result.stderr.startswith("lightbox: No model named 'resnet50' is served. Served: efficientnet_lite0")
     assert len(result.stderr.splitlines()) == 1
 
 

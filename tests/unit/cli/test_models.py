@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
 from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, write_rows
-from bento_service.domain.models import InputRecipe, ModelCard
-from bento_service.models.store import StoredModel
+from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
 from tests.fakes.service import FakeService
 
 RECIPE = InputRecipe(224, 240, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -195,7 +195,7 @@ def test_refusals_arrive_as_errors_that_say_what_was_wrong(client: Client, photo
     assert (refused.value.status, refused.value.code) == (422, "undecodable_image")
     assert refused.value.request_id == "fake-000001"
 
-    with pytest.raises(InvalidRequestError, match="1 to 1000"):
+    with pytest.raises(InvalidRequestError, match="top_k is '0'"):
         client.classify(photograph, top_k=0)
 
 

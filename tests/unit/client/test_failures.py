@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bento_service.http.responses.problems import PROBLEM_TYPES
 from lightbox_client import Client, LightboxClientError, ProblemError
 from lightbox_client.errors import (
     DeadlineExceededError,
@@ -20,7 +21,6 @@ from lightbox_client.errors import (
 )
 from lightbox_client.transport import parse_retry_after
 from tests.fakes.service import FakeService
-from tests.fakes.service_routes import STATUS_BY_CODE
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ def test_a_service_that_asks_for_too_long_a_wait_is_not_waited_for(service: Fake
     assert waits_s == [4, 4]
 
 
-@pytest.mark.parametrize("code", sorted(STATUS_BY_CODE))
+@pytest.mark.parametrize("code", sorted(PROBLEM_TYPES))
 def test_a_refusal_without_retry_after_is_final(
     client: Client, service: FakeService, waits_s: list[float], code: str
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_refusal_without_retry_after_is_final(
     with pytest.raises(ProblemError) as refused:
         client.models()
 
-    assert (refused.value.code, refused.value.status) == (code, STATUS_BY_CODE[code])
+    assert (refused.value.code, refused.value.status) == (code, PROBLEM_TYPES[code].status)
     assert len(service.requests) == 1
     assert waits_s == []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.database.permissions import find_obstacle
+from bento_service.database.connections import explain_permissions
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.store import SqlJournalStore
 
@@ -43,7 +43,7 @@ def stranger() -> Iterator[int]:
 
 
 def test_a_folder_of_another_user_is_named_with_both_users_and_what_to_do(folder: Path, stranger: int) -> None:
-    said = find_obstacle(folder / "journal.sqlite3")
+    said = explain_permissions(folder / "journal.sqlite3")
 
     assert said == (
         f"The folder {folder} belongs to user 0 (mode 755), while this process runs as user {stranger}, who may not "
@@ -53,7 +53,7 @@ def test_a_folder_of_another_user_is_named_with_both_users_and_what_to_do(folder
 
 
 def test_a_folder_that_cannot_be_made_is_told_apart(folder: Path, stranger: int) -> None:
-    said = find_obstacle(folder / "a" / "b" / "journal.sqlite3")
+    said = explain_permissions(folder / "a" / "b" / "journal.sqlite3")
 
     assert said is not None
     assert said.startswith(f"The folder {folder}/a/b is missing, and {folder} belongs to user 0")
@@ -64,7 +64,7 @@ def test_a_file_of_another_user_in_a_folder_that_may_be_written_is_named(folder:
     file.touch(mode=0o600)
     folder.chmod(0o777)
     with acting_as_stranger():
-        said = find_obstacle(file)
+        said = explain_permissions(file)
 
     assert said is not None
     assert said.startswith(f"The file {file} belongs to user 0")
@@ -77,7 +77,7 @@ def test_a_folder_that_its_own_user_may_not_write_is_told_by_its_mode(folder: Pa
     if os.geteuid() == 0:
         os.chown(own, STRANGER, -1)
     with acting_as_stranger() if os.geteuid() == 0 else nullcontext():
-        said = find_obstacle(own / "journal.sqlite3")
+        said = explain_permissions(own / "journal.sqlite3")
 
     assert said is not None
     assert "its mode is 555, or its file system is read-only" in said
@@ -86,8 +86,8 @@ def test_a_folder_that_its_own_user_may_not_write_is_told_by_its_mode(folder: Pa
 def test_a_folder_that_may_be_written_is_no_obstacle(folder: Path) -> None:
     (folder / "journal.sqlite3").touch()
 
-    assert find_obstacle(folder / "journal.sqlite3") is None
-    assert find_obstacle(folder / "new" / "journal.sqlite3") is None
+    assert explain_permissions(folder / "journal.sqlite3") is None
+    assert explain_permissions(folder / "new" / "journal.sqlite3") is None
 
 
 @pytest.mark.parametrize("path", ["journal.sqlite3", "new/journal.sqlite3"])

@@ -11,8 +11,6 @@ from tests.unit.deploy.kustomization import KUBERNETES, Rendered, render
 
 PAGE = KUBERNETES.parents[1] / "docs" / "operations-kubernetes.md"
 OPERATIONS = PAGE.with_name("operations.md")
-OF_NO_NAMESPACE = ("apply", "create namespace", "get --raw", "kustomize", "label namespace", "scale")
-"""How commands begin that name no object in a namespace, or, the last, that the pages warn of."""
 OVERLAYS = re.findall(r"```yaml\n# deploy/kubernetes/(\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
@@ -37,13 +35,6 @@ def test_an_overlay_of_the_page_gives_what_it_says(clone: Path, path: str, text:
         assert given.items() <= rendered.environment(settings["name"]).items()
 
 
-def test_an_overlay_with_more_models_mounts_them(clone: Path) -> None:
-    [(path, text)] = [(path, text) for path, text in OVERLAYS if "components/models" in text]
-    mounts = follow(clone, path, text).container("lightbox-api")["volumeMounts"]
-
-    assert {"name": "models", "mountPath": "/models", "readOnly": True} in mounts
-
-
 def test_every_folder_and_file_that_the_page_names_is_there() -> None:
     page = PAGE.read_text()
     named = set(re.findall(r"`((?:overlays|components)/[\w-]+)`", page)) | {"base"}
@@ -54,18 +45,6 @@ def test_every_folder_and_file_that_the_page_names_is_there() -> None:
     assert [name for name in named | files if not (KUBERNETES / name).exists()] == []
 
 
-def test_the_pages_figures_are_those_of_the_files(base: Rendered, gpu: Rendered) -> None:
-    page = " ".join(PAGE.read_text().split())
-    scaler = base.one("HorizontalPodAutoscaler")["spec"]
-    percent = scaler["metrics"][0]["resource"]["target"]["averageUtilization"]
-
-    assert f"between {scaler['minReplicas']} and {scaler['maxReplicas']} replicas at {percent} % of" in page
-    assert f"`maxReplicas` is {gpu.one('HorizontalPodAutoscaler')['spec']['maxReplicas']};" in page
-    resources = base.container("lightbox-api")["resources"]["limits"]
-    assert f"has {resources['cpu']} CPUs and at most {resources['memory'].removesuffix('Gi')} GiB of memory" in page
-    assert f"A replica takes {gpu.container('lightbox-api')['resources']['requests']['cpu']} CPUs" in page
-
-
 def test_the_images_of_the_page_are_those_that_make_pushes() -> None:
     [registry] = set(re.findall(r"make push REGISTRY=([^\s`]+)", PAGE.read_text() + OPERATIONS.read_text()))
     images = [image for _, text in OVERLAYS for image in yaml.safe_load(text).get("images", ())]
@@ -74,12 +53,3 @@ def test_the_images_of_the_page_are_those_that_make_pushes() -> None:
     assert {image["newName"] for image in images} == {f"{registry}/{image['name']}" for image in images}
     assert {image["newTag"] for image in images} == {__version__}
     assert set(re.findall(r"FROM (\S+?)`", PAGE.read_text())) == {f"{registry}/lightbox:{__version__}"}
-
-
-@pytest.mark.parametrize("page", [PAGE, OPERATIONS], ids=lambda page: page.name)
-def test_every_command_about_an_object_names_its_namespace(page: Path) -> None:
-    commands = re.findall(r"\bkubectl ((?:-n )?[\w-]+(?: [\w-]+)*)", page.read_text())
-    about_objects = [command for command in commands if not command.startswith(OF_NO_NAMESPACE)]
-
-    assert about_objects
-    assert [command for command in about_objects if not command.startswith("-n lightbox ")] == []

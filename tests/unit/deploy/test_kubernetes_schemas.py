@@ -64,11 +64,3 @@ def test_every_folder_to_apply_is_among_those_that_are_tested() -> None:
 
     assert applied == set(KUSTOMIZATIONS)
     assert components == {"monitoring", "queue-wait", "models"}
-
-
-def test_no_object_names_a_namespace_of_its_own(base: Rendered) -> None:
-    assert [manifest["metadata"]["name"] for manifest in base.objects if "namespace" in manifest["metadata"]] == []
-
-
-def test_no_secret_is_among_the_objects(rendered: Rendered) -> None:
-    assert rendered.all_of("Secret") == []

@@ -40,21 +40,6 @@ def test_every_probe_asks_the_port_that_the_container_opens(rendered: Rendered, 
     assert asked == {container["ports"][0]["name"]}
 
 
-def test_a_replica_is_judged_alive_with_more_patience_than_it_is_judged_ready(rendered: Rendered) -> None:
-    def patience_s(probe: Manifest) -> int:
-        seconds: int = probe["periodSeconds"] * probe["failureThreshold"]
-        return seconds
-
-    container = rendered.container("lightbox-api")
-
-    assert patience_s(container["readinessProbe"]) < patience_s(container["livenessProbe"])
-    assert patience_s(container["livenessProbe"]) < patience_s(container["startupProbe"])
-
-
-def test_a_browser_stays_with_the_replica_that_has_its_session(rendered: Rendered) -> None:
-    assert rendered.one("Service", "lightbox-dashboard")["spec"]["sessionAffinity"] == "ClientIP"
-
-
 def test_the_autoscaler_scales_the_service_and_nothing_else_sets_its_replicas(rendered: Rendered) -> None:
     target = rendered.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     deployment = rendered.one(target["kind"], target["name"])
@@ -62,21 +47,6 @@ def test_the_autoscaler_scales_the_service_and_nothing_else_sets_its_replicas(re
     assert target["apiVersion"] == deployment["apiVersion"]
     assert deployment["metadata"]["name"] == "lightbox-api"
     assert "replicas" not in deployment["spec"]
-
-
-def test_on_cpus_a_new_replica_is_ready_before_an_old_one_leaves(base: Rendered) -> None:
-    assert base.one("Deployment")["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
-    assert base.one("HorizontalPodAutoscaler")["spec"]["minReplicas"] == 2
-
-
-def test_on_gpus_an_old_replica_leaves_its_card_to_the_new_one(gpu: Rendered) -> None:
-    resources = gpu.container("lightbox-api")["resources"]
-
-    assert gpu.one("Deployment")["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 1, "maxSurge": 0}
-    assert resources["limits"]["nvidia.com/gpu"] == resources["requests"]["nvidia.com/gpu"] == 1
-    assert [toleration["key"] for toleration in gpu.pod("lightbox-api")["tolerations"]] == ["nvidia.com/gpu"]
-    assert gpu.environment("lightbox-api")["LIGHTBOX_DEVICE"] == "cuda"
-    assert gpu.container("lightbox-api")["image"] == "lightbox-gpu:latest"
 
 
 def test_a_rollout_is_given_up_no_sooner_than_a_start(rendered: Rendered) -> None:
@@ -147,24 +117,12 @@ def test_each_policy_is_about_its_own_pods_and_both_directions(rendered: Rendere
     assert lets_in(rendered.one("NetworkPolicy", name), port, pod=GRANTED, namespace={})
 
 
-NAMES = {(protocol, port) for protocol in ("UDP", "TCP") for port in (53, 5353)}
-"""Name servers: on OpenShift they listen on the second, which is what a policy sees of them."""
-
-
-def open_ports(policy: Manifest) -> set[tuple[str, int]]:
-    return {(port["protocol"], port["port"]) for rule in policy["spec"]["egress"] for port in rule["ports"]}
-
-
-def test_the_service_calls_nothing_but_names_postgresql_and_redis(rendered: Rendered) -> None:
-    assert open_ports(rendered.one("NetworkPolicy")) == NAMES | {("TCP", 5432), ("TCP", 6379)}
-
-
-def test_the_dashboard_calls_nothing_but_names_and_the_service(rendered: Rendered) -> None:
-    policy = rendered.one("NetworkPolicy", "lightbox-dashboard")
-    [to_service] = [rule for rule in policy["spec"]["egress"] if "to" in rule]
+def test_the_dashboard_may_call_the_service(rendered: Rendered) -> None:
+    [to_service] = [
+        rule for rule in rendered.one("NetworkPolicy", "lightbox-dashboard")["spec"]["egress"] if "to" in rule
+    ]
     [peer] = to_service["to"]
 
-    assert open_ports(policy) == NAMES | {("TCP", 3000)}
     assert selects(peer["podSelector"], rendered.pod_labels("lightbox-api"))
     assert to_service["ports"] == [{"protocol": "TCP", "port": 3000}]
 

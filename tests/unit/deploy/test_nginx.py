@@ -143,14 +143,6 @@ def test_every_refusal_that_nginx_makes_by_itself_has_a_problem() -> None:
     assert sorted(targets) == sorted(locations)
 
 
-@pytest.mark.parametrize("configuration", [DOOR, BALANCER])
-def test_nginx_writes_to_memory_only(configuration: str) -> None:
-    paths = re.findall(r"^\s*(?:pid|\w+_temp_path) ([^;]+);", configuration, re.MULTILINE)
-
-    assert len(paths) == 6
-    assert all(path.startswith("/tmp/") for path in paths)  # noqa: S108 - the container's tmpfs
-
-
 def test_a_health_check_of_nginx_asks_no_proxy_of_the_environment(tmp_path: Path) -> None:
     wget = tmp_path / "wget"
     wget.write_text('#!/bin/sh\n[ -z "$http_proxy" ]\n')

@@ -15,10 +15,6 @@ def test_the_resource_is_written_from_the_rules() -> None:
     assert RESOURCE.read_text() == as_resource(RULES.read_text()), "run `make docs`"
 
 
-def test_what_is_applied_are_prometheuss_rules(queue_wait: Rendered) -> None:
-    assert queue_wait.one("PrometheusRule", "lightbox")["spec"] == yaml.safe_load(RULES.read_text())
-
-
 def test_the_autoscalers_metric_is_recorded_for_each_pod(queue_wait: Rendered) -> None:
     [adapter_rule] = yaml.safe_load(ADAPTER_VALUES.read_text())["rules"]["custom"]
     [series] = re.findall(r'__name__="([^"]+)"', adapter_rule["seriesQuery"])

@@ -44,43 +44,10 @@ def test_a_version_that_nobody_names_is_the_packages(last_stage: list[str]) -> N
     assert f"ARG VERSION={__version__}" in last_stage
 
 
-def test_its_labels_name_version_and_commit(last_stage: list[str]) -> None:
-    labels = only(last_stage, "LABEL")
-
-    assert 'org.opencontainers.image.version="$VERSION"' in labels
-    assert 'org.opencontainers.image.revision="$REVISION"' in labels
-
-
-def test_it_runs_as_a_user_whose_number_an_orchestrator_can_check(last_stage: list[str]) -> None:
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", only(last_stage, "USER"))
-
-
-def test_it_asks_its_workers_how_they_are(last_stage: list[str]) -> None:
-    assert only(last_stage, "HEALTHCHECK").endswith('CMD ["/app/venv/bin/python", "-IS", "/app/healthcheck.py"]')
-
-
 def test_a_start_may_take_as_long_as_on_kubernetes_with_a_gpu(last_stage: list[str]) -> None:
     probe = render(KUBERNETES / "overlays" / "gpu").container("lightbox-api")["startupProbe"]
 
     assert f"--start-period={probe['periodSeconds'] * probe['failureThreshold']}s " in only(last_stage, "HEALTHCHECK")
-
-
-def test_what_changes_least_comes_first(last_stage: list[str]) -> None:
-    sources = re.findall(r"^COPY --from=(\w+) ", "\n".join(last_stage), re.MULTILINE)
-
-    assert sources == ["dependencies", "models", "code"]
-    assert len([line for line in last_stage if line.startswith("COPY ")]) == len(sources)
-    # A commit is news in every image; only what costs nothing to do again may come behind it.
-    behind = last_stage[[line.partition("=")[0] for line in last_stage].index("ARG REVISION") :]
-    assert {line.split()[0] for line in behind} <= {"ARG", "LABEL"}
-
-
-def test_no_layer_is_bound_to_what_a_build_was_told(instructions: list[str]) -> None:
-    assert [line.split()[1].partition("=")[0] for line in instructions if line.startswith("ARG ")] == [
-        "VERSION",
-        "REVISION",
-    ]
-    assert not re.search(r"(?i)password|secret|token|api_?key|credential", "\n".join(instructions))
 
 
 def test_every_setting_that_it_chooses_is_one(last_stage: list[str]) -> None:

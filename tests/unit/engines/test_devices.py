@@ -1,9 +1,10 @@
-import os
 from pathlib import Path
+
+import psutil
 
 from bento_service.engines.devices import describe_cpu, read_cpu_name, read_memory_bytes
 
-MACHINE_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+MACHINE_BYTES = psutil.virtual_memory().total
 
 
 def test_the_cpu_of_this_machine_has_a_name_memory_and_cores() -> None:

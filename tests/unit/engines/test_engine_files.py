@@ -1,28 +1,18 @@
 """What engines do with the files that they load."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from bento_service.domain.models import ModelCard
+from bento_service.domain.models import StoredModel
+from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.engines.devices import has_cuda_provider
-from bento_service.engines.factory import EngineKind, create_engine
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.torch.engine import TorchEngine
 from bento_service.errors import EngineUnavailableError, ModelLoadError
 from bento_service.models.catalogue import Catalogue
-from bento_service.models.store import StoredModel
-
-
-@dataclass(frozen=True)
-class Files:
-    """Files that may be damaged or missing."""
-
-    card: ModelCard
-    onnx_path: Path
-    program_path: Path
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +25,7 @@ def model(bentoml_home: Path) -> StoredModel:
 def test_a_file_that_cannot_be_loaded_is_reported_with_the_models_name(
     kind: EngineKind, content: bytes | None, model: StoredModel, tmp_path: Path
 ) -> None:
-    files = Files(model.card, tmp_path / "model.onnx", tmp_path / "model.pt2")
+    files = replace(model, onnx_path=tmp_path / "model.onnx", program_path=tmp_path / "model.pt2")
     if content is not None:
         files.onnx_path.write_bytes(content)
         files.program_path.write_bytes(content)

@@ -1,10 +1,10 @@
 """A journal store in memory that fails when told to."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from bento_service.domain.history import History, HistoryBucket
+from bento_service.domain.history import History
 from bento_service.domain.requests import Receipt
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.base import Order
@@ -18,6 +18,7 @@ class FakeStore:
     """
 
     def __init__(self) -> None:
+        self.on_failed_read: Callable[[JournalUnavailableError], None] = lambda _error: None
         self.receipts: list[Receipt] = []
         self.counted_only: list[Receipt] = []
         self.refused: set[str] = set()
@@ -50,9 +51,7 @@ class FakeStore:
         self.counted_only.extend(counted_only)
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
-        self._enter("read")
-        bucket = HistoryBucket(since, outcomes={f"{model} in {buckets}": 1})
-        return History(since=since, until=until, bucket_s=1.0, buckets=(bucket,), total=bucket)
+        raise NotImplementedError
 
     def read_receipts(
         self,
@@ -66,8 +65,12 @@ class FakeStore:
         request_id: str | None = None,
         offset: int = 0,
     ) -> tuple[Receipt, ...]:
-        self._enter("read")
-        return tuple(self.receipts[offset : offset + limit])
+        try:
+            self._enter("read")
+        except JournalUnavailableError as error:
+            self.on_failed_read(error)
+            raise
+        return tuple(self.receipts)
 
     def prune(
         self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int

@@ -159,7 +159,7 @@ def test_after_reads_that_failed_the_store_is_migrated_again_and_the_first_is_lo
     store.is_down = True
     for _ in range(3):
         with pytest.raises(JournalUnavailableError):
-            journal.read_receipts(since=NOW, until=NOW + RETENTION, order="newest", limit=5)
+            journal.reader.read_receipts(since=NOW, until=NOW + RETENTION, order="newest", limit=5)
     store.is_down = False
     journal.close()
     assert store.calls == ["migrate", "append", "read", "read", "read", "migrate"]
@@ -314,10 +314,3 @@ def test_a_refusal_that_waited_out_an_outage_is_still_only_counted(store: FakeSt
     store.is_down = False
     wait_for(written, 12)
     assert (len(store.receipts), len(store.counted_only)) == (10, 2)
-
-
-def test_reading_asks_the_store(store: FakeStore, open_journal: Open) -> None:
-    journal = open_journal()
-    history = journal.read_history(since=NOW, until=NOW + RETENTION, buckets=3, model="lite0")
-    assert history.total.outcomes == {"lite0 in 3": 1}
-    assert journal.read_receipts(since=NOW, until=NOW + RETENTION, order="newest", limit=5) == ()

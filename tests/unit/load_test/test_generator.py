@@ -9,7 +9,6 @@ from bento_service.errors import InvalidParameterError
 from bento_service.load_test.exchange import BROKEN, TIMED_OUT
 from bento_service.load_test.generator import run_closed, run_open
 from bento_service.load_test.payloads import LoadOptions
-from lightbox_client.contract import ImageInfo
 from lightbox_client.errors import InvalidAddressError, ServiceUnreachableError
 from tests.fakes import service_data
 from tests.unit.load_test.scripted_server import CLOSE, HANG, ScriptedServer, answer
@@ -153,11 +152,7 @@ def test_bodies_made_unique_begin_with_the_image_and_are_all_different() -> None
 
 
 def test_the_timings_in_answers_are_read_where_asked_for() -> None:
-    card = service_data.model_card(None)
-    assert card is not None
-    image = ImageInfo(format="JPEG", width=4, height=3)
-    classification = service_data.classification("one", card, image, 5, [])
-    body = classification.model_dump_json().encode()
+    body = service_data.classification().model_dump_json().encode()
     with ScriptedServer(lambda number: answer(200, body if number else b"no JSON")) as server:
         run = run_open(server.url, BODIES, 50, 0.1, options=LoadOptions(reads_answers=True))
         unread = run_open(server.url, BODIES, 50, 0.1)

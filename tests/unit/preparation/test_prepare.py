@@ -17,9 +17,8 @@ from bento_service.domain.models import InputRecipe, Parity
 from bento_service.errors import ModelLoadError
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.prepare import Preparer, default_sources
+from bento_service.preparation.prepare import Preparer, compute_version, default_sources
 from bento_service.preparation.sources.base import LoadedModel
-from bento_service.preparation.version import compute_version
 
 RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 

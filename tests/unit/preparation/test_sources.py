@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from bento_service.errors import ModelLoadError
-from bento_service.models.names import BUNDLED_NAMES
-from bento_service.preparation.sources.bundled import BundledSource, adopt_weights, read_checked_state
+from bento_service.preparation.sources.base import unknown_model
+from bento_service.preparation.sources.bundled import BUNDLED_NAMES, BundledSource, adopt_weights, read_checked_state
 from bento_service.preparation.sources.timm_models import TimmSource
 from bento_service.preparation.sources.torchvision_models import TorchvisionSource
 
@@ -42,6 +42,11 @@ def test_an_unknown_bundled_name_is_answered_with_the_names_that_exist() -> None
         BundledSource().load("efficientnet_lite7")
 
     assert "timm/<name>" in refusal.value.message
+
+
+@pytest.mark.parametrize("name", ["zzzz", ""])
+def test_a_name_that_nothing_comes_close_to_gets_no_guess(name: str) -> None:
+    assert "Did you mean" not in unknown_model(name, ("resnet50",), allowed="").message
 
 
 def test_weights_with_another_number_of_tensors_are_refused() -> None:

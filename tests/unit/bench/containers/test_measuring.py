@@ -1,12 +1,9 @@
 import json
-from itertools import permutations
-from pathlib import Path
 
 import pytest
 
-from bench.containers.builds import flatten_requirements, to_stock
+from bench.containers.builds import to_stock
 from bench.containers.engine import list_made_images, new_layers_bytes
-from bench.containers.rates import take_turns
 from bench.containers.rebuild import added_bytes, read_blobs
 
 BUILD_OUTPUT = """\
@@ -32,10 +29,6 @@ def test_only_the_images_that_a_build_made_itself_are_its_leftovers_newest_first
     assert list_made_images(output) == ["eeeeeeeeeeee", "cccccccccccc"]
 
 
-def test_a_builder_that_names_no_images_leaves_none() -> None:
-    assert list_made_images("#1 [internal] load build definition\n#2 DONE 0.1s\n") == []
-
-
 def test_new_layers_are_the_topmost_instructions_that_have_a_size() -> None:
     assert new_layers_bytes([0, 0, 700, 0, 300, 90_000], 2) == 1_000
 
@@ -50,19 +43,6 @@ def test_a_push_sends_what_the_registry_does_not_hold_and_its_manifest() -> None
     after = make_manifest(("base", 1_000), ("changed code", 60))
 
     assert added_bytes(read_blobs(before), read_blobs(after)) == 60 + 10 + len(after)
-
-
-def test_every_order_of_the_sides_comes_up_equally_often() -> None:
-    orders = [tuple(take_turns("abc", turn)) for turn in range(12)]
-
-    assert {order: orders.count(order) for order in orders} == dict.fromkeys(permutations("abc"), 2)
-
-
-def test_requirements_that_name_others_have_these_in_their_place(tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").write_text("# All.\n-r requirements-some.txt\n\nb==2 # why\n")
-    (tmp_path / "requirements-some.txt").write_text("a==1\n")
-
-    assert flatten_requirements(tmp_path / "requirements.txt") == ["a==1", "b==2 # why"]
 
 
 def test_a_stock_bento_differs_in_requirements_and_dockerfile_alone() -> None:

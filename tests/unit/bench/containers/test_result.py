@@ -19,7 +19,7 @@ from bench.containers.result import (
     read_figures,
     to_json,
 )
-from bench.containers.section import list_bars, render_section, render_tables
+from bench.containers.section import list_bars, render_tables
 from tests.unit.bench.comparisons import ENVIRONMENT
 
 ENGINE = {"engine": {"server": "20.10", "storage": "overlay2"}}
@@ -62,16 +62,6 @@ def test_an_image_is_held_to_what_it_adds_to_its_base_and_both_figures_are_named
     assert (bar.found, bar.is_reached) == ("500 MB; 340 MB more with it", True)
 
 
-def test_the_share_of_stock_is_of_what_both_add_to_their_base() -> None:
-    assert find("service's image beside stock", make_figures()).found == "0.071 ×"
-
-
-def test_a_start_is_held_to_its_median_and_shows_the_worst() -> None:
-    bar = find("`docker run` to ready: service, three", make_figures())
-
-    assert (bar.found, bar.is_reached) == ("5.5 s; at worst 7.5", True)
-
-
 def test_rates_are_compared_within_a_turn_and_not_across() -> None:
     assert make_figures().ratios(BY_LOOPBACK) == pytest.approx([0.98, 0.95])
     assert find("images/s, 16 connections: port published, asked at 127", make_figures()).found == "0.965"
@@ -89,17 +79,3 @@ def test_what_was_left_out_is_said_to_be_not_measured() -> None:
 
     assert {bar.verdict for bar in list_bars(nothing)} == {"not measured"}
     assert "\n\n" not in render_tables(nothing)
-
-
-def test_the_section_names_its_command_and_its_result(tmp_path: Path) -> None:
-    path = tmp_path / "containers-2026-01-01.json"
-    path.write_text(json.dumps(to_json(make_figures())))
-
-    section = render_section(path)
-
-    assert "[result](../bench/results/containers-2026-01-01.json)" in section
-    assert f"`{ENVIRONMENT['command']}`" in section
-
-
-def test_without_a_result_the_section_says_how_to_get_one() -> None:
-    assert "make bench-containers" in render_section(None)

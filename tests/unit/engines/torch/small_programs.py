@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bento_service.domain.models import InputRecipe, ModelCard
-from bento_service.preparation.serving_graph import make_serving_graph
+from bento_service.preparation.export import make_serving_graph
 
 SIDE_PX = 32
 CLASSES = 7

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
-from bento_service.engines.torch.buckets import choose_bucket
-from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, open_lanes
+from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, choose_bucket, list_buckets, open_lanes
 from tests.fakes.cuda import FakeRuntime
 
 RECIPE = InputRecipe(2, 2, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -126,3 +125,34 @@ def test_a_lane_waits_for_what_it_launched_even_where_the_model_fails() -> None:
         lane.run(make_batch([1]))
 
     assert runtime.streams[0].finished == 1
+
+
+bucket_sizes = st.integers(1, 4096)
+
+
+@given(bucket_sizes)
+def test_buckets_ascend_from_one_to_the_largest_batch(max_batch: int) -> None:
+    buckets = list_buckets(max_batch)
+
+    assert buckets[0] == 1
+    assert buckets[-1] == max_batch
+    assert list(buckets) == sorted(set(buckets))
+
+
+@given(bucket_sizes, bucket_sizes)
+def test_less_than_half_of_a_bucket_is_padding(first: int, second: int) -> None:
+    count, max_batch = sorted((first, second))
+
+    bucket = choose_bucket(count, list_buckets(max_batch))
+
+    assert count <= bucket < 2 * count
+
+
+def test_more_images_than_the_largest_bucket_holds_are_refused_with_both_numbers() -> None:
+    with pytest.raises(ValueError, match=r"129 images.*128"):
+        choose_bucket(129, list_buckets(128))
+
+
+def test_a_largest_batch_of_no_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        list_buckets(0)

@@ -11,8 +11,7 @@ from torch import nn
 
 from bento_service.engines.torch.cuda_lanes import LaneModel
 from bento_service.engines.torch.cuda_model import Compiler, CudaModel, Forward, compile_for, ready_model
-from bento_service.engines.torch.cuda_program import CudaProgram
-from bento_service.engines.torch.engine import TorchEngine
+from bento_service.engines.torch.engine import CudaProgram, TorchEngine
 from bento_service.engines.torch.precision import Precision
 from bento_service.engines.torch.program import load_program
 from tests.fakes.cuda import FakeRuntime

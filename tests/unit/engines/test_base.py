@@ -1,6 +1,6 @@
 import pytest
 
-from bento_service.engines.batches import explain_failure
+from bento_service.engines.base import explain_failure
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 
 

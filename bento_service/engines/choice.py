@@ -1,37 +1,27 @@
-"""Which engine runs on which device, and making it."""
+"""Choose the engine and the device, and load a model into it."""
 
 import importlib.util
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from bento_service.domain.models import ModelCard
+from bento_service.domain.models import StoredModel
 from bento_service.engines.base import Engine
-from bento_service.engines.devices import has_cuda, has_cuda_provider
+from bento_service.engines.devices import has_cuda, has_cuda_provider, has_gpu_node
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.engines.torch.engine import TorchEngine
 from bento_service.engines.torch.precision import Precision
 from bento_service.errors import EngineUnavailableError
 
+logger = logging.getLogger(__name__)
+
 EngineKind = Literal["openvino", "onnxruntime", "torch"]
 DeviceKind = Literal["cpu", "cuda"]
 
-
-class ModelFiles(Protocol):
-    """A prepared model, as files that every engine can load."""
-
-    @property
-    def card(self) -> ModelCard:
-        """What the model is."""
-
-    @property
-    def onnx_path(self) -> Path:
-        """Its ONNX file, for OpenVINO and ONNX Runtime."""
-
-    @property
-    def program_path(self) -> Path:
-        """Its torch program, for PyTorch."""
+_CUDA_VERSION = re.compile(r"""^cuda\b[^=\n]*=\s*['"]""", re.MULTILINE)
 
 
 def is_installed(library: str) -> bool:
@@ -47,17 +37,17 @@ def choose_engine(
     has_cuda_provider: Callable[[], bool] = has_cuda_provider,
     is_installed: Callable[[str], bool] = is_installed,
 ) -> tuple[EngineKind, DeviceKind]:
-    """Settle what `auto` leaves open: PyTorch where there is a CUDA GPU, OpenVINO where there is none.
+    """Resolve `auto`: PyTorch where it can use a CUDA GPU, else OpenVINO.
 
     Args:
         kind: The engine of the settings.
         device: The device of the settings.
         has_cuda: Tells whether PyTorch can use a CUDA GPU.
         has_cuda_provider: Tells whether ONNX Runtime was built for CUDA.
-        is_installed: Tells whether a Python package is there.
+        is_installed: Tells whether a Python package is installed.
 
     Raises:
-        EngineUnavailableError: The wish cannot be met on this machine.
+        EngineUnavailableError: This machine cannot run the engine on the device.
     """
     if kind == "openvino" and device == "cuda":
         raise EngineUnavailableError(
@@ -93,9 +83,9 @@ def check_engine(
     has_cuda: Callable[[], bool] = has_cuda,
     is_installed: Callable[[str], bool] = is_installed,
 ) -> None:
-    """Refuse a wish that this machine cannot meet, for a process that will not run the engine itself.
+    """Check the settings in a process that will not run the engine itself.
 
-    Where both are `auto` nothing was wished for, and a GPU need not be asked, which would load PyTorch.
+    `auto` and `auto` always pass, without loading PyTorch to look for a GPU.
 
     Raises:
         EngineUnavailableError: As `choose_engine`.
@@ -104,10 +94,61 @@ def check_engine(
         choose_engine(kind, device, has_cuda=has_cuda, is_installed=is_installed)
 
 
+def has_cuda_build(package: Path | None = None) -> bool:
+    """Tell whether torch is installed and was built for CUDA, without importing it.
+
+    Args:
+        package: Torch's folder; the installed one if None.
+    """
+    if package is None:
+        spec = importlib.util.find_spec("torch")
+        if spec is None or spec.origin is None:
+            return False
+        package = Path(spec.origin).parent
+    try:
+        return _CUDA_VERSION.search((package / "version.py").read_text()) is not None
+    except OSError:
+        return False
+
+
+def warn_gpu_unused(
+    kind: Literal["auto"] | EngineKind,
+    device: Literal["auto"] | DeviceKind,
+    chosen: tuple[EngineKind, DeviceKind],
+    *,
+    has_cuda_build: Callable[[], bool] = has_cuda_build,
+    has_gpu_node: Callable[[], bool] = has_gpu_node,
+) -> None:
+    """Log a warning where a container with CUDA runs its models on the CPU and the settings do not ask for that.
+
+    Args:
+        kind: The engine of the settings.
+        device: The device of the settings.
+        chosen: The result of `choose_engine` for both.
+        has_cuda_build: Tells whether torch was built for CUDA.
+        has_gpu_node: Tells whether a GPU driver has put a device node into the container.
+    """
+    if (kind, device) != ("auto", "auto") or chosen[1] == "cuda" or not has_cuda_build():
+        return
+    if has_gpu_node():
+        reason = "PyTorch cannot use the driver of the GPU that the container has"
+        advice = "Look at `nvidia-smi` in the container; the host's driver has to be as new as this CUDA needs"
+    else:
+        reason = "the container was given no GPU"
+        advice = "Start it with `docker run --gpus all` on a host with the NVIDIA Container Toolkit"
+    logger.warning(
+        "This container was made for a GPU and serves on the CPU, with the engine `%s`: %s. %s, or set "
+        "LIGHTBOX_DEVICE=cpu if the CPU is meant.",
+        chosen[0],
+        reason,
+        advice,
+    )
+
+
 def create_engine(
     kind: EngineKind,
     device: DeviceKind,
-    model: ModelFiles,
+    model: StoredModel,
     *,
     lanes: int,
     threads: int,
@@ -118,8 +159,8 @@ def create_engine(
     """Load a model into an engine.
 
     Args:
-        kind: As `choose_engine` settled it.
-        device: As `choose_engine` settled it.
+        kind: From `choose_engine`.
+        device: From `choose_engine`.
         model: The prepared model.
         lanes: Threads that will call `infer` at once.
         threads: Compute threads, shared by the lanes.

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from bento_service.engines.torch.cuda_lanes import LaneModel
-from bento_service.engines.torch.cuda_program import CudaProgram
-from bento_service.engines.torch.engine import explain
+from bento_service.engines.torch.engine import CudaProgram, explain
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 from tests.fakes.cuda import FakeRuntime
 from tests.unit.engines.torch.small_programs import CLASSES, RECIPE, SIDE_PX

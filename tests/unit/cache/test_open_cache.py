@@ -1,7 +1,7 @@
 import pytest
 
-from bento_service.cache.factory import open_cache
-from bento_service.cache.redis_store import check_url
+from bento_service.cache.redis_url import open_pool
+from bento_service.cache.result_cache import open_cache
 from bento_service.errors import CacheUrlError
 from bento_service.settings import Settings
 from tests.fakes.cache import Tally
@@ -55,7 +55,7 @@ def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> 
 )
 def test_a_database_that_no_redis_has_is_refused_without_what_may_be_a_password(url: str) -> None:
     with pytest.raises(CacheUrlError, match="names no database that Redis can have") as caught:
-        check_url(url)
+        open_pool(url)
     assert "secret" not in str(caught.value)
 
 
@@ -71,4 +71,4 @@ def test_a_database_that_no_redis_has_is_refused_without_what_may_be_a_password(
     ],
 )
 def test_a_database_that_a_redis_may_have_is_taken(url: str) -> None:
-    check_url(url)
+    open_pool(url)

@@ -1,15 +1,18 @@
-"""Models that lie in a second store: of another folder, which may be mounted read-only."""
+"""The model store, its tag names, and a second store that may be mounted read-only."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from bento_service.domain.models import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
-from bento_service.models.store import BentoModelStore, StoredModel
+from bento_service.models.store import BentoModelStore, bento_name
 
 RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
@@ -113,3 +116,26 @@ def test_a_second_store_that_cannot_be_read_is_named(folders: Folders) -> None:
         ModelLoadError, match=r"'theirs' cannot be read by .*/further/lightbox-theirs \(Not a directory"
     ):
         folders.find("theirs")
+
+
+def test_a_library_and_its_model_make_one_tag_name() -> None:
+    assert bento_name("efficientnet_lite0") == "lightbox-efficientnet_lite0"
+    assert bento_name("timm/resnet50.a1_in1k") == "lightbox-timm-resnet50.a1_in1k"
+
+
+@given(st.text(min_size=1, max_size=120))
+@example("timm/" + "x" * 200)
+@example("torchvision/ends.with.")
+def test_any_name_becomes_a_tag_name_that_bentoml_takes(name: str) -> None:
+    tag_name = bento_name(name)
+
+    assert re.fullmatch(r"[a-z0-9]([-._a-z0-9]*[a-z0-9])?", tag_name)
+    assert len(tag_name) <= 63
+
+
+@given(st.sets(st.text(alphabet="aA/-_.é", min_size=1, max_size=6), min_size=2, max_size=2))
+def test_two_names_never_share_a_tag_name_unless_only_the_library_tells_them_apart(names: set[str]) -> None:
+    first, second = names
+
+    if first.replace("/", "-", 1) != second.replace("/", "-", 1):
+        assert bento_name(first) != bento_name(second)
