@@ -56,7 +56,7 @@ async def test_an_open_request_is_ended_with_a_problem_that_says_why() -> None:
     assert (problem.code, problem.request_id) == ("draining", "r-1")
 
 
-async def test_an_answer_that_has_begun_is_cut_and_not_mixed_with_another() -> None:
+async def test_an_answer_that_has_begun_is_not_mixed_with_another() -> None:
     async def begin_answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()

@@ -71,7 +71,7 @@ async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]
         first = admitted.enter_context(batch.open(0))
         upload = await read_batch(request, state.settings, lease, text_fields=BatchQuery.model_fields)
         batch.take_fields(upload.fields, first)
-        async with CancelOnDisconnect(request.receive, request.scope):
+        async with CancelOnDisconnect(request.scope):
             results = await batch.classify(upload.files, first, admitted)
     return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
 

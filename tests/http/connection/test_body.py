@@ -37,14 +37,14 @@ class Digesting:
             digest.update(message["body"])
             more_body = message["more_body"]
         if scope["path"] == "/wait":
-            await self.wait(scope, receive)
+            await self.wait(scope)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64")]})
         await send({"type": "http.response.body", "body": digest.hexdigest().encode()})
 
-    async def wait(self, scope: Scope, receive: Receive) -> None:
+    async def wait(self, scope: Scope) -> None:
         try:
-            async with CancelOnDisconnect(receive, scope):
+            async with CancelOnDisconnect(scope):
                 self.waits.set()
                 await asyncio.Event().wait()
         except ClientGoneError:
@@ -84,7 +84,7 @@ def test_a_body_of_megabytes_arrives_whole(port: int) -> None:
     assert answer.decode() == hashlib.sha256(body).hexdigest()
 
 
-def test_a_lost_connection_is_told_to_the_request_in_progress(port: int, application: Digesting) -> None:
+def test_a_lost_connection_cancels_the_running_request(port: int, application: Digesting) -> None:
     with connect(port) as client:
         client.sendall(b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
         assert application.waits.wait(PATIENCE_S)
@@ -92,7 +92,7 @@ def test_a_lost_connection_is_told_to_the_request_in_progress(port: int, applica
     assert application.has_hung_up.wait(PATIENCE_S)
 
 
-def test_a_connection_lost_with_requests_in_its_pipeline_ends_the_one_in_progress_without_a_word(
+def test_a_connection_lost_with_requests_in_its_pipeline_ends_the_running_one_without_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     application = Digesting()

@@ -74,7 +74,7 @@ def read_whole(client: socket.socket) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("piece_bytes", [BODY_BYTES, 65_536, 14_000])
-def test_a_client_that_is_refused_for_good_while_it_still_sends_can_send_all_and_read_why(piece_bytes: int) -> None:
+def test_a_client_whose_connection_ends_while_it_sends_can_send_all_and_read_the_answer(piece_bytes: int) -> None:
     with serving(refuse, Bounded) as service:
         for _ in range(5):
             with connect(service.port) as client:
@@ -121,7 +121,7 @@ def test_a_request_behind_one_that_ends_the_connection_is_not_answered() -> None
             assert file.read().count(b"HTTP/1.1") == 1
 
 
-def test_a_server_that_stops_waits_but_shortly_for_a_client_that_does_not_read_its_answer() -> None:
+def test_a_stopping_server_waits_only_briefly_for_a_client_that_does_not_read() -> None:
     with serving(answer_at_length, Bounded) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
@@ -130,7 +130,7 @@ def test_a_server_that_stops_waits_but_shortly_for_a_client_that_does_not_read_i
 
 
 @pytest.mark.parametrize("app", [refuse, refuse_politely])
-def test_a_server_that_stops_waits_but_shortly_for_a_client_that_goes_on_sending(app: ASGIApp) -> None:
+def test_a_stopping_server_waits_only_briefly_for_a_client_that_goes_on_sending(app: ASGIApp) -> None:
     with serving(app, Bounded) as service, connect(service.port) as client:
         begin(client, BODY_BYTES)
         client.recv(1)
@@ -138,7 +138,7 @@ def test_a_server_that_stops_waits_but_shortly_for_a_client_that_goes_on_sending
         assert service.stop()
 
 
-def test_a_connection_that_was_just_made_gets_its_answer_from_a_server_that_stops() -> None:
+def test_a_new_connection_gets_its_answer_from_a_stopping_server() -> None:
     with serving(refuse_politely, LongStop) as service, connect(service.port) as client:
         stopping = threading.Thread(target=service.stop)
         with connect(service.port) as heard:
@@ -155,12 +155,12 @@ def test_a_connection_that_was_just_made_gets_its_answer_from_a_server_that_stop
         stopping.join(PATIENCE_S)
 
 
-def test_a_server_that_stops_waits_but_shortly_for_a_client_that_asks_nothing() -> None:
+def test_a_stopping_server_waits_only_briefly_for_a_client_that_sends_nothing() -> None:
     with serving(refuse, Bounded) as service, connect(service.port):
         assert service.stop()
 
 
-def test_an_answer_is_open_until_its_client_has_taken_it() -> None:
+def test_a_request_is_open_until_its_client_has_read_the_answer() -> None:
     requests = InFlightRequests(answer_at_length)
     with serving(requests, Bounded) as service, connect(service.port) as client:
         begin(client, 0)
@@ -195,7 +195,7 @@ def test_an_answer_whose_connection_is_lost_is_waited_for_no_longer(is_ended: bo
 
 
 @pytest.mark.parametrize("app", [answer_at_length, answer_in_part], ids=["whole", "in part"])
-def test_an_answer_that_its_client_has_not_taken_as_all_are_ended_is_cut_and_counted(
+def test_ending_all_aborts_and_counts_an_answer_that_is_not_read(
     app: ASGIApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     requests = InFlightRequests(app)

@@ -82,9 +82,7 @@ def test_headers_without_end_are_refused_with_a_problem_and_the_connection_close
     ],
     ids=["no request line", "unknown method", "no header", "no URL", "no chunk", "TLS"],
 )
-def test_what_is_no_http_is_refused_with_a_problem_and_the_connection_closed(
-    patient_port: int, malformed: bytes
-) -> None:
+def test_bytes_that_are_no_http_get_a_problem_and_the_connection_is_closed(patient_port: int, malformed: bytes) -> None:
     with connect(patient_port) as client:
         client.sendall(malformed)
         status_line, headers, problem = read_refusal(client)
@@ -161,7 +159,7 @@ def test_headers_that_are_not_complete_in_time_close_the_connection(impatient_po
         assert is_closed(client)
 
 
-def test_headers_that_drip_in_gain_no_time(impatient_port: int) -> None:
+def test_slow_headers_do_not_extend_their_time_limit(impatient_port: int) -> None:
     with connect(impatient_port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nX: ")
         assert send_until_closed(client, b"x", pieces=100, pause_s=0.05) < 50

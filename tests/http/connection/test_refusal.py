@@ -78,7 +78,7 @@ def test_requests_that_are_sent_ahead_are_answered_in_their_order(port: int, pat
 
 
 @pytest.mark.parametrize("path", ["/refused", "/held"])
-def test_a_refused_client_that_wants_no_further_answer_gets_the_end_of_the_connection(port: int, path: str) -> None:
+def test_a_refusal_closes_the_connection_if_the_client_asks_for_it(port: int, path: str) -> None:
     with connect(port) as client, client.makefile("rb") as answers:
         client.sendall(request(path, headers="Connection: close\r\n"))
         lines = list(iter(answers.readline, b"\r\n"))
@@ -87,7 +87,7 @@ def test_a_refused_client_that_wants_no_further_answer_gets_the_end_of_the_conne
         assert json.loads(answers.read())["request_id"] == "the-id"
 
 
-def test_a_refusal_by_a_server_that_drains_by_then_ends_the_connection(port: int) -> None:
+def test_a_refusal_sent_while_the_server_drains_ends_the_connection(port: int) -> None:
     with connect(port) as client, client.makefile("rb") as answers:
         client.sendall(request("/refused-at-the-end"))
         assert b"connection: close\r\n" in list(iter(answers.readline, b"\r\n"))
@@ -106,7 +106,7 @@ def test_refusals_do_not_pile_up_for_a_client_that_reads_none(port: int) -> None
         assert sent < len(requests)
 
 
-def test_nothing_more_is_taken_of_a_request_whose_refusal_is_held(port: int) -> None:
+def test_a_request_is_not_read_while_its_refusal_is_delayed(port: int) -> None:
     with connect(port) as client:
         client.sendall(b"POST /held-for-long HTTP/1.1\r\nHost: a\r\nContent-Length: 64000000\r\n\r\n")
         client.setblocking(False)
@@ -118,7 +118,7 @@ def test_nothing_more_is_taken_of_a_request_whose_refusal_is_held(port: int) -> 
         assert sent < 64_000_000
 
 
-def test_a_held_refusal_is_sent_at_once_as_the_server_stops() -> None:
+def test_a_delayed_refusal_is_sent_at_once_when_the_server_stops() -> None:
     with (
         serving(answer, BoundedHttpProtocol, refuse_early=refuse) as service,
         connect(service.port) as client,
@@ -135,7 +135,7 @@ def test_a_held_refusal_is_sent_at_once_as_the_server_stops() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/refused"])
-def test_nothing_is_left_of_a_connection_that_is_lost(path: str) -> None:
+def test_a_lost_connection_leaves_no_reference_cycle(path: str) -> None:
     class Seen(BoundedHttpProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
             super().connection_made(transport)
@@ -167,7 +167,7 @@ def test_nothing_is_left_of_a_connection_that_is_lost(path: str) -> None:
         gc.enable()
 
 
-def test_a_client_that_leaves_while_its_refusal_is_held_disturbs_nobody(port: int) -> None:
+def test_a_client_that_disconnects_during_its_delay_does_not_affect_others(port: int) -> None:
     with connect(port) as client:
         client.sendall(request("/held"))
     with connect(port) as client, client.makefile("rb") as answers:

@@ -82,7 +82,7 @@ def test_a_form_gives_the_same_files_however_it_is_cut(
 
 
 @given(st.binary(max_size=400), st.lists(st.integers(0, 400), max_size=5))
-def test_garbage_is_refused_in_the_words_of_the_domain(body: bytes, cuts: list[int]) -> None:
+def test_garbage_is_refused_with_a_lightbox_error(body: bytes, cuts: list[int]) -> None:
     with pytest.raises(LightboxError):
         parse(body, cuts)
 
