@@ -7,27 +7,28 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bento_service.cache.result_cache import open_cache
+from bento_service.cache.result_cache import ResultCache, open_cache
+from bento_service.database.url import parse_url
 from bento_service.domain.models import StoredModel
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
-from bento_service.engines.choice import choose_engine, create_engine, warn_gpu_unused
+from bento_service.engines.choice import check_engine, choose_engine, create_engine, warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
 from bento_service.images.prepare import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
-from bento_service.machine import count_cpus, divide
+from bento_service.machine import Division, count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.pipeline import Pipeline, PipelineParts, WarmModels
+from bento_service.pipeline.pipeline import Pipeline
 from bento_service.pipeline.preprocessing import Preprocessor
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.pipeline.work_estimate import WorkEstimator
@@ -75,19 +76,35 @@ def open_preparer(also: Path | None) -> Preparer:
     return Preparer(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
 
 
-async def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
-    """Load and warm every model, open the journal, start the lanes; on the event loop that will serve.
+def preflight(settings: Settings) -> None:
+    """Refuse settings with which no worker could start.
 
     Raises:
-        ModelLoadError: A model of the settings cannot be had.
-        JournalUrlError: The journal's URL is none that Lightbox can use.
-        CacheUrlError: The cache's URL is none that Lightbox can use.
+        EngineUnavailableError: The engine or the device of the settings is not there.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
+    """
+    check_engine(settings.engine, settings.device)
+    parse_url(settings.resolved_journal_url)
+    if settings.cache_url is not None:
+        from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - redis-py takes memory, and few need it
+
+        open_pool(settings.cache_url.get_secret_value())
+
+
+@asynccontextmanager
+async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[Pipeline]:
+    """Open the journal, load and warm every model, start the lanes; on the event loop that will serve.
+
+    At the end the lanes stop first, after them the decode threads, the cache, the models and the journal.
+
+    Raises:
+        ModelLoadError: A model of the settings cannot be loaded.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
     """
     started_s = time.monotonic()
-    async with AsyncExitStack() as opened:
-        warm = await asyncio.to_thread(_load_models, settings, settings.models)
-        opened.callback(warm.close)
-        # After the models, which fail more often: a journal that is open has a thread and connections.
+    async with AsyncExitStack() as stack:
         journal = await asyncio.to_thread(
             open_journal,
             settings,
@@ -95,10 +112,27 @@ async def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
             on_written=metrics.journal_written.inc,
             on_waiting=metrics.journal_waiting.set,
         )
-        opened.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
-        classifier, parts = _wire(settings, warm, observers=(metrics, _JournalObserver(journal)), metrics=metrics)
-        opened.pop_all()
-    return Pipeline(settings=settings, classifier=classifier, journal=journal, parts=parts, started_s=started_s)
+        stack.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
+        cache = open_cache(settings, observer=metrics)
+        loaded, scheduler, classifier = await stack.enter_async_context(
+            _open_classifier(
+                settings,
+                settings.models,
+                cache=cache,
+                observers=(metrics, _JournalObserver(journal)),
+                metrics=metrics,
+            )
+        )
+        yield Pipeline(
+            settings=settings,
+            classifier=classifier,
+            engine=loaded.models[0].engine,
+            scheduler=scheduler,
+            division=loaded.division,
+            cache=cache,
+            journal=journal,
+            started_s=started_s,
+        )
 
 
 @asynccontextmanager
@@ -106,18 +140,24 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
     """Open a classifier in this process, for one command: no journal, no metrics, and only the model that is asked for.
 
     Raises:
-        ModelLoadError: The model cannot be had.
+        ModelLoadError: The model cannot be loaded.
     """
     names = (model or settings.default_model_name,)
-    warm = await asyncio.to_thread(_load_models, settings, names)
-    classifier, parts = _wire(settings, warm, observers=(), metrics=None)
-    try:
+    async with _open_classifier(settings, names, cache=None, observers=(), metrics=None) as (_, _, classifier):
         yield classifier
-    finally:
-        await parts.close(timeout_s=LANES_STOP_S)
 
 
-def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
+@dataclass(frozen=True, slots=True)
+class _LoadedModels:
+    """Warm models, their measured costs by name and mode, and what closes their engines."""
+
+    models: tuple[WarmModel, ...]
+    costs: Mapping[str, Mapping[EngineMode, CostModel]]
+    division: Division
+    engines: ExitStack
+
+
+def _load_models(settings: Settings, names: Sequence[str]) -> _LoadedModels:
     silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
     if os.environ.get(BENTO_PATH):
@@ -132,7 +172,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
     catalogue = open_catalogue(settings.model_store)
     models: list[WarmModel] = []
     costs: dict[str, Mapping[EngineMode, CostModel]] = {}
-    with ExitStack() as opened:
+    with ExitStack() as engines:
 
         def load(name: str) -> tuple[StoredModel, Engine]:
             stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
@@ -146,7 +186,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
                 precision=settings.precision,
                 compile_model=settings.torch_compile,
             )
-            opened.callback(engine.close)
+            engines.callback(engine.close)
             return stored, engine
 
         loaded = _load_side_by_side(load, names, threads=count_cpus() if device == "cpu" else 1)
@@ -172,8 +212,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> WarmModels:
                 time.perf_counter() - begun_s,
                 {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
             )
-        opened.pop_all()
-    return WarmModels(tuple(models), costs, division)
+        return _LoadedModels(tuple(models), costs, division, engines.pop_all())
 
 
 def _load_side_by_side(
@@ -188,24 +227,67 @@ def _load_side_by_side(
         return [first, *pool.map(load, names[1:])]
 
 
+@asynccontextmanager
+async def _open_classifier(
+    settings: Settings,
+    names: Sequence[str],
+    *,
+    cache: ResultCache | None,
+    observers: Sequence[Observer],
+    metrics: Metrics | None,
+) -> AsyncIterator[tuple[_LoadedModels, Scheduler, Classifier]]:
+    """Load the models and start what serves them; close all of it at the end, also the cache."""
+    async with AsyncExitStack() as stack:
+        if cache is not None:
+            stack.push_async_callback(cache.close)
+        loaded = await asyncio.to_thread(_load_models, settings, names)
+        engines = stack.enter_context(loaded.engines)
+        division = loaded.division
+        scheduler = Scheduler(
+            {
+                model.card.name: RunnableModel(model.engine.infer, loaded.costs[model.card.name])
+                for model in loaded.models
+            },
+            lanes=division.lanes,
+            target_ms=settings.target_p99_ms,
+            clock=time.perf_counter,
+            loop=asyncio.get_running_loop(),
+            on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
+            on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
+        )
+        decode_pool = DecodePool(division.decode_threads, patience_s=settings.target_p99_ms / 1000)
+        stack.callback(decode_pool.close, wait=False)
+
+        async def stop_lanes() -> None:
+            await asyncio.to_thread(scheduler.close, timeout_s=LANES_STOP_S)
+            if not scheduler.has_ended:
+                # An engine waits for the batches in it, and would keep the journal from its last receipts.
+                logger.warning("A lane is still at work; the models go with the process.")
+                engines.pop_all()
+
+        stack.push_async_callback(stop_lanes)
+        yield (
+            loaded,
+            scheduler,
+            _wire(settings, loaded, scheduler, decode_pool, cache=cache, observers=observers, metrics=metrics),
+        )
+
+
 def _wire(
-    settings: Settings, warm: WarmModels, *, observers: Sequence[Observer], metrics: Metrics | None
-) -> tuple[Classifier, PipelineParts]:
-    division = warm.division
-    cache = None if metrics is None else open_cache(settings, observer=metrics)
-    scheduler = Scheduler(
-        {model.card.name: RunnableModel(model.engine.infer, warm.costs[model.card.name]) for model in warm.models},
-        lanes=division.lanes,
-        target_ms=settings.target_p99_ms,
-        clock=time.perf_counter,
-        loop=asyncio.get_running_loop(),
-        on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
-        on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
-    )
-    is_cpu = warm.models[0].engine.device.kind == "cpu"
+    settings: Settings,
+    loaded: _LoadedModels,
+    scheduler: Scheduler,
+    decode_pool: DecodePool,
+    *,
+    cache: ResultCache | None,
+    observers: Sequence[Observer],
+    metrics: Metrics | None,
+) -> Classifier:
+    division = loaded.division
+    is_cpu = loaded.models[0].engine.device.kind == "cpu"
     work_cost = WorkEstimator(
         {
-            name: warm.costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
+            name: loaded.costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
             for name, ceiling in scheduler.ceilings().items()
         },
         decode_threads=division.decode_threads,
@@ -219,16 +301,16 @@ def _wire(
         on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
     )
     workshop = Preprocessor(
-        DecodePool(division.decode_threads, patience_s=settings.target_p99_ms / 1000),
+        decode_pool,
         scheduler,
         work_cost,
         ImageLimits(settings.max_image_bytes, settings.max_pixels),
         OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
         time.perf_counter,
     )
-    names = [model.card.name for model in warm.models]
-    classifier = Classifier(
-        warm.models,
+    names = [model.card.name for model in loaded.models]
+    return Classifier(
+        loaded.models,
         default_model=settings.default_model_name if settings.default_model_name in names else names[0],
         limits=Limits(
             target_ms=settings.target_p99_ms,
@@ -241,4 +323,3 @@ def _wire(
         clock=time.perf_counter,
         cache=cache,
     )
-    return classifier, PipelineParts(warm, scheduler, workshop.decode_pool, cache)

@@ -16,11 +16,10 @@ from bentoml.validators import ContentType
 from pydantic import Field
 from starlette.types import ASGIApp
 
-from bento_service.bootstrap import open_catalogue, open_pipeline
+from bento_service.bootstrap import open_catalogue, open_pipeline, preflight
 from bento_service.cli.errors import explained_start, read_settings
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
-from bento_service.engines.choice import check_engine
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
 from bento_service.http.bento_gateway import BentoGateway
@@ -29,16 +28,14 @@ from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.responses.serializers import to_classification
-from bento_service.http.scrape import AroundScrape
 from bento_service.journal.store import migrate
 from bento_service.machine import count_cpus
 from bento_service.observability.metrics import Metrics
-from bento_service.observability.multiprocess import hold_files, take_over_totals
+from bento_service.observability.multiprocess import keep_series_by_worker
 from bento_service.settings import Settings
 from bento_service.worker.lifecycle import Lifecycle
-from bento_service.worker.parent_process import export_parent_pid
+from bento_service.worker.shared_folder import FOLDER_VARIABLE, TABLE, StatusTable
 from bento_service.worker.supervisor import supervise_workers
-from bento_service.worker.workers_folder import open_folder
 from lightbox_client.contract import Classification
 from lightbox_client.variables import warn_of_unknown
 
@@ -53,26 +50,20 @@ _BENTO_PATHS = (
 
 
 def _prepare_deployment(settings: Settings) -> None:
-    """Prepare the missing models and migrate the journal, so that workers find both done.
-
-    What no worker could start with is refused here, once, rather than in each of them.
+    """Prepare the missing models and migrate the journal, once, before the workers start.
 
     Raises:
         EngineUnavailableError: The engine or the device of the settings is not there.
         CommandError: A model could not be prepared.
-        JournalUrlError: The journal's URL is none that Lightbox can use.
-        CacheUrlError: The cache's is.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
         JournalTooNewError: A newer Lightbox wrote the journal.
     """
-    check_engine(settings.engine, settings.device)
+    preflight(settings)
     missing = open_catalogue(settings.model_store).missing(settings.models)
     if missing:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))
         prepare_in_subprocess(missing)
-    if settings.cache_url is not None:
-        from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - most services have no use for redis-py
-
-        open_pool(settings.cache_url.get_secret_value())
     try:
         migrate(settings.resolved_journal_url)
     except JournalTooNewError:
@@ -81,13 +72,27 @@ def _prepare_deployment(settings: Settings) -> None:
         logger.error("The journal cannot be used yet; receipts will wait for it: %s", error)
 
 
-# BentoML configures a service by decorating its class, so the settings are read and the HTTP application is made as
+def _open_table() -> StatusTable | None:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return StatusTable.open(Path(folder) / TABLE) if folder else None
+
+
+# BentoML configures a service by decorating its class, so the settings are read and the HTTP application is made while
 # this module is imported. Models load later, in each worker.
 with explained_start():
     settings = read_settings()
-take_over_totals()
-lifecycle = Lifecycle(settings, Metrics(target_p99_s=settings.target_p99_ms / 1000), open_pipeline=open_pipeline)
-edge_app = InFlightRequests(create_app(lifecycle.edge, provide_status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS))
+_worker_number = bentoml.server_context.worker_index
+keep_series_by_worker(_worker_number)
+lifecycle = Lifecycle(
+    settings,
+    Metrics(target_p99_s=settings.target_p99_ms / 1000),
+    open_pipeline=open_pipeline,
+    table=_open_table(),
+    number=_worker_number or 1,
+)
+own_app = InFlightRequests(
+    create_app(lifecycle.app_state, provide_status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS)
+)
 
 
 def _is_draining() -> bool:
@@ -101,14 +106,14 @@ class GatewayService(Service):
         """Return BentoML's application behind the guard, and bound the connections that reach it (ADR 2)."""
         pacer = RefusalPacer(cpus=count_cpus() / settings.worker_count)
         refusals = EarlyRefusals(
-            lifecycle.edge, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
+            lifecycle.app_state, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
         )
         # BentoML makes its workers' `uvicorn.Config` itself, right after this call, and leaves the protocol to uvicorn,
         # which takes the name of a class or anything that makes a protocol.
         uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
         return BentoGateway(
-            edge_app.wrap(AroundScrape(super().to_asgi(is_main), hold_files)),
-            edge_app,
+            own_app.wrap(super().to_asgi(is_main)),
+            own_app,
             _BENTO_PATHS,
             status=lifecycle.status,
             on_request=lifecycle.metrics.observe_http,
@@ -134,21 +139,16 @@ class LightboxService:
     @bentoml.on_deployment
     @staticmethod
     def prepare() -> None:
-        """Bring in the models and migrate the journal, once, before the workers start."""
+        """Prepare the models and migrate the journal, once, before the workers start."""
         warn_of_unknown(os.environ, logger.warning)
         with explained_start():
             _prepare_deployment(settings)
-        # BentoML runs this in the process that starts the workers, before it copies the environment for them.
-        export_parent_pid(os.environ)
         supervise_workers(settings)
-        if settings.heartbeat_dir is not None:
-            open_folder(settings.heartbeat_dir)
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to load the models; the worker answers probes meanwhile, unless others do."""
-        lifecycle.start(edge_app)
-        await lifecycle.wait_for_turn()
+        """Begin to load the models; the worker answers probes meanwhile, unless others serve."""
+        await lifecycle.start(own_app)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
@@ -158,10 +158,6 @@ class LightboxService:
     async def __is_ready__(self) -> bool:
         """Whether the models of every worker that may answer are warm, and this one is not draining."""
         return lifecycle.is_ready()
-
-    async def __is_alive__(self) -> bool:
-        """Whether a restart would not help: false only after loading failed."""
-        return lifecycle.state is not ServiceState.FAILED
 
     @bentoml.api
     async def classify(

@@ -1,4 +1,4 @@
-"""Every setting of the service, its default and its limits. Each is an environment variable `LIGHTBOX_<NAME>`."""
+"""Every setting of the service: default, limits, description. Each is an environment variable `LIGHTBOX_<NAME>`."""
 
 import re
 from pathlib import Path
@@ -11,11 +11,11 @@ from bento_service.machine import choose_workers, count_cpus
 from lightbox_client.variables import strip_values
 
 BENTO_PATH = "BENTO_PATH"
-"""The variable by which a container names the bento that it holds; BentoML serves that one's models."""
+"""Variable that names a container's bento; BentoML serves its models."""
 SERVER_STOP_S = 3.0
-"""Longest that the HTTP server takes to let go of its connections, after the drain."""
+"""Longest time in which the HTTP server closes its connections, after the drain."""
 LANES_STOP_S = 5.0
-"""Longest wait for lanes that have nothing left to do but the batches in them, after that."""
+"""Longest wait for the batches that still run, after that."""
 CACHE_CLOSE_S = 2.0
 """Longest wait for the cache's store to close, after that."""
 JOURNAL_CLOSE_S = 10.0
@@ -26,18 +26,18 @@ _ORIGIN = re.compile(
 
 
 class Settings(BaseSettings):
-    """What an operator may choose. Values outside their limits are refused at start, by the name of the variable."""
+    """What an operator may choose. A value outside its limits is refused at start, with the name of its variable."""
 
-    # The prefix guards the plain field names, which `populate_by_name` would else let in: `PORT` is not ours to read.
+    # Without the prefix, `populate_by_name` would read variables of the plain field names too, such as `PORT`.
     model_config = SettingsConfigDict(
         env_prefix="LIGHTBOX_",
         alias_generator=lambda name: f"LIGHTBOX_{name.upper()}",
         populate_by_name=True,
-        # Compose hands on a variable that is not set as an empty one.
+        # Compose passes a variable that is not set as an empty one.
         env_ignore_empty=True,
         frozen=True,
         extra="ignore",
-        # What does not validate is printed as the service starts, and among it would be the journal's password.
+        # Invalid input is printed at start, and may hold the journal's password.
         hide_input_in_errors=True,
         allow_inf_nan=False,
     )
@@ -51,78 +51,88 @@ class Settings(BaseSettings):
         default=None, description="The model that answers when a request names none; the first of `models` if unset."
     )
     engine: Literal["auto", "openvino", "onnxruntime", "torch"] = Field(
-        default="auto", description="What runs the models; `auto` takes PyTorch on a CUDA GPU and OpenVINO on a CPU."
+        default="auto",
+        description="Library that runs the models; `auto` takes PyTorch on a CUDA GPU and OpenVINO on a CPU.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where they run; `auto` takes a CUDA GPU if there is one."
+        default="auto", description="Device that the models run on; `auto` takes a CUDA GPU if there is one."
     )
     precision: Literal["auto", "f32", "fp16", "bf16"] = Field(
         default="auto",
-        description="Arithmetic of PyTorch on a GPU; `auto` takes the fastest that passes the parity gate there.",
+        description="Arithmetic of PyTorch on a GPU; `auto` takes the fastest that passes the parity gate.",
     )
     torch_compile: bool = Field(
         default=False,
-        description="Compile the models with torch.compile on a GPU: a longer start for faster batches. It takes a C "
-        "compiler, which the image has not: there, a warning is logged and the models run as they are.",
+        description="Compile the models with torch.compile on a GPU: a longer start, faster batches. Needs a C "
+        "compiler, which the image does not have: there a warning is logged and nothing is compiled.",
     )
     workers: int | None = Field(
         default=None,
         ge=1,
         le=64,
-        description="Service processes, each with its own models; one for every eight CPUs if unset.",
+        description="Worker processes, each with its own models; one for every eight CPUs if unset.",
     )
     lanes: int | None = Field(
-        default=None, ge=1, le=64, description="Batches in flight a worker; from the hardware if unset."
+        default=None,
+        ge=1,
+        le=64,
+        description="Batches that each worker runs at the same time; chosen from the hardware if unset.",
     )
     decode_threads: int | None = Field(
-        default=None, ge=1, le=64, description="Threads a worker that decode images; from the hardware if unset."
+        default=None,
+        ge=1,
+        le=64,
+        description="Threads of each worker that decode images; chosen from the hardware if unset.",
     )
     target_p99_ms: float = Field(
         default=1000.0,
         gt=0,
         le=60_000,
-        description="Latency target; a request predicted to wait for more than seven tenths of it is shed (429).",
+        description="Latency target; a request whose predicted wait is more than seven tenths of it is rejected (429).",
     )
     cache_bytes: int = Field(
         default=16_000_000,
         ge=0,
-        description="Memory for answers to images seen before, in bytes, a worker; 0 switches the cache off.",
+        description="Memory of each worker for cached results, in bytes; 0 switches the cache off.",
     )
     cache_url: SecretStr | None = Field(
-        default=None, description="A Redis (`redis://…`) that the workers share as their cache; in memory if unset."
+        default=None, description="Redis (`redis://…`) that all workers share as their cache; memory only if unset."
     )
     max_queue_items: int = Field(
-        default=512, ge=1, le=65_536, description="Images received and not yet answered, at most, a worker."
+        default=512, ge=1, le=65_536, description="Images that each worker has received and not yet answered, at most."
     )
     max_receiving_requests: int = Field(
         default=4096,
         ge=1,
         le=65_536,
-        description="Requests whose image is still arriving, at most, a worker; more are shed (429).",
+        description="Requests of each worker whose image is still arriving, at most; more are rejected (429).",
     )
     max_image_bytes: int = Field(default=20_000_000, ge=1, description="Largest encoded image, in bytes.")
     max_pixels: int = Field(default=50_000_000, ge=1, description="Largest image, in pixels, read from its header.")
     scaled_decoding: bool = Field(
         default=False,
         description="Scale JPEGs that are far larger than the model's input while decoding them: a fifth to a quarter "
-        "less time, but scores move by up to 0.03, and the best class may change. Such an answer has the warning "
+        "less time, but scores move by up to 0.03, and the best class may change. Such answers have the warning "
         "`scaled_decoding`.",
     )
     allow_inexact: bool = Field(
         default=False,
-        description="Serve models too that failed the parity gate as they were prepared: the best class agrees on less "
-        "than 99.5 %, or a probability moves by more than 0.02. Their answers have the warning `inexact_model`.",
+        description="Also serve models that failed the parity gate when they were prepared: the best class agrees on "
+        "less than 99.5 %, or a probability moves by more than 0.02. Their answers have the warning `inexact_model`.",
     )
     max_images: int = Field(default=64, ge=1, le=1024, description="Most images in one batch request.")
     max_request_bytes: int = Field(default=256_000_000, ge=1, description="Largest batch request, in bytes.")
     max_inflight_bytes: int = Field(
-        default=512_000_000, ge=1, description="Request bodies held in memory at once, in bytes, a worker."
+        default=512_000_000, ge=1, description="Request bodies that each worker holds in memory at once, in bytes."
     )
     receive_timeout_s: float = Field(
-        default=30.0, gt=0, le=600, description="Longest that a client may take to send one request, in seconds."
+        default=30.0, gt=0, le=600, description="Longest time that a client may take to send one request, in seconds."
     )
     drain_timeout_s: float = Field(
-        default=30.0, ge=0, le=600, description="Longest that a stopping worker waits for admitted work, in seconds."
+        default=30.0,
+        ge=0,
+        le=600,
+        description="Longest time that a stopping worker waits for admitted work, in seconds.",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
@@ -134,13 +144,13 @@ class Settings(BaseSettings):
     )
     model_store: Path | None = Field(
         default=None,
-        description="Folder with more prepared models, laid out as BentoML's model store; read where BentoML's own "
-        "has none of the name, and never written.",
+        description="Folder with more prepared models, laid out as BentoML's model store. Read for models that "
+        "BentoML's own store does not have, and never written.",
     )
     heartbeat_dir: Path | None = Field(
         default=None,
-        description="Folder where each worker says every other second that it lives, for its siblings and for a "
-        "container's health check; one among BentoML's metrics if unset.",
+        description="Folder in which the workers share their status and their Prometheus series, and where a "
+        "container's health check looks for them; the system's folder for temporary files if unset.",
     )
     journal_url: SecretStr | None = Field(
         default=None,
@@ -157,8 +167,8 @@ class Settings(BaseSettings):
         default=5_000_000,
         ge=1_000,
         le=1_000_000_000,
-        description="Single receipts kept, at most; the oldest go first. Images that were refused unread leave at "
-        "most 10 a second a worker; history counts every one.",
+        description="Single receipts kept, at most; the oldest are deleted first. Of images that were refused unread, "
+        "each worker keeps at most 10 receipts a second; history counts every one.",
     )
     journal_buffer_rows: int = Field(
         default=20_000,

@@ -13,7 +13,6 @@ from typing import NoReturn, TypeAlias
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Command
 from bento_service.cli.models import prepare_in_subprocess
-from bento_service.engines.choice import check_engine
 from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client import Client
@@ -111,9 +110,14 @@ def check_back_ends(settings: Settings) -> None:
         CommandError: The URL of the journal or of the cache is invalid.
         EngineUnavailableError: The engine or the device is not there.
     """
-    _demand_journal(settings)
-    _demand_cache(settings)
-    check_engine(settings.engine, settings.device)
+    from bento_service.bootstrap import preflight  # noqa: PLC0415 - heavy, and help needs none of it
+
+    try:
+        preflight(settings)
+    except JournalUrlError as error:
+        raise CommandError(f"LIGHTBOX_JOURNAL_URL: {error}", ExitCode.BAD_INPUT) from error
+    except CacheUrlError as error:
+        raise CommandError(f"LIGHTBOX_CACHE_URL: {error}", ExitCode.BAD_INPUT) from error
 
 
 def require_free_port(host: str, port: int, option: str, variable: str) -> None:
@@ -153,23 +157,3 @@ def _find_dashboard_script() -> Path:
             raise CommandError(f"{package} is not installed; run `pip install -r requirements-dashboard.txt`")
         folders = list(spec.submodule_search_locations)
     return Path(folders[0]) / "app.py"
-
-
-def _demand_journal(settings: Settings) -> None:
-    from bento_service.database.url import parse_url  # noqa: PLC0415 - SQLAlchemy is heavy, and help needs none
-
-    try:
-        parse_url(settings.resolved_journal_url)
-    except JournalUrlError as error:
-        raise CommandError(f"LIGHTBOX_JOURNAL_URL: {error}", ExitCode.BAD_INPUT) from error
-
-
-def _demand_cache(settings: Settings) -> None:
-    if settings.cache_url is None:
-        return
-    from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - most services have no use for redis-py
-
-    try:
-        open_pool(settings.cache_url.get_secret_value())
-    except CacheUrlError as error:
-        raise CommandError(f"LIGHTBOX_CACHE_URL: {error}", ExitCode.BAD_INPUT) from error

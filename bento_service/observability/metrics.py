@@ -173,11 +173,17 @@ class Metrics:
         )
 
     def begin_worker(
-        self, *, master_id: int, workers: int, models: Sequence[str], max_queue_images: int, journal_buffer_rows: int
+        self,
+        *,
+        supervisor_id: int,
+        workers: int,
+        models: Sequence[str],
+        max_queue_images: int,
+        journal_buffer_rows: int,
     ) -> None:
         """Count this process as a worker that starts, with what its settings allow it; not ready yet."""
         self.worker_starts.inc()
-        self.start_time.set(read_start_s(master_id))
+        self.start_time.set(read_start_s(supervisor_id))
         self.workers.set(workers)
         self.workers_ready.set(0)
         self.max_queue.set(max_queue_images)

@@ -6,14 +6,6 @@ import time
 import psutil
 
 
-def is_running(process_id: int) -> bool:
-    """Tell whether a process runs; one that ended does not, even if its parent has not yet asked how."""
-    try:
-        return psutil.Process(process_id).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def read_start_s(process_id: int) -> float:
     """Return when a process started, in seconds since the epoch; now, if it is gone."""
     try:

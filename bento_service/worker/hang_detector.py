@@ -1,72 +1,60 @@
-"""Finds workers that hang: those whose event loop no longer renews its heartbeat."""
+"""Finds workers that hang: those whose event loop no longer renews their status."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from bento_service.domain.service import ServiceState
-from bento_service.worker.heartbeat import read_state
+from bento_service.worker.shared_folder import WorkerStatus
 
-HANG_LOOKS = 60
-"""Looks without a new heartbeat after which a worker hangs; at one look a second, thirty heartbeats."""
-LOADING_LOOKS = 600
+HANG_CHECKS = 60
+"""Checks without a renewed status after which a worker hangs. The supervisor checks once a second."""
+LOADING_CHECKS = 600
 """The same for a worker that loads its models: libraries may hold the interpreter's lock for minutes, on a GPU most of
 all. The container's health check has the same patience."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    version: tuple[int, int]
-    looks: int = 0
+    status: WorkerStatus | None
+    checks: int = 0
 
 
 class HangDetector:
-    """Remembers the heartbeats of one service's workers from one look to the next. Not thread-safe.
+    """Compares the statuses of the workers from one check to the next. Not thread-safe.
 
-    It counts its own looks, and not seconds: on a machine that slept, in a container that was paused, or as the clock
-    is set, the age of a file says nothing. A worker without a heartbeat is never found: it may still import, or have
-    nowhere to write.
+    It counts checks, not seconds: on a machine that slept, in a container that was paused, or after the clock was set,
+    a status's age says nothing. A worker without a status never hangs: it may still import.
     """
 
-    def __init__(self, folder: Path | None) -> None:
-        """Look at nothing yet. `folder` is where the workers write their heartbeats."""
-        self._folder = folder
+    def __init__(self) -> None:
         self._seen: dict[int, _Seen] = {}
 
-    def look(self, process_ids: Iterable[int], *, hang_looks: int | None = None) -> dict[int, int]:
-        """Look at the heartbeats of the workers that live, once every second or so.
+    def check(self, statuses: Mapping[int, WorkerStatus | None], *, hang_checks: int | None = None) -> dict[int, int]:
+        """Take the statuses of all workers that live, by process id.
 
         Args:
-            process_ids: The workers; others are forgotten.
-            hang_looks: The limit for all of them; by their state if None.
+            statuses: What each worker said last.
+            hang_checks: The limit for all of them; by their state if None.
 
         Returns:
-            By process id of each worker that hangs, for how many looks it has.
+            By process id of each worker that hangs, the checks since it renewed its status.
         """
-        seen = {process_id: self._look_at(process_id) for process_id in process_ids}
-        self._seen = {process_id: each for process_id, each in seen.items() if each is not None}
+        self._seen = {process_id: self._compare(process_id, status) for process_id, status in statuses.items()}
         return {
-            process_id: each.looks
-            for process_id, each in self._seen.items()
-            if each.looks >= (hang_looks or self._limit_of(process_id))
+            process_id: seen.checks
+            for process_id, seen in self._seen.items()
+            if seen.status is not None and seen.checks >= (hang_checks or _limit_of(seen.status))
         }
 
-    def allow(self, looks: int, *, hang_looks: int) -> None:
-        """Give each worker so many more looks until it counts as hung by a limit of `hang_looks`."""
-        for each in self._seen.values():
-            each.looks = min(each.looks, hang_looks - looks)
+    def grant(self, checks: int, *, hang_checks: int) -> None:
+        """Give each worker that many more checks until it hangs by a limit of `hang_checks`."""
+        for seen in self._seen.values():
+            seen.checks = min(seen.checks, hang_checks - checks)
 
-    def _look_at(self, process_id: int) -> _Seen | None:
-        if self._folder is None:
-            return None
-        try:
-            file = (self._folder / f"{process_id}.json").stat()
-        except OSError:
-            return None
-        version = (file.st_ino, file.st_mtime_ns)
+    def _compare(self, process_id: int, status: WorkerStatus | None) -> _Seen:
         before = self._seen.get(process_id)
-        return _Seen(version, before.looks + 1) if before is not None and before.version == version else _Seen(version)
+        return _Seen(status, before.checks + 1 if before is not None and before.status == status else 0)
 
-    def _limit_of(self, process_id: int) -> int:
-        is_loading = read_state(self._folder, process_id) is ServiceState.LOADING
-        return LOADING_LOOKS if is_loading else HANG_LOOKS
+
+def _limit_of(status: WorkerStatus) -> int:
+    return LOADING_CHECKS if status.state is ServiceState.LOADING else HANG_CHECKS

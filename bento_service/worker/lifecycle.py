@@ -1,10 +1,12 @@
-"""A worker's life: loading, ready, draining, gone."""
+"""The life of one worker: load, be ready, drain, exit."""
 
 import asyncio
 import logging
 import os
+import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
 from bento_service.domain.service import ServiceState, ServiceStatus
@@ -13,29 +15,29 @@ from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.pipeline import Leftovers, Pipeline
+from bento_service.pipeline.pipeline import Pipeline
 from bento_service.settings import Settings
-from bento_service.worker.accept_gate import FIRST_PAUSE_S, AcceptGate, LoadRetries
-from bento_service.worker.heartbeat import Heartbeat, choose_folder
-from bento_service.worker.parent_process import exit_with_parent, read_parent_pid
+from bento_service.worker.shared_folder import StatusTable
 from bento_service.worker.shutdown import GracefulShutdown
 from bento_service.worker.tuning import tune_runtime
-from bento_service.worker.workers_folder import join_folder
 
 logger = logging.getLogger(__name__)
 
+RENEW_S = 1.0
+"""How often a worker renews its status."""
 _RETRY_WHILE_LOADING_S = 2.0
+_CANNOT_SERVE = 3
+"""Exit code of a worker that could not load; uvicorn's own for a start that fails."""
 
-OpenPipeline = Callable[[Settings, Metrics], Awaitable[Pipeline]]
-"""Loads and wires a worker's parts; see `bento_service.bootstrap.open_pipeline`."""
+OpenPipeline = Callable[[Settings, Metrics], AbstractAsyncContextManager[Pipeline]]
+"""Loads and wires a worker's parts, and closes them; see `bento_service.bootstrap.open_pipeline`."""
 
 
 class Lifecycle:
-    """Loads in the background, so that probes and requests get an answer meanwhile, and drains on SIGTERM.
+    """Loads the models beside the server, and drains on SIGTERM. Used on one event loop.
 
-    The time to drain runs from the signal. The server, which would close its socket and every idle connection at once,
-    learns of the signal when what was open is answered; until then whoever comes is refused in words. Used on one event
-    loop; `state` may be read from any thread.
+    Where no other worker serves, this one accepts connections while it loads, so that probes and requests get an
+    answer. Where others do, it loads first: they can answer what it would refuse.
     """
 
     def __init__(
@@ -44,30 +46,35 @@ class Lifecycle:
         metrics: Metrics,
         *,
         open_pipeline: OpenPipeline,
-        settle: Callable[[], None] = tune_runtime,
-        retry_failed_s: float = FIRST_PAUSE_S,
+        table: StatusTable | None = None,
+        number: int = 1,
+        tune: Callable[[], None] = tune_runtime,
+        exit_process: Callable[[int], object] = os._exit,
     ) -> None:
+        """Do nothing yet.
+
+        Args:
+            settings: The service's.
+            metrics: Told when the worker starts, and whether it is ready.
+            open_pipeline: Opens what the worker serves with.
+            table: Shared with the other workers; one of its own if None.
+            number: This worker's, in the table.
+            tune: Called once the models are warm.
+            exit_process: Ends the process at once, if the models cannot be loaded.
+        """
         self.settings = settings
         self.metrics = metrics
         self._open_pipeline = open_pipeline
-        self._settle = settle
+        self._table = table or StatusTable.create(None, workers=1)
+        self._number = number
+        self._tune = tune
+        self._exit_process = exit_process
         self._budget = ByteBudget(settings.max_inflight_bytes)
+        self._opened = AsyncExitStack()
         self._pipeline: Pipeline | None = None
-        self._has_failed = False
         self._loading: asyncio.Task[None] | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._beating: asyncio.Task[None] | None = None
-        self._giving_up: asyncio.Task[None] | None = None
-        self._master_id = read_parent_pid(os.environ)
-        folder = choose_folder(settings.heartbeat_dir, os.environ, master_id=self._master_id)
-        self._heartbeat = Heartbeat(folder, workers=settings.worker_count, state=lambda: self.state)
-        self._turn = AcceptGate(
-            self._heartbeat,
-            LoadRetries(folder, master_id=self._master_id),
-            state=lambda: self.state,
-            is_leaving=lambda: self._drain_by_s is not None,
-            first_pause_s=retry_failed_s,
-        )
+        self._renewing: asyncio.Task[None] | None = None
+        self._is_accepting = False
         self._requests: InFlightRequests | None = None
         self._drain_by_s: float | None = None
         self._ended_requests = 0
@@ -76,8 +83,6 @@ class Lifecycle:
     @property
     def state(self) -> ServiceState:
         """Where the worker stands."""
-        if self._has_failed:
-            return ServiceState.FAILED
         if self._pipeline is None:
             return ServiceState.LOADING
         return ServiceState.DRAINING if self._pipeline.classifier.is_draining else ServiceState.READY
@@ -86,25 +91,20 @@ class Lifecycle:
         """Return the wired parts.
 
         Raises:
-            NotReadyError: Still loading, or loading failed.
+            NotReadyError: The models are still loading.
         """
-        if self._pipeline is not None:
-            return self._pipeline
-        if self._has_failed:
-            # Why is the operator's business: it may name paths, hosts and versions.
+        if self._pipeline is None:
             raise NotReadyError(
-                "This worker could not start; its log says why.", retry_after_s=_RETRY_WHILE_LOADING_S * 5
+                "The models are still loading and warming up. Try again after the time in Retry-After.",
+                retry_after_s=_RETRY_WHILE_LOADING_S,
             )
-        raise NotReadyError(
-            "The models are still loading and warming up. Try again after the time in Retry-After.",
-            retry_after_s=_RETRY_WHILE_LOADING_S,
-        )
+        return self._pipeline
 
-    def edge(self) -> AppState:
-        """Return what requests are answered with.
+    def app_state(self) -> AppState:
+        """Return what endpoints need.
 
         Raises:
-            NotReadyError: Still loading, or loading failed.
+            NotReadyError: The models are still loading.
         """
         pipeline = self.pipeline()
         return AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget)
@@ -128,19 +128,21 @@ class Lifecycle:
             journal={},
         )
 
-    def start(self, requests: InFlightRequests) -> None:
-        """Begin to load; returns at once. The open `requests` are ended where a drain's time is up."""
+    async def start(self, requests: InFlightRequests) -> None:
+        """Begin to load, and return once this worker may accept connections: the server does so after this hook.
+
+        Args:
+            requests: The open requests, which a drain waits for, and ends when its time is up.
+        """
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)
         self.metrics.begin_worker(
-            master_id=self._master_id,
+            supervisor_id=self._table.supervisor_id,
             workers=self.settings.worker_count,
             models=self.settings.models,
             max_queue_images=self.settings.max_queue_items,
             journal_buffer_rows=self.settings.journal_buffer_rows,
         )
-        if self.settings.heartbeat_dir is not None:
-            join_folder(self.settings.heartbeat_dir, os.environ)
         self._requests = requests
         loop = asyncio.get_running_loop()
         GracefulShutdown(
@@ -150,75 +152,74 @@ class Lifecycle:
             stop_accepting=self._stop_accepting,
         ).handle_signals(loop)
         self._loading = asyncio.create_task(self._load())
-        self._watching = asyncio.create_task(exit_with_parent(self._master_id))
-        self._beating = asyncio.create_task(self._heartbeat.keep())
-
-    async def wait_for_turn(self) -> None:
-        """Return once this worker may accept connections; the server does so as soon as its startup hook is over.
-
-        Raises:
-            NotReadyError: It could not load, and others serve. The process ends with that, and BentoML starts another.
-        """
-        if self._loading is not None:
-            await self._turn.wait(self._loading)
-            self._giving_up = asyncio.create_task(self._turn.give_up(self._loading))
+        self._renewing = asyncio.create_task(self._keep_renewing())
+        if any(other.state is ServiceState.READY for other in self._table.read_others(self._number)):
+            await asyncio.wait({self._loading})
+        self._is_accepting = self._drain_by_s is None
+        self._renew_status()
 
     def is_ready(self) -> bool:
-        """Whether requests are served, whichever worker they reach: by this one, and by all that accept connections."""
+        """Whether requests are served by whichever worker they reach: this one and all that accept connections."""
         return self.state is ServiceState.READY and not any(
-            beat.is_accepting and beat.state is ServiceState.LOADING for beat in self._heartbeat.read_others()
+            other.is_accepting and other.state is ServiceState.LOADING
+            for other in self._table.read_others(self._number)
         )
 
     async def stop(self) -> None:
         """Finish what is admitted, flush the journal, release the models."""
-        for watching in (self._watching, self._giving_up):
-            if watching is not None:
-                watching.cancel()
         loop = asyncio.get_running_loop()
         drain_by_s = self._begin_drain(loop)
-        if self._loading is not None and not self._loading.done():
-            # Nothing is admitted and nothing to be flushed. No thread that loads can be stopped; they end with the
-            # process, by the signal that uvicorn raises again once it has shut down.
-            self._loading.cancel()
+        if self._pipeline is None:
+            # No thread that loads can be stopped; it ends with the process.
             logger.info("Stopped while the models were loading.")
-        if self._pipeline is not None:
-            leftovers = await self._pipeline.close(drain_s=max(0.0, drain_by_s - loop.time()))
-            self._report(leftovers)
-        if self._beating is not None:
-            self._beating.cancel()
+        else:
+            await self._close(self._pipeline, drain_s=max(0.0, drain_by_s - loop.time()))
+        if self._renewing is not None:
+            self._renewing.cancel()
 
     async def _load(self) -> None:
         try:
-            pipeline = await self._open_pipeline(self.settings, self.metrics)
-            self._settle()
-            self._pipeline = pipeline
-            if self._drain_by_s is not None:
-                self._pipeline.classifier.stop_admitting()
-            self.metrics.observe_readiness(self.state is ServiceState.READY)
+            pipeline = await self._opened.enter_async_context(self._open_pipeline(self.settings, self.metrics))
+            self._tune()
         except LightboxError as error:
-            self._has_failed = True
             logger.critical("This worker cannot serve: %s", error.message)
-        # Whatever a library raises while it loads, the probes have to show it; a lost task would not.
+            self._exit_process(_CANNOT_SERVE)
+        # Whatever a library raises while it loads, the log has to show it; a task that fails does not.
         except Exception:
-            self._has_failed = True
             logger.exception("This worker cannot serve")
-        self._turn.observe_load(has_failed=self._has_failed)
-        self._heartbeat.renew()
+            self._exit_process(_CANNOT_SERVE)
+        else:
+            self._pipeline = pipeline
+            self.metrics.observe_readiness(True)
+            self._renew_status()
+
+    async def _keep_renewing(self) -> None:
+        while os.getppid() == self._table.supervisor_id:
+            self._renew_status()
+            await asyncio.sleep(RENEW_S)
+        # Otherwise it would keep the port, and its models in memory.
+        logger.warning("The process that started this worker is gone; leaving too.")
+        signal.raise_signal(signal.SIGTERM)
+
+    def _renew_status(self) -> None:
+        self._table.write(self._number, self.state, is_accepting=self._is_accepting)
 
     def _begin_drain(self, loop: asyncio.AbstractEventLoop) -> float:
-        """Stop admitting, and let the drain's time run from the first call on; return when it ends, by the loop."""
+        """Stop admitting, and return when the drain ends, by the loop's clock; its time runs from the first call on."""
         if self._drain_by_s is None:
             self._drain_by_s = loop.time() + self.settings.drain_timeout_s
             loop.call_at(self._drain_by_s, self._give_up)
         if self._pipeline is not None:
             self._pipeline.classifier.stop_admitting()
+        elif self._loading is not None:
+            self._loading.cancel()
         self.metrics.observe_readiness(False)
-        self._heartbeat.renew()
+        self._renew_status()
         return self._drain_by_s
 
     def _stop_accepting(self) -> None:
-        self._heartbeat.is_accepting = False
-        self._heartbeat.renew()
+        self._is_accepting = False
+        self._renew_status()
 
     def _give_up(self) -> None:
         if self._pipeline is not None:
@@ -226,8 +227,16 @@ class Lifecycle:
         if self._requests is not None:
             self._ended_requests = self._requests.end_all()
 
-    def _report(self, leftovers: Leftovers) -> None:
-        if leftovers == Leftovers(0, 0) and not self._ended_requests:
+    async def _close(self, pipeline: Pipeline, *, drain_s: float) -> None:
+        unanswered, dropped = 0, pipeline.journal.counts().dropped
+        try:
+            async with self._opened:
+                unanswered = await pipeline.classifier.drain(timeout_s=drain_s)
+        # Whatever a library raises as it closes, the process ends; what was left undone is still reported.
+        except Exception:
+            logger.exception("A part failed to close; the others are closed all the same.")
+        unwritten = pipeline.journal.counts().dropped - dropped
+        if not (unanswered or unwritten or self._ended_requests):
             logger.info("Drained: every admitted request is answered and in the journal.")
             return
         logger.warning(
@@ -235,6 +244,6 @@ class Lifecycle:
             "%d open requests ended, %d admitted images unanswered, %d receipts lost.",
             self.settings.drain_timeout_s,
             self._ended_requests,
-            leftovers.unanswered,
-            leftovers.unwritten,
+            unanswered,
+            unwritten,
         )

@@ -1,13 +1,16 @@
-"""The process that starts the workers: what it does as one dies or hangs, and as the service stops (ADR 17)."""
+"""The process that starts the workers: replaces those that die or hang, and answers what none accepts (ADR 17, 22)."""
 
 import asyncio
 import logging
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bentoml._internal.utils import circus as bentoml_circus
@@ -16,30 +19,37 @@ from circus.watcher import Watcher
 
 from bento_service.domain.service import ServiceState
 from bento_service.http.connection.unaccepted import UnacceptedConnections
+from bento_service.observability.multiprocess import SERIES_VARIABLE, drop_gauges
 from bento_service.observability.processes import describe_exit
 from bento_service.settings import Settings
-from bento_service.worker.hang_detector import LOADING_LOOKS, HangDetector
-from bento_service.worker.heartbeat import MAX_AGE_S, choose_folder, read_beat, read_state
+from bento_service.worker.hang_detector import LOADING_CHECKS, HangDetector
+from bento_service.worker.shared_folder import (
+    FOLDER_VARIABLE,
+    MAX_AGE_S,
+    SERIES,
+    TABLE,
+    StatusTable,
+    WorkerStatus,
+    create_folder,
+)
 
 logger = logging.getLogger(__name__)
 
 EARLY_DEATHS_A_WORKER = 3
 """Deaths in a row before readiness, for each worker of the settings, that end the service where no worker is ready."""
-_LONGEST_START_S = float(LOADING_LOOKS)
+_LONGEST_START_S = float(LOADING_CHECKS)
 _CHECK_S = 1.0
 """How often the supervisor looks for workers that died or hang; BentoML's own choice is 10 s."""
 _FIRST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 600.0
-"""Pauses before a worker that died early is started again beside others that serve, as for failed loads."""
-_STOP_HANG_LOOKS = int(MAX_AGE_S / _CHECK_S)
-_REVIVAL_LOOKS = 3
-"""Looks in which a suspended worker can renew its heartbeat once it is continued."""
+"""Pauses before a worker that died before it was ready is started again beside others that serve."""
+_STOP_HANG_CHECKS = int(MAX_AGE_S / _CHECK_S)
+_REVIVAL_CHECKS = 3
+"""Checks in which a suspended worker can renew its status once it is continued."""
 _KILL_MARGIN_S = 2.0
-"""What a stopping worker gets beyond the time that its own steps may take; less than `servers.STOP_MARGIN_S`."""
-_ENDED_AS_TOLD = (0, -signal.SIGTERM, -signal.SIGINT)
-_STARTUP_FAILED = 3
-"""uvicorn's exit code of a worker that could not load, and has logged why and waited for its turn."""
-_WAS_READY = (ServiceState.READY, ServiceState.DRAINING)
+"""What a stopping worker gets beyond the time of its own steps; less than `STOP_MARGIN_S` in cli/serve.py."""
+_STOPPED = (0, -signal.SIGTERM, -signal.SIGINT)
+"""Exit codes of a worker that was asked to stop."""
 
 
 def supervise_workers(settings: Settings) -> None:
@@ -57,13 +67,14 @@ class _Worker:
     number: int
     started_s: float
     was_ready: bool = False
+    was_killed: bool = False
 
 
 class Supervisor(bentoml_circus.Arbiter):
     """BentoML's arbiter, which starts workers and replaces those that died; used on its own event loop.
 
-    On top of that it logs each death, kills workers that hang, gives up where no worker gets ready, and answers the
-    connections that no worker accepts any more as the service stops.
+    In addition it logs each death, kills workers that hang, ends the service if no worker gets ready, and answers the
+    connections that no worker accepts while the service stops.
     """
 
     def __init__(self, *args: Any, settings: Settings, check_s: float = _CHECK_S, **options: Any) -> None:  # noqa: ANN401 - circus's own
@@ -79,16 +90,23 @@ class Supervisor(bentoml_circus.Arbiter):
         self._settings = settings
         self._check_s = check_s
         self._workers: dict[int, _Worker] = {}
-        self._hung: set[int] = set()
+        self._detector = HangDetector()
         self._early_deaths = 0
         self._has_given_up = False
 
     def initialize(self) -> None:
-        """Bind the sockets and prepare the workers."""
+        """Bind the sockets, make the shared folder and prepare the workers."""
         super().initialize()
         [self._service] = [watcher for watcher in self.watchers if watcher.name == "service"]
-        self._folder = choose_folder(self._settings.heartbeat_dir, self._service.env, master_id=os.getpid())
-        self._detector = HangDetector(self._folder)
+        parent = self._settings.heartbeat_dir or Path(tempfile.gettempdir())
+        try:
+            self._folder = create_folder(parent)
+        except OSError as error:
+            raise SystemExit(
+                f"lightbox: cannot write to {parent} (LIGHTBOX_HEARTBEAT_DIR): {error.strerror}"
+            ) from error
+        self._table = StatusTable.create(self._folder / TABLE, workers=self._settings.worker_count)
+        self._service.env |= {FOLDER_VARIABLE: str(self._folder), SERIES_VARIABLE: str(self._folder / SERIES)}
         self._service.graceful_timeout = self._settings.stop_timeout_s + _KILL_MARGIN_S
         hooks = {"after_spawn": self._note_start, "after_signal": self._note_signal, "after_reap": self._note_death}
         self._service.hooks |= hooks
@@ -106,6 +124,8 @@ class Supervisor(bentoml_circus.Arbiter):
             if not self._has_given_up:
                 raise
             raise SystemExit(1) from error
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def manage_watchers(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
         """Replace the workers that died, and kill those that hang; circus calls this every `check_s` seconds."""
@@ -118,17 +138,17 @@ class Supervisor(bentoml_circus.Arbiter):
             # Workers are being started at this moment.
             return None
         finally:
-            # Last: circus forgets a worker without calling `_note_death` if it dies between two steps of its look.
+            # Last: circus removes a worker without calling `_note_death` if it dies between two steps of its check.
             self._kill_hung()
 
     def stop(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
-        """Stop the workers, then this process; asked again, there is nothing more to do."""
+        """Stop the workers, then this process. A second call does nothing."""
         if self._stopping:
             return None
         try:
             return super().stop()
         except ConflictError:
-            # Circus would forget a SIGTERM that arrives while a worker is being started.
+            # Circus would lose a SIGTERM that arrives while a worker is being started.
             self.loop.call_later(self._check_s / 10, self.stop)
             return None
 
@@ -139,7 +159,7 @@ class Supervisor(bentoml_circus.Arbiter):
             await stopping
             return
         for process_id in list(self._service.processes):
-            # One that is suspended could neither drain nor leave.
+            # A suspended worker could neither drain nor exit.
             _send_signal(process_id, signal.SIGCONT)
         unaccepted = [UnacceptedConnections(listener) for listener in self.sockets.values()]
         meanwhile = [asyncio.create_task(connections.watch(self._is_any_accepting)) for connections in unaccepted]
@@ -152,56 +172,71 @@ class Supervisor(bentoml_circus.Arbiter):
             if isinstance(outcome, OSError):
                 logger.error("Connections that no worker accepted are reset: %s", outcome)
 
+    def _read_statuses(self) -> dict[int, WorkerStatus | None]:
+        return {
+            process_id: self._table.read(worker.number)
+            for process_id, worker in self._workers.items()
+            if process_id in self._service.processes
+        }
+
     def _is_any_accepting(self) -> bool:
-        beats = (read_beat(self._folder, process_id) for process_id in self._service.processes)
-        return any(beat is not None and beat.is_accepting for beat in beats)
+        statuses = self._read_statuses().values()
+        return any(status is not None and status.is_accepting and status.is_fresh() for status in statuses)
 
     async def _kill_hung_while_stopping(self) -> None:
-        self._detector.allow(_REVIVAL_LOOKS, hang_looks=_STOP_HANG_LOOKS)
+        self._detector.grant(_REVIVAL_CHECKS, hang_checks=_STOP_HANG_CHECKS)
         while True:
             await asyncio.sleep(self._check_s)
-            self._kill_hung(_STOP_HANG_LOOKS)
+            self._kill_hung(_STOP_HANG_CHECKS)
 
-    def _kill_hung(self, hang_looks: int | None = None) -> None:
-        for process_id, looks in self._detector.look(self._service.processes, hang_looks=hang_looks).items():
-            if process_id in self._workers and process_id not in self._hung:
-                self._hung.add(process_id)
+    def _kill_hung(self, hang_checks: int | None = None) -> None:
+        for process_id, checks in self._detector.check(self._read_statuses(), hang_checks=hang_checks).items():
+            worker = self._workers[process_id]
+            if not worker.was_killed:
+                worker.was_killed = True
                 logger.error(
-                    "Worker %d (pid %d) hangs: it has not renewed its heartbeat for %.0f s. It is killed.",
-                    self._workers[process_id].number,
+                    "Worker %d (pid %d) hangs: it has not renewed its status for %.0f s. It is killed.",
+                    worker.number,
                     process_id,
-                    looks * self._check_s,
+                    checks * self._check_s,
                 )
                 _send_signal(process_id, signal.SIGKILL)
 
     def _note_readiness(self) -> None:
-        # A reload lets workers go without a word.
+        # A reload stops workers without `_note_death`.
         self._workers = {each: worker for each, worker in self._workers.items() if each in self._service.processes}
-        states = {process_id: read_state(self._folder, process_id) for process_id in self._workers}
-        for process_id, state in states.items():
-            self._workers[process_id].was_ready |= state in _WAS_READY
-        if list(states.values()).count(ServiceState.READY) >= self._settings.worker_count:
+        statuses = self._read_statuses()
+        for process_id, status in statuses.items():
+            self._workers[process_id].was_ready |= _was_ready(status)
+        ready = [status for status in statuses.values() if status is not None and status.state is ServiceState.READY]
+        if len(ready) >= self._settings.worker_count:
             self._early_deaths = 0
 
     def _note_start(self, watcher: Watcher, pid: int, **_: object) -> bool:
-        self._workers[pid] = _Worker(watcher.processes[pid].wid, self.loop.time())
+        number = watcher.processes[pid].wid
+        self._table.clear(number)
+        self._workers[pid] = _Worker(number, self.loop.time())
         return True
 
     def _note_signal(self, pid: int, signum: int, **_: object) -> None:
-        if signum == signal.SIGKILL:
-            # It has not left within the time that circus gives it.
-            self._hung.add(pid)
+        if signum == signal.SIGKILL and pid in self._workers:
+            # It has not exited within the time that circus gives it.
+            self._workers[pid].was_killed = True
 
     def _note_death(self, watcher: Watcher, process_pid: int, exit_code: int, **_: object) -> None:
         worker = self._workers.pop(process_pid, None)
-        if worker is None or (self._stopping and exit_code in _ENDED_AS_TOLD):
+        if worker is None:
             return
-        is_in_order = exit_code in _ENDED_AS_TOLD
-        was_ready = worker.was_ready or read_state(self._folder, process_pid) in _WAS_READY
+        was_ready = worker.was_ready or _was_ready(self._table.read(worker.number))
+        self._table.clear(worker.number)
+        drop_gauges(worker.number, self._folder / SERIES)
+        is_stopped = exit_code in _STOPPED
+        if self._stopping and is_stopped:
+            return
         age_s = self.loop.time() - worker.started_s
-        how = "was killed because it hung" if process_pid in self._hung else describe_exit(exit_code)
+        how = "was killed because it hung" if worker.was_killed else describe_exit(exit_code)
         logger.log(
-            logging.WARNING if is_in_order else logging.ERROR,
+            logging.WARNING if is_stopped else logging.ERROR,
             "Worker %d (pid %d) %s %.0f s after its start%s.",
             worker.number,
             process_pid,
@@ -209,22 +244,19 @@ class Supervisor(bentoml_circus.Arbiter):
             age_s,
             "" if was_ready else ", before it was ready",
         )
-        self._hung.discard(process_pid)
-        # Where no heartbeat can be written, nothing else tells that it was ready.
         if was_ready or age_s > _LONGEST_START_S:
             self._early_deaths = 0
-        elif not is_in_order and not self._stopping:
+        elif not is_stopped and not self._stopping:
             self._early_deaths += 1
-            self._heed_early_death(watcher, exit_code, how)
+            self._handle_early_death(watcher, how)
 
-    def _heed_early_death(self, watcher: Watcher, exit_code: int, how: str) -> None:
-        """Start another worker at once, or later where others serve, or give up where none gets ready."""
+    def _handle_early_death(self, watcher: Watcher, how: str) -> None:
+        """Start another worker at once, or later if others serve; end the service if no worker gets ready."""
         if any(worker.was_ready for worker in self._workers.values()):
-            if exit_code != _STARTUP_FAILED:
-                pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._early_deaths - 1, 10), _LONGEST_PAUSE_S)
-                logger.warning("Another worker is started in %.0f s; the others serve meanwhile.", pause_s)
-                watcher.numprocesses -= 1
-                self.loop.call_later(pause_s, self._resume, watcher)
+            pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._early_deaths - 1, 10), _LONGEST_PAUSE_S)
+            logger.warning("Another worker is started in %.0f s; the others serve meanwhile.", pause_s)
+            watcher.numprocesses -= 1
+            self.loop.call_later(pause_s, self._resume, watcher)
         elif self._early_deaths >= EARLY_DEATHS_A_WORKER * self._settings.worker_count and not self._has_given_up:
             self._has_given_up = True
             logger.critical(
@@ -238,6 +270,10 @@ class Supervisor(bentoml_circus.Arbiter):
 
     def _resume(self, watcher: Watcher) -> None:
         watcher.numprocesses += 1
+
+
+def _was_ready(status: WorkerStatus | None) -> bool:
+    return status is not None and status.state is not ServiceState.LOADING
 
 
 def _send_signal(process_id: int, number: signal.Signals) -> None:

@@ -1,16 +1,26 @@
-"""A worker's wired parts around a classifier, with nothing of a bento, a model store or a database."""
+"""A worker's open parts around a classifier: no model store, no database."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, cast
+
+from bento_service.machine import Division
+from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
-from bento_service.pipeline.pipeline import Leftovers, Pipeline
+from bento_service.pipeline.pipeline import Pipeline
+from bento_service.settings import Settings
+from tests.fakes.journal import FakeJournal
 
 
-class FakeLightbox(Pipeline):
-    """Drains its classifier as it closes, and has left undone what it was told."""
+def opener(
+    classifier: Classifier, journal: FakeJournal | None = None
+) -> Callable[[Settings, Metrics], AbstractAsyncContextManager[Pipeline]]:
+    """Return what opens a pipeline around the classifier, which it does not close."""
 
-    def __init__(self, classifier: Classifier, leftovers: Leftovers = Leftovers(0, 0)) -> None:  # noqa: B008 - frozen
-        self.classifier = classifier
-        self._leftovers = leftovers
+    @asynccontextmanager
+    async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[Pipeline]:
+        nothing = cast("Any", None)
+        division = Division(lanes=1, decode_threads=1, compute_threads=1)
+        yield Pipeline(settings, classifier, nothing, nothing, division, None, journal or FakeJournal(), 0.0)
 
-    async def close(self, *, drain_s: float) -> Leftovers:
-        await self.classifier.drain(timeout_s=drain_s)
-        return self._leftovers
+    return open_pipeline

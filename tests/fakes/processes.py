@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
 
 @contextmanager
 def living_process() -> Iterator[int]:
@@ -19,3 +21,11 @@ def dead_process_id() -> int:
     with subprocess.Popen([sys.executable, "-IS", "-c", ""]) as process:
         pass
     return process.pid
+
+
+def is_running(process_id: int) -> bool:
+    """Tell whether a process runs; one that ended does not, even if its parent has not yet asked how."""
+    try:
+        return psutil.Process(process_id).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from bento_service.worker.workers_folder import own_folder
+from bento_service.domain.service import ServiceState
+from bento_service.worker.shared_folder import StatusTable
 from tests.integration.running_service import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +25,8 @@ from bento_service.worker.supervisor import Supervisor
 
 folder, workers, port, check_s, script = sys.argv[1:]
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout, force=True)
-watcher = Watcher("service", sys.executable, ["-ISc", script], numprocesses=int(workers), use_sockets=True,
-                  copy_env=True, stop_children=True, graceful_timeout=86400)
+watcher = Watcher("service", sys.executable, ["-ISc", script, "$(circus.wid)"], numprocesses=int(workers),
+                  use_sockets=True, copy_env=True, stop_children=True, graceful_timeout=86400)
 Supervisor(
     [watcher], f"ipc://{folder}/commands", f"ipc://{folder}/events",
     sockets=[CircusSocket(host="127.0.0.1", port=int(port))],
@@ -33,16 +34,18 @@ Supervisor(
 ).start()
 """
 WORKER = """
-import json, os, signal, sys, time
+import os, signal, struct, sys, time
 from pathlib import Path
-folder = Path({folder!r})
-folder.mkdir(parents=True, exist_ok=True)
-file = folder / f"{{os.getpid()}}.json"
+folder = Path(os.environ["LIGHTBOX_SHARED_FOLDER"])
+table = os.open(folder / "workers", os.O_RDWR)
+number = int(sys.argv[1])
 
 def say(state, is_accepting=True):
-    draft = file.with_suffix(".new")
-    draft.write_text(json.dumps({{"state": state, "workers": 1, "is_accepting": is_accepting}}))
-    draft.replace(file)
+    status = struct.pack("<dBB6x", time.time(), ["loading", "ready", "draining"].index(state), is_accepting)
+    os.pwrite(table, status, 16 * number)
+
+def is_anyone_heard():
+    return any(os.pread(table, 255 * 16, 16))
 
 def is_first():
     try:
@@ -59,7 +62,6 @@ def beat_until_told_to_stop(after=lambda: None):
             time.sleep(0.01)
     finally:
         after()
-        file.unlink()
 
 """
 
@@ -73,9 +75,16 @@ class Supervised:
     folder: Path
     log: Path
 
-    def beating(self) -> set[int]:
-        """The workers that have written a heartbeat."""
-        return {int(file.stem) for file in self.folder.glob("*.json")}
+    def ready(self) -> list[int]:
+        """The numbers of the workers whose last status is `ready`."""
+        tables = [StatusTable.open(table) for table in self.folder.glob("lightbox-*/workers")]
+        read = {number: table.read(number) for table in tables for number in (1, 2)}
+        return [number for number, status in read.items() if status and status.state is ServiceState.READY]
+
+    def worker(self) -> psutil.Process:
+        """The only worker."""
+        [worker] = psutil.Process(self.process.pid).children()
+        return worker
 
     def wait_until(self, is_true: Callable[[], bool]) -> None:
         """Wait for something that is to happen while the supervisor runs."""
@@ -97,15 +106,15 @@ class Supervised:
 @contextmanager
 def supervised(folder: Path, script: str, *, workers: int = 1, check_s: float = 0.1) -> Iterator[Supervised]:
     """Start a supervisor whose workers run `script`, behind the definitions of `WORKER`; kill it at the end."""
-    heartbeats, log, port = own_folder(folder), folder / "log", free_port()
+    log, port = folder / "log", free_port()
     options = (str(folder), str(workers), str(port), str(check_s))
-    arguments = (*options, WORKER.format(folder=str(heartbeats)) + script)
+    arguments = (*options, WORKER + script)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", SUPERVISOR, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        yield Supervised(process, port, heartbeats, log)
+        yield Supervised(process, port, folder, log)
     finally:
         left = psutil.Process(process.pid).children() if process.poll() is None else []
         for each in left:

@@ -1,8 +1,6 @@
 """What the process that starts the workers does as they die or hang, and as it is stopped."""
 
-import os
 import re
-import signal
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -37,12 +35,12 @@ def test_a_worker_that_dies_leaves_a_line_and_is_replaced(tmp_path: Path) -> Non
     with supervised(tmp_path, f"if is_first():\n    say('ready'); sys.exit(7)\n{BEATS}") as service:
         service.wait_for_line("ended with exit code 7")
         assert "before it was ready" not in service.log.read_text()
-        service.wait_until(lambda: any(psutil.pid_exists(pid) for pid in service.beating()))
+        service.wait_until(lambda: service.ready() == [1])
         assert service.stop() == 0
 
 
 def test_a_worker_that_dies_early_beside_one_that_serves_is_started_again_later(tmp_path: Path) -> None:
-    script = f"if is_first():\n    {BEATS}\nwhile not list(folder.glob('*.json')): time.sleep(0.01)\n{IS_KILLED}"
+    script = f"if is_first():\n    {BEATS}\nwhile not is_anyone_heard(): time.sleep(0.01)\n{IS_KILLED}"
     with supervised(tmp_path, script, workers=2) as service:
         service.wait_for_line("WARNING Another worker is started in 30 s; the others serve meanwhile.")
         assert service.stop() == 0
@@ -51,32 +49,30 @@ def test_a_worker_that_dies_early_beside_one_that_serves_is_started_again_later(
 
 def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
     with supervised(tmp_path, f"if is_first():\n    {HANGS}\n{BEATS}", check_s=0.05) as service:
-        service.wait_for_line("hangs: it has not renewed its heartbeat for 3 s. It is killed.")
+        service.wait_for_line("hangs: it has not renewed its status for 3 s. It is killed.")
         service.wait_for_line("was killed because it hung")
-        # The file of the one that was killed is still there.
-        service.wait_until(lambda: len(service.beating()) == 2)
+        service.wait_until(lambda: service.ready() == [1])
         assert service.stop() == 0
 
 
 def test_a_worker_that_hangs_does_not_hold_up_the_stop(tmp_path: Path) -> None:
     with supervised(tmp_path, HANGS, check_s=0.05) as service:
-        service.wait_until(lambda: bool(service.beating()))
+        service.wait_until(lambda: service.ready() == [1])
         assert service.stop() == 0
     assert "was killed because it hung" in service.log.read_text()
 
 
 def test_a_worker_that_is_suspended_leaves_in_order_as_the_service_stops(tmp_path: Path) -> None:
     with supervised(tmp_path, BEATS, check_s=1) as service:
-        service.wait_until(lambda: bool(service.beating()))
-        [worker] = service.beating()
-        os.kill(worker, signal.SIGSTOP)
+        service.wait_until(lambda: service.ready() == [1])
+        service.worker().suspend()
         assert service.stop() == 0
     assert service.log.read_text() == ""
 
 
 def test_connections_that_no_worker_accepts_are_answered_as_the_service_stops(tmp_path: Path) -> None:
     with supervised(tmp_path, BEATS) as service:
-        service.wait_until(lambda: bool(service.beating()))
+        service.wait_until(lambda: service.ready() == [1])
         with closing(socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)) as client:
             service.process.terminate()
             client.sendall(b"POST / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % BODY_BYTES + bytes(BODY_BYTES))
@@ -93,11 +89,11 @@ def test_connections_that_no_worker_accepts_are_answered_as_the_service_stops(tm
 def test_new_connections_are_refused_while_workers_that_no_longer_accept_finish(tmp_path: Path) -> None:
     script = f"{BEATS[:-2]}(after=lambda: (say('draining', False), time.sleep(600)))"
     with supervised(tmp_path, script, check_s=1) as service:
-        service.wait_until(lambda: bool(service.beating()))
-        [worker] = service.beating()
+        service.wait_until(lambda: service.ready() == [1])
+        worker = service.worker()
         service.process.terminate()
         service.wait_until(lambda: not is_listening(service.port))
-        assert psutil.Process(worker).status() == psutil.STATUS_SLEEPING
+        assert worker.status() == psutil.STATUS_SLEEPING
 
 
 def is_listening(port: int) -> bool:

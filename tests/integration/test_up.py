@@ -9,7 +9,7 @@ import psutil
 import pytest
 import requests
 
-from bento_service.observability.processes import is_running
+from tests.fakes.processes import is_running
 from tests.integration.running_service import STOP_TIMEOUT_S, free_port, wait_until
 from tests.integration.running_up import running_up, start_up
 

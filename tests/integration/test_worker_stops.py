@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bento_service.observability.processes import is_running
+from tests.fakes.processes import is_running
 from tests.integration.running_service import free_port, running_service, wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -18,25 +18,27 @@ LOADING_S = 600
 """Longer than any test waits."""
 LOADS_FOR_LONG = f"""
 import asyncio, sys, time
+from contextlib import asynccontextmanager
 import uvicorn
 from prometheus_client import CollectorRegistry
-from bento_service.http.in_flight import OpenRequests
+from bento_service.http.in_flight import InFlightRequests
 from bento_service.worker.lifecycle import Lifecycle
 from bento_service.observability.metrics import Metrics
 from bento_service.settings import Settings
 
-async def open_lightbox(settings, metrics):
+@asynccontextmanager
+async def open_pipeline(settings, metrics):
     def load():
         print("loading", flush=True)
         time.sleep({LOADING_S})
     await asyncio.to_thread(load)
+    yield
 
-lifecycle = Lifecycle(Settings(), Metrics(CollectorRegistry()), open_lightbox=open_lightbox)
+lifecycle = Lifecycle(Settings(), Metrics(CollectorRegistry()), open_pipeline=open_pipeline)
 
 async def app(scope, receive, send):
     assert (await receive())["type"] == "lifespan.startup"
-    lifecycle.start(OpenRequests(app))
-    await lifecycle.wait_for_turn()
+    await lifecycle.start(InFlightRequests(app))
     await send({{"type": "lifespan.startup.complete"}})
     await receive()
     await lifecycle.stop()

@@ -1,13 +1,19 @@
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from bento_service.bootstrap import open_pipeline
-from bento_service.errors import JournalUrlError, ModelLoadError
+from bento_service.bootstrap import open_pipeline, preflight
+from bento_service.cache.memory import MemoryStore
+from bento_service.engines.openvino_engine import OpenVINOEngine
+from bento_service.errors import CacheUrlError, EngineUnavailableError, JournalUrlError, ModelLoadError
+from bento_service.journal.base import JournalCounts
 from bento_service.observability.metrics import Metrics
+from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import Settings
+from tests.unit.journal.receipts import make_receipt
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +41,8 @@ async def test_a_start_that_fails_leaves_nothing_open(
     settings = Settings.model_validate({"data_dir": tmp_path, "engine": "openvino", "device": "cpu"} | changes)
 
     with pytest.raises(error):
-        await open_pipeline(settings, Metrics(CollectorRegistry()))
+        async with open_pipeline(settings, Metrics(CollectorRegistry())):
+            """It fails before this."""
 
     assert own_threads() == set()
 
@@ -44,13 +51,66 @@ async def test_models_that_load_side_by_side_stand_in_the_order_asked_for(tmp_pa
     names = ("efficientnet_lite2", "efficientnet_lite0", "efficientnet_lite1")
     settings = Settings(data_dir=tmp_path, engine="openvino", device="cpu", models=names)
 
-    lightbox = await open_pipeline(settings, Metrics(CollectorRegistry()))
-
-    try:
-        models = lightbox.classifier.models()
+    async with open_pipeline(settings, Metrics(CollectorRegistry())) as pipeline:
+        models = pipeline.classifier.models()
         assert tuple(model.card.name for model in models) == names
         assert [model.card.recipe.height_px for model in models] == [260, 224, 240]
-        assert set(lightbox.status().batch_ceiling) == set(names)
-    finally:
-        await lightbox.close(drain_s=1)
+        assert set(pipeline.status().batch_ceiling) == set(names)
     assert own_threads() == set()
+
+
+def lite0(data_dir: Path, **changes: object) -> Settings:
+    one = {"data_dir": data_dir, "engine": "openvino", "device": "cpu", "models": ("efficientnet_lite0",)}
+    return Settings.model_validate(one | changes)
+
+
+async def test_a_cache_that_fails_to_close_keeps_nothing_else_open(
+    tmp_path: Path, bentoml_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(store: MemoryStore) -> None:
+        raise OSError("the connection broke")
+
+    monkeypatch.setattr(MemoryStore, "close", fail)
+    with pytest.raises(OSError, match="the connection broke"):
+        async with open_pipeline(lite0(tmp_path), Metrics(CollectorRegistry())):
+            assert own_threads() != set()
+
+    assert own_threads() == set()
+
+
+async def test_a_lane_that_does_not_end_keeps_its_model_open_and_not_the_journal(
+    tmp_path: Path, bentoml_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(Scheduler, "has_ended", False)
+    monkeypatch.setattr(OpenVINOEngine, "close", lambda engine: closed.append("engine"))
+    async with open_pipeline(lite0(tmp_path), Metrics(CollectorRegistry())):
+        """Nothing is asked."""
+
+    assert closed == []
+    assert "A lane is still at work" in caplog.text
+    assert own_threads() == set()
+
+
+async def test_receipts_that_are_recorded_while_the_lanes_stop_are_written(tmp_path: Path, bentoml_home: Path) -> None:
+    async with open_pipeline(lite0(tmp_path), Metrics(CollectorRegistry())) as pipeline:
+        pipeline.journal.record(make_receipt())
+
+    assert pipeline.journal.counts() == JournalCounts(waiting=0, written=1, dropped=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"device": "cuda"}, EngineUnavailableError),
+        ({"journal_url": "mysql://db/lightbox"}, JournalUrlError),
+        ({"cache_url": "http://cache"}, CacheUrlError),
+        ({}, None),
+    ],
+    ids=["engine", "journal", "cache", "fine"],
+)
+def test_preflight_refuses_settings_with_which_no_worker_could_start(
+    changes: dict[str, object], error: type[Exception] | None, tmp_path: Path
+) -> None:
+    with pytest.raises(error) if error else nullcontext():
+        preflight(lite0(tmp_path, **changes))

@@ -19,7 +19,7 @@ class Scrape:
 
     def begin_worker(self) -> None:
         self.metrics.begin_worker(
-            master_id=os.getppid(), workers=2, models=("a", "b"), max_queue_images=512, journal_buffer_rows=20_000
+            supervisor_id=os.getppid(), workers=2, models=("a", "b"), max_queue_images=512, journal_buffer_rows=20_000
         )
 
     def read(self, name: str, **labels: str) -> float | None:

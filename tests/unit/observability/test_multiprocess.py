@@ -1,4 +1,4 @@
-"""Files of series, of worker processes that live and of some that are gone."""
+"""Files of series, as worker processes leave them that end and are replaced."""
 
 import os
 import subprocess
@@ -6,148 +6,77 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from bento_service.observability.multiprocess import drop_gauges_of_dead_workers, hold_files, take_over_totals
-from tests.fakes.processes import dead_process_id, living_process
+from bento_service.observability.multiprocess import drop_gauges, keep_series_by_worker
 
 WORKER = """
-from bento_service.observability.multiprocess import take_over_totals
+import sys
+from bento_service.observability.multiprocess import keep_series_by_worker
 
-take_over_totals()
+keep_series_by_worker(int(sys.argv[1]))
 
 from prometheus_client import Counter, Gauge, Histogram
 
 Counter("answers", "help").inc()
 Histogram("seconds", "help").observe(0.3)
-Gauge("ready", "help", multiprocess_mode="livesum").set(1)
+gauge = Gauge("ready", "help", multiprocess_mode="livesum")
+if sys.argv[2] == "ready":
+    gauge.set(1)
 """
+NAMES = ("answers_total", "seconds_count", "seconds_sum", "ready")
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the files of series are."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    return tmp_path
+def run_worker(folder: Path, number: int, state: str = "ready") -> None:
+    """Runs a worker that counts one of each and ends without closing anything."""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
+    subprocess.run([sys.executable, "-c", WORKER, str(number), state], check=True, env=environment)
 
 
-def run_worker() -> None:
-    """Runs a worker that counts one of each and dies."""
-    subprocess.run([sys.executable, "-c", WORKER], check=True, cwd=Path(__file__).parents[3])
-
-
-def scrape(folder: Path, *names: str) -> list[float | None]:
+def scrape(folder: Path) -> list[float | None]:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, str(folder))
-    return [registry.get_sample_value(name) for name in names]
+    return [registry.get_sample_value(name) for name in NAMES]
 
 
-def names_in(folder: Path) -> set[str]:
-    return {file.name for file in folder.glob("*.db")}
-
-
-def test_workers_that_replace_one_another_go_on_with_the_same_totals_in_one_file_of_a_kind(folder: Path) -> None:
-    totals = []
+def test_a_replacement_continues_with_the_totals_in_the_same_files(tmp_path: Path) -> None:
+    scrapes = []
     for _ in range(3):
-        run_worker()
-        totals.append(scrape(folder, "answers_total", "seconds_count", "seconds_sum"))
+        run_worker(tmp_path, 1)
+        scrapes.append(scrape(tmp_path))
 
-    assert totals == [[1, 1, 0.3], [2, 2, 0.6], [3, 3, pytest.approx(0.9)]]
-    kinds = ("counter", "histogram", "gauge_livesum")
-    assert [len(list(folder.glob(f"{kind}_*.db"))) for kind in kinds] == [1, 1, 1]
-
-
-def test_what_a_living_worker_counts_stays_its_own(folder: Path) -> None:
-    with living_process() as sibling:
-        (folder / f"counter_{sibling}.db").touch()
-        take_over_totals()
-
-        assert names_in(folder) == {f"counter_{sibling}.db"}
+    assert scrapes == [[1, 1, 0.3, 1], [2, 2, 0.6, 1], [3, 3, pytest.approx(0.9), 1]]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_worker_takes_over_from_no_more_than_one(folder: Path) -> None:
-    dead = {f"counter_{dead_process_id()}.db", f"counter_{dead_process_id()}.db"}
-    for name in dead:
-        (folder / name).touch()
+def test_workers_are_added_up(tmp_path: Path) -> None:
+    run_worker(tmp_path, 1)
+    run_worker(tmp_path, 2)
 
-    take_over_totals()
-
-    assert len(names_in(folder) & dead) == 1
-    assert f"counter_{os.getpid()}.db" in names_in(folder)
+    assert scrape(tmp_path) == [2, 2, 0.6, 2]
 
 
-def test_a_worker_keeps_what_it_finds_under_its_own_id(folder: Path) -> None:
-    own, dead = f"counter_{os.getpid()}.db", f"counter_{dead_process_id()}.db"
-    for name in (own, dead):
-        (folder / name).write_text(name)
+def test_the_gauges_of_a_dead_worker_go_and_its_totals_stay(tmp_path: Path) -> None:
+    run_worker(tmp_path, 1)
+    run_worker(tmp_path, 2)
+    drop_gauges(1, tmp_path)
 
-    take_over_totals()
-
-    assert (folder / own).read_text() == own
-    assert names_in(folder) == {own, dead}
+    assert scrape(tmp_path) == [2, 2, 0.6, 1]
 
 
-@pytest.mark.anyio
-async def test_no_file_is_renamed_while_a_scrape_reads_them(folder: Path) -> None:
-    dead = f"histogram_{dead_process_id()}.db"
-    (folder / dead).touch()
+def test_a_replacement_begins_with_its_own_gauges_even_if_the_death_went_unnoticed(tmp_path: Path) -> None:
+    run_worker(tmp_path, 1)
+    run_worker(tmp_path, 1, "loading")
 
-    async with hold_files():
-        take_over_totals(patience_s=0)
-        assert names_in(folder) == {dead}
-
-    take_over_totals(patience_s=0)
-    assert names_in(folder) == {f"histogram_{os.getpid()}.db"}
+    assert scrape(tmp_path)[-1] == 0
 
 
-@pytest.mark.anyio
-async def test_several_may_scrape_at_once(folder: Path) -> None:
-    async with hold_files(), hold_files():
-        pass
-
-
-@pytest.mark.anyio
-async def test_a_folder_that_is_gone_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "gone"))
-
-    take_over_totals()
-    async with hold_files():
-        pass
-
-
-@pytest.mark.anyio
-async def test_a_scrape_finds_no_gauge_of_a_dead_worker(folder: Path) -> None:
-    (folder / f"gauge_livesum_{dead_process_id()}.db").touch()
-
-    async with hold_files():
-        assert names_in(folder) == set()
-
-
-def test_gauges_of_dead_workers_are_dropped_and_those_of_living_ones_kept(folder: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    names = (f"gauge_livesum_{dead.pid}.db", f"gauge_livesum_{os.getpid()}.db", f"counter_{dead.pid}.db")
-    for name in names:
-        (folder / name).touch()
-    drop_gauges_of_dead_workers()
-    assert {file.name for file in folder.iterdir()} == set(names[1:])
-
-
-def test_a_worker_that_nobody_has_waited_for_yet_is_as_dead_as_any(folder: Path) -> None:
-    zombie = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
-    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
-    gauge = folder / f"gauge_livesum_{zombie.pid}.db"
-    gauge.touch()
-    drop_gauges_of_dead_workers()
-    assert not gauge.exists()
-    zombie.communicate()
-
-
-@pytest.mark.anyio
-async def test_without_a_folder_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_workers_nothing_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = values.ValueClass
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
-    drop_gauges_of_dead_workers()
-    take_over_totals()
-    async with hold_files():
-        pass
+    keep_series_by_worker(1)
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    keep_series_by_worker(None)
+
+    assert values.ValueClass is before

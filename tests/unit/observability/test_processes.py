@@ -5,17 +5,11 @@ import time
 
 import pytest
 
-from bento_service.observability.processes import describe_exit, is_running, read_start_s
+from bento_service.observability.processes import describe_exit, read_start_s
 from tests.fakes.processes import dead_process_id, living_process
 
 PRECISION_S = 1.5
 """The kernel tells when it booted in whole seconds."""
-
-
-def test_a_process_that_lives_is_running_and_one_that_ended_is_not() -> None:
-    with living_process() as living:
-        assert is_running(living)
-    assert not is_running(dead_process_id())
 
 
 def test_the_start_of_a_process_is_when_it_started() -> None:

@@ -1,86 +1,54 @@
-"""Which workers hang, by the heartbeats that they renew or no longer do."""
-
-import json
-import os
-from pathlib import Path
-
 import pytest
 
 from bento_service.domain.service import ServiceState
-from bento_service.worker.hang_detector import HANG_LOOKS, LOADING_LOOKS, HangDetector
-from bento_service.worker.heartbeat import Heartbeat
+from bento_service.worker.hang_detector import HANG_CHECKS, LOADING_CHECKS, HangDetector
+from bento_service.worker.shared_folder import WorkerStatus
 
 WORKER = 4242
 
 
-def renew(folder: Path, state: ServiceState = ServiceState.READY) -> None:
-    Heartbeat(folder, workers=1, state=lambda: state, worker_id=WORKER).renew()
+def status(state: ServiceState = ServiceState.READY, renewed_s: float = 1_000.0) -> WorkerStatus:
+    return WorkerStatus(renewed_s, state, is_accepting=True)
 
 
-def look(detector: HangDetector, times: int) -> dict[int, int]:
+def check(detector: HangDetector, said: WorkerStatus | None, times: int) -> dict[int, int]:
     found: dict[int, int] = {}
     for _ in range(times):
-        found = detector.look([WORKER])
+        found = detector.check({WORKER: said})
     return found
 
 
 @pytest.mark.parametrize(
     ("state", "limit"),
     [
-        (ServiceState.READY, HANG_LOOKS),
-        (ServiceState.DRAINING, HANG_LOOKS),
-        (ServiceState.FAILED, HANG_LOOKS),
-        (ServiceState.LOADING, LOADING_LOOKS),
+        (ServiceState.READY, HANG_CHECKS),
+        (ServiceState.DRAINING, HANG_CHECKS),
+        (ServiceState.LOADING, LOADING_CHECKS),
     ],
 )
-def test_a_worker_hangs_after_so_many_looks_without_a_new_heartbeat(
-    state: ServiceState, limit: int, tmp_path: Path
-) -> None:
-    renew(tmp_path, state)
-    detector = HangDetector(tmp_path)
+def test_a_worker_hangs_after_so_many_checks_without_a_new_status(state: ServiceState, limit: int) -> None:
+    detector = HangDetector()
 
-    assert look(detector, limit) == {}
-    assert look(detector, 1) == {WORKER: limit}
+    assert check(detector, status(state), limit) == {}
+    assert check(detector, status(state), 1) == {WORKER: limit}
 
 
-def test_a_new_heartbeat_starts_the_count_again(tmp_path: Path) -> None:
-    renew(tmp_path)
-    detector = HangDetector(tmp_path)
-    look(detector, HANG_LOOKS)
-    renew(tmp_path)
+@pytest.mark.parametrize("renewed_s", [1_002.0, 5.0], ids=["later", "after the clock was set back"])
+def test_a_new_status_starts_the_count_again(renewed_s: float) -> None:
+    detector = HangDetector()
+    check(detector, status(), HANG_CHECKS)
 
-    assert look(detector, HANG_LOOKS) == {}
-
-
-def test_a_clock_that_jumps_makes_no_worker_hang(tmp_path: Path) -> None:
-    renew(tmp_path)
-    os.utime(tmp_path / f"{WORKER}.json", (0, 0))
-
-    assert look(HangDetector(tmp_path), HANG_LOOKS) == {}
+    assert check(detector, status(renewed_s=renewed_s), HANG_CHECKS) == {}
 
 
-@pytest.mark.parametrize("folder", ["missing", None])
-def test_a_worker_without_a_heartbeat_is_not_judged(folder: str | None, tmp_path: Path) -> None:
-    detector = HangDetector(tmp_path / folder if folder else None)
-
-    assert look(detector, LOADING_LOOKS + 1) == {}
+def test_a_worker_without_a_status_never_hangs() -> None:
+    assert check(HangDetector(), None, LOADING_CHECKS + 2) == {}
 
 
-def test_a_worker_that_can_no_longer_write_its_heartbeat_is_not_judged(tmp_path: Path) -> None:
-    renew(tmp_path)
-    (tmp_path / f"{WORKER}.new").mkdir()
-    detector = HangDetector(tmp_path)
-    look(detector, HANG_LOOKS)
-    renew(tmp_path)
+def test_a_grant_gives_a_worker_a_few_more_checks() -> None:
+    detector = HangDetector()
+    check(detector, status(), HANG_CHECKS)
+    detector.grant(2, hang_checks=15)
 
-    assert look(detector, 1) == {}
-
-
-def test_as_the_service_stops_each_worker_gets_a_few_looks_to_revive(tmp_path: Path) -> None:
-    (tmp_path / f"{WORKER}.json").write_text(json.dumps({"state": "ready"}))
-    detector = HangDetector(tmp_path)
-    look(detector, HANG_LOOKS)
-    detector.allow(2, hang_looks=15)
-
-    assert detector.look([WORKER], hang_looks=15) == {}
-    assert detector.look([WORKER], hang_looks=15) == {WORKER: 15}
+    assert detector.check({WORKER: status()}, hang_checks=15) == {}
+    assert detector.check({WORKER: status()}, hang_checks=15) == {WORKER: 15}

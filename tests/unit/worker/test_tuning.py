@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from bento_service.worker import tuning as interpreter
+from bento_service.worker.tuning import COMPUTE_NICENESS, GARBAGE_THRESHOLD, SWITCH_INTERVAL_S
 
-SETTLE = """
+TUNE = """
 import gc, os, sys, threading
 from bento_service.worker.tuning import tune_runtime
 stop = threading.Event()
@@ -16,7 +16,7 @@ decoding = threading.Thread(target=stop.wait, name="lightbox-decode-0")
 computing.start()
 decoding.start()
 tune_runtime()
-rank = lambda thread_id: os.getpriority(os.PRIO_PROCESS, thread_id)
+nice = lambda thread_id: os.getpriority(os.PRIO_PROCESS, thread_id)
 print({expression})
 stop.set()
 computing.join()
@@ -34,33 +34,33 @@ def refuse(*arguments):
     raise PermissionError(errno.EPERM, "Operation not permitted")
 os.setpriority = refuse
 tune_runtime()
-print("settled")
+print("tuned")
 stop.set()
 computing.join()
 """
 
 
-def test_a_sandbox_that_forbids_ranks_costs_a_warning_and_no_worker() -> None:
+def test_a_sandbox_that_forbids_niceness_costs_a_warning_only() -> None:
     done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == "settled"
+    assert done.stdout.strip() == "tuned"
     [warning] = done.stderr.strip().splitlines()
-    assert "Threads keep their rank" in warning
+    assert "Compute threads keep their priority" in warning
 
 
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
-        ("rank(computing.native_id) - rank(threading.get_native_id())", str(interpreter.COMPUTE_NICENESS)),
-        ("rank(decoding.native_id) - rank(threading.get_native_id())", "0"),
-        ("sys.getswitchinterval()", str(interpreter.SWITCH_INTERVAL_S)),
-        ("gc.get_threshold()[0]", str(interpreter.GARBAGE_THRESHOLD)),
+        ("nice(computing.native_id) - nice(threading.get_native_id())", str(COMPUTE_NICENESS)),
+        ("nice(decoding.native_id) - nice(threading.get_native_id())", "0"),
+        ("sys.getswitchinterval()", str(SWITCH_INTERVAL_S)),
+        ("gc.get_threshold()[0]", str(GARBAGE_THRESHOLD)),
         ("gc.get_freeze_count() > 1000", "True"),
     ],
     ids=["lanes yield", "decoding, which holds the lock, does not", "switches", "garbage", "what lives is left alone"],
 )
-def test_a_settled_interpreter_puts_the_event_loop_first(expression: str, expected: str) -> None:
-    script = SETTLE.format(expression=expression)
+def test_a_tuned_process_prefers_the_event_loop(expression: str, expected: str) -> None:
+    script = TUNE.format(expression=expression)
 
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
