@@ -117,7 +117,7 @@ def test_receipts_wait_for_postgresql_to_take_them_again(
     ],
     ids=["receipts", "rollups", "classes", "all"],
 )
-def test_tables_that_vanish_are_created_again(
+def test_dropped_tables_are_created_again(
     postgresql_url: str, tables: tuple[str, ...], left: set[str], top_classes: tuple[tuple[int, str, int], ...]
 ) -> None:
     journal, _, wait_written = open_begun(postgresql_url)
@@ -131,7 +131,7 @@ def test_tables_that_vanish_are_created_again(
     journal.close()
 
 
-def test_a_read_alone_brings_vanished_tables_back(journal_url: str) -> None:
+def test_a_read_alone_brings_dropped_tables_back(journal_url: str) -> None:
     journal, store, _ = open_begun(journal_url)
     while store.migrations.acquire(blocking=False):
         pass
@@ -149,7 +149,24 @@ def test_a_read_alone_brings_vanished_tables_back(journal_url: str) -> None:
 
 
 @pytest.mark.postgres
-def test_a_restart_that_nobody_saw_costs_nothing(
+def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
+    postgresql_server: PostgresqlServer, postgresql_url: str
+) -> None:
+    journal, _, wait_written = open_begun(postgresql_url)
+    postgresql_server.stop()
+    try:
+        journal.record(make_receipt("during"))
+        with pytest.raises(JournalUnavailableError, match="cannot be used"):
+            journal.reader.read_history(**WINDOW, buckets=1)
+    finally:
+        postgresql_server.start()
+    assert wait_written()
+    assert read_ids(journal) == {"before", "during"}
+    journal.close()
+
+
+@pytest.mark.postgres
+def test_a_restart_between_two_writes_costs_nothing_and_is_not_logged(
     postgresql_server: PostgresqlServer, postgresql_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -171,7 +188,7 @@ def test_a_restart_that_nobody_saw_costs_nothing(
     ["a NUL \0", "".join(random.Random(0).choices(string.ascii_letters, k=9_000))],  # noqa: S311 - not a secret
     ids=["refused_by_the_driver", "too_long_for_an_index"],
 )
-def test_a_receipt_that_postgresql_never_takes_is_lost_alone(postgresql_url: str, label: str) -> None:
+def test_a_receipt_that_postgresql_refuses_is_lost_alone(postgresql_url: str, label: str) -> None:
     journal, *_ = open_watched(postgresql_url)
     for request_id, given in (("a", "tabby"), ("bad", label), ("b", "tabby")):
         journal.record(make_receipt(request_id, label=given))
@@ -193,7 +210,7 @@ def move_away(file: Path) -> None:
 
 
 @pytest.mark.parametrize("vanish", [delete_file, delete_folder, move_away], ids=lambda function: function.__name__)
-def test_a_sqlite_file_that_vanishes_is_begun_anew(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
+def test_a_deleted_or_moved_sqlite_file_is_created_again(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
     file = tmp_path / "folder" / "journal.sqlite3"
     journal, _, wait_written = open_begun(f"sqlite:///{file}")
     assert read_ids(journal) == {"before"}
@@ -208,7 +225,7 @@ def test_a_sqlite_file_that_vanishes_is_begun_anew(tmp_path: Path, vanish: Calla
         assert connection.execute("SELECT request_id FROM receipts").fetchall() == [("after",)]
 
 
-def test_a_sqlite_file_that_is_replaced_by_a_backup_is_written_from_then_on(tmp_path: Path) -> None:
+def test_a_backup_that_replaces_the_sqlite_file_is_written_from_then_on(tmp_path: Path) -> None:
     file, backup = tmp_path / "journal.sqlite3", tmp_path / "backup.sqlite3"
     journal, _, wait_written = open_watched(f"sqlite:///{file}")
     journal.record(make_receipt("in backup"))

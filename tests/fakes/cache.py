@@ -15,7 +15,7 @@ def make_result(seed: int = 1, *, classes: int = 10, warnings: tuple[str, ...] =
     return CachedResult.of(scores, ImageInfo("JPEG", 400 + seed, 300), warnings)
 
 
-class Tally:
+class CountingObserver:
     """A `CacheObserver` that counts."""
 
     def __init__(self) -> None:
@@ -33,16 +33,16 @@ class Tally:
         self.size = (entries, size_bytes)
 
 
-class Preprocessing:
+class Computation:
     """A computation that runs until `result` is set, and remembers how often it was begun and cancelled."""
 
     def __init__(self) -> None:
         self.result: asyncio.Future[CachedResult] = asyncio.get_running_loop().create_future()
-        self.begun = 0
+        self.started = 0
         self.cancelled = 0
 
     async def __call__(self) -> CachedResult:
-        self.begun += 1
+        self.started += 1
         try:
             return await asyncio.shield(self.result)
         except asyncio.CancelledError:

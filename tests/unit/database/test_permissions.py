@@ -52,7 +52,7 @@ def test_a_folder_of_another_user_is_named_with_both_users_and_what_to_do(folder
     )
 
 
-def test_a_folder_that_cannot_be_made_is_told_apart(folder: Path, stranger: int) -> None:
+def test_a_missing_folder_that_cannot_be_created_is_named_with_its_parent(folder: Path, stranger: int) -> None:
     said = explain_permissions(folder / "a" / "b" / "journal.sqlite3")
 
     assert said is not None
@@ -70,7 +70,7 @@ def test_a_file_of_another_user_in_a_folder_that_may_be_written_is_named(folder:
     assert said.startswith(f"The file {file} belongs to user 0")
 
 
-def test_a_folder_that_its_own_user_may_not_write_is_told_by_its_mode(folder: Path) -> None:
+def test_a_folder_that_its_owner_may_not_write_is_named_with_its_mode(folder: Path) -> None:
     own = folder / "own"
     own.mkdir()
     own.chmod(0o555)
@@ -83,7 +83,7 @@ def test_a_folder_that_its_own_user_may_not_write_is_told_by_its_mode(folder: Pa
     assert "its mode is 555, or its file system is read-only" in said
 
 
-def test_a_folder_that_may_be_written_is_no_obstacle(folder: Path) -> None:
+def test_a_writable_folder_has_no_explanation(folder: Path) -> None:
     (folder / "journal.sqlite3").touch()
 
     assert explain_permissions(folder / "journal.sqlite3") is None
