@@ -26,4 +26,7 @@ def test_a_missing_figure_leaves_a_gap_among_the_bars() -> None:
 
 
 def test_names_cannot_break_the_drawing() -> None:
-    ElementTree.fromstring(draw_bars("<t>", Axis("y", 0, 1), ["a & b"], {"<script>": [1.0]}))  # noqa: S314 - our own
+    svg = draw_bars("<t>", Axis("y", 0, 1), ["a & b"], {"<script>": [1.0]})
+
+    texts = [text.text for text in ElementTree.fromstring(svg).findall(f"{SVG}text")]  # noqa: S314 - our own
+    assert {"<t>", "a & b", "<script>"} <= set(texts)
