@@ -112,7 +112,7 @@ class GatewayService(Service):
         # which takes the name of a class or anything that makes a protocol.
         uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
         return BentoGateway(
-            own_app.beside(super().to_asgi(is_main)),
+            own_app.wrap(super().to_asgi(is_main)),
             own_app,
             _BENTO_PATHS,
             status=lifecycle.status,

@@ -1,4 +1,4 @@
-"""Every request that is being answered, so that a stopping server can bring them to an end."""
+"""The requests in flight, which a stopping server waits for, and ends when its time is up."""
 
 import asyncio
 from functools import partial
@@ -16,41 +16,41 @@ from bento_service.http.responses.problems import answer_error
 class InFlightRequests:
     """Pure ASGI: an application whose open requests can be waited for and ended. Used on one event loop.
 
-    uvicorn waits for open connections before it lets an application shut down, by default without limit, and who sends
-    slowly, or does not read his answer, keeps his open for as long as he likes. So the end has to come from within.
-    A request is open until its client has taken the answer, where the server tells so (`PENDING_WRITES_EXTENSION`).
+    uvicorn waits for open connections before it shuts an application down, and a client that sends slowly or does not
+    read its answer keeps its connection open. A request is open until its client has read the answer, if the server
+    has `PENDING_WRITES_EXTENSION`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._open: dict[asyncio.Future[None], _OpenRequest] = {}
-        self._deliveries: WeakSet[PendingWrites] = WeakSet()
-        """Of every connection that has had a request, and has not gone."""
+        self._writes: WeakSet[PendingWrites] = WeakSet()
+        """Of every open connection that has had a request."""
 
-    def beside(self, app: ASGIApp) -> ASGIApp:
+    def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return another application, whose requests are waited for and ended together with these."""
         return partial(self._answer, app)
 
     async def finish(self) -> None:
-        """Return once every request that is open now is answered; what comes meanwhile is not waited for."""
+        """Return once every request that is open now is answered; later ones are not waited for."""
         if self._open:
             await asyncio.wait(list(self._open))
-        # For event loops that hand bytes on at a turn's end.
+        # Some event loops write only at the end of an iteration.
         await asyncio.sleep(0)
-        for delivery in list(self._deliveries):
-            if delivery.is_sending():
-                await delivery.finish()
+        for writes in list(self._writes):
+            if writes.is_sending():
+                await writes.finish()
 
     def end_all(self) -> int:
-        """Answer what is open with a `draining` problem, cut answers that have begun, and return how many in all."""
+        """Answer open requests with a `draining` problem, abort answers that have begun, and return how many in all."""
         now_s = asyncio.get_running_loop().time()
         ended = [request for request in self._open.values() if request.limit.when() is None]
         for request in ended:
             request.limit.reschedule(now_s)
-        undelivered = {delivery for delivery in self._deliveries if delivery.is_sending()}
-        for delivery in undelivered:
-            delivery.cut()
-        return len(ended) + len(undelivered - {request.delivery for request in self._open.values()})
+        unsent = {writes for writes in self._writes if writes.is_sending()}
+        for writes in unsent:
+            writes.cut()
+        return len(ended) + len(unsent - {request.writes for request in self._open.values()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -68,22 +68,22 @@ class InFlightRequests:
             await send(message)
 
         limit = asyncio.timeout(None)
-        delivery = find_delivery(scope)
-        if delivery is not None:
-            self._deliveries.add(delivery)
+        writes = find_delivery(scope)
+        if writes is not None:
+            self._writes.add(writes)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             async with limit:
-                self._open[answered] = _OpenRequest(limit, delivery)
+                self._open[answered] = _OpenRequest(limit, writes)
                 await app(scope, receive, send_seen)
         except TimeoutError:
             if not limit.expired():
                 raise
             if not has_started:
                 await _refuse(scope, receive, send)
-            elif delivery is not None:
-                await _cut(delivery, receive)
-            # Otherwise it is for the server to close the connection: an answer that has begun cannot become another.
+            elif writes is not None:
+                await _abort(writes, receive)
+            # Otherwise the server closes the connection: an answer that has begun cannot become another.
         finally:
             del self._open[answered]
             answered.set_result(None)
@@ -91,12 +91,12 @@ class InFlightRequests:
 
 class _OpenRequest(NamedTuple):
     limit: asyncio.Timeout
-    delivery: PendingWrites | None
+    writes: PendingWrites | None
 
 
-async def _cut(delivery: PendingWrites, receive: Receive) -> None:
-    delivery.cut()
-    # A server that has not heard yet would complain that the answer is not complete.
+async def _abort(writes: PendingWrites, receive: Receive) -> None:
+    writes.cut()
+    # A server that does not know yet would log that the answer is not complete.
     while (await receive())["type"] != "http.disconnect":
         pass
 

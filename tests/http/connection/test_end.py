@@ -271,7 +271,7 @@ def test_a_request_behind_an_answer_that_nobody_reads_is_ended_with_it() -> None
 
 def test_applications_side_by_side_are_waited_for_and_ended_together() -> None:
     requests = InFlightRequests(refuse)
-    with serving(requests.beside(answer_at_length)) as service, connect(service.port) as client:
+    with serving(requests.wrap(answer_at_length)) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
 
