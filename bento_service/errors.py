@@ -1,7 +1,6 @@
-"""What can go wrong, in the words of the domain.
+"""The errors of the domain, without status codes: each edge (HTTP, command line) translates them once.
 
-Each edge (HTTP, command line, dashboard) translates these once; none of them knows a status code. A message names what
-was given, what is allowed and what to do.
+A message names what was given, what is allowed and what to do.
 """
 
 from collections.abc import Mapping
@@ -9,10 +8,9 @@ from typing import ClassVar
 
 
 class LightboxError(Exception):
-    """An error that Lightbox expects and can explain.
+    """An expected error with an explanation.
 
-    `code` is stable and part of the HTTP contract. `details` carries machine-readable facts (a limit, the names that
-    exist) beside the sentence.
+    `code` is stable and part of the HTTP contract. `details` has machine-readable facts (a limit, the valid names).
     """
 
     code: ClassVar[str] = "internal_error"
@@ -24,7 +22,7 @@ class LightboxError(Exception):
 
 
 class InvalidParameterError(LightboxError):
-    """A request parameter is outside what it may be."""
+    """A request parameter is not allowed."""
 
     code = "invalid_parameter"
 
@@ -42,7 +40,7 @@ class UnknownModelError(LightboxError):
 
 
 class ImageTooLargeError(LightboxError):
-    """An image, or the request around it, has more bytes than allowed."""
+    """An image or its request has more bytes than allowed."""
 
     code = "image_too_large"
 
@@ -60,7 +58,7 @@ class TooManyImagesError(LightboxError):
 
 
 class UnsupportedFormatError(LightboxError):
-    """The bytes are none of the image formats that Lightbox reads, whatever their declared type."""
+    """The bytes are of no supported image format, whatever their declared type."""
 
     code = "unsupported_format"
 
@@ -78,7 +76,7 @@ class ReceiveTimeoutError(LightboxError):
 
 
 class ClientGoneError(LightboxError):
-    """The client hung up before its answer; nobody is told, but the receipt says so."""
+    """The client disconnected before its answer. Only the receipt has this outcome."""
 
     code = "cancelled"
 
@@ -96,10 +94,7 @@ class InferenceFailedError(LightboxError):
 
 
 class RetryableError(LightboxError):
-    """A refusal that a later try may not meet.
-
-    `retry_after_s` is the predicted time until then, in seconds.
-    """
+    """An error that a retry may avoid, after `retry_after_s` as predicted."""
 
     def __init__(self, message: str, *, retry_after_s: float, **details: object) -> None:
         super().__init__(message, **details)
@@ -107,7 +102,7 @@ class RetryableError(LightboxError):
 
 
 class OverloadedError(RetryableError):
-    """There is no place left, or the predicted wait exceeds seven tenths of the latency target or the deadline."""
+    """The queue is full, or the predicted wait exceeds 70 % of the latency target or the deadline."""
 
     code = "overloaded"
 
@@ -119,15 +114,15 @@ class NotReadyError(RetryableError):
 
 
 class DrainingError(RetryableError):
-    """The process is shutting down: it finishes what is admitted and admits nothing more."""
+    """The process is shutting down: it finishes admitted requests and admits no more."""
 
     code = "draining"
 
 
 class JournalUnavailableError(RetryableError):
-    """The journal's database cannot be read or written now; images are classified all the same.
+    """The journal's database cannot be read or written now; classification goes on.
 
-    `message` may go to any client. What `str` gives names the database and what its driver said: for the log alone.
+    `message` is safe for clients. `str` names the database and its driver's error, for the log only.
     """
 
     code = "journal_unavailable"
@@ -145,9 +140,9 @@ class JournalUnavailableError(RetryableError):
 
 
 class JournalTooNewError(JournalUnavailableError):
-    """A newer Lightbox wrote the journal, in a schema that this one does not know.
+    """A newer Lightbox wrote the journal, in a schema that this version does not know.
 
-    A start ends with it. A process that runs already does as without its database: what it cannot write waits.
+    It ends a start. A running process treats it as an unavailable database, and keeps its rows for later.
     """
 
 
@@ -158,24 +153,24 @@ class OutOfMemoryError(LightboxError):
 
 
 class ModelLoadError(LightboxError):
-    """A model cannot be had: no such name, no network for its weights, or damaged files. Raised to the operator."""
+    """A model cannot be loaded: unknown name, no network for its weights, or damaged files. For the operator."""
 
     code = "model_unavailable"
 
 
 class EngineUnavailableError(LightboxError):
-    """The engine or device of the settings cannot be had on this machine. Raised to the operator."""
+    """The engine or device of the settings is not available on this machine. For the operator."""
 
     code = "engine_unavailable"
 
 
 class JournalUrlError(LightboxError):
-    """The journal's URL is none that Lightbox can use. Raised to the operator; the message never holds a password."""
+    """The journal's URL is invalid. For the operator; the message never has a password."""
 
     code = "invalid_journal_url"
 
 
 class CacheUrlError(LightboxError):
-    """The cache's URL is none that Lightbox can use. Raised to the operator; the message never holds a password."""
+    """The cache's URL is invalid. For the operator; the message never has a password."""
 
     code = "invalid_cache_url"

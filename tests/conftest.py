@@ -7,6 +7,7 @@ import pytest
 import skimage
 from hypothesis import settings
 
+from bench.photographs import write_photographs
 from bento_service.preparation.prepare import Preparer
 from bento_service.preparation.sources.bundled import BUNDLED_NAMES
 
@@ -38,3 +39,9 @@ def photographs() -> tuple[Path, ...]:
     """Real photographs that come with scikit-image."""
     folder = Path(skimage.__file__).parent / "data"
     return tuple(folder / name for name in _PHOTOGRAPHS)
+
+
+@pytest.fixture(scope="session")
+def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """128 different photographs of about 50 kB."""
+    return write_photographs(tmp_path_factory.mktemp("photographs"), count=128)

@@ -1,4 +1,4 @@
-"""Credentials in the URL of a database: how they have to be written so that none of them can reach a log."""
+"""Credentials in the URL of a database, which must never reach a log."""
 
 import re
 
@@ -9,10 +9,10 @@ ENCODING_ADVICE = (
 
 
 def has_clear_host(url: str) -> bool:
-    """Return whether every library finds the same host in a URL.
+    """Whether every library parses the same host from a URL.
 
-    RFC 3986 (3.2) ends user, password, host and port at the first `/`, `?` or `#`. Where an `@` follows, or where there
-    are two, some libraries take a piece of the password for the host's name, which they then repeat in their errors.
+    RFC 3986 (3.2) ends user, password, host and port at the first `/`, `?` or `#`. With an `@` after that, or with two,
+    some libraries take a part of the password as the host, and their errors would show it.
     """
     authority = re.match(r"[^:/?#]*://[^/?#]*", url)
     end = authority.end() if authority else 0

@@ -7,7 +7,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Percentiles of a set of durations and the longest of them, in milliseconds; None where the set is empty."""
+    """Percentiles and maximum of durations in milliseconds; None where there are none."""
 
     p50: float | None = None
     p95: float | None = None
@@ -17,7 +17,7 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class HistoryBucket:
-    """What happened in one stretch of time, `[start, start + width)`.
+    """The requests of one interval, `[start, start + width)`.
 
     `outcomes` counts requests by outcome, `cached` those answered (`ok`) from the cache; the other answers were
     computed. `stages` maps `total`, `receive`, `decode`, `queue` and `inference` to the percentiles of computed
@@ -36,9 +36,9 @@ class HistoryBucket:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Aggregates of the journal: a bucket for each stretch of `bucket_s` seconds, and `total` over the whole window.
+    """Aggregates of the journal: a bucket for each `bucket_s` seconds, and `total` over the whole window.
 
-    `until` may lie within the last bucket, which is then not over yet.
+    The last bucket is incomplete where it ends after `until`.
     """
 
     since: datetime

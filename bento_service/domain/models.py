@@ -1,4 +1,4 @@
-"""What a model is: its input recipe, its card, and how exact it is."""
+"""Models: input recipe, card, parity and files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +10,10 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 @dataclass(frozen=True, slots=True)
 class InputRecipe:
-    """How a model wants its images: timm's evaluation transform, as data (timm/data/config.py).
+    """The parameters of timm's evaluation transform for a model (timm/data/config.py).
 
     The short side is resized to `floor(size / crop_fraction)`, then the centre is cropped to `height_px` x `width_px`.
-    `mean` and `std` apply to RGB in [0, 1]; the engine's graph applies them, not the intake.
+    `mean` and `std` apply to RGB in [0, 1], within the engine's graph.
     """
 
     height_px: int
@@ -25,21 +25,18 @@ class InputRecipe:
 
 
 MIN_TOP1_AGREEMENT = 0.995
-
-
 MAX_PROBABILITY_DIFFERENCE = 0.02
-"""The parity gate: what a path has to keep to if it is to serve without being asked for."""
-
+"""The limits of the parity gate, for engines that serve without `LIGHTBOX_ALLOW_INEXACT`."""
 
 INEXACT_MODEL = "inexact_model"
-"""The warning in every answer of a model that failed the parity gate and is served all the same."""
+"""The warning in every answer of a model that failed the parity gate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far a serving path's answers lie from f32 PyTorch on timm's evaluation transform.
+    """The difference of a serving path from f32 PyTorch on timm's evaluation transform, over `crops` images.
 
-    `top1_agreement` is a share in [0, 1]; `max_probability_difference` the largest move of any class probability.
+    `top1_agreement` is the share of equal best classes; `max_probability_difference` is over all classes.
     """
 
     crops: int
@@ -48,7 +45,7 @@ class Parity:
 
     @property
     def passes_gate(self) -> bool:
-        """Whether the path may serve without being asked for."""
+        """Whether both figures are within the limits."""
         return (
             self.top1_agreement >= MIN_TOP1_AGREEMENT and self.max_probability_difference <= MAX_PROBABILITY_DIFFERENCE
         )
@@ -56,10 +53,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a model is and where it comes from.
-
-    `version` is a digest of weights and input recipe, so equal versions give equal answers.
-    """
+    """A model's description. `version` is a digest of weights and input recipe: equal versions give equal answers."""
 
     name: str
     version: str
@@ -71,16 +65,13 @@ class ModelCard:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What every answer of this model has to warn of."""
+        """The warnings in every answer of this model."""
         return () if self.parity is None or self.parity.passes_gate else (INEXACT_MODEL,)
 
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A prepared model, as files that an engine loads; reading it needs no torch.
-
-    `parities` holds what was measured as the model was prepared, by the name of the engine it was measured with.
-    """
+    """A prepared model: its card, the files that engines load, and the measured parity by engine name."""
 
     card: ModelCard
     onnx_path: Path
@@ -88,5 +79,5 @@ class StoredModel:
     parities: Mapping[str, Parity]
 
     def card_served_by(self, engine_name: str) -> ModelCard:
-        """Return the card with the parity figures of an engine, or with none where it was not measured."""
+        """Return the card with an engine's parity, or with none where it was not measured."""
         return replace(self.card, parity=self.parities.get(engine_name))

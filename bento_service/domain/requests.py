@@ -1,4 +1,4 @@
-"""One request: the image, its answer, and the receipt of what it cost."""
+"""One request: the image, its answer and its receipt."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """An image as it arrived: its format by its bytes (`JPEG`, `PNG`, ...) and its size as a viewer shows it."""
+    """The format of the received bytes (`JPEG`, `PNG`, ...) and the size of the upright image."""
 
     format: str
     width_px: int
@@ -61,8 +61,8 @@ class ImageWarning(StrEnum):
 class PreparedImage:
     """An image ready for a model.
 
-    `pixels_hwc` is RGB, uint8, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous. `warnings` names each
-    conversion that was made, in the order in which it was made.
+    `pixels_hwc` is RGB, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous. `warnings` names the
+    conversions in the order in which they were made.
     """
 
     pixels_hwc: NDArray[np.uint8]
@@ -72,9 +72,9 @@ class PreparedImage:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """A picture of what the intake made of an image: the whole of it, upright, over white, at most 640 px a side.
+    """The whole decoded image, upright, over white, scaled to at most 640 px a side: an 8-bit RGB PNG.
 
-    `png` is RGB with 8 bits. `info` and `warnings` are those of `PreparedImage`.
+    `info` and `warnings` are those of `PreparedImage`.
     """
 
     png: bytes
@@ -83,20 +83,20 @@ class Preview:
 
 
 class Priority(StrEnum):
-    """Whose image goes first. Interactive images pass bulk ones wherever work waits."""
+    """The priority of a request, in every queue."""
 
     INTERACTIVE = "interactive"
-    """Somebody waits for the answer; the default."""
+    """The default: somebody waits for the answer."""
     BULK = "bulk"
-    """Nobody does: it takes what interactive work leaves over."""
+    """Runs when no interactive work waits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's milliseconds went. The four stages do not overlap and add up to at most `total_ms`.
+    """The duration of a request and its four stages, which do not overlap and sum to at most `total_ms`.
 
     `receive_ms`: from the request's headers to its last byte. `decode_ms`: bytes to tensor, in a decode thread.
-    `queue_ms`: waiting, for a decode thread and for a lane. `inference_ms`: the engine's run of the request's batch.
+    `queue_ms`: waiting for a decode thread and for a lane. `inference_ms`: the engine's run of the request's batch.
     """
 
     receive_ms: float = 0.0
@@ -111,11 +111,11 @@ OUTCOME_OK = "ok"
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one request cost and gave: a row of the journal, and the source of its answer.
+    """The outcome and the costs of one request: a row of the journal.
 
-    `outcome` is `ok` or the error's code. `model` is a served model's name, or empty where the request named none that
-    is. `top` holds up to five predictions, best first. `digest` is the SHA-256 of the encoded bytes in hex, or empty
-    where they were not all received; the image itself is never kept. `received_at` is in UTC.
+    `outcome` is `ok` or the error's code. `model` is a served model's name, or empty for an unknown one. `top` holds
+    up to five predictions, best first. `digest` is the SHA-256 of the encoded bytes in hex, or empty where they were
+    not all received; the image itself is never stored. `received_at` is in UTC.
     """
 
     request_id: str

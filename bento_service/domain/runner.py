@@ -1,4 +1,4 @@
-"""How models run: devices, engine modes, batches and what they cost."""
+"""Devices, engine modes, dispatched batches and their cost."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,36 +6,36 @@ from typing import Literal
 
 
 class EngineMode(StrEnum):
-    """How an engine spreads one batch over its compute threads; the words are OpenVINO's performance hints."""
+    """How an engine uses its compute threads, named after OpenVINO's performance hints."""
 
     LATENCY = "latency"
     """All threads on one batch: for a lone image."""
     THROUGHPUT = "throughput"
-    """One stream a batch, several batches at once: for load."""
+    """Several batches at once, one stream each: for load."""
 
 
 class DispatchReason(StrEnum):
-    """Why the scheduler let a batch go when it did."""
+    """Why the scheduler dispatched a batch when it did."""
 
     LANE_FREE = "lane_free"
-    """A lane was idle from when the image was decoded until it ran: what it queued for was a decode thread or a CPU."""
+    """A lane was idle since the image was decoded; any queueing was for a decode thread or a CPU."""
     BACKLOG = "backlog"
-    """Images waited while every lane was busy; a lane came free and took them."""
+    """Images waited while every lane was busy, until a lane became free."""
     HELD = "held"
-    """A lane was idle and waited for more images, since the cost model said that a larger batch gains throughput."""
+    """An idle lane waited for more images, because the cost model predicted more throughput from a larger batch."""
     BISECTED = "bisected"
-    """The image's batch failed; it ran again in a smaller one to find the culprit."""
+    """The image's batch failed, and it ran again in a smaller one to find the failing image."""
     SHRUNK = "shrunk"
-    """The image's batch met out-of-memory; it ran again in a smaller one, or once more if it had been alone."""
+    """The image's batch ran out of memory, and it ran again in a smaller one, or once more if it had been alone."""
     RECOVERED = "recovered"
-    """The lane that had taken the image died; it ran again on another."""
+    """The image's lane died, and it ran again on another."""
     CACHED = "cached"
-    """Nothing was dispatched: the answer came from the cache, or from an identical request in flight."""
+    """Nothing was dispatched: the answer came from the cache or from an identical request in flight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The hardware that an engine runs on. `memory_bytes` is the machine's for a CPU, the card's for a GPU."""
+    """The hardware of an engine. `memory_bytes` is the machine's or container's for a CPU, the card's for a GPU."""
 
     kind: Literal["cpu", "cuda"]
     name: str
@@ -45,9 +45,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class BatchCost:
-    """What a batch of one size costs, in milliseconds: as warm-up measured it, and as the cost model has it now.
+    """The cost of a batch size in milliseconds: measured by the warm-up, and current in the cost model.
 
-    `samples` counts the batches of about this size that the model has learnt from since.
+    `samples` counts the batches of about this size since the warm-up.
     """
 
     batch_size: int
@@ -58,10 +58,9 @@ class BatchCost:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """The fitted cost model of one model in one engine mode, ascending by batch size.
+    """The fitted cost model of one model in one engine mode, with `batches` ascending by size.
 
-    `speed` is the current speed as a share of warm-up's: 0.5 where batches take twice as long. `ceiling` is the largest
-    batch at this moment.
+    `speed` is relative to the warm-up: 0.5 where batches take twice as long. `ceiling` is the current largest batch.
     """
 
     model: str
@@ -73,10 +72,9 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """One batch that a lane ran lately, and why it went when it did. `waiting` counts the images left in the queue.
+    """A recent batch. `waiting` counts the images left in the queue, `ago_ms` is the time since its dispatch.
 
-    `ago_ms` is the time since it was dispatched; `predicted_ms` and `inference_ms` are the cost model's word before it
-    and what it took.
+    `predicted_ms` is the cost model's prediction, `inference_ms` the measured time.
     """
 
     model: str

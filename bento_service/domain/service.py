@@ -1,4 +1,4 @@
-"""How a worker and its models stand."""
+"""The state of a worker and of its models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from bento_service.domain.runner import Device, Dispatch, ModelCost
 
 
 class ModelState(StrEnum):
-    """Where a served model stands. A worker names its models only once all of them are warm."""
+    """The state of a served model. A worker lists its models only once all of them are warm."""
 
     READY = "ready"
 
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model as it is served: its card, what runs it, and where it stands."""
+    """A served model: its card, engine, precision and state."""
 
     card: ModelCard
     is_default: bool
@@ -26,7 +26,7 @@ class ServedModel:
 
 
 class ServiceState(StrEnum):
-    """Where a worker stands."""
+    """The state of a worker."""
 
     LOADING = "loading"
     READY = "ready"
@@ -35,12 +35,12 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """How a worker is doing.
+    """The status of a worker.
 
     `queue_depth` counts images admitted and not yet answered; `batch_ceiling` is the largest batch by model; `journal`
-    holds the rows waiting, written and dropped. `device` is None until a model is loaded. `cost` is the fitted cost
-    model, `recent_dispatches` the last batches, newest first; `cache` counts hits, misses, shared requests,
-    entries and bytes, and is empty if the cache is off.
+    has the rows waiting, written and dropped. `device` is None until a model is loaded. `cost` is the fitted cost
+    model; `recent_dispatches` has the last batches, newest first. `cache` has its counters, entries and bytes, and is
+    empty where the cache is off.
     """
 
     state: ServiceState

@@ -1,1 +1,1 @@
-"""Engines: one model on one device, a library a module, which loads as an engine is made. Imports machine and below."""
+"""Engines: one model on one device, a library per module, imported on first use. Imports machine and below."""

@@ -10,7 +10,7 @@ from bento_service.domain.runner import Device, EngineMode
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED")
-"""By what the C++ library, ONNX Runtime's arena, CUDA and its libraries say that memory is short."""
+"""Messages of the C++ library, ONNX Runtime's arena, CUDA and its libraries for too little memory."""
 
 
 class Engine(Protocol):
@@ -26,7 +26,7 @@ class Engine(Protocol):
 
     @property
     def library(self) -> str:
-        """What computes, with its version, for example `openvino 2026.4.1`: another one may round differently."""
+        """The library and its version, for example `openvino 2026.4.1`: another version may round differently."""
 
     @property
     def precision(self) -> str:
@@ -34,21 +34,21 @@ class Engine(Protocol):
 
     @property
     def device(self) -> Device:
-        """The hardware that it runs on."""
+        """The hardware it runs on."""
 
     @property
     def modes(self) -> frozenset[EngineMode]:
-        """The modes that differ here; always has `THROUGHPUT`. In a mode that is not among them, that one runs."""
+        """The modes that differ on this engine, always with `THROUGHPUT`, which also stands in for missing ones."""
 
     @property
     def parity(self) -> Parity | None:
-        """How exact its arithmetic is, as it was measured while loading; None where the model card's figures hold."""
+        """The parity measured while loading; None where the model card's figures apply."""
 
     @property
     def bucket_sizes(self) -> tuple[int, ...]:
-        """Batch sizes that run without padding, ascending, 1 first; another size costs what the next larger one does.
+        """Batch sizes that run without padding, ascending from 1. Others cost as much as the next larger one.
 
-        Empty where every size runs as it is.
+        Empty where no size is padded.
         """
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
@@ -68,14 +68,14 @@ class Engine(Protocol):
         """
 
     def close(self) -> None:
-        """Release the device's memory. The engine is not used after."""
+        """Release the device's memory. The engine must not be used afterwards."""
 
 
 def check_batch(batch_nhwc: NDArray[np.uint8], recipe: InputRecipe) -> None:
-    """Pass if a batch is what `Engine.infer` takes.
+    """Check the type and shape of a batch.
 
     Raises:
-        InferenceFailedError: Its type or shape is another.
+        InferenceFailedError: They are not what `Engine.infer` takes.
     """
     expected = (recipe.height_px, recipe.width_px, 3)
     if batch_nhwc.dtype != np.uint8 or batch_nhwc.ndim != 4 or batch_nhwc.shape[1:] != expected or not len(batch_nhwc):
@@ -86,7 +86,7 @@ def check_batch(batch_nhwc: NDArray[np.uint8], recipe: InputRecipe) -> None:
 
 
 def explain_failure(error: Exception, *, library: str, images: int) -> InferenceFailedError | OutOfMemoryError:
-    """Say in the domain's words what a library raised while it ran a batch of so many images."""
+    """Translate a library's exception from a batch of so many images."""
     if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
         return OutOfMemoryError(f"There is too little memory for a batch of {images} images.")
     return InferenceFailedError(f"{library} failed on a batch of {images} images: {error}")

@@ -1,4 +1,4 @@
-"""The engine beside the other two: ONNX Runtime in f32, on CPUs and on CUDA GPUs."""
+"""ONNX Runtime in f32, on CPUs and CUDA GPUs."""
 
 import threading
 from pathlib import Path
@@ -24,10 +24,10 @@ _CUDA_OPTIONS = {
 
 
 class ONNXRuntimeEngine:
-    """Runs an ONNX file. A batch may have any size; lanes share one session, whose runs are independent.
+    """Runs an ONNX file with any batch size. All lanes share one session, whose runs are independent.
 
-    On a CPU, images of a batch run one after the other: faster than together at every batch size, and the memory of a
-    run stays that of one image (docs/adr/0008-engines-at-speed.md).
+    On a CPU, images of a batch run one after the other: faster than together at every batch size, in the memory of one
+    image (docs/adr/0008-engines-at-speed.md).
     """
 
     name = "onnxruntime"
@@ -38,7 +38,7 @@ class ONNXRuntimeEngine:
     def __init__(
         self, onnx_path: Path, card: ModelCard, *, device: Literal["cpu", "cuda"], lanes: int, threads: int
     ) -> None:
-        """Load the model, on a CPU once for each mode that differs here.
+        """Load the model; on a CPU, once for each mode.
 
         Args:
             onnx_path: Takes `images`, returns `probabilities`, as `Engine.infer` does.
@@ -56,7 +56,7 @@ class ONNXRuntimeEngine:
                 "This ONNX Runtime has no CUDA. Install `onnxruntime-gpu` in place of `onnxruntime`, or set the device "
                 "to `cpu`."
             )
-        # Each lane computes in its own thread; what threads are left over help any of them.
+        # A run computes in its lane's thread and in a pool that all lanes share.
         pool_sizes = {EngineMode.THROUGHPUT: max(1, threads - lanes + 1)}
         if device == "cpu" and lanes > 1 and threads > 1:
             pool_sizes[EngineMode.LATENCY] = threads
@@ -97,7 +97,7 @@ class ONNXRuntimeEngine:
             raise explain_failure(error, library="ONNX Runtime", images=len(batch_nhwc)) from error
 
     def close(self) -> None:
-        """Release the model; what is running ends first."""
+        """Release the model once running batches have ended."""
         self._sessions = {}
 
     def _open(self, onnx_path: Path, name: str, threads: int) -> "InferenceSession":
@@ -106,8 +106,8 @@ class ONNXRuntimeEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Threads that spin between two operators are a quarter faster on a lone image. After the last they would take
-        # the cores from decoding.
+        # Spinning between operators makes a lone image 25 % faster. After the last operator it would only take cores
+        # from decoding.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         providers: list[Any] = [(CUDA_PROVIDER, _CUDA_OPTIONS)] if self._is_cuda else ["CPUExecutionProvider"]
         try:
@@ -118,7 +118,7 @@ class ONNXRuntimeEngine:
                 f"ONNX Runtime cannot load {name!r} from {onnx_path.name}: {error}. Prepare the model again.",
                 model=name,
             ) from error
-        # Where CUDA fails to start, ONNX Runtime logs that and takes the CPU.
+        # Where CUDA fails to start, ONNX Runtime logs it and uses the CPU.
         if self._is_cuda and CUDA_PROVIDER not in session.get_providers():
             raise EngineUnavailableError(
                 "ONNX Runtime could not start CUDA; the lines that it logged above say why. Install the CUDA and cuDNN "
@@ -129,7 +129,7 @@ class ONNXRuntimeEngine:
 
 def _run(session: "InferenceSession", batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
     name = session.get_inputs()[0].name
-    # What is C-contiguous is read where it lies, and an output is new and the caller's.
+    # Slices of a C-contiguous array are read without a copy, and each output is a new array.
     rows = [session.run(None, {name: batch_nhwc[row : row + 1]})[0] for row in range(len(batch_nhwc))]
     return np.concatenate(rows)
 

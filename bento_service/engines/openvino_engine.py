@@ -1,4 +1,4 @@
-"""The engine for CPUs: OpenVINO in f32."""
+"""OpenVINO in f32, on CPUs."""
 
 import sys
 from collections import deque
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
 
 
 class OpenVINOEngine:
-    """Runs an ONNX file on the CPU: a stream a lane, and beside it all threads on one image.
+    """Runs an ONNX file on the CPU: one stream for each lane, and one with all threads for a lone image.
 
-    Images of a batch run one after the other in a graph of one image, which is faster than a graph of any batch size,
-    at every batch size, and keeps no buffers for each (docs/adr/0008-engines-at-speed.md). f32, since bf16 answered
-    otherwise on 6 % of photographs.
+    Images of a batch run one after the other in a graph of batch size 1, which is faster than a dynamic graph at every
+    batch size and needs less memory (docs/adr/0008-engines-at-speed.md). In bf16, 6 % of photographs got another class.
     """
 
     name = "openvino"
@@ -44,27 +43,27 @@ class OpenVINOEngine:
         threads: int,
         workers: int = 1,
     ) -> None:
-        """Compile the model, once for each mode that differs here.
+        """Compile the model, once for each mode.
 
         Args:
             onnx_path: Takes `images`, returns `probabilities`, as `Engine.infer` does.
             card: Gives the size of the input.
-            lanes: Batches in flight, at most; more wait for one to end. No stream is left over for a lane that waits
-                for the GIL: three lanes on two cores were slower than two.
+            lanes: Most batches in flight; others wait. There is no spare stream for a lane that waits for the GIL:
+                three lanes on two cores were slower than two.
             threads: Compute threads, shared by the lanes.
-            workers: Processes on this machine that run engines. Threads are pinned to cores only where it is one, as
-                several processes would pin theirs to the same cores.
+            workers: Processes on this machine that run engines. Threads are pinned to cores only for one worker, since
+                several would pin theirs to the same cores.
 
         Raises:
             ModelLoadError: OpenVINO cannot read or compile the file.
         """
         streams = {EngineMode.THROUGHPUT: lanes}
-        # One stream has all the threads anyway.
+        # Otherwise the throughput graph has one stream with all threads already.
         if lanes > 1 and threads > 1:
             streams[EngineMode.LATENCY] = 1
         try:
             core = _share_core()
-            # Read once: each read of its own would keep its own copy of the weights.
+            # Read once, because each read keeps a copy of the weights.
             model = core.read_model(onnx_path)
             model.reshape([1, card.recipe.height_px, card.recipe.width_px, 3])
             self._streams = {
@@ -95,32 +94,31 @@ class OpenVINOEngine:
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch, without a copy of its pixels; see `Engine.infer`."""
         check_batch(batch_nhwc, self._recipe)
-        # Only an array that is C-contiguous can be shared.
+        # OpenVINO shares only C-contiguous arrays.
         batch_nhwc = np.ascontiguousarray(batch_nhwc)
         return self._streams[mode if mode in self.modes else EngineMode.THROUGHPUT].infer(batch_nhwc)
 
     def close(self) -> None:
-        """Wait for what is running and release the model."""
+        """Wait for running batches and release the model."""
         for streams in self._streams.values():
             streams.close()
 
 
 class _Streams:
-    """A compiled model and two requests for each of its streams; a caller beyond these waits for one of them.
+    """A compiled model with two inference requests for each of its streams. Callers beyond that wait.
 
-    Where every stream has a caller, each hands the next image of its batch in while one runs, so that its stream goes
-    on at once, whoever has the GIL at that moment. Otherwise the next image would take the stream of another caller.
+    While every stream has a caller, each caller submits the next image of its batch before the last one is done, so
+    that its stream never waits for the GIL. With a free stream it does not: the image would take that stream.
     """
 
     def __init__(self, compiled: "CompiledModel", count: int) -> None:
-        # The last one used is the first one taken: its buffers are the warmest. None, once closed, stays for whoever
-        # comes next.
+        # LIFO, since the buffers used last are warm in the caches. After `close` it holds None for every later caller.
         self._pairs: LifoQueue[tuple[InferRequest, InferRequest] | None] = LifoQueue()
         self._count = count
         for _ in range(count):
             pair = compiled.create_infer_request(), compiled.create_infer_request()
-            # OpenVINO's binding initialises itself with the first array that it is ever given. Where two threads give
-            # it one at once, each waits for what the other holds (2026.4.1): so here, before there are any lanes.
+            # OpenVINO's Python binding initialises itself with the first array it gets, and deadlocks where two threads
+            # pass their first at once (2026.4.1). So it gets one here, before any lane runs.
             _run(pair, np.zeros((len(pair), *compiled.input(0).shape[1:]), np.uint8), is_ahead=lambda: False)
             self._pairs.put(pair)
 
@@ -144,12 +142,12 @@ class _Streams:
 
 @cache
 def _share_core() -> "Core":
-    """Return the one core of this process, which lasts as long as it does.
+    """Return the one core of this process, which is never freed.
 
-    The first core gives the thread that makes it a stack for signal handlers, and frees that stack with the last core,
-    also where another thread drops that (2026.4.1): the next signal would then end the process.
+    The first core gives its thread a stack for signal handlers. Freeing the last core in another thread frees that
+    stack, and the next signal kills the process (2026.4.1).
     """
-    # Where it finds this package, OpenVINO reports to its makers as it is imported: an operator should choose that.
+    # With this package installed, importing OpenVINO sends telemetry. Operators have not agreed to that.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None: not to be imported
     import openvino
 
@@ -169,7 +167,7 @@ def _compile(core: "Core", model: "Model", *, streams: int, threads: int, is_pin
 def _run(
     pair: tuple["InferRequest", "InferRequest"], batch_nhwc: NDArray[np.uint8], *, is_ahead: Callable[[], bool]
 ) -> NDArray[np.float32]:
-    """Run the images of a batch one after the other; where `is_ahead`, each is handed in while the last one runs."""
+    """Run the images of a batch in turn; while `is_ahead()`, each is submitted before the last one is done."""
     running: deque[InferRequest] = deque()
     rows: list[NDArray[np.float32]] = []
     try:
@@ -181,7 +179,7 @@ def _run(
             running.append(request)
         rows += [_finish(running.popleft()) for _ in range(len(running))]
     finally:
-        # After a failure the other one still reads the caller's pixels.
+        # After a failure, the other request still reads the caller's pixels.
         for request in running:
             with suppress(RuntimeError):
                 request.wait()
@@ -190,6 +188,6 @@ def _run(
 
 def _finish(request: "InferRequest") -> NDArray[np.float32]:
     request.wait()
-    # The request's next run writes into the same memory.
+    # The request's next run overwrites this memory.
     probabilities: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
     return probabilities

@@ -1,4 +1,4 @@
-"""The requests in flight, which a stopping server waits for, and ends when its time is up."""
+"""Requests that are being answered, so that a server that stops can wait for them or end them."""
 
 import asyncio
 from functools import partial
@@ -8,7 +8,7 @@ from weakref import WeakSet
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.errors import DrainingError
-from bento_service.http.connection.pending_writes import PendingWrites, find_delivery
+from bento_service.http.connection.pending_writes import PendingWrites, find_pending_writes
 from bento_service.http.requests.headers import request_id_of
 from bento_service.http.responses.problems import answer_error
 
@@ -16,16 +16,16 @@ from bento_service.http.responses.problems import answer_error
 class InFlightRequests:
     """Pure ASGI: an application whose open requests can be waited for and ended. Used on one event loop.
 
-    uvicorn waits for open connections before it shuts an application down, and a client that sends slowly or does not
-    read its answer keeps its connection open. A request is open until its client has read the answer, if the server
-    has `PENDING_WRITES_EXTENSION`.
+    uvicorn waits for open connections before it shuts an application down, by default without limit, and a client that
+    sends slowly or does not read its answer keeps its connection open. So the application has to end them. A request is
+    open until its client has taken the answer, if the server has `PENDING_WRITES_EXTENSION`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._open: dict[asyncio.Future[None], _OpenRequest] = {}
-        self._writes: WeakSet[PendingWrites] = WeakSet()
-        """Of every open connection that has had a request."""
+        self._connections: WeakSet[PendingWrites] = WeakSet()
+        """Every connection that has had a request and is not closed."""
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """Return another application, whose requests are waited for and ended together with these."""
@@ -35,11 +35,11 @@ class InFlightRequests:
         """Return once every request that is open now is answered; later ones are not waited for."""
         if self._open:
             await asyncio.wait(list(self._open))
-        # Some event loops write only at the end of an iteration.
+        # For event loops that pass bytes on at the end of a turn.
         await asyncio.sleep(0)
-        for writes in list(self._writes):
-            if writes.is_sending():
-                await writes.finish()
+        for writes in list(self._connections):
+            if writes.has_any():
+                await writes.drain()
 
     def end_all(self) -> int:
         """Answer open requests with a `draining` problem, abort answers that have begun, and return how many in all."""
@@ -47,9 +47,9 @@ class InFlightRequests:
         ended = [request for request in self._open.values() if request.limit.when() is None]
         for request in ended:
             request.limit.reschedule(now_s)
-        unsent = {writes for writes in self._writes if writes.is_sending()}
+        unsent = {writes for writes in self._connections if writes.has_any()}
         for writes in unsent:
-            writes.cut()
+            writes.abort()
         return len(ended) + len(unsent - {request.writes for request in self._open.values()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,27 +62,30 @@ class InFlightRequests:
             return
         has_started = False
 
-        async def send_seen(message: Message) -> None:
+        async def send_noted(message: Message) -> None:
             nonlocal has_started
             has_started = True
             await send(message)
 
         limit = asyncio.timeout(None)
-        writes = find_delivery(scope)
+        writes = find_pending_writes(scope)
         if writes is not None:
-            self._writes.add(writes)
+            self._connections.add(writes)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             async with limit:
                 self._open[answered] = _OpenRequest(limit, writes)
-                await app(scope, receive, send_seen)
+                await app(scope, receive, send_noted)
         except TimeoutError:
             if not limit.expired():
                 raise
             if not has_started:
                 await _refuse(scope, receive, send)
             elif writes is not None:
-                await _abort(writes, receive)
+                writes.abort()
+                # Until the server knows, it would log that the answer is not complete.
+                while (await receive())["type"] != "http.disconnect":
+                    pass
             # Otherwise the server closes the connection: an answer that has begun cannot become another.
         finally:
             del self._open[answered]
@@ -92,13 +95,6 @@ class InFlightRequests:
 class _OpenRequest(NamedTuple):
     limit: asyncio.Timeout
     writes: PendingWrites | None
-
-
-async def _abort(writes: PendingWrites, receive: Receive) -> None:
-    writes.cut()
-    # A server that does not know yet would log that the answer is not complete.
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

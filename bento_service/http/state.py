@@ -2,23 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from starlette.requests import Request
 
 from bento_service.domain.service import ServiceStatus
 from bento_service.http.requests.body import ByteBudget
 from bento_service.journal.base import JournalReader
+from bento_service.journal.windows import utc_now
 from bento_service.pipeline.classifier import Classifier
 from bento_service.settings import Settings
 
 OnRequest = Callable[[str, str, int, float], None]
 """Called with route template, method, status and seconds of each request. The method is whatever the client sent."""
-
-
-def utc_now() -> datetime:
-    """Return the time now, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

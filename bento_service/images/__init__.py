@@ -1,1 +1,1 @@
-"""Bytes to pixels to tensor: sniff, limits, orientation, colour, resize. Pure and synchronous."""
+"""Encoded bytes to a tensor: sniff, limits, orientation, colour, resize. Pure; imports domain and errors."""

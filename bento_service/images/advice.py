@@ -1,4 +1,4 @@
-"""What bytes are that are no image, and what to do to get one: told by how they begin, in bounded time."""
+"""Recognise common files that are not images, by their first bytes, and advise what to send instead."""
 
 import base64
 import binascii
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 
 _HEAD_BYTES = 1024
-"""How much of a body is looked at, whatever its length."""
+"""Only this much of a body is examined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """The two halves of "You sent …; …". Nothing in it comes from the body."""
+    """The two halves of the sentence "You sent …; …". Nothing in it is copied from the body."""
 
     what: str
     step: str
@@ -109,11 +109,11 @@ _MOVIE_BOXES: Final = frozenset({b"moov", b"mdat", b"wide", b"pnot"})
 
 
 def advise(encoded: bytes, is_image: Callable[[bytes], bool]) -> Advice | None:
-    """Name what bytes are that are no image, and what to do; None where they look like nothing known.
+    """Return advice for bytes of an unknown image format; None where they are not recognised.
 
     Args:
-        encoded: Bytes of no format that is read. Only the first 1,024 count.
-        is_image: Tells whether bytes begin like an image that is read.
+        encoded: The body.
+        is_image: Tells whether bytes begin like a supported image; for base64 text.
     """
     head = encoded[:_HEAD_BYTES]
     for prefix, advice in _PREFIXES:
@@ -123,7 +123,7 @@ def advise(encoded: bytes, is_image: Callable[[bytes], bool]) -> Advice | None:
 
 
 def _advise_on_container(head: bytes) -> Advice | None:
-    """Name what shows itself behind its first bytes."""
+    """Recognise formats whose signature is not at the start."""
     if head[4:8] == b"ftyp":
         return _RAW if head[8:12] == b"crx " else _SOUND if head[8:11] == b"M4A" else _VIDEO
     if head[4:8] in _MOVIE_BOXES:

@@ -1,16 +1,16 @@
-"""How large the frames of an AV1 stream may be (AV1 Bitstream & Decoding Process Specification, 5.3 to 5.5)."""
+"""Read the frame size from AV1 sequence headers (AV1 Bitstream & Decoding Process Specification, 5.3 to 5.5)."""
 
 from collections.abc import Iterator
 
 MAX_OBUS = 256
-"""Units of one stream that are looked at; a still picture has three."""
+"""Most units of a stream that are read; a still picture has three."""
 _SEQUENCE_HEADER = 1
 _HEADER_BYTES = 512
-"""Enough of a sequence header: the sizes stand behind at most 32 operating points of up to 11 bytes."""
+"""Bytes of a sequence header that are read: the sizes follow at most 32 operating points of up to 11 bytes."""
 
 
 def read_frame_sizes(stream: memoryview) -> Iterator[tuple[int, int]]:
-    """Yield the largest width and height in pixels that each sequence header of a stream allows.
+    """Yield the largest frame width and height in pixels that each sequence header of a stream allows.
 
     Raises:
         ValueError: The stream is cut off or has more than `MAX_OBUS` units.
@@ -31,7 +31,7 @@ def read_frame_sizes(stream: memoryview) -> Iterator[tuple[int, int]]:
 
 
 def _read_leb128(stream: memoryview, position: int) -> tuple[int, int]:
-    """Return a number and the place behind it."""
+    """Return a number and the position after it."""
     value = 0
     for index in range(8):
         if position >= len(stream):
@@ -45,21 +45,21 @@ def _read_leb128(stream: memoryview, position: int) -> tuple[int, int]:
 
 
 class _Bits:
-    """Reads numbers of any width."""
+    """Reads integers of any bit width."""
 
     def __init__(self, data: memoryview) -> None:
         self._value = int.from_bytes(data, "big")
         self._left = 8 * len(data)
 
     def take(self, width: int) -> int:
-        """Return the next `width` bits as a number."""
+        """Return the next `width` bits as an integer."""
         self._left -= width
         if self._left < 0:
             raise ValueError("its AV1 sequence header is cut off")
         return self._value >> self._left & (1 << width) - 1
 
     def skip_uvlc(self) -> None:
-        """Pass over a number of variable length."""
+        """Skip a variable-length integer."""
         zeros = 0
         while not self.take(1):
             zeros += 1

@@ -1,4 +1,4 @@
-"""From whatever a file holds to RGB or plain grey, with a name for each conversion."""
+"""Convert a decoded image of any mode and bit depth to RGB or 8-bit grey, and name each conversion."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from bento_service.domain.requests import ImageWarning
 
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
-"""Pillow's modes of one channel with more than 8 bits."""
+"""Pillow's one-channel modes of more than 8 bits."""
 _GREY_MODES = frozenset({"1", "L", "LA", "La"}) | DEEP_MODES
 _FLOAT_SCALES = (1.0, 255.0, 65_535.0)
 _INTEGER_SCALES = (255.0, 65_535.0, 2.0**32 - 1, 2.0**64 - 1)
@@ -20,23 +20,19 @@ _STRAIGHT_ALPHA = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 
 @dataclass(frozen=True, slots=True)
 class SampleLayout:
-    """What Pillow's mode does not say of a file's samples.
-
-    `bits` a sample; `is_white_zero` where a TIFF counts from white.
-    """
+    """What Pillow's mode does not tell about samples: bits of each, and whether 0 is white (TIFF's WhiteIsZero)."""
 
     bits: int = 8
     is_white_zero: bool = False
 
 
 def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
-    """Convert a loaded image to mode `RGB`, or to `L` where it is grey, and name what was done.
+    """Convert a loaded image to mode `RGB`, or to `L` where it is grey, with any transparency laid over white.
 
-    Grey stays one channel until the end of the intake, where it costs a third to resize. Transparency of every kind
-    is laid over white. At most two copies at full size exist at once.
+    Grey stays one channel, which costs a third to resize. At most two full-size copies exist at once.
 
     Raises:
-        ValueError: Pillow has no way from the image's mode to RGB.
+        ValueError: Pillow cannot convert the image's mode to RGB.
     """
     warnings: list[ImageWarning] = []
     if layout.bits > 8:
@@ -62,7 +58,7 @@ def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Imag
 
 
 def _reduce_depth(image: Image.Image, layout: SampleLayout) -> Image.Image:
-    """Reduce to `L`, or to `LA` where PNG's tRNS names one grey level as transparent."""
+    """Convert to `L`, or to `LA` where a PNG's tRNS makes one grey level transparent."""
     grey = to_eight_bits(image, sample_bits=layout.bits, is_white_zero=layout.is_white_zero)
     transparent = image.info.get("transparency")
     if not isinstance(transparent, int):
@@ -95,12 +91,12 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def to_eight_bits(image: Image.Image, *, sample_bits: int, is_white_zero: bool) -> Image.Image:
-    """Convert a loaded image of one of `DEEP_MODES` to mode `L`.
+    """Convert a loaded image of one of `DEEP_MODES` to mode `L`, by its full scale: Pillow clips (its issue 1108).
 
     Args:
         image: Not changed.
-        sample_bits: Significant bits a sample, as the file declares.
-        is_white_zero: The file counts from white (TIFF's WhiteIsZero), which Pillow leaves as it is in these modes.
+        sample_bits: Significant bits of a sample, as the file declares.
+        is_white_zero: 0 is white, which Pillow does not invert in these modes.
     """
     grey = reduce_samples(np.asarray(image), sample_bits)
     return Image.fromarray(255 - grey if is_white_zero else grey)
@@ -109,8 +105,8 @@ def to_eight_bits(image: Image.Image, *, sample_bits: int, is_white_zero: bool) 
 def reduce_samples(samples: NDArray[np.generic], sample_bits: int) -> NDArray[np.uint8]:
     """Scale samples of any type, shape (height, ...), to 8 bits.
 
-    Unsigned samples of up to 16 bits keep their high byte, as Pillow does for 16-bit colour. Others go by
-    `find_scale`. NaN counts as the lowest value, infinities as the ends.
+    Unsigned samples of up to 16 bits keep their high byte, as Pillow does for 16-bit colour. Others are scaled by
+    `find_scale`: NaN becomes the lowest value, infinities the ends.
     """
     if samples.dtype == np.uint8:
         return samples.astype(np.uint8, copy=False)
@@ -133,10 +129,10 @@ def reduce_samples(samples: NDArray[np.generic], sample_bits: int) -> NDArray[np
 
 
 def find_scale(samples: NDArray[np.generic]) -> tuple[float, float, bool]:
-    """Return the values of black and white that signed, floating or 32-bit samples seem to use, and if they are known.
+    """Guess the values of black and white of signed, floating or 32-bit samples; the flag tells if the guess is safe.
 
-    From 0 to the smallest of 1, 255 and 65535 that holds them all; for integers, of 255, 65535 and the full scales of
-    32 and 64 bits. Where none does, or some are negative, they are not known: then the lowest and the highest value.
+    Black is 0, and white the smallest of 1, 255 and 65535 that no sample exceeds; for integers, of 255, 65535 and the
+    full scales of 32 and 64 bits. Where there is none, or some samples are negative: the lowest and highest sample.
     """
     low, high = math.inf, -math.inf
     for band in _cut_bands(samples):
@@ -151,5 +147,5 @@ def find_scale(samples: NDArray[np.generic]) -> tuple[float, float, bool]:
 
 
 def _cut_bands(samples: NDArray[np.generic]) -> list[NDArray[np.generic]]:
-    """Cut into bands of rows, so that what is computed from one takes little memory beside 50 megapixels."""
+    """Cut into bands of rows, so that temporary arrays stay small for 50 megapixels."""
     return [samples[top : top + _BAND_ROWS] for top in range(0, len(samples), _BAND_ROWS)]

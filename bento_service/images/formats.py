@@ -1,4 +1,4 @@
-"""Which format the bytes are. The declared content type plays no part."""
+"""The image formats, told by a file's first bytes. The declared content type is not used."""
 
 from enum import StrEnum
 
@@ -30,8 +30,6 @@ _PREFIXES = (
     (b"II+\0", ImageFormat.TIFF),  # BigTIFF
     (b"MM\0+", ImageFormat.TIFF),
 )
-
-
 _HEVC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _AV1_BRANDS = frozenset({b"avif", b"avis"})
 _HEIF_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
@@ -39,13 +37,13 @@ _MAX_BRANDS = 32
 
 
 def _read_brands(encoded: bytes) -> list[bytes]:
-    """Return the brands of a file that begins with an `ftyp` box, the major one first (ISO/IEC 14496-12, 4.3)."""
+    """Return the brands in the `ftyp` box, the major one first (ISO/IEC 14496-12, 4.3)."""
     end = min(int.from_bytes(encoded[:4], "big"), 16 + 4 * _MAX_BRANDS, len(encoded))
     return [encoded[at : at + 4] for at in (8, *range(16, end - 3, 4))]
 
 
 def _find_heif(encoded: bytes) -> ImageFormat | None:
-    """Name a HEIF file by its codec; one that names none counts as HEIC, whose decoder says what it holds."""
+    """Tell HEIC and AVIF apart by brand. A HEIF file without either brand counts as HEIC; the decoder checks it."""
     brands = _read_brands(encoded)
     for brand in brands:
         if brand in _HEVC_BRANDS:
@@ -56,7 +54,7 @@ def _find_heif(encoded: bytes) -> ImageFormat | None:
 
 
 def find_format(encoded: bytes) -> ImageFormat | None:
-    """Name the format by the first bytes; None where they are those of none of `ImageFormat`."""
+    """Find the format by the first bytes; None where it is none of `ImageFormat`."""
     for prefix, image_format in _PREFIXES:
         if encoded.startswith(prefix):
             return image_format
@@ -66,10 +64,10 @@ def find_format(encoded: bytes) -> ImageFormat | None:
 
 
 def sniff(encoded: bytes) -> ImageFormat:
-    """Name the format by the first bytes.
+    """Find the format by the first bytes.
 
     Raises:
-        UnsupportedFormatError: They are those of none of `ImageFormat`; it says what to do about what they are.
+        UnsupportedFormatError: It is none of `ImageFormat`. The message names what the file is and what to do.
     """
     image_format = find_format(encoded)
     if image_format is not None:
@@ -77,7 +75,4 @@ def sniff(encoded: bytes) -> ImageFormat:
     allowed = ", ".join(ImageFormat)
     advice = advise(encoded, lambda head: find_format(head) is not None)
     what = advice or "This is not an image Lightbox can read; convert it to one of these formats."
-    raise UnsupportedFormatError(
-        f"{what} Allowed: {allowed}.",
-        allowed=list(ImageFormat),
-    )
+    raise UnsupportedFormatError(f"{what} Allowed: {allowed}.", allowed=list(ImageFormat))

@@ -1,8 +1,8 @@
-"""Resize, crop and orientation, as numbers: nothing here touches pixels but `Orientation.turn`."""
+"""The numbers of a resize, a centre crop and an orientation."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -14,7 +14,10 @@ from bento_service.domain.models import InputRecipe
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """Where the crop lies in the resized image. `left_px` or `top_px` is negative where the crop reaches beyond it."""
+    """Size of the resized image and place of the crop in it.
+
+    `left_px` or `top_px` is negative where the crop is larger than the image.
+    """
 
     resized_width_px: int
     resized_height_px: int
@@ -25,9 +28,9 @@ class Geometry:
 
 
 def plan_geometry(width_px: int, height_px: int, recipe: InputRecipe) -> Geometry:
-    """Work out timm's resize and centre crop (timm/data/transforms_factory.py) for an image of this size.
+    """Compute timm's resize and centre crop (timm/data/transforms_factory.py) for an image of this size.
 
-    A square target follows torchvision's Resize, another timm's ResizeKeepRatio: they round differently.
+    A square target follows torchvision's Resize, any other timm's ResizeKeepRatio: they round differently.
     """
     target_width_px = math.floor(recipe.width_px / recipe.crop_fraction)
     target_height_px = math.floor(recipe.height_px / recipe.crop_fraction)
@@ -49,7 +52,7 @@ def plan_geometry(width_px: int, height_px: int, recipe: InputRecipe) -> Geometr
 
 
 def _centre(resized_px: int, crop_px: int) -> int:
-    """Place a crop as torchvision's center_crop does: the smaller half of a padding first, else rounded to even."""
+    """Place a crop as torchvision's center_crop does: padding has its smaller half first, offsets round to even."""
     if crop_px > resized_px:
         return -((crop_px - resized_px) // 2)
     return round((resized_px - crop_px) / 2)
@@ -57,41 +60,37 @@ def _centre(resized_px: int, crop_px: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """What makes a stored picture upright: rows become columns, then left becomes right, then top becomes bottom."""
+    """An EXIF orientation (CIPA DC-008, tag 274) as operations that make an image upright: transpose, mirror, flip.
+
+    Images are turned after their resize: turning 12 megapixels takes as long as decoding them.
+    """
 
     is_transposed: bool = False
     is_mirrored: bool = False
     is_flipped: bool = False
 
     def turn(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the upright view of stored pixels, shape (height, width, ...); nothing is copied."""
+        """Return an upright view of stored pixels, shape (height, width, ...), without a copy."""
         upright = pixels.swapaxes(0, 1) if self.is_transposed else pixels
         return upright[:: -1 if self.is_flipped else 1, :: -1 if self.is_mirrored else 1]
 
     def find_stored(self, upright: Geometry) -> Geometry:
-        """Return the geometry that cuts the same crop out of the stored picture."""
+        """Return the geometry of the same crop in the stored image."""
         left_px, top_px = upright.left_px, upright.top_px
         if self.is_mirrored:
             left_px = upright.resized_width_px - upright.left_px - upright.crop_width_px
         if self.is_flipped:
             top_px = upright.resized_height_px - upright.top_px - upright.crop_height_px
-        if not self.is_transposed:
+        if self.is_transposed:
             return Geometry(
-                resized_width_px=upright.resized_width_px,
-                resized_height_px=upright.resized_height_px,
-                left_px=left_px,
-                top_px=top_px,
-                crop_width_px=upright.crop_width_px,
-                crop_height_px=upright.crop_height_px,
+                resized_width_px=upright.resized_height_px,
+                resized_height_px=upright.resized_width_px,
+                left_px=top_px,
+                top_px=left_px,
+                crop_width_px=upright.crop_height_px,
+                crop_height_px=upright.crop_width_px,
             )
-        return Geometry(
-            resized_width_px=upright.resized_height_px,
-            resized_height_px=upright.resized_width_px,
-            left_px=top_px,
-            top_px=left_px,
-            crop_width_px=upright.crop_height_px,
-            crop_height_px=upright.crop_width_px,
-        )
+        return replace(upright, left_px=left_px, top_px=top_px)
 
 
 UPRIGHT: Final = Orientation()

@@ -1,7 +1,7 @@
-"""HEIC (HEVC in HEIF, by libheif) and AVIF (AV1 in HEIF, by libavif): what they may cost, and how they are opened.
+"""Check and open HEIC (HEVC in HEIF, by libheif) and AVIF (AV1 in HEIF, by libavif).
 
-Both decoders take orientation, crop and grids from the file's item properties and leave EXIF's orientation out, as
-HEIF says (ISO/IEC 23008-12, 6.5) and as browsers and `heif-convert` do.
+Both decoders apply orientation, crop and grids from the file's item properties. EXIF's orientation is ignored, as HEIF
+requires (ISO/IEC 23008-12, 6.5) and as browsers and `heif-convert` do.
 """
 
 import io
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
     from PIL._imaging import PixelAccess
 
 DECODED_SHARE = 2
-"""What a decoder holds of one item, all tiles together, may be this many times the pixels allowed.
+"""The decoded pixels of one item, all tiles together, may be this many times the pixels allowed.
 
-A grid covers more than its picture: at 48 megapixels with tiles of 512 x 512 by 3 %, a small picture in one tile by far
-more.
+A grid is larger than its picture: by 3 % at 48 megapixels with tiles of 512 x 512, by more in small pictures.
 """
 _TILE_PIXELS = 512 * 512
-"""A phone's tile, which is never too many: encoders fill small pictures up."""
+"""A phone's tile, which is always allowed: encoders pad small pictures to it."""
 _MAX_DEPTH = 4
-"""Items that are made of items that are made of items …; a grid of coded pictures is 2."""
+"""Deepest nesting of items within items; a grid of coded pictures has 2 levels."""
 _METADATA: Final = frozenset({b"Exif", b"mime"})
 _AV1: Final = b"av01"
 _CODECS: Final = {ImageFormat.HEIC: b"hvc1", ImageFormat.AVIF: _AV1}
@@ -38,15 +37,15 @@ _AV1_HIGH_BIT_DEPTH = 0x40
 
 
 class HeicFile(ImageFile):
-    """A HEIC's primary image. `sample_bits` are the file's; `is_animated` says that it has a track or more images."""
+    """A HEIC's primary image. `sample_bits` is the file's bit depth; `is_animated` means a track or several images."""
 
     format = "HEIC"
     sample_bits = 8
     is_animated = False
 
     def _open(self) -> None:
-        # Neither shifted nor copied by pi_heif 1.4.0, whose code for that goes by the bits that the container declares
-        # and writes past the end of the samples where the stream has fewer.
+        # With these options pi_heif 1.4.0 does not rescale the samples. Its code for that trusts the container's bit
+        # depth and writes out of bounds where the stream has fewer bits.
         images = pi_heif.open_heif(self.fp, convert_hdr_to_8bit=True, hdr_to_16bit=False, remove_stride=False)
         self._encoded_image = images[images.primary_index]
         self.is_animated = len(images) > 1
@@ -61,7 +60,7 @@ class HeicFile(ImageFile):
         """Decode in the calling thread.
 
         Raises:
-            ValueError: The stream is damaged, or its samples are others than the container declares.
+            ValueError: The stream is damaged, or its samples differ from what the container declares.
         """
         if self._encoded_image is not None:
             image, self._encoded_image = self._encoded_image, None
@@ -73,19 +72,19 @@ class HeicFile(ImageFile):
 
 
 class AvifFile(AvifImagePlugin.AvifImageFile):
-    """An AVIF; libavif scales deep samples to 8 bits, `sample_bits` are those of the file."""
+    """An AVIF, scaled to 8 bits by libavif. `sample_bits` is the file's bit depth."""
 
     sample_bits = 8
 
 
 def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
-    """Read the header of a HEIC or AVIF; the pixels stay encoded until `load`, which decodes in the calling thread.
+    """Open a HEIC or AVIF; the pixels stay encoded until `load`, which decodes in the calling thread.
 
     Raises:
-        TooManyPixelsError: A decoder would have to hold more than `max_pixels` times `DECODED_SHARE`.
+        TooManyPixelsError: Decoding needs more than `max_pixels` times `DECODED_SHARE`.
         ValueError: The boxes cannot be read, or the file has no still picture.
-        struct.error: They are cut off.
-        SyntaxError: The decoder refuses the header.
+        struct.error: The boxes are cut off.
+        SyntaxError: The decoder rejects the header.
     """
     file = read_items(encoded)
     _check_cost(encoded, file, max_pixels)
@@ -93,7 +92,7 @@ def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> Ima
     if coded is not None and coded.kind != _CODECS[image_format]:
         raise BoxError(f"its picture is of the kind {coded.kind!r}; only HEVC and AV1 are read")
     source = io.BytesIO(_hide_metadata(encoded, file))
-    # Both libraries take the number of threads from their module: the decode pool's threads are all that there are.
+    # Both libraries take their thread count from a module variable. The decode pool already uses every CPU.
     if image_format is ImageFormat.AVIF:
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
         avif = AvifFile(source)
@@ -106,7 +105,7 @@ def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> Ima
 
 
 def _hide_metadata(encoded: bytes, file: ItemFile) -> bytes:
-    """Rename EXIF and XMP items, so that neither decoder reads them: a broken one would cost the picture."""
+    """Rename EXIF and XMP items, so that no decoder fails on a damaged one."""
     places = [item.kind_at for item in file.items.values() if item.kind in _METADATA]
     if not places:
         return encoded
@@ -140,9 +139,9 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
 
 
 class _PixelCount:
-    """Counts what a decoder holds of an item: the most of its own pixels, its parts' and its auxiliary images'.
+    """Counts the pixels that decoding an item takes: the largest of its own, its parts' and its auxiliary images'.
 
-    Alpha, of a picture or of a tile, is decoded too; depth and gain maps, which are not, are small.
+    Alpha planes are decoded too. Depth and gain maps are counted, though not decoded: they are small.
     """
 
     def __init__(self, encoded: bytes, file: ItemFile) -> None:
@@ -158,8 +157,8 @@ class _PixelCount:
         """Count the pixels of an item.
 
         Raises:
-            BoxError: It has no size, or its data lie beyond the file; or it is part of itself, on which libheif 1.23
-                waits for ever.
+            BoxError: It has no size, its data lie beyond the file, or it contains itself, which makes libheif 1.23
+                wait for ever.
         """
         if item_id not in self._items:
             return 0
@@ -196,7 +195,7 @@ def _join(encoded: bytes, item: Item) -> memoryview:
 
 
 def _find_coded(file: ItemFile) -> Item | None:
-    """Return the primary item, or of one that is made of others the first; None where there is only a track."""
+    """Return the primary item, or its first part where it has parts; None where the file has only a track."""
     item = file.items.get(file.primary_id or 0)
     for _ in range(_MAX_DEPTH):
         parts = () if item is None else item.references.get(b"dimg", ())

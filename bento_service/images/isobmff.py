@@ -1,22 +1,22 @@
-"""The structure of a HEIC or AVIF file: its items, read from its boxes (ISO/IEC 14496-12, 8.11; ISO/IEC 23008-12)."""
+"""Read the items of a HEIC or AVIF file from its boxes (ISO/IEC 14496-12, 8.11; ISO/IEC 23008-12)."""
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 MAX_BOXES = 1024
-"""Boxes, items or properties in a row that are read. A phone's 200 megapixels have 822 items, libheif takes 1,000."""
+"""Most boxes, items or properties in a row. A phone's 200 megapixels have 822 items; libheif allows 1,000."""
 MAX_REFERENCES = 4096
-"""References between items, over all of them."""
+"""Most references between items, in total."""
 MAX_ASSOCIATIONS = 16_384
-"""Properties of items, over all of them: 16 for each of as many items as are read."""
+"""Most properties of all items together: 16 for each of `MAX_BOXES` items."""
 MAX_EXTENTS = 32
-"""Pieces that an item's data may lie in, as in libheif."""
+"""Most pieces of one item's data, as in libheif."""
 MAX_TRACKS = 16
-"""Tracks, and boxes of one kind within them. An animation has one, its alpha another."""
+"""Most tracks, and boxes of one kind within them. An animation has one, its alpha another."""
 
 _ONCE = frozenset({b"iinf", b"iloc", b"iprp", b"iref", b"pitm", b"idat"})
-"""Boxes of `meta` of which there is one: of two, libraries take the first or the last."""
+"""Boxes that `meta` may hold once. Of two, some libraries read the first and others the last."""
 
 
 class BoxError(ValueError):
@@ -25,7 +25,7 @@ class BoxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box's type and the place of its content in the file."""
+    """A box's type and where its content starts and ends in the file."""
 
     kind: bytes
     start: int
@@ -34,9 +34,9 @@ class Box:
 
 @dataclass(slots=True)
 class Item:
-    """One item. `kind_at` is where its type stands in the file; `extents` are the places of its data, as (start, end).
+    """One item. `kind_at` is the offset of its type in the file; `extents` are the (start, end) of its data.
 
-    `properties` are the boxes that apply to it, in order. `references` lists by reference type the items that it names.
+    `properties` are the boxes that apply to it, in order. `references` lists item ids by reference type.
     """
 
     kind: bytes
@@ -48,7 +48,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class ItemFile:
-    """The items of a file, by id. `first_samples` are the places of the first samples of its tracks."""
+    """The items of a file, by id. `first_samples` has the (start, end) of the first sample of each track."""
 
     items: dict[int, Item]
     primary_id: int | None
@@ -56,10 +56,10 @@ class ItemFile:
 
 
 def walk_boxes(encoded: bytes, start: int, end: int) -> Iterator[Box]:
-    """Yield the boxes between two places.
+    """Yield the boxes between two offsets.
 
     Raises:
-        BoxError: One is longer than what holds it, or there are more than `MAX_BOXES`.
+        BoxError: A box is longer than its parent, or there are more than `MAX_BOXES`.
     """
     for _ in range(MAX_BOXES):
         if start + 8 > end:
@@ -83,15 +83,14 @@ def read_items(encoded: bytes) -> ItemFile:
 
     Raises:
         BoxError: The boxes cannot be read.
-        struct.error: They are cut off.
+        struct.error: The boxes are cut off.
     """
     boxes: list[Box] = []
     try:
         for box in walk_boxes(encoded, 0, len(encoded)):
             boxes.append(box)
     except BoxError:
-        # Phones append what is no box to a picture: a motion photo, a trailer of their own. Pixels that are cut off
-        # are the decoder's to report.
+        # Phones append data that are not boxes, such as a motion photo. The decoder reports pixels that are cut off.
         if len(boxes) == MAX_BOXES or not any(box.kind in {b"meta", b"moov"} for box in boxes):
             raise
     metas, movies = ([box for box in boxes if box.kind == kind] for kind in (b"meta", b"moov"))
@@ -156,7 +155,7 @@ def _read_meta(encoded: bytes, meta: Box, first_samples: tuple[tuple[int, int], 
 
 
 class _Reader:
-    """Reads numbers out of a box."""
+    """Reads integers from a box."""
 
     def __init__(self, encoded: bytes, box: Box) -> None:
         self.encoded = encoded
@@ -164,14 +163,14 @@ class _Reader:
         self.position = box.start
 
     def take(self, width: int) -> int:
-        """Return the next `width` bytes as a number; of none, 0."""
+        """Return the next `width` bytes as an integer; 0 for a width of 0."""
         start, self.position = self.position, self.position + width
         if self.position > self._end:
             raise BoxError("one of its boxes ends too early")
         return int.from_bytes(self.encoded[start : self.position], "big")
 
     def count(self, width: int) -> int:
-        """Return the next number as a count, which is bounded."""
+        """Return the next integer, at most `MAX_BOXES`."""
         count = self.take(width)
         if count > MAX_BOXES:
             raise BoxError(f"it has {count:,} items or properties; {MAX_BOXES:,} are allowed")
@@ -179,7 +178,7 @@ class _Reader:
 
 
 class _FullReader(_Reader):
-    """Reads numbers out of a full box, which begins with its version and flags."""
+    """Reads integers from a full box, which begins with version and flags."""
 
     def __init__(self, encoded: bytes, box: Box) -> None:
         super().__init__(encoded, box)

@@ -14,16 +14,16 @@ from bento_service.images.header import palette_bytes
 
 @dataclass(frozen=True, slots=True)
 class BareFile:
-    """A file without metadata. `info` has `exif` and `xmp`, by Pillow's names, where the file had them."""
+    """A file without metadata. `info` has its `exif` and `xmp` under Pillow's names, for the orientation."""
 
     encoded: bytes
     info: Mapping[str, bytes]
 
 
 def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
-    """Copy a file without its metadata; None where the format has none that stops a decoder, or the file no pixels.
+    """Copy a file without its metadata; None for formats whose metadata stop no decoder, and for files without pixels.
 
-    Pixels are not verified: damage to them stays.
+    The pixels are not verified.
 
     Raises:
         UndecodableImageError: A PNG is truncated.
@@ -40,7 +40,7 @@ def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
 def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:
     """Leave out application segments and comments before the first scan (ITU-T T.81, B.1.1.4).
 
-    JFIF's and Adobe's stay where they are complete: they tell which colours the components are.
+    Complete JFIF and Adobe segments stay, since they define the colour space.
     """
     parts, info = [encoded[:2]], dict[str, bytes]()
     position = 2
@@ -64,7 +64,7 @@ def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:
 
 
 def _drop_png_chunks(encoded: bytes) -> BareFile:
-    """Keep the critical chunks, and transparency that is sound."""
+    """Keep the critical chunks, and tRNS where it is valid."""
     parts, info, before = [encoded[:8]], dict[str, bytes](), set[bytes]()
     for chunk in _walk_png_chunks(encoded):
         is_transparency = chunk.kind == b"tRNS" and _is_transparency_usable(encoded, chunk, before)
@@ -77,7 +77,7 @@ def _drop_png_chunks(encoded: bytes) -> BareFile:
 
 
 def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
-    """Keep the chunks of pixels and animation (RFC 9649, 2.7), and clear the flags of the others."""
+    """Keep the chunks with pixels and animation (RFC 9649, 2.7), and clear the flags of the others."""
     parts, info = list[bytes](), dict[str, bytes]()
     position = 12
     while position + 8 <= len(encoded):
@@ -100,7 +100,7 @@ def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
 
 
 def _drop_gif_extensions(encoded: bytes) -> BareFile:
-    """Keep the first frame, and the transparency that a complete graphic control extension gives it (GIF89a, 23)."""
+    """Keep the first frame and complete graphic control extensions, which hold its transparency (GIF89a, 23)."""
     position = 13 + palette_bytes(encoded[10])
     parts = [encoded[:position]]
     for label, start, end in _walk_gif_extensions(encoded):
@@ -114,10 +114,12 @@ def _drop_gif_extensions(encoded: bytes) -> BareFile:
 
 
 def check_png_chunks(encoded: bytes) -> None:
-    """Verify each chunk's checksum and the place of the one with transparency (PNG specification, 5.3, 5.6 and 13.2).
+    """Verify each chunk's checksum and the place of tRNS (PNG specification, 5.3, 5.6 and 13.2).
+
+    Pillow does not: it shows what it can of a damaged PNG.
 
     Raises:
-        UndecodableImageError: A chunk is cut off, its checksum is wrong, or transparency is not where it counts.
+        UndecodableImageError: A chunk is cut off, its checksum is wrong, or tRNS is misplaced.
     """
     before: set[bytes] = set()
     for chunk in _walk_png_chunks(encoded):
@@ -131,7 +133,7 @@ def check_png_chunks(encoded: bytes) -> None:
 
 
 def check_gif_extensions(encoded: bytes) -> None:
-    """Refuse a GIF with a malformed extension before its first frame: Pillow loses its place there and reads on.
+    """Refuse a GIF with a malformed extension before its first frame, which Pillow misreads without an error.
 
     Raises:
         UndecodableImageError: An extension has no data, an application's has nothing but its name, or a graphic control
@@ -147,7 +149,7 @@ def check_gif_extensions(encoded: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _PngChunk:
-    """A chunk, and where it lies in the file with its length, type and checksum."""
+    """A chunk; from `start` to `end` it includes its length, type and checksum."""
 
     kind: bytes
     start: int
@@ -185,9 +187,9 @@ def _walk_png_chunks(encoded: bytes) -> Iterator[_PngChunk]:
 
 
 def _is_transparency_usable(encoded: bytes, chunk: _PngChunk, before: Collection[bytes]) -> bool:
-    """Whether a tRNS chunk counts, as in libpng: sound, before the pixels, and after the palette if there is one.
+    """Whether libpng uses a tRNS chunk: intact, before the pixels, and after the palette of a palette image.
 
-    `before` has the types of the chunks that precede it.
+    `before` has the types of the preceding chunks.
     """
     colour_type = encoded[_PNG_COLOUR_TYPE_OFFSET]
     is_long_enough = chunk.end - chunk.start - _PNG_FRAME_BYTES >= _MIN_TRANSPARENCY_BYTES.get(colour_type, 1)
@@ -205,7 +207,7 @@ def _walk_gif_extensions(encoded: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _find_end_of_blocks(encoded: bytes, position: int) -> int:
-    """Return where a chain of GIF's data sub-blocks ends, which may be the end of the file."""
+    """Return the end of a chain of GIF data sub-blocks, which may lie beyond the file."""
     while position < len(encoded) and encoded[position] != 0:
         position += 1 + encoded[position]
     return position + 1
@@ -214,7 +216,7 @@ def _find_end_of_blocks(encoded: bytes, position: int) -> int:
 _EXIF: Final = b"Exif\0\0"
 _JPEG_XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff]")
-"""What comes before it are stray or fill bytes (B.1.1.2)."""
+"""Bytes before a match are stray or fill bytes (B.1.1.2)."""
 _APP0, _APP1, _APP14, _COMMENT, _START_OF_SCAN = 0xE0, 0xE1, 0xEE, 0xFE, 0xDA
 _JPEG_METADATA: Final = frozenset({*range(0xE0, 0xF0), _COMMENT})
 _PNG_SIGNATURE_BYTES = 8

@@ -1,4 +1,4 @@
-"""From any size to the size that a model takes: timm's evaluation transform, computed with SIMD."""
+"""Resize and crop as timm's evaluation transform does, with SIMD."""
 
 import math
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from bento_service.domain.models import Interpolation
 from bento_service.images.geometry import UPRIGHT, Geometry, Orientation
 
 RGBX_MODE: Final = "CMYK"
-"""The mode for four plain bytes a pixel, of which the first three are red, green and blue.
+"""The mode of images with four bytes a pixel: red, green, blue and an unused one.
 
-It is the only one that Pillow takes over from a buffer without a copy and that the resizer leaves alone: in RGBA it
-weighs colours by their alpha. Such an image goes nowhere but to `resize_and_crop`.
+Only in this mode can Pillow use a buffer without a copy and does the resizer treat all channels alike (in RGBA it
+multiplies colours by alpha). Pass such images to nothing but `resize_and_crop`.
 """
 MAX_ENLARGED_PX = 2_000_000
-"""Where the whole of an enlarged image would have more, only the crop is made, of the part that it depends on.
+"""Above this size of the whole enlarged image, only the crop is computed, from the source pixels it depends on.
 
-Then a few values in 10,000 differ from timm's by a level: Pillow takes the place of a cut as 32-bit floats. A
-photograph never gets there, a 1 x 65535 JPEG would ask for 12 GB.
+A few values in 10,000 then differ from timm's by one, because Pillow takes a box as 32-bit floats. Photographs stay
+below; a 1 x 65535 JPEG would need 12 GB.
 """
 
 _FILTERS: Final = {"bilinear": FilterType.bilinear, "bicubic": FilterType.catmull_rom}
-"""By timm's name. Pillow's bicubic is Catmull-Rom's too (a = -0.5)."""
+"""By timm's name. Pillow's bicubic is Catmull-Rom too (a = -0.5)."""
 _RESAMPLING: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _REACH: Final = {"bilinear": 1, "bicubic": 2}
-"""How far a filter reaches to each side, in pixels of the larger of source and result."""
+"""Radius of each filter, in pixels of the larger of source and result."""
 _COLUMNS_FIRST_ASPECT: Final = 2
 """Pillow 13 reduces the columns of an image taller than this many times its width before its rows."""
 
@@ -37,18 +37,17 @@ _COLUMNS_FIRST_ASPECT: Final = 2
 def resize_and_crop(
     image: Image.Image, geometry: Geometry, interpolation: Interpolation, orientation: Orientation = UPRIGHT
 ) -> NDArray[np.uint8]:
-    """Resize an image, cut out its centre and turn it; what the crop takes from beyond the image is black.
+    """Resize an image, crop it and make it upright. Parts of the crop outside the image are black.
 
-    An image that has to be enlarged equals timm's to the pixel (but for `MAX_ENLARGED_PX`). One that is reduced differs
-    by a level in a few values of a thousand, by two in a few of 100,000, because the SIMD resizer has weights of 16
-    bits and Pillow of 22.
+    Enlarged images equal timm's exactly (but for `MAX_ENLARGED_PX`). In reduced ones a few values in 1,000 differ by
+    one, and a few in 100,000 by two: the SIMD resizer has 16-bit weights, Pillow 22-bit ones.
 
     Args:
-        image: As it is stored, in mode `RGB`, `L` or `RGBX_MODE`; its size may differ from the one that `geometry`
-            was planned for, where it was scaled while decoding.
-        geometry: From `plan_geometry`, of the upright image.
+        image: The stored image in mode `RGB`, `L` or `RGBX_MODE`. After a scaled decode it is smaller than the image
+            that `geometry` was planned for.
+        geometry: From `plan_geometry`, for the upright image.
         interpolation: The input recipe's.
-        orientation: What makes the image upright.
+        orientation: Makes the image upright.
 
     Returns:
         RGB, 0-255, shape (geometry.crop_height_px, geometry.crop_width_px, 3), C-contiguous and writable.
@@ -73,7 +72,7 @@ def resize_and_crop(
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """One direction of a resize: what of a side is cut out, in pixels of the result and of the source."""
+    """One axis of a crop and resize; `start_px` and `length_px` are in pixels of the result."""
 
     source_px: int
     start_px: int
@@ -82,16 +81,16 @@ class _Span:
 
     @property
     def source_start(self) -> float:
-        """Where in the source the cut begins."""
+        """Start of the crop in source pixels."""
         return self.start_px * self.scale
 
     @property
     def source_length(self) -> float:
-        """How much of the source is cut out; the last bit of a product may lie beyond its edge."""
+        """Length of the crop in source pixels, clipped because a product may round beyond the edge."""
         return min(self.length_px * self.scale, self.source_px - self.source_start)
 
     def find_weighing(self, reach: int) -> tuple[int, int]:
-        """Return first and past-the-last source pixel that the cut depends on, or a pixel more at either end."""
+        """Return the range of source pixels that the crop depends on, at most one pixel too wide at either end."""
         reach_px = reach * max(self.scale, 1.0) + 1
         stop = self.source_start + self.source_length
         return max(math.floor(self.source_start - reach_px), 0), min(math.ceil(stop + reach_px), self.source_px)
@@ -101,7 +100,7 @@ def _enlarge_visible(
     image: Image.Image, geometry: Geometry, interpolation: Interpolation, orientation: Orientation
 ) -> Image.Image:
     """Return the part of the enlarged upright image that lies within the crop, by Pillow."""
-    # Turned first, as Pillow's two directions round differently; there is little to turn.
+    # Turned before the resize, because Pillow's two passes round differently; the image is small.
     width_px, height_px = image.size[::-1] if orientation.is_transposed else image.size
     across = _cut(width_px, geometry.resized_width_px, geometry.left_px, geometry.crop_width_px)
     down = _cut(height_px, geometry.resized_height_px, geometry.top_px, geometry.crop_height_px)
@@ -115,7 +114,7 @@ def _enlarge_visible(
     place = orientation.find_stored(Geometry(width_px, height_px, left, top, right - left, bottom - top))
     stored_right, stored_bottom = place.left_px + place.crop_width_px, place.top_px + place.crop_height_px
     part = _turn(image.crop((place.left_px, place.top_px, stored_right, stored_bottom)), orientation)
-    # Pillow enlarges rows first, of whatever shape the image is. The part's shape is another than the image's.
+    # Pillow resizes rows first for any shape. Two calls keep that order for the part, whose shape differs.
     start = across.source_start - left
     columns = (start, 0, min(start + across.source_length, part.width), part.height)
     part = part.resize((across.length_px, part.height), _RESAMPLING[interpolation], columns)
@@ -125,7 +124,7 @@ def _enlarge_visible(
 
 
 def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
-    """Return an image upright, the very image where it is so already."""
+    """Return an upright image; the same object where it is upright already."""
     if orientation == UPRIGHT:
         return image
     turned = np.ascontiguousarray(orientation.turn(np.asarray(image)))
@@ -135,11 +134,11 @@ def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
 def _reduce_visible(
     image: Image.Image, geometry: Geometry, interpolation: Interpolation, *, is_columns_first: bool
 ) -> Image.Image:
-    """Return the part of the reduced image that lies within the crop, in the order of directions that Pillow takes."""
+    """Return the part of the reduced image that lies within the crop, axis by axis in Pillow's order."""
     across = _cut(image.width, geometry.resized_width_px, geometry.left_px, geometry.crop_width_px)
     down = _cut(image.height, geometry.resized_height_px, geometry.top_px, geometry.crop_height_px)
-    # Each call resizes in one direction. In both at once cykooz_resizer 4.0.1 takes the columns first, and reads beyond
-    # its buffer where a cut begins or ends at a weight of zero.
+    # One axis a call: with both, cykooz_resizer 4.0.1 takes columns first, and reads out of bounds where a crop begins
+    # or ends at a weight of zero.
     if is_columns_first:
         first, last = across.find_weighing(_REACH[interpolation])
         box = CropBox(first, down.source_start, last - first, down.source_length)
@@ -156,10 +155,10 @@ def _reduce_visible(
 
 
 def _convolve(image: Image.Image, size: tuple[int, int], box: CropBox, interpolation: Interpolation) -> Image.Image:
-    """Resize a box of an image, in the calling thread and without Python's lock."""
+    """Resize a box of an image, in the calling thread and without the GIL."""
     resized = Image.new(image.mode, size)
     algorithm = ResizeAlg.convolution(_FILTERS[interpolation])
-    # A new one each time, for free: one that is kept holds memory of the largest image, and may be used once at a time.
+    # Creating one is free. A shared one would keep memory for the largest image and serve one thread at a time.
     Resizer().resize_pil(image, resized, ResizeOptions(resize_alg=algorithm, crop_box=box))
     return resized
 

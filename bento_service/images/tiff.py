@@ -1,24 +1,55 @@
-"""TIFF: which of a file's images is the picture, whether its samples are understood, and its pixels."""
+"""Decode TIFFs: with Pillow where it reads the samples correctly, else from their bytes.
+
+Pillow does not read, or reads wrongly: planar, signed, floating-point, 32-bit and 64-bit samples, and grey with alpha.
+libtiff decompresses those as an image of bytes, as many per row as the samples take, and numpy reads the samples.
+"""
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
 from bento_service.domain.requests import ImageWarning
-from bento_service.errors import UndecodableImageError
-from bento_service.images.colour import SampleLayout
+from bento_service.errors import TooManyPixelsError, UndecodableImageError
+from bento_service.images.colour import SampleLayout, find_scale, reduce_samples
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import check_pixels
 from bento_service.images.pillow_reader import open_image
 from bento_service.images.tiff_directory import Directory, find_picture, has_several_pages, write_directory
-from bento_service.images.tiff_layout import KEPT_TAGS, OLD_JPEG, UNCOMPRESSED, WHITE_IS_ZERO, TiffLayout, read_layout
-from bento_service.images.tiff_samples import read_samples
+from bento_service.images.tiff_layout import (
+    BLACK_IS_ZERO,
+    FLOAT,
+    KEPT_TAGS,
+    OLD_JPEG,
+    SEPARATED,
+    SIGNED,
+    UNCOMPRESSED,
+    UNSIGNED,
+    WHITE_IS_ZERO,
+    TiffLayout,
+    read_layout,
+)
 
 _XMP_ORIENTATION: Final = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 _MAX_COLOUR_OF_EIGHT_BITS: Final = 255
+_MAX_PIXEL_BYTES: Final = 4
+"""Most decoded bytes for each pixel that is allowed, since the limit on pixels is there to bound memory."""
+
+_DTYPES: Final = {UNSIGNED: "u", SIGNED: "i", FLOAT: "f"}
+_MODES: Final = {
+    **{(1, None): "L", (1, False): "LA", (1, True): "La"},
+    **{(3, None): "RGB", (3, False): "RGBA", (3, True): "RGBa"},
+    (4, None): "CMYK",
+}
+"""By the number of colours, and whether they are premultiplied by alpha (None: no alpha)."""
+_PACKBITS = 32773
+_IGNORE_PREDICTOR: Final = frozenset({UNCOMPRESSED, _PACKBITS})
+_HORIZONTAL, _FLOATING_POINT = 2, 3
+_KEPT: Final = frozenset({Tag.ImageLength, Tag.Compression, Tag.FillOrder, Tag.RowsPerStrip, Tag.TileLength})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +67,12 @@ class TiffPicture:
         return self.layout.width_px, self.layout.height_px
 
     def load(self, max_pixels: int) -> tuple[Image.Image, SampleLayout, tuple[ImageWarning, ...]]:
-        """Decode it, without applying the orientation.
-
-        Raises:
-            Exception: Whatever the decoders trip over in damaged data.
-        """
+        """Decode the pixels, without applying the orientation. Damaged data raise any exception."""
         layout = self.layout
         if not layout.is_left_to_pillow:
             samples, warnings = read_samples(self.directory, layout, max_pixels)
             return samples, SampleLayout(layout.bits), warnings
-        rewritten = write_directory(self.directory, KEPT_TAGS, _say_outright(self.directory, layout))
+        rewritten = write_directory(self.directory, KEPT_TAGS, _list_explicit_tags(self.directory, layout))
         image = open_image(rewritten, ImageFormat.TIFF, max_pixels)
         image.load()
         return image, SampleLayout(layout.bits, is_white_zero=layout.photometric == WHITE_IS_ZERO), ()
@@ -82,7 +109,7 @@ def open_tiff(encoded: bytes, max_pixels: int, directory: Directory | None = Non
 
 
 def _check_places(directory: Directory, layout: TiffLayout) -> None:
-    """Refuse strips and tiles that reach beyond the file: decoders would read on in what `write_directory` appends."""
+    """Refuse strips and tiles that end beyond the file: decoders would read what `write_directory` appends."""
     if layout.compression == OLD_JPEG:
         return
     offsets, byte_counts = map(directory.numbers, directory.block_tags)
@@ -99,7 +126,7 @@ def _check_places(directory: Directory, layout: TiffLayout) -> None:
 
 
 def _find_block_sizes(directory: Directory, layout: TiffLayout, blocks: int) -> list[int]:
-    """Return how many bytes each strip or tile of an uncompressed image takes."""
+    """Return the bytes of each strip or tile of an uncompressed image."""
     channels = 1 if layout.is_planar else layout.channels
     if directory.is_tiled:
         row_bytes = -(-directory.number(Tag.TileWidth, 0) * channels * layout.bits // 8)
@@ -111,8 +138,8 @@ def _find_block_sizes(directory: Directory, layout: TiffLayout, blocks: int) -> 
     return [row_bytes * (last_rows if block % strips == strips - 1 else rows) for block in range(blocks)]
 
 
-def _say_outright(directory: Directory, layout: TiffLayout) -> dict[int, tuple[int, ...]]:
-    """Return the tags that Pillow has to be told since its defaults differ from libtiff's."""
+def _list_explicit_tags(directory: Directory, layout: TiffLayout) -> dict[int, tuple[int, ...]]:
+    """Return tags for which Pillow's defaults differ from libtiff's."""
     changes: dict[int, tuple[int, ...]] = {Tag.PhotometricInterpretation: (layout.photometric,)}
     if layout.compression != OLD_JPEG:
         changes |= {Tag.BitsPerSample: (layout.bits,) * layout.channels, Tag.SamplesPerPixel: (layout.channels,)}
@@ -125,9 +152,119 @@ def _say_outright(directory: Directory, layout: TiffLayout) -> dict[int, tuple[i
 
 
 def _read_orientation(directory: Directory) -> int:
-    """Read the orientation, or XMP's where the tag is missing; 1 (upright) where there is none or it makes no sense."""
+    """Read the orientation tag, or XMP's where it is missing; 1 (upright) where neither is valid."""
     orientation = directory.number(Tag.Orientation, 0)
     if Tag.Orientation not in directory.entries:
         found = _XMP_ORIENTATION.search(directory.data(Tag.XMLPacket))
         orientation = int(found[1]) if found else 1
     return orientation if 1 <= orientation <= 8 else 1
+
+
+def read_samples(
+    directory: Directory, layout: TiffLayout, max_pixels: int
+) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
+    """Decode a losslessly compressed image to 8 bits, in the mode for its channels.
+
+    Raises:
+        TooManyPixelsError: The samples take more than four bytes for each pixel allowed.
+        UndecodableImageError: The data are damaged, or integers are negative.
+    """
+    alpha = layout.alpha if layout.photometric != SEPARATED else None
+    channels = [*range(layout.colours), *([] if alpha is None else [alpha[0]])]
+    samples = _read_channels(directory, layout, channels, max_pixels)
+    pixels, warnings = _reduce(samples[:, :, : layout.colours], layout.bits)
+    if layout.photometric == WHITE_IS_ZERO:
+        pixels = 255 - pixels
+    if alpha is not None:
+        opacity, _ = _reduce(samples[:, :, layout.colours :], layout.bits)
+        pixels = np.concatenate([pixels, opacity], axis=2)
+    pixels, mode = np.ascontiguousarray(pixels), _MODES[layout.colours, None if alpha is None else alpha[1]]
+    return Image.frombuffer(mode, (layout.width_px, layout.height_px), pixels, "raw", mode, 0, 1), warnings
+
+
+def _read_channels(
+    directory: Directory, layout: TiffLayout, channels: list[int], max_pixels: int
+) -> NDArray[np.generic]:
+    """Return samples of shape (height, width, channels), reduced to 8 bits where their scale is known."""
+    dtype = np.dtype(f"{directory.order}{_DTYPES[layout.sample_format]}{layout.bits // 8}")
+    block_px = directory.number(Tag.TileWidth, 0) if directory.is_tiled else layout.width_px
+    # Whole tiles, of which the last may be wider than the image: predictors work on whole tiles.
+    width_px = -(-layout.width_px // block_px) * block_px
+    size_bytes = width_px * layout.height_px * layout.channels * dtype.itemsize
+    max_bytes = max_pixels * _MAX_PIXEL_BYTES
+    if size_bytes > max_bytes:
+        raise TooManyPixelsError(
+            f"The TIFF's samples take {size_bytes:,} bytes; {max_bytes:,} are allowed; send a smaller image, or one of "
+            "8 bits a sample.",
+            max_pixels=max_pixels,
+        )
+    planes = []
+    for plane in channels if layout.is_planar else [0]:
+        rows = _read_bytes(directory, layout, plane, width_px, max_bytes)
+        blocks = rows.reshape(layout.height_px, width_px // block_px, -1)
+        pixels = _undo_predictor(blocks, layout, dtype).reshape(layout.height_px, width_px, -1)[:, : layout.width_px]
+        pixels = pixels if layout.is_planar or layout.channels == len(channels) else pixels[:, :, channels]
+        is_scale_known = layout.sample_format == UNSIGNED and layout.bits <= 16
+        planes.append(reduce_samples(pixels, layout.bits) if is_scale_known else pixels)
+    return np.concatenate(planes, axis=2) if layout.is_planar else planes[0]
+
+
+def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8], tuple[ImageWarning, ...]]:
+    if samples.dtype.kind == "i":
+        lowest = int(samples.min())
+        if lowest < 0:
+            raise UndecodableImageError(
+                f"The TIFF has signed samples down to {lowest:,}, and nothing says which value is black; "
+                "save it with unsigned samples."
+            )
+    is_scale_known = samples.dtype.kind == "u" or find_scale(samples)[2]
+    return reduce_samples(samples, bits), () if is_scale_known else (ImageWarning.RANGE_STRETCHED,)
+
+
+def _read_bytes(
+    directory: Directory, layout: TiffLayout, plane: int, width_px: int, max_bytes: int
+) -> NDArray[np.uint8]:
+    """Decompress one plane to the bytes of its samples, shape (height, bytes of a row).
+
+    Read as CMYK where a pixel has a multiple of four bytes, else as grey: Pillow refuses more than 179 megapixels.
+    """
+    planes, channels = (layout.channels, 1) if layout.is_planar else (1, layout.channels)
+    pixel_bytes = channels * layout.bits // 8
+    bytes_read = 4 if pixel_bytes % 4 == 0 and layout.fill_order == 1 else 1
+    changes: dict[int, tuple[int, ...]] = {
+        Tag.ImageWidth: (width_px * pixel_bytes // bytes_read,),
+        Tag.SamplesPerPixel: (bytes_read,),
+        Tag.BitsPerSample: (8,) * bytes_read,
+        Tag.PhotometricInterpretation: (SEPARATED if bytes_read == 4 else BLACK_IS_ZERO,),
+    }
+    for tag in directory.block_tags:
+        numbers = directory.numbers(tag)
+        blocks = len(numbers) // planes
+        if blocks:
+            changes[tag] = numbers[plane * blocks : (plane + 1) * blocks]
+    if directory.is_tiled:
+        changes[Tag.TileWidth] = (directory.number(Tag.TileWidth, 0) * pixel_bytes // bytes_read,)
+    image = open_image(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_bytes // bytes_read)
+    image.load()
+    return np.asarray(image).reshape(layout.height_px, -1)
+
+
+def _undo_predictor(rows: NDArray[np.uint8], layout: TiffLayout, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """Convert bytes, shape (height, blocks in a row, bytes of a block's row), to samples in native byte order.
+
+    Predictor 2 stores differences to the pixel on the left (TIFF 6.0, section 14). Predictor 3 stores a row of floats
+    byte plane by byte plane, most significant first, as differences (Adobe, TIFF Technical Note 3).
+    """
+    predictor = 1 if layout.compression in _IGNORE_PREDICTOR else layout.predictor
+    channels = 1 if layout.is_planar else layout.channels
+    native = dtype.newbyteorder("=")
+    if predictor == _HORIZONTAL:
+        unsigned = np.dtype(f"u{dtype.itemsize}")
+        differences = rows.view(unsigned.newbyteorder(dtype.byteorder)).astype(unsigned)
+        by_pixel = differences.reshape(*rows.shape[:2], -1, channels)
+        return by_pixel.cumsum(axis=2, dtype=unsigned).view(native)
+    if predictor == _FLOATING_POINT:
+        by_pixel = rows.reshape(*rows.shape[:2], -1, channels).cumsum(axis=2, dtype=np.uint8)
+        by_rank = by_pixel.reshape(*rows.shape[:2], dtype.itemsize, -1)
+        return np.ascontiguousarray(by_rank.swapaxes(2, 3)).view(dtype.newbyteorder(">")).astype(native)
+    return rows.view(dtype).astype(native, copy=False)

@@ -1,4 +1,4 @@
-"""TIFF and BigTIFF directories: reading them, finding the picture, and writing another one for the same pixels."""
+"""Read TIFF and BigTIFF directories, find the picture among them, and write a new directory for its pixels."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -11,11 +11,11 @@ from PIL.ExifTags import Base as Tag
 from bento_service.errors import UndecodableImageError
 
 MAX_DIRECTORIES: Final = 8
-"""How many pages, and how many subdirectories, are looked at."""
+"""Most pages, and most subdirectories, that are read."""
 MAX_ENTRIES: Final = 512
-"""Of a directory; a camera's has about a hundred."""
+"""Most tags of a directory; a camera's has about a hundred."""
 MAX_NUMBERS: Final = 1 << 20
-"""Values of a tag that are read: five times the tiles of 16 x 16 in 50 megapixels."""
+"""Most values of a tag: five times the tiles of 16 x 16 in 50 megapixels."""
 
 _MAX_LONG: Final = (1 << 32) - 1
 _PLAIN_TIFF, _LONG = 42, 4
@@ -37,7 +37,7 @@ _INTEGERS: Final[Mapping[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A tag's type, the number of its values, and where in the file they begin."""
+    """A tag's type, the number of its values, and their offset in the file."""
 
     kind: int
     count: int
@@ -45,13 +45,13 @@ class Entry:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes the values take."""
+        """Bytes of all values."""
         return self.count * _SIZES[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """One image's tags, without those of unknown types. `damaged` are those whose values lie outside the file."""
+    """One image's tags of known types. `damaged` are tags whose values lie outside the file."""
 
     encoded: bytes
     offset: int
@@ -62,19 +62,19 @@ class Directory:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it holds a picture in full size: neither a reduced image nor a mask (tags 254 and 255)."""
+        """Whether this is a full-size picture, not a reduced image or a mask (tags 254 and 255)."""
         if Tag.NewSubfileType in self.entries:
             return not self.number(Tag.NewSubfileType, 0) & (_IS_REDUCED | _IS_MASK)
         return self.number(_SUBFILE_TYPE_OLD, 1) != _IS_REDUCED_OLD
 
     @property
     def is_tiled(self) -> bool:
-        """Whether the pixels lie in tiles, and not in strips."""
+        """Whether the pixels are in tiles, not strips."""
         return Tag.TileWidth in self.entries
 
     @property
     def block_tags(self) -> tuple[int, int]:
-        """The tags of the offsets and of the byte counts of its strips or tiles."""
+        """The tags with the offsets and byte counts of strips or tiles."""
         return (Tag.TileOffsets, Tag.TileByteCounts) if self.is_tiled else (Tag.StripOffsets, Tag.StripByteCounts)
 
     def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
@@ -101,16 +101,15 @@ class Directory:
         return struct.unpack_from(code, self.encoded, entry.place)
 
     def data(self, tag: int) -> bytes:
-        """Return a tag's values as they are in the file; none where it is missing or damaged."""
+        """Return a tag's raw values; empty where it is missing or damaged."""
         entry = self.entries.get(tag)
         return b"" if entry is None else self.encoded[entry.place : entry.place + entry.size_bytes]
 
 
 def find_picture(encoded: bytes) -> Directory:
-    """Find the first directory that holds a picture in full size.
+    """Find the first full-size picture; where there is none, return the first directory.
 
-    A camera's file may begin with a thumbnail, and have the picture in a subdirectory (DNG, NEF) or after it. Where
-    there is none in full size, the first directory is the picture.
+    A camera's file may begin with a thumbnail and have the picture in a subdirectory (DNG, NEF) or on a later page.
 
     Raises:
         UndecodableImageError: The first directory is damaged.
@@ -121,7 +120,7 @@ def find_picture(encoded: bytes) -> Directory:
 
 
 def has_several_pages(encoded: bytes) -> bool:
-    """Whether the file holds more than one picture in full size, one after the other."""
+    """Whether more than one page is a full-size picture."""
     pages = _walk_pages(read_directory(encoded, _read_first_offset(encoded)))
     return len(list(islice((page for page in pages if page.is_picture), 2))) > 1
 
@@ -130,7 +129,7 @@ def read_directory(encoded: bytes, offset: int) -> Directory:
     """Read the directory at a byte offset.
 
     Raises:
-        UndecodableImageError: It lies outside the file, or is larger than any ordinary one.
+        UndecodableImageError: It lies outside the file, or has more than `MAX_ENTRIES` tags.
     """
     order, is_big = ("<" if encoded.startswith(b"II") else ">"), encoded[2:4] in {b"+\0", b"\0+"}
     count_code, entry_code, inline_bytes = ("Q", "HHQ", 8) if is_big else ("H", "HHI", 4)
@@ -166,14 +165,13 @@ def read_directory(encoded: bytes, offset: int) -> Directory:
 
 
 def write_directory(directory: Directory, kept: frozenset[int], changes: Mapping[int, tuple[int, ...]]) -> bytes:
-    """Return the file with another directory, its only one: the tags in `kept` as they are, and `changes`.
+    """Return the file with one new directory: the tags in `kept` unchanged, and `changes`.
 
-    The new directory lies at the end, so that the offsets of the pixels stay. A BigTIFF becomes a plain TIFF: Pillow
-    reads no big-endian BigTIFF, and no file that is allowed needs offsets of 64 bits.
+    The new directory is appended, so that the offsets of the pixels stay valid. A BigTIFF becomes a plain TIFF: Pillow
+    reads no big-endian BigTIFF, and no file within the size limit needs 64-bit offsets.
 
     Raises:
-        UndecodableImageError: The kept tags have more bytes than the file, because they overlap, or an offset lies
-            outside the file.
+        UndecodableImageError: The kept tags overlap and have more bytes than the file, or a value exceeds 32 bits.
     """
     order = directory.order
     entries_kept = {tag: directory.entries[tag] for tag in kept & directory.entries.keys()}
@@ -221,7 +219,7 @@ def _read_subdirectories(directory: Directory) -> Iterator[Directory]:
 
 
 def _walk_pages(first: Directory) -> Iterator[Directory]:
-    """Yield the directories of the file's chain, as far as they can be read."""
+    """Yield the pages up to the first unreadable one."""
     page: Directory | None = first
     seen = {0}
     while page is not None and len(seen) <= MAX_DIRECTORIES:

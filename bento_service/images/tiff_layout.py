@@ -1,4 +1,4 @@
-"""How a TIFF's samples are stored, by the values of its tags, and which ways of storing them are read."""
+"""How a TIFF's samples are stored, by its tags, and which layouts are supported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,21 +18,21 @@ KEPT_TAGS: Final = frozenset({*range(256, 260), 262, 266, 273, 277, 278, 279, 28
     *range(512, 522),  # old JPEG
     *(347, 529, 530, 531, 532),  # JPEG tables, YCbCr
 }
-"""What decoding takes. All else is metadata, and is left out before Pillow or libtiff sees the file."""
+"""The tags that decoding needs. All others are removed before Pillow or libtiff reads the file."""
 
 _LOSSLESS: Final = frozenset({UNCOMPRESSED, 5, 8, 32946, 32773, 34925, 50000})
-"""Compressions of bytes, whatever they mean: none, LZW, Deflate (two codes), PackBits, LZMA, Zstandard."""
+"""Compressions of plain bytes: none, LZW, Deflate (two codes), PackBits, LZMA, Zstandard."""
 _CCITT: Final = frozenset({2, 3, 4})
 _COLOURS: Final[Mapping[int, int]] = {
     **dict.fromkeys((WHITE_IS_ZERO, BLACK_IS_ZERO, PALETTE), 1),
     **dict.fromkeys((RGB, YCBCR, CIE_LAB), 3),
     SEPARATED: 4,
 }
-"""Samples that make the colour, by photometric interpretation."""
+"""Number of colour samples by photometric interpretation."""
 _NUMBERS: Final = {(UNSIGNED, 8), (SIGNED, 8)} | {
     (sample_format, bits) for sample_format in (UNSIGNED, SIGNED, FLOAT) for bits in (16, 32, 64)
 }
-"""The sample formats and depths that numpy has."""
+"""The sample formats and depths that numpy supports."""
 _SENSOR_DATA: Final = frozenset({32803, 34892})
 """Colour filter array and linear raw (DNG specification)."""
 _PLANAR, _REVERSED, _STRAIGHT_ALPHA = 2, 2, 2
@@ -46,8 +46,8 @@ _NAMES: Final = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating-point"
 class TiffLayout:
     """How a TIFF's samples are stored, by the values of its tags.
 
-    `bits` are of one sample, `channels` samples a pixel; `colours` of them make the colour, and `extra_samples` says
-    which of those behind is alpha (1: the colours are multiplied by it, 2: they are not).
+    A pixel has `channels` samples of `bits` each. The first `colours` of them are its colour; `extra_samples` describes
+    the others (1: premultiplied alpha, 2: straight alpha).
     """
 
     width_px: int
@@ -66,7 +66,7 @@ class TiffLayout:
 
     @property
     def alpha(self) -> tuple[int, bool] | None:
-        """Which channel holds alpha, and whether the colours are multiplied by it."""
+        """The alpha channel's index, and whether the colours are premultiplied by it."""
         for channel, meaning in enumerate(self.extra_samples, self.colours):
             if meaning in {1, 2}:
                 return channel, meaning == 1
@@ -74,11 +74,11 @@ class TiffLayout:
 
     @property
     def is_left_to_pillow(self) -> bool:
-        """Whether Pillow reads such samples as what they mean."""
+        """Whether Pillow reads such samples correctly."""
         if self.compression == OLD_JPEG:
             return True
         if self.fill_order == _REVERSED and self.is_plain:
-            return False  # Pillow lacks some of its own raw modes for it
+            return False  # Pillow lacks some raw modes for it
         bits = (self.bits,) * self.channels
         mark = b"MM" if self.is_big_endian else b"II"
         key = (mark, self.photometric, (self.sample_format,), self.fill_order, bits, self.extra_samples)
@@ -88,7 +88,7 @@ class TiffLayout:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the samples are numbers that numpy has, losslessly compressed, of grey, RGB or CMYK."""
+        """Whether the samples are of a numpy type, losslessly compressed, in grey, RGB or CMYK."""
         return (
             self.compression in _LOSSLESS
             and self.photometric in {WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, SEPARATED}
@@ -97,10 +97,10 @@ class TiffLayout:
 
 
 def read_layout(directory: Directory) -> TiffLayout:
-    """Read the tags that say how samples are stored; the defaults are those of TIFF 6.0 and libtiff.
+    """Read the tags that describe samples, with the defaults of TIFF 6.0 and libtiff.
 
     Raises:
-        UndecodableImageError: The directory is damaged, or the samples are of a kind that Lightbox does not read.
+        UndecodableImageError: The directory is damaged, or Lightbox does not support the layout.
     """
     width_px, height_px = directory.number(Tag.ImageWidth, 0), directory.number(Tag.ImageLength, 0)
     if width_px < 1 or height_px < 1:
@@ -141,12 +141,12 @@ def read_layout(directory: Directory) -> TiffLayout:
 
 
 def refuse(what: str, advice: str = "save it with 8 or 16 bits a sample, in RGB or grey") -> UndecodableImageError:
-    """Return the error for a TIFF that is whole and holds something that Lightbox does not read."""
+    """Return the error for an intact TIFF of an unsupported kind."""
     return UndecodableImageError(f"The TIFF has {what}, which Lightbox does not read; {advice}.")
 
 
 def _read_photometric(directory: Directory, compression: int, channels: int) -> int:
-    """Read what the samples mean; where it is missing, what libtiff assumes, which is clear for grey only."""
+    """Read the photometric interpretation, or libtiff's default for grey where it is missing."""
     if numbers := directory.numbers(Tag.PhotometricInterpretation):
         return numbers[0]
     if compression == OLD_JPEG:
@@ -157,7 +157,7 @@ def _read_photometric(directory: Directory, compression: int, channels: int) -> 
 
 
 def _count_colours(directory: Directory, photometric: int, compression: int, channels: int) -> int:
-    """Return how many samples make the colour."""
+    """Return the number of colour samples of a pixel."""
     if photometric in _SENSOR_DATA:
         raise refuse("a camera's raw sensor data", "develop it to JPEG, PNG or TIFF")
     colours = _COLOURS.get(photometric)

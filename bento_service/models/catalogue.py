@@ -1,4 +1,4 @@
-"""The models that are prepared: which there are, and their files. Reading them needs no PyTorch."""
+"""Look prepared models up, and check the parity gate before they serve."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,11 +18,11 @@ class Catalogue:
     """Finds prepared models in a store."""
 
     def __init__(self, store: BentoModelStore | None = None) -> None:
-        """Take the store; the one that BentoML is set to, if None."""
+        """Use a store, or BentoML's own if None."""
         self._store = store or BentoModelStore()
 
     def missing(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return those of `names` that are not prepared yet. Takes milliseconds."""
+        """Return the `names` that are not prepared. Takes milliseconds."""
         return tuple(name for name in names if self._store.find(name) is None)
 
     def load(self, name: str) -> StoredModel:
@@ -43,8 +43,8 @@ class Catalogue:
 
         Args:
             name: The model.
-            engine: What is to run it.
-            allow_inexact: Return it even if it failed the parity gate; its card warns then.
+            engine: The engine's name.
+            allow_inexact: Return it even if it failed the parity gate; its card then has a warning.
 
         Raises:
             ModelLoadError: It is not prepared, or failed the parity gate.
@@ -57,14 +57,10 @@ class Catalogue:
 
 
 def check_gate(card: ModelCard, engine: str) -> None:
-    """Pass a model whose parity passes the gate or was never measured.
-
-    Args:
-        card: With the parity that was measured with `engine`.
-        engine: What is to run the model.
+    """Check the parity of a card that was measured with `engine`; a card without parity passes.
 
     Raises:
-        ModelLoadError: Its parity was measured and fails.
+        ModelLoadError: The parity fails the gate.
     """
     parity = card.parity
     if parity is None or parity.passes_gate:

@@ -1,4 +1,4 @@
-"""Prepared models in BentoML's model store, where `bentoml models list` shows them and a bento takes them along."""
+"""Prepared models in BentoML's model store: `bentoml models list` shows them, and bentos include them."""
 
 import contextlib
 import hashlib
@@ -24,7 +24,7 @@ PREPARE_ELSEWHERE = (
     "model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
 )
 FILE_FORMAT = 1
-"""Raise this when the files that `export` writes or `store` keeps change, so that stored models are made anew."""
+"""Increase this when the stored files change, so that stored models are prepared again."""
 _BENTO_NAME_LIMIT = 63
 """Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""
 _ONNX, _PROGRAM, _LABELS, _CARD = "model.onnx", "model.pt2", "labels.json", "card.json"
@@ -33,10 +33,10 @@ _PARITIES = TypeAdapter(Mapping[str, Parity])
 
 
 def bento_name(name: str) -> str:
-    """Return the BentoML tag name that holds a model: `timm/resnet50.a1_in1k` is `lightbox-timm-resnet50.a1_in1k`.
+    """Return a model's BentoML tag name: `timm/resnet50.a1_in1k` is `lightbox-timm-resnet50.a1_in1k`.
 
-    A name that BentoML cannot hold as it is (longer than 63 characters, or with other characters than lower-case
-    letters, digits, `.`, `_` and `-`) ends in a digest of the original, so that two names never meet.
+    Names that BentoML does not allow (over 63 characters, or characters other than lower-case letters, digits, `.`,
+    `_` and `-`) are changed and get a digest of the original, so that tag names stay unique.
     """
     plain = name.replace("/", "-", 1)
     safe = f"lightbox-{re.sub(r'[^a-z0-9._-]', '-', plain.lower())}"
@@ -54,9 +54,8 @@ class BentoModelStore:
         """Choose the store.
 
         Args:
-            root: The store's folder, or None for the one BentoML is set to: `$BENTOML_HOME/models`, or inside a bento
-                that bento's own.
-            also: Another store's folder, where models are looked for that the first has not; nothing is written there.
+            root: The store's folder, or None for BentoML's: `$BENTOML_HOME/models`, or a bento's own inside of one.
+            also: Folder of a second store for models that the first lacks; nothing is written there.
         """
         self._root = root
         self._also = also
@@ -64,10 +63,10 @@ class BentoModelStore:
     def find(self, name: str) -> StoredModel | None:
         """Return the model of this name that was stored last, or None.
 
-        A model of another file format, or one that was not stored to its end, does not count.
+        Models of another file format and incompletely stored ones are ignored.
 
         Raises:
-            ModelLoadError: A store is there and cannot be read.
+            ModelLoadError: A store exists and cannot be read.
         """
         try:
             found = _find(name, self._bento_store())
@@ -86,12 +85,12 @@ class BentoModelStore:
         write_model: Callable[[Path, Path], None],
         measure: Callable[[Path], Mapping[str, Parity]],
     ) -> StoredModel:
-        """Store a model, replacing what an interrupted try may have left of the same version. Hold `lock` meanwhile.
+        """Store a model, replacing remains of an interrupted attempt at the same version. Hold `lock` meanwhile.
 
         Args:
-            card: The model's card; `measure` gives its parity.
-            write_model: Writes the ONNX file and the torch program to the two paths given.
-            measure: Returns parity by engine for the ONNX file at the path given.
+            card: The model's card, without parity.
+            write_model: Writes the ONNX file and the torch program to the two given paths.
+            measure: Returns parity by engine for the ONNX file at the given path.
         """
         import bentoml
 
@@ -115,10 +114,10 @@ class BentoModelStore:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Wait until no other process prepares this model, and keep them out.
+        """Hold a lock between processes that prepare this model.
 
         Raises:
-            ModelLoadError: Nothing can be written to the store.
+            ModelLoadError: The store is not writable.
         """
         from filelock import FileLock
 
@@ -139,7 +138,7 @@ class BentoModelStore:
             lock.release()
 
     def _bento_store(self) -> "ModelStore":
-        # BentoML hands out its store, and takes another, only through these names; bentoml is pinned.
+        # BentoML has no public API for its store or for another one; bentoml is pinned.
         from bentoml._internal.configuration.containers import BentoMLContainer
 
         store: ModelStore = BentoMLContainer.model_store.get() if self._root is None else _open_store(self._root)
@@ -158,7 +157,7 @@ def _find(name: str, store: "ModelStore") -> StoredModel | None:
 
 
 def _find_without_writing(name: str, root: Path) -> StoredModel | None:
-    """As `_find`; where it is not noted which version is the latest, BentoML's own search notes it."""
+    """Find the newest version. BentoML's own `latest` would write that name into the store."""
     store, bento = _open_store(root), bento_name(name)
     try:
         versions = [folder.name for folder in (root / bento).iterdir() if folder.is_dir()]
@@ -173,21 +172,21 @@ def _get(tag: str, store: "ModelStore") -> "Model | None":
     from bentoml.exceptions import BentoMLException
 
     try:
-        # BentoML says BentoMLException for a folder without its YAML: a model that is being stored right now.
+        # BentoML raises BentoMLException for a folder without its YAML: a model that is being stored now.
         return bentoml.models.get(tag, _model_store=store)
     except BentoMLException:
         return None
 
 
 def _let_others_read(folder: Path) -> None:
-    """Undo what BentoML's temporary folder brings along: a container that mounts the store runs as another user."""
+    """Undo the permissions of BentoML's temporary folder, since containers that mount the store run as another user."""
     folder.chmod(0o755)
     for path in folder.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _is_whole(model: "Model") -> bool:
-    """Tell whether each file has the size it was stored with: BentoML copies into its store file by file."""
+    """Whether each file has its final size: BentoML copies into its store file by file."""
     metadata = model.info.metadata
     if metadata.get("file_format") != FILE_FORMAT:
         return False

@@ -1,7 +1,7 @@
-"""Turn a model into the files that engines run: ONNX for OpenVINO, a torch program for PyTorch.
+"""Export a model as ONNX (for OpenVINO and ONNX Runtime) and as a torch program (for PyTorch).
 
-Both come from one `torch.export`, so they hold the same graph: uint8 images in, probabilities out. A torch program
-rather than a state dict, so that the torch engine needs neither timm nor the code of a model to run it.
+Both come from one `torch.export` and hold the same graph, from uint8 images to probabilities. The torch engine loads a
+program rather than a state dict, so that it needs neither timm nor the model's code.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
     import torch
 
     graph = make_serving_graph(model.module, model.recipe)
-    # Two images, since torch.export takes a batch of one for a constant.
+    # Two images, since torch.export would make a batch size of one a constant.
     example = torch.zeros(2, model.recipe.height_px, model.recipe.width_px, 3, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1)
     try:
@@ -44,7 +44,7 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
             program = torch.export.export(graph, (example,), dynamic_shapes={INPUT_NAME: {0: batch}})
             torch.export.save(program, program_path)
             _write_onnx(program, example, onnx_path)
-    # torch.export and the ONNX exporter raise whatever the model's own code or a pass over its graph raises.
+    # torch.export and the ONNX exporter raise any exception of the model's code or of a pass over its graph.
     except Exception as error:
         raise ModelLoadError(
             f"{model.name!r} cannot be exported: {type(error).__name__}: {error}. Choose another model."
@@ -54,9 +54,9 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
 def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
     """Wrap a model so that it takes uint8 RGB of shape (n, height, width, 3) and returns softmax probabilities.
 
-    Pixels go up as bytes, a quarter of f32, and are scaled and normalised where the model runs.
+    Normalisation is part of the graph, so that pixels are copied to the device as bytes, a quarter of f32.
     """
-    # A class in a function, because a class that inherits from a torch module needs torch to be defined.
+    # The class is local because its base class needs torch, which is imported lazily.
     import torch
     from torch import nn
 
@@ -91,7 +91,7 @@ def _write_onnx(program: "torch.export.ExportedProgram", example: "torch.Tensor"
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep the exporter's progress lines and deprecation notices from the console."""
+    """Suppress the exporter's progress lines and deprecation warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Measure the parity gate as a model is prepared: intake and CPU engines against timm's transform and f32 PyTorch."""
+"""Measure parity while preparing a model: our preprocessing and CPU engines against timm's and f32 PyTorch."""
 
 import functools
 import io
@@ -21,7 +21,7 @@ from bento_service.preparation.prepare import MeasureParity, measure_nothing
 from bento_service.preparation.sources.base import LoadedModel
 
 CROPS = 200
-"""As many as it takes for one that disagrees to be 0.5 %, what the gate allows."""
+"""One disagreement in 200 is 0.5 %, which the gate allows."""
 
 _BATCH = 8
 _LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)
@@ -29,7 +29,7 @@ _SMALLEST_CROP_PX = 96
 
 
 def measure_over(folder: Path) -> MeasureParity:
-    """Return what fills the parity of the cards, over a folder's photographs; nothing where there are none."""
+    """Return a function that measures parity over a folder's photographs; `measure_nothing` where there are none."""
     photographs = sorted(path for path in folder.glob("*") if path.suffix in {".jpg", ".png"})
     if not photographs:
         return measure_nothing
@@ -49,7 +49,7 @@ def measure_over(folder: Path) -> MeasureParity:
 
 
 def make_crops(photographs: Sequence[Path], count: int, *, seed: int = 0) -> Iterator[bytes]:
-    """Cut encoded images out of photographs: each photograph whole, then crops of any place, size and aspect.
+    """Yield encoded images: each photograph whole, then crops of random place, size and aspect.
 
     Every third is a PNG, the others are JPEGs of quality 70 to 95 with and without chroma subsampling.
 
@@ -74,9 +74,9 @@ def make_crops(photographs: Sequence[Path], count: int, *, seed: int = 0) -> Ite
 def classify_as_served(
     engine: Engine, recipe: InputRecipe, crops: Sequence[bytes], *, min_oversampling: int | None = None
 ) -> NDArray[np.float32]:
-    """Return an engine's probabilities for encoded images that went through the intake, shape (len(crops), classes).
+    """Classify encoded images with our preprocessing and an engine.
 
-    `min_oversampling` is that of `prepare`.
+    `min_oversampling` is that of `prepare`. Returns probabilities of shape (len(crops), classes).
     """
     answers = []
     for batch in _batches(crops):
@@ -86,8 +86,7 @@ def classify_as_served(
 
 
 def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray[np.float32]:
-    """Return f32 PyTorch's probabilities for images decoded by Pillow, through timm's evaluation transform."""
-    # Only a process that prepares models has these.
+    """Classify encoded images with Pillow, timm's evaluation transform and f32 PyTorch."""
     import torch
     from timm.data.transforms_factory import create_transform
 
@@ -123,7 +122,7 @@ def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Pari
 
 
 def _open_engines(model: LoadedModel, onnx_path: Path) -> Iterator[Engine]:
-    """Yield what may run the file on a CPU, as far as it is installed; each is closed before the next one opens."""
+    """Yield the installed CPU engines with the file loaded; each is closed before the next one opens."""
     card = ModelCard(model.name, "", model.labels, model.recipe, model.source, model.licence)
     threads = count_cpus()
     with closing(OpenVINOEngine(onnx_path, card, lanes=1, threads=threads)) as openvino:

@@ -1,4 +1,4 @@
-"""Bring models in: load the weights, export them, measure their parity, store them. Needs PyTorch."""
+"""Prepare models: load the weights, export them, measure their parity, store them. Needs PyTorch."""
 
 import hashlib
 import json
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 _HEX_DIGITS = 12
 
 Progress = Callable[[str, str], None]
-"""Called with a model's name and what is being done to it, as a short phrase."""
+"""Called with a model's name and the current step, as a short phrase."""
 
 MeasureParity = Callable[[LoadedModel, Path], Mapping[str, Parity]]
-"""Given a model in memory and its ONNX file, returns parity by the name of the engine it was measured with."""
+"""Returns parity by engine name, for a model in memory and its ONNX file."""
 
 
 def default_sources() -> tuple[ModelSource, ...]:
-    """Return every source that a name in the settings may belong to."""
+    """Return every source of models."""
     return (BundledSource(), TimmSource(), TorchvisionSource())
 
 
 def measure_nothing(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
-    """Measure no parity: for where there are no photographs to measure with."""
+    """Return no parity, for machines without photographs."""
     return {}
 
 
 class Preparer:
-    """Brings in the models that a store lacks."""
+    """Prepares the models that a store lacks."""
 
     def __init__(
         self,
@@ -48,22 +48,22 @@ class Preparer:
         *,
         measure_parity: MeasureParity = measure_nothing,
     ) -> None:
-        """Take where to store and where to load from.
+        """Set the store and the sources.
 
         Args:
-            store: Where prepared models are kept; the store that BentoML is set to, if None.
-            sources: Where models come from, the first that offers a name loads it; `default_sources()` if None.
-            measure_parity: What fills the parity of the cards.
+            store: Where to store prepared models; BentoML's own store if None.
+            sources: The first one that offers a name loads it; `default_sources()` if None.
+            measure_parity: Measures the parity of the cards.
         """
         self._store = store or BentoModelStore()
         self._sources = default_sources() if sources is None else tuple(sources)
         self._measure_parity = measure_parity
 
     def prepare(self, names: Sequence[str], on_progress: Progress) -> None:
-        """Load, export and store each model that is missing. Several processes may do it at once: one works, all wait.
+        """Load, export and store each missing model. Of several processes, one prepares a model and the others wait.
 
         Raises:
-            ModelLoadError: A model cannot be had; those before it in `names` are stored.
+            ModelLoadError: A model cannot be prepared; those before it in `names` are stored.
         """
         for name in names:
             if self._store.find(name) is not None:
@@ -113,10 +113,10 @@ class Preparer:
 
 
 def compute_version(module: "nn.Module", recipe: InputRecipe) -> str:
-    """Return twelve hex digits over every tensor of a model (name, type, shape, bytes), its recipe and the file format.
+    """Return twelve hex digits of a digest of all tensors (name, type, shape, bytes), the recipe and the file format.
 
-    Equal weights and recipes give equal versions in any process on any machine; the exported files do not count,
-    because exporting twice does not give the same bytes.
+    Equal weights and recipes have equal versions on every machine. Exported files are left out, since exporting twice
+    does not give the same bytes.
     """
     digest = hashlib.sha256()
     digest.update(json.dumps([FILE_FORMAT, asdict(recipe)], sort_keys=True).encode())

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Starts the balancer and the door (nginx.conf), and reloads the balancer when there are other replicas. One joins when
-# it is ready, and leaves when it leaves Docker's DNS; not when it is slow to say that it is ready, which under load all
-# of them may be. Ends when the door does.
+# Starts the balancer and the entry proxy (nginx.conf), and reloads the balancer when the replicas change. A replica joins
+# once it is ready, and leaves once it is gone from Docker's DNS: one that is slow to answer its probe stays, because
+# under load all of them may be slow. Ends when the entry proxy ends.
 set -u
 here=$(dirname "$0")
 

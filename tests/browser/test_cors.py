@@ -12,7 +12,7 @@ from bento_service.settings import Settings
 from tests.browser.chromium import open_page
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.journal import FakeJournal
-from tests.http.connection.test_protocol import Patient, serve
+from tests.http.connection.serving import serving
 from tests.http.wiring import app_over, gateway_over
 
 pytestmark = pytest.mark.browser
@@ -38,7 +38,7 @@ def app() -> Starlette:
 @pytest.fixture
 def page(browser: Browser, app: Starlette) -> Iterator[Page]:
     """A page of another origin: that of a server without CORS."""
-    with serve(Patient, gateway_over(app)) as port, open_page(browser, f"http://127.0.0.1:{port}/livez") as page:
+    with serving(gateway_over(app)) as service, open_page(browser, f"http://127.0.0.1:{service.port}/livez") as page:
         yield page
 
 
@@ -48,8 +48,8 @@ def test_a_page_reads_answers_and_errors_where_its_origin_is_listed_and_nothing_
     own_origin = page.evaluate("window.origin")
     asked = {}
     for origin in (own_origin, "*", "https://app.example.org"):
-        with serve(Patient, gateway_over(app, cors_origins=[origin])) as port:
-            url = f"http://127.0.0.1:{port}/v1/classify"
+        with serving(gateway_over(app, cors_origins=[origin])) as service:
+            url = f"http://127.0.0.1:{service.port}/v1/classify"
             asked[origin] = [page.evaluate(ASK, f"{url}?top_k={top_k}") for top_k in ("2", "0")]
 
     assert asked == {

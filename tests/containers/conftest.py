@@ -2,11 +2,9 @@
 
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from bench.photographs import write_photographs
 from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, skip_or_fail
 
 
@@ -16,12 +14,6 @@ def _engine() -> None:
         subprocess.run(["docker", "info"], check=True, capture_output=True)  # noqa: S607 - the docker on the path
     except (OSError, subprocess.CalledProcessError):
         skip_or_fail("no Docker engine answers; `make test-containers` says how to get one")
-
-
-@pytest.fixture(scope="session")
-def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """256 different photographs of about 50 kB."""
-    return write_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 @pytest.fixture(scope="session")

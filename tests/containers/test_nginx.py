@@ -12,7 +12,7 @@ import requests
 
 from tests.containers.compose import ROOT
 from tests.containers.docker_cli import STOP_TIMEOUT_S, Container, container, docker, wait_until
-from tests.containers.door import API_PORT, DASHBOARD_PORT
+from tests.containers.entry_proxy import API_PORT, DASHBOARD_PORT
 
 pytestmark = pytest.mark.timeout(900)
 IMAGE = "nginx:1-alpine"
@@ -78,7 +78,7 @@ def nginx(network: str) -> Iterator[Container]:
 
 
 @pytest.fixture
-def door(network: str, replicas: list[Container]) -> Iterator[Container]:
+def proxy(network: str, replicas: list[Container]) -> Iterator[Container]:
     """A fresh one for each test: it counts nobody's request from before."""
     with nginx(network) as running:
         yield running
@@ -107,10 +107,10 @@ def begun(url: str, size_bytes: int, path: str = "/v1/classify") -> Iterator[soc
         yield upload
 
 
-def websocket(door: Container) -> AbstractContextManager[socket.socket]:
+def websocket(proxy: Container) -> AbstractContextManager[socket.socket]:
     """An open page of the dashboard."""
     head = "GET /_stcore/stream HTTP/1.1\nHost: lightbox\nConnection: upgrade\nUpgrade: websocket\n\n"
-    return connected(Container(door.name, DASHBOARD_PORT).url, head)
+    return connected(Container(proxy.name, DASHBOARD_PORT).url, head)
 
 
 def assert_is_told_to_try_again(answer: requests.Response, status: int, code: str) -> None:
@@ -119,14 +119,14 @@ def assert_is_told_to_try_again(answer: requests.Response, status: int, code: st
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_an_upload_that_does_not_fit_into_memory_is_told_to_try_again(door: Container) -> None:
-    assert_is_told_to_try_again(post(door.url, TMP_BYTES), 503, "not_ready")
-    assert post(door.url, 50_000).status_code == 200
+def test_an_upload_that_does_not_fit_into_memory_is_told_to_try_again(proxy: Container) -> None:
+    assert_is_told_to_try_again(post(proxy.url, TMP_BYTES), 503, "not_ready")
+    assert post(proxy.url, 50_000).status_code == 200
 
 
-def test_a_sender_of_many_slow_uploads_is_refused_the_next_and_nobody_else_is(door: Container) -> None:
+def test_a_sender_of_many_slow_uploads_is_refused_the_next_and_nobody_else_is(proxy: Container) -> None:
     # Asking Docker for it takes a while, of which nginx grants each upload no more than 30 s.
-    url = door.url
+    url = proxy.url
     with ExitStack() as uploads:
         for _ in range(UPLOADS_OF_A_SENDER):
             uploads.enter_context(begun(url, UPLOAD_BYTES))
@@ -137,8 +137,8 @@ def test_a_sender_of_many_slow_uploads_is_refused_the_next_and_nobody_else_is(do
     wait_until(lambda: post(url, UPLOAD_BYTES).status_code == 200, "there is room again")
 
 
-def test_large_batches_of_a_sender_come_one_after_another(door: Container) -> None:
-    batch, url = "/v1/classify/batch", door.url
+def test_large_batches_of_a_sender_come_one_after_another(proxy: Container) -> None:
+    batch, url = "/v1/classify/batch", proxy.url
     head = f"POST {batch} HTTP/1.1\nHost: lightbox\nContent-Length: {LARGE_BATCH_BYTES}\n\n"
     with begun(url, LARGE_BATCH_BYTES, batch):
         with connected(url, head) as next_one:
@@ -162,18 +162,18 @@ def test_an_open_websocket_does_not_keep_nginx_from_ending_and_what_is_under_way
 
 
 def test_replicas_stay_in_the_list_where_dns_names_nobody(
-    door: Container, network: str, replicas: list[Container], tmp_path: Path
+    proxy: Container, network: str, replicas: list[Container], tmp_path: Path
 ) -> None:
     lists = ("cat", "/tmp/dashboard.servers")  # noqa: S108 - the container's tmpfs
-    before = door.run("cat", "/tmp/api.servers")  # noqa: S108 - the same
+    before = proxy.run("cat", "/tmp/api.servers")  # noqa: S108 - the same
     docker("network", "disconnect", network, replicas[0].name)
     try:
         with replica(network, "dashboard", tmp_path) as newcomer:
             address = newcomer.inspect()["NetworkSettings"]["Networks"][network]["IPAddress"]
-            wait_until(lambda: address in door.run(*lists), "nginx has asked DNS again")
+            wait_until(lambda: address in proxy.run(*lists), "nginx has asked DNS again")
         # The pass that came upon the newcomer may have asked for the service before it was cut off; the next did not.
-        wait_until(lambda: address not in door.run(*lists), "nginx has asked DNS once more")
-        after = door.run("cat", "/tmp/api.servers")  # noqa: S108 - the same
+        wait_until(lambda: address not in proxy.run(*lists), "nginx has asked DNS once more")
+        after = proxy.run("cat", "/tmp/api.servers")  # noqa: S108 - the same
     finally:
         docker("network", "connect", "--alias", "api", network, replicas[0].name)
 

@@ -61,18 +61,3 @@ def test_the_dashboard_that_was_pushed_is_pulled_and_starts(pushed: str) -> None
     docker("pull", image)
     with container(image, port=8501) as running:
         running.wait_ready("/_stcore/health")
-
-
-def test_without_a_registry_the_command_asks_for_one() -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "REGISTRY"}
-    done = subprocess.run(
-        ["make", "push"],  # noqa: S607 - the make that a person would run
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert done.returncode != 0
-    assert "REGISTRY=registry.example.org/team" in done.stderr

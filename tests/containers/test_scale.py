@@ -15,7 +15,7 @@ from tests.browser.chromium import open_chromium, open_page
 from tests.containers.clients import NOTICED_S, PATIENT, load
 from tests.containers.compose import ANY_FREE_PORT, Project, project
 from tests.containers.docker_cli import READY_TIMEOUT_S, Container, docker, wait_until
-from tests.containers.door import Door, address_of
+from tests.containers.entry_proxy import EntryProxy, address_of
 
 # Several waits in each, and the first test's time includes that of the containers to come up.
 pytestmark = pytest.mark.timeout(2400)
@@ -60,40 +60,40 @@ def lightbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 
 
 @pytest.fixture(scope="module")
-def door(lightbox: Project, jpegs: list[Path]) -> Door:
+def proxy(lightbox: Project, jpegs: list[Path]) -> EntryProxy:
     """Both replicas of the service behind it, and both of the dashboard: another one would move visitors."""
     nginx = lightbox.container("nginx")
     nginx.wait_health("healthy")
-    door = Door(nginx)
+    proxy = EntryProxy(nginx)
     dashboards = {address_of(replica, 8501) for replica in wait_for_both(lightbox, "dashboard")}
-    wait_until(lambda: door.replicas_in_use("dashboard") == dashboards, "nginx has found both dashboards")
-    door.wait_open(wait_for_both(lightbox), jpegs)
-    return door
+    wait_until(lambda: proxy.replicas_in_use("dashboard") == dashboards, "nginx has found both dashboards")
+    proxy.wait_open(wait_for_both(lightbox), jpegs)
+    return proxy
 
 
 @pytest.fixture
-def replicas(lightbox: Project, door: Door, jpegs: list[Path]) -> list[Container]:
+def replicas(lightbox: Project, proxy: EntryProxy, jpegs: list[Path]) -> list[Container]:
     """Both of them, each with a share of the requests."""
     both = wait_for_both(lightbox)
-    with load(door.url, jpegs) as asking:
-        door.wait_for(both, asking)
+    with load(proxy.url, jpegs) as asking:
+        proxy.wait_for(both, asking)
     assert asking.failures() == []
     return both
 
 
 @pytest.mark.usefixtures("replicas")
-def test_both_replicas_answer_and_a_batch_of_megabytes_is_passed_on_whole(door: Door, jpegs: list[Path]) -> None:
+def test_both_replicas_answer_and_a_batch_of_megabytes_is_passed_on_whole(proxy: EntryProxy, jpegs: list[Path]) -> None:
     images = [("images", (path.name, path.read_bytes())) for path in jpegs[:60]]
 
-    answer = requests.post(f"{door.url}/v1/classify/batch", files=images, headers={"Priority": "u=7"}, timeout=120)
+    answer = requests.post(f"{proxy.url}/v1/classify/batch", files=images, headers={"Priority": "u=7"}, timeout=120)
 
     assert sum(len(content) for _, (_, content) in images) > 2_000_000
     assert [item["filename"] for item in answer.json()["results"]] == [path.name for path in jpegs[:60]]
     assert [item["error"] for item in answer.json()["results"] if item["error"]] == []
 
 
-def test_nginx_refuses_what_is_too_large_in_the_services_words(door: Door) -> None:
-    refused = requests.post(f"{door.url}/v1/classify", data=bytes(21_000_000), timeout=60)
+def test_nginx_refuses_what_is_too_large_in_the_services_words(proxy: EntryProxy) -> None:
+    refused = requests.post(f"{proxy.url}/v1/classify", data=bytes(21_000_000), timeout=60)
 
     assert refused.status_code == 413
     assert refused.headers["Content-Type"] == "application/problem+json"
@@ -103,23 +103,23 @@ def test_nginx_refuses_what_is_too_large_in_the_services_words(door: Door) -> No
 
 
 @pytest.mark.browser
-def test_the_dashboard_behind_nginx_takes_a_photograph_over_its_web_socket(door: Door) -> None:
+def test_the_dashboard_behind_nginx_takes_a_photograph_over_its_web_socket(proxy: EntryProxy) -> None:
     sockets: list[str] = []
-    assert requests.get(f"{door.dashboard_url}/_stcore/health", timeout=30).status_code == 200
+    assert requests.get(f"{proxy.dashboard_url}/_stcore/health", timeout=30).status_code == 200
 
     with open_chromium() as browser, open_page(browser, "about:blank") as page:
         page.on("websocket", lambda socket: sockets.append(socket.url))
-        page.goto(door.dashboard_url)
+        page.goto(proxy.dashboard_url)
         page.locator("input[type=file]").set_input_files(FOLDER / "chelsea.png")
         expect(page.get_by_role("heading", name=CAT)).to_be_visible()
         cookies = [cookie["name"] for cookie in page.context.cookies() if cookie["name"] == "lightbox_visitor"]
 
     # One that broke on a busy machine is followed by another.
-    assert set(sockets) == {f"{door.dashboard_url.replace('http', 'ws')}/_stcore/stream"}
+    assert set(sockets) == {f"{proxy.dashboard_url.replace('http', 'ws')}/_stcore/stream"}
     assert cookies == ["lightbox_visitor"]
 
 
-def visit(door: Door, visitor: requests.Session, name: str) -> None:
+def visit(proxy: EntryProxy, visitor: requests.Session, name: str) -> None:
     """A page is opened: a request, and a websocket of which it is enough that it begins. Each on a new connection."""
     upgrade = {
         "Connection": "upgrade",
@@ -128,13 +128,13 @@ def visit(door: Door, visitor: requests.Session, name: str) -> None:
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",  # the example of RFC 6455
     }
     for path, headers, status in (("/", {}, 200), ("/_stcore/stream", upgrade, 101)):
-        answer = visitor.get(door.dashboard_url + path, headers={**headers, "X-Request-ID": name}, timeout=30)
+        answer = visitor.get(proxy.dashboard_url + path, headers={**headers, "X-Request-ID": name}, timeout=30)
         visitor.close()
         assert answer.status_code == status
 
 
 def test_a_visitor_of_the_dashboard_stays_with_one_replica_and_visitors_share_both(
-    lightbox: Project, door: Door
+    lightbox: Project, proxy: EntryProxy
 ) -> None:
     addresses = {address_of(replica, 8501) for replica in wait_for_both(lightbox, "dashboard")}
     # Their first request has no cookie yet and goes anywhere; so many do not all go to one.
@@ -143,10 +143,10 @@ def test_a_visitor_of_the_dashboard_stays_with_one_replica_and_visitors_share_bo
     for number in range(VISITORS):
         with requests.Session() as visitor:
             for _ in range(VISITS):
-                visit(door, visitor, f"{run}-{number}")
+                visit(proxy, visitor, f"{run}-{number}")
 
     def answers() -> list[list[str]]:
-        return list(door.answered_by(run).values())
+        return list(proxy.answered_by(run).values())
 
     wait_until(lambda: [len(its) for its in answers()] == [2 * VISITS] * VISITORS, "nginx has written its log")
     replicas_of_each = [set(its) for its in answers()]
@@ -167,10 +167,10 @@ def crash(replica: Container) -> None:
 
 @pytest.mark.parametrize("end", [kill, crash, Container.stop])
 def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_it_is_back(
-    end: Callable[[Container], None], lightbox: Project, door: Door, replicas: list[Container], jpegs: list[Path]
+    end: Callable[[Container], None], lightbox: Project, proxy: EntryProxy, replicas: list[Container], jpegs: list[Path]
 ) -> None:
     started = replicas[0].inspect()["State"]["StartedAt"]
-    with load(door.url, jpegs, timeout_s=NOTICED_S) as asking:
+    with load(proxy.url, jpegs, timeout_s=NOTICED_S) as asking:
         wait_until(lambda: asking.count() > 50, "the load is running")
         end(replicas[0])
         answered = asking.count()
@@ -178,18 +178,18 @@ def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_i
         if end is not crash:
             lightbox.run(*UP)
         wait_until(lambda: replicas[0].inspect()["State"]["StartedAt"] != started, "it is started anew")
-        door.wait_for(wait_for_both(lightbox), asking)
+        proxy.wait_for(wait_for_both(lightbox), asking)
 
     asking.assert_nobody_noticed()
 
 
-def test_the_log_of_nginx_names_each_request_as_the_journal_does(door: Door, replicas: list[Container]) -> None:
-    answer = requests.post(f"{door.url}/v1/classify", data=(FOLDER / "chelsea.png").read_bytes(), timeout=60)
+def test_the_log_of_nginx_names_each_request_as_the_journal_does(proxy: EntryProxy, replicas: list[Container]) -> None:
+    answer = requests.post(f"{proxy.url}/v1/classify", data=(FOLDER / "chelsea.png").read_bytes(), timeout=60)
     name = answer.json()["request_id"]
 
     def newest_of_the_journal() -> str:
         kept = requests.get(f"{replicas[0].url}/v1/history/requests", params={"limit": 5}, timeout=30).json()
         return json.dumps(kept)
 
-    wait_until(lambda: f'"request_id":"{name}"' in door.container.logs(), "nginx has written its log")
+    wait_until(lambda: f'"request_id":"{name}"' in proxy.container.logs(), "nginx has written its log")
     wait_until(lambda: name in newest_of_the_journal(), "the replica that answered has written its journal")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.containers.clients import NOTICED_S, load
 from tests.containers.docker_cli import SERVICE_IMAGE, docker, wait_until
-from tests.containers.door import Door
+from tests.containers.entry_proxy import EntryProxy
 from tests.containers.stack import Stack, stack, swarm
 
 # The first test's time includes that of the stack to come up.
@@ -27,11 +27,11 @@ def lightbox() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def door(lightbox: Stack, jpegs: list[Path]) -> Door:
+def proxy(lightbox: Stack, jpegs: list[Path]) -> EntryProxy:
     (nginx,) = lightbox.wait_for("nginx", 1)
-    door = Door(nginx)
-    door.wait_open(lightbox.wait_for("api", REPLICAS), jpegs)
-    return door
+    proxy = EntryProxy(nginx)
+    proxy.wait_open(lightbox.wait_for("api", REPLICAS), jpegs)
+    return proxy
 
 
 @contextmanager
@@ -60,16 +60,16 @@ def broken_version() -> Iterator[str]:
 
 
 def test_a_rolling_update_under_load_costs_no_request(
-    lightbox: Stack, door: Door, another_version: str, jpegs: list[Path]
+    lightbox: Stack, proxy: EntryProxy, another_version: str, jpegs: list[Path]
 ) -> None:
     both = lightbox.wait_for("api", REPLICAS)
     before = {replica.name for replica in both}
-    with load(door.url, jpegs, timeout_s=NOTICED_S) as asking:
-        door.wait_for(both, asking)
+    with load(proxy.url, jpegs, timeout_s=NOTICED_S) as asking:
+        proxy.wait_for(both, asking)
         lightbox.deploy(another_version)
         lightbox.wait_for_update("completed")
         after = lightbox.wait_for("api", REPLICAS)
-        door.wait_for(after, asking)
+        proxy.wait_for(after, asking)
 
     asking.assert_nobody_noticed()
     assert {replica.inspect()["Config"]["Image"] for replica in after} == {another_version}
@@ -77,30 +77,30 @@ def test_a_rolling_update_under_load_costs_no_request(
 
 
 def test_a_replica_that_is_killed_under_load_costs_no_request_and_is_replaced(
-    lightbox: Stack, door: Door, jpegs: list[Path]
+    lightbox: Stack, proxy: EntryProxy, jpegs: list[Path]
 ) -> None:
     killed, other = lightbox.wait_for("api", REPLICAS)
-    with load(door.url, jpegs, timeout_s=NOTICED_S) as asking:
-        door.wait_for([killed, other], asking)
+    with load(proxy.url, jpegs, timeout_s=NOTICED_S) as asking:
+        proxy.wait_for([killed, other], asking)
         docker("kill", killed.name)
         wait_until(lambda: killed.name not in [replica.name for replica in lightbox.containers("api")], "it is gone")
         both = lightbox.wait_for("api", REPLICAS)
-        door.wait_for(both, asking)
+        proxy.wait_for(both, asking)
 
     asking.assert_nobody_noticed()
     assert other.name in {replica.name for replica in both}
 
 
 def test_an_update_to_a_version_that_never_gets_healthy_is_taken_back_and_costs_no_request(
-    lightbox: Stack, door: Door, broken_version: str, jpegs: list[Path]
+    lightbox: Stack, proxy: EntryProxy, broken_version: str, jpegs: list[Path]
 ) -> None:
     both = lightbox.wait_for("api", REPLICAS)
     good_version = lightbox.image()
-    with load(door.url, jpegs, timeout_s=NOTICED_S) as asking:
-        door.wait_for(both, asking)
+    with load(proxy.url, jpegs, timeout_s=NOTICED_S) as asking:
+        proxy.wait_for(both, asking)
         lightbox.deploy(broken_version)
         lightbox.wait_for_update("rollback_completed")
-        door.wait_for(lightbox.wait_for("api", REPLICAS), asking)
+        proxy.wait_for(lightbox.wait_for("api", REPLICAS), asking)
 
     asking.assert_nobody_noticed()
     assert lightbox.image() == good_version

@@ -1,4 +1,4 @@
-"""What every store of results promises, held against memory, a real Redis, and both together."""
+"""The contract of `ResultStore`: in memory, in a real Redis, and both together."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,12 +10,12 @@ from bento_service.cache.base import ResultStore
 from bento_service.cache.memory import MemoryStore
 from bento_service.cache.redis_store import RedisStore, TieredStore
 from tests.contract.redis_server import RedisServer, find_program
-from tests.fakes.cache import Tally, make_result
+from tests.fakes.cache import CountingObserver, make_result
 
 pytestmark = pytest.mark.anyio
 
 PATIENT_S = 30.0
-"""Time for a Redis that shares two cores with whatever else runs."""
+"""A time-out that a Redis on a busy machine keeps."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def connect(server: RedisServer) -> RedisStore:
-    on_failure = Tally().observe_cache_failure
+    on_failure = CountingObserver().observe_cache_failure
     return RedisStore(server.url, on_failure=on_failure, read_timeout_s=PATIENT_S, write_timeout_s=PATIENT_S)
 
 
@@ -83,12 +83,12 @@ async def test_a_key_that_was_never_put_is_not_found(store: ResultStore) -> None
     assert await store.get("a") is None
 
 
-async def test_a_store_can_be_closed_while_it_has_something_to_write(store: ResultStore) -> None:
+async def test_closing_writes_what_waits(store: ResultStore) -> None:
     store.put("a", make_result())
     await store.close()
 
 
-async def test_workers_share_what_is_in_redis(redis_server: RedisServer) -> None:
+async def test_workers_share_results_in_redis(redis_server: RedisServer) -> None:
     one, other = connect(redis_server), connect(redis_server)
     one.put("a", make_result())
     await one.close()

@@ -1,4 +1,4 @@
-"""Pruning by a wall clock that is wrong, or was."""
+"""Pruning with a wall clock that is wrong now, or was when receipts were written."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -38,7 +38,7 @@ def count(store: SqlJournalStore, since: datetime, until: datetime) -> int:
 
 
 @pytest.mark.parametrize("steady_for", [timedelta(0), 100 * DAY])
-def test_a_clock_ten_years_ahead_deletes_nothing_also_where_receipts_were_written_by_it(
+def test_a_clock_ten_years_ahead_deletes_nothing_even_if_receipts_were_dated_by_it(
     store: SqlJournalStore, steady_for: timedelta
 ) -> None:
     days = [NOW - number * DAY for number in range(20)]
@@ -50,20 +50,20 @@ def test_a_clock_ten_years_ahead_deletes_nothing_also_where_receipts_were_writte
     assert count(store, NOW - 30 * DAY, NOW + DAY) == 20
 
 
-def test_pruning_goes_on_once_the_clock_is_right_again_and_takes_what_was_dated_ahead(store: SqlJournalStore) -> None:
+def test_pruning_resumes_once_the_clock_is_right_and_deletes_receipts_dated_ahead(store: SqlJournalStore) -> None:
     before, after = [NOW - 2 * DAY, NOW - DAY], [NOW, NOW + 5 * DAY]
     write(store, *before, NOW + TEN_YEARS, *after)
 
     assert prune(store, NOW + DAY, retention=2 * DAY) == 1
     assert read(store) == [NOW + TEN_YEARS, *reversed(after), before[1]]
-    # Those dated ahead go with the first that was written after them.
+    # Receipts dated ahead are deleted together with the first one written after them.
     assert prune(store, NOW + 6 * DAY, retention=2 * DAY) == 3
     assert read(store) == [after[1]]
     assert count(store, NOW + TEN_YEARS - DAY, NOW + TEN_YEARS + DAY) == 0
     assert count(store, NOW - 30 * DAY, NOW + 6 * DAY) == 4
 
 
-def test_a_clock_that_begins_in_1970_takes_no_receipt_for_one_of_the_future(store: SqlJournalStore) -> None:
+def test_a_clock_that_starts_in_1970_deletes_no_receipt_as_dated_ahead(store: SqlJournalStore) -> None:
     days = [NOW - number * DAY for number in range(5)]
     write(store, *reversed(days), BIRTH_OF_UNIX)
 
@@ -72,14 +72,14 @@ def test_a_clock_that_begins_in_1970_takes_no_receipt_for_one_of_the_future(stor
     assert read(store) == days[:4]
 
 
-def test_after_a_long_pause_a_clock_is_believed_once_it_was_steady_for_a_24th_of_it(store: SqlJournalStore) -> None:
+def test_after_a_long_gap_the_clock_is_trusted_once_steady_for_a_24th_of_it(store: SqlJournalStore) -> None:
     write(store, NOW - 35 * DAY, NOW - 34 * DAY, NOW)
 
     assert prune(store, NOW, steady_for=timedelta(hours=32)) == 0
     assert prune(store, NOW, steady_for=timedelta(hours=34)) == 2
 
 
-def test_after_a_pause_of_some_days_a_clock_is_believed_at_once(store: SqlJournalStore) -> None:
+def test_after_a_gap_of_some_days_the_clock_is_trusted_at_once(store: SqlJournalStore) -> None:
     write(store, *(NOW - number * DAY for number in (40, 33, 26, 19, 12, 5)))
 
     assert prune(store, NOW) == 2

@@ -1,4 +1,4 @@
-"""What every journal store promises, held against SQLite and a real PostgreSQL."""
+"""The contract of `JournalStore`, on SQLite and a real PostgreSQL."""
 
 import multiprocessing
 from dataclasses import replace
@@ -16,13 +16,13 @@ from bento_service.domain.requests import Timings
 from bento_service.errors import InvalidParameterError
 from bento_service.journal.base import Order
 from bento_service.journal.store import SqlJournalStore
-from bento_service.journal.writer import JournalWriter
-from tests.contract.writer import BATCHES, ROWS_A_BATCH, write_to
 from tests.unit.journal.naive_history import assert_bucket_tells_of
 from tests.unit.journal.receipts import NOW, Window, make_receipt, make_traffic
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+BATCHES = 25
+ROWS_A_BATCH = 4
 FOREVER: Window = {"since": NOW - 1000 * DAY, "until": NOW + DAY}
 
 
@@ -109,7 +109,7 @@ def test_receipts_are_filtered_by_model_outcome_and_half_open_window(store: SqlJ
 def test_a_history_equals_what_the_receipts_say(
     store: SqlJournalStore, span: timedelta, buckets: int, model: str | None
 ) -> None:
-    # Reaching beyond the window on both sides, and appended out of order in several batches.
+    # Receipts before and after the window too, appended out of order in several batches.
     receipts = make_traffic(1, 900, since=NOW - span * 1.1, span=span * 1.2)
     for start in range(0, 900, 300):
         store.append(receipts[start : start + 300])
@@ -125,7 +125,7 @@ def test_a_history_equals_what_the_receipts_say(
     assert_bucket_tells_of(history.total, own, until=history.buckets[-1].start + timedelta(seconds=history.bucket_s))
 
 
-def test_a_crooked_window_is_moved_to_whole_steps_and_says_so(store: SqlJournalStore) -> None:
+def test_a_window_between_steps_is_extended_to_whole_steps(store: SqlJournalStore) -> None:
     receipts = make_traffic(2, 600, since=NOW - 3 * DAY, span=3 * DAY)
     store.append(receipts)
     history = store.read_history(
@@ -137,7 +137,7 @@ def test_a_crooked_window_is_moved_to_whole_steps_and_says_so(store: SqlJournalS
         assert_bucket_tells_of(bucket, receipts, until=bucket.start + timedelta(seconds=history.bucket_s))
 
 
-def test_what_is_past_stays_the_same_from_one_reading_to_the_next(journal_url: str) -> None:
+def test_buckets_of_the_past_are_the_same_in_later_readings(journal_url: str) -> None:
     clock = [NOW]
     store = SqlJournalStore(journal_url, now=lambda: clock[0])
     store.migrate()
@@ -154,7 +154,7 @@ def test_what_is_past_stays_the_same_from_one_reading_to_the_next(journal_url: s
     assert all(readings[0][start] == readings[1][start] == readings[2][start] for start in shared)
 
 
-def test_a_window_that_is_long_past_holds_whole_buckets(store: SqlJournalStore) -> None:
+def test_a_window_of_the_past_ends_with_a_whole_bucket(store: SqlJournalStore) -> None:
     history = store.read_history(since=NOW - 3 * HOUR, until=NOW - HOUR - timedelta(minutes=1), buckets=2)
     assert (history.since, history.until) == (NOW - 3 * HOUR, NOW - HOUR)
 
@@ -170,9 +170,7 @@ def test_a_window_that_ends_before_it_begins_is_refused(store: SqlJournalStore) 
         store.read_history(since=NOW, until=NOW - HOUR, buckets=10)
 
 
-def test_a_label_that_a_second_writer_was_first_to_name_is_counted_with_it(
-    store: SqlJournalStore, journal_url: str
-) -> None:
+def test_two_writers_count_the_same_label_under_one_key(store: SqlJournalStore, journal_url: str) -> None:
     other = SqlJournalStore(journal_url)
     store.append([make_receipt()])
     other.append([make_receipt(), make_receipt(class_id=1, label="goldfish")])
@@ -183,7 +181,7 @@ def test_a_label_that_a_second_writer_was_first_to_name_is_counted_with_it(
 
 
 def test_a_batch_with_a_bad_receipt_leaves_nothing_behind(store: SqlJournalStore) -> None:
-    # A receipt that no database takes: its column may not be empty.
+    # The column may not be null.
     bad = replace(make_receipt("bad"), request_id=None)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="request_id"):
         store.append([make_receipt("good", class_id=7, label="cock"), bad])
@@ -193,6 +191,20 @@ def test_a_batch_with_a_bad_receipt_leaves_nothing_behind(store: SqlJournalStore
     total = store.read_history(since=NOW - HOUR, until=NOW + HOUR, buckets=1).total
     assert total.outcomes == {"ok": 1}
     assert total.top_classes == ((7, "cock", 1),)
+
+
+def write_to(url: str, writer: int) -> None:
+    """Migrate an empty database, then append batches that all belong to the same rollups. One of several processes."""
+    store = SqlJournalStore(url)
+    store.migrate()
+    for batch in range(BATCHES):
+        store.append(
+            [
+                make_receipt(f"{writer}-{batch}-{row}", class_id=batch, label=f"class {batch}")
+                for row in range(ROWS_A_BATCH)
+            ]
+        )
+    store.close()
 
 
 def test_processes_that_migrate_and_write_at_once_lose_nothing(journal_url: str) -> None:
@@ -280,16 +292,3 @@ def test_migrating_twice_changes_nothing_and_gives_the_tables_of_the_schema(
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     engine.dispose()
-
-
-def test_closing_a_buffered_journal_writes_every_receipt(store: SqlJournalStore, journal_url: str) -> None:
-    journal = JournalWriter(
-        store, capacity=5_000, retention=30 * DAY, max_rows=5_000, flush_interval_s=3600, now=lambda: NOW
-    )
-    for number in range(2_500):
-        journal.record(make_receipt(str(number)))
-    journal.close(timeout_s=60)
-    assert journal.counts().written == 2_500
-    reader = SqlJournalStore(journal_url)
-    assert len(reader.read_receipts(**FOREVER, order="newest", limit=10_000)) == 2_500
-    reader.close()

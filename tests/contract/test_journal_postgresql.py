@@ -1,4 +1,4 @@
-"""PostgreSQL databases as operators have them: without an encoding, without the right to make tables."""
+"""Unusual PostgreSQL databases: without an encoding, without the right to create tables."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,7 +29,7 @@ def execute(url: str, statement: str) -> None:
 
 @pytest.fixture
 def guest_url(postgresql_url: str) -> Iterator[str]:
-    """A database as somebody may use it who may make nothing there."""
+    """A database whose user may not create tables."""
     execute(postgresql_url, "CREATE ROLE guest LOGIN")
     execute(postgresql_url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     yield postgresql_url.replace("lightbox@", "guest@")
@@ -70,7 +70,7 @@ def test_a_worker_without_the_right_to_make_tables_keeps_receipts_until_it_is_gr
     journal.close()
 
 
-def test_a_table_that_is_missing_is_no_fault_of_the_receipt(postgresql_url: str) -> None:
+def test_a_missing_table_is_an_outage_and_not_the_receipts_fault(postgresql_url: str) -> None:
     store = SqlJournalStore(postgresql_url, now=lambda: NOW)
     store.migrate()
     execute(postgresql_url, "ALTER TABLE receipts RENAME TO put_aside")
@@ -85,7 +85,7 @@ def test_a_table_that_is_missing_is_no_fault_of_the_receipt(postgresql_url: str)
     store.close()
 
 
-def test_a_connection_that_was_in_use_as_another_failed_is_closed_as_well(postgresql_url: str) -> None:
+def test_a_connection_in_use_while_another_failed_is_closed_when_returned(postgresql_url: str) -> None:
     database = Database(postgresql_url)
     with database.reading() as connection:
         driver = connection.connection.dbapi_connection
@@ -98,7 +98,7 @@ def test_a_connection_that_was_in_use_as_another_failed_is_closed_as_well(postgr
 
 
 @pytest.mark.parametrize(("asked", "timeout_ms"), [("", 10_000), ("&tcp_user_timeout=3000", 3_000)])
-def test_a_server_whose_machine_is_gone_is_not_waited_for(postgresql_url: str, asked: str, timeout_ms: int) -> None:
+def test_a_lost_server_times_out_in_10_s_or_as_the_url_says(postgresql_url: str, asked: str, timeout_ms: int) -> None:
     database = Database(postgresql_url + asked)
     with database.reading() as connection:
         driver = connection.connection.dbapi_connection

@@ -1,4 +1,4 @@
-"""A journal whose database fails in the ways that databases do writes again by itself, and says so in two lines."""
+"""The journal recovers from failures of its database, and logs one line when they begin and one when they end."""
 
 import logging
 import os
@@ -55,7 +55,7 @@ def read_total(journal: JournalWriter) -> History:
 
 
 def run(url: str, *statements: str) -> None:
-    """Run statements that also work where the database takes reads only."""
+    """Run statements, even if the database is read-only by default."""
     engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text("SET default_transaction_read_only = off"))
@@ -68,7 +68,7 @@ def run(url: str, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("break_by", "mend_by", "reason"),
     [
-        # Connections that were made meanwhile stay read-only, as those to a server that was demoted in a fail-over.
+        # Connections made meanwhile stay read-only, as those to a server demoted in a fail-over do.
         (
             (f"DO $$ BEGIN {ALTER} SET default_transaction_read_only = on'; END $$", TERMINATE_OTHERS),
             (f"DO $$ BEGIN {ALTER} RESET default_transaction_read_only'; END $$",),
@@ -117,7 +117,7 @@ def test_receipts_wait_for_postgresql_to_take_them_again(
     ],
     ids=["receipts", "rollups", "classes", "all"],
 )
-def test_tables_that_vanish_are_created_again(
+def test_dropped_tables_are_created_again(
     postgresql_url: str, tables: tuple[str, ...], left: set[str], top_classes: tuple[tuple[int, str, int], ...]
 ) -> None:
     journal, _, wait_written = open_begun(postgresql_url)
@@ -131,7 +131,7 @@ def test_tables_that_vanish_are_created_again(
     journal.close()
 
 
-def test_a_read_alone_brings_vanished_tables_back(journal_url: str) -> None:
+def test_a_read_alone_brings_dropped_tables_back(journal_url: str) -> None:
     journal, store, _ = open_begun(journal_url)
     while store.migrations.acquire(blocking=False):
         pass
@@ -149,7 +149,24 @@ def test_a_read_alone_brings_vanished_tables_back(journal_url: str) -> None:
 
 
 @pytest.mark.postgres
-def test_a_restart_that_nobody_saw_costs_nothing(
+def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
+    postgresql_server: PostgresqlServer, postgresql_url: str
+) -> None:
+    journal, _, wait_written = open_begun(postgresql_url)
+    postgresql_server.stop()
+    try:
+        journal.record(make_receipt("during"))
+        with pytest.raises(JournalUnavailableError, match="cannot be used"):
+            journal.reader.read_history(**WINDOW, buckets=1)
+    finally:
+        postgresql_server.start()
+    assert wait_written()
+    assert read_ids(journal) == {"before", "during"}
+    journal.close()
+
+
+@pytest.mark.postgres
+def test_a_restart_between_two_writes_costs_nothing_and_is_not_logged(
     postgresql_server: PostgresqlServer, postgresql_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -171,7 +188,7 @@ def test_a_restart_that_nobody_saw_costs_nothing(
     ["a NUL \0", "".join(random.Random(0).choices(string.ascii_letters, k=9_000))],  # noqa: S311 - not a secret
     ids=["refused_by_the_driver", "too_long_for_an_index"],
 )
-def test_a_receipt_that_postgresql_never_takes_is_lost_alone(postgresql_url: str, label: str) -> None:
+def test_a_receipt_that_postgresql_refuses_is_lost_alone(postgresql_url: str, label: str) -> None:
     journal, *_ = open_watched(postgresql_url)
     for request_id, given in (("a", "tabby"), ("bad", label), ("b", "tabby")):
         journal.record(make_receipt(request_id, label=given))
@@ -193,7 +210,7 @@ def move_away(file: Path) -> None:
 
 
 @pytest.mark.parametrize("vanish", [delete_file, delete_folder, move_away], ids=lambda function: function.__name__)
-def test_a_sqlite_file_that_vanishes_is_begun_anew(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
+def test_a_deleted_or_moved_sqlite_file_is_created_again(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
     file = tmp_path / "folder" / "journal.sqlite3"
     journal, _, wait_written = open_begun(f"sqlite:///{file}")
     assert read_ids(journal) == {"before"}
@@ -208,7 +225,7 @@ def test_a_sqlite_file_that_vanishes_is_begun_anew(tmp_path: Path, vanish: Calla
         assert connection.execute("SELECT request_id FROM receipts").fetchall() == [("after",)]
 
 
-def test_a_sqlite_file_that_is_replaced_by_a_backup_is_written_from_then_on(tmp_path: Path) -> None:
+def test_a_backup_that_replaces_the_sqlite_file_is_written_from_then_on(tmp_path: Path) -> None:
     file, backup = tmp_path / "journal.sqlite3", tmp_path / "backup.sqlite3"
     journal, _, wait_written = open_watched(f"sqlite:///{file}")
     journal.record(make_receipt("in backup"))
@@ -231,7 +248,7 @@ def test_a_sqlite_file_that_is_replaced_by_a_backup_is_written_from_then_on(tmp_
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """This process may write no file any further."""
+    """Any write to a file fails in this process."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
     try:
@@ -242,7 +259,7 @@ def full_disk() -> Iterator[None]:
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    """As a user who may read the journal and not write it."""
+    """Run as a user who may read the journal but not write it."""
     if os.geteuid() != 0:
         pytest.skip("only root may become another user")
     os.seteuid(STRANGER)
@@ -258,7 +275,7 @@ def read_only() -> Iterator[None]:
 def test_receipts_wait_for_a_sqlite_file_that_cannot_be_written(
     trouble: Callable[[], AbstractContextManager[None]], reason: str
 ) -> None:
-    # Not pytest's own folder, which only the user who runs the tests may enter.
+    # pytest's own folders are closed to other users.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     url = f"sqlite:///{folder / 'journal.sqlite3'}"

@@ -86,7 +86,7 @@ def test_a_worker_that_starts_with_it_keeps_receipts_until_it_can_write(
     journal.close()
 
 
-def test_what_a_running_worker_cannot_write_any_more_waits_until_it_can(journal_url: str, run: Run) -> None:
+def test_a_running_worker_keeps_receipts_until_the_schema_is_its_own_again(journal_url: str, run: Run) -> None:
     journal, watched, wait_written = open_begun(journal_url)
 
     run(*MIGRATE_AHEAD)
@@ -103,9 +103,9 @@ def test_what_a_running_worker_cannot_write_any_more_waits_until_it_can(journal_
     journal.close()
 
 
-def test_a_receipt_that_the_database_does_not_take_is_not_blamed_on_its_version(store: SqlJournalStore) -> None:
+def test_a_refused_receipt_is_not_reported_as_a_newer_schema(store: SqlJournalStore) -> None:
     with pytest.raises(Exception, match="request_id") as refusal:
-        # Its column may not be empty.
+        # The column may not be null.
         store.append([replace(make_receipt(), request_id=None)])  # type: ignore[arg-type]
 
     assert not isinstance(refusal.value, JournalUnavailableError)

@@ -1,4 +1,4 @@
-"""A Redis that is down, hangs, is full or holds rubbish is a miss, a count and one line in the log."""
+"""A Redis that is down, hangs, is full or returns garbage causes misses, a count and one log line."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from bento_service.cache.redis_store import RedisStore
 from tests.contract.redis_server import PASSWORD, RedisServer, find_free_port
 from tests.contract.test_cache_contract import PATIENT_S, anyio_backend, flush, redis_server
-from tests.fakes.cache import Tally, make_result
+from tests.fakes.cache import CountingObserver, make_result
 from tests.fakes.clock import FakeClock
 
 __all__ = ["anyio_backend", "redis_server"]  # fixtures
@@ -22,21 +22,21 @@ LOGGER = "bento_service.cache.redis_store"
 
 
 async def wait_until(is_so: Callable[[], bool]) -> None:
-    """Return once something is so; looked at after each turn of the event loop."""
+    """Return once `is_so()`, which is polled after each turn of the event loop."""
     async with asyncio.timeout(2 * PATIENT_S):
         while not is_so():  # noqa: ASYNC110 - a store tells nobody
             await asyncio.sleep(0)
 
 
 class Client:
-    """A store, what it counted, and the clock that its pauses go by."""
+    """A store with its counts and the clock of its pauses."""
 
     def __init__(self, url: str, *, read_timeout_s: float = PATIENT_S, trial_timeout_s: float = PATIENT_S) -> None:
-        self.tally = Tally()
+        self.counts = CountingObserver()
         self.clock = FakeClock()
         self.store = RedisStore(
             url,
-            on_failure=self.tally.observe_cache_failure,
+            on_failure=self.counts.observe_cache_failure,
             read_timeout_s=read_timeout_s,
             write_timeout_s=PATIENT_S,
             trial_timeout_s=trial_timeout_s,
@@ -48,14 +48,14 @@ class Client:
             assert await self.store.get("a") is None
 
     async def recover(self) -> None:
-        """Ask once, after the pause, and return once Redis is known to answer again."""
+        """Advance past the pause, start a trial, and return once it has succeeded."""
         self.clock.advance(1)
         await self.fail(1)
         await wait_until(lambda: self.is_reachable)
 
     async def wait_for_failure(self, *, beyond: int) -> None:
         """Return once more reads have failed than so many."""
-        await wait_until(lambda: self.tally.failures["read"] > beyond)
+        await wait_until(lambda: self.counts.failures["read"] > beyond)
 
     @property
     def is_reachable(self) -> bool:
@@ -71,7 +71,7 @@ async def connecting(url: str, **timeouts: float) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def hanging_server() -> AsyncIterator[str]:
-    """Listen, take connections, and answer nothing."""
+    """Accept connections, and never answer."""
     done = asyncio.Event()
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,11 +87,11 @@ async def hanging_server() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def slow_server(delay_s: float) -> AsyncIterator[str]:
-    """Answer whatever is asked as Redis does a PING, after so long."""
+    """Answer everything with PONG after `delay_s`."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
-            # So slow it is; nothing is waited for.
+            # The delay under test.
             await asyncio.sleep(delay_s)
             writer.write(b"+PONG\r\n")
         writer.close()
@@ -112,14 +112,14 @@ async def test_a_redis_that_is_down_is_asked_five_times_and_logged_once(caplog: 
     async with connecting(f"redis://:{PASSWORD}@127.0.0.1:{find_free_port()}/0") as client:
         await client.fail(20)
         client.store.put("a", make_result())
-        assert client.tally.failures == {"read": 5}
+        assert client.counts.failures == {"read": 5}
         assert not client.is_reachable
     (record,) = caplog.records
     assert "does not serve the cache" in record.message
     assert PASSWORD not in caplog.text
 
 
-async def test_a_wrong_password_is_a_miss_and_not_logged(
+async def test_a_wrong_password_is_a_miss_and_the_log_does_not_show_it(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connecting(redis_server.url.replace(PASSWORD, "hush-hush")) as client:
@@ -132,7 +132,7 @@ async def test_a_wrong_password_is_a_miss_and_not_logged(
 async def test_a_redis_that_hangs_keeps_no_request_longer_than_the_timeout() -> None:
     async with hanging_server() as url, connecting(url, read_timeout_s=0.01) as client:
         await client.fail(100)
-        assert client.tally.failures == {"read": 5}
+        assert client.counts.failures == {"read": 5}
 
 
 async def test_reads_that_time_out_together_are_one_failure_of_the_five() -> None:
@@ -142,18 +142,18 @@ async def test_reads_that_time_out_together_are_one_failure_of_the_five() -> Non
             assert client.is_reachable
         await asyncio.gather(*(client.store.get("a") for _ in range(16)))
         assert not client.is_reachable
-        assert client.tally.failures == {"read": 5 * 16}
+        assert client.counts.failures == {"read": 5 * 16}
 
 
-async def test_a_redis_that_is_back_may_take_longer_to_say_so_than_a_request_waits() -> None:
+async def test_a_trial_may_take_longer_than_a_request_waits() -> None:
     async with slow_server(delay_s=0.1) as url, connecting(url, read_timeout_s=0.01) as client:
         await client.fail(5)
         assert not client.is_reachable
         await client.recover()
-        assert client.tally.failures == {"read": 5}
+        assert client.counts.failures == {"read": 5}
 
 
-async def test_a_redis_too_slow_for_requests_is_tried_after_ever_longer_pauses_and_logged_once(
+async def test_a_redis_that_answers_trials_only_is_tried_after_longer_pauses_and_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER)
@@ -163,7 +163,7 @@ async def test_a_redis_too_slow_for_requests_is_tried_after_ever_longer_pauses_a
         await client.fail(5)
         client.clock.advance(1.9)
         await client.fail()
-        assert client.tally.failures == {"read": 10}
+        assert client.counts.failures == {"read": 10}
         await client.recover()
     assert ["does not serve the cache" in record.message for record in caplog.records] == [True]
 
@@ -174,16 +174,16 @@ async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
         for failures, pause_s in enumerate((1, 2, 4), 5):
             client.clock.advance(pause_s)
             await client.fail(100)
-            # The trial has not even begun.
-            assert client.tally.failures == {"read": failures}
+            # The trial's task has not started yet.
+            assert client.counts.failures == {"read": failures}
             await client.wait_for_failure(beyond=failures)
-        assert client.tally.failures == {"read": 8}
+        assert client.counts.failures == {"read": 8}
 
 
-async def test_a_burst_over_all_connections_is_a_miss_for_some_and_no_outage(redis_server: RedisServer) -> None:
+async def test_reads_beyond_the_connections_are_misses_and_no_outage(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         await asyncio.gather(*(client.store.get("a") for _ in range(100)))
-        assert client.tally.failures == {"busy": 84}
+        assert client.counts.failures == {"busy": 84}
         assert client.is_reachable
 
 
@@ -213,7 +213,7 @@ async def test_a_full_redis_is_read_and_no_longer_written(
         for number in range(20):
             client.store.put(str(number), make_result())
             await flush(client.store)
-        assert client.tally.failures == {"refused_write": 5}
+        assert client.counts.failures == {"refused_write": 5}
         assert await client.store.get("a") is not None
         await execute(redis_server, "CONFIG", "SET", "maxmemory", "0")
         client.clock.advance(1)
@@ -223,7 +223,7 @@ async def test_a_full_redis_is_read_and_no_longer_written(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
-async def test_a_storm_of_clients_that_hang_up_leaves_every_connection_usable(redis_server: RedisServer) -> None:
+async def test_many_cancelled_reads_leave_every_connection_usable(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         for patience in range(300):
             burst = [asyncio.create_task(client.store.get("a")) for _ in range(16)]
@@ -232,22 +232,20 @@ async def test_a_storm_of_clients_that_hang_up_leaves_every_connection_usable(re
             for task in burst[patience % 2 :: 2]:
                 task.cancel()
             await asyncio.gather(*burst, return_exceptions=True)
-        client.tally.failures.clear()
+        client.counts.failures.clear()
         await asyncio.gather(*(client.store.get("a") for _ in range(16)))
-        assert client.tally.failures == {}
+        assert client.counts.failures == {}
 
 
-async def test_more_results_than_may_wait_are_lost_and_counted() -> None:
+async def test_writes_beyond_the_queue_are_dropped_and_counted() -> None:
     async with hanging_server() as url, connecting(url) as client:
         for number in range(600):
             client.store.put(str(number), make_result())
-        assert client.tally.failures == {"write": 88}
+        assert client.counts.failures == {"write": 88}
 
 
 @pytest.mark.parametrize("damage", [lambda value: value[:-1], lambda value: b"", lambda value: b"\xff" * 20])
-async def test_a_value_that_is_not_ours_is_not_found(
-    redis_server: RedisServer, damage: Callable[[bytes], bytes]
-) -> None:
+async def test_a_damaged_value_is_not_found(redis_server: RedisServer, damage: Callable[[bytes], bytes]) -> None:
     async with connecting(redis_server.url) as client:
         client.store.put("a", make_result())
         await flush(client.store)
@@ -268,7 +266,7 @@ async def test_a_result_stays_for_a_day(redis_server: RedisServer) -> None:
         await other.aclose()
 
 
-async def test_a_request_that_hangs_up_while_it_reads_spoils_no_other_ones_answer(redis_server: RedisServer) -> None:
+async def test_a_cancelled_read_does_not_give_its_answer_to_the_next_one(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         for number in range(10):
             client.store.put(str(number), make_result(number))

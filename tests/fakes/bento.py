@@ -1,4 +1,4 @@
-"""A BentoML application, as far as the guard can tell."""
+"""A BentoML application, as the gateway sees it."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""A cache's surroundings: results, an observer, and computations that end when a test says so."""
+"""Results, an observer that counts, and computations that a test ends."""
 
 import asyncio
 from collections import Counter
@@ -10,12 +10,12 @@ from bento_service.domain.requests import ImageInfo
 
 
 def make_result(seed: int = 1, *, classes: int = 10, warnings: tuple[str, ...] = ()) -> CachedResult:
-    """Make a result that no other seed gives."""
+    """Make a result that is unique to its seed."""
     scores = np.random.default_rng(seed).random(classes, dtype=np.float32)
     return CachedResult.of(scores, ImageInfo("JPEG", 400 + seed, 300), warnings)
 
 
-class Tally:
+class CountingObserver:
     """A `CacheObserver` that counts."""
 
     def __init__(self) -> None:
@@ -33,16 +33,16 @@ class Tally:
         self.size = (entries, size_bytes)
 
 
-class Preprocessing:
+class Computation:
     """A computation that runs until `result` is set, and remembers how often it was begun and cancelled."""
 
     def __init__(self) -> None:
         self.result: asyncio.Future[CachedResult] = asyncio.get_running_loop().create_future()
-        self.begun = 0
+        self.started = 0
         self.cancelled = 0
 
     async def __call__(self) -> CachedResult:
-        self.begun += 1
+        self.started += 1
         try:
             return await asyncio.shield(self.result)
         except asyncio.CancelledError:

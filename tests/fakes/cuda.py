@@ -1,17 +1,16 @@
-"""A GPU that is the CPU: what the engine does with streams, recordings and memory can be seen without one."""
+"""Streams, recordings and memory of a GPU, simulated on the CPU."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
 
-Step = Callable[[], torch.Tensor]
+from bento_service.engines.torch.cuda_streams import CudaRuntime, CudaStream, Step
 
 
 @dataclass(eq=False)
-class FakeStream:
-    """Runs at once, counts what it was asked for, and refuses what its runtime has no memory for or cannot record."""
+class FakeStream(CudaStream):
+    """Runs each step immediately and counts calls; raises the errors that its runtime is set to."""
 
     runtime: "FakeRuntime"
     replays: list[int] = field(default_factory=list)
@@ -27,7 +26,7 @@ class FakeStream:
             raise self.runtime.unrecordable
         if size > self.runtime.memory_images:
             raise torch.OutOfMemoryError(f"no room for {size}")
-        # As a pool of recordings does: whoever records a small batch first pays for the large one on top.
+        # In a real memory pool, a small batch recorded first takes memory beside the large one's.
         if self.runtime.recorded and self.runtime.recorded[-1][0] is self:
             assert size < self.runtime.recorded[-1][1], "the largest has to be recorded first"
         self.runtime.recorded.append((self, size))
@@ -44,8 +43,8 @@ class FakeStream:
 
 
 @dataclass
-class FakeRuntime:
-    """Has memory for recordings of so many images."""
+class FakeRuntime(CudaRuntime):
+    """A GPU with memory for recordings of `memory_images` images."""
 
     memory_images: int = 1_000_000
     unrecordable: Exception | None = None

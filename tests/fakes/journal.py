@@ -1,12 +1,13 @@
-"""A journal that answers reads with what a test put in, and remembers how it was asked."""
+"""A journal that returns what a test put in, and records the questions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from bento_service.domain.history import History, HistoryBucket
 from bento_service.domain.requests import Receipt
-from bento_service.journal.base import JournalCounts, Order
+from bento_service.journal.base import JournalCounts
 
 
 @dataclass
@@ -34,28 +35,8 @@ class FakeJournal:
         bucket = self.bucket or HistoryBucket(since)
         return History(since, until, (until - since).total_seconds() / buckets, (bucket,) * buckets, bucket)
 
-    def read_receipts(
-        self,
-        *,
-        since: datetime,
-        until: datetime,
-        order: Order,
-        limit: int,
-        model: str | None = None,
-        outcome: str | None = None,
-        request_id: str | None = None,
-        offset: int = 0,
-    ) -> tuple[Receipt, ...]:
-        self._ask(
-            since=since,
-            until=until,
-            order=order,
-            limit=limit,
-            model=model,
-            outcome=outcome,
-            request_id=request_id,
-            offset=offset,
-        )
+    def read_receipts(self, *, limit: int, offset: int = 0, **question: Any) -> tuple[Receipt, ...]:
+        self._ask(limit=limit, offset=offset, **question)
         return self.receipts[offset : offset + limit]
 
     def close(self, timeout_s: float = 10.0) -> int:

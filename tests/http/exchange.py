@@ -7,6 +7,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
 
+from bento_service.http.requests.disconnect import DISCONNECT_EXTENSION, DisconnectSignal
+
 
 def http_scope(method: str, path: str, headers: Mapping[str, str] | None = None, query: str = "") -> Scope:
     return {
@@ -33,15 +35,18 @@ class Exchange:
         self._chunks = list(chunks)
         self._is_whole = is_whole
         self._hung_up = asyncio.Event()
+        self._disconnect = DisconnectSignal()
         self.pulled = 0
         self.waits = asyncio.Event()
         self.sent: list[Message] = []
 
     def hang_up(self) -> None:
         self._hung_up.set()
+        self._disconnect.set()
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
-        await app(scope, self.receive, self.send)
+        extensions = {DISCONNECT_EXTENSION: {"signal": self._disconnect}}
+        await app({**scope, "extensions": extensions}, self.receive, self.send)
 
     async def receive(self) -> Message:
         if self.pulled < len(self._chunks):

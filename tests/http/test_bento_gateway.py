@@ -74,7 +74,7 @@ def test_head_is_answered_wherever_get_is_and_with_the_same_headers(client: Test
         ("HEAD", "/v1/classify", "POST"),
     ],
 )
-def test_a_refused_method_is_told_head_wherever_it_is_told_get(
+def test_a_refused_method_lists_head_wherever_it_lists_get(
     client: TestClient, method: str, path: str, allowed: str
 ) -> None:
     response = client.request(method, path)
@@ -129,7 +129,7 @@ def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
 
 
 @pytest.mark.parametrize("is_draining", [False, True])
-def test_what_a_draining_server_answers_says_that_the_connection_ends(app: Starlette, is_draining: bool) -> None:
+def test_a_draining_servers_answers_end_the_connection(app: Starlette, is_draining: bool) -> None:
     gateway = gateway_over(app, is_draining=lambda: is_draining)
 
     answers = [TestClient(gateway).get(path) for path in ("/version", "/nowhere", "/")]
@@ -163,7 +163,7 @@ class HeldPacer(RefusalPacer):
         await self.may_go.wait()
 
 
-def test_a_refusal_by_the_application_is_sent_when_the_pacer_lets_it_go_and_holds_up_nobody_else(
+def test_a_rejection_by_the_application_is_sent_when_the_pacer_allows_and_delays_no_other_request(
     app: Starlette, classifier: FakeClassifier
 ) -> None:
     classifier.refuse = lambda request_id: OverloadedError("Too much.", retry_after_s=2.2, reason="target")
@@ -218,7 +218,7 @@ def test_a_path_that_bentoml_does_not_have_after_all_is_a_problem(client: TestCl
         (502, 500, "internal_error"),
     ],
 )
-def test_any_other_failure_of_bentoml_is_a_problem_that_tells_nothing_of_its_cause(
+def test_any_other_failure_of_bentoml_is_a_problem_that_hides_its_cause(
     client: TestClient, service: Service, status: int, translated: int, code: str
 ) -> None:
     service.bento.status = status

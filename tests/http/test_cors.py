@@ -29,7 +29,7 @@ def preflight(client: TestClient, path: str, origin: str) -> Response:
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch", "/classify", "/readyz", "/nowhere"])
-def test_a_listed_origin_may_send_what_it_likes(app: Starlette, path: str) -> None:
+def test_a_listed_origin_may_send_any_method_and_header(app: Starlette, path: str) -> None:
     response = preflight(open_to(app, LISTED), path, LISTED)
 
     assert response.status_code == 200
@@ -53,7 +53,7 @@ def test_a_listed_origin_may_send_what_it_likes(app: Starlette, path: str) -> No
         ("POST", "/v1/classify?top_k=abc", 400),
     ],
 )
-def test_a_listed_origin_reads_each_answer_with_its_id(app: Starlette, method: str, path: str, status: int) -> None:
+def test_a_listed_origin_may_read_each_answer_and_its_id(app: Starlette, method: str, path: str, status: int) -> None:
     headers = {"Origin": LISTED, "X-Request-ID": "the-same"}
     response = open_to(app, OTHER, LISTED).request(method, path, headers=headers, content=b"x")
 
@@ -72,7 +72,7 @@ def test_a_listed_origin_reads_each_answer_with_its_id(app: Starlette, method: s
     assert "Origin" in response.headers["vary"]
 
 
-def test_a_listed_origin_reads_when_to_come_back(app: Starlette, classifier: FakeClassifier) -> None:
+def test_a_listed_origin_reads_retry_after(app: Starlette, classifier: FakeClassifier) -> None:
     classifier.refuse = lambda request_id: OverloadedError("busy", retry_after_s=2, reason="target")
     response = open_to(app, LISTED).post("/v1/classify", content=b"x", headers={"Origin": LISTED})
 

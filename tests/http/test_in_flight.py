@@ -56,7 +56,7 @@ async def test_an_open_request_is_ended_with_a_problem_that_says_why() -> None:
     assert (problem.code, problem.request_id) == ("draining", "r-1")
 
 
-async def test_an_answer_that_has_begun_is_cut_and_not_mixed_with_another() -> None:
+async def test_an_answer_that_has_begun_is_not_mixed_with_another() -> None:
     async def begin_answer(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await receive()
@@ -117,7 +117,3 @@ async def test_what_is_open_is_waited_for_and_what_comes_later_is_not() -> None:
 
     assert not later.task.done()
     later.task.cancel()
-
-
-async def test_an_idle_server_has_nothing_to_wait_for() -> None:
-    await InFlightRequests(wait_for_body).finish()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.photographs import write_photographs
 from tests.integration.running_service import RunningService, running_service
 
 
@@ -15,9 +14,3 @@ def service(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     # Small limits, so that the tests of limits need not send 20 MB.
     with running_service(folder, max_image_bytes=2_000_000, max_images=4, max_request_bytes=6_000_000) as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def jpegs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """256 different photographs of about 50 kB."""
-    return write_photographs(tmp_path_factory.mktemp("photographs"))

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.running_service import RunningService
 
-DURATION_S = 20
+DURATION_S = 10
 
 
 @pytest.mark.timeout(600)

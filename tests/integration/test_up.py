@@ -1,54 +1,62 @@
-"""`lightbox up` from its first line to its last."""
+"""`lightbox up` from its first line to its last, as a new user meets it."""
 
 import os
+import re
 import shutil
-import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 import requests
+from playwright.sync_api import expect
 
+from dashboard.gallery import FOLDER
+from tests.browser.chromium import open_chromium, open_page
 from tests.fakes.processes import is_running
 from tests.integration.running_service import STOP_TIMEOUT_S, free_port, wait_until
-from tests.integration.running_up import running_up, start_up
+from tests.integration.running_up import RunningUp, running_up, start_up
 
 pytestmark = pytest.mark.timeout(600)
 START_TIMEOUT_S = 180
+CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 
 
-def test_up_starts_both_prints_their_addresses_and_ctrl_c_leaves_nothing_behind(
-    bentoml_home: Path, tmp_path: Path
-) -> None:
-    with running_up(tmp_path) as up:
-        started = psutil.Process(up.process.pid).children(recursive=True)
-        service = requests.get(f"{up.service_url}/readyz", timeout=60)
-        dashboard = requests.get(up.dashboard_url, timeout=60)
-        rest = up.interrupt()
+@pytest.fixture(scope="module")
+def up(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUp]:
+    """One that runs until the last test of it interrupts it."""
+    with running_up(tmp_path_factory.mktemp("up")) as running:
+        yield running
 
+
+def test_up_starts_both_and_prints_their_addresses(up: RunningUp) -> None:
     print(f"ready {up.ready_after_s:.1f} s after the command, with its models prepared")
     assert f"Dashboard  {up.dashboard_url}\n" in up.printed
     assert f"Service    {up.service_url} " in up.printed
-    assert (service.status_code, dashboard.status_code) == (200, 200)
-    assert rest.endswith("Stopped.\n")
+    assert requests.get(f"{up.service_url}/readyz", timeout=60).status_code == 200
+    assert requests.get(up.dashboard_url, timeout=60).status_code == 200
+
+
+@pytest.mark.browser
+def test_a_photograph_dropped_on_the_dashboard_becomes_a_chart_and_is_counted(up: RunningUp) -> None:
+    with open_chromium() as browser, open_page(browser, up.dashboard_url) as page:
+        page.locator("input[type=file]").set_input_files(FOLDER / "chelsea.png")
+        expect(page.get_by_role("heading", name=CAT)).to_be_visible()
+        best = page.get_by_test_id("stVegaLiteChart").first.locator(".role-axis-label text").filter(has_text=CAT).first
+        expect(best).to_be_visible()
+
+        page.get_by_role("link", name="Performance").click()
+        counted = page.get_by_test_id("stMetric").filter(has_text="Requests").first
+        expect(counted.get_by_test_id("stMetricValue")).to_have_text("1")
+
+
+def test_ctrl_c_stops_both_and_leaves_nothing_behind(up: RunningUp) -> None:
+    started = psutil.Process(up.process.pid).children(recursive=True)
+
+    assert up.interrupt().endswith("Stopped.\n")
     assert up.process.returncode == 0
     assert len(started) >= 3
     wait_until(lambda: not [process for process in started if is_running(process.pid)])
-
-
-@pytest.mark.parametrize("variable", ["PORT", "DASHBOARD_PORT"])
-def test_up_on_a_taken_port_names_the_variable_that_chooses_another(
-    bentoml_home: Path, tmp_path: Path, variable: str
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        taken, free = server.getsockname()[1], free_port()
-        ports = (taken, free) if variable == "PORT" else (free, taken)
-        process = start_up(tmp_path, port=ports[0], dashboard_port=ports[1])
-        printed, _ = process.communicate(timeout=START_TIMEOUT_S)
-
-    assert process.returncode == 1
-    assert printed.startswith(f"lightbox: port {taken} on 127.0.0.1 is taken by another process")
-    assert f"`make up {variable}={taken + 1}`" in printed
 
 
 def test_up_ends_with_a_service_whose_worker_cannot_load(bentoml_home: Path, tmp_path: Path) -> None:

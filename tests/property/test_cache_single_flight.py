@@ -1,4 +1,4 @@
-"""Whatever clients do, each gets exactly one outcome: the image's, or that of its own going away."""
+"""Each client gets exactly one outcome: that of its image, or its own cancellation or refusal."""
 
 import asyncio
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bento_service.cache.memory import MemoryStore
 from bento_service.cache.result_cache import Found, ResultCache
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, UndecodableImageError
-from tests.fakes.cache import Tally, make_result
+from tests.fakes.cache import CountingObserver, make_result
 
 BROKEN = 3
 """The image that cannot be decoded."""
@@ -45,7 +45,7 @@ clients = st.lists(
 
 
 class Counter:
-    """Counts the computations of each image that ran to their end."""
+    """Counts the completed computations of each image."""
 
     def __init__(self, cache: ResultCache) -> None:
         self._cache = cache
@@ -77,7 +77,7 @@ async def leave(task: "asyncio.Task[Found]", client: Client) -> None:
 
 
 async def run(requests: list[Client]) -> None:
-    cache = ResultCache(MemoryStore(1_000_000), observer=Tally())
+    cache = ResultCache(MemoryStore(1_000_000), observer=CountingObserver())
     counter = Counter(cache)
     tasks = [asyncio.create_task(counter.serve(client)) for client in requests]
     leaving = [leave(task, client) for task, client in zip(tasks, requests, strict=True)]
@@ -101,5 +101,5 @@ async def run(requests: list[Client]) -> None:
 
 @settings(max_examples=500)
 @given(clients)
-def test_each_client_gets_its_images_outcome_or_the_consequence_of_its_own_doing(requests: list[Client]) -> None:
+def test_each_client_gets_its_images_outcome_or_its_own_refusal(requests: list[Client]) -> None:
     asyncio.run(run(requests))

@@ -1,4 +1,4 @@
-"""Rollups, whatever the traffic: adding up, reading percentiles, fitting windows."""
+"""Properties of histograms, rollups and windows."""
 
 import math
 from collections import Counter
@@ -47,30 +47,30 @@ def number_classes(traffic: list[Receipt]) -> dict[tuple[int, str], int]:
 
 
 @given(st.lists(keys, max_size=6))
-def test_tallies_add_up_to_the_tally_of_everything(parts: list[list[int]]) -> None:
+def test_histograms_of_parts_add_up_to_the_histogram_of_the_whole(parts: list[list[int]]) -> None:
     total = SparseHistogram.add_up([SparseHistogram.count(part) for part in parts])
     assert total.as_dict() == Counter(key for part in parts for key in part)
     assert list(total.keys) == sorted(total.keys)
 
 
 @given(keys)
-def test_a_tally_survives_its_encoding(seen: list[int]) -> None:
+def test_a_histogram_survives_its_encoding(seen: list[int]) -> None:
     assert SparseHistogram.decode(SparseHistogram.count(seen).encode()).as_dict() == Counter(seen)
 
 
-def test_a_count_stays_at_its_largest_instead_of_starting_again() -> None:
-    tally = SparseHistogram.count([1])
+def test_a_count_saturates_instead_of_wrapping() -> None:
+    histogram = SparseHistogram.count([1])
     for _ in range(33):
-        tally = SparseHistogram.add_up([tally, tally])
-    assert tally.as_dict() == {1: 2**32 - 1}
+        histogram = SparseHistogram.add_up([histogram, histogram])
+    assert histogram.as_dict() == {1: 2**32 - 1}
 
 
 @given(st.lists(st.floats(SMALLEST_MS, LARGEST_MS), min_size=1, max_size=200), st.integers(1, 100))
 def test_a_percentile_is_never_below_the_nearest_rank_one_and_at_most_two_per_cent_above(
     durations_ms: list[float], percent: int
 ) -> None:
-    tally = SparseHistogram.count(find_bins(np.array(durations_ms)).tolist())
-    found = find_percentiles(tally, [percent], slowest_ms=max(durations_ms))
+    histogram = SparseHistogram.count(find_bins(np.array(durations_ms)).tolist())
+    found = find_percentiles(histogram, [percent], slowest_ms=max(durations_ms))
     assert found is not None
     exact = sorted(durations_ms)[math.ceil(Fraction(percent * len(durations_ms), 100)) - 1]
     assert exact * (1 - 1e-9) - SMALLEST_MS <= found[0] <= min(exact * (1 + MAX_EXCESS), max(durations_ms))
@@ -82,8 +82,8 @@ def test_a_percentile_is_never_below_the_nearest_rank_one_and_at_most_two_per_ce
 )
 def test_the_rank_of_a_percentile_is_rounded_up(count: int, percent: int, rank: int) -> None:
     def percentile(*, short: int) -> float:
-        tally = SparseHistogram.count(find_bins(np.array([1.0] * short + [100.0] * (count - short))).tolist())
-        (found,) = find_percentiles(tally, [percent], slowest_ms=100.0) or [0.0]
+        histogram = SparseHistogram.count(find_bins(np.array([1.0] * short + [100.0] * (count - short))).tolist())
+        (found,) = find_percentiles(histogram, [percent], slowest_ms=100.0) or [0.0]
         return found
 
     assert percentile(short=rank - 1) == 100.0
@@ -91,9 +91,9 @@ def test_the_rank_of_a_percentile_is_rounded_up(count: int, percent: int, rank: 
 
 
 @given(st.floats())
-def test_any_number_finds_a_bin(duration_ms: float) -> None:
-    tally = SparseHistogram.count(find_bins(np.array([duration_ms])).tolist())
-    found = find_percentiles(tally, [50], slowest_ms=LARGEST_MS)
+def test_any_float_has_a_bin(duration_ms: float) -> None:
+    histogram = SparseHistogram.count(find_bins(np.array([duration_ms])).tolist())
+    found = find_percentiles(histogram, [50], slowest_ms=LARGEST_MS)
     assert found is not None
     assert 0.0 <= found[0] <= LARGEST_MS
 
@@ -111,7 +111,7 @@ def test_rollups_of_parts_merge_into_the_rollup_of_the_whole(traffic: list[Recei
 
 
 @given(st.lists(receipts, max_size=30))
-def test_each_rollup_tells_of_its_stretch_and_its_model(traffic: list[Receipt]) -> None:
+def test_each_rollup_counts_its_interval_and_its_model(traffic: list[Receipt]) -> None:
     class_keys = number_classes(traffic)
     class_names = {key: name for name, key in class_keys.items()}
     rollups = summarise(traffic, class_keys)
@@ -160,7 +160,7 @@ def test_a_planned_window_covers_what_was_asked_for_in_buckets_that_begin_at_mul
         assert window.since_s % window.width_s == 0
         assert 0 <= (until - span).timestamp() - window.since_s < window.width_s
         assert 0 <= window.until_s - until.timestamp() < window.width_s
-    # Every rollup that it reads is still kept.
+    # Every rollup that the window reads is still kept.
     kept_s = {resolution.width_s: resolution.kept_s for resolution in RESOLUTIONS}
     coarsest_s = RESOLUTIONS[-1].width_s
     for resolution_s, start_s in cover(window.since_s, window.until_s):
@@ -170,7 +170,7 @@ def test_a_planned_window_covers_what_was_asked_for_in_buckets_that_begin_at_mul
 @given(
     st.sampled_from(WINDOWS), moments, st.timedeltas(timedelta(0), timedelta(days=3)), st.timedeltas(timedelta(0), HOUR)
 )
-def test_a_later_question_of_the_same_length_has_the_same_buckets(
+def test_windows_of_one_length_share_their_buckets(
     asked: Window, now: datetime, later: timedelta, clock_error: timedelta
 ) -> None:
     first, second = (
@@ -182,5 +182,5 @@ def test_a_later_question_of_the_same_length_has_the_same_buckets(
 
 
 @given(moments)
-def test_times_survive_their_numbers(moment: datetime) -> None:
+def test_times_survive_conversion_to_microseconds(moment: datetime) -> None:
     assert from_epoch_us(to_epoch_us(moment)) == moment

@@ -1,1 +1,1 @@
-"""One model as PyTorch runs it, on a CPU or a CUDA GPU. Loads PyTorch only when an engine is made."""
+"""PyTorch engine for CPUs and CUDA GPUs. Imports PyTorch only when an engine is created."""

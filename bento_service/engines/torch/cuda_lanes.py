@@ -1,4 +1,4 @@
-"""Lanes of a GPU: each has a stream, buffers that stay where they are, and the forward pass recorded by batch size."""
+"""GPU lanes: each has a CUDA stream, fixed buffers, and a CUDA graph of the forward pass for each batch size."""
 
 import logging
 from bisect import bisect_left
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
 from bento_service.engines.torch.cuda_model import Forward
-from bento_service.engines.torch.cuda_streams import Runtime, Step, Stream, is_out_of_memory
+from bento_service.engines.torch.cuda_streams import CudaRuntime, CudaStream, Step, is_out_of_memory
 
 logger = logging.getLogger(__name__)
 
 
 def list_buckets(max_batch: int) -> tuple[int, ...]:
-    """Return the powers of two up to a largest batch, and that batch: at most half of a bucket is ever padding.
+    """Return the powers of two below `max_batch`, and `max_batch`, so that less than half of a bucket is padding.
 
     Raises:
         ValueError: `max_batch` is below 1.
@@ -27,14 +27,10 @@ def list_buckets(max_batch: int) -> tuple[int, ...]:
 
 
 def choose_bucket(count: int, buckets: Sequence[int]) -> int:
-    """Return the smallest bucket that holds so many images.
-
-    Args:
-        count: Images, at least 1 and at most the last bucket.
-        buckets: Ascending.
+    """Return the smallest of the ascending `buckets` that holds `count` images.
 
     Raises:
-        ValueError: They do not fit into the last one.
+        ValueError: There are more than the last one holds.
     """
     index = bisect_left(buckets, count)
     if index == len(buckets):
@@ -44,7 +40,7 @@ def choose_bucket(count: int, buckets: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LaneModel:
-    """A forward pass on the GPU, the size of its images and the number of its classes."""
+    """A forward pass on the GPU, its input recipe and its number of classes."""
 
     forward: Forward
     recipe: InputRecipe
@@ -52,14 +48,14 @@ class LaneModel:
 
 
 class CudaLane:
-    """Runs one batch at a time; several lanes run at once, so that one copies while another computes.
+    """Runs one batch at a time. Several lanes run at once, so that one copies while another computes.
 
-    A recorded lane takes batches up to its largest bucket and fills them up to the next one: what lies in the buffer
-    from before is computed along and thrown away, as no image of a batch bears on another. A lane that is not recorded
-    launches the forward pass anew for every batch. One thread at a time.
+    A recorded lane pads a batch to the next bucket with old pixels in the buffer, whose results are dropped: images of
+    a batch do not affect each other. A lane without recordings launches the forward pass for each batch. Not
+    thread-safe.
     """
 
-    def __init__(self, model: LaneModel, *, max_batch: int, stream: Stream, runtime: Runtime) -> None:
+    def __init__(self, model: LaneModel, *, max_batch: int, stream: CudaStream, runtime: CudaRuntime) -> None:
         """Allocate the buffers, on the host and on the GPU.
 
         Raises:
@@ -78,21 +74,21 @@ class CudaLane:
 
     @property
     def max_batch(self) -> int:
-        """Images in a batch, at most."""
+        """Most images in a batch."""
         return len(self._pixels)
 
     @property
     def bucket_sizes(self) -> tuple[int, ...]:
-        """Batch sizes that were recorded, ascending; none if nothing was."""
+        """The recorded batch sizes, ascending; empty without recordings."""
         return tuple(sorted(self._recorded))
 
     def record(self, sizes: tuple[int, ...]) -> None:
-        """Record the forward pass for each batch size; the largest is `max_batch`.
+        """Record the forward pass for each batch size, of which the largest is `max_batch`.
 
-        The largest first: what the others need fits into the memory that it has taken.
+        In descending order, so that smaller sizes reuse the memory of the largest.
 
         Raises:
-            RuntimeError: As `Stream.capture`.
+            RuntimeError: As `CudaStream.capture`.
         """
         import torch
 
@@ -103,7 +99,7 @@ class CudaLane:
         """Classify a batch of at most `max_batch` images; the caller may keep the array.
 
         Raises:
-            torch.OutOfMemoryError: Of a lane that is not recorded: the GPU has too little memory for this batch.
+            torch.OutOfMemoryError: The GPU has too little memory for a batch without a recording.
             RuntimeError: Anything else that CUDA reports.
         """
         import torch
@@ -116,7 +112,7 @@ class CudaLane:
                 scores = self._step_for(count)()
                 self._host_scores[:count].copy_(scores[:count], non_blocking=True)
             finally:
-                # After a failure too: the next batch must not be written over one that is still being copied.
+                # After a failure too, or the next batch could overwrite one that is still being copied.
                 self._stream.finish()
         return self._host_scores[:count].numpy().copy()
 
@@ -130,16 +126,10 @@ class CudaLane:
         return lambda: self._forward(images)
 
 
-def open_lanes(model: LaneModel, *, max_batch: int, lanes: int, runtime: Runtime) -> tuple[CudaLane, ...]:
-    """Open lanes with as many recorded batch sizes as the GPU has memory for.
+def open_lanes(model: LaneModel, *, max_batch: int, lanes: int, runtime: CudaRuntime) -> tuple[CudaLane, ...]:
+    """Open `lanes` >= 1 lanes, recorded for batch sizes up to `max_batch` as far as the GPU has memory.
 
-    A model that cannot be recorded gets lanes that launch it anew for every batch.
-
-    Args:
-        model: What they run.
-        max_batch: Largest batch, if it fits.
-        lanes: How many, at least 1.
-        runtime: The GPU.
+    The lanes of a model that cannot be recorded launch it for each batch.
 
     Raises:
         torch.OutOfMemoryError: Not even one image fits.
@@ -161,12 +151,12 @@ def open_lanes(model: LaneModel, *, max_batch: int, lanes: int, runtime: Runtime
                 is_recordable = False
             else:
                 raise
-        # Out of the handler, where the error's traceback no longer holds the tensors of the attempt.
+        # Outside the handler, since the error's traceback keeps the failed attempt's tensors alive.
         runtime.release()
 
 
 def _open(
-    model: LaneModel, sizes: tuple[int, ...], lanes: int, runtime: Runtime, *, is_recorded: bool
+    model: LaneModel, sizes: tuple[int, ...], lanes: int, runtime: CudaRuntime, *, is_recorded: bool
 ) -> tuple[CudaLane, ...]:
     opened = []
     for _ in range(lanes):

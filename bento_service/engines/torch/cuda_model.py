@@ -1,4 +1,4 @@
-"""A torch program made ready for a GPU: folded, in an arithmetic that passes the parity gate, compiled if asked."""
+"""Optimise a torch program for a GPU: fold batch norms, choose the precision by the parity gate, compile if asked."""
 
 import copy
 import logging
@@ -36,7 +36,7 @@ Compiler = Callable[["nn.Module"], Forward]
 
 @dataclass(frozen=True, slots=True)
 class CudaModel:
-    """A forward pass, its arithmetic, and how far its answers lie from unaltered f32 on the same device."""
+    """A forward pass, its precision, and its parity with unaltered f32 on the same device."""
 
     forward: Forward
     precision: Precision
@@ -51,13 +51,13 @@ def ready_model(
     compiler: Compiler | None,
     device: str,
 ) -> CudaModel:
-    """Choose a model's arithmetic and make it fast in it.
+    """Optimise a model for a device.
 
     Args:
-        module: As `load_program` loaded it onto the device; belongs to the model from here on.
+        module: From `load_program`, on the device. It is changed.
         recipe: Gives the size of the input.
-        candidates: Arithmetics, fastest first; see `choose_precision`.
-        compiler: Makes the module faster, if it can; see `compile_for`.
+        candidates: Precisions, fastest first; see `choose_precision`.
+        compiler: From `compile_for`; its module is used where it works and passes the gate.
         device: Its name for PyTorch.
 
     Raises:
@@ -69,7 +69,7 @@ def ready_model(
     lowered: dict[Precision, nn.Module] = {}
 
     def prepare(candidate: Precision) -> Classify:
-        lowered.clear()  # what came before was not taken
+        lowered.clear()  # free the rejected candidate
         lowered[candidate] = lower(module, candidate)
         return classify_with(run_in(candidate, lowered[candidate], device), device)
 
@@ -90,14 +90,14 @@ def ready_model(
 
 
 def compile_for(batch_sizes: int) -> Compiler:
-    """Return torch.compile, with kernels for each of so many batch sizes and for the images of the parity gate.
+    """Return torch.compile, with room for the kernels of so many batch sizes and of the parity gate's batches.
 
-    It compiles on the first batch of a size, for which it needs Triton and a C compiler.
+    It compiles on the first batch of each size, and needs Triton and a C compiler.
     """
     import torch
 
     def compile_module(module: "nn.Module") -> Forward:
-        # The default mode records no CUDA graphs, which the lanes do.
+        # The default mode records no CUDA graphs; the lanes do.
         compiled: Forward = torch.compile(  # type: ignore[call-overload]  # its overloads lack two of its arguments
             module, dynamic=False, recompile_limit=batch_sizes + 1, isolate_recompiles=True
         )
@@ -107,7 +107,7 @@ def compile_for(batch_sizes: int) -> Compiler:
 
 
 def lower(module: "fx.GraphModule", precision: Precision) -> "nn.Module":
-    """Return the module with its weights in an arithmetic: itself in f32, else a copy."""
+    """Return the module with weights of a precision: itself for f32, else a copy."""
     import torch
 
     if precision != "f32":
@@ -123,7 +123,7 @@ def _dtype(precision: Precision) -> "torch.dtype":
 
 
 def run_in(precision: Precision, module: Forward, device: str) -> Forward:
-    """Return the forward pass of a module whose weights are in an arithmetic already."""
+    """Return the forward pass of a module whose weights have the precision already."""
     import torch
 
     if precision == "f32":
@@ -131,7 +131,7 @@ def run_in(precision: Precision, module: Forward, device: str) -> Forward:
     dtype = _dtype(precision)
 
     def forward(images: "torch.Tensor") -> "torch.Tensor":
-        # Autocast rather than a module in half precision: models may mix types, and what loses by it stays f32.
+        # Autocast rather than a half-precision module: models may mix types, and sensitive operations stay in f32.
         with torch.autocast(device, dtype=dtype, cache_enabled=False):
             return module(images)
 
@@ -139,7 +139,7 @@ def run_in(precision: Precision, module: Forward, device: str) -> Forward:
 
 
 def classify_with(forward: Forward, device: str) -> Classify:
-    """Return a forward pass as a function of arrays, which are copied to its device and back."""
+    """Wrap a forward pass as a function of NumPy arrays."""
     import torch
 
     def classify(batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,72 +1,34 @@
-"""What the engine asks of CUDA, in one thin place: streams, graphs and memory. Everything else runs without a GPU."""
+"""Every call of the engine to CUDA: streams, graphs and memory. The rest of the engine is tested without a GPU."""
 
 import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 Step = Callable[[], "torch.Tensor"]
-"""A forward pass over buffers that stay where they are; returns its output."""
-
-
-class Stream(Protocol):
-    """Work of one lane, in order. Used by one thread at a time."""
-
-    def active(self) -> AbstractContextManager[object]:
-        """Send what is launched within to this stream."""
-
-    def capture(self, step: Step) -> Step:
-        """Warm a step up and record it; the result runs it again at once, always into the same output.
-
-        All that one stream recorded share their memory: the output holds until the stream's next run.
-
-        Raises:
-            torch.OutOfMemoryError: The GPU has too little memory for it; it may be the cause or the context of another
-                `RuntimeError` instead, see `is_out_of_memory`.
-            RuntimeError: The step does something that cannot be recorded.
-        """
-
-    def finish(self) -> None:
-        """Block until all that was launched is done, without spinning and without the GIL."""
-
-
-class Runtime(Protocol):
-    """A device that runs streams of work."""
-
-    @property
-    def device(self) -> str:
-        """Its name for PyTorch."""
-
-    def open_stream(self) -> Stream:
-        """Return a new stream, which runs after all that the calling thread launched."""
-
-    def host_buffer(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
-        """Return memory of the host that the device copies from and to by itself."""
-
-    def release(self) -> None:
-        """Give unused memory back to the device."""
+"""A forward pass over fixed buffers; returns its output."""
 
 
 class CudaRuntime:
-    """The current CUDA GPU."""
+    """The current CUDA GPU. `device` is its name for PyTorch."""
 
     device = "cuda"
 
     def open_stream(self) -> "CudaStream":
-        """Return a new stream of it."""
+        """Return a new stream, which waits for all work that the calling thread has launched."""
         return CudaStream()
 
     def host_buffer(self, shape: tuple[int, ...], dtype: "torch.dtype") -> "torch.Tensor":
-        """Return page-locked memory: what is not page-locked, CUDA copies while the host waits."""
+        """Return zeroed page-locked host memory, which CUDA copies asynchronously."""
         import torch
 
         return torch.zeros(shape, dtype=dtype, pin_memory=True)
 
     def release(self) -> None:
-        """Give unused memory back to the GPU."""
+        """Free unused GPU memory."""
         import torch
 
         gc.collect()  # a failed attempt's tensors may sit in reference cycles of its traceback
@@ -74,34 +36,40 @@ class CudaRuntime:
 
 
 class CudaStream:
-    """A CUDA stream, with the memory of the graphs that it recorded."""
+    """The CUDA stream of one lane, with the memory pool of its graphs. Not thread-safe."""
 
     def __init__(self) -> None:
         import torch
 
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # as in PyTorch
-        # Streams of PyTorch do not wait for the default one, on which the weights were converted.
+        # PyTorch's streams do not wait for the default one, on which the weights were converted.
         self._stream.wait_stream(torch.cuda.current_stream())
         self._pool = torch.cuda.graph_pool_handle()
-        # Blocking: a lane that spins would take a CPU core from decoding for as long as the GPU computes.
+        # A spinning wait would take a CPU core from decoding while the GPU computes.
         self._done = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]  # as in PyTorch
 
     def active(self) -> AbstractContextManager[object]:
-        """Send what is launched within to this stream."""
+        """Return a context in which work is launched on this stream."""
         import torch
 
         return torch.cuda.stream(self._stream)
 
     def capture(self, step: Step) -> Step:
-        """Record a step as a CUDA graph; see `Stream.capture`."""
+        """Warm a step up and record it as a CUDA graph; the result replays it, always into the same output.
+
+        All graphs of a stream share memory: an output is valid until the stream's next run.
+
+        Raises:
+            RuntimeError: The step cannot be recorded, or the GPU has too little memory, see `is_out_of_memory`.
+        """
         import torch
 
-        # Libraries choose their algorithms and load their kernels on a first run, which a recording must not hold.
+        # Libraries choose algorithms and load kernels in the first runs, which must not be recorded.
         with self.active():
             step()
             step()
         graph = torch.cuda.CUDAGraph()
-        # Other threads may use the GPU meanwhile, say those of a model that is loaded already.
+        # Threads of other models may use the GPU meanwhile.
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
             output = step()
 
@@ -112,15 +80,15 @@ class CudaStream:
         return replay
 
     def finish(self) -> None:
-        """Block until all that was launched is done."""
+        """Block until all launched work is done, without spinning and without the GIL."""
         self._done.record(self._stream)
         self._done.synchronize()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, or one that it came after, is PyTorch's for too little memory.
+    """Tell whether an error, its cause or its context is PyTorch's out-of-memory error.
 
-    Leaving a recording that ran out of memory may raise an error of its own over the first.
+    Ending a recording that ran out of memory may raise another error.
     """
     import torch
 

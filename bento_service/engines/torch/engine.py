@@ -1,4 +1,4 @@
-"""The engine for CUDA GPUs, and on a CPU the reference: PyTorch in f32."""
+"""PyTorch on CUDA GPUs, and in f32 on CPUs as the reference."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ from bento_service.engines.base import check_batch
 from bento_service.engines.devices import describe_cpu, describe_cuda
 from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, list_buckets, open_lanes
 from bento_service.engines.torch.cuda_model import compile_for, ready_model
-from bento_service.engines.torch.cuda_streams import CudaRuntime, Runtime, is_out_of_memory
+from bento_service.engines.torch.cuda_streams import CudaRuntime, is_out_of_memory
 from bento_service.engines.torch.precision import Precision, describe, list_candidates
 from bento_service.engines.torch.program import load_program
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 class TorchEngine:
-    """Runs a torch program: on a GPU in recorded batch sizes, one batch a lane; on a CPU in f32 and in any size.
+    """Runs a torch program: on a GPU as CUDA graphs of fixed batch sizes, on a CPU in f32 with any batch size.
 
-    Making one sets, for the whole process, the number of threads of a CPU engine, and f32 without TF32 of a CUDA one.
-    The threads belong to the process, so there is one mode.
+    Creating one changes the process: the number of torch threads for a CPU, no TF32 for a GPU. There is one mode, since
+    all lanes share the threads.
     """
 
     name = "torch"
@@ -52,12 +52,12 @@ class TorchEngine:
         Args:
             program_path: A `torch.export` file that takes and returns what `Engine.infer` does.
             card: Gives the size of the input and the number of classes.
-            device: Where it runs. What follows `threads` is for a GPU alone.
+            device: Where it runs. The arguments after `threads` apply to GPUs only.
             threads: Compute threads of a CPU engine; all lanes share them.
-            lanes: Batches in flight, at most; more wait for one to end.
-            precision: The arithmetic; `auto` takes the fastest that passes the parity gate on made-up images.
+            lanes: Most batches in flight; others wait.
+            precision: The arithmetic; `auto` takes the fastest that passes the parity gate on synthetic images.
             compile_model: Whether to compile the model with torch.compile.
-            max_batch: Largest batch, if the GPU has memory for it; `bucket_sizes` says what it had memory for.
+            max_batch: Largest batch; smaller where the GPU lacks memory for it, see `bucket_sizes`.
 
         Raises:
             EngineUnavailableError: The device is not there.
@@ -115,17 +115,17 @@ class TorchEngine:
 
     @property
     def precision(self) -> Precision:
-        """`f32` on a CPU; on a GPU what was asked for or chosen."""
+        """`f32` on a CPU; on a GPU the configured or chosen one."""
         return self._precision
 
     @property
     def parity(self) -> Parity | None:
-        """On a GPU, how far its answers lie from unaltered f32 there, over made-up images; None on a CPU."""
+        """On a GPU, the parity with unaltered f32 over synthetic images; None on a CPU."""
         return self._parity
 
     @property
     def bucket_sizes(self) -> tuple[int, ...]:
-        """The batch sizes that were recorded on a GPU, ascending; empty on a CPU."""
+        """The recorded batch sizes of a GPU, ascending; empty on a CPU."""
         return self._bucket_sizes
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
@@ -142,7 +142,7 @@ class TorchEngine:
         raise InferenceFailedError("The engine is closed.")
 
     def close(self) -> None:
-        """Wait for what a GPU is running and release the model and its memory."""
+        """Wait for running batches of a GPU; release the model and its memory."""
         cuda, self._cuda, self._module = self._cuda, None, None
         if cuda is not None:
             cuda.close()
@@ -152,14 +152,14 @@ def _infer_on_cpu(module: "nn.Module", batch_nhwc: NDArray[np.uint8]) -> NDArray
     import torch
 
     with torch.inference_mode():
-        # PyTorch has no read-only tensors, so such an array is copied.
+        # PyTorch has no read-only tensors, so read-only arrays are copied.
         images = torch.from_numpy(np.require(batch_nhwc, requirements=["C", "W"]))
         probabilities: NDArray[np.float32] = module(images).numpy()
     return probabilities
 
 
 def explain(error: RuntimeError, images: int) -> InferenceFailedError | OutOfMemoryError:
-    """Put what PyTorch raised on a batch of so many images into the domain's words."""
+    """Translate PyTorch's error on a batch of so many images."""
     if is_out_of_memory(error) or "can't allocate memory" in str(error):
         return OutOfMemoryError(f"The device has too little memory for a batch of {images} images.")
     return InferenceFailedError(f"PyTorch failed on a batch of {images} images: {error}")
@@ -176,16 +176,16 @@ def _explain_load(error: RuntimeError, name: str, device: Device) -> ModelLoadEr
 
 
 class CudaProgram:
-    """Runs a model on as many lanes as it was given; more threads than lanes wait for one. Thread-safe."""
+    """Runs a model on a number of lanes; further callers wait for a free one. Thread-safe."""
 
-    def __init__(self, model: LaneModel, *, max_batch: int, lanes: int, runtime: Runtime) -> None:
+    def __init__(self, model: LaneModel, *, max_batch: int, lanes: int, runtime: CudaRuntime) -> None:
         """Open the lanes; see `open_lanes`."""
         opened = open_lanes(model, max_batch=max_batch, lanes=lanes, runtime=runtime)
         self.max_batch = opened[0].max_batch
         self.bucket_sizes = opened[0].bucket_sizes
         self._runtime = runtime
         self._count = lanes
-        # The lane that was used last is the first one taken: its buffers are the warmest. None: there are no more.
+        # LIFO, since the buffers used last are warm in the caches. After `close` it holds None for every later caller.
         self._lanes: LifoQueue[CudaLane | None] = LifoQueue()
         for lane in opened:
             self._lanes.put(lane)
@@ -194,8 +194,8 @@ class CudaProgram:
         """Classify a batch.
 
         Raises:
-            OutOfMemoryError: The batch is larger than what the GPU had memory for.
-            InferenceFailedError: It is closed.
+            OutOfMemoryError: The batch is larger than `max_batch`.
+            InferenceFailedError: The program is closed.
             torch.OutOfMemoryError: The GPU has too little memory for this batch.
             RuntimeError: Anything else that CUDA reports.
         """
@@ -217,7 +217,7 @@ class CudaProgram:
             self._lanes.put(lane)
 
     def close(self) -> None:
-        """Wait for what is running, then give the memory back. Once."""
+        """Wait for running batches, then free the memory. Call it once."""
         for _ in range(self._count):
             self._lanes.get()
         self._lanes.put(None)

@@ -1,6 +1,6 @@
-"""Choosing the arithmetic of PyTorch on a GPU: the fastest whose answers pass the parity gate.
+"""Choose the precision of PyTorch on a GPU: the fastest that passes the parity gate.
 
-A serving container has no photographs, so the gate is measured over images that are made up.
+A serving container has no photographs, so the gate is measured over synthetic images.
 """
 
 import logging
@@ -20,19 +20,19 @@ Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 PROBES = 256
 MIN_DECIDED = 100
-"""Decided images that a verdict on the best class needs at least."""
+"""Fewest decided images for a comparison of the best class."""
 
 _BATCH = 8
 
 
 def list_candidates(asked: Literal["auto"] | Precision, *, has_bf16: bool) -> tuple[Precision, ...]:
-    """Return what to try, fastest first: what was asked for, or what the GPU computes in faster than in f32, and f32.
+    """Return the precisions to try, fastest first.
 
-    fp16 before bf16, since a GPU is as fast in either and fp16 keeps three more bits of every number.
+    fp16 before bf16: GPUs are as fast in either, and fp16 has three more bits of mantissa.
 
     Args:
-        asked: The arithmetic of the settings.
-        has_bf16: Whether the GPU computes in bf16 by itself; what it emulates is slower than f32.
+        asked: The precision of the settings.
+        has_bf16: Whether the GPU has bf16 in hardware; emulated, it is slower than f32.
     """
     if asked != "auto":
         return (asked,)
@@ -40,10 +40,10 @@ def list_candidates(asked: Literal["auto"] | Precision, *, has_bf16: bool) -> tu
 
 
 def make_probes(recipe: InputRecipe, count: int = PROBES, *, seed: int = 0) -> NDArray[np.uint8]:
-    """Make images of the statistics of natural ones: discs that cover each other, of every size and colour.
+    """Make images with the statistics of natural ones: overlapping discs of random size and colour.
 
-    Dead leaves (Lee, Mumford and Huang, Occlusion Models for Natural Images, IJCV 2001): the radii's density falls with
-    their cube, so that edges come at every scale. Few discs leave large shapes, of which a classifier is surer.
+    The dead leaves model (Lee, Mumford and Huang, Occlusion Models for Natural Images, IJCV 2001): the density of radii
+    falls with their cube, which gives edges at every scale. Few discs give large shapes and more confident classes.
 
     Args:
         recipe: Gives the size.
@@ -61,7 +61,7 @@ def make_probes(recipe: InputRecipe, count: int = PROBES, *, seed: int = 0) -> N
         image[:] = random.integers(0, 256, 3)
         discs = int(random.integers(3, 30))
         radii = 1 / np.sqrt(random.uniform(1 / largest**2, 1 / smallest**2, discs))
-        for radius in np.sort(radii)[::-1]:  # the small on top, where they are seen
+        for radius in np.sort(radii)[::-1]:  # small discs on top, where they are visible
             _paint_disc(image, random.uniform(0, height), random.uniform(0, width), radius, random.integers(0, 256, 3))
     return images
 
@@ -76,10 +76,10 @@ def choose_precision(
 
     Args:
         candidates: At least one. A single one is taken whatever its parity.
-        prepare: Makes the model ready in an arithmetic. A `RuntimeError`, of it or of the first batch, rules that
-            arithmetic out: a model may mix types in ways that it does not allow.
-        reference: The answers of unaltered f32, shape (len(probes), classes).
-        probes: The images that they are the answers to.
+        prepare: Returns the model in a precision. A `RuntimeError`, from it or from a batch, rules the precision out:
+            some models mix types in unsupported ways.
+        reference: The probabilities of unaltered f32, shape (len(probes), classes).
+        probes: The images they belong to.
 
     Raises:
         RuntimeError: The last candidate failed.
@@ -98,29 +98,29 @@ def choose_precision(
 
 
 def classify_all(classify: Classify, probes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the answers to any number of images, in batches of 8, for which even a full card has room."""
+    """Classify any number of images in batches of 8, which fit even into a nearly full GPU."""
     return np.concatenate([classify(probes[start : start + _BATCH]) for start in range(0, len(probes), _BATCH)])
 
 
 def measure_parity(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:
-    """Compare two paths' answers to images that are made up, both of shape (n, classes).
+    """Compare two paths' probabilities for synthetic images, both of shape (n, classes).
 
-    Every image counts for the probabilities. For the best class only the decided ones do, on which the reference's best
-    class leads by at least what a probability may move: made-up images often leave two classes level, which hardly any
-    photograph does, and then nothing but rounding puts one of them first. With too few decided ones nothing agrees.
+    All images count for the difference. For the best class only decided images count, whose best class leads by at
+    least the difference that the gate allows: unlike photographs, synthetic images often tie two classes, and rounding
+    decides between them. With fewer than `MIN_DECIDED` the agreement is 0.
     """
     runner_up, best = np.partition(reference, -2, axis=1)[:, -2:].T
     decided = best - runner_up >= MAX_PROBABILITY_DIFFERENCE
     agrees = reference.argmax(axis=1) == served.argmax(axis=1)
     agreement = float(agrees[decided].mean()) if decided.sum() >= MIN_DECIDED else 0.0
     difference = np.abs(reference.astype(np.float64) - served.astype(np.float64)).max()
-    # A path that overflowed has no difference that could be compared.
+    # After an overflow the difference is not finite.
     bounded = float(difference) if np.isfinite(difference) else 1.0
     return Parity(crops=len(reference), top1_agreement=agreement, max_probability_difference=bounded)
 
 
 def describe(parity: Parity) -> str:
-    """Say it for the log."""
+    """Describe a parity for the log."""
     return (
         f"over {parity.crops} made-up images the best class agrees on {parity.top1_agreement:.1%} of the decided ones, "
         f"and a probability moves by up to {parity.max_probability_difference:.4f}"

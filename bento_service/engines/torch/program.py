@@ -1,4 +1,4 @@
-"""Reading a torch program, and rewriting it so that a GPU runs it faster."""
+"""Load a torch program, and rewrite its graph for speed on a GPU."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load_program(path: Path, name: str, device: str) -> "fx.GraphModule":
-    """Load a `torch.export` file onto a device, with its convolutions laid out channels-last, as its images come.
+    """Load a `torch.export` file onto a device, channels-last as its images are.
 
     Raises:
         ModelLoadError: PyTorch cannot read the file.
@@ -23,24 +23,21 @@ def load_program(path: Path, name: str, device: str) -> "fx.GraphModule":
 
     try:
         program = torch.export.load(path)
-    # A damaged file fails in the zip reader, the JSON reader or torch's own checks, each with errors of its own.
+    # A damaged file fails in the zip reader, the JSON reader or torch's checks, with different exceptions.
     except Exception as error:
         raise ModelLoadError(
             f"PyTorch cannot load {name!r} from {path.name}: {error}. Prepare the model again.", model=name
         ) from error
-    # The engine checks its batches itself, so the export's own guards, Python that runs for every batch, stay out.
+    # The engine checks batches itself. The export's guards are Python code that would run for every batch.
     module = move_to_device_pass(program, device).module(check_guards=False)
     return module.to(memory_format=torch.channels_last)
 
 
 def fold_batch_norms(module: "fx.GraphModule") -> int:
-    """Fold each batch normalisation that follows a convolution into that convolution, in place.
+    """Fold batch normalisations into the convolutions before them, in place; return how many.
 
-    The same function but for the rounding of f32, with one pass over the activations less for each. Left as they are:
-    those whose convolution, or its weight, something else uses too.
-
-    Returns:
-        How many were folded.
+    Equal but for f32 rounding, and saves a pass over the activations each. Not folded where the convolution or its
+    weight has another user.
     """
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_weights
@@ -74,10 +71,10 @@ def fold_batch_norms(module: "fx.GraphModule") -> int:
 
 
 def lower_weights(module: "fx.GraphModule", dtype: "torch.dtype") -> None:
-    """Hold the weights of convolutions and linear layers in another type, in place.
+    """Convert the weights of convolutions and linear layers to another type, in place.
 
-    For a module that runs under autocast to this type, which else would convert them anew for every batch. All other
-    parameters stay f32: autocast chooses the type of what they take part in.
+    For a module that runs under autocast to this type, which would convert them for every batch. Other parameters stay
+    f32, because autocast chooses the type of their operations.
     """
     import torch
 
@@ -94,7 +91,7 @@ def lower_weights(module: "fx.GraphModule", dtype: "torch.dtype") -> None:
             and all(user.target in lowered and node in user.args[1:3] for user in node.users)
         ):
             _write(module, node, tensor.to(dtype))
-    # The export asserts the types that it saw, which are no longer those.
+    # The export asserts the types it saw, which have changed.
     for node in list(module.graph.nodes):
         if node.target == aten._assert_tensor_metadata.default:
             module.graph.erase_node(node)
@@ -128,7 +125,7 @@ def _count_reads(module: "fx.GraphModule", name: str) -> int:
 
 
 def _read(module: "fx.GraphModule", node: object) -> "torch.Tensor | None":
-    """Return the tensor behind a node that reads a parameter or buffer; None for anything else."""
+    """Return the parameter or buffer that a node reads; None for other nodes."""
     import torch
     from torch import fx
 

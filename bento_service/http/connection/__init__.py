@@ -1,1 +1,1 @@
-"""One connection below the application: limits, upgrades, refusals before the application is asked."""
+"""One connection, below the application: limits, lingering close, early refusals. May import uvicorn."""

@@ -1,4 +1,4 @@
-"""Refuses a classification for overload as its headers arrive, before a task of the application is started for it."""
+"""Rejects images for overload as soon as their request's headers arrive, without a task of the application."""
 
 import asyncio
 import time
@@ -22,26 +22,26 @@ from bento_service.http.state import AppState, OnRequest, StateProvider
 from bento_service.pipeline.classifier import Classifier
 
 REPEAT_S = 0.1
-"""How long the figures of a refusal (images ahead, predicted wait) are repeated to requests that ask for the same; also
-the longest time until these are recorded."""
+"""How long a refusal, with its figures, is repeated to requests that ask for the same, and the longest time until those
+are recorded."""
 _PATHS = frozenset({PATH, BENTO_PATH})
 _PRIORITY_HEADER = PRIORITY_HEADER.lower().encode()
 
 
 class EarlyRefusal(NamedTuple):
-    """A problem, the id to send it under, and the seconds from now until it is to be sent.
+    """A problem, the request id to send it under, and the seconds to wait before it is sent.
 
-    If `is_draining` returns true when the problem is sent, the connection is closed after it.
+    The connection is closed after it if `is_draining` then returns true.
     """
 
     problem: RawProblem
     request_id: str
-    hold_s: float
+    delay_s: float
     is_draining: Callable[[], bool]
 
 
 RefuseEarly = Callable[[Scope], EarlyRefusal | None]
-"""Returns a request's refusal by its headers, or None where the application is to answer it."""
+"""Returns a request's refusal by its headers, or None if the application answers it."""
 
 
 def never_refuse(scope: Scope) -> None:
@@ -50,7 +50,7 @@ def never_refuse(scope: Scope) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """Why a request was refused, and the problem that says so; `key` tells apart what requests ask for."""
+    """Why a request was refused, and the problem that says so. Requests with the same `key` ask for the same."""
 
     key: tuple[object, ...]
     model: str | None
@@ -60,7 +60,7 @@ class _Refusal:
 
 
 class _Repeat(NamedTuple):
-    """A request that got another's refusal, not yet recorded."""
+    """A request that was refused with the problem of an earlier one, and is not yet recorded."""
 
     classifier: Classifier
     refusal: _Refusal
@@ -68,16 +68,15 @@ class _Repeat(NamedTuple):
     request_id: str
     received_at: datetime
     elapsed_s: float
-    hold_s: float
+    delay_s: float
 
 
 class EarlyRefusals:
     """A `RefuseEarly` for the calls that take one image. Used on one event loop.
 
-    Under overload most requests are refused. Beside running models, whose work empties the CPU's caches, the code of
-    one refusal takes three times as long as in a tight loop. So a refusal is made once, by the same call as in the
-    application, and repeated for `REPEAT_S` to requests that ask for the same; their receipts and metrics are written
-    together.
+    Beside running models, which empty the CPU's caches, making one refusal takes three times as long as in a tight
+    loop. So a refusal is made once, by the same call as in the application, and repeated for `REPEAT_S` to requests
+    that ask for the same; their receipts and metrics are written together (ADR 19).
     """
 
     def __init__(
@@ -99,35 +98,35 @@ class EarlyRefusals:
         self._repeats: list[_Repeat] = []
 
     def __call__(self, scope: Scope) -> EarlyRefusal | None:
-        """Return the refusal of a request that is not admitted while there is an overload."""
+        """Return the refusal of a request that would not be admitted; None if there is no overload."""
         path = scope["path"]
         if path not in _PATHS or scope["method"] != "POST" or self._is_draining():
             return None
         started_s = self._clock()
         try:
-            edge = self._provide()
+            state = self._provide()
         except NotReadyError:
             return None
-        if not edge.classifier.is_overloaded or (edge.settings.cors_origins and _has_origin(scope)):
+        if not state.classifier.is_overloaded or (state.settings.cors_origins and _has_origin(scope)):
             return None
         key = (scope["query_string"], *[value for name, value in scope["headers"] if name == _PRIORITY_HEADER])
         request_id = request_id_of(scope)
         refusal = self._last
         is_repeat = refusal is not None and refusal.key == key and started_s - refusal.made_s < REPEAT_S
         if not is_repeat:
-            refusal = _refuse(edge, scope, key, started_s)
+            refusal = _refuse(state, scope, key, started_s)
         if refusal is None:
             return None
-        hold_s = 0.0
+        delay_s = 0.0
         if isinstance(refusal.error, OverloadedError):
             self._last = refusal
-            hold_s = self._pacer.reserve(round_retry_after(refusal.error.retry_after_s))
+            delay_s = self._pacer.reserve(round_retry_after(refusal.error.retry_after_s))
         elapsed_s = self._clock() - started_s
         if is_repeat:
-            self._note(_Repeat(edge.classifier, refusal, path, request_id, datetime.now(UTC), elapsed_s, hold_s))
+            self._note(_Repeat(state.classifier, refusal, path, request_id, datetime.now(UTC), elapsed_s, delay_s))
         else:
-            self._on_request(path, "POST", refusal.problem.status, elapsed_s + hold_s)
-        return EarlyRefusal(refusal.problem, request_id, hold_s, self._is_draining)
+            self._on_request(path, "POST", refusal.problem.status, elapsed_s + delay_s)
+        return EarlyRefusal(refusal.problem, request_id, delay_s, self._is_draining)
 
     def _note(self, repeat: _Repeat) -> None:
         self._repeats.append(repeat)
@@ -144,16 +143,16 @@ class EarlyRefusals:
                 received_at=repeat.received_at,
                 total_ms=repeat.elapsed_s * 1000,
             )
-            status, seconds = repeat.refusal.problem.status, repeat.elapsed_s + repeat.hold_s
+            status, seconds = repeat.refusal.problem.status, repeat.elapsed_s + repeat.delay_s
             self._on_request(repeat.path, "POST", status, seconds)
 
 
 def _has_origin(scope: Scope) -> bool:
-    """Tell whether a page of another origin asks: its answer needs headers, which the guard adds."""
+    """Tell whether a page of another origin asks: its answer needs the headers of CORS, which the gateway adds."""
     return any(name == b"origin" for name, _ in scope["headers"])
 
 
-def _refuse(edge: AppState, scope: Scope, key: tuple[object, ...], started_s: float) -> _Refusal | None:
+def _refuse(state: AppState, scope: Scope, key: tuple[object, ...], started_s: float) -> _Refusal | None:
     """Admit a request as the application would, and return its refusal; None where it is admitted.
 
     An admission leaves no trace: it takes no place before it is entered.
@@ -163,7 +162,7 @@ def _refuse(edge: AppState, scope: Scope, key: tuple[object, ...], started_s: fl
     try:
         query = ClassifyQuery.read(scope["query_string"])
         model = query.model
-        admit(edge, Request(scope), query)
+        admit(state, Request(scope), query)
     except LightboxError as refused:
         error = refused
     else:

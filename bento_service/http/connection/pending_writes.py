@@ -1,55 +1,46 @@
-"""Response bytes still in the transport's buffer: wait until they are sent, or abort. And how an answer ends."""
+"""Response bytes still in the transport's buffer: wait until they are sent, or abort."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 from starlette.types import Scope
 
-PENDING_WRITES_EXTENSION = "lightbox.delivery"
-"""The ASGI extension that holds a connection's `PendingWrites`, as its member `delivery`."""
+PENDING_WRITES_EXTENSION = "lightbox.pending_writes"
+"""The ASGI extension that holds a connection's `PendingWrites`, as its member `pending_writes`."""
 
 
 class PendingWrites:
-    """The bytes that one connection has been given and its client has not yet taken. Used on one event loop.
+    """The bytes of one connection that its client has not yet taken. Used on one event loop.
 
-    An application has answered as soon as the last byte is handed over; whether the client reads is another matter.
+    An application has answered when it has handed over the last byte; the client may read it later or never.
     """
 
     def __init__(self, transport: asyncio.WriteTransport, wait_until_writable: Callable[[], Awaitable[None]]) -> None:
-        """Take `wait_until_writable` for what returns once the transport has its protocol write, or is lost."""
+        """Take `wait_until_writable`, which returns once the transport resumes its protocol's writing, or is lost."""
         self._transport = transport
         self._wait_until_writable = wait_until_writable
 
-    def is_sending(self) -> bool:
-        """Whether bytes wait in this process. Some event loops hand on none before their turn's end."""
+    def has_any(self) -> bool:
+        """Whether bytes wait in this process. Some event loops pass none on before the end of their turn."""
         return self._transport.get_write_buffer_size() > 0
 
-    async def finish(self) -> None:
+    async def drain(self) -> None:
         """Return once the operating system has every byte, or the connection is lost."""
-        # With a limit of zero the transport lets go only as its buffer is empty (asyncio, "set_write_buffer_limits").
+        # With a limit of zero the transport resumes writing only when its buffer is empty.
         self._transport.set_write_buffer_limits(high=0)
         try:
             await self._wait_until_writable()
         finally:
-            # uvloop has none for a connection that is gone.
+            # uvloop has none for a connection that is lost.
             if not self._transport.is_closing():
                 self._transport.set_write_buffer_limits()
 
-    def cut(self) -> None:
-        """Drop the connection with what it still has to send; closed, it would wait for its client to read."""
+    def abort(self) -> None:
+        """Drop the connection and its pending bytes; closing it would wait until the client reads."""
         self._transport.abort()
 
 
-class AnswerTransport:
-    """A connection as uvicorn's cycle of request and answer uses it; how it is closed is left to `close`."""
-
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
-        self.is_closing = transport.is_closing
-        self.close = close
-
-
-def find_delivery(scope: Scope) -> PendingWrites | None:
-    """Return the delivery of a request's connection, where the server tells of it."""
+def find_pending_writes(scope: Scope) -> PendingWrites | None:
+    """Return those of a request's connection, if the server has the extension."""
     extension = (scope.get("extensions") or {}).get(PENDING_WRITES_EXTENSION)
-    return extension["delivery"] if extension else None
+    return extension["pending_writes"] if extension else None

@@ -12,10 +12,10 @@ _HEADERS = f"content-type: {MEDIA_TYPE}\r\n{REQUEST_ID_HEADER.lower()}: %b\r\nco
 
 
 class RawProblem:
-    """A problem that is rendered once and can be sent under several request ids."""
+    """A problem that is rendered once and can be sent with several request ids."""
 
     def __init__(self, problem: Problem) -> None:
-        """Take the problem under an id that occurs nowhere else in it."""
+        """Take a problem whose request id occurs nowhere else in it."""
         body = problem.model_dump_json(fallback=str).encode()
         self._before, _, self._after = body.partition(problem.request_id.encode())
         self.status = problem.status
@@ -23,7 +23,7 @@ class RawProblem:
         self._retry_after = b"" if retry_after_s is None else f"retry-after: {retry_after_s}\r\n".encode()
 
     def render(self, request_id: str, default_headers: Iterable[tuple[bytes, bytes]] = (), *, is_last: bool) -> bytes:
-        """Return the answer to one request; `is_last` says that the connection ends with it."""
+        """Return the answer to one request; `is_last` if the connection ends with it."""
         encoded_id = request_id.encode()
         body = b"%b%b%b" % (self._before, encoded_id, self._after)
         defaults = b"".join([b"%b: %b\r\n" % header for header in default_headers])

@@ -1,7 +1,7 @@
-"""Connections that a stopping service has in the kernel's queue and that no worker accepts any more.
+"""Answers connections in the kernel's queue that no worker of a stopping service accepts any more.
 
 The workers share one listening socket with the process that started them. It stays open until that process ends, so
-the kernel goes on to take connections after the last worker has closed it, and resets them at the end.
+the kernel still takes connections after the last worker has closed it, and resets them at the end.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ _NO_INTERFACE = 2**31 - 1
 _POLL_S = 0.1
 _PATIENCE_S = 1.0
 _HANDSHAKE_S = 0.2
-"""For connections whose handshake was under way as the socket was closed to new ones."""
+"""For connections whose handshake had begun when the socket was closed to new ones."""
 _LINGER_S = 1.0
 """Longest that one connection may take to send its request and to read the answer."""
 
 
 class UnacceptedConnections:
-    """Answers 503 `draining` to connections that no worker accepts. For the process that started the workers.
+    """Answers 503 `draining` to connections that no worker accepts; for the process that started the workers.
 
     Used on one event loop.
     """
@@ -42,7 +42,7 @@ class UnacceptedConnections:
     async def watch(self, is_any_worker_accepting: Callable[[], bool]) -> None:
         """Wait until no worker accepts connections; then refuse new ones, answer those that wait, and return.
 
-        Where workers should accept and have not for `_PATIENCE_S`, those that wait are answered meanwhile.
+        Connections that wait for longer than `_PATIENCE_S` are answered meanwhile.
         """
         looks = 0
         while is_any_worker_accepting():
@@ -54,9 +54,9 @@ class UnacceptedConnections:
         await self._accept()
 
     async def close(self) -> None:
-        """Refuse new connections, and return once all that were made before are answered. For when no worker is left.
+        """Refuse new connections, and return once all earlier ones are answered. Call it when no worker is left.
 
-        Where the kernel cannot refuse them (`refuse_connections`), one that is made within the last moment is reset.
+        If the kernel cannot refuse them (`refuse_connections`), the last ones are reset.
         """
         refuse_connections(self._listener)
         server = await self._accept()
@@ -84,22 +84,22 @@ class UnacceptedConnections:
         task.add_done_callback(self._open.discard)
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(_LINGER_S):
-                # Some clients take an answer that precedes their request for an error.
+                # Some clients treat an answer that comes before their request as an error.
                 await reader.read(1)
                 writer.write(_render_refusal())
                 writer.write_eof()
-                # The kernel would reset a connection that is closed with bytes unread, and the answer would be lost.
+                # The kernel resets a connection that is closed with unread bytes, and the answer would be lost.
                 while await reader.read(65_536):
                     pass
         writer.close()
 
 
 def refuse_connections(listener: socket.socket) -> None:
-    """Have the kernel refuse new connections (ECONNREFUSED), and keep those that wait to be accepted.
+    """Make the kernel refuse new connections (ECONNREFUSED), and keep those that wait to be accepted.
 
-    Binds the socket to a network interface that does not exist, so that no new connection finds it. Closing or
-    shutting it down would reset those that wait. That holds for every process that shares the socket, and for good.
-    Needs Linux 5.7 where the user is not root; does nothing elsewhere.
+    Binds the socket to a network interface that does not exist, so that no new connection finds it; closing or
+    shutting it down would reset those that wait. This cannot be undone, and applies to all processes that share the
+    socket. Needs Linux 5.7 if the user is not root; does nothing elsewhere.
     """
     with suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_BINDTOIFINDEX, _NO_INTERFACE)

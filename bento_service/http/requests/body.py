@@ -19,29 +19,25 @@ from bento_service.errors import (
 )
 
 _MAX_DIGITS = 20
-"""More digits than any limit has; Python refuses to parse thousands of them."""
+"""More than any limit has; Python refuses to parse thousands."""
 _RETRY_AFTER_S = 1.0
-"""Bodies come and go with their requests, most of them within the latency target: a second frees some."""
+"""Most requests take less than the latency target, so a second frees some bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class SizeLimit:
-    """How large a body may be: what the client is told, and room for a form's own bytes around it."""
+    """How large a body may be: the limit that the client is told, and room for a form's own bytes around the image."""
 
     allowed_bytes: int
     overhead_bytes: int = 0
 
     def check(self, count: int) -> None:
-        """Refuse a body of `count` bytes, declared or received.
-
-        Raises:
-            ImageTooLargeError: They are too many.
-        """
+        """Raise `ImageTooLargeError` if a body of `count` bytes, declared or received, is too large."""
         if count > self.allowed_bytes + self.overhead_bytes:
             raise too_large(self.allowed_bytes)
 
     def check_declared(self, headers: Headers) -> None:
-        """Refuse a body by its `Content-Length`, before any of it is read; raises as `check`."""
+        """Check the body's `Content-Length`, before any of it is read; raises as `check`."""
         declared = headers.get("content-length", "")
         if declared.isascii() and declared.isdigit():
             self.check(int(declared[:_MAX_DIGITS]))
@@ -92,7 +88,7 @@ class TimeLimit:
 
 
 class ByteBudget:
-    """Bounds the bytes of all requests of a worker together. Used on one event loop."""
+    """Limits the bytes of request bodies that a worker holds in memory at once. Used on one event loop."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -104,15 +100,11 @@ class ByteBudget:
         return self._held_bytes
 
     def lease(self) -> "ByteLease":
-        """Return an empty lease for one request; leaving its context gives everything back."""
+        """Return a lease for one request; leaving its context gives all bytes back."""
         return ByteLease(self)
 
     def take(self, count: int) -> None:
-        """Hold `count` more bytes.
-
-        Raises:
-            OverloadedError: They would exceed the budget; nothing was taken.
-        """
+        """Take `count` more bytes, or raise `OverloadedError` if they exceed the budget."""
         if self._held_bytes + count > self._max_bytes:
             raise OverloadedError(
                 f"{self._held_bytes} bytes of other uploads are in memory, of {self._max_bytes} allowed. "
@@ -123,12 +115,12 @@ class ByteBudget:
         self._held_bytes += count
 
     def give_back(self, count: int) -> None:
-        """Let go of `count` bytes."""
+        """Give back `count` bytes."""
         self._held_bytes -= count
 
 
 class ByteLease:
-    """What one request holds of the budget; a context manager that gives it back."""
+    """The bytes that one request holds; a context manager that gives them back."""
 
     def __init__(self, budget: ByteBudget) -> None:
         self._budget = budget
@@ -145,22 +137,22 @@ class ByteLease:
         self.give_back(self._held_bytes)
 
     def take(self, count: int) -> None:
-        """Like `ByteBudget.take`, on this request's account."""
+        """Take bytes for this request; raises as `ByteBudget.take`."""
         self._budget.take(count)
         self._held_bytes += count
 
     def give_back(self, count: int) -> None:
-        """Like `ByteBudget.give_back`, on this request's account."""
+        """Give back bytes of this request."""
         self._budget.give_back(count)
         self._held_bytes -= count
 
 
 async def receive_chunks(receive: Receive, limit: SizeLimit) -> AsyncIterator[bytes]:
-    """Yield the body as it comes.
+    """Yield the body's chunks.
 
     Raises:
-        ImageTooLargeError: It passes the limit; nothing is read after the chunk that does.
-        ClientGoneError: The client hung up.
+        ImageTooLargeError: It exceeds the limit; nothing is read after that chunk.
+        ClientGoneError: The client disconnected.
     """
     received = 0
     while True:
@@ -177,7 +169,7 @@ async def receive_chunks(receive: Receive, limit: SizeLimit) -> AsyncIterator[by
 
 
 async def receive_whole(receive: Receive, limit: SizeLimit, lease: ByteLease) -> bytes:
-    """Return the body in one piece; raises as `receive_chunks`, and `OverloadedError` where the budget is spent."""
+    """Return the body in one piece; raises as `receive_chunks`, and `OverloadedError` if the budget is spent."""
     chunks: list[bytes] = []
     async for chunk in receive_chunks(receive, limit):
         lease.take(len(chunk))

@@ -1,11 +1,9 @@
 """Multipart forms: the files of one field and a few short texts, parsed while they arrive, in memory and bounded."""
 
-import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from bento_service.errors import InvalidParameterError, LightboxError, MissingImageError
 from bento_service.http.requests.body import ByteLease, too_large
@@ -16,11 +14,13 @@ MAX_TEXT_BYTES = 1024
 """Longest text field that is kept: room for any name or number, too little to be charged to the byte budget."""
 MAX_NAME_CHARS = 255
 """Longest filename or field name that is given back."""
+_MAX_BOUNDARY_BYTES = 256
+_HEADER_CHARSET = "latin1"
 
 
 @dataclass(frozen=True, slots=True)
 class FormFile:
-    """One file of a form. `content` is None where it passed `limit_bytes`; its bytes were not kept."""
+    """One file of a form. `content` is None if it exceeds `limit_bytes`."""
 
     filename: str | None
     content: bytes | None
@@ -46,10 +46,10 @@ class FormFile:
 
 
 class ImageForm:
-    """A parser of one multipart body, which keeps the files of one field, the named texts, and the rest by name only.
+    """Parses one multipart body: keeps the files of one field, the texts of named fields, and the names of the others.
 
-    Feed it chunks as they come, cut anywhere, then finish it. The library's parser bounds the part headers
-    (8 of 4 kB each); this class bounds the number of files, their sizes, the texts and the number of other parts.
+    Feed it chunks as they come, cut anywhere, then finish it. `PushMultipartParser` bounds the part headers (8 of 4 kB
+    each); this class bounds the number of files, their sizes, the texts and the number of other parts.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class ImageForm:
             boundary: What separates the parts.
             field: The name of the parts that are files.
             max_files: How many of them there may be.
-            max_file_bytes: Above it a file is not kept; its neighbours are.
-            too_many_files: Makes the error for one file too many.
-            lease: Pays for the files.
+            max_file_bytes: The content of a larger file is not kept.
+            too_many_files: Returns the error for one file too many.
+            lease: Takes the bytes of the files.
             text_fields: The names of the parts whose text is kept.
 
         Raises:
             InvalidParameterError: The boundary is missing or too long.
         """
-        self._field = field.encode()
+        self._field = field
         self._max_files = max_files
         self._max_file_bytes = max_file_bytes
         self._too_many_files = too_many_files
@@ -86,18 +86,19 @@ class ImageForm:
         self._text_fields = frozenset(text_fields)
         self._texts: dict[str, bytes] = {}
         self._others_count = 0
-        self._header_name = b""
-        self._header_value = b""
-        self._disposition = b""
         self._filename: str | None = None
         self._text_name: str | None = None
-        self._chunks: list[memoryview] | None = None
+        self._chunks: list[bytes] | None = None
         self._size_bytes = 0
-        self._has_ended = False
-        self._parser = self._open_parser(boundary)
+        if not boundary:
+            raise _malformed("the Content-Type names no boundary")
+        if len(boundary) > _MAX_BOUNDARY_BYTES:
+            raise _malformed(f"its boundary is longer than {_MAX_BOUNDARY_BYTES} bytes")
+        # Every byte is a character of Latin-1: names that are not UTF-8 are shown as far as they are.
+        self._parser = PushMultipartParser(boundary, header_charset=_HEADER_CHARSET)
 
     def feed(self, chunk: bytes) -> None:
-        """Parse the next bytes.
+        """Parse the next bytes, at least one.
 
         Raises:
             InvalidParameterError: The form is malformed, has too many other fields, or too long a text.
@@ -105,9 +106,15 @@ class ImageForm:
             OverloadedError: The byte budget is spent.
         """
         try:
-            self._parser.write(chunk)
-        except FormParserError as error:
-            raise _malformed(str(error)) from error
+            for event in self._parser.parse(chunk):
+                if isinstance(event, MultipartSegment):
+                    self._begin_part(event)
+                elif event is None:
+                    self._end_part()
+                else:
+                    self._extend_content(event)
+        except MultipartError as error:
+            raise _malformed(error.args[0]) from error
 
     def finish(self) -> tuple[FormFile, ...]:
         """Return the files of the field, in the order in which they came.
@@ -116,12 +123,14 @@ class ImageForm:
             InvalidParameterError: The closing boundary is missing: the form was cut short.
             MissingImageError: The field is not in the form.
         """
-        if not self._has_ended:
-            raise _malformed("it ends before its closing boundary")
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise _malformed("it ends before its closing boundary") from error
         if not self._files:
             found = ", ".join(f"`{name}`" for name in self._texts) or "none"
             raise MissingImageError(
-                f"The form has no field `{self._field.decode()}`; its fields: {found}. Send the image in that field."
+                f"The form has no field `{self._field}`; its fields: {found}. Send the image in that field."
             )
         return tuple(self._files)
 
@@ -130,82 +139,41 @@ class ImageForm:
         """The other parts by name; of one that came twice, the last. Only those of `text_fields` have their text."""
         return {name: text.decode("utf-8", errors="replace") for name, text in self._texts.items()}
 
-    def _open_parser(self, boundary: bytes) -> MultipartParser:
-        if not boundary:
-            raise _malformed("the Content-Type names no boundary")
-        try:
-            parser = MultipartParser(
-                boundary,
-                {
-                    "on_part_begin": self._begin_part,
-                    "on_header_field": self._extend_header_name,
-                    "on_header_value": self._extend_header_value,
-                    "on_header_end": self._end_header,
-                    "on_headers_finished": self._end_headers,
-                    "on_part_data": self._extend_content,
-                    "on_part_end": self._end_part,
-                    "on_end": self._end,
-                },
-            )
-        except FormParserError as error:
-            raise _malformed(str(error)) from error
-        # The library logs a warning for each malformed byte, which would let any client fill the log.
-        parser.logger = logging.Logger("unheard", level=logging.CRITICAL)
-        return parser
-
-    def _begin_part(self) -> None:
-        self._disposition = b""
-        self._filename = None
+    def _begin_part(self, part: MultipartSegment) -> None:
         self._text_name = None
         self._chunks = None
         self._size_bytes = 0
-
-    def _extend_header_name(self, data: bytes, start: int, end: int) -> None:
-        self._header_name += data[start:end]
-
-    def _extend_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value += data[start:end]
-
-    def _end_header(self) -> None:
-        if self._header_name.lower() == b"content-disposition":
-            self._disposition = self._header_value
-        self._header_name = self._header_value = b""
-
-    def _end_headers(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        name = options.get(b"name")
-        if name is None:
+        if not part.name:
             raise _malformed("a part has no Content-Disposition with a name")
+        name = _decode(part.name)
         if name != self._field:
-            self._begin_other(_decode(name))
+            self._begin_other(name)
             return
         if len(self._files) >= self._max_files:
             raise self._too_many_files()
-        filename = options.get(b"filename")
-        self._filename = None if filename is None else _decode(filename)
+        self._filename = None if part.filename is None else _decode(part.filename)
         self._chunks = []
 
     def _begin_other(self, name: str) -> None:
         if self._others_count >= MAX_OTHER_PARTS:
-            raise _malformed(f"it has more than {MAX_OTHER_PARTS} fields beside `{self._field.decode()}`")
+            raise _malformed(f"it has more than {MAX_OTHER_PARTS} fields beside `{self._field}`")
         self._others_count += 1
         self._texts[name] = b""
         if name in self._text_fields:
             self._text_name = name
 
-    def _extend_content(self, data: bytes, start: int, end: int) -> None:
+    def _extend_content(self, data: bytes) -> None:
         if self._text_name is not None:
-            self._extend_text(self._text_name, data[start:end])
+            self._extend_text(self._text_name, data)
         if self._chunks is None or self._size_bytes > self._max_file_bytes:
             return
-        count = end - start
-        if self._size_bytes + count > self._max_file_bytes:
+        if self._size_bytes + len(data) > self._max_file_bytes:
             self._lease.give_back(self._size_bytes)
             self._chunks.clear()
         else:
-            self._lease.take(count)
-            self._chunks.append(memoryview(data)[start:end])  # copied once, as the part ends
-        self._size_bytes += count
+            self._lease.take(len(data))
+            self._chunks.append(data)
+        self._size_bytes += len(data)
 
     def _extend_text(self, name: str, data: bytes) -> None:
         text = self._texts[name] + data
@@ -224,13 +192,10 @@ class ImageForm:
         self._files.append(FormFile(self._filename, content, self._max_file_bytes))
         self._chunks = None
 
-    def _end(self) -> None:
-        self._has_ended = True
-
-
-def _decode(name: bytes) -> str:
-    return name.decode("utf-8", errors="replace")[:MAX_NAME_CHARS]
-
 
 def _malformed(reason: str) -> InvalidParameterError:
     return InvalidParameterError(f"The multipart form is malformed: {reason}. Send it as RFC 7578 says.")
+
+
+def _decode(name: str) -> str:
+    return name.encode(_HEADER_CHARSET).decode("utf-8", errors="replace")[:MAX_NAME_CHARS]

@@ -1,4 +1,4 @@
-"""Parameters: their types, limits and descriptions, shared by the routers."""
+"""Parameters: their types, limits and descriptions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,9 @@ from bento_service.journal.windows import LONGEST_WINDOW
 
 DEFAULT_WINDOW = timedelta(hours=1)
 CLOCK_TOLERANCE = timedelta(days=1)
-"""How far ahead a window may end: clients whose clock or time zone is wrong are still answered."""
+"""How far in the future a window may end, for clients whose clock or time zone is wrong."""
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
-"""Where the journal's count of time begins. A window that is rounded to whole rollups stays clear of year 1."""
+"""Start of the journal's timestamps. A window that is rounded to whole rollups stays clear of year 1."""
 _MAX_GIVEN_CHARS = 100
 
 
@@ -30,7 +30,7 @@ def _to_utc(value: datetime) -> datetime:
 
 
 def _refuse_nul(value: str) -> str:
-    """PostgreSQL takes no NUL in a text, so no name or id of the journal can have one."""
+    """Refuse NUL, which PostgreSQL takes in no text: no name or id of the journal has one."""
     if "\0" in value:
         raise ValueError("a name holds no NUL character")
     return value
@@ -67,12 +67,12 @@ class Query(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _take_given(cls, given: Mapping[str, object]) -> Mapping[str, object]:
-        """Drop empty values; refuse unknown names with those that are allowed, which `extra="forbid"` does not tell."""
+        """Drop empty values; refuse unknown names. Unlike `extra="forbid"`, the error names those that are allowed."""
         refuse_unknown(given, allowed=tuple(cls.model_fields))
         return {name: value for name, value in given.items() if value != ""}
 
     def with_fields(self, fields: Mapping[str, str]) -> Self:
-        """Return these parameters together with those that come as fields of a form, under the same rules.
+        """Return these parameters together with those of a form's fields, under the same rules.
 
         Raises:
             InvalidParameterError: A field is unknown or its value not allowed, or it contradicts the query.
@@ -91,14 +91,14 @@ class Query(BaseModel):
 
 
 class BatchQuery(Query):
-    """What a batch may ask for."""
+    """Parameters of a batch."""
 
     model: ModelName | None = Field(default=None, description="A served model; else the default.")
     top_k: int = Field(default=5, ge=1, description="Predictions wanted: 1 to the model's number of classes.")
 
 
 class ClassifyQuery(BatchQuery):
-    """What a single image may ask for."""
+    """Parameters of a single image."""
 
     deadline_ms: float | None = Field(
         default=None,
@@ -151,7 +151,7 @@ def describe_query(query: type[Query]) -> list[dict[str, Any]]:
 
 
 def refuse_unknown(given: Iterable[str], *, allowed: Sequence[str]) -> None:
-    """Refuse parameters that a call has not got: ignored, a misspelt one would seem to work.
+    """Refuse parameters that a call does not have; an ignored, misspelt one would seem to work.
 
     Raises:
         InvalidParameterError: One of those given is not among those allowed.
@@ -167,7 +167,7 @@ def refuse_unknown(given: Iterable[str], *, allowed: Sequence[str]) -> None:
 
 
 async def take_none(request: Request) -> None:
-    """Refuse every parameter: the dependency of calls that have none. Raises as `refuse_unknown`."""
+    """Refuse every parameter; the dependency of calls that have none."""
     refuse_unknown(request.query_params, allowed=())
 
 
@@ -177,7 +177,7 @@ def _refuse_moment(parameter: str, moment: datetime, allowed: str) -> InvalidPar
 
 
 def explain_validation_error(error: RequestValidationError | ValidationError) -> InvalidParameterError:
-    """Return a verdict on parameters as an error that names the parameter, what was given and what is allowed."""
+    """Return pydantic's error as one that names the parameter, what was given and what is allowed."""
     first, *others = (_Fault.of(fault) for fault in error.errors())
     return InvalidParameterError(
         " ".join(fault.sentence for fault in (first, *others)), parameter=first.parameter, given=first.given
@@ -185,7 +185,7 @@ def explain_validation_error(error: RequestValidationError | ValidationError) ->
 
 
 class _Fault(BaseModel):
-    """One of pydantic's complaints."""
+    """One of the errors in a `ValidationError`."""
 
     parameter: str
     given: str

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from python_multipart.multipart import parse_options_header
+from multipart import parse_options_header
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError, MissingImageError, TooManyImagesError
@@ -19,7 +19,7 @@ FORM_OVERHEAD_BYTES = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One image, not yet looked at, and the other fields of its form, by name."""
+    """The bytes of one image, and the other fields of its form, by name."""
 
     encoded: bytes
     fields: Mapping[str, str]
@@ -27,7 +27,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class BatchUpload:
-    """The images of a batch, not yet looked at, and the other fields of their form, by name."""
+    """The files of a batch, and the other fields of their form, by name."""
 
     files: tuple[FormFile, ...]
     fields: Mapping[str, str]
@@ -43,16 +43,16 @@ async def read_upload(
 ) -> Upload:
     """Receive the one image of a request: the raw body, or the form field `image`. The bytes decide what it is.
 
-    `deadline_ms` counts from the call. Of other form fields, those that `text_fields` names have their text.
+    `deadline_ms` counts from the call. Other form fields have an empty text unless `text_fields` names them.
 
     Raises:
         MissingImageError: The body is empty, has no such file, or is a form of another kind.
         InvalidParameterError: The form is malformed, has more than one image, or too long a text.
-        ImageTooLargeError: It passes `settings.max_image_bytes`.
+        ImageTooLargeError: It exceeds `settings.max_image_bytes`.
         ReceiveTimeoutError: It took longer than `settings.receive_timeout_s`.
         DeadlineExceededError: It took longer than `deadline_ms`.
-        OverloadedError: Too many bytes are in flight.
-        ClientGoneError: The client hung up.
+        OverloadedError: Too many bytes are in memory.
+        ClientGoneError: The client disconnected.
     """
     content_type = request.headers.get("content-type", "")
     kind = content_type.partition(";")[0].strip().lower()
@@ -78,12 +78,12 @@ async def read_batch(
 ) -> BatchUpload:
     """Receive the images of a batch: each part of the form's field `images`.
 
-    A file that passes `settings.max_image_bytes` is there without content, so that its neighbours can be answered.
+    A file that exceeds `settings.max_image_bytes` has no content, so that the other files can be answered.
 
     Raises:
         MissingImageError: The body is no form, or has no such field.
         TooManyImagesError: More files than `settings.max_images`.
-        ImageTooLargeError: The request passes `settings.max_request_bytes`.
+        ImageTooLargeError: The request exceeds `settings.max_request_bytes`.
         LightboxError: As `read_upload`, for the other errors of receiving.
     """
     content_type = request.headers.get("content-type", "")
@@ -152,4 +152,5 @@ async def _read_form(
 
 def _boundary_of(content_type: str) -> bytes:
     _, options = parse_options_header(content_type)
-    return options.get(b"boundary", b"")
+    boundary: str = options.get("boundary", "")
+    return boundary.encode("latin1")

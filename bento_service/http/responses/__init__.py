@@ -1,1 +1,1 @@
-"""What an answer is made of: messages of the contract, problems, OpenAPI."""
+"""Answers: messages of the contract, problems, OpenAPI. Imports `requests` and the domain."""

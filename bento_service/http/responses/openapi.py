@@ -1,4 +1,4 @@
-"""What the API's description says beyond types: problems, request bodies, and the page that shows it."""
+"""OpenAPI: problems, request bodies, and Swagger UI."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +57,7 @@ def describe_problems(*codes: str) -> Responses:
 
 
 class DescribedApi(FastAPI):
-    """FastAPI, with problems described under their own media type."""
+    """FastAPI, but its document has problems under their own media type."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, made at the first call."""
@@ -104,7 +104,7 @@ def add_docs_page(app: FastAPI, swagger_assets: Path | None) -> None:
 
 
 def _move_problems(document: dict[str, Any]) -> dict[str, Any]:
-    """FastAPI files every model under its call's own media type; errors are `application/problem+json`."""
+    """Move each problem from its call's media type, where FastAPI puts it, to `application/problem+json`."""
     for operations in document["paths"].values():
         for operation in operations.values():
             for status, response in operation["responses"].items():

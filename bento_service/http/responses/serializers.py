@@ -1,7 +1,6 @@
-"""From the domain's values to the wire contract's."""
+"""Domain values as messages of the wire contract."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from starlette.responses import Response
 
@@ -17,7 +16,7 @@ _NO_ERRORS = (OUTCOME_OK, OverloadedError.code, ClientGoneError.code)
 
 
 class JsonResponse(Response):
-    """A message of the contract, serialised once and validated never again."""
+    """A message of the contract as JSON; it is not validated again."""
 
     media_type = "application/json"
 
@@ -26,7 +25,7 @@ class JsonResponse(Response):
 
 
 def to_classification(answer: Answer) -> contract.Classification:
-    """Return an answer as it goes over the wire."""
+    """Return the answer to one image."""
     receipt = answer.receipt
     return contract.Classification(
         request_id=receipt.request_id,
@@ -44,11 +43,7 @@ def to_classification(answer: Answer) -> contract.Classification:
 def to_model_card(served: ServedModel) -> contract.ModelCard:
     """Return a served model's card."""
     card = served.card
-    parity = card.parity and contract.Parity(
-        crops=card.parity.crops,
-        top1_agreement=card.parity.top1_agreement,
-        max_probability_difference=card.parity.max_probability_difference,
-    )
+    parity = card.parity and contract.Parity.model_validate(card.parity, from_attributes=True)
     return contract.ModelCard(
         name=card.name,
         version=card.version,
@@ -103,29 +98,7 @@ def to_history_request(receipt: Receipt) -> contract.HistoryRequest:
 
 def to_status(status: ServiceStatus) -> contract.Status:
     """Return how the worker is doing."""
-    device = status.device and contract.DeviceInfo(
-        kind=status.device.kind,
-        name=status.device.name,
-        memory_bytes=status.device.memory_bytes,
-        cores=status.device.cores,
-    )
-    return contract.Status(
-        state=status.state,
-        device=device,
-        engine=status.engine,
-        workers=status.workers,
-        lanes=status.lanes,
-        decode_threads=status.decode_threads,
-        queue_depth=status.queue_depth,
-        batch_ceiling=dict(status.batch_ceiling),
-        predicted_wait_ms=status.predicted_wait_ms,
-        target_p99_ms=status.target_p99_ms,
-        uptime_s=status.uptime_s,
-        journal=dict(status.journal),
-        cost=[contract.ModelCost.model_validate(asdict(cost)) for cost in status.cost],
-        recent_dispatches=[contract.Dispatch.model_validate(asdict(one)) for one in status.recent_dispatches],
-        cache=dict(status.cache),
-    )
+    return contract.Status.model_validate(status, from_attributes=True)
 
 
 def _to_predictions(predictions: tuple[Prediction, ...]) -> list[contract.Prediction]:
@@ -147,7 +120,7 @@ def _to_timings(timings: Timings) -> contract.TimingsMs:
 
 
 def _round_ms(duration_ms: float) -> float:
-    """Round to a microsecond, below which a duration says more of the clock than of the request."""
+    """Round to a microsecond: the clock is no more exact."""
     return round(duration_ms, 3)
 
 
@@ -177,7 +150,7 @@ def _to_bucket(bucket: HistoryBucket) -> contract.HistoryBucket:
 def _count_errors(outcomes: Mapping[str, int]) -> tuple[int, int]:
     """Return how many requests the callers got wrong (HTTP 4xx), and how many the service failed to answer (5xx).
 
-    A refusal for load and a client that hung up are neither. A code that another version wrote is taken for a failure.
+    Refusals for overload and clients that disconnected are neither. An unknown code, of another version, is a failure.
     """
     errors = {code: count for code, count in outcomes.items() if code not in _NO_ERRORS}
     client_errors = sum(count for code, count in errors.items() if is_client_error(code))
@@ -185,4 +158,4 @@ def _count_errors(outcomes: Mapping[str, int]) -> tuple[int, int]:
 
 
 def _to_quantiles(quantiles: Quantiles) -> contract.QuantilesMs:
-    return contract.QuantilesMs(p50=quantiles.p50, p95=quantiles.p95, p99=quantiles.p99, max=quantiles.max)
+    return contract.QuantilesMs.model_validate(quantiles, from_attributes=True)

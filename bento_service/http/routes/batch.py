@@ -27,7 +27,7 @@ from bento_service.pipeline.request import ImageRequest
 from lightbox_client.contract import BatchClassification, BatchItem, Problem
 
 IN_FLIGHT = 16
-"""Images of one batch that are admitted at a time: enough to keep lanes busy, too few to crowd out other clients."""
+"""Images of one batch that are admitted at a time: enough to keep the lanes busy, and other clients get their share."""
 _WHOLE_PROBLEMS = (
     "invalid_parameter",
     "missing_image",
@@ -71,7 +71,7 @@ async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]
         first = admitted.enter_context(batch.open(0))
         upload = await read_batch(request, state.settings, lease, text_fields=BatchQuery.model_fields)
         batch.take_fields(upload.fields, first)
-        async with CancelOnDisconnect(request.receive, request.scope):
+        async with CancelOnDisconnect(request.scope):
             results = await batch.classify(upload.files, first, admitted)
     return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
 
@@ -131,7 +131,7 @@ class _Batch:
                         answer = await pending.classify(file.require_content())
         except LightboxError as error:
             return self._fail(index, file, describe_error(error, self._id_of(index)))
-        except Exception:  # a defect met by one image must not cost its neighbours their answers
+        except Exception:  # a defect in one image must not fail the others
             logger.exception("Request %s failed", self._id_of(index))
             detail = f"Something unexpected went wrong. The server's log has the cause, under {self._id_of(index)}."
             return self._fail(index, file, build_problem("internal_error", detail, self._id_of(index)))

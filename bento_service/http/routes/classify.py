@@ -82,7 +82,7 @@ async def _answer_image(request: Request, *, read_fields: Callable[[Fields], Fie
         if upload.fields:
             asked = query.with_fields(read_fields(upload.fields))
             image.change_parameters(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
-        async with CancelOnDisconnect(request.receive, request.scope):
+        async with CancelOnDisconnect(request.scope):
             answer = await image.classify(upload.encoded)
     return JsonResponse(to_classification(answer))
 

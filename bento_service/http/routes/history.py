@@ -1,4 +1,4 @@
-"""`GET /v1/history`: what the journal knows."""
+"""`GET /v1/history`: aggregates and single receipts of the journal."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +22,7 @@ from bento_service.journal.windows import LONGEST_WINDOW
 from lightbox_client.contract import History, HistoryRequests
 
 READS_AT_ONCE = 2
-"""Threads that read the journal: slow queries wait for each other instead of crowding the decode threads' cores."""
+"""Threads that read the journal; more slow queries wait, and leave the CPUs to the decode threads."""
 _OUTCOMES = (OUTCOME_OK, *PROBLEM_TYPES)
 _PROBLEMS = ("invalid_parameter", "not_ready", "journal_unavailable")
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class HistoryQuery(WindowQuery):
-    """Which aggregates."""
+    """Parameters of aggregates."""
 
     buckets: int = Field(
         default=60,
@@ -43,7 +43,7 @@ class HistoryQuery(WindowQuery):
 
 
 class ReceiptsQuery(WindowQuery):
-    """Which receipts."""
+    """Parameters of a list of receipts."""
 
     order: Literal["slowest", "newest"] = Field(default="newest", description="`slowest` by total time.")
     limit: int = Field(default=20, ge=1, le=500, description="Receipts at most.")
@@ -54,7 +54,7 @@ class ReceiptsQuery(WindowQuery):
     offset: int = Field(default=0, ge=0, le=100_000, description="Receipts to skip, to read them page by page.")
 
     def window(self, now: datetime) -> tuple[datetime, datetime]:
-        """Return start and end; for a single receipt, all the time that the journal keeps."""
+        """Return start and end; with a request's id, all the time that the journal keeps."""
         if self.request_id is None or self.since is not None:
             return super().window(now)
         until = self.until or now

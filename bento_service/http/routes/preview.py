@@ -58,7 +58,7 @@ async def preview(request: Request) -> Response:
         upload = await read_upload(request, state.settings, lease, deadline_ms=None, text_fields=())
         # The call has no parameters, so this refuses every further field of the form.
         Query().with_fields(upload.fields)
-        async with CancelOnDisconnect(request.receive, request.scope):
+        async with CancelOnDisconnect(request.scope):
             drawn = await admitted.draw(upload.encoded)
     return _PngResponse(drawn.png, headers=_describe(drawn))
 

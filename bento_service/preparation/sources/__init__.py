@@ -1,1 +1,1 @@
-"""Where the weights of models come from, a module a source."""
+"""Sources of models, one per module. May import what `preparation` may."""

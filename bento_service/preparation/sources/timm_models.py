@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "timm/"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
-"""What timm looks for in a model's repository (timm/models/_hub.py)."""
+"""The file names that timm tries in a model's repository (timm/models/_hub.py)."""
 
 
 class TimmSource:
@@ -24,7 +24,7 @@ class TimmSource:
         """Choose the weights.
 
         Args:
-            is_pretrained: False leaves the weights as timm initialises them, and never uses the network.
+            is_pretrained: False uses timm's random initial weights, without a network.
         """
         self._is_pretrained = is_pretrained
 
@@ -33,7 +33,7 @@ class TimmSource:
         return name.startswith(_PREFIX)
 
     def load(self, name: str) -> LoadedModel:
-        """Load a model, its weights from Hugging Face's cache or, failing that, from its hub."""
+        """Load a model with weights from Hugging Face's local cache or its hub."""
         import timm
 
         cfg = _find_cfg(name)

@@ -17,7 +17,7 @@ class TorchvisionSource:
         """Choose the weights.
 
         Args:
-            is_pretrained: False leaves the weights as torchvision initialises them, and never uses the network.
+            is_pretrained: False uses torchvision's random initial weights, without a network.
         """
         self._is_pretrained = is_pretrained
 
@@ -26,7 +26,7 @@ class TorchvisionSource:
         return name.startswith(_PREFIX)
 
     def load(self, name: str) -> LoadedModel:
-        """Load a model, its weights from torch.hub's cache or, failing that, from torchvision's site."""
+        """Load a model with weights from torch.hub's local cache or torchvision's site."""
         import torch
         from torchvision import models
 
@@ -53,6 +53,6 @@ class TorchvisionSource:
             labels=tuple(weights.meta["categories"]),
             recipe=recipe,
             source=f"torchvision {torchvision_name} {weights.name}",
-            # torchvision's own licence is that of its code; of most weights it names none.
+            # torchvision states no licence for most weights; its own licence covers its code.
             licence=weights.meta.get("license", UNKNOWN_LICENCE),
         )

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from bento_service.errors import ClientGoneError
 from bento_service.http.requests.disconnect import CancelOnDisconnect
 from tests.http.byte_client import PATIENCE_S, connect, read_answer
-from tests.http.connection.test_protocol import Patient, serve
+from tests.http.connection.serving import serving
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Digesting:
             digest.update(message["body"])
             more_body = message["more_body"]
         if scope["path"] == "/wait":
-            await self.wait(scope, receive)
+            await self.wait(scope)
             return
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"64")]})
         await send({"type": "http.response.body", "body": digest.hexdigest().encode()})
 
-    async def wait(self, scope: Scope, receive: Receive) -> None:
+    async def wait(self, scope: Scope) -> None:
         try:
-            async with CancelOnDisconnect(receive, scope):
+            async with CancelOnDisconnect(scope):
                 self.waits.set()
                 await asyncio.Event().wait()
         except ClientGoneError:
@@ -58,8 +58,8 @@ def application() -> Digesting:
 
 @pytest.fixture(scope="module")
 def port(application: Digesting) -> Iterator[int]:
-    with serve(Patient, application) as port:
-        yield port
+    with serving(application) as service:
+        yield service.port
 
 
 @given(pieces=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6), is_cut=st.booleans())
@@ -84,7 +84,7 @@ def test_a_body_of_megabytes_arrives_whole(port: int) -> None:
     assert answer.decode() == hashlib.sha256(body).hexdigest()
 
 
-def test_a_lost_connection_is_told_to_the_request_in_progress(port: int, application: Digesting) -> None:
+def test_a_lost_connection_cancels_the_running_request(port: int, application: Digesting) -> None:
     with connect(port) as client:
         client.sendall(b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx")
         assert application.waits.wait(PATIENCE_S)
@@ -92,13 +92,13 @@ def test_a_lost_connection_is_told_to_the_request_in_progress(port: int, applica
     assert application.has_hung_up.wait(PATIENCE_S)
 
 
-def test_a_connection_lost_with_requests_in_its_pipeline_ends_the_one_in_progress_without_a_word(
+def test_a_connection_lost_with_requests_in_its_pipeline_ends_the_running_one_without_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     application = Digesting()
     request = b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
-    with serve(Patient, application) as port:  # which waits for what runs, as it ends
-        with connect(port) as client:
+    with serving(application) as service:  # waits for what runs when it ends
+        with connect(service.port) as client:
             client.sendall(request * 3)
             assert application.waits.wait(PATIENCE_S)
         assert application.has_hung_up.wait(PATIENCE_S)

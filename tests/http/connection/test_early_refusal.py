@@ -127,8 +127,8 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
 
     assert seen == [("/v1/classify", "POST", 429)] * 1000
     assert classifier.outcomes == dict.fromkeys((one.request_id for one in found), "overloaded")
-    assert (found[0].hold_s, found[-1].hold_s) == (0.0, 1.0)
-    assert durations_s == [one.hold_s for one in found]
+    assert (found[0].delay_s, found[-1].delay_s) == (0.0, 1.0)
+    assert durations_s == [one.delay_s for one in found]
 
 
 def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_tenth_of_a_second(

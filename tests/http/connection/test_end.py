@@ -6,19 +6,17 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 
 import pytest
-import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.in_flight import InFlightRequests
 from tests.http.byte_client import PATIENCE_S, connect, is_closed, send_until_closed
+from tests.http.connection.serving import serving
 
-T = TypeVar("T")
 BODY_BYTES = 5_000_000
 LARGE_ANSWER = bytes(50_000_000)
 """More than what the operating system keeps for a client that does not read."""
@@ -30,7 +28,7 @@ class Bounded(BoundedHttpProtocol):
     stop_timeout_s = 0.2
 
 
-class Patient(Bounded):
+class LongStop(Bounded):
     stop_timeout_s = PATIENCE_S
 
 
@@ -65,45 +63,6 @@ async def answer_in_part(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 
-class Serving:
-    """A server, in a thread, on the loop and the protocol that the workers use."""
-
-    def __init__(self, app: ASGIApp, protocol: type[BoundedHttpProtocol], listener: socket.socket, loop: str) -> None:
-        self.port: int = listener.getsockname()[1]
-        self.loop: asyncio.AbstractEventLoop
-
-        async def seen(scope: Scope, receive: Receive, send: Send) -> None:
-            self.loop = asyncio.get_running_loop()
-            await app(scope, receive, send)
-
-        self.server = uvicorn.Server(
-            uvicorn.Config(seen, http=protocol, loop=loop, log_config=None, lifespan="off", timeout_keep_alive=60)
-        )
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
-        self.thread.start()
-
-    def run(self, work: Callable[[], Coroutine[None, None, T]]) -> T:
-        """Do something on the server's event loop, once it has had a request."""
-        return asyncio.run_coroutine_threadsafe(work(), self.loop).result(PATIENCE_S)
-
-    def stop(self) -> bool:
-        """Whether the server ended by itself, as soon as its connections had their time."""
-        self.server.should_exit = True
-        self.thread.join(PATIENCE_S)
-        return not self.thread.is_alive()
-
-
-@contextmanager
-def serving(app: ASGIApp, protocol: type[BoundedHttpProtocol] = Bounded, *, loop: str = "uvloop") -> Iterator[Serving]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        service = Serving(app, protocol, listener, loop)
-        try:
-            yield service
-        finally:
-            service.server.force_exit = True
-            service.stop()
-
-
 def begin(client: socket.socket, body_bytes: int) -> None:
     client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % body_bytes)
 
@@ -115,8 +74,8 @@ def read_whole(client: socket.socket) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("piece_bytes", [BODY_BYTES, 65_536, 14_000])
-def test_a_client_that_is_refused_for_good_while_it_still_sends_can_send_all_and_read_why(piece_bytes: int) -> None:
-    with serving(refuse) as service:
+def test_a_client_whose_connection_ends_while_it_sends_can_send_all_and_read_the_answer(piece_bytes: int) -> None:
+    with serving(refuse, Bounded) as service:
         for _ in range(5):
             with connect(service.port) as client:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -128,7 +87,7 @@ def test_a_client_that_is_refused_for_good_while_it_still_sends_can_send_all_and
 
 
 def test_a_client_that_waits_with_its_body_learns_that_the_connection_has_ended() -> None:
-    with serving(refuse) as service, connect(service.port) as client:
+    with serving(refuse, Bounded) as service, connect(service.port) as client:
         begin(client, BODY_BYTES)
 
         assert read_whole(client) == (503, b"refused")
@@ -136,7 +95,7 @@ def test_a_client_that_waits_with_its_body_learns_that_the_connection_has_ended(
 
 
 def test_what_a_refused_client_goes_on_to_send_is_bounded_in_bytes() -> None:
-    with serving(refuse) as service, connect(service.port) as client:
+    with serving(refuse, Bounded) as service, connect(service.port) as client:
         begin(client, 400_000_000)
 
         assert send_until_closed(client, bytes(1_000_000), pieces=400) < 200
@@ -155,15 +114,15 @@ def test_what_a_refused_client_goes_on_to_send_is_bounded_in_time() -> None:
 
 
 def test_a_request_behind_one_that_ends_the_connection_is_not_answered() -> None:
-    with serving(refuse) as service, connect(service.port) as client:
+    with serving(refuse, Bounded) as service, connect(service.port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nPOST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx")
 
         with client.makefile("rb") as file:
             assert file.read().count(b"HTTP/1.1") == 1
 
 
-def test_a_server_that_stops_waits_but_shortly_for_a_client_that_does_not_read_its_answer() -> None:
-    with serving(answer_at_length) as service, connect(service.port) as client:
+def test_a_stopping_server_waits_only_briefly_for_a_client_that_does_not_read() -> None:
+    with serving(answer_at_length, Bounded) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
 
@@ -171,16 +130,16 @@ def test_a_server_that_stops_waits_but_shortly_for_a_client_that_does_not_read_i
 
 
 @pytest.mark.parametrize("app", [refuse, refuse_politely])
-def test_a_server_that_stops_waits_but_shortly_for_a_client_that_goes_on_sending(app: ASGIApp) -> None:
-    with serving(app) as service, connect(service.port) as client:
+def test_a_stopping_server_waits_only_briefly_for_a_client_that_goes_on_sending(app: ASGIApp) -> None:
+    with serving(app, Bounded) as service, connect(service.port) as client:
         begin(client, BODY_BYTES)
         client.recv(1)
 
         assert service.stop()
 
 
-def test_a_connection_that_was_just_made_gets_its_answer_from_a_server_that_stops() -> None:
-    with serving(refuse_politely, Patient) as service, connect(service.port) as client:
+def test_a_new_connection_gets_its_answer_from_a_stopping_server() -> None:
+    with serving(refuse_politely, LongStop) as service, connect(service.port) as client:
         stopping = threading.Thread(target=service.stop)
         with connect(service.port) as heard:
             begin(heard, 0)
@@ -196,14 +155,14 @@ def test_a_connection_that_was_just_made_gets_its_answer_from_a_server_that_stop
         stopping.join(PATIENCE_S)
 
 
-def test_a_server_that_stops_waits_but_shortly_for_a_client_that_asks_nothing() -> None:
-    with serving(refuse) as service, connect(service.port):
+def test_a_stopping_server_waits_only_briefly_for_a_client_that_sends_nothing() -> None:
+    with serving(refuse, Bounded) as service, connect(service.port):
         assert service.stop()
 
 
-def test_an_answer_is_open_until_its_client_has_taken_it() -> None:
+def test_a_request_is_open_until_its_client_has_read_the_answer() -> None:
     requests = InFlightRequests(answer_at_length)
-    with serving(requests) as service, connect(service.port) as client:
+    with serving(requests, Bounded) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
         finishing = asyncio.run_coroutine_threadsafe(requests.finish(), service.loop)
@@ -221,7 +180,7 @@ def test_an_answer_is_open_until_its_client_has_taken_it() -> None:
 @pytest.mark.parametrize("is_ended", [False, True], ids=["the client goes", "all are ended"])
 def test_an_answer_whose_connection_is_lost_is_waited_for_no_longer(is_ended: bool, loop: str) -> None:
     requests = InFlightRequests(answer_at_length)
-    with serving(requests, loop=loop) as service, connect(service.port) as client:
+    with serving(requests, Bounded, loop=loop) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
         finishing = asyncio.run_coroutine_threadsafe(requests.finish(), service.loop)
@@ -236,11 +195,11 @@ def test_an_answer_whose_connection_is_lost_is_waited_for_no_longer(is_ended: bo
 
 
 @pytest.mark.parametrize("app", [answer_at_length, answer_in_part], ids=["whole", "in part"])
-def test_an_answer_that_its_client_has_not_taken_as_all_are_ended_is_cut_and_counted(
+def test_ending_all_aborts_and_counts_an_answer_that_is_not_read(
     app: ASGIApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     requests = InFlightRequests(app)
-    with serving(requests) as service, connect(service.port) as client:
+    with serving(requests, Bounded) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
         assert service.run(ending(requests)) == 1
@@ -261,7 +220,7 @@ def test_a_request_behind_an_answer_that_nobody_reads_is_ended_with_it() -> None
 
     waits = threading.Event()
     requests = InFlightRequests(answer_first)
-    with serving(requests) as service, connect(service.port) as client:
+    with serving(requests, Bounded) as service, connect(service.port) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
         assert waits.wait(PATIENCE_S)
 
@@ -271,7 +230,7 @@ def test_a_request_behind_an_answer_that_nobody_reads_is_ended_with_it() -> None
 
 def test_applications_side_by_side_are_waited_for_and_ended_together() -> None:
     requests = InFlightRequests(refuse)
-    with serving(requests.wrap(answer_at_length)) as service, connect(service.port) as client:
+    with serving(requests.wrap(answer_at_length), Bounded) as service, connect(service.port) as client:
         begin(client, 0)
         client.recv(1)
 

@@ -4,11 +4,8 @@ import asyncio
 import gc
 import json
 import select
-import socket
-import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import pytest
@@ -22,19 +19,26 @@ from bento_service.http.connection.early_refusal import EarlyRefusal
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.responses.problems import build_problem
-from tests.http.byte_client import PATIENCE_S, connect, is_closed, read_answer_from
+from tests.http.byte_client import connect, is_closed, read_answer_from
+from tests.http.connection.serving import serving
 
 PROBLEM = RawProblem(build_problem("overloaded", "Too much.", "another-id", retry_after_s=1))
 LONG_PROBLEM = RawProblem(build_problem("overloaded", "Too much. " * 10_000, "another-id"))
-HOLDS_S = {"/refused": 0.0, "/refused-at-length": 0.0, "/refused-at-the-end": 0.0, "/held": 0.2, "/held-for-long": 60.0}
+DELAYS_S = {
+    "/refused": 0.0,
+    "/refused-at-length": 0.0,
+    "/refused-at-the-end": 0.0,
+    "/held": 0.2,
+    "/held-for-long": 60.0,
+}
 
 
 def refuse(scope: Scope) -> EarlyRefusal | None:
     path = scope["path"]
-    if path not in HOLDS_S:
+    if path not in DELAYS_S:
         return None
     problem = LONG_PROBLEM if path == "/refused-at-length" else PROBLEM
-    return EarlyRefusal(problem, "the-id", HOLDS_S[path], lambda: path == "/refused-at-the-end")
+    return EarlyRefusal(problem, "the-id", DELAYS_S[path], lambda: path == "/refused-at-the-end")
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,23 +47,10 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await Response(b"answered")(scope, receive, send)
 
 
-@contextmanager
-def serve() -> Iterator[tuple[int, uvicorn.Server]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        protocol = partial(BoundedHttpProtocol, refuse_early=refuse)
-        config = uvicorn.Config(answer, http=protocol, log_config=None, lifespan="off")  # type: ignore[arg-type]
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        yield listener.getsockname()[1], server
-        server.should_exit = True
-        thread.join(PATIENCE_S)
-
-
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with serve() as (port, _):
-        yield port
+    with serving(answer, BoundedHttpProtocol, refuse_early=refuse) as service:
+        yield service.port
 
 
 def request(path: str, body: bytes = b"an image", headers: str = "") -> bytes:
@@ -87,7 +78,7 @@ def test_requests_that_are_sent_ahead_are_answered_in_their_order(port: int, pat
 
 
 @pytest.mark.parametrize("path", ["/refused", "/held"])
-def test_a_refused_client_that_wants_no_further_answer_gets_the_end_of_the_connection(port: int, path: str) -> None:
+def test_a_refusal_closes_the_connection_if_the_client_asks_for_it(port: int, path: str) -> None:
     with connect(port) as client, client.makefile("rb") as answers:
         client.sendall(request(path, headers="Connection: close\r\n"))
         lines = list(iter(answers.readline, b"\r\n"))
@@ -96,7 +87,7 @@ def test_a_refused_client_that_wants_no_further_answer_gets_the_end_of_the_conne
         assert json.loads(answers.read())["request_id"] == "the-id"
 
 
-def test_a_refusal_by_a_server_that_drains_by_then_ends_the_connection(port: int) -> None:
+def test_a_refusal_sent_while_the_server_drains_ends_the_connection(port: int) -> None:
     with connect(port) as client, client.makefile("rb") as answers:
         client.sendall(request("/refused-at-the-end"))
         assert b"connection: close\r\n" in list(iter(answers.readline, b"\r\n"))
@@ -115,7 +106,7 @@ def test_refusals_do_not_pile_up_for_a_client_that_reads_none(port: int) -> None
         assert sent < len(requests)
 
 
-def test_nothing_more_is_taken_of_a_request_whose_refusal_is_held(port: int) -> None:
+def test_a_request_is_not_read_while_its_refusal_is_delayed(port: int) -> None:
     with connect(port) as client:
         client.sendall(b"POST /held-for-long HTTP/1.1\r\nHost: a\r\nContent-Length: 64000000\r\n\r\n")
         client.setblocking(False)
@@ -127,21 +118,24 @@ def test_nothing_more_is_taken_of_a_request_whose_refusal_is_held(port: int) -> 
         assert sent < 64_000_000
 
 
-def test_a_held_refusal_is_sent_at_once_as_the_server_stops() -> None:
-    with serve() as (port, server), connect(port) as client:
+def test_a_delayed_refusal_is_sent_at_once_when_the_server_stops() -> None:
+    with (
+        serving(answer, BoundedHttpProtocol, refuse_early=refuse) as service,
+        connect(service.port) as client,
+    ):
         client.sendall(request("/held-for-long"))
-        with connect(port) as other, other.makefile("rb") as answers:
+        with connect(service.port) as other, other.makefile("rb") as answers:
             # Answered after the first request has come in.
             other.sendall(request("/"))
             assert read_answer_from(answers) == b"answered"
-        server.should_exit = True
+        service.server.should_exit = True
         with client.makefile("rb") as answers:
             assert json.loads(read_answer_from(answers))["code"] == "overloaded"
         assert is_closed(client)
 
 
 @pytest.mark.parametrize("path", ["/", "/refused"])
-def test_nothing_is_left_of_a_connection_that_is_lost(path: str) -> None:
+def test_a_lost_connection_leaves_no_reference_cycle(path: str) -> None:
     class Seen(BoundedHttpProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
             super().connection_made(transport)
@@ -173,7 +167,7 @@ def test_nothing_is_left_of_a_connection_that_is_lost(path: str) -> None:
         gc.enable()
 
 
-def test_a_client_that_leaves_while_its_refusal_is_held_disturbs_nobody(port: int) -> None:
+def test_a_client_that_disconnects_during_its_delay_does_not_affect_others(port: int) -> None:
     with connect(port) as client:
         client.sendall(request("/held"))
     with connect(port) as client, client.makefile("rb") as answers:

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from bento_service.http.connection.refusal_pacer import (
     BURST_S,
     CPU_SHARE,
-    MAX_HELD,
-    MAX_HOLD_S,
+    MAX_DELAY_S,
+    MAX_DELAYED,
     REFUSAL_CPU_S,
     RefusalPacer,
 )
@@ -26,7 +26,7 @@ def pacer_on(clock: Clock) -> RefusalPacer:
     return RefusalPacer(cpus=CPUS, clock=clock)
 
 
-def test_refusals_at_the_rate_go_at_once_for_as_long_as_they_come() -> None:
+def test_rejections_at_the_rate_are_never_delayed() -> None:
     clock = Clock()
     pacer = pacer_on(clock)
 
@@ -35,26 +35,26 @@ def test_refusals_at_the_rate_go_at_once_for_as_long_as_they_come() -> None:
         clock.now_s += 1 / RATE_PER_S
 
 
-def test_a_crowd_that_asks_at_once_is_let_go_at_the_rate_in_the_order_in_which_it_came() -> None:
+def test_simultaneous_rejections_are_sent_at_the_rate_and_in_order() -> None:
     pacer = pacer_on(Clock())
-    holds_s = [pacer.reserve(1.0) for _ in range(int(RATE_PER_S))]
+    delays_s = [pacer.reserve(1.0) for _ in range(int(RATE_PER_S))]
 
-    held_s = [hold_s for hold_s in holds_s if hold_s > 0]
-    assert held_s == sorted(held_s)
-    assert len(holds_s) - len(held_s) <= BURST_S * RATE_PER_S + 2
-    assert abs(held_s[-1] - (1 - BURST_S)) < 0.01
+    delayed_s = [delay_s for delay_s in delays_s if delay_s > 0]
+    assert delayed_s == sorted(delayed_s)
+    assert len(delays_s) - len(delayed_s) <= BURST_S * RATE_PER_S + 2
+    assert abs(delayed_s[-1] - (1 - BURST_S)) < 0.01
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.05), st.floats(0.01, 60)), min_size=1, max_size=400))
-def test_no_refusal_is_held_for_longer_than_it_tells_its_client_to_wait(steps: list[tuple[float, float]]) -> None:
+def test_no_rejection_is_delayed_by_more_than_its_retry_after(steps: list[tuple[float, float]]) -> None:
     clock = Clock()
     pacer = pacer_on(clock)
     for pause_s, retry_after_s in steps:
         clock.now_s += pause_s / 100
-        assert 0 <= pacer.reserve(retry_after_s) <= min(retry_after_s, MAX_HOLD_S)
+        assert 0 <= pacer.reserve(retry_after_s) <= min(retry_after_s, MAX_DELAY_S)
 
 
-def test_clients_that_ask_again_as_soon_as_they_are_refused_are_refused_at_the_rate() -> None:
+def test_clients_that_retry_at_once_are_rejected_at_the_rate() -> None:
     clock = Clock()
     pacer = pacer_on(clock)
     due_s = [clock.now_s] * 200
@@ -67,7 +67,7 @@ def test_clients_that_ask_again_as_soon_as_they_are_refused_are_refused_at_the_r
     assert abs(refused / 10 / RATE_PER_S - 1) < 0.1
 
 
-def test_once_the_crowd_has_left_a_lone_refusal_goes_at_once_again() -> None:
+def test_after_an_overload_a_single_rejection_is_sent_at_once() -> None:
     clock = Clock()
     pacer = pacer_on(clock)
     while pacer.reserve(1.0) < 0.9:
@@ -77,12 +77,12 @@ def test_once_the_crowd_has_left_a_lone_refusal_goes_at_once_again() -> None:
     assert pacer.reserve(1.0) == 0
 
 
-def test_beyond_the_number_of_refusals_that_may_be_held_a_further_one_goes_at_once() -> None:
+def test_a_rejection_beyond_those_that_may_be_delayed_is_sent_at_once() -> None:
     clock = Clock()
     pacer = pacer_on(clock)
-    holds_s = [pacer.reserve(60.0) for _ in range(MAX_HELD + 500)]
+    delays_s = [pacer.reserve(60.0) for _ in range(MAX_DELAYED + 500)]
 
-    assert sum(hold_s > 0 for hold_s in holds_s) == MAX_HELD
-    assert holds_s[-1] == 0
-    clock.now_s += MAX_HOLD_S
+    assert sum(delay_s > 0 for delay_s in delays_s) == MAX_DELAYED
+    assert delays_s[-1] == 0
+    clock.now_s += MAX_DELAY_S
     assert any(pacer.reserve(60.0) > 0 for _ in range(500))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from tests.http.byte_client import connect, read_answer_from, read_refusal
-from tests.http.connection.test_protocol import Patient, serve
+from tests.http.connection.serving import serving
 
 H2C = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
 WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n"
@@ -43,8 +43,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with serve(Patient, echo) as port:
-        yield port
+    with serving(echo) as service:
+        yield service.port
 
 
 def post(offer: bytes, body: bytes, *, is_chunked: bool) -> bytes:
@@ -76,13 +76,6 @@ def test_each_request_gets_one_answer_to_its_own_body_whatever_it_offers_and_how
         answers = [read_answer_from(file) for _ in (*requests, "last")]
 
     assert answers == [*(b"POST /a%20b?c=d 1.1:" + body for _, body, _ in requests), b"GET /last? 1.1:"]
-
-
-def test_a_body_of_megabytes_arrives_whole(port: int) -> None:
-    body = bytes(range(256)) * 10_000
-    with connect(port) as client, client.makefile("rb") as file:
-        client.sendall(post(H2C, body, is_chunked=False))
-        assert read_answer_from(file) == b"POST /a%20b?c=d 1.1:" + body
 
 
 @pytest.mark.parametrize(("version", "connection"), [(b"1.0", b"Upgrade"), (b"1.1", b"close, Upgrade")])

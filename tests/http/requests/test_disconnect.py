@@ -66,85 +66,58 @@ def test_a_client_that_hangs_up_on_a_batch_cancels_all_its_images(
     assert state.budget.held_bytes == 0
 
 
-def test_work_that_ends_before_the_hangup_keeps_its_result() -> None:
-    async def work() -> int:
-        exchange = Exchange([])
-        async with CancelOnDisconnect(exchange.receive):
-            await exchange.waits.wait()
-        exchange.hang_up()
-        await asyncio.sleep(0)
-        return 7
-
-    assert asyncio.run(work()) == 7
+def scope_with(signal: DisconnectSignal) -> Scope:
+    return {**http_scope("POST", "/v1/classify"), "extensions": {DISCONNECT_EXTENSION: {"signal": signal}}}
 
 
 def test_an_error_of_the_work_itself_passes_through() -> None:
     async def work() -> None:
-        async with CancelOnDisconnect(Exchange([]).receive):
+        async with CancelOnDisconnect(scope_with(DisconnectSignal())):
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(work())
 
 
-def test_a_hangup_is_told_apart_from_a_cancellation_from_outside() -> None:
-    async def work(exchange: Exchange) -> None:
-        async with CancelOnDisconnect(exchange.receive):
-            await asyncio.Event().wait()
-
-    async def end_by_hangup() -> None:
-        exchange = Exchange([])
-        exchange.hang_up()
+@pytest.mark.parametrize("is_early", [False, True], ids=["during the work", "before the work"])
+def test_a_disconnect_cancels_the_work(is_early: bool) -> None:
+    async def work() -> None:
+        signal = DisconnectSignal()
+        if is_early:
+            signal.set()
+        else:
+            asyncio.get_running_loop().call_soon(signal.set)
         with pytest.raises(ClientGoneError):
-            await work(exchange)
+            async with CancelOnDisconnect(scope_with(signal)):
+                await asyncio.Event().wait()
         assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
 
-    async def end_from_outside() -> None:
-        exchange = Exchange([])
-        task = asyncio.create_task(work(exchange))
-        await exchange.waits.wait()
+    asyncio.run(work())
+
+
+def test_a_cancellation_from_outside_passes_through() -> None:
+    async def work() -> None:
+        async with CancelOnDisconnect(scope_with(DisconnectSignal())):
+            has_begun.set()
+            await asyncio.Event().wait()
+
+    async def cancel() -> None:
+        task = asyncio.create_task(work())
+        await has_begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(end_by_hangup())
-    asyncio.run(end_from_outside())
+    has_begun = asyncio.Event()
+    asyncio.run(cancel())
 
 
-def scope_with(bell: DisconnectSignal) -> Scope:
-    return {**http_scope("POST", "/v1/classify"), "extensions": {DISCONNECT_EXTENSION: {"bell": bell}}}
-
-
-def test_a_bell_cancels_the_work_without_anyone_waiting_to_receive() -> None:
-    async def work() -> Exchange:
-        bell, exchange = DisconnectSignal(), Exchange([])
-        with pytest.raises(ClientGoneError):
-            async with CancelOnDisconnect(exchange.receive, scope_with(bell)):
-                asyncio.get_running_loop().call_soon(bell.ring)
-                await asyncio.Event().wait()
-        assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
-        return exchange
-
-    assert not asyncio.run(work()).waits.is_set()
-
-
-def test_a_bell_that_rang_before_the_work_began_cancels_it() -> None:
-    async def work() -> None:
-        bell = DisconnectSignal()
-        bell.ring()
-        async with CancelOnDisconnect(Exchange([]).receive, scope_with(bell)):
-            await asyncio.Event().wait()
-
-    with pytest.raises(ClientGoneError):
-        asyncio.run(work())
-
-
-def test_a_bell_that_rings_after_the_work_has_ended_cancels_nothing() -> None:
+def test_a_disconnect_after_the_work_cancels_nothing() -> None:
     async def work() -> int:
-        bell = DisconnectSignal()
-        async with CancelOnDisconnect(Exchange([]).receive, scope_with(bell)):
+        signal = DisconnectSignal()
+        async with CancelOnDisconnect(scope_with(signal)):
             await asyncio.sleep(0)
-        bell.ring()
+        signal.set()
         await asyncio.sleep(0)
         return 7
 

@@ -103,7 +103,7 @@ def test_an_image_shed_after_the_batch_was_admitted_is_a_problem_of_its_own(
     ],
     ids=lambda value: getattr(value, "code", None),
 )
-def test_a_batch_that_is_not_admitted_is_refused_whole_before_it_is_read(
+def test_a_batch_that_is_not_admitted_is_refused_before_it_is_read(
     app: Starlette, classifier: FakeClassifier, error: LightboxError, status: int
 ) -> None:
     classifier.refuse = lambda request_id: error
@@ -150,7 +150,7 @@ def test_a_bad_parameter_fails_the_whole(client: TestClient) -> None:
     expect_problem(client.post(f"{PATH}?top_k=99", files=images(b"a")), 400, "invalid_parameter")
 
 
-def test_a_large_batch_takes_its_turns_a_few_images_at_a_time(state: AppState, classifier: FakeClassifier) -> None:
+def test_a_large_batch_is_admitted_a_few_images_at_a_time(state: AppState, classifier: FakeClassifier) -> None:
     count = IN_FLIGHT + 9
     app = app_over(_with_max_images(state, count))
 

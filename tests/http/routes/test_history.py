@@ -197,7 +197,7 @@ def test_a_receipt_has_the_shape_of_the_contract(client: TestClient, journal: Fa
     assert (second.image, second.predictions, second.outcome) == (None, [], "overloaded")
 
 
-def test_a_journal_that_is_down_is_a_problem_of_its_own(client: TestClient, journal: FakeJournal) -> None:
+def test_an_unavailable_journal_is_a_503_problem(client: TestClient, journal: FakeJournal) -> None:
     journal.error = JournalUnavailableError("the database is away", retry_after_s=5)
 
     for path in ("/v1/history", "/v1/history/requests"):
@@ -206,7 +206,7 @@ def test_a_journal_that_is_down_is_a_problem_of_its_own(client: TestClient, jour
         assert response.headers["retry-after"] == "5"
 
 
-def test_what_the_database_said_is_not_for_strangers_nor_logged_by_each_request(
+def test_the_databases_own_error_is_neither_answered_nor_logged(
     client: TestClient, journal: FakeJournal, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal.error = JournalUnavailableError("db.internal:5432 refused user lightbox", retry_after_s=5)

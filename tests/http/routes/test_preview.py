@@ -32,7 +32,7 @@ def test_a_preview_is_a_png_that_says_what_image_it_shows(client: TestClient, se
         (DrainingError("Shutting down.", retry_after_s=1), 503),
     ],
 )
-def test_what_may_not_begin_is_refused_before_its_body_is_read(
+def test_a_preview_that_is_not_admitted_is_refused_before_its_body_is_read(
     client: TestClient, classifier: FakeClassifier, error: LightboxError, status: int
 ) -> None:
     classifier.refuse = lambda request_id: error

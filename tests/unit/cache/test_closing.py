@@ -1,4 +1,4 @@
-"""A store that does not close keeps nobody from going."""
+"""Closing a cache whose store hangs."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ import pytest
 
 from bento_service.cache.base import CachedResult
 from bento_service.cache.result_cache import ResultCache
-from tests.fakes.cache import Tally
+from tests.fakes.cache import CountingObserver
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.pipeline import fake_clock
 
@@ -35,8 +35,8 @@ class StuckStore:
         await asyncio.get_running_loop().create_future()
 
 
-async def test_a_store_that_never_closes_is_left_alone_after_a_while(caplog: pytest.LogCaptureFixture) -> None:
-    cache = ResultCache(StuckStore(), observer=Tally())
+async def test_closing_gives_up_on_a_store_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    cache = ResultCache(StuckStore(), observer=CountingObserver())
 
     closing = asyncio.create_task(cache.close())
     await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from tests.fakes.cache import make_result
 pytestmark = pytest.mark.anyio
 
 
-async def test_what_was_used_least_recently_goes_first() -> None:
+async def test_the_least_recently_used_result_is_evicted_first() -> None:
     store = MemoryStore(2 * estimate_bytes(make_result()))
     store.put("a", make_result(1))
     store.put("b", make_result(2))
@@ -27,7 +27,7 @@ async def test_a_result_larger_than_the_whole_cache_is_not_kept() -> None:
     assert store.describe() == {"entries": 0, "bytes": 0}
 
 
-async def test_the_size_is_told_after_each_result() -> None:
+async def test_entries_and_bytes_are_reported_after_each_put() -> None:
     sizes: list[tuple[int, int]] = []
     store = MemoryStore(1_000_000, on_change=lambda entries, size_bytes: sizes.append((entries, size_bytes)))
     result = make_result()

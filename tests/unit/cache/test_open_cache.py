@@ -4,24 +4,24 @@ from bento_service.cache.redis_url import open_pool
 from bento_service.cache.result_cache import open_cache
 from bento_service.errors import CacheUrlError
 from bento_service.settings import Settings
-from tests.fakes.cache import Tally
+from tests.fakes.cache import CountingObserver
 
 pytestmark = pytest.mark.anyio
 
 
-def test_no_bytes_are_no_cache() -> None:
-    assert open_cache(Settings(cache_bytes=0), observer=Tally()) is None
+def test_zero_bytes_switch_the_cache_off() -> None:
+    assert open_cache(Settings(cache_bytes=0), observer=CountingObserver()) is None
 
 
 async def test_the_default_is_a_cache_in_memory() -> None:
-    cache = open_cache(Settings(), observer=Tally())
+    cache = open_cache(Settings(), observer=CountingObserver())
     assert cache is not None
     assert "redis_reachable" not in cache.describe()
     await cache.close()
 
 
 async def test_a_url_adds_a_redis_which_is_not_asked_before_the_first_image() -> None:
-    cache = open_cache(Settings(cache_url="redis://127.0.0.1:1/0"), observer=Tally())
+    cache = open_cache(Settings(cache_url="redis://127.0.0.1:1/0"), observer=CountingObserver())
     assert cache is not None
     assert cache.describe()["redis_reachable"] == 1
     await cache.close()
@@ -41,7 +41,7 @@ async def test_a_url_adds_a_redis_which_is_not_asked_before_the_first_image() ->
 )
 def test_a_url_that_cannot_be_used_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(CacheUrlError, match="LIGHTBOX_CACHE_URL takes") as caught:
-        open_cache(Settings(cache_url=url), observer=Tally())
+        open_cache(Settings(cache_url=url), observer=CountingObserver())
     assert "secret" not in str(caught.value)
     assert caught.value.__suppress_context__
 

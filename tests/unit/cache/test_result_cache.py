@@ -1,4 +1,4 @@
-"""One computation for identical requests, and none of them suffers for it."""
+"""Hits, misses, and one computation for identical requests in flight."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ from bento_service.errors import (
     LightboxError,
     UndecodableImageError,
 )
-from tests.fakes.cache import Preprocessing, Tally, make_result
+from tests.fakes.cache import Computation, CountingObserver, make_result
 
 pytestmark = pytest.mark.anyio
 
@@ -25,12 +25,12 @@ DIGEST = "d" * 64
 SCOPE = "scope"
 
 
-class Desk:
-    """A cache at work."""
+class CacheUser:
+    """Sends requests to a cache in memory."""
 
     def __init__(self) -> None:
-        self.tally = Tally()
-        self.cache = ResultCache(MemoryStore(1_000_000), observer=self.tally)
+        self.counts = CountingObserver()
+        self.cache = ResultCache(MemoryStore(1_000_000), observer=self.counts)
 
     async def fetch(
         self,
@@ -69,54 +69,54 @@ async def never() -> CachedResult:
     raise AssertionError("this request must not compute")
 
 
-async def test_what_was_computed_once_is_not_computed_again() -> None:
-    desk = Desk()
-    first = await desk.fetch(answering(make_result()))
-    second = await desk.fetch(never)
+async def test_a_second_request_is_served_from_the_cache() -> None:
+    user = CacheUser()
+    first = await user.fetch(answering(make_result()))
+    second = await user.fetch(never)
     assert (first.lookup, second.lookup) == (Lookup.MISS, Lookup.HIT)
     assert (first.is_cached, second.is_cached) == (False, True)
     assert second.result is first.result
-    assert desk.tally.lookups == {"miss": 1, "hit": 1}
+    assert user.counts.lookups == {"miss": 1, "hit": 1}
 
 
 async def test_another_image_or_another_scope_finds_nothing() -> None:
-    desk = Desk()
-    await desk.fetch(answering(make_result()))
-    assert (await desk.fetch(answering(make_result()), digest="e" * 64)).lookup is Lookup.MISS
-    assert (await desk.fetch(answering(make_result()), scope="other")).lookup is Lookup.MISS
+    user = CacheUser()
+    await user.fetch(answering(make_result()))
+    assert (await user.fetch(answering(make_result()), digest="e" * 64)).lookup is Lookup.MISS
+    assert (await user.fetch(answering(make_result()), scope="other")).lookup is Lookup.MISS
 
 
 async def test_identical_requests_in_flight_share_one_computation() -> None:
-    desk = Desk()
-    computation = Preprocessing()
-    leader = await desk.start(computation)
-    followers = [await desk.start(never) for _ in range(3)]
+    user = CacheUser()
+    computation = Computation()
+    leader = await user.start(computation)
+    followers = [await user.start(never) for _ in range(3)]
     computation.result.set_result(make_result())
     found = await asyncio.gather(leader, *followers)
     assert [each.lookup for each in found] == [Lookup.MISS, Lookup.SHARED, Lookup.SHARED, Lookup.SHARED]
     assert len({id(each.result) for each in found}) == 1
-    assert computation.begun == 1
+    assert computation.started == 1
 
 
 async def test_a_follower_takes_over_from_a_leader_that_hung_up() -> None:
-    desk = Desk()
-    given_up, computation = Preprocessing(), Preprocessing()
-    leader = await desk.start(given_up)
-    followers = [await desk.start(computation) for _ in range(3)]
+    user = CacheUser()
+    given_up, computation = Computation(), Computation()
+    leader = await user.start(given_up)
+    followers = [await user.start(computation) for _ in range(3)]
     leader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await leader
     computation.result.set_result(make_result())
     found = await asyncio.gather(*followers)
     assert sorted(each.lookup for each in found) == [Lookup.MISS, Lookup.SHARED, Lookup.SHARED]
-    assert (given_up.cancelled, computation.begun) == (1, 1)
+    assert (given_up.cancelled, computation.started) == (1, 1)
 
 
 async def test_a_follower_takes_over_from_a_leader_whose_deadline_passed() -> None:
-    desk = Desk()
-    late, computation = Preprocessing(), Preprocessing()
-    leader = await desk.start(late)
-    follower = await desk.start(computation)
+    user = CacheUser()
+    late, computation = Computation(), Computation()
+    leader = await user.start(late)
+    follower = await user.start(computation)
     late.result.set_exception(DeadlineExceededError("too late"))
     with pytest.raises(DeadlineExceededError):
         await leader
@@ -125,10 +125,10 @@ async def test_a_follower_takes_over_from_a_leader_whose_deadline_passed() -> No
 
 
 async def test_a_follower_that_hangs_up_disturbs_neither_leader_nor_followers() -> None:
-    desk = Desk()
-    computation = Preprocessing()
-    leader = await desk.start(computation)
-    gone, patient = await desk.start(never), await desk.start(never)
+    user = CacheUser()
+    computation = Computation()
+    leader = await user.start(computation)
+    gone, patient = await user.start(never), await user.start(never)
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
@@ -139,45 +139,45 @@ async def test_a_follower_that_hangs_up_disturbs_neither_leader_nor_followers() 
 
 
 async def test_a_follower_leaves_at_its_own_deadline() -> None:
-    desk = Desk()
-    computation = Preprocessing()
-    leader = await desk.start(computation)
+    user = CacheUser()
+    computation = Computation()
+    leader = await user.start(computation)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
-            await desk.fetch(never)
+            await user.fetch(never)
     computation.result.set_result(make_result())
     assert (await leader).lookup is Lookup.MISS
 
 
 @pytest.mark.parametrize("error", [UndecodableImageError("truncated", at=5), InferenceFailedError("not a number")])
 async def test_an_error_of_the_image_is_shared_and_not_kept(error: LightboxError) -> None:
-    desk = Desk()
-    computation = Preprocessing()
-    leader = await desk.start(computation)
-    followers = [await desk.start(never) for _ in range(2)]
+    user = CacheUser()
+    computation = Computation()
+    leader = await user.start(computation)
+    followers = [await user.start(never) for _ in range(2)]
     computation.result.set_exception(error)
     raised = await asyncio.gather(leader, *followers, return_exceptions=True)
-    # Each task its own: a traceback is written into the exception.
+    # Each task raises its own copy, since a traceback is written into the exception.
     assert len({id(each) for each in raised}) == 3
     for each in raised:
         assert isinstance(each, type(error))
         assert each.message == error.message
         assert each.details == error.details
-    assert (await desk.fetch(answering(make_result()))).lookup is Lookup.MISS
+    assert (await user.fetch(answering(make_result()))).lookup is Lookup.MISS
 
 
-async def test_a_leader_that_failed_alone_leaves_nothing_behind() -> None:
-    desk = Desk()
+async def test_after_an_unexpected_error_the_next_request_computes() -> None:
+    user = CacheUser()
     with pytest.raises(ValueError, match="our mistake"):
-        await desk.fetch(failing(ValueError("our mistake")))
-    assert (await desk.fetch(answering(make_result()))).lookup is Lookup.MISS
+        await user.fetch(failing(ValueError("our mistake")))
+    assert (await user.fetch(answering(make_result()))).lookup is Lookup.MISS
 
 
 async def test_an_interactive_request_waits_for_no_bulk_one() -> None:
-    desk = Desk()
-    slow, fast = Preprocessing(), Preprocessing()
-    bulk = await desk.start(slow, priority=Priority.BULK)
-    interactive = await desk.start(fast)
+    user = CacheUser()
+    slow, fast = Computation(), Computation()
+    bulk = await user.start(slow, priority=Priority.BULK)
+    interactive = await user.start(fast)
     fast.result.set_result(make_result())
     assert (await interactive).lookup is Lookup.MISS
     slow.result.set_result(make_result())
@@ -185,12 +185,12 @@ async def test_an_interactive_request_waits_for_no_bulk_one() -> None:
 
 
 async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -> None:
-    desk = Desk()
-    slow, fast = Preprocessing(), Preprocessing()
-    first_bulk = await desk.start(slow, priority=Priority.BULK)
-    second_bulk = await desk.start(never, priority=Priority.BULK)
-    interactive = await desk.start(fast)
-    late_bulk = await desk.start(never, priority=Priority.BULK)
+    user = CacheUser()
+    slow, fast = Computation(), Computation()
+    first_bulk = await user.start(slow, priority=Priority.BULK)
+    second_bulk = await user.start(never, priority=Priority.BULK)
+    interactive = await user.start(fast)
+    late_bulk = await user.start(never, priority=Priority.BULK)
     fast.result.set_result(make_result(1))
     assert (await interactive).result is (await late_bulk).result
     slow.result.set_result(make_result(2))
@@ -198,27 +198,27 @@ async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -
 
 
 async def test_a_bulk_leader_that_was_passed_keeps_its_followers_where_the_interactive_one_gives_up() -> None:
-    desk = Desk()
-    slow, refused = Preprocessing(), Preprocessing()
-    bulk = await desk.start(slow, priority=Priority.BULK)
-    interactive = await desk.start(refused)
+    user = CacheUser()
+    slow, refused = Computation(), Computation()
+    bulk = await user.start(slow, priority=Priority.BULK)
+    interactive = await user.start(refused)
     refused.result.set_exception(DeadlineExceededError("too late"))
     with pytest.raises(DeadlineExceededError):
         await interactive
-    follower = await desk.start(never, priority=Priority.BULK)
+    follower = await user.start(never, priority=Priority.BULK)
     slow.result.set_result(make_result())
     assert (await bulk).result is (await follower).result
 
 
 async def test_a_bulk_leader_that_was_passed_leaves_the_interactive_one_its_followers() -> None:
-    desk = Desk()
-    slow, fast = Preprocessing(), Preprocessing()
-    bulk = await desk.start(slow, priority=Priority.BULK)
-    interactive = await desk.start(fast)
+    user = CacheUser()
+    slow, fast = Computation(), Computation()
+    bulk = await user.start(slow, priority=Priority.BULK)
+    interactive = await user.start(fast)
     slow.result.set_exception(DeadlineExceededError("too late"))
     with pytest.raises(DeadlineExceededError):
         await bulk
-    follower = await desk.start(never)
+    follower = await user.start(never)
     fast.result.set_result(make_result())
     assert (await interactive).result is (await follower).result
 
@@ -226,21 +226,21 @@ async def test_a_bulk_leader_that_was_passed_leaves_the_interactive_one_its_foll
 @pytest.mark.parametrize("size_bytes", [0, 1_000, 262_144, 262_145, 3_000_000])
 async def test_the_digest_is_the_sha256_of_the_bytes_whatever_their_number(size_bytes: int) -> None:
     encoded = b"x" * size_bytes
-    desk = Desk()
-    assert await desk.cache.digest(encoded) == hashlib.sha256(encoded).hexdigest()
-    await desk.cache.close()
+    user = CacheUser()
+    assert await user.cache.digest(encoded) == hashlib.sha256(encoded).hexdigest()
+    await user.cache.close()
 
 
-async def test_the_cache_describes_what_became_of_requests_and_what_it_keeps() -> None:
-    desk = Desk()
-    await desk.fetch(answering(make_result()))
-    await desk.fetch(never)
-    described = dict(desk.cache.describe())
+async def test_the_cache_describes_its_lookups_and_its_store() -> None:
+    user = CacheUser()
+    await user.fetch(answering(make_result()))
+    await user.fetch(never)
+    described = dict(user.cache.describe())
     assert described.pop("bytes") > 0
     assert described == {"hit": 1, "shared": 0, "miss": 1, "recent_hit_rate": 0.5, "entries": 1}
 
 
-def test_the_scope_names_all_that_moves_scores() -> None:
+def test_the_scope_differs_for_everything_that_changes_scores() -> None:
     name = partial(name_scope, library="openvino 1.0", device_kind="cpu", precision="f32", min_oversampling=None)
     scopes = {
         name("v1"),

@@ -1,3 +1,4 @@
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -5,9 +6,12 @@ from pathlib import Path
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 
 import bento_service.database
+from bento_service.database.connections import Database
 from bento_service.database.migrate import newest_revision
+from bento_service.errors import JournalUnavailableError
 from bento_service.journal.store import SqlJournalStore
 
 
@@ -35,3 +39,52 @@ def test_a_process_loads_alembic_only_where_migrations_are_missing(
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == str(loads_alembic)
+
+
+def fail(store: SqlJournalStore) -> str:
+    with pytest.raises(JournalUnavailableError) as refusal:
+        store.migrate()
+    return str(refusal.value)
+
+
+def test_a_defect_of_a_migration_is_logged_once_with_its_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def upgrade(database: Database) -> None:
+        raise KeyError("x")
+
+    store = SqlJournalStore(f"sqlite:///{tmp_path / 'journal.sqlite3'}", upgrade=upgrade)
+    with caplog.at_level(logging.ERROR):
+        said = [fail(store), fail(store)]
+
+    assert "cannot be used: KeyError: 'x'" in said[0]
+    (record,) = caplog.records
+    assert record.exc_info is not None
+    assert record.exc_info[0] is KeyError
+
+
+def test_an_error_of_the_database_is_not_logged_as_a_defect(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def upgrade(database: Database) -> None:
+        raise OperationalError("CREATE TABLE receipts", {}, RuntimeError("permission denied for schema public"))
+
+    said = fail(SqlJournalStore(f"sqlite:///{tmp_path / 'journal.sqlite3'}", upgrade=upgrade))
+
+    assert "cannot be used: permission denied for schema public. Check the database" in said
+    assert caplog.records == []
+
+
+def test_a_file_that_is_no_database_is_reported_as_unavailable(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite3"
+    path.write_bytes(b"no database at all " * 100)
+    store = SqlJournalStore(f"sqlite:///{path}")
+    with pytest.raises(JournalUnavailableError, match="not a database"):
+        store.migrate()
+    store.close()
+
+
+def test_a_folder_that_cannot_be_created_is_reported_as_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = SqlJournalStore(f"sqlite:///{tmp_path}/file/journal.sqlite3")
+    with pytest.raises(JournalUnavailableError, match="Check the database"):
+        store.migrate()
+    store.close()

@@ -1,4 +1,4 @@
-"""What is said of a folder that the journal may not write."""
+"""Explanations of a folder or file that the journal may not write."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ STRANGER = 12345
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that every user can reach, which pytest's own are not."""
+    """A folder that every user can reach; pytest's own are closed to others."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
         path.chmod(0o755)
@@ -26,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def acting_as_stranger() -> Iterator[None]:
-    """Runs the test as a user of no rights, as `docker run --user` may."""
+    """Run as a user without rights, as with `docker run --user`."""
     if os.geteuid() != 0:
         pytest.skip("only root may become another user")
     os.seteuid(STRANGER)
@@ -52,7 +52,7 @@ def test_a_folder_of_another_user_is_named_with_both_users_and_what_to_do(folder
     )
 
 
-def test_a_folder_that_cannot_be_made_is_told_apart(folder: Path, stranger: int) -> None:
+def test_a_missing_folder_that_cannot_be_created_is_named_with_its_parent(folder: Path, stranger: int) -> None:
     said = explain_permissions(folder / "a" / "b" / "journal.sqlite3")
 
     assert said is not None
@@ -70,7 +70,7 @@ def test_a_file_of_another_user_in_a_folder_that_may_be_written_is_named(folder:
     assert said.startswith(f"The file {file} belongs to user 0")
 
 
-def test_a_folder_that_its_own_user_may_not_write_is_told_by_its_mode(folder: Path) -> None:
+def test_a_folder_that_its_owner_may_not_write_is_named_with_its_mode(folder: Path) -> None:
     own = folder / "own"
     own.mkdir()
     own.chmod(0o555)
@@ -83,7 +83,7 @@ def test_a_folder_that_its_own_user_may_not_write_is_told_by_its_mode(folder: Pa
     assert "its mode is 555, or its file system is read-only" in said
 
 
-def test_a_folder_that_may_be_written_is_no_obstacle(folder: Path) -> None:
+def test_a_writable_folder_has_no_explanation(folder: Path) -> None:
     (folder / "journal.sqlite3").touch()
 
     assert explain_permissions(folder / "journal.sqlite3") is None

@@ -23,7 +23,7 @@ def test_a_sqlite_file_is_taken_as_it_is() -> None:
         ("sqlite:////data/journal.sqlite3?timeout=1", "sqlite:////data/journal.sqlite3"),
     ],
 )
-def test_kind_host_and_database_are_all_that_is_shown_of_it(url: str, shown: str) -> None:
+def test_a_description_shows_kind_host_and_database_only(url: str, shown: str) -> None:
     assert describe_url(parse_url(url)) == shown
 
 
@@ -52,8 +52,8 @@ def test_a_url_that_cannot_serve_is_refused_without_repeating_its_password(url: 
     assert "sqlite:///<path>" in caught.value.message or "libpq-connect.html" in caught.value.message
 
 
-def test_a_server_that_does_not_answer_is_unavailable_and_its_password_stays_unsaid() -> None:
-    # Port 1 of the machine itself: refused at once.
+def test_the_error_about_an_unreachable_server_hides_its_password() -> None:
+    # Nothing listens on port 1, so the connection is refused at once.
     store = SqlJournalStore("postgresql://user:secret@127.0.0.1:1/lightbox")
     with pytest.raises(JournalUnavailableError, match=r"127\.0\.0\.1") as caught:
         store.migrate()

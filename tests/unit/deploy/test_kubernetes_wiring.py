@@ -49,14 +49,6 @@ def test_the_autoscaler_scales_the_service_and_nothing_else_sets_its_replicas(re
     assert "replicas" not in deployment["spec"]
 
 
-def test_a_rollout_is_given_up_no_sooner_than_a_start(rendered: Rendered) -> None:
-    startup = rendered.container("lightbox-api")["startupProbe"]
-    default_s = 600
-    deadline_s = rendered.one("Deployment")["spec"].get("progressDeadlineSeconds", default_s)
-
-    assert deadline_s > startup["periodSeconds"] * startup["failureThreshold"]
-
-
 def test_nodes_are_drained_of_the_service_one_replica_at_a_time(rendered: Rendered) -> None:
     spec = rendered.one("PodDisruptionBudget")["spec"]
 

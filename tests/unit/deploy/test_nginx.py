@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,24 +16,42 @@ from bento_service.settings import Settings
 from tests.unit.deploy.compose_files import COMPOSE, NGINX, ROOT, directives, services_of
 
 COMMON = (NGINX / "common.conf").read_text()
-DOOR = (NGINX / "nginx.conf").read_text()
+ENTRY = (NGINX / "nginx.conf").read_text()
 BALANCER = (NGINX / "balancer.conf").read_text()
-PROBLEMS = re.findall(r"return (\d+) '(\{.*?\})\\n';", (NGINX / "problems.conf").read_text() + DOOR, re.DOTALL)
+PROBLEMS = re.findall(r"return (\d+) '(\{.*?\})\\n';", (NGINX / "problems.conf").read_text() + ENTRY, re.DOTALL)
 
 
 def location(match: str) -> str:
-    """What the door does at a location."""
-    return DOOR.partition(f"location {match} {{")[2].partition("}")[0]
+    """The directives of a location of the entry proxy."""
+    return ENTRY.partition(f"location {match} {{")[2].partition("}")[0]
 
 
 def is_exempt(variable: str, encoding_and_length: str) -> bool:
-    """Whether the door counts no such request among its uploads, or its large batches."""
-    (pattern,) = re.findall(rf'\${variable} {{\s*"~([^"]+)" "";', DOOR)
+    """Whether the entry proxy leaves such a request out of its counts of uploads, or of large batches."""
+    (pattern,) = re.findall(rf'\${variable} {{\s*"~([^"]+)" "";', ENTRY)
     return re.search(pattern, encoding_and_length, re.ASCII) is not None
 
 
 def seconds(value: str) -> float:
     return float(value[:-1]) * {"s": 1, "m": 60, "h": 3600}[value[-1]]
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+def test_nginx_takes_the_configuration(tmp_path: Path) -> None:
+    """Both files, with the replicas that start.sh would write; nginx creates what it names in /tmp."""
+    for file in NGINX.glob("*.conf"):
+        (tmp_path / file.name).write_text(file.read_text().replace("/tmp/", f"{tmp_path}/"))  # noqa: S108 - the container's
+    for service in ("api", "dashboard"):
+        (tmp_path / f"{service}.servers").write_text("server 127.0.0.1:3000;\n")
+
+    for name in ("nginx.conf", "balancer.conf"):
+        done = subprocess.run(
+            ["nginx", "-t", "-c", tmp_path / name],  # noqa: S607 - the nginx on the path
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_largest_request_is_that_of_the_service() -> None:
@@ -63,12 +82,6 @@ def test_a_body_that_lies_in_the_memory_for_bodies_counts_as_an_upload(content_l
     assert not is_exempt("upload", f"chunked:{content_length}")
 
 
-@given(st.integers(0, 519_999))
-@example(519_999)
-def test_a_smaller_body_does_not(content_length: int) -> None:
-    assert is_exempt("upload", f":{content_length}")
-
-
 @given(st.text("0123456789", max_size=10))
 @example("20065537")
 def test_a_batch_larger_than_a_single_image_counts_as_large(content_length: str) -> None:
@@ -81,7 +94,7 @@ def test_a_batch_larger_than_a_single_image_counts_as_large(content_length: str)
 def test_nginx_has_memory_for_all_the_bodies_that_it_holds() -> None:
     service = services_of(COMPOSE)["nginx"]
     (tmp,) = (mount["tmpfs"]["size"] for mount in service["volumes"] if isinstance(mount, dict))
-    api, dashboard = re.findall(r"listen 808[01];(.*?)location", DOOR, re.DOTALL)
+    api, dashboard = re.findall(r"listen 808[01];(.*?)location", ENTRY, re.DOTALL)
     at_once = sum(int(limit.split()[1]) for limit in directives(api + dashboard, "limit_conn") if "everyone" in limit)
     own_bytes = 300 * 1024**2
 
@@ -97,19 +110,13 @@ def test_the_largest_single_image_is_that_of_the_service() -> None:
 def test_the_largest_upload_is_larger_than_that_of_the_dashboard() -> None:
     config = (ROOT / "dashboard" / ".streamlit" / "config.toml").read_text()
     (upload_mb,) = re.findall(r"^maxUploadSize = (\d+)", config, re.MULTILINE)
-    (dashboard,) = re.findall(r"listen 8081;(.*?)location", DOOR, re.DOTALL)
+    (dashboard,) = re.findall(r"listen 8081;(.*?)location", ENTRY, re.DOTALL)
 
     assert directives(dashboard, "client_max_body_size") == [f"{int(upload_mb) + 1}m"]
 
 
 def test_clients_have_as_long_to_send_as_with_the_service() -> None:
     assert [seconds(value) for value in directives(COMMON, "client_body_timeout")] == [Settings().receive_timeout_s]
-
-
-def test_the_service_has_longer_to_answer_than_the_largest_target() -> None:
-    (largest_ms,) = (limit.le for limit in Settings.model_fields["target_p99_ms"].metadata if hasattr(limit, "le"))
-
-    assert seconds(directives(COMMON, "proxy_read_timeout")[0]) > largest_ms / 1000
 
 
 def test_a_stopping_replica_has_as_long_as_a_drain_takes() -> None:
@@ -119,8 +126,8 @@ def test_a_stopping_replica_has_as_long_as_a_drain_takes() -> None:
     assert int(services_of(COMPOSE)["nginx"]["stop_grace_period"][:-1]) >= Settings().stop_timeout_s
 
 
-def test_the_door_that_stops_answers_what_is_under_way_and_ends_before_it_is_killed() -> None:
-    (timeout,) = (seconds(value) for value in directives(DOOR, "worker_shutdown_timeout"))
+def test_a_stopping_entry_proxy_answers_open_requests_before_it_is_killed() -> None:
+    (timeout,) = (seconds(value) for value in directives(ENTRY, "worker_shutdown_timeout"))
 
     assert timeout >= Settings().drain_timeout_s
     assert timeout < int(services_of(COMPOSE)["nginx"]["stop_grace_period"][:-1])

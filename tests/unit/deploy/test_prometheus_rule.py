@@ -4,7 +4,6 @@ import re
 
 import yaml
 
-from bento_service.scheduling.policy import WAIT_SHARE
 from docs.prometheus_rule import RESOURCE, RULES, as_resource
 from tests.unit.deploy.kustomization import KUBERNETES, Rendered
 
@@ -25,14 +24,6 @@ def test_the_autoscalers_metric_is_recorded_for_each_pod(queue_wait: Rendered) -
     assert re.fullmatch(adapter_rule["name"]["matches"], series)
     assert groupings
     assert all({"namespace", "pod"} <= set(grouping.replace(" ", "").split(",")) for grouping in groupings)
-
-
-def test_the_autoscaler_adds_replicas_well_before_images_are_shed(queue_wait: Rendered) -> None:
-    [_, metric] = queue_wait.one("HorizontalPodAutoscaler")["spec"]["metrics"]
-    target_ms = float(queue_wait.environment("lightbox-api")["LIGHTBOX_TARGET_P99_MS"])
-    wait_ms = float(metric["pods"]["target"]["averageValue"].removesuffix("m"))
-
-    assert wait_ms < 0.5 * WAIT_SHARE * target_ms
 
 
 def test_a_worker_is_missed_no_sooner_than_a_start_may_last(gpu: Rendered, queue_wait: Rendered) -> None:

@@ -75,10 +75,6 @@ def test_an_operator_is_told_what_a_swarm_opens_to_everyone() -> None:
     assert describe_ports(render(document(ports=[]), [])) == ""
 
 
-def test_a_swarm_opens_nginx_and_nothing_else() -> None:
-    assert [name for name, service in services_of(SWARM).items() if service.get("ports")] == ["nginx"]
-
-
 @pytest.mark.parametrize(
     ("variable", "named", "chosen"),
     [
@@ -196,12 +192,6 @@ def test_a_volume_stays_a_volume(mount: object) -> None:
     ]
 
 
-def test_the_size_of_a_tmpfs_is_a_number() -> None:
-    stack = render(document(volumes=[{"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": "1024"}}]), [])  # noqa: S108
-
-    assert stack["services"]["api"]["volumes"][0]["tmpfs"] == {"size": 1024}
-
-
 def test_a_folder_of_the_repository_comes_to_the_nodes_as_configs(tmp_path: Path) -> None:
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "a.yml").write_text("groups: []")
@@ -212,16 +202,6 @@ def test_a_folder_of_the_repository_comes_to_the_nodes_as_configs(tmp_path: Path
     mounted = {config["target"]: config["source"] for config in stack["services"]["api"]["configs"]}
     assert mounted.keys() == {"/etc/prometheus/main.yml", "/etc/prometheus/rules/a.yml"}
     assert stack["configs"][mounted["/etc/prometheus/main.yml"]] == {"file": str(tmp_path / "main.yml")}
-
-
-def test_a_folder_of_the_repository_is_known_by_any_path_to_it(tmp_path: Path) -> None:
-    (tmp_path / "checkout").mkdir()
-    (tmp_path / "checkout" / "nginx.conf").write_text("events {}")
-    (tmp_path / "current").symlink_to("checkout")
-    mount = f"{tmp_path}/checkout/../current/nginx.conf:/etc/nginx.conf:ro"
-
-    for shipped in ("checkout", "current"):
-        assert len(render(document(volumes=[mount]), [], shipped=tmp_path / shipped)["configs"]) == 1
 
 
 def test_a_file_that_changes_becomes_another_config(tmp_path: Path) -> None:

@@ -167,27 +167,12 @@ def test_where_the_data_is_to_be_on_several_nodes_is_for_the_operator_to_say(
     assert clone.given("docker") == []
 
 
-def test_without_data_no_node_has_to_be_chosen(clone: Clone) -> None:
-    done = clone.deploy(NODES="one two")
-
-    assert done.returncode == 0, done.stderr
-    assert clone.given("node") == []
-
-
 @pytest.mark.parametrize("v2", ["", "yes"])
 def test_what_compose_refuses_is_the_only_error(clone: Clone, v2: str) -> None:
     done = clone.deploy(V2=v2, BROKEN="yes")
 
     assert done.returncode == 1
     assert done.stderr == "services.api is invalid\n"
-    assert clone.given("docker") == []
-
-
-def test_an_argument_that_it_does_not_know_is_refused(clone: Clone) -> None:
-    done = clone.deploy("--help")
-
-    assert done.returncode == 2
-    assert "usage: deploy/swarm/deploy [--prune] [PROFILE ...]" in done.stderr
     assert clone.given("docker") == []
 
 

@@ -32,7 +32,7 @@ def test_a_refused_receipt_is_named_with_the_reason_only_where_losses_begin(capl
     assert caplog.messages == ["The journal drops receipts: the database refuses that of request a: too long"]
 
 
-def test_what_an_outage_cost_is_in_its_last_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_last_line_of_an_outage_says_how_many_receipts_were_lost(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     outages = OutageLog(clock)
     for _ in range(100):

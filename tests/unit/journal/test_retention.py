@@ -14,7 +14,7 @@ from tests.unit.journal.receipts import NOW
     kept=st.integers(min_value=1, max_value=400),
     recorded=st.integers(min_value=1, max_value=60),
 )
-def test_a_clock_that_has_just_leapt_deletes_no_more_than_a_week_beyond_what_is_due(
+def test_a_clock_that_has_just_leapt_deletes_at_most_a_week_too_much(
     ahead: int, passed: int, kept: int, recorded: int
 ) -> None:
     midnight = NOW.replace(hour=0)

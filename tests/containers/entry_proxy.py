@@ -24,7 +24,7 @@ def address_of(container: Container, port: int = 3000) -> str:
 
 
 @dataclass(frozen=True)
-class Door:
+class EntryProxy:
     """The container of nginx."""
 
     container: Container
