@@ -47,8 +47,8 @@ def answer_always(scores: list[float]) -> Forward:
 
 
 @dataclass
-class Notebook:
-    """An observer that keeps what it is told."""
+class RecordingObserver:
+    """Keeps receipts, and the reasons of refusals."""
 
     receipts: list[Receipt] = field(default_factory=list)
     sheds: list[str] = field(default_factory=list)
@@ -66,18 +66,18 @@ class GpuEngine(FakeEngine):
     device = Device(kind="cuda", name="fake", memory_bytes=0)
 
 
-class Kitchen:
-    """A classifier at work, and what its observer saw."""
+class ObservedClassifier:
+    """A running classifier and its observer."""
 
     def __init__(
         self,
         running: RunningClassifier,
-        notebook: Notebook,
+        observer: RecordingObserver,
         *,
         clock: Callable[[], float],
     ) -> None:
         self.classifier = running.classifier
-        self.notebook = notebook
+        self.observer = observer
         self.queue = running.scheduler.queue
         self._pool = running.decode_pool
         self._clock = clock
@@ -85,7 +85,7 @@ class Kitchen:
     @property
     def receipt(self) -> Receipt:
         """The only receipt that there is."""
-        [receipt] = self.notebook.receipts
+        [receipt] = self.observer.receipts
         return receipt
 
     def open(
@@ -164,11 +164,11 @@ async def running(
     min_oversampling: int | None = None,
     parity: Parity | None = None,
     cache: ResultCache | None = None,
-) -> AsyncIterator[Kitchen]:
+) -> AsyncIterator[ObservedClassifier]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     clock = clock or fake_clock()
     labels = tuple(f"class {class_id}" for class_id in range(classes))
-    notebook = Notebook()
+    observer = RecordingObserver()
     running = start_classifier(
         [
             WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), GpuEngine(infer))
@@ -179,13 +179,13 @@ async def running(
         division=Division(lanes=1, decode_threads=1, compute_threads=1),
         limits=Limits(TARGET_MS, max_queued, max_receiving, ImageLimits(max_bytes=100_000, max_pixels=10_000)),
         default_model=next(iter(models)),
-        observers=[notebook],
+        observers=[observer],
         cache=cache,
         min_oversampling=min_oversampling,
         clock=clock,
     )
     try:
-        yield Kitchen(running, notebook, clock=clock)
+        yield ObservedClassifier(running, observer, clock=clock)
     finally:
         for infer in models.values():
             if isinstance(infer, FakeInfer):

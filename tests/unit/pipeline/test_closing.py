@@ -15,24 +15,24 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "asyncio", {"loop_factory": FakeTimeLoop}
 
 
-async def test_images_that_no_decode_thread_has_taken_are_told_that_the_server_shuts_down() -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        unblock = kitchen.block_decoding()
-        waiting = await kitchen.start(encode_image())
+async def test_images_that_no_decode_thread_has_taken_fail_as_draining_when_the_pool_closes() -> None:
+    async with running({"a": FakeInfer()}) as observed:
+        unblock = observed.block_decoding()
+        waiting = await observed.start(encode_image())
 
-        kitchen.close_decoding()
+        observed.close_decoding()
 
         with pytest.raises(DrainingError):
             await waiting
-        assert kitchen.queue.announced == 0
+        assert observed.queue.announced == 0
         unblock.set()
 
 
-async def test_an_image_that_comes_after_the_decode_threads_have_gone_is_told_so() -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        kitchen.close_decoding()
+async def test_an_image_that_comes_after_the_pool_is_closed_fails_as_draining() -> None:
+    async with running({"a": FakeInfer()}) as observed:
+        observed.close_decoding()
 
         with pytest.raises(DrainingError):
-            await kitchen.classify(encode_image())
-        assert kitchen.queue.announced == 0
-        assert kitchen.receipt.outcome == "draining"
+            await observed.classify(encode_image())
+        assert observed.queue.announced == 0
+        assert observed.receipt.outcome == "draining"

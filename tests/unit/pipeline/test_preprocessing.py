@@ -96,11 +96,11 @@ async def test_a_size_that_cannot_be_told_counts_as_the_largest_that_is_allowed(
     assert estimate_ms(preprocessor, hidden) == estimate_ms(preprocessor, encode("JPEG"))
 
 
-async def test_what_is_no_image_is_expected_to_take_next_to_nothing(preprocessor: Preprocessor) -> None:
+async def test_bytes_that_are_no_image_are_estimated_at_almost_no_work(preprocessor: Preprocessor) -> None:
     assert estimate_ms(preprocessor, b"hello") < 1
 
 
-async def test_the_time_of_the_thread_that_asks_teaches_nothing_of_heic_which_another_thread_decodes(
+async def test_heic_decoding_times_are_not_learnt_since_another_thread_decodes(
     preprocessor: Preprocessor,
 ) -> None:
     encoded = (RECORDED / "colour_8.heic").read_bytes()

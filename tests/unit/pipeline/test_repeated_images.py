@@ -10,7 +10,7 @@ from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError
 from tests.fakes.clock import FakeTimeLoop
 from tests.fakes.engine import FakeInfer
-from tests.fakes.pipeline import Kitchen, encode_image, fake_clock, running
+from tests.fakes.pipeline import ObservedClassifier, encode_image, fake_clock, running
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +32,9 @@ def make_cache() -> ResultCache:
 
 async def test_an_image_seen_before_is_answered_without_any_compute_and_says_so() -> None:
     infer = FakeInfer()
-    async with running({"a": infer}, cache=make_cache()) as kitchen:
-        first = await kitchen.classify(encode_image(7), top_k=1)
-        again = await kitchen.classify(encode_image(7), top_k=3)
+    async with running({"a": infer}, cache=make_cache()) as observed:
+        first = await observed.classify(encode_image(7), top_k=1)
+        again = await observed.classify(encode_image(7), top_k=3)
 
     assert infer.calls == [(7,)]
     assert [first.receipt.cached, again.receipt.cached] == [False, True]
@@ -52,9 +52,9 @@ async def test_an_image_seen_before_is_answered_without_any_compute_and_says_so(
 
 async def test_another_model_does_not_answer_with_what_the_first_one_saw() -> None:
     models = {"a": FakeInfer(0), "b": FakeInfer(1)}
-    async with running(models, cache=make_cache()) as kitchen:
+    async with running(models, cache=make_cache()) as observed:
         for name in models:
-            with kitchen.open(model=name) as pending:
+            with observed.open(model=name) as pending:
                 answer = await pending.classify(encode_image(7))
             assert not answer.receipt.cached
     assert [infer.calls for infer in models.values()] == [[(7,)], [(7,)]]
@@ -63,28 +63,28 @@ async def test_another_model_does_not_answer_with_what_the_first_one_saw() -> No
 async def test_identical_images_in_flight_run_once_and_each_gets_a_receipt() -> None:
     infer = FakeInfer()
     infer.gate.clear()
-    async with running({"a": infer}, cache=make_cache()) as kitchen:
-        tasks = [await kitchen.start(encode_image(7)) for _ in range(5)]
+    async with running({"a": infer}, cache=make_cache()) as observed:
+        tasks = [await observed.start(encode_image(7)) for _ in range(5)]
         await asyncio.to_thread(infer.wait_for_lane)
-        assert kitchen.classifier.in_flight == 5
+        assert observed.classifier.in_flight == 5
         infer.gate.set()
         answers = await asyncio.gather(*tasks)
 
     assert infer.calls == [(7,)]
     assert sorted(answer.receipt.cached for answer in answers) == [False, True, True, True, True]
-    assert len(kitchen.notebook.receipts) == 5
-    assert kitchen.classifier.in_flight == 0
+    assert len(observed.observer.receipts) == 5
+    assert observed.classifier.in_flight == 0
 
 
-async def test_an_image_that_waits_for_an_identical_one_keeps_nobody_waiting() -> None:
+async def test_an_image_that_waits_for_an_identical_one_adds_nothing_to_the_predicted_wait() -> None:
     infer = FakeInfer()
     infer.gate.clear()
-    async with running({"a": infer}, cache=make_cache()) as kitchen:
-        tasks = [await kitchen.start(encode_image(7))]
+    async with running({"a": infer}, cache=make_cache()) as observed:
+        tasks = [await observed.start(encode_image(7))]
         await asyncio.to_thread(infer.wait_for_lane)
-        wait_ms = kitchen.classifier.predicted_wait_ms
-        tasks += [await kitchen.start(encode_image(7)) for _ in range(5)]
-        assert kitchen.classifier.predicted_wait_ms == wait_ms
+        wait_ms = observed.classifier.predicted_wait_ms
+        tasks += [await observed.start(encode_image(7)) for _ in range(5)]
+        assert observed.classifier.predicted_wait_ms == wait_ms
         infer.gate.set()
         await asyncio.gather(*tasks)
 
@@ -92,30 +92,30 @@ async def test_an_image_that_waits_for_an_identical_one_keeps_nobody_waiting() -
 async def test_a_request_takes_over_where_the_identical_one_before_it_hung_up() -> None:
     infer = FakeInfer()
     infer.gate.clear()
-    async with running({"a": infer}, cache=make_cache()) as kitchen:
-        leader = await kitchen.start(encode_image(7))
-        follower = await kitchen.start(encode_image(7))
+    async with running({"a": infer}, cache=make_cache()) as observed:
+        leader = await observed.start(encode_image(7))
+        follower = await observed.start(encode_image(7))
         await asyncio.to_thread(infer.wait_for_lane)
         leader.cancel()
         infer.gate.set()
         answer = await follower
 
     assert not answer.receipt.cached
-    assert sorted(receipt.outcome for receipt in kitchen.notebook.receipts) == ["cancelled", "ok"]
+    assert sorted(receipt.outcome for receipt in observed.observer.receipts) == ["cancelled", "ok"]
 
 
 async def test_a_failure_is_shared_but_never_kept() -> None:
     infer = FakeInfer(poison={7})
-    async with running({"a": infer}, cache=make_cache()) as kitchen:
+    async with running({"a": infer}, cache=make_cache()) as observed:
         for _ in range(2):
             with pytest.raises(InferenceFailedError):
-                await kitchen.classify(encode_image(7))
+                await observed.classify(encode_image(7))
     assert len(infer.calls) >= 2
 
 
-async def start_bulk(kitchen: Kitchen, value: int) -> "asyncio.Task[object]":
+async def start_bulk(observed: ObservedClassifier, value: int) -> "asyncio.Task[object]":
     async def classify() -> object:
-        with kitchen.open(priority=Priority.BULK) as pending:
+        with observed.open(priority=Priority.BULK) as pending:
             return await pending.classify(encode_image(value))
 
     task: asyncio.Task[object] = asyncio.create_task(classify())
@@ -125,10 +125,10 @@ async def start_bulk(kitchen: Kitchen, value: int) -> "asyncio.Task[object]":
 
 async def test_interactive_images_are_decoded_and_run_before_bulk_ones_that_came_first() -> None:
     infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        decoding = kitchen.block_decoding()
-        bulk = [await start_bulk(kitchen, value) for value in (1, 2, 3)]
-        interactive = [await kitchen.start(encode_image(value)) for value in (11, 12)]
+    async with running({"a": infer}) as observed:
+        decoding = observed.block_decoding()
+        bulk = [await start_bulk(observed, value) for value in (1, 2, 3)]
+        interactive = [await observed.start(encode_image(value)) for value in (11, 12)]
         infer.gate.clear()
         decoding.set()
         await asyncio.to_thread(infer.wait_for_lane)
@@ -142,28 +142,28 @@ async def test_interactive_images_are_decoded_and_run_before_bulk_ones_that_came
 
 async def test_a_deadline_that_passes_before_decoding_costs_no_compute() -> None:
     infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        decoding = kitchen.block_decoding()
-        task = await kitchen.start(encode_image(7), deadline_ms=50)
+    async with running({"a": infer}) as observed:
+        decoding = observed.block_decoding()
+        task = await observed.start(encode_image(7), deadline_ms=50)
         fake_clock().advance_ms(51)
         with pytest.raises(DeadlineExceededError):
             await task
         decoding.set()
-        await kitchen.flush_decoding()
+        await observed.flush_decoding()
 
     assert infer.calls == []
-    assert kitchen.receipt.outcome == "deadline_exceeded"
-    assert kitchen.receipt.timings.decode_ms == 0
-    assert kitchen.queue.announced == 0
+    assert observed.receipt.outcome == "deadline_exceeded"
+    assert observed.receipt.timings.decode_ms == 0
+    assert observed.queue.announced == 0
 
 
-async def test_requests_that_wait_for_an_identical_image_keep_no_stranger_from_sending() -> None:
+async def test_requests_that_wait_for_an_identical_image_take_no_place_among_those_received() -> None:
     infer = FakeInfer()
     infer.gate.clear()
-    async with running({"a": infer}, cache=make_cache(), max_receiving=4) as kitchen:
-        tasks = [await kitchen.start(encode_image(7)) for _ in range(5)]
+    async with running({"a": infer}, cache=make_cache(), max_receiving=4) as observed:
+        tasks = [await observed.start(encode_image(7)) for _ in range(5)]
         await asyncio.to_thread(infer.wait_for_lane)
-        with kitchen.open(request_id="stranger"):
+        with observed.open(request_id="stranger"):
             """It is let in."""
         infer.gate.set()
         answers = await asyncio.gather(*tasks)
@@ -173,10 +173,10 @@ async def test_requests_that_wait_for_an_identical_image_keep_no_stranger_from_s
 async def test_only_so_many_requests_wait_for_an_identical_image_and_further_ones_compute() -> None:
     infer = FakeInfer()
     infer.gate.clear()
-    async with running({"a": infer}, cache=make_cache(), max_receiving=2) as kitchen:
-        tasks = [await kitchen.start(encode_image(7)) for _ in range(4)]
+    async with running({"a": infer}, cache=make_cache(), max_receiving=2) as observed:
+        tasks = [await observed.start(encode_image(7)) for _ in range(4)]
         await asyncio.to_thread(infer.wait_for_lane)
         infer.gate.set()
         answers = await asyncio.gather(*tasks)
-        assert kitchen.classifier.in_flight == 0
+        assert observed.classifier.in_flight == 0
     assert sorted(answer.receipt.cached for answer in answers) == [False, False, True, True]

@@ -31,7 +31,7 @@ def test_a_warm_up_whose_larger_batch_ran_faster_by_chance_does_not_make_smaller
     assert CostModel({1: 10.0, 2: 9.0}).predict_ms(2) == 10
 
 
-def test_a_change_of_speed_at_one_size_is_believed_of_the_others_too() -> None:
+def test_a_change_of_speed_at_one_size_applies_to_the_others_too() -> None:
     cost = CostModel(GPU)
     for _ in range(60):
         cost.learn(1, 2 * GPU[1])
@@ -47,7 +47,7 @@ def test_one_size_that_differs_from_warm_up_is_corrected_beside_the_others() -> 
     assert cost.predict_ms(16) / cost.predict_ms(1) == pytest.approx(3.75, rel=0.2)
 
 
-def test_a_size_that_looked_bad_once_and_has_not_run_since_is_taken_back() -> None:
+def test_the_correction_of_a_size_that_has_not_run_since_fades() -> None:
     cost = CostModel(GPU)
     for _ in range(500):
         cost.learn(1, 2.0)

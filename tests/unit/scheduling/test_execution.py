@@ -100,14 +100,16 @@ def test_exactly_the_poisonous_images_of_a_batch_fail_and_they_are_found_in_few_
     assert len(infer.calls) <= 2 * len(failed) * math.ceil(math.log2(size)) + len(failed) + 1
 
 
-def test_images_whose_batch_failed_say_that_they_ran_again_and_in_which_batch(loop: asyncio.AbstractEventLoop) -> None:
+def test_completions_after_a_failed_batch_say_bisected_and_the_smaller_batch_size(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
     results = run(loop, FakeInfer(poison=[3]), 4)
     completions = outcomes(results[:3])
     assert {completion.reason for completion in completions} == {DispatchReason.BISECTED}
     assert [completion.batch_size for completion in completions] == [2, 2, 1]
 
 
-def test_the_cause_of_a_failure_is_kept_for_the_log_and_not_told_to_the_client(
+def test_the_cause_of_a_failure_is_chained_and_not_in_the_message(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     [(_, error)] = run(loop, FakeInfer(poison=[0], error=lambda: RuntimeError("at 0xdeadbeef")), 1)
@@ -220,7 +222,9 @@ def test_a_model_of_which_never_one_image_fits_costs_a_pause_once_and_then_one_r
     assert clock() == pytest.approx(100.05)
 
 
-def test_who_hangs_up_or_runs_late_while_a_batch_fails_is_not_run_again(loop: asyncio.AbstractEventLoop) -> None:
+def test_images_that_are_cancelled_or_late_when_their_batch_fails_are_not_run_again(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
     clock = FakeClock()
     infer = fail_once(clock, RuntimeError("slow, then broken"))
     batch = make_batch(loop, 3)

@@ -54,9 +54,7 @@ def test_what_bounds_the_ceiling_bounds_the_knee_and_a_gpus_ceiling_is_its_knee(
 @pytest.mark.parametrize("jitter", [0.0, 0.06])
 @pytest.mark.parametrize("slow_images", [20, 21, 22, 200])
 @pytest.mark.parametrize("ratio", [0.6, 0.8, 0.88])
-def test_lone_images_find_back_to_every_thread_after_a_slowdown_has_passed(
-    ratio: float, slow_images: int, jitter: float
-) -> None:
+def test_lone_images_return_to_the_latency_mode_after_a_slowdown(ratio: float, slow_images: int, jitter: float) -> None:
     images = LoneImages(ratio, jitter=jitter)
     assert images.run(200) > 0.7
     images.run(slow_images, slowdown=3)
@@ -64,7 +62,7 @@ def test_lone_images_find_back_to_every_thread_after_a_slowdown_has_passed(
     assert images.run(1000) > 0.7
 
 
-def test_a_mode_that_has_become_slower_than_the_other_is_tried_now_and_then_and_no_more() -> None:
+def test_a_mode_that_has_become_slower_than_the_other_runs_rarely_but_still() -> None:
     images = LoneImages(0.8, latency_slowdown=2)
     images.run(200)
     assert 0 < images.run(1000) < 0.1

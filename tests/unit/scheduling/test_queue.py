@@ -88,7 +88,7 @@ def test_an_image_whose_deadline_passed_while_it_waited_is_handed_back_and_its_p
     assert desk.expired == [late]
 
 
-def test_a_line_of_expired_images_does_not_send_a_lane_away_empty(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_lane_takes_live_images_behind_a_line_of_expired_ones(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1, b=1)
     late = [desk.put("a", deadline_s=desk.clock()) for _ in range(3)]
     live = desk.put("b")
@@ -114,7 +114,7 @@ def test_taking_out_an_image_that_a_lane_has_already_is_without_effect(loop: asy
     assert desk.take() == [waiting]
 
 
-def test_clients_that_come_and_hang_up_while_every_lane_is_busy_do_not_pile_up(
+def test_images_of_clients_that_disconnect_while_every_lane_is_busy_do_not_pile_up(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     desk = Desk(loop, a=1)
@@ -246,7 +246,7 @@ def test_bulk_images_under_endless_interactive_work_get_one_batch_in_for_each_ti
     assert passed == [("a", 10), ("b", 19)]
 
 
-def test_an_image_whose_caller_has_hung_up_is_not_taken(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_cancelled_image_is_not_taken(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=4)
     gone, kept = desk.put("a"), desk.put("a")
     gone.future.cancel()
@@ -280,7 +280,7 @@ def test_images_of_two_lanes_that_died_go_in_the_order_in_which_they_came(loop: 
     assert [desk.take() for _ in range(2)] == [list(batch.items) for batch in batches]
 
 
-def test_a_closed_queue_takes_back_what_a_dying_lane_leaves(loop: asyncio.AbstractEventLoop) -> None:
+def test_a_closed_queue_takes_back_the_images_of_a_lane_that_died(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=4)
     desk.put("a")
     batch = desk.take_batch()

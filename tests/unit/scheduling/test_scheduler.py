@@ -108,7 +108,7 @@ async def test_a_closed_scheduler_refuses_an_image_instead_of_keeping_it_for_eve
             await (await bench.submit(1))
 
 
-async def test_what_still_waits_when_closing_gives_up_is_told_so() -> None:
+async def test_images_that_wait_when_closing_times_out_fail_as_draining() -> None:
     infer = FakeInfer()
     async with running({"a": infer}) as bench:
         on_lane = await bench.occupy(infer)
@@ -166,7 +166,7 @@ async def test_an_interactive_image_that_comes_after_bulk_ones_runs_before_them(
     assert infer.calls == [(255,), (3,), (1, 2)]
 
 
-async def test_the_last_batches_are_told_newest_first_with_the_reason_and_what_was_left() -> None:
+async def test_recent_dispatches_are_newest_first_with_reason_and_images_left() -> None:
     infer = FakeInfer()
     async with running({"a": infer}, ceiling=2) as bench:
         first = await bench.occupy(infer)

@@ -18,66 +18,66 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 
 async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it_has() -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        with kitchen.open() as admitted:
-            kitchen.classifier.stop_admitting()
+    async with running({"a": FakeInfer()}) as observed:
+        with observed.open() as admitted:
+            observed.classifier.stop_admitting()
             with pytest.raises(DrainingError) as refusal:
-                kitchen.open(request_id="r-2")
+                observed.open(request_id="r-2")
             await admitted.classify(encode_image())
     assert refusal.value.retry_after_s > 0
-    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["draining", "ok"]
-    assert kitchen.classifier.is_draining
+    assert [receipt.outcome for receipt in observed.observer.receipts] == ["draining", "ok"]
+    assert observed.classifier.is_draining
 
 
 async def test_the_rest_of_a_request_that_was_admitted_is_admitted_until_the_server_gives_up() -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        kitchen.classifier.stop_admitting()
-        with kitchen.open(request_id="r-1", continues_request=True) as admitted:
+    async with running({"a": FakeInfer()}) as observed:
+        observed.classifier.stop_admitting()
+        with observed.open(request_id="r-1", continues_request=True) as admitted:
             await admitted.classify(encode_image())
-        kitchen.classifier.give_up()
+        observed.classifier.give_up()
         with pytest.raises(DrainingError):
-            kitchen.open(request_id="r-2", continues_request=True)
-    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["ok", "draining"]
+            observed.open(request_id="r-2", continues_request=True)
+    assert [receipt.outcome for receipt in observed.observer.receipts] == ["ok", "draining"]
 
 
 async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
     infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
+    async with running({"a": infer}) as observed:
         infer.gate.clear()
-        request = await kitchen.start(encode_image(1))
-        drain = asyncio.create_task(kitchen.classifier.drain(timeout_s=60))
+        request = await observed.start(encode_image(1))
+        drain = asyncio.create_task(observed.classifier.drain(timeout_s=60))
         await asyncio.sleep(0)
-        assert kitchen.classifier.is_draining
+        assert observed.classifier.is_draining
         assert not drain.done()
         infer.gate.set()
         await request
         assert await drain == 0
-    assert kitchen.receipt.outcome == "ok"
+    assert observed.receipt.outcome == "ok"
 
 
 async def test_a_drain_that_ran_out_of_time_says_how_many_images_it_left() -> None:
     infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
+    async with running({"a": infer}) as observed:
         infer.gate.clear()
-        requests = [await kitchen.start(encode_image(value)) for value in (1, 2)]
-        assert await kitchen.classifier.drain(timeout_s=0) == 2
+        requests = [await observed.start(encode_image(value)) for value in (1, 2)]
+        assert await observed.classifier.drain(timeout_s=0) == 2
         infer.gate.set()
         await asyncio.gather(*requests)
 
 
 async def test_what_is_cancelled_after_the_server_gave_up_is_no_hangup_of_its_client() -> None:
     infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
+    async with running({"a": infer}) as observed:
         infer.gate.clear()
         for value in (1, 2):
-            request = await kitchen.start(encode_image(value))
+            request = await observed.start(encode_image(value))
             request.cancel()
             await asyncio.wait([request])
-            kitchen.classifier.give_up()
-    assert [receipt.outcome for receipt in kitchen.notebook.receipts] == ["cancelled", "draining"]
+            observed.classifier.give_up()
+    assert [receipt.outcome for receipt in observed.observer.receipts] == ["cancelled", "draining"]
 
 
 async def test_draining_an_idle_classifier_waits_for_nothing() -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        await kitchen.classifier.drain(timeout_s=60)
-        assert kitchen.classifier.is_draining
+    async with running({"a": FakeInfer()}) as observed:
+        await observed.classifier.drain(timeout_s=60)
+        assert observed.classifier.is_draining

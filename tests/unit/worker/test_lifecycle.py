@@ -159,8 +159,8 @@ async def test_a_worker_that_cannot_load_logs_why_and_exits_with_code_3(
 async def test_the_first_worker_accepts_connections_while_it_loads_and_says_that_it_is_not_ready(
     table: StatusTable,
 ) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        loading = Loading(kitchen.classifier)
+    async with running({"a": FakeInfer()}) as observed:
+        loading = Loading(observed.classifier)
         lifecycle = make_lifecycle(loading.open, table=table)
         await lifecycle.start(no_requests())
 
@@ -182,8 +182,8 @@ async def test_a_worker_that_is_started_beside_one_that_serves_loads_before_it_a
     table: StatusTable,
 ) -> None:
     table.write(SIBLING, ServiceState.READY, is_accepting=True)
-    async with running({"a": FakeInfer()}) as kitchen:
-        loading = Loading(kitchen.classifier)
+    async with running({"a": FakeInfer()}) as observed:
+        loading = Loading(observed.classifier)
         lifecycle = make_lifecycle(loading.open, table=table)
         starting = asyncio.create_task(lifecycle.start(no_requests()))
         await settle()
@@ -202,8 +202,8 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_does_not_wait_for_th
 ) -> None:
     if is_beside_one_that_serves:
         table.write(SIBLING, ServiceState.READY, is_accepting=True)
-    async with running({"a": FakeInfer()}) as kitchen:
-        loading = Loading(kitchen.classifier)
+    async with running({"a": FakeInfer()}) as observed:
+        loading = Loading(observed.classifier)
         lifecycle = make_lifecycle(loading.open, table=table)
         starting = asyncio.create_task(lifecycle.start(no_requests()))
         await settle()
@@ -215,12 +215,12 @@ async def test_a_worker_that_is_told_to_stop_while_it_loads_does_not_wait_for_th
         loading.is_loaded.set()
         await lifecycle.stop()
         assert ready_workers(lifecycle) == 0
-        assert not kitchen.classifier.is_draining, "the classifier was never opened"
+        assert not observed.classifier.is_draining, "the classifier was never opened"
 
 
 async def test_a_worker_is_not_ready_while_requests_may_reach_one_that_still_loads(table: StatusTable) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        lifecycle = make_lifecycle(opener(kitchen.classifier), table=table)
+    async with running({"a": FakeInfer()}) as observed:
+        lifecycle = make_lifecycle(opener(observed.classifier), table=table)
         await lifecycle.start(no_requests())
         await settle()
 
@@ -236,8 +236,8 @@ async def test_a_worker_is_not_ready_while_requests_may_reach_one_that_still_loa
 
 
 async def test_a_worker_renews_its_status(table: StatusTable) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        lifecycle = make_lifecycle(opener(kitchen.classifier), table=table)
+    async with running({"a": FakeInfer()}) as observed:
+        lifecycle = make_lifecycle(opener(observed.classifier), table=table)
         await lifecycle.start(no_requests())
         await settle()
         table.clear(OWN)
@@ -252,8 +252,8 @@ async def test_a_worker_whose_supervisor_has_died_stops(tmp_path: Path, stops: l
     file = tmp_path / "workers"
     StatusTable.create(file, workers=1)
     file.write_bytes(dead_process_id().to_bytes(4, "little") + file.read_bytes()[4:])
-    async with running({"a": FakeInfer()}) as kitchen:
-        lifecycle = make_lifecycle(Loading(kitchen.classifier).open, table=StatusTable.open(file))
+    async with running({"a": FakeInfer()}) as observed:
+        lifecycle = make_lifecycle(Loading(observed.classifier).open, table=StatusTable.open(file))
         await lifecycle.start(no_requests())
         await settle()
         await lifecycle.stop()
@@ -262,8 +262,8 @@ async def test_a_worker_whose_supervisor_has_died_stops(tmp_path: Path, stops: l
 
 
 async def test_a_worker_counts_as_ready_from_when_it_is_warm_until_it_drains(log: pytest.LogCaptureFixture) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        lifecycle = make_lifecycle(opener(kitchen.classifier))
+    async with running({"a": FakeInfer()}) as observed:
+        lifecycle = make_lifecycle(opener(observed.classifier))
         await lifecycle.start(no_requests())
         ready = [ready_workers(lifecycle)]
         await settle()
@@ -290,12 +290,12 @@ async def test_a_stop_logs_the_images_and_receipts_that_it_left_undone(
     log: pytest.LogCaptureFixture, stops: list[int]
 ) -> None:
     infer = FakeInfer()
-    async with running({"a": infer}) as kitchen:
-        lifecycle = make_lifecycle(opener(kitchen.classifier, LosingJournal()))
+    async with running({"a": infer}) as observed:
+        lifecycle = make_lifecycle(opener(observed.classifier, LosingJournal()))
         await lifecycle.start(no_requests())
         await settle()
         infer.gate.clear()
-        request = await kitchen.start(encode_image())
+        request = await observed.start(encode_image())
         await terminate()
         fake_clock().advance(DRAIN_S)
         await settle()
@@ -310,9 +310,9 @@ async def test_a_stop_logs_the_images_and_receipts_that_it_left_undone(
 async def test_open_requests_are_ended_when_the_drains_time_is_up(
     log: pytest.LogCaptureFixture, stops: list[int]
 ) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
+    async with running({"a": FakeInfer()}) as observed:
         request = OpenRequest()
-        lifecycle = make_lifecycle(opener(kitchen.classifier))
+        lifecycle = make_lifecycle(opener(observed.classifier))
         await lifecycle.start(request.requests)
         await settle()
         await terminate()
@@ -330,9 +330,9 @@ async def test_open_requests_are_ended_when_the_drains_time_is_up(
 async def test_the_server_stops_a_second_after_sigterm_and_once_open_requests_are_answered(
     table: StatusTable, stops: list[int]
 ) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
+    async with running({"a": FakeInfer()}) as observed:
         request = OpenRequest()
-        lifecycle = make_lifecycle(opener(kitchen.classifier), table=table)
+        lifecycle = make_lifecycle(opener(observed.classifier), table=table)
         await lifecycle.start(request.requests)
         await settle()
         await terminate()
@@ -348,8 +348,8 @@ async def test_the_server_stops_a_second_after_sigterm_and_once_open_requests_ar
 
 
 async def test_an_idle_server_answers_for_a_second_before_it_stops(stops: list[int]) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        lifecycle = make_lifecycle(opener(kitchen.classifier))
+    async with running({"a": FakeInfer()}) as observed:
+        lifecycle = make_lifecycle(opener(observed.classifier))
         await lifecycle.start(no_requests())
         await settle()
         await terminate()
@@ -365,9 +365,9 @@ async def test_an_idle_server_answers_for_a_second_before_it_stops(stops: list[i
 async def test_two_signals_as_of_ctrl_c_still_finish_open_requests_and_a_third_stops_the_server(
     stops: list[int],
 ) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
+    async with running({"a": FakeInfer()}) as observed:
         request = OpenRequest()
-        lifecycle = make_lifecycle(opener(kitchen.classifier))
+        lifecycle = make_lifecycle(opener(observed.classifier))
         await lifecycle.start(request.requests)
         await settle()
         seen = []
@@ -382,8 +382,8 @@ async def test_two_signals_as_of_ctrl_c_still_finish_open_requests_and_a_third_s
 
 
 async def test_an_idle_server_stops_at_the_second_signal(stops: list[int]) -> None:
-    async with running({"a": FakeInfer()}) as kitchen:
-        lifecycle = make_lifecycle(opener(kitchen.classifier))
+    async with running({"a": FakeInfer()}) as observed:
+        lifecycle = make_lifecycle(opener(observed.classifier))
         await lifecycle.start(no_requests())
         await settle()
         await terminate()
