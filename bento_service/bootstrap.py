@@ -1,4 +1,4 @@
-"""The one place that chooses concrete parts: settings in, a wired and warm classifier out."""
+"""The one place that chooses concrete parts: takes settings, and opens a warm classifier."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _WARM_UP_S = 1.5
-"""Time for the runs that count of all models together; a model that is alone takes a second of it."""
+"""Time for the measured runs of all models together; a single model takes at most one second of it."""
 _LEAST_WARM_UP_S = 0.3
 _PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
 
@@ -59,19 +59,18 @@ class _JournalObserver:
         self._journal.record(receipt)
 
     def observe_shed(self, reason: str) -> None:
-        """Nothing: the refusal's receipt says it."""
+        """Do nothing: the rejection has a receipt."""
 
 
 def open_catalogue(also: Path | None) -> Catalogue:
-    """Return the models of BentoML's store, and of the store `also` (LIGHTBOX_MODEL_STORE)."""
+    """Return the models of BentoML's store and of the store `also` (LIGHTBOX_MODEL_STORE)."""
     return Catalogue(BentoModelStore(also=also))
 
 
 def open_preparer(also: Path | None) -> Preparer:
-    """Return what brings models into BentoML's store, where the store `also` has not got them.
+    """Return what prepares models for BentoML's store, except those that the store `also` has.
 
-    Their parity is measured over the sample photographs. A serving container has no photographs, and prepares no
-    models.
+    Parity is measured over the sample photographs. A serving container has none, and prepares no models.
     """
     return Preparer(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
 
@@ -137,7 +136,7 @@ async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[P
 
 @asynccontextmanager
 async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIterator[Classifier]:
-    """Open a classifier in this process, for one command: no journal, no metrics, and only the model that is asked for.
+    """Open a classifier for one command: no journal, no metrics, and one model.
 
     Raises:
         ModelLoadError: The model cannot be loaded.
@@ -218,9 +217,9 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _LoadedModels:
 def _load_side_by_side(
     load: Callable[[str], tuple[StoredModel, Engine]], names: Sequence[str], *, threads: int
 ) -> list[tuple[StoredModel, Engine]]:
-    """Load every model, all before any is timed: most of compiling one takes a single CPU.
+    """Load every model, before any is timed: most of compiling a model uses a single CPU.
 
-    The first one alone, on this thread: libraries settle what the process shares with their first engine.
+    The first one loads alone, on this thread: libraries set up what the process shares with their first engine.
     """
     first = load(names[0])
     with ThreadPoolExecutor(threads, "lightbox-load") as pool:
@@ -236,12 +235,12 @@ async def _open_classifier(
     observers: Sequence[Observer],
     metrics: Metrics | None,
 ) -> AsyncIterator[tuple[_LoadedModels, Scheduler, Classifier]]:
-    """Load the models and start what serves them; close all of it at the end, also the cache."""
+    """Load the models and start the threads that serve them; at the end close them all, and the cache."""
     async with AsyncExitStack() as stack:
-        if cache is not None:
-            stack.push_async_callback(cache.close)
         loaded = await asyncio.to_thread(_load_models, settings, names)
         engines = stack.enter_context(loaded.engines)
+        if cache is not None:
+            stack.push_async_callback(cache.close)
         division = loaded.division
         scheduler = Scheduler(
             {

@@ -14,13 +14,14 @@ import typer
 
 from bento_service import __version__
 from bento_service.cli import models as model_listing
-from bento_service.cli.classification import Classify, by_service
+from bento_service.cli.classification import Classify, by_service, in_process
 from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
 from bento_service.cli.image_files import find_images
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both
+from bento_service.models.catalogue import Catalogue
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.variables import warn_of_unknown
@@ -235,7 +236,7 @@ def prepare_models(
         from bento_service.bootstrap import open_preparer  # noqa: PLC0415 - help needs no preparer
 
         settings = read_settings()
-        model_listing.prepare(open_preparer(settings.model_store), names or settings.models, sys.stderr)
+        model_listing.prepare(open_preparer(settings.model_store).prepare, names or settings.models, sys.stderr)
 
 
 @app.command()
@@ -282,7 +283,7 @@ def up(
         run_both(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
 
 
-def _catalogue() -> model_listing.Catalogue:
+def _catalogue() -> Catalogue:
     from bento_service.bootstrap import open_catalogue  # noqa: PLC0415 - help and --url need no catalogue
 
     return open_catalogue(read_settings().model_store)
@@ -290,7 +291,6 @@ def _catalogue() -> model_listing.Catalogue:
 
 def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
     from bento_service.bootstrap import open_local  # noqa: PLC0415 - loads the engine's library
-    from bento_service.cli.in_process import in_process  # noqa: PLC0415 - only --local needs it
 
     settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
     name = model or settings.default_model_name

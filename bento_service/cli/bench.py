@@ -1,40 +1,45 @@
-"""`lightbox bench`: what a running service can do with the caller's images, and what limits it."""
+"""`lightbox bench`: measures what a running service can do with the caller's images, and what limits it."""
 
+import importlib.util
 import os
+import random
 import shlex
 import statistics
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from rich.console import Console
-
-from bento_service.cli.bench_images import BenchImage, choose_images, leave_out_refused
 from bento_service.cli.errors import CommandError, ExitCode
-from bento_service.cli.file_names import to_text
-from bento_service.cli.tables import UNFOLDED_WIDTH
+from bento_service.cli.image_files import find_images, to_line, to_text
+from bento_service.cli.output import plain_console
 from bento_service.load_test.address import Address, resolve
-from bento_service.load_test.bottleneck import Stations
+from bento_service.load_test.bottleneck import ServiceCapacity
 from bento_service.load_test.generator import run_closed, run_open
 from bento_service.load_test.page import write_page
 from bento_service.load_test.payloads import LoadOptions
-from bento_service.load_test.report import BenchReport, Subject, to_json
-from bento_service.load_test.result import LoadResult
+from bento_service.load_test.report import BenchReport, Subject, describe_run_line, to_json, write_text
 from bento_service.load_test.survey import NothingMeasuredError, SurveyPlan, survey
-from bento_service.load_test.text_report import describe_run_line, write_text
 from lightbox_client import Client
 from lightbox_client.contract import ModelCard, Status
+from lightbox_client.errors import InvalidImageError
 
 READY = "ready"
 MIN_TIMEOUT_S = 10.0
+MAX_IMAGES = 1000
+MAX_BYTES = 256_000_000
+"""Images are held in memory, so that no disk is measured."""
+CHECK_S = 5.0
+"""Longest that images are tried out before the load; the rest is taken as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What was typed. `target_ms` is the service's own if None; `rates_per_s` empty means a search."""
+    """The command's options. A `target_ms` of None is the service's own; no `rates_per_s` means a search."""
 
     images: tuple[str, ...]
     url: str
@@ -49,12 +54,16 @@ class BenchOptions:
     html_path: Path | None
 
 
-def parse_rates(text: str | None) -> tuple[float, ...]:
-    """Read `50,100,200`.
+@dataclass(frozen=True, slots=True)
+class BenchImage:
+    """An encoded image and its path."""
 
-    Raises:
-        CommandError: Something else was typed.
-    """
+    path: Path
+    encoded: bytes
+
+
+def parse_rates(text: str | None) -> tuple[float, ...]:
+    """Parse `50,100,200`; raises `CommandError` for anything else."""
     if text is None:
         return ()
     try:
@@ -68,32 +77,41 @@ def parse_rates(text: str | None) -> tuple[float, ...]:
 
 
 def bench(options: BenchOptions) -> None:
-    """Measure, and write the report to stdout and to the files that were asked for.
+    """Measure, and write the report to stdout and to the files of the options.
 
     Raises:
-        CommandError: There is nothing to send, nowhere to write, or the service is not there for it; or, once all is
+        CommandError: There is nothing to send, nowhere to write, or the service is not ready; or, once the report is
             written, some input could not be read.
         LightboxClientError: The service cannot be reached, or refused.
     """
-    _demand_writable(options)
+    _require_writable(options)
     address = resolve(options.url)
     require_nearby(address, is_remote_allowed=options.is_remote_allowed)
-    chosen = choose_images(options.images, options.seed, _say)
+    chosen, unread = _read_images(options.images, options.seed)
     begun_at = datetime.now(UTC).isoformat(timespec="seconds")
     with Client(options.url) as client:
         status, card = _ask(client, options)
-        images = leave_out_refused(chosen.images, client, options.model, _say)
+        images = _keep_readable(chosen, client, options.model)
         subject = _describe(client, options, address=address, status=status, card=card, images=images)
     target_ms = options.target_ms or status.target_p99_ms
     plan = SurveyPlan(
         target_ms=target_ms,
         duration_s=options.duration_s,
-        stations=Stations(status.decode_threads * status.workers, status.lanes * status.workers),
+        capacity=ServiceCapacity(status.decode_threads * status.workers, status.lanes * status.workers),
         rates_per_s=options.rates_per_s,
     )
-    generator = _Generator(options, images, target_ms)
+    query = f"?model={quote(options.model, safe='')}" if options.model else ""
+    load = LoadOptions(
+        timeout_s=max(MIN_TIMEOUT_S, 2 * target_ms / 1000), reads_answers=True, makes_unique=not options.uses_cache
+    )
+    target = f"{options.url.rstrip('/')}/v1/classify{query}", [image.encoded for image in images]
     try:
-        found = survey(generator, plan, on_run=lambda run: _say(describe_run_line(run)))
+        found = survey(
+            plan,
+            run_closed=partial(run_closed, *target, options=load),
+            run_open=partial(run_open, *target, seed=options.seed, options=load),
+            on_run=lambda run: _say(describe_run_line(run)),
+        )
     except NothingMeasuredError as error:
         raise CommandError("interrupted before anything was measured") from error
     report = BenchReport(
@@ -106,38 +124,15 @@ def bench(options: BenchOptions) -> None:
         survey=found,
     )
     _write(options, report)
-    if chosen.unread:
-        raise CommandError(
-            f"{chosen.unread} inputs could not be read; the figures are of the others", ExitCode.BAD_INPUT
-        )
-
-
-class _Generator:
-    """Sends the images to the service."""
-
-    def __init__(self, options: BenchOptions, images: list[BenchImage], target_ms: float) -> None:
-        query = f"?model={quote(options.model, safe='')}" if options.model else ""
-        self._url = f"{options.url.rstrip('/')}/v1/classify{query}"
-        self._bodies = [image.encoded for image in images]
-        self._seed = options.seed
-        self._options = LoadOptions(
-            timeout_s=max(MIN_TIMEOUT_S, 2 * target_ms / 1000),
-            reads_answers=True,
-            makes_unique=not options.uses_cache,
-        )
-
-    def run_closed(self, connections: int, duration_s: float) -> LoadResult:
-        return run_closed(self._url, self._bodies, connections, duration_s, options=self._options)
-
-    def run_open(self, rate_per_s: float, duration_s: float) -> LoadResult:
-        return run_open(self._url, self._bodies, rate_per_s, duration_s, seed=self._seed, options=self._options)
+    if unread:
+        raise CommandError(f"{unread} inputs could not be read; the figures are of the others", ExitCode.BAD_INPUT)
 
 
 def require_nearby(address: Address, *, is_remote_allowed: bool) -> None:
-    """Refuse to load somebody else's server by a slip of the URL.
+    """Refuse to load a server on the internet unless that is allowed.
 
     Raises:
-        CommandError: It is neither this machine nor in a private network, and that was not said to be right.
+        CommandError: It is neither this machine nor in a private network.
     """
     if address.is_nearby or is_remote_allowed:
         return
@@ -148,8 +143,74 @@ def require_nearby(address: Address, *, is_remote_allowed: bool) -> None:
     raise CommandError(message, ExitCode.BAD_INPUT)
 
 
-def _demand_writable(options: BenchOptions) -> None:
-    """Find out before the measurement whether its files can be written; leaves none behind."""
+def _read_images(arguments: Sequence[str], seed: int) -> tuple[list[BenchImage], int]:
+    """Return the images that the arguments name, or the dashboard's samples, and how many inputs cannot be read.
+
+    Of more images than fit, a random draw by `seed`.
+
+    Raises:
+        CommandError: No image can be read.
+    """
+    found = find_images(arguments or [str(_sample_folder())])
+    for problem in found.problems:
+        _say(problem)
+    if not arguments:
+        _say("No images were named, so the dashboard's samples are sent; your own give a truer figure.")
+    paths = list(found.paths)
+    random.Random(seed).shuffle(paths)  # noqa: S311 - a draw, no secret
+    images: list[BenchImage] = []
+    size_bytes = unread = 0
+    for path in paths[:MAX_IMAGES]:
+        try:
+            image = BenchImage(path, path.read_bytes())
+        except OSError as error:
+            _say(f"{to_line(path)} is left out: {error.strerror}")
+            unread += 1
+            continue
+        size_bytes += len(image.encoded)
+        if images and size_bytes > MAX_BYTES:
+            break
+        images.append(image)
+    if not images:
+        raise CommandError("there is no image to send", ExitCode.BAD_INPUT)
+    if len(images) + unread < len(paths):
+        _say(f"{len(images)} of {len(paths)} images are sent, drawn with seed {seed}.")
+    return images, unread + len(found.problems)
+
+
+def _keep_readable(images: Sequence[BenchImage], client: Client, model: str | None) -> list[BenchImage]:
+    """Classify each image once, for `CHECK_S` at most, and leave out those that the service cannot read.
+
+    Raises:
+        CommandError: Nothing is left.
+        LightboxClientError: The service refused for another reason.
+    """
+    kept: list[BenchImage] = []
+    end_s = time.monotonic() + CHECK_S
+    for number, image in enumerate(images):
+        if time.monotonic() > end_s:
+            kept += images[number:]
+            break
+        try:
+            client.classify(image.encoded, model=model, top_k=1)
+        except InvalidImageError as error:
+            _say(f"{to_line(image.path)} is left out: {error}")
+        else:
+            kept.append(image)
+    if not kept:
+        raise CommandError("the service can read none of the images", ExitCode.BAD_INPUT)
+    return kept
+
+
+def _sample_folder() -> Path:
+    spec = importlib.util.find_spec("dashboard")
+    if spec is None or not spec.submodule_search_locations:
+        raise CommandError("name images to send; the dashboard with its samples is not installed", ExitCode.BAD_INPUT)
+    return Path(spec.submodule_search_locations[0]) / "samples"
+
+
+def _require_writable(options: BenchOptions) -> None:
+    """Check before the measurement that its files can be written; leaves none behind."""
     for path in (options.json_path, options.html_path):
         if path is None:
             continue
@@ -200,8 +261,7 @@ def _describe(
 
 
 def _write(options: BenchOptions, report: BenchReport) -> None:
-    width = None if sys.stdout.isatty() else UNFOLDED_WIDTH
-    write_text(report, Console(file=sys.stdout, width=width, highlight=False, emoji=False, markup=False))
+    write_text(report, plain_console(sys.stdout))
     renderings: list[tuple[Path | None, Callable[[BenchReport], str]]] = [
         (options.json_path, to_json),
         (options.html_path, write_page),

@@ -1,17 +1,24 @@
-"""Classifies many files, several at a time, whoever does the work; here, a running service."""
+"""Classifies many files, several at a time: by a running service, or in this process."""
 
 import asyncio
+import time
+import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
 from lightbox_client import Client, ProblemError
 from lightbox_client import errors as client_errors
 from lightbox_client.contract import Classification
+from lightbox_client.payload import read_payload
+
+if TYPE_CHECKING:
+    from bento_service.pipeline.classifier import Classifier
 
 UNREADABLE_FILE = "unreadable_file"
 TIMEOUT = "timeout"
@@ -19,9 +26,9 @@ CONNECTION_BROKEN = "connection_broken"
 
 
 class FileFailedError(Exception):
-    """One file got no answer; the others may.
+    """One file got no answer; others may.
 
-    `code` is the HTTP contract's, or one of the three above where no answer came over HTTP.
+    `code` is the HTTP contract's, or one of the three above where the service sent none.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -32,7 +39,7 @@ class FileFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file: exactly one of `answer` and `failure` is set."""
+    """The result of one file: either `answer` or `failure` is set."""
 
     path: Path
     answer: Classification | None = None
@@ -40,13 +47,10 @@ class Outcome:
 
 
 class Classify(Protocol):
-    """Classifies one file.
-
-    Raises `FileFailedError` where only this file is concerned. Anything else would meet every file and ends the run.
-    """
+    """Classifies one file."""
 
     async def __call__(self, path: Path) -> Classification:
-        """Return the file's answer."""
+        """Return the file's answer; raises `FileFailedError`, or an error that concerns every file and ends the run."""
 
 
 async def classify_in_order(paths: Sequence[Path], classify: Classify, *, concurrency: int) -> AsyncIterator[Outcome]:
@@ -67,11 +71,41 @@ async def classify_in_order(paths: Sequence[Path], classify: Classify, *, concur
 
 @asynccontextmanager
 async def by_service(client: Client, *, model: str | None, top_k: int, concurrency: int) -> AsyncIterator[Classify]:
-    """Let a running service do it, with `concurrency` connections."""
+    """Classify by a running service, over `concurrency` connections."""
     with ThreadPoolExecutor(concurrency, thread_name_prefix="classify") as threads:
 
         async def classify(path: Path) -> Classification:
             return await asyncio.get_running_loop().run_in_executor(threads, _ask, client, path, model, top_k)
+
+        yield classify
+
+
+@asynccontextmanager
+async def in_process(
+    open_classifier: "Callable[[], AbstractAsyncContextManager[Classifier]]", *, model: str | None, top_k: int
+) -> AsyncIterator[Classify]:
+    """Classify in this process; raises `LightboxError` where the classifier cannot be opened."""
+    from bento_service.http.responses.serializers import to_classification  # noqa: PLC0415 - loads Starlette
+
+    async with open_classifier() as classifier:
+
+        async def classify(path: Path) -> Classification:
+            try:
+                payload = await asyncio.to_thread(read_payload, path)
+                with classifier.open(
+                    request_id=uuid.uuid4().hex,
+                    model=model,
+                    top_k=top_k,
+                    deadline_ms=None,
+                    started_s=time.perf_counter(),
+                ) as request:
+                    return to_classification(await request.classify(payload.encoded))
+            except (UnknownModelError, InvalidParameterError):
+                raise
+            except LightboxError as error:
+                raise FileFailedError(error.code, error.message) from error
+            except client_errors.UnreadableImageFileError as error:
+                raise FileFailedError(UNREADABLE_FILE, error.reason) from error
 
         yield classify
 

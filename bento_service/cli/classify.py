@@ -14,8 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bento_service.cli.classification import Classify, Outcome, classify_in_order
 from bento_service.cli.errors import CommandError, ExitCode
-from bento_service.cli.file_names import to_line
-from bento_service.cli.image_files import Inputs
+from bento_service.cli.image_files import Inputs, to_line
 from bento_service.cli.output import CsvReport, JsonLinesReport, Report, TableReport
 
 
@@ -35,11 +34,7 @@ _REPORTS: dict[Form, Callable[[TextIO], Report]] = {
 
 
 def require_images(inputs: Inputs) -> Inputs:
-    """Show the arguments that gave no file, and return the inputs if there is anything to classify.
-
-    Raises:
-        CommandError: There is nothing.
-    """
+    """Show the arguments that cannot be used, and return the inputs; raises `CommandError` where no file is left."""
     console = _stderr()
     for problem in inputs.problems:
         console.print(problem)
@@ -55,7 +50,7 @@ def classify_files(
 
     Raises:
         CommandError: Some input got no answer, or an answer cannot be written.
-        LightboxError, LightboxClientError: The run could not go on; what was answered is written.
+        LightboxError, LightboxClientError: The run ended early; the answers so far are written.
     """
     with _opened(output) as stream:
         report = _Written(_REPORTS[form], stream)
@@ -89,7 +84,7 @@ async def _classify_all(
 
 
 class _Written:
-    """A report whose stream may fail: a full disk ends the run in one line. What a closed pipe means, typer knows."""
+    """A report that turns a failing stream, such as a full disk, into a `CommandError`; typer handles a closed pipe."""
 
     def __init__(self, open_report: Callable[[TextIO], Report], stream: TextIO) -> None:
         self._stream = stream
@@ -111,7 +106,7 @@ class _Written:
         except BrokenPipeError:
             raise
         except OSError as error:
-            # Closing the stream would try the rest, and fail, once more.
+            # Closing the stream would flush the rest and fail again.
             with Path(os.devnull).open("wb") as nowhere:
                 os.dup2(nowhere.fileno(), self._stream.fileno())
             raise CommandError(f"cannot write {self._stream.name}: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""Which image files the arguments of a subcommand mean."""
+"""Image files that the arguments of a subcommand name, and how their names are written."""
 
 import glob
 import os
@@ -9,35 +9,49 @@ from dataclasses import dataclass
 from errno import ENAMETOOLONG
 from pathlib import Path
 
-from bento_service.cli.file_names import to_line
-
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
     | {".heic", ".heif", ".hif", ".avif"}
 )
 MAX_FILE_BYTES = 1_000_000_000
-"""Each file is read into memory, several at a time; no service takes one as large."""
+"""Files are read into memory, several at a time; no service takes one as large."""
 _ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/+|$)")
 _SHOWN_CHARS = 60
-"""Of an argument that is too long to be a path."""
+"""How much of an argument is shown that is too long for a path."""
 
 Complain = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The files in the order of the arguments, each once, and a line for each thing that could not be used."""
+    """The files in the order of the arguments, each once, and a line for each argument or file that cannot be used."""
 
     paths: tuple[Path, ...]
     problems: tuple[str, ...]
 
 
+def to_text(path: Path | str) -> str:
+    r"""Return a file name for JSON and CSV: bytes that are not UTF-8 become escapes such as `\xe9`.
+
+    Linux allows any bytes in a name but `/` and NUL.
+    """
+    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def to_line(path: Path | str) -> str:
+    r"""Return a file name for a terminal: as `to_text`, with control characters as escapes such as `\n` too."""
+    shown = to_text(path)
+    if shown.isprintable():
+        return shown
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
+
+
 def find_images(arguments: Sequence[str]) -> Inputs:
     """Expand files, folders and patterns.
 
-    A file is taken whatever its name. A folder is searched with everything below it for names that end like an image;
-    hidden files and folders are passed over, and links to folders are not followed, since they may lead back up. A
-    pattern may use `*`, `?`, `[…]` and `**`; quoted or expanded by the shell, it means the same.
+    A file may have any name. A folder is searched recursively for names with an image's suffix, without hidden files
+    and folders. Links to folders are not followed, since they may lead back up. A pattern may use `*`, `?`, `[…]` and
+    `**`, with the same result whether the shell expands it or not.
     """
     paths: dict[Path, None] = {}
     problems: dict[str, None] = {}
@@ -95,7 +109,7 @@ def _match(pattern: str, complain: Complain) -> list[Path]:
 
 
 def _glob(pattern: str, complain: Complain) -> Iterator[str]:
-    """Yield what a pattern matches. `glob.glob` would follow links for `**`: two that lead upwards make it endless."""
+    """Yield the matches of a pattern. `glob.glob` follows links for `**`, without end where two lead upwards."""
     stars = _ANY_DEPTH.search(pattern)
     if stars is None:
         yield from glob.iglob(pattern)  # noqa: PTH207 - takes absolute patterns too
@@ -109,7 +123,7 @@ def _glob(pattern: str, complain: Complain) -> Iterator[str]:
 def _take(path: Path, status: os.stat_result, complain: Complain) -> list[Path]:
     if stat.S_ISDIR(status.st_mode):
         return _search(path, complain)
-    if not _has_end(path, status):
+    if not _is_finite(path, status):
         complain(f"{to_line(path)}: neither a file nor a folder, but a device, a named pipe or a socket")
         return []
     if status.st_size > MAX_FILE_BYTES:
@@ -118,10 +132,10 @@ def _take(path: Path, status: os.stat_result, complain: Complain) -> list[Path]:
     return [path]
 
 
-def _has_end(path: Path, status: os.stat_result) -> bool:
-    """Whether it is a file, or a pipe that this process was given: `<(command)` or /dev/stdin.
+def _is_finite(path: Path, status: os.stat_result) -> bool:
+    """Whether the path is a file, or a pipe that this process was given: `<(command)` or /dev/stdin.
 
-    Reading a named pipe may wait for a writer forever, and a device may have no end.
+    Reading any other pipe may block forever, and a device may have no end.
     """
     is_own_pipe = stat.S_ISFIFO(status.st_mode) and os.path.realpath(path).startswith("/proc/")
     return stat.S_ISREG(status.st_mode) or is_own_pipe
@@ -145,7 +159,7 @@ def _search(top: Path, complain: Complain) -> list[Path]:
 
 
 def _walk(top: str, complain: Complain) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:
-    """Yield a folder with its entries, then those below it: without hidden ones, and not through links."""
+    """Yield each folder with its entries, depth first, without hidden entries and without following links."""
     waiting = [top]
     while waiting:
         folder = waiting.pop()

@@ -1,42 +1,29 @@
-"""`lightbox models`: what is served here or elsewhere, and bringing in what is missing."""
+"""`lightbox models`: list the models that are prepared or served, and prepare those that are missing."""
 
 import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from typing import TextIO, TypeAlias
 
 from bento_service.cli.errors import CommandError, ExplainedError
 from bento_service.cli.launch import run_to_end
-from bento_service.cli.tables import new_table, write_table
-from bento_service.domain.models import ModelCard, StoredModel
+from bento_service.cli.output import new_table, plain_console
+from bento_service.domain.models import ModelCard
+from bento_service.models.catalogue import Catalogue
 from lightbox_client import Client
 
 MISSING = "missing"
 PREPARED = "prepared"
 
-
-class Catalogue(Protocol):
-    """The part of the catalogue that is needed here."""
-
-    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return those that are not prepared."""
-
-    def load(self, name: str) -> StoredModel:
-        """Return a prepared model."""
-
-
-class Preparer(Protocol):
-    """What brings models in."""
-
-    def prepare(self, names: Sequence[str], on_progress: Callable[[str, str], None]) -> None:
-        """Bring in what is missing."""
+PrepareMissing: TypeAlias = Callable[[Sequence[str], Callable[[str, str], None]], None]
+"""Takes names, and a callback that gets a model's name and a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A line of the listing; empty where it is not known before the model is prepared."""
+    """A line of the listing; a missing model has only a name and a state."""
 
     name: str
     state: str
@@ -47,17 +34,13 @@ class ModelRow:
 
 
 def list_prepared(catalogue: Catalogue, names: Sequence[str]) -> list[ModelRow]:
-    """Return a row for each of the settings' models: `prepared`, or `missing` with nothing but its name."""
+    """Return a row for each name: `prepared`, or `missing`."""
     missing = catalogue.missing(names)
     return [ModelRow(name, MISSING) if name in missing else _row_of(catalogue.load(name).card) for name in names]
 
 
 def list_served(client: Client) -> list[ModelRow]:
-    """Return a row for each model that a service has.
-
-    Raises:
-        LightboxClientError: It did not answer.
-    """
+    """Return a row for each model that a service has; raises `LightboxClientError`."""
     return [
         ModelRow(
             name=card.name,
@@ -79,13 +62,13 @@ def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
     table.add_column("source", overflow="fold")
     for row in rows:
         table.add_row(row.name, row.state, row.version, row.input_size, row.licence, row.source)
-    write_table(table, stream)
+    plain_console(stream).print(table)
     if any(row.state == MISSING for row in rows):
         stream.write("\nBring in what is missing with `lightbox models prepare`.\n")
 
 
-def prepare(preparer: Preparer, names: Sequence[str], stream: TextIO) -> None:
-    """Bring in what is missing, with a line a step on `stream`; silent where nothing is.
+def prepare(prepare_missing: PrepareMissing, names: Sequence[str], stream: TextIO) -> None:
+    """Prepare the models that are missing, and write a line for each step.
 
     Raises:
         ModelLoadError: A model cannot be had.
@@ -96,15 +79,15 @@ def prepare(preparer: Preparer, names: Sequence[str], stream: TextIO) -> None:
         stream.write(f"[{time.monotonic() - started_s:5.1f} s] {model}: {step}\n")
         stream.flush()
 
-    preparer.prepare(names, show)
+    prepare_missing(names, show)
 
 
 def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
-    """Bring in what is missing in a process of its own, which takes PyTorch's memory with it as it ends.
+    """Prepare the models that are missing in a child process, so that PyTorch's memory is freed afterwards.
 
     Raises:
-        ExplainedError: It failed, and said why on stderr.
-        CommandError: It was ended from outside.
+        ExplainedError: The child failed and wrote the reason to stderr.
+        CommandError: A signal ended the child.
     """
     code = run((sys.executable, "-m", "bento_service.cli.app", "models", "prepare", *names))
     if code < 0:

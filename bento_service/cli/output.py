@@ -1,15 +1,30 @@
-"""How the answers of `lightbox classify` are written: a table for people, JSON lines and CSV for programs."""
+"""What the commands write to stdout: tables for people, JSON lines and CSV for programs."""
 
 import codecs
 import csv
 from typing import Any, Protocol, TextIO
 
 from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
 
 from bento_service.cli.classification import Outcome
-from bento_service.cli.file_names import to_line, to_text
-from bento_service.cli.tables import new_table, write_table
+from bento_service.cli.image_files import to_line, to_text
 from lightbox_client.contract import Classification
+
+UNFOLDED_WIDTH = 1000
+"""Columns of output that is not a terminal, so that a row stays one line for `grep`."""
+
+
+def plain_console(stream: TextIO) -> Console:
+    """Return a console that writes text as it is; as wide as the terminal, if there is one."""
+    width = None if stream.isatty() else UNFOLDED_WIDTH
+    return Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
+
+
+def new_table() -> Table:
+    """Return a table without lines around its cells."""
+    return Table(box=None, pad_edge=False, header_style="bold")
 
 
 class Report(Protocol):
@@ -34,9 +49,9 @@ class _Line(BaseModel):
 
 
 class JsonLinesReport:
-    """One JSON document a line and file: `file`, `result` as in the HTTP contract or null, `error` or null.
+    """One JSON document per line and file: `file`, `result` as in the HTTP contract or null, `error` or null.
 
-    To a stream that cannot encode every character, all but ASCII is written as JSON's own escapes.
+    A stream that is not UTF-8 gets JSON's escapes in place of characters outside ASCII.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -52,11 +67,11 @@ class JsonLinesReport:
         self._stream.flush()
 
     def finish(self) -> None:
-        """Nothing is left."""
+        """Do nothing: every line is written already."""
 
 
 class CsvReport:
-    """Long form, a row a prediction, with a header. A file without an answer has one row, with its error."""
+    """A header, then a row for each prediction. A file without an answer has one row, with its error."""
 
     COLUMNS = ("file", "model", "rank", "class_id", "label", "score", "total_ms", "error_code", "error")
 
@@ -79,11 +94,11 @@ class CsvReport:
         self._stream.flush()
 
     def finish(self) -> None:
-        """Nothing is left."""
+        """Do nothing: every line is written already."""
 
 
 class TableReport:
-    """A table with a row a prediction. It is written at the end, for its columns fit what is in them."""
+    """A table with a row for each prediction. It is written at the end, when the widths of its columns are known."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -109,5 +124,5 @@ class TableReport:
     def finish(self) -> None:
         """Write the table, unless it is empty."""
         if self._table.row_count:
-            write_table(self._table, self._stream)
+            plain_console(self._stream).print(self._table)
             self._stream.flush()

@@ -1,8 +1,7 @@
-"""Where a load goes: one URL, resolved once, and whether that is a place near enough to load without asking."""
+"""The URL that a load goes to, resolved once."""
 
 import ipaddress
 import socket
-import ssl
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,7 +15,7 @@ _PORTS = {"http": 80, "https": 443}
 class Address:
     """A resolved URL.
 
-    `ip` is what is connected to; `authority` goes into the Host header, `target` (path and query) into the request.
+    `ip` is what the load connects to; `authority` is the Host header, `target` the request's path and query.
     """
 
     ip: str
@@ -38,7 +37,7 @@ class Address:
 
 
 def resolve(url: str, *, connect_timeout_s: float = 3.0) -> Address:
-    """Look the URL's host up and connect to it once. Proxies of the environment are passed by: they would be measured.
+    """Resolve the URL's host and connect to it once. Proxies of the environment are not used: they would be measured.
 
     Raises:
         InvalidAddressError: It is no http or https URL.
@@ -46,19 +45,26 @@ def resolve(url: str, *, connect_timeout_s: float = 3.0) -> Address:
     """
     parts = _split(url)
     hostname, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    try:
+        with socket.create_connection((hostname, port), connect_timeout_s) as probe:
+            ip = str(probe.getpeername()[0])
+    except (OSError, UnicodeError) as error:
+        # Python's codec for international names raises UnicodeError.
+        reason = (error.strerror or str(error)) if isinstance(error, OSError) else "no such name"
+        proxy = find_proxy(url)
+        unused = f" The proxy {proxy} is not used, since it would be measured too." if proxy else ""
+        shown = without_credentials(url)
+        raise ServiceUnreachableError(
+            f"cannot reach {shown} ({reason}); is the service running there?{unused}"
+        ) from error
     return Address(
-        ip=_first_that_connects(url, hostname, port, connect_timeout_s),
+        ip=ip,
         port=port,
         hostname=hostname,
         authority=parts.netloc.rpartition("@")[2],
         target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
         is_tls=parts.scheme == "https",
     )
-
-
-def tls_context(address: Address) -> ssl.SSLContext | None:
-    """Return what verifies the server's certificate, or None for plain HTTP."""
-    return ssl.create_default_context() if address.is_tls else None
 
 
 def _split(url: str) -> SplitResult:
@@ -71,25 +77,3 @@ def _split(url: str) -> SplitResult:
         shown = without_credentials(url)
         raise InvalidAddressError(f"{shown!r} is no address of a service; it looks like http://127.0.0.1:3000")
     return parts
-
-
-def _first_that_connects(url: str, hostname: str, port: int, timeout_s: float) -> str:
-    reason = "no address"
-    try:
-        for family, kind, protocol, _, place in socket.getaddrinfo(hostname, port, type=socket.SOCK_STREAM):
-            with socket.socket(family, kind, protocol) as probe:
-                probe.settimeout(timeout_s)
-                try:
-                    probe.connect(place)
-                except OSError as error:
-                    reason = error.strerror or str(error)
-                else:
-                    return str(place[0])
-    except socket.gaierror as error:
-        reason = error.strerror or str(error)
-    except UnicodeError:  # from the encoding of international names
-        reason = "no such name"
-    proxy = find_proxy(url)
-    unused = f" The proxy {proxy} is not used, since it would be measured too." if proxy else ""
-    shown = without_credentials(url)
-    raise ServiceUnreachableError(f"cannot reach {shown} ({reason}); is the service running there?{unused}")

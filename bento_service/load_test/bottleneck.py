@@ -1,10 +1,9 @@
 """What limits a server at its capacity, judged from the timings in its answers.
 
-The rule is the utilisation law (Denning and Buzen, 1978): a station of `m` servers, each of which an image keeps for
-`D` seconds, is busy for `X * D / m` of the time at `X` images a second. Decode threads and lanes are such stations,
-and `D` is in each answer. At capacity a station that is always busy is where the queue stands, and so the limit. Where
-neither is, what is left is the limit: HTTP, that is event loop, parsing and network. On a CPU both stations share the
-cores, so that more cores help either way; the limit then names where an image's time goes.
+By the utilisation law (Denning and Buzen, 1978), a station of `m` servers that each work on an image for `D` seconds is
+busy for `X * D / m` of the time at `X` images a second. Decode threads and lanes are such stations, and answers hold
+`D`. The station that is always busy at capacity is the limit; where none is, HTTP is: event loop, parsing, network. On
+a CPU both stations share the cores, so more cores help either way; the limit then says where the time goes.
 """
 
 from dataclasses import dataclass
@@ -13,14 +12,14 @@ from enum import StrEnum
 from bento_service.load_test.result import LoadResult
 
 BUSY = 0.6
-"""A station that is busy for less of the time at capacity does not limit it. Two of three lanes count as busy."""
+"""Share of the time below which a station is no limit. Two busy lanes of three are above."""
 CLEAR_LEAD = 0.2
 LIKELY_LEAD = 0.1
 CLIENT_BUSY = 0.8
 
 
 class Limit(StrEnum):
-    """What there is too little of."""
+    """The scarce resource."""
 
     DECODE = "decode"
     INFERENCE = "inference"
@@ -38,7 +37,7 @@ class Confidence(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stations:
+class ServiceCapacity:
     """How many images a service can decode and infer at once: threads and lanes of all its workers."""
 
     decode_threads: int
@@ -47,7 +46,7 @@ class Stations:
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """What limits, how sure that is, and the shares of time in which the stations were busy; None if unknown."""
+    """The limit, how sure it is, and the shares of time in which the stations were busy; None if unknown."""
 
     limit: Limit
     confidence: Confidence
@@ -55,11 +54,11 @@ class Bottleneck:
     inference_busy: float | None = None
 
 
-def find_bottleneck(at_capacity: LoadResult, stations: Stations) -> Bottleneck:
-    """Judge a run in which the server was given all that it takes.
+def find_bottleneck(at_capacity: LoadResult, capacity: ServiceCapacity) -> Bottleneck:
+    """Judge a run at capacity.
 
-    Clear is a lead of 20 % of the time over the other station, likely one of 10 %. HTTP is only ever likely, since it
-    is what is left over.
+    A lead of 20 % of the time over the other station is clear, one of 10 % likely. HTTP is never more than likely,
+    since it is only the rest.
     """
     if at_capacity.client_cpu_s > CLIENT_BUSY * at_capacity.duration_s:
         return Bottleneck(Limit.CLIENT, Confidence.CLEAR)
@@ -69,8 +68,8 @@ def find_bottleneck(at_capacity: LoadResult, stations: Stations) -> Bottleneck:
         limit = Limit.HTTP if at_capacity.cached else Limit.UNKNOWN
         return Bottleneck(limit, Confidence.LIKELY if at_capacity.cached else Confidence.UNCLEAR)
     per_ms = at_capacity.throughput_per_s * computed / answered / 1000
-    decode = per_ms * float(at_capacity.stages_ms["decode"].mean()) / stations.decode_threads
-    inference = per_ms * float(at_capacity.inference_per_image_ms.mean()) / stations.lanes
+    decode = per_ms * float(at_capacity.stages_ms["decode"].mean()) / capacity.decode_threads
+    inference = per_ms * float(at_capacity.inference_per_image_ms.mean()) / capacity.lanes
     limit = Limit.DECODE if decode > inference else Limit.INFERENCE
     if max(decode, inference) < BUSY:
         confidence = Confidence.LIKELY if max(decode, inference) < BUSY - CLEAR_LEAD else Confidence.UNCLEAR

@@ -1,4 +1,4 @@
-"""One request of a load and what became of it."""
+"""One request of a load and its answer."""
 
 import math
 from typing import NamedTuple
@@ -7,14 +7,15 @@ from pydantic import ValidationError
 
 from lightbox_client.contract import TimingsMs, WireModel
 
+OK = 200
 TIMED_OUT = -1
-"""In the place of a status: no answer in time, counted from when the request was due."""
+"""A status: no answer in time, counted from when the request was due."""
 BROKEN = -2
-"""In the place of a status: no connection, or it broke before the answer was whole."""
+"""A status: no connection, or it broke before the answer was complete."""
 
 
 class AnswerFacts(NamedTuple):
-    """What a Lightbox answer says of its own making; the times in milliseconds."""
+    """The timings in a Lightbox answer, in milliseconds, and how it was computed."""
 
     receive_ms: float
     decode_ms: float
@@ -26,10 +27,9 @@ class AnswerFacts(NamedTuple):
 
 
 class Exchange:
-    """One request: when it was due, when it was sent, when its answer was whole, and what that was.
+    """One request: when it was due, sent and answered, in seconds of one clock, and its status.
 
-    Times are seconds of one clock; `status` is the HTTP status, or one of the two constants above. A plain class, for
-    there is one a request and its making is on the clock.
+    `status` is an HTTP status, TIMED_OUT or BROKEN. Not a dataclass: one is made for each request, while the load runs.
     """
 
     __slots__ = ("done_s", "due_s", "facts", "payload", "retry_after_s", "sent_s", "status")
@@ -45,7 +45,7 @@ class Exchange:
 
 
 class _Answer(WireModel):
-    """The part of a Lightbox answer that is wanted: reading the rest would take the client's CPU in vain."""
+    """The part of a Lightbox answer that is read: parsing all of it would cost the client CPU time."""
 
     timings_ms: TimingsMs
     batch_size: int
@@ -53,18 +53,11 @@ class _Answer(WireModel):
 
 
 def read_facts(body: bytes) -> AnswerFacts | None:
-    """Read a Lightbox answer's own timings; None where the body is none of Lightbox's."""
+    """Read the timings in a Lightbox answer; None where the body is another server's."""
     try:
         answer = _Answer.model_validate_json(body)
     except ValidationError:
         return None
-    timings = answer.timings_ms
-    return AnswerFacts(
-        timings.receive,
-        timings.decode,
-        timings.queue,
-        timings.inference,
-        timings.total,
-        answer.batch_size,
-        answer.cached,
-    )
+    times = answer.timings_ms
+    stages = times.receive, times.decode, times.queue, times.inference, times.total
+    return AnswerFacts(*stages, answer.batch_size, answer.cached)

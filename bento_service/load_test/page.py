@@ -1,12 +1,16 @@
-"""The report as one HTML page that needs nothing else: no network, no script; light or dark as the reader's system."""
+"""The report as one HTML page that loads nothing: no network, no script; light or dark as the reader's system."""
 
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from jinja2 import Environment
+from markupsafe import Markup
 
 from bento_service.load_test.figures import CDF_POINTS, STAGES, RunFigures
 from bento_service.load_test.plots import Axis, Bar, Guide, Series, draw_bars, draw_lines
 from bento_service.load_test.report import (
     BenchReport,
+    describe_p99,
     explain_limit,
     format_rate,
     give_verdict,
@@ -14,14 +18,17 @@ from bento_service.load_test.report import (
     name_load,
     name_outcome,
 )
-from bento_service.load_test.text_report import describe_p99
 
 MAX_NAMES = 50
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-"""Whatever slipped through the escaping could still load and run nothing."""
+COLUMNS = ("load", "images/s", "within target", "p50", "p90", "p95", "p99", "refused", "failed", "requests", "")
 
-# Okabe and Ito's colours, which any colour vision tells apart (https://jfly.uni-koeln.de/color/).
-STYLE = """
+# The content policy holds back what escaping might miss. Colours: Okabe and Ito (https://jfly.uni-koeln.de/color/).
+TEMPLATE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Load test of {{ report.subject.url }}</title>
+<style>
 :root { color-scheme: light dark; --back: #fff; --ink: #1c2126; --faint: #5c6670; --rule: #d9dee3; }
 @media (prefers-color-scheme: dark) { :root { --back: #14181c; --ink: #e6eaee; --faint: #9aa3ad; --rule: #333b43; } }
 body { background: var(--back); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto;
@@ -41,30 +48,46 @@ td, th { text-align: right; padding: .2rem .7rem; border-bottom: 1px solid var(-
 td:first-child, th:first-child { text-align: left; padding-left: 0; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; } dt { color: var(--faint); }
 dd { margin: 0; overflow-wrap: anywhere; }
+</style></head><body>
+<h1>Load test of {{ report.subject.url }}, {{ report.begun_at }}</h1>
+<p class="verdict">{{ verdict }}</p>
+<p>{{ basis }}</p>
+<ul>{% for note in notes %}<li>{{ note }}</li>{% endfor %}</ul>
+<div class="plots">
+{% for title, svg in plots %}<figure><figcaption>{{ title }}</figcaption>{{ svg }}</figure>
+{% endfor %}</div>
+<div class="table"><table>
+<tr>{% for column in columns %}<th>{{ column }}</th>{% endfor %}</tr>
+{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+<dl>{% for name, value in facts.items() %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
+</body></html>
 """
-COLUMNS = ("load", "images/s", "within target", "p50", "p90", "p95", "p99", "refused", "failed", "requests", "")
 
 
 def write_page(report: BenchReport) -> str:
-    """Return the page. Every name in it, of files too, is escaped."""
-    notes = "".join(f"<li>{escape(note)}</li>" for note in list_notes(report))
+    """Return the page; every name in it, also of files, is escaped."""
     kept = report.kept
-    basis = f"There p99 was {describe_p99(kept)} over {kept.requests} requests. " if kept else ""
-    plots = "".join(_plots(report))
+    steps = sorted(report.survey.steps, key=_rate)
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Load test of {escape(report.subject.url)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>Load test of {escape(report.subject.url)}, {escape(report.begun_at)}</h1>"
-        f'<p class="verdict">{escape(give_verdict(report))}</p>'
-        f"<p>{escape(basis + explain_limit(report))}</p><ul>{notes}</ul>"
-        f'<div class="plots">{plots}</div>{_table(report)}{_facts(report)}</body></html>\n'
+        Environment(autoescape=True)
+        .from_string(TEMPLATE)
+        .render(
+            report=report,
+            verdict=give_verdict(report),
+            basis=(f"There p99 was {describe_p99(kept)} over {kept.requests} requests. " if kept else "")
+            + explain_limit(report),
+            notes=list_notes(report),
+            plots=[(title, Markup(svg)) for title, svg in _plots(report, steps).items()],  # noqa: S704 - escaped there
+            columns=COLUMNS,
+            rows=[_row(run, "") for run in report.survey.probes] + [_row(run, name_outcome(run)) for run in steps],
+            facts=_facts(report),
+        )
     )
 
 
-def _plots(report: BenchReport) -> list[str]:
-    steps = sorted(report.survey.steps, key=lambda run: run.offered_per_s or 0.0)
+def _plots(report: BenchReport, steps: Sequence[RunFigures]) -> dict[str, str]:
+    """Return each plot by its title."""
     offered = Axis("images/s offered")
     target = Guide(f"target {report.target_ms:g} ms", y=report.target_ms)
     chosen = [Guide("kept", x=report.kept.offered_per_s)] if report.kept else []
@@ -77,68 +100,52 @@ def _plots(report: BenchReport) -> list[str]:
         Series("answered within the target", "good", [(_rate(run), run.goodput_per_s) for run in steps]),
     ]
     lost = [
-        Series("refused", "refused", [(_rate(run), _percent(run.refused, run)) for run in steps]),
-        Series("failed", "failed", [(_rate(run), _percent(run.failed, run)) for run in steps]),
+        Series(name, name, [(_rate(run), 100 * getattr(run, name) / max(run.requests, 1)) for run in steps])
+        for name in ("refused", "failed")
     ]
-    return [
-        draw_lines("Latency against offered rate", offered, Axis("ms", is_log=True), latencies, [target, *chosen]),
-        draw_lines("Throughput against offered rate", offered, Axis("images/s"), rates, chosen),
-        _draw_cdf(report),
-        _draw_stages([*report.survey.probes[:1], *steps]),
-        draw_lines("Refused and failed", offered, Axis("% of requests"), lost),
+    one = report.kept or next(iter(report.survey.steps or report.survey.probes))
+    points = [(ms, 100 * number / CDF_POINTS) for number, ms in enumerate(one.cdf_ms)]
+    bars = [
+        Bar(name_load(run) if run.offered_per_s else "alone", [(stage, run.stages_ms[stage]) for stage in STAGES])
+        for run in [*report.survey.probes[:1], *steps]
+        if run.stages_ms
     ]
+    ms = Axis("ms", is_log=True)
+    plots: dict[str, Callable[..., str]] = {
+        "Latency against offered rate": partial(draw_lines, offered, ms, latencies, [target, *chosen]),
+        "Throughput against offered rate": partial(draw_lines, offered, Axis("images/s"), rates, chosen),
+        f"Answers within a latency, at {name_load(one)}": partial(
+            draw_lines,
+            ms,
+            Axis("% of answers"),
+            [Series("answered", "answered", points)],
+            [Guide("target", x=report.target_ms)],
+            dots=False,
+        ),
+        "Where an answer's time went": partial(draw_bars, "ms, mean", bars, STAGES),
+        "Refused and failed": partial(draw_lines, offered, Axis("% of requests"), lost),
+    }
+    return {title: draw(title=title) for title, draw in plots.items()}
 
 
-def _draw_cdf(report: BenchReport) -> str:
-    run = report.kept or next(iter(report.survey.steps or report.survey.probes))
-    points = [(ms, 100 * number / CDF_POINTS) for number, ms in enumerate(run.cdf_ms)]
-    target = Guide("target", x=report.target_ms)
-    title = f"Answers within a latency, at {name_load(run)}"
-    axes = Axis("ms", is_log=True), Axis("% of answers")
-    return draw_lines(title, *axes, [Series("answered", "answered", points)], [target], dots=False)
-
-
-def _draw_stages(runs: Sequence[RunFigures]) -> str:
-    bars = [Bar(name_load(run) if run.offered_per_s else "alone", _parts(run)) for run in runs if run.stages_ms]
-    return draw_bars("Where an answer's time went", "ms, mean", bars, [(stage, stage) for stage in STAGES])
-
-
-def _parts(run: RunFigures) -> list[tuple[str, float]]:
-    return [(stage, run.stages_ms[stage]) for stage in STAGES]
-
-
-def _table(report: BenchReport) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in COLUMNS)
-    rows = [_row(run, "") for run in report.survey.probes]
-    for run in sorted(report.survey.steps, key=_rate):
-        rows.append(_row(run, name_outcome(run)))
-    return f'<div class="table"><table><tr>{head}</tr>{"".join(rows)}</table></div>'
-
-
-def _row(run: RunFigures, outcome: str) -> str:
+def _row(run: RunFigures, outcome: str) -> list[str]:
     percentiles = [f"{ms:.1f}" if ms is not None else "–" for ms in (run.p50_ms, run.p90_ms, run.p95_ms, run.p99_ms)]
     rates = [format_rate(run.throughput_per_s), format_rate(run.goodput_per_s)]
-    cells = [name_load(run), *rates, *percentiles, str(run.refused), str(run.failed), str(run.requests), outcome]
-    return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
+    return [name_load(run), *rates, *percentiles, str(run.refused), str(run.failed), str(run.requests), outcome]
 
 
-def _facts(report: BenchReport) -> str:
+def _facts(report: BenchReport) -> dict[str, str]:
     subject = report.subject
     names = ", ".join(subject.image_names[:MAX_NAMES]) + (", …" if len(subject.image_names) > MAX_NAMES else "")
-    facts = {
+    return {
         "model": f"{subject.model} ({subject.model_version})",
         **subject.service,
         "target": f"p99 ≤ {report.target_ms:g} ms, {report.target_source}",
         "images": f"{len(subject.image_names)}, median {subject.image_bytes_median / 1000:.0f} kB: {names}",
-        "method": "Poisson arrivals, settled in advance; latency counts from when a request was due",
+        "method": "Poisson arrivals, drawn in advance; latency counts from when a request was due",
         "command": report.command,
     }
-    return "<dl>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items()) + "</dl>"
 
 
 def _rate(run: RunFigures) -> float:
     return run.offered_per_s or 0.0
-
-
-def _percent(count: int, run: RunFigures) -> float:
-    return 100 * count / max(run.requests, 1)

@@ -1,4 +1,4 @@
-"""Plots as inline SVG: no script, no file beside it. Colours come from the page's style by class."""
+"""Line plots and stacked bars as SVG, without script. Colours come from the classes of a style sheet."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,17 +7,18 @@ from html import escape
 
 WIDTH_PX, HEIGHT_PX = 560, 300
 LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 64, 14, 34, 46
+LEGEND_ROW_PX = 18
 TICKS = 5
 LEAST = 1e-9
-"""What is smaller is nothing: no millisecond, rate or share of a load test is."""
+"""Smaller values count as zero: no millisecond, rate or share of a load test is as small."""
 
 Place = Callable[[float], float]
-"""Where on the plot a value lies, in pixels."""
+"""The pixel at which a value lies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A line through points; `style` is its class in the page's style sheet. A point without y is left out."""
+    """A line through points; `style` is its class in the style sheet. A point without y is left out."""
 
     name: str
     style: str
@@ -26,7 +27,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Guide:
-    """A dashed line across the plot: at this x, or at this y."""
+    """A dashed line across the plot, at this x or at this y."""
 
     name: str
     x: float | None = None
@@ -35,63 +36,91 @@ class Guide:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What an axis shows. A logarithmic one has no zero."""
+    """An axis from zero, or a logarithmic one, with round ticks unless some are given."""
 
     title: str
     is_log: bool = False
+    ticks: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A horizontal bar of parts, each a class in the page's style sheet and a length."""
+    """A horizontal bar; each part has a class of the style sheet and a length."""
 
     name: str
     parts: Sequence[tuple[str, float]]
 
 
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The size of a plot. With a `style_sheet`, the SVG stands alone: with its own title, on white."""
+
+    width_px: int = WIDTH_PX
+    height_px: int = HEIGHT_PX
+    style_sheet: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """The rectangle inside the axes, in pixels."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
 def draw_lines(
-    title: str, x_axis: Axis, y_axis: Axis, series: Sequence[Series], guides: Sequence[Guide] = (), *, dots: bool = True
+    x_axis: Axis,
+    y_axis: Axis,
+    series: Sequence[Series],
+    guides: Sequence[Guide] = (),
+    *,
+    title: str,
+    dots: bool = True,
+    canvas: Canvas = Canvas(),
 ) -> str:
     """Return a plot of lines with its legend."""
     shown = [Series(one.name, one.style, _usable(one.points, x_axis, y_axis)) for one in series]
     points = [point for one in shown for point in one.points]
+    if not points:
+        return _svg(title, [_text(canvas.width_px / 2, canvas.height_px / 2, "nothing was answered", "middle")], canvas)
+    legend, area = _lay_out([(one.name, one.style) for one in shown], canvas)
     xs = [x for x, _ in points] + [guide.x for guide in guides if guide.x is not None]
     ys = [y for _, y in points if y is not None] + [guide.y for guide in guides if guide.y is not None]
-    if not points:
-        return _frame(title, ['<text class="axis" x="280" y="150" text-anchor="middle">nothing was answered</text>'])
-    place_x, ticks_x = _scale(xs, LEFT_PX, WIDTH_PX - RIGHT_PX, is_log=x_axis.is_log)
-    place_y, ticks_y = _scale(ys, HEIGHT_PX - BOTTOM_PX, TOP_PX, is_log=y_axis.is_log)
-    parts = [*_grid(ticks_x, ticks_y, place_x, place_y), *_titles(x_axis, y_axis)]
-    for guide in guides:
-        parts.append(_guide(guide, place_x, place_y))
+    place_x, ticks_x = _scale(xs, area.left, area.right, x_axis)
+    place_y, ticks_y = _scale(ys, area.bottom, area.top, y_axis)
+    parts = [*legend, *_grid(area, ticks_x, ticks_y, place_x, place_y), *_titles(area, x_axis, y_axis)]
+    parts += [_guide(area, guide, place_x, place_y) for guide in guides]
     for one in shown:
         placed = [(place_x(x), place_y(y)) for x, y in one.points if y is not None]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
         parts.append(f'<polyline class="line {one.style}" points="{path}"/>')
         if dots:
             parts += [f'<circle class="dot {one.style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in placed]
-    return _frame(title, parts + _legend([(one.name, one.style) for one in shown]))
+    return _svg(title, parts, canvas)
 
 
-def draw_bars(title: str, unit: str, bars: Sequence[Bar], names: Sequence[tuple[str, str]]) -> str:
-    """Return stacked horizontal bars; `names` pairs the name of each part with its class, in the legend's order."""
-    name_of = {style: name for name, style in names}
+def draw_bars(unit: str, bars: Sequence[Bar], styles: Sequence[str], *, title: str) -> str:
+    """Return stacked horizontal bars; `styles` are the classes of the parts, which are also their names."""
+    canvas = Canvas()
     longest = max((sum(length for _, length in bar.parts) for bar in bars), default=0.0)
     if longest <= 0:
-        return _frame(title, ['<text class="axis" x="280" y="150" text-anchor="middle">no timings</text>'])
-    place, ticks = _scale([0.0, longest], LEFT_PX, WIDTH_PX - RIGHT_PX, is_log=False)
-    height = (HEIGHT_PX - TOP_PX - BOTTOM_PX) / len(bars)
-    parts = [*_grid(ticks, [], place, place), *_titles(Axis(unit), Axis(""))]
+        return _svg(title, [_text(canvas.width_px / 2, canvas.height_px / 2, "no timings", "middle")], canvas)
+    legend, area = _lay_out([(style, style) for style in styles], canvas)
+    axis = Axis(unit)
+    place, ticks = _scale([longest], area.left, area.right, axis)
+    height = (area.bottom - area.top) / len(bars)
+    parts = [*legend, *_grid(area, ticks, [], place, place), *_titles(area, axis, Axis(""))]
     for number, bar in enumerate(bars):
-        top, begun = TOP_PX + height * number + height * 0.15, 0.0
+        top, begun = area.top + height * (number + 0.15), 0.0
         parts.append(_text(LEFT_PX - 6, top + height * 0.45, bar.name, "end"))
         for style, length in bar.parts:
             left, right = place(begun), place(begun + length)
             box = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{height * 0.7:.1f}"'
-            tooltip = escape(f"{name_of[style]}: {length:.1f}")
-            parts.append(f'<rect class="bar {style}" {box}><title>{tooltip}</title></rect>')
+            parts.append(f'<rect class="bar {style}" {box}><title>{escape(style)}: {length:.1f}</title></rect>')
             begun += length
-    return _frame(title, parts + _legend(names))
+    return _svg(title, parts, canvas)
 
 
 def _usable(points: Sequence[tuple[float, float | None]], x_axis: Axis, y_axis: Axis) -> list[tuple[float, float]]:
@@ -102,29 +131,23 @@ def _usable(points: Sequence[tuple[float, float | None]], x_axis: Axis, y_axis: 
     ]
 
 
-def _scale(values: Sequence[float], begin_px: float, end_px: float, *, is_log: bool) -> tuple[Place, list[float]]:
-    """Return what places a value, and the values to mark."""
-    low, high = (min(values), max(values)) if is_log else (0.0, max(values))
-    if is_log:
-        low, high = low / 1.1, high * 1.1
-        ticks = _log_ticks(low, high)
-
-        def place_log(value: float) -> float:
-            share = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-            return begin_px + share * (end_px - begin_px)
-
-        return place_log, ticks
-    high = high * 1.05 if high > LEAST else 1.0
-    step = _round_step(high / TICKS)
-    ticks = [step * number for number in range(int(high / step) + 1)]
-    return lambda value: begin_px + value / high * (end_px - begin_px), ticks
+def _scale(values: Sequence[float], begin_px: float, end_px: float, axis: Axis) -> tuple[Place, Sequence[float]]:
+    """Return the scale of an axis and its ticks."""
+    if axis.is_log:
+        low, high = math.log(min(values) / 1.1), math.log(max(values) * 1.1)
+        ticks = axis.ticks or _log_ticks(math.exp(low), math.exp(high))
+        return lambda value: begin_px + (math.log(value) - low) / (high - low) * (end_px - begin_px), ticks
+    top = max(values) * 1.05 if max(values) > LEAST else 1.0
+    step = _round_step(top / TICKS)
+    ticks = axis.ticks or tuple(step * number for number in range(int(top / step) + 1))
+    return lambda value: begin_px + value / top * (end_px - begin_px), ticks
 
 
-def _log_ticks(low: float, high: float) -> list[float]:
+def _log_ticks(low: float, high: float) -> tuple[float, ...]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     ticks = [digit * 10.0**power for power in range(first, last + 1) for digit in (1, 2, 5)]
     shown = [tick for tick in ticks if low <= tick <= high]
-    return shown if len(shown) <= 2 * TICKS else [tick for tick in shown if math.log10(tick).is_integer()]
+    return tuple(shown if len(shown) <= 2 * TICKS else [tick for tick in shown if math.log10(tick).is_integer()])
 
 
 def _round_step(step: float) -> float:
@@ -132,63 +155,66 @@ def _round_step(step: float) -> float:
     return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= step * 0.999)
 
 
-def _grid(
-    ticks_x: Sequence[float],
-    ticks_y: Sequence[float],
-    place_x: Callable[[float], float],
-    place_y: Callable[[float], float],
-) -> list[str]:
-    bottom, right = HEIGHT_PX - BOTTOM_PX, WIDTH_PX - RIGHT_PX
+def _lay_out(entries: Sequence[tuple[str, str]], canvas: Canvas) -> tuple[list[str], _Area]:
+    """Return the legend, in as many rows as it needs, and the area below it."""
+    parts: list[str] = []
+    x, y = float(LEFT_PX), 10.0 + (LEGEND_ROW_PX if canvas.style_sheet else 0)
+    for name, style in entries:
+        width = 26 + 6.6 * len(name)
+        if x > LEFT_PX and x + width > canvas.width_px:
+            x, y = float(LEFT_PX), y + LEGEND_ROW_PX
+        parts.append(f'<rect class="bar {style}" x="{x:.0f}" y="{y:.0f}" width="10" height="10"/>')
+        parts.append(_text(x + 14, y + 9, name, "start"))
+        x += width
+    right, bottom = canvas.width_px - RIGHT_PX, canvas.height_px - BOTTOM_PX
+    return parts, _Area(LEFT_PX, right, y + TOP_PX - 10, bottom)
+
+
+def _grid(area: _Area, ticks_x: Sequence[float], ticks_y: Sequence[float], place_x: Place, place_y: Place) -> list[str]:
     parts: list[str] = []
     for tick in ticks_x:
-        x = place_x(tick)
-        parts.append(f'<line class="grid" x1="{x:.1f}" y1="{TOP_PX}" x2="{x:.1f}" y2="{bottom}"/>')
-        parts.append(_text(x, bottom + 15, f"{tick:g}", "middle"))
+        parts.append(_line("grid", place_x(tick), area.top, place_x(tick), area.bottom))
+        parts.append(_text(place_x(tick), area.bottom + 15, f"{tick:g}", "middle"))
     for tick in ticks_y:
-        y = place_y(tick)
-        parts.append(f'<line class="grid" x1="{LEFT_PX}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>')
-        parts.append(_text(LEFT_PX - 6, y + 4, f"{tick:g}", "end"))
+        parts.append(_line("grid", area.left, place_y(tick), area.right, place_y(tick)))
+        parts.append(_text(area.left - 6, place_y(tick) + 4, f"{tick:g}", "end"))
     return parts
 
 
-def _titles(x_axis: Axis, y_axis: Axis) -> list[str]:
-    middle = (TOP_PX + HEIGHT_PX - BOTTOM_PX) / 2
-    turned = f'<text class="axis" transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle">'
+def _titles(area: _Area, x_axis: Axis, y_axis: Axis) -> list[str]:
+    turned = f"translate(14 {(area.top + area.bottom) / 2:.0f}) rotate(-90)"
     return [
-        _text((LEFT_PX + WIDTH_PX - RIGHT_PX) / 2, HEIGHT_PX - 10, x_axis.title, "middle"),
-        f"{turned}{escape(y_axis.title)}</text>",
+        _text((area.left + area.right) / 2, area.bottom + BOTTOM_PX - 10, x_axis.title, "middle"),
+        f'<text class="axis" transform="{turned}" text-anchor="middle">{escape(y_axis.title)}</text>',
     ]
 
 
-def _guide(guide: Guide, place_x: Place, place_y: Place) -> str:
-    bottom, right = HEIGHT_PX - BOTTOM_PX, WIDTH_PX - RIGHT_PX
+def _guide(area: _Area, guide: Guide, place_x: Place, place_y: Place) -> str:
     if guide.x is not None:
         x = place_x(guide.x)
-        line = f'<line class="guide" x1="{x:.1f}" y1="{TOP_PX}" x2="{x:.1f}" y2="{bottom}"/>'
-        return line + _text(x - 4, bottom - 6, guide.name, "end")
+        return _line("guide", x, area.top, x, area.bottom) + _text(x - 4, area.bottom - 6, guide.name, "end")
     y = place_y(guide.y or 0.0)
-    line = f'<line class="guide" x1="{LEFT_PX}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}"/>'
-    above, below = y - 4, y + 13
-    return line + _text(LEFT_PX + 4, above if above > TOP_PX + 8 else below, guide.name, "start")
+    above = y - 4 if y - 4 > area.top + 8 else y + 13
+    return _line("guide", area.left, y, area.right, y) + _text(area.left + 4, above, guide.name, "start")
 
 
-def _legend(entries: Sequence[tuple[str, str]]) -> list[str]:
-    parts: list[str] = []
-    x = float(LEFT_PX)
-    for name, style in entries:
-        parts.append(f'<rect class="bar {style}" x="{x:.0f}" y="10" width="10" height="10"/>')
-        parts.append(_text(x + 14, 19, name, "start"))
-        x += 26 + 6.6 * len(name)
-    return parts
+def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:
     return f'<text class="axis" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def _frame(title: str, parts: Sequence[str]) -> str:
-    inside = "".join(parts)
-    return (
-        f'<figure><figcaption>{escape(title)}</figcaption><svg viewBox="0 0 {WIDTH_PX} {HEIGHT_PX}" role="img" '
-        f'aria-label="{escape(title, quote=True)}">{inside}</svg></figure>'
-    )
+def _svg(title: str, parts: Sequence[str], canvas: Canvas) -> str:
+    size = f'viewBox="0 0 {canvas.width_px} {canvas.height_px}"'
+    name = escape(title, quote=True)
+    ground = ""
+    if canvas.style_sheet:
+        ground = (
+            f'<style>{canvas.style_sheet}</style><rect width="{canvas.width_px}" height="{canvas.height_px}" '
+            f'fill="#fff"/><text class="title" x="{LEFT_PX}" y="18">{name}</text>\n'
+        )
+    xmlns = ' xmlns="http://www.w3.org/2000/svg"' if canvas.style_sheet else ""
+    lines = "\n".join(parts)
+    return f'<svg{xmlns} {size} role="img" aria-label="{name}">{ground}{lines}</svg>\n'

@@ -1,8 +1,11 @@
-"""A survey with what it was made of, as one document: the source of the text, the JSON and the page."""
+"""The report of a survey: its verdict and notes, as text for a terminal and as JSON."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+
+from rich.console import Console
+from rich.table import Table
 
 from bento_service.load_test.bottleneck import Confidence, Limit
 from bento_service.load_test.figures import RunFigures
@@ -11,12 +14,16 @@ from bento_service.load_test.survey import Survey
 SCHEMA = "lightbox-bench/1"
 CACHED_SHARE = 0.01
 FEW_REQUESTS = 500
-"""Below it the 99th percentile hangs on fewer than five requests."""
+"""Below it the 99th percentile depends on fewer than five requests."""
+_STAGES = ("decode", "queue", "inference")
+_COLUMNS = ("load", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused", "failed", *_STAGES, "")
+_WIDE_COLUMNS = 110
+"""A narrower terminal shows no stages: it needs the room for the reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What was measured: the service's own words, and the images that were sent, by name."""
+    """The service that was measured, and the images that were sent, by name."""
 
     url: str
     model: str
@@ -29,7 +36,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class BenchReport:
-    """The whole of it. `begun_at` is ISO 8601 in UTC; `command` repeats the measurement."""
+    """A survey with its circumstances. `begun_at` is ISO 8601 in UTC; `command` repeats the measurement."""
 
     begun_at: str
     command: str
@@ -80,7 +87,7 @@ def _say_limit(report: BenchReport) -> str:
 
 
 def explain_limit(report: BenchReport) -> str:
-    """Say what the finding rests on; empty where there is nothing to go by."""
+    """Give the utilisation behind the verdict; empty where it is unknown."""
     found = report.survey.bottleneck
     if found.decode_busy is None or found.inference_busy is None:
         return ""
@@ -93,7 +100,7 @@ def explain_limit(report: BenchReport) -> str:
 
 
 def list_notes(report: BenchReport) -> list[str]:
-    """Return what a reader has to know before quoting the verdict."""
+    """Return the reservations that belong to the verdict."""
     survey, notes = report.survey, []
     runs = survey.probes + survey.steps
     kept = report.kept
@@ -151,3 +158,51 @@ def format_rate(rate_per_s: float | None) -> str:
     if rate_per_s is None:
         return "–"
     return f"{rate_per_s:.0f}" if rate_per_s >= 99.5 else f"{rate_per_s:.3g}"
+
+
+def write_text(report: BenchReport, console: Console) -> None:
+    """Write the runs as a table, then the verdict with its notes."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = [column for column in _COLUMNS if column not in _STAGES or console.width >= _WIDE_COLUMNS]
+    for column in columns:
+        table.add_column(column, justify="left" if column in {"load", ""} else "right", no_wrap=column != "")
+    steps = sorted(report.survey.steps, key=lambda run: run.offered_per_s or 0.0)
+    for run in (*report.survey.probes, *steps):
+        cells = dict(zip(_COLUMNS, _cells(run), strict=True))
+        table.add_row(*(cells[column] for column in columns))
+    console.print(table)
+    console.print()
+    console.print(give_verdict(report), style="bold")
+    kept = report.kept
+    if kept is not None:
+        console.print(f"There p99 was {describe_p99(kept)} over {kept.requests} requests.")
+    for line in (explain_limit(report), *list_notes(report)):
+        if line:
+            console.print(line)
+
+
+def describe_run_line(run: RunFigures) -> str:
+    """Return a run in one line, as it ends."""
+    if run.offered_per_s is None:
+        return f"{name_load(run)}: {format_rate(run.throughput_per_s)} images/s, p50 {_ms(run.p50_ms)} ms"
+    return f"{format_rate(run.offered_per_s)} images/s offered: p99 {_ms(run.p99_ms)} ms, {name_outcome(run)}"
+
+
+def describe_p99(run: RunFigures) -> str:
+    """Return a run's p99 with its 95 % confidence interval."""
+    high = f"to {_ms(run.p99_high_ms)}" if run.p99_high_ms is not None else "or more"
+    return f"{_ms(run.p99_ms)} ms (95 % confidence: {_ms(run.p99_low_ms)} {high})"
+
+
+def _cells(run: RunFigures) -> tuple[str, ...]:
+    stages = (f"{run.stages_ms[stage]:.1f}" if run.stages_ms else "–" for stage in _STAGES)
+    percentiles = (_ms(value) for value in (run.p50_ms, run.p95_ms, run.p99_ms))
+    counts = (str(run.refused), str(run.failed))
+    outcome = "" if run.offered_per_s is None else name_outcome(run)
+    return (name_load(run), format_rate(run.throughput_per_s), *percentiles, *counts, *stages, outcome)
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.1f}"

@@ -9,9 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.load_test.exchange import BROKEN, TIMED_OUT, AnswerFacts, Exchange
+from bento_service.load_test.exchange import BROKEN, OK, TIMED_OUT, AnswerFacts, Exchange
 
-OK = 200
 REFUSALS = (429, 503)
 STAGES = ("receive", "decode", "queue", "inference", "total")
 SETTLING_SHARE = 0.2

@@ -2,7 +2,6 @@ import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,24 +12,19 @@ from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
 from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, write_rows
 from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
+from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 from tests.fakes.service import FakeService
 
 RECIPE = InputRecipe(224, 240, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-@dataclass
-class FakeCatalogue:
-    prepared: set[str] = field(default_factory=set)
+class FakeStore(BentoModelStore):
+    """Holds one prepared model."""
 
-    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
-        return tuple(name for name in names if name not in self.prepared)
-
-    def prepare(self, names: Sequence[str], on_progress: Callable[[str, str], None]) -> None:
-        for name in self.missing(names):
-            on_progress(name, "exporting to ONNX")
-            self.prepared.add(name)
-
-    def load(self, name: str) -> StoredModel:
+    def find(self, name: str) -> StoredModel | None:
+        if name != "lite0":
+            return None
         card = ModelCard(name, "0123abcd", ("cat",), RECIPE, "bundled", "Apache-2.0")
         return StoredModel(card, Path("model.onnx"), Path("model.pt2"), parities={})
 
@@ -38,7 +32,7 @@ class FakeCatalogue:
 def test_prepared_models_are_listed_with_their_cards_and_missing_ones_with_what_to_do() -> None:
     stream = io.StringIO()
 
-    write_rows(list_prepared(FakeCatalogue({"lite0"}), ["lite0", "timm/resnet50"]), stream)
+    write_rows(list_prepared(Catalogue(FakeStore()), ["lite0", "timm/resnet50"]), stream)
 
     _, prepared, missing, _, advice = stream.getvalue().splitlines()
     assert prepared.split() == ["lite0", "prepared", "0123abcd", "240×224", "Apache-2.0", "bundled"]
@@ -49,15 +43,18 @@ def test_prepared_models_are_listed_with_their_cards_and_missing_ones_with_what_
 def test_nothing_is_advised_where_nothing_is_missing() -> None:
     stream = io.StringIO()
 
-    write_rows(list_prepared(FakeCatalogue({"lite0"}), ["lite0"]), stream)
+    write_rows(list_prepared(Catalogue(FakeStore()), ["lite0"]), stream)
 
     assert "prepare`" not in stream.getvalue()
 
 
 def test_preparing_shows_each_step_with_its_time() -> None:
+    def prepare_missing(names: Sequence[str], on_progress: Callable[[str, str], None]) -> None:
+        on_progress(names[-1], "exporting to ONNX")
+
     stream = io.StringIO()
 
-    prepare(FakeCatalogue({"lite0"}), ["lite0", "lite1"], stream)
+    prepare(prepare_missing, ["lite0", "lite1"], stream)
 
     assert stream.getvalue() == "[  0.0 s] lite1: exporting to ONNX\n"
 

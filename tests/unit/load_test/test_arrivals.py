@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.load_test.arrivals import draw_arrivals
+from bento_service.load_test.generator import draw_arrivals
 
 
 @given(rate=st.floats(1, 2000), duration_s=st.floats(1, 20), seed=st.integers(0, 2**32))

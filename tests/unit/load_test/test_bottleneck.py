@@ -1,9 +1,9 @@
 import pytest
 
-from bento_service.load_test.bottleneck import Confidence, Limit, Stations, find_bottleneck
+from bento_service.load_test.bottleneck import Confidence, Limit, ServiceCapacity, find_bottleneck
 from tests.unit.load_test.runs import make_facts, make_run
 
-STATIONS = Stations(decode_threads=2, lanes=2)
+STATIONS = ServiceCapacity(decode_threads=2, lanes=2)
 LATENCIES_MS = [0.0] * 1000
 
 

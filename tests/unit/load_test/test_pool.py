@@ -1,10 +1,9 @@
 import asyncio
 import socket
-import time
 
 from bento_service.load_test.address import Address
+from bento_service.load_test.connections import ConnectionPool
 from bento_service.load_test.exchange import BROKEN, Exchange
-from bento_service.load_test.pool import ConnectionPool
 
 PATIENCE_S = 30.0
 
@@ -20,7 +19,7 @@ def test_requests_that_wait_for_a_connection_fail_at_once_where_none_can_be_open
                 all_done.set()
 
         address = Address("127.0.0.1", port, "localhost", "localhost", "/", is_tls=False)
-        pool = ConnectionPool(address, note, max_connections=3, reads_answers=False, clock=time.monotonic)
+        pool = ConnectionPool(address, note, max_connections=3, reads_answers=False)
         for _ in range(10):
             pool.submit(Exchange((b"never sent",), due_s=0.0))
         async with asyncio.timeout(PATIENCE_S):

@@ -6,8 +6,7 @@ import pytest
 from rich.console import Console
 
 from bento_service.load_test.bottleneck import Confidence, Limit
-from bento_service.load_test.report import give_verdict, list_notes, to_json
-from bento_service.load_test.text_report import describe_run_line, write_text
+from bento_service.load_test.report import describe_run_line, give_verdict, list_notes, to_json, write_text
 from tests.unit.load_test.reports import make_growing_step, make_report, make_step, with_limit
 
 SLOW = 500.0

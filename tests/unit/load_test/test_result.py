@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.load_test.arrivals import draw_arrivals
 from bento_service.load_test.exchange import BROKEN
 from bento_service.load_test.figures import describe_run, find_misses
+from bento_service.load_test.generator import draw_arrivals
 from bento_service.load_test.result import LoadResult
 from tests.unit.load_test.runs import make_facts, make_run
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.load_test.search import GROWTH, LADDER, PRECISION, Attempt, best_rate, choose_rate
+from bento_service.load_test.survey import GROWTH, LADDER, PRECISION, Attempt, best_rate, choose_rate
 
 CAPACITY = 100.0
 

@@ -2,7 +2,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from bento_service.load_test.bottleneck import Limit, Stations
+from bento_service.load_test.bottleneck import Limit, ServiceCapacity
 from bento_service.load_test.figures import RunFigures
 from bento_service.load_test.result import LoadResult
 from bento_service.load_test.survey import NothingMeasuredError, Survey, SurveyPlan, survey
@@ -48,9 +48,15 @@ class FakeGenerator:
 
 
 def measure(generator: FakeGenerator, *, duration_s: float = 60, rates: tuple[float, ...] = ()) -> Survey:
-    plan = SurveyPlan(1000, duration_s, Stations(decode_threads=2, lanes=2), rates)
+    plan = SurveyPlan(1000, duration_s, ServiceCapacity(decode_threads=2, lanes=2), rates)
     seen: list[RunFigures] = []
-    found = survey(generator, plan, on_run=seen.append, clock=generator.clock)
+    found = survey(
+        plan,
+        run_closed=generator.run_closed,
+        run_open=generator.run_open,
+        on_run=seen.append,
+        clock=generator.clock,
+    )
     assert seen == [*found.probes, *found.steps]
     return found
 
