@@ -13,6 +13,7 @@ from bento_service.errors import (
     InvalidParameterError,
     OverloadedError,
     UnknownModelError,
+    UnsupportedFormatError,
 )
 from bento_service.pipeline.request import rank
 from tests.fakes.clock import FakeTimeLoop, TickingClock
@@ -249,3 +250,20 @@ async def test_the_served_models_are_described_in_order_with_their_default() -> 
         ("a", True, "fake"),
         ("b", False, "fake"),
     ]
+
+
+@pytest.mark.parametrize("has_run", [True, False])
+async def test_the_predicted_wait_follows_images_that_ran_and_no_others(*, has_run: bool) -> None:
+    async with running({"a": FakeInfer()}) as observed:
+        for value in range(10):
+            if has_run:
+                await observed.classify(encode_image(value))
+            else:
+                with pytest.raises(UnsupportedFormatError):
+                    await observed.classify(b"hello")
+        thread_is_free = observed.block_decoding()
+        waiting = await observed.start(encode_image(200))
+        wait_ms = observed.classifier.predicted_wait_ms
+        thread_is_free.set()
+        await waiting
+    assert (wait_ms < INTERVAL_MS) == has_run
