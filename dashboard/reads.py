@@ -8,7 +8,8 @@ import streamlit as st
 from dashboard.service import ReceiptsQuery, Service
 from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
-from lightbox_client.contract import History, HistoryRequest, ModelList, Preview, Status
+from lightbox_client.contract import History, HistoryRequest, ModelList, Status
+from lightbox_client.preview import Preview
 
 MODELS_TTL_S = 5.0
 TRAFFIC_TTL_S = 1.5

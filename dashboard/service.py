@@ -12,8 +12,9 @@ from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
 from lightbox_client import Client, LightboxClientError
 from lightbox_client.breaker import CircuitBreaker
-from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Preview, Status
+from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Status
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
+from lightbox_client.preview import Preview
 
 IN_FLIGHT = 4
 """Images that one visitor has at the service at once: enough to keep its lanes busy, too few to crowd out others."""

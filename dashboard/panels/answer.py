@@ -11,8 +11,9 @@ from dashboard.reads import find_receipts, open_service, read_preview
 from dashboard.service import Service
 from dashboard.uploads import Picked
 from lightbox_client import LightboxClientError
-from lightbox_client.contract import Classification, ModelCard, Preview
+from lightbox_client.contract import Classification, ModelCard
 from lightbox_client.errors import InvalidRequestError
+from lightbox_client.preview import Preview
 
 _MINOR_WARNINGS = {"icc_profile_ignored"}
 """What most photographs have: said below the picture, not beside the answer."""
