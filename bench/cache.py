@@ -47,7 +47,7 @@ _WARM_UP_S = 5
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Processor time on the event loop for one request, its digest included, without a service around it."""
+    """CPU time on the event loop of one request, without a service around it."""
 
     what: str
     cpu_us: float
@@ -74,7 +74,7 @@ class _Load:
 
 @dataclass(frozen=True, slots=True)
 class _Sides:
-    """The addresses of both services, and the folder of what they are sent."""
+    """The addresses of both services, and the folder of photographs to send."""
 
     with_cache: str
     without: str
@@ -115,7 +115,7 @@ async def measure_costs() -> list[Cost]:
 
 
 def measure_traffic(rounds: int, duration_s: int) -> list[Comparison]:
-    """Load a service with the cache and one without in turns, with images that never and that always repeat."""
+    """Load a service with the cache and one without, in turns, with images that never and that always repeat."""
     lightbox = list_servers()[0]
     runs = (f"{os.getpid()}-{number}" for number in count())
     with tempfile.TemporaryDirectory() as name, ExitStack() as services:
@@ -143,7 +143,7 @@ def _compare(
         load(url, _WARM_UP_S)
     pairs = []
     for number in range(rounds):
-        # Whoever goes first in a round goes second in the next: a machine that grows slower favours neither.
+        # The order alternates, so that a machine that slows down favours neither.
         if number % 2:
             later = load(sides.without, duration_s)
             pairs.append((load(sides.with_cache, duration_s), later))

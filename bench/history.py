@@ -1,4 +1,4 @@
-"""How fast the journal answers and writes, with a month of traffic in it: `python -m bench.history --json`.
+"""Times of the journal's reads and writes, with a month of traffic in it: `python -m bench.history --json`.
 
 PostgreSQL is measured where `--postgresql` names an empty database.
 """
@@ -33,7 +33,7 @@ REPEATS = 15
 
 
 def make_receipts(start: datetime, minutes: int, receipts_a_minute: int, seed: int) -> Iterator[Receipt]:
-    """Yield traffic with an answer from some of 1000 classes each, and one refusal in thirty."""
+    """Yield receipts of random classes and durations, one in thirty a refusal."""
     rng = random.Random(seed)  # noqa: S311 - made-up traffic, no secret
     for minute in range(minutes):
         for number in range(receipts_a_minute):
@@ -62,7 +62,7 @@ def seed_month(store: JournalStore, receipts_a_minute: int) -> None:
 
 
 def time_reads(store: JournalStore) -> dict[str, dict[str, float]]:
-    """Return milliseconds of each question that a dashboard asks."""
+    """Return the milliseconds of each of the dashboard's queries."""
 
     def history(span: timedelta, buckets: int, model: str | None = None) -> Callable[[], object]:
         return lambda: store.read_history(since=NOW - span, until=NOW, buckets=buckets, model=model)
@@ -88,7 +88,7 @@ def time_reads(store: JournalStore) -> dict[str, dict[str, float]]:
 
 
 def time_writes(store: JournalStore) -> dict[str, float]:
-    """Return what a second of 130 requests, and 1000 receipts at once, cost the writing thread."""
+    """Return the time to append 130 receipts, a second's worth, and 1,000."""
     costs = {}
     for rows in (130, 1000):
         batches = [list(make_receipts(NOW + timedelta(seconds=s), 1, rows, seed=10_000 + s)) for s in range(REPEATS)]
@@ -101,7 +101,7 @@ def time_writes(store: JournalStore) -> dict[str, float]:
 
 
 def time_record(store: JournalStore) -> float:
-    """Return what one `record` costs a request, in microseconds. Closes the store."""
+    """Return the microseconds of one `record`. Closes the store."""
     receipts = list(make_receipts(NOW, 10, 1000, seed=1))
     journal = JournalWriter(
         store, capacity=20_000, retention=timedelta(days=DAYS), max_rows=5_000_000, flush_interval_s=3600

@@ -7,12 +7,12 @@ from pathlib import Path
 _CPUS_A_WORKER = 8
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 _V1_CONTROLLERS = ("cpu", "cpu,cpuacct")
-"""Where version 1 has the CPU's controller: alone, or mounted together with the one that keeps its accounts."""
+"""Folders of version 1's CPU controller: alone, or mounted together with the accounting one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """How a worker divides its share: batches in flight, decoding threads, and compute threads for one model."""
+    """A worker's share of the machine: batches in flight, decode threads, and compute threads of one model."""
 
     lanes: int
     decode_threads: int
@@ -22,7 +22,7 @@ class Division:
 def count_cpus(control_group: Path = _CONTROL_GROUP) -> int:
     """Count the CPUs that this process may use: its affinity mask, narrowed by a container's quota.
 
-    At least one, and only whole ones. The quota is that of cgroup v2, else of v1.
+    Rounded down, and at least one. The quota is that of cgroup v2, or else of v1.
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _read_quota(control_group / "cpu.max")
@@ -33,7 +33,7 @@ def count_cpus(control_group: Path = _CONTROL_GROUP) -> int:
 
 
 def _read_quota(*files: Path) -> float | None:
-    """Return the CPUs' time out of quota and period, which the files hold one after the other; None if unlimited."""
+    """Return quota divided by period, which the files hold in this order; None if unlimited."""
     try:
         quota_us, period_us = " ".join(file.read_text() for file in files).split()
         # Unlimited is `max` in version 2 and -1 in version 1.
@@ -45,9 +45,9 @@ def _read_quota(*files: Path) -> float | None:
 def choose_workers(cpus: int) -> int:
     """Choose the number of worker processes: one for every eight CPUs, at least one.
 
-    Each has its own models in memory, so they are few; but a worker's event loop is one thread. An image takes half a
-    millisecond of it under load and one where images come singly, and some seven of the CPUs that decode and infer
-    (`bench/results/cpu_shares-2026-11-21.json`): nine to fourteen CPUs would keep it busy all the time.
+    Each has its own models in memory, which speaks for few; but a worker's event loop is one thread. An image takes
+    0.5 to 1 ms of that thread, and about 7 ms of the CPUs that decode and infer
+    (`bench/results/cpu_shares-2026-11-21.json`), so nine to fourteen CPUs would keep it busy all the time.
     """
     return max(1, cpus // _CPUS_A_WORKER)
 
@@ -55,10 +55,10 @@ def choose_workers(cpus: int) -> int:
 def divide(
     cpus: int, *, workers: int, device_kind: str, lanes: int | None = None, decode_threads: int | None = None
 ) -> Division:
-    """Divide the CPUs among the workers, and each share among lanes and decoding.
+    """Divide the CPUs among the workers, and each share between lanes and decoding.
 
-    On a CPU a lane is a stream of one thread, as many as there are CPUs, since batching gains nothing there. On a GPU
-    two lanes overlap copy and compute, and every CPU may decode.
+    On a CPU each lane is a stream of one thread, with one lane for each CPU, since batching gains nothing there. On a
+    GPU two lanes overlap copying with computing, and every CPU may decode.
 
     Args:
         cpus: CPUs of the machine that may be used.

@@ -100,16 +100,16 @@ def _is_draining() -> bool:
 
 
 class GatewayService(Service):
-    """A BentoML service with our guard as its outermost layer."""
+    """A BentoML service with the gateway as its outermost layer."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
-        """Return BentoML's application behind the guard, and bound the connections that reach it (ADR 2)."""
+        """Return BentoML's application behind the gateway, and bound the connections that reach it (ADR 2)."""
         pacer = RefusalPacer(cpus=count_cpus() / settings.worker_count)
         refusals = EarlyRefusals(
             lifecycle.app_state, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
         )
-        # BentoML makes its workers' `uvicorn.Config` itself, right after this call, and leaves the protocol to uvicorn,
-        # which takes the name of a class or anything that makes a protocol.
+        # BentoML makes its workers' `uvicorn.Config` itself, right after this call. It leaves the protocol to uvicorn,
+        # which takes a class's name or a factory.
         uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
         return BentoGateway(
             own_app.wrap(super().to_asgi(is_main)),
@@ -127,14 +127,14 @@ class GatewayService(Service):
     name="lightbox",
     service_class=GatewayService,
     workers=settings.worker_count,
-    # Time limits are ours, by deadline and while receiving; BentoML's would answer 504 while the work goes on.
+    # Lightbox has its own time limits, by deadline and while receiving; BentoML's would answer 504 and go on working.
     traffic={"timeout": 3600},
-    # One line a request costs more than the request is worth; the journal has every one.
+    # A line for each request would cost too much CPU; the journal has every request.
     logging={"access": {"enabled": False}},
     http={"host": settings.host, "port": settings.port},
 )
 class LightboxService:
-    """Classifies images and says what each answer cost."""
+    """Classifies images, with a receipt for each."""
 
     @bentoml.on_deployment
     @staticmethod
@@ -147,16 +147,16 @@ class LightboxService:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to load the models; the worker answers probes meanwhile, unless others serve."""
+        """Begin to load the models; answer probes meanwhile, unless other workers serve."""
         await lifecycle.start(own_app)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Finish what is admitted and flush the journal."""
+        """Finish admitted requests and flush the journal."""
         await lifecycle.stop()
 
     async def __is_ready__(self) -> bool:
-        """Whether the models of every worker that may answer are warm, and this one is not draining."""
+        """Whether every worker that accepts connections has warm models, and this one is not draining."""
         return lifecycle.is_ready()
 
     @bentoml.api
@@ -172,7 +172,7 @@ class LightboxService:
         ),
     ) -> Classification:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
-        # Declares the call for schema, page and clients; over HTTP, the guard has http/routes/classify.py answer it.
+        # Declares the call for schema, page and clients; over HTTP, http/routes/classify.py answers it.
         admitted = lifecycle.pipeline().classifier.open(
             request_id=uuid.uuid4().hex,
             model=model,

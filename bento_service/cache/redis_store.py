@@ -56,7 +56,6 @@ class RedisStore:
         url: str,
         *,
         on_failure: Callable[[str], None],
-        ttl_s: int = _TTL_S,
         read_timeout_s: float = READ_TIMEOUT_S,
         write_timeout_s: float = _WRITE_TIMEOUT_S,
         trial_timeout_s: float = _TRIAL_TIMEOUT_S,
@@ -68,7 +67,6 @@ class RedisStore:
             url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
             on_failure: Called with each operation that failed: `read`, `write`, `busy` (no connection was free) or
                 `refused_write`.
-            ttl_s: How long a result is kept.
             read_timeout_s: Longest that `get` takes.
             write_timeout_s: Longest that one pipeline of writes takes.
             trial_timeout_s: Longest that a trial takes, connecting included.
@@ -79,7 +77,6 @@ class RedisStore:
         """
         self._client = Redis(connection_pool=open_pool(url))
         self._on_failure = on_failure
-        self._ttl_s = ttl_s
         self._read_timeout_s = read_timeout_s
         self._write_timeout_s = write_timeout_s
         self._trial_timeout_s = trial_timeout_s
@@ -169,7 +166,7 @@ class RedisStore:
     async def _write(self, results: list[tuple[str, CachedResult]]) -> None:
         pipeline = self._client.pipeline(transaction=False)
         for key, result in results:
-            pipeline.set(key, encode(result), ex=self._ttl_s)
+            pipeline.set(key, encode(result), ex=_TTL_S)
         started, started_writing = self._reachable.start(), self._writable.start()
         try:
             async with asyncio.timeout(self._write_timeout_s):

@@ -35,17 +35,12 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A server to start; what it prints goes to the file `log`.
-
-    It is ready as `ready_url` answers 200. It has failed for good, though its process may stay, as `alive_url` answers
-    503; where that is None, only its end tells.
-    """
+    """A server to start. It is ready when `ready_url` answers 200; what it prints goes to the file `log`."""
 
     name: str
     command: Command
     ready_url: str
     log: Path
-    alive_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +88,7 @@ class _Running:
 
 
 class ChildFailedError(Exception):
-    """A child ended by itself, failed, or was not ready in time; the message ends with the last lines of its log."""
+    """A child ended by itself or was not ready in time; the message ends with the last lines of its log."""
 
 
 class StopRequest:
@@ -217,9 +212,6 @@ def _wait_until_ready(
         for child in [each for each in waiting if _status_of(each.ready_url) == HTTPStatus.OK]:
             waiting.remove(child)
             announce(f"  {child.name} is ready after {waited_s:.1f} s")
-        for child in waiting:
-            if child.alive_url and _status_of(child.alive_url) == HTTPStatus.SERVICE_UNAVAILABLE:
-                raise ChildFailedError(f"{child.name} could not start.{_tail(child.log)}")
         if waiting and waited_s > limit_s:
             late = waiting[0]
             raise ChildFailedError(f"{late.name} was not ready within {limit_s:g} s.{_tail(late.log)}")

@@ -74,7 +74,7 @@ def children_of(settings: Settings, service_url: str, dashboard_url: str) -> tup
     service = service_command(settings, os.environ)
     dashboard = dashboard_command(settings, service_url, os.environ)
     return (
-        Child("the service", service, f"{service_url}/readyz", logs / "service.log", f"{service_url}/livez"),
+        Child("the service", service, f"{service_url}/readyz", logs / "service.log"),
         Child("the dashboard", dashboard, f"{dashboard_url}/_stcore/health", logs / "dashboard.log"),
     )
 

@@ -47,19 +47,14 @@ class Database:
     def __init__(self, url: str) -> None:
         parsed = parse_url(url)
         self.name = describe_url(parsed)
-        self._is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._file = Path(parsed.database) if self._is_sqlite and parsed.database else None
+        self.is_sqlite = parsed.get_backend_name() == "sqlite"
+        self._file = Path(parsed.database) if self.is_sqlite and parsed.database else None
         self._opened_file: tuple[int, int] | None = None
-        self._engine = _create_sqlite_engine(parsed) if self._is_sqlite else _create_postgresql_engine(parsed)
+        self._engine = _create_sqlite_engine(parsed) if self.is_sqlite else _create_postgresql_engine(parsed)
         self._writing_engine = self._engine.execution_options(**{_WRITES: True})
         self._generation = 0
         event.listen(self._engine, "connect", self._mark_connection)
         event.listen(self._engine, "checkin", self._close_old_connection)
-
-    @property
-    def is_sqlite(self) -> bool:
-        """Whether this is SQLite rather than PostgreSQL."""
-        return self._is_sqlite
 
     def prepare(self) -> None:
         """Create the SQLite file and its folder, and switch the file to write-ahead logging for good."""
@@ -88,7 +83,7 @@ class Database:
         writes for some milliseconds, once a second.
         """
         with self._connecting(self._writing_engine) as connection:
-            if not self._is_sqlite:
+            if not self.is_sqlite:
                 connection.execute(select(func.pg_advisory_xact_lock(_WRITER_LOCK_KEY)))
             yield connection
 

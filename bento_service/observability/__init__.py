@@ -1,1 +1,1 @@
-"""Prometheus series, and the files in which several processes keep theirs. Imports errors, domain and machine."""
+"""Prometheus series, and their files that several processes share. Imports errors, domain and machine."""

@@ -18,158 +18,112 @@ _CACHE_FAILURES = ("read", "write", "busy", "refused_write")
 _CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/classify")
 _SERVER_ERRORS = ("500", "503", "504")
 
-
 Series = TypeVar("Series", Counter, Histogram)
 
 
 class Metrics:
-    """What Prometheus can scrape. Thread-safe; made once in a process, as a registry takes each name once.
+    """What Prometheus can scrape. Thread-safe; made once in a process, since a registry takes each name once.
 
-    With `PROMETHEUS_MULTIPROC_DIR` set, as BentoML sets it, the values of all workers are added up at the scrape. What
-    an alert counts is there from the start, at 0: of a series that appears with its first event, Prometheus never sees
-    that event as an increase.
+    With `PROMETHEUS_MULTIPROC_DIR` set, a scrape adds up the values of all workers. What an alert counts exists from
+    the start, at 0: Prometheus sees no increase in a series that appears with its first event.
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, target_p99_s: float = 1.0) -> None:
-        """Register every series. `target_p99_s` bounds a bucket, so that what took longer is known exactly."""
+        """Register every series. `target_p99_s` is a bucket's bound, so that what took longer is known exactly."""
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
-        self.workers = Gauge(
-            "lightbox_workers",
-            "Worker processes configured.",
-            registry=registry,
-            multiprocess_mode="livemax",
+
+        def counter(name: str, description: str, *labels: str) -> Counter:
+            return Counter(name, description, labels, registry=registry)
+
+        def histogram(name: str, description: str, *labels: str, buckets: Sequence[float]) -> Histogram:
+            return Histogram(name, description, labels, registry=registry, buckets=buckets)
+
+        def summed(name: str, description: str) -> Gauge:
+            return Gauge(name, description, registry=registry, multiprocess_mode="livesum")
+
+        def same_for_all(name: str, description: str) -> Gauge:
+            return Gauge(name, description, registry=registry, multiprocess_mode="livemax")
+
+        self.workers = same_for_all("lightbox_workers", "Worker processes configured.")
+        self.workers_ready = summed(
+            "lightbox_workers_ready", "Worker processes that are ready: models warm, not draining."
         )
-        self.workers_ready = Gauge(
-            "lightbox_workers_ready",
-            "Worker processes that are ready: models warm, not draining.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.worker_starts = counter(
+            "lightbox_worker_starts_total", "Worker processes started, including those that replaced a dead one."
         )
-        self.worker_starts = Counter(
-            "lightbox_worker_starts_total",
-            "Worker processes started, those that replaced a dead one among them.",
-            registry=registry,
-        )
-        self.start_time = Gauge(
+        self.start_time = same_for_all(
             "lightbox_start_time_seconds",
             "When the process that started the workers started, since the epoch: the container's start.",
-            registry=registry,
-            multiprocess_mode="livemax",
         )
-        self.target_p99_seconds = Gauge(
-            "lightbox_target_p99_seconds",
-            "Latency target that admission holds requests to.",
-            registry=registry,
-            multiprocess_mode="livemax",
+        self.target_p99_seconds = same_for_all(
+            "lightbox_target_p99_seconds", "Latency target that admission holds requests to."
         )
         self.target_p99_seconds.set(target_p99_s)
-        stage_buckets = tuple(sorted({*_STAGE_BUCKETS_S, target_p99_s}))
-        self.requests = Counter(
+        self.requests = counter(
             "lightbox_requests_total",
-            "Images asked for, by model and outcome (ok or an error code).",
-            ["model", "outcome"],
-            registry=registry,
+            "Images requested, by model and outcome (ok or an error code).",
+            "model",
+            "outcome",
         )
-        self.stage_seconds = Histogram(
+        self.stage_seconds = histogram(
             "lightbox_stage_seconds",
             "Duration of each stage of requests that were answered without the cache, and of the whole (stage=total).",
-            ["model", "stage"],
-            buckets=stage_buckets,
-            registry=registry,
+            "model",
+            "stage",
+            buckets=sorted({*_STAGE_BUCKETS_S, target_p99_s}),
         )
-        self.batch_size = Histogram(
+        self.batch_size = histogram(
             "lightbox_batch_size_images",
-            "Images in the batch that an answered image ran in; none where the cache answered.",
-            ["model"],
+            "Images in the batch that an answered image ran in; none if the cache answered.",
+            "model",
             buckets=_BATCH_BUCKETS,
-            registry=registry,
         )
-        self.queue_depth = Gauge(
-            "lightbox_queue_depth_images",
-            "Images admitted and not yet answered.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.queue_depth = summed("lightbox_queue_depth_images", "Images admitted and not yet answered.")
+        self.max_queue = summed("lightbox_max_queue_images", "Images received and not yet answered, at most.")
+        self.shed = counter(
+            "lightbox_shed_total", f"Images rejected for overload, by reason: {', '.join(_SHED_REASONS)}.", "reason"
         )
-        self.max_queue = Gauge(
-            "lightbox_max_queue_images",
-            "Images received and not yet answered, at most.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.dispatch = counter(
+            "lightbox_dispatch_total", "Answered images, by the reason for which their batch was started.", "reason"
         )
-        self.shed = Counter(
-            "lightbox_shed_total",
-            f"Images refused for load, by reason: {', '.join(_SHED_REASONS)}.",
-            ["reason"],
-            registry=registry,
+        self.cache_requests = counter(
+            "lightbox_cache_requests_total", f"Images by result at the cache: {', '.join(_CACHE_RESULTS)}.", "result"
         )
-        self.dispatch = Counter(
-            "lightbox_dispatch_total",
-            "Answered images by the reason for which their batch was let go.",
-            ["reason"],
-            registry=registry,
-        )
-        self.cache_requests = Counter(
-            "lightbox_cache_requests_total",
-            f"Images by what became of them at the cache: {', '.join(_CACHE_RESULTS)}.",
-            ["result"],
-            registry=registry,
-        )
-        self.cache_failures = Counter(
+        self.cache_failures = counter(
             "lightbox_cache_failures_total",
-            f"Operations in which the cache's store did not serve: {', '.join(_CACHE_FAILURES)}.",
-            ["operation"],
-            registry=registry,
+            f"Operations in which the cache's store failed: {', '.join(_CACHE_FAILURES)}.",
+            "operation",
         )
-        self.cache_entries = Gauge(
-            "lightbox_cache_entries",
-            "Answers that the cache keeps in memory.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.cache_entries = summed("lightbox_cache_entries", "Results that the cache keeps in memory.")
+        self.cache_bytes = summed("lightbox_cache_bytes", "Memory that those results take up.")
+        self.lanes_lost = counter(
+            "lightbox_lanes_lost_total", "Lanes that died and were replaced; their images ran again."
         )
-        self.cache_bytes = Gauge(
-            "lightbox_cache_bytes",
-            "Memory that those answers take up.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.out_of_memory = counter(
+            "lightbox_out_of_memory_total", "Batches that ran out of memory and ran again smaller."
         )
-        self.lanes_lost = Counter(
-            "lightbox_lanes_lost_total",
-            "Lanes that died and were replaced; what they held ran again.",
-            registry=registry,
+        self.journal_dropped = counter(
+            "lightbox_journal_rows_dropped_total", "Receipts that the journal could not keep."
         )
-        self.out_of_memory = Counter(
-            "lightbox_out_of_memory_total", "Batches that met out-of-memory and ran again smaller.", registry=registry
+        self.journal_written = counter("lightbox_journal_rows_written_total", "Receipts that the journal has stored.")
+        self.journal_waiting = summed(
+            "lightbox_journal_waiting_rows", "Receipts that wait to be written to the journal."
         )
-        self.journal_dropped = Counter(
-            "lightbox_journal_rows_dropped_total", "Receipts that the journal could not keep.", registry=registry
+        self.journal_buffer = summed(
+            "lightbox_journal_buffer_rows", "Receipts that may wait, at most; more are dropped."
         )
-        self.journal_written = Counter(
-            "lightbox_journal_rows_written_total", "Receipts that the journal has stored.", registry=registry
-        )
-        self.journal_waiting = Gauge(
-            "lightbox_journal_waiting_rows",
-            "Receipts that wait to be written to the journal.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.journal_buffer = Gauge(
-            "lightbox_journal_buffer_rows",
-            "Receipts that may wait, at most; more are dropped.",
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self.http_requests = Counter(
+        self.http_requests = counter(
             "lightbox_http_requests_total",
             "HTTP requests by route template (unmatched for unknown paths), method and status.",
-            ["route", "method", "status"],
-            registry=registry,
+            "route",
+            "method",
+            "status",
         )
-        self.http_seconds = Histogram(
+        self.http_seconds = histogram(
             "lightbox_http_request_seconds",
             "Duration of HTTP requests by route template.",
-            ["route"],
+            "route",
             buckets=_STAGE_BUCKETS_S,
-            registry=registry,
         )
 
     def begin_worker(
@@ -181,7 +135,7 @@ class Metrics:
         max_queue_images: int,
         journal_buffer_rows: int,
     ) -> None:
-        """Count this process as a worker that starts, with what its settings allow it; not ready yet."""
+        """Count this process as a worker that starts and is not ready yet, with the limits of its settings."""
         self.worker_starts.inc()
         self.start_time.set(read_start_s(supervisor_id))
         self.workers.set(workers)
@@ -203,7 +157,7 @@ class Metrics:
                 self._child(series, value)
 
     def observe_readiness(self, is_ready: bool) -> None:
-        """Take whether this worker is ready."""
+        """Set whether this worker is ready."""
         self.workers_ready.set(int(is_ready))
 
     def observe_receipt(self, receipt: Receipt) -> None:
@@ -213,7 +167,7 @@ class Metrics:
             return
         self._child(self.dispatch, receipt.dispatch).inc()
         if receipt.cached:
-            # How fast the cache answers says nothing about how fast images are classified.
+            # The times of the cache would hide those of classification.
             return
         timings = receipt.timings
         for stage, duration_ms in (
@@ -227,26 +181,26 @@ class Metrics:
         self._child(self.batch_size, receipt.model).observe(receipt.batch_size)
 
     def observe_shed(self, reason: str) -> None:
-        """Count one refusal for load."""
+        """Count one rejection for overload."""
         self._child(self.shed, reason).inc()
 
     def observe_lookup(self, result: str) -> None:
-        """Count what became of one image at the cache."""
+        """Count one image's result at the cache."""
         self._child(self.cache_requests, result).inc()
 
     def observe_cache_failure(self, operation: str) -> None:
-        """Count one operation in which the cache's store did not serve."""
+        """Count one operation in which the cache's store failed."""
         self._child(self.cache_failures, operation).inc()
 
     def observe_cache_size(self, entries: int, size_bytes: int) -> None:
-        """Take the size of the cache in memory."""
+        """Set the size of the cache in memory."""
         self.cache_entries.set(entries)
         self.cache_bytes.set(size_bytes)
 
     def observe_http(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count one HTTP request; `route` is a template, never a raw path.
 
-        HTTP lets a client invent methods; whatever is not a usual one counts as `other`.
+        HTTP lets a client invent methods; an unusual one counts as `other`.
         """
         self._child(self.http_requests, route, method if method in _METHODS else "other", str(status)).inc()
         self._child(self.http_seconds, route).observe(seconds)

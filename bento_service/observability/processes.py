@@ -1,4 +1,4 @@
-"""What the system knows of other processes."""
+"""When a process started, and how one ended."""
 
 import signal
 import time
@@ -15,12 +15,12 @@ def read_start_s(process_id: int) -> float:
 
 
 def describe_exit(exit_code: int) -> str:
-    """Say how a process ended, by its exit code: the negative number of the signal if one ended it."""
+    """Describe how a process ended, by its exit code: minus the signal's number if a signal ended it."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     try:
         name = signal.Signals(-exit_code).name
     except ValueError:
         name = f"signal {-exit_code}"
-    # The kernel tells a parent no more than the signal.
+    # A parent learns only the signal.
     return f"was ended by {name}{' (out of memory?)' if -exit_code == signal.SIGKILL else ''}"

@@ -16,7 +16,7 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     programs = find_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server programs under /usr/lib/postgresql; `apt-get install postgresql` brings them")
-    # Not pytest's own folder, which only the user who runs the tests may enter.
+    # pytest's own folders are closed to the other user that PostgreSQL runs as.
     folder = Path(tempfile.mkdtemp(prefix="lightbox-pg-"))
     server = PostgresqlServer(programs, folder)
     yield server

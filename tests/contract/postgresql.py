@@ -14,7 +14,7 @@ def find_programs() -> Path | None:
 
 
 class PostgresqlServer:
-    """A server in `folder`, which is empty. Without its safety against power cuts, which tests do not need."""
+    """A server in the empty `folder`, without fsync, which tests do not need."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
@@ -43,7 +43,7 @@ class PostgresqlServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]
-        # Not a pipe: the server that pg_ctl leaves behind would hold it open.
+        # A file: the server that pg_ctl starts would keep a pipe open.
         with (self._folder / f"{program}.out").open("w+") as output:
             done = subprocess.run(
                 command, cwd=self._folder, stdout=output, stderr=output, check=False, **self._identity
@@ -54,7 +54,7 @@ class PostgresqlServer:
 
 
 def _unprivileged_identity(folder: Path) -> dict[str, Any]:
-    """Return what makes `subprocess` give root up, which PostgreSQL refuses to run as."""
+    """Return `subprocess` options for another user than root, as whom PostgreSQL refuses to run."""
     if os.geteuid() != 0:
         return {}
     known = {entry.pw_name for entry in pwd.getpwall()}

@@ -1,4 +1,4 @@
-"""What every store of results promises, held against memory, a real Redis, and both together."""
+"""The contract of `ResultStore`: in memory, in a real Redis, and both together."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.fakes.cache import CountingObserver, make_result
 pytestmark = pytest.mark.anyio
 
 PATIENT_S = 30.0
-"""Time for a Redis that shares two cores with whatever else runs."""
+"""A time-out that a Redis on a busy machine keeps."""
 
 
 @pytest.fixture

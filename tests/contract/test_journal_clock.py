@@ -1,4 +1,4 @@
-"""Pruning by a wall clock that is wrong, or was."""
+"""Pruning with a wall clock that is wrong now, or was when receipts were written."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -56,7 +56,7 @@ def test_pruning_resumes_once_the_clock_is_right_and_deletes_receipts_dated_ahea
 
     assert prune(store, NOW + DAY, retention=2 * DAY) == 1
     assert read(store) == [NOW + TEN_YEARS, *reversed(after), before[1]]
-    # Those dated ahead go with the first that was written after them.
+    # Receipts dated ahead are deleted together with the first one written after them.
     assert prune(store, NOW + 6 * DAY, retention=2 * DAY) == 3
     assert read(store) == [after[1]]
     assert count(store, NOW + TEN_YEARS - DAY, NOW + TEN_YEARS + DAY) == 0

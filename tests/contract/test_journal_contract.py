@@ -1,4 +1,4 @@
-"""What every journal store promises, held against SQLite and a real PostgreSQL."""
+"""The contract of `JournalStore`, on SQLite and a real PostgreSQL."""
 
 import multiprocessing
 from dataclasses import replace
@@ -109,7 +109,7 @@ def test_receipts_are_filtered_by_model_outcome_and_half_open_window(store: SqlJ
 def test_a_history_equals_what_the_receipts_say(
     store: SqlJournalStore, span: timedelta, buckets: int, model: str | None
 ) -> None:
-    # Reaching beyond the window on both sides, and appended out of order in several batches.
+    # Receipts before and after the window too, appended out of order in several batches.
     receipts = make_traffic(1, 900, since=NOW - span * 1.1, span=span * 1.2)
     for start in range(0, 900, 300):
         store.append(receipts[start : start + 300])
@@ -181,7 +181,7 @@ def test_two_writers_count_the_same_label_under_one_key(store: SqlJournalStore, 
 
 
 def test_a_batch_with_a_bad_receipt_leaves_nothing_behind(store: SqlJournalStore) -> None:
-    # A receipt that no database takes: its column may not be empty.
+    # The column may not be null.
     bad = replace(make_receipt("bad"), request_id=None)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="request_id"):
         store.append([make_receipt("good", class_id=7, label="cock"), bad])
@@ -194,7 +194,7 @@ def test_a_batch_with_a_bad_receipt_leaves_nothing_behind(store: SqlJournalStore
 
 
 def write_to(url: str, writer: int) -> None:
-    """Migrate an empty database together with others, then append batches that all fall in the same rollups."""
+    """Migrate an empty database, then append batches that all belong to the same rollups. One of several processes."""
     store = SqlJournalStore(url)
     store.migrate()
     for batch in range(BATCHES):

@@ -1,4 +1,4 @@
-"""PostgreSQL databases as operators have them: without an encoding, without the right to make tables."""
+"""Unusual PostgreSQL databases: without an encoding, without the right to create tables."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,7 +29,7 @@ def execute(url: str, statement: str) -> None:
 
 @pytest.fixture
 def guest_url(postgresql_url: str) -> Iterator[str]:
-    """A database as somebody may use it who may make nothing there."""
+    """A database whose user may not create tables."""
     execute(postgresql_url, "CREATE ROLE guest LOGIN")
     execute(postgresql_url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     yield postgresql_url.replace("lightbox@", "guest@")

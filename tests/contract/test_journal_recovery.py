@@ -1,4 +1,4 @@
-"""A journal whose database fails in the ways that databases do writes again by itself, and says so in two lines."""
+"""The journal recovers from failures of its database, and logs one line when they begin and one when they end."""
 
 import logging
 import os
@@ -55,7 +55,7 @@ def read_total(journal: JournalWriter) -> History:
 
 
 def run(url: str, *statements: str) -> None:
-    """Run statements that also work where the database takes reads only."""
+    """Run statements, even if the database is read-only by default."""
     engine = create_engine(parse_url(url), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         connection.execute(text("SET default_transaction_read_only = off"))
@@ -68,7 +68,7 @@ def run(url: str, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("break_by", "mend_by", "reason"),
     [
-        # Connections that were made meanwhile stay read-only, as those to a server that was demoted in a fail-over.
+        # Connections made meanwhile stay read-only, as those to a server demoted in a fail-over do.
         (
             (f"DO $$ BEGIN {ALTER} SET default_transaction_read_only = on'; END $$", TERMINATE_OTHERS),
             (f"DO $$ BEGIN {ALTER} RESET default_transaction_read_only'; END $$",),
@@ -248,7 +248,7 @@ def test_a_backup_that_replaces_the_sqlite_file_is_written_from_then_on(tmp_path
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """This process may write no file any further."""
+    """Any write to a file fails in this process."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
     try:
@@ -259,7 +259,7 @@ def full_disk() -> Iterator[None]:
 
 @contextmanager
 def read_only() -> Iterator[None]:
-    """As a user who may read the journal and not write it."""
+    """Run as a user who may read the journal but not write it."""
     if os.geteuid() != 0:
         pytest.skip("only root may become another user")
     os.seteuid(STRANGER)
@@ -275,7 +275,7 @@ def read_only() -> Iterator[None]:
 def test_receipts_wait_for_a_sqlite_file_that_cannot_be_written(
     trouble: Callable[[], AbstractContextManager[None]], reason: str
 ) -> None:
-    # Not pytest's own folder, which only the user who runs the tests may enter.
+    # pytest's own folders are closed to other users.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     url = f"sqlite:///{folder / 'journal.sqlite3'}"

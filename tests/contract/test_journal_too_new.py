@@ -105,7 +105,7 @@ def test_a_running_worker_keeps_receipts_until_the_schema_is_its_own_again(journ
 
 def test_a_refused_receipt_is_not_reported_as_a_newer_schema(store: SqlJournalStore) -> None:
     with pytest.raises(Exception, match="request_id") as refusal:
-        # Its column may not be empty.
+        # The column may not be null.
         store.append([replace(make_receipt(), request_id=None)])  # type: ignore[arg-type]
 
     assert not isinstance(refusal.value, JournalUnavailableError)

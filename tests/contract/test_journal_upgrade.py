@@ -38,7 +38,7 @@ def test_rollups_without_their_slowest_durations_are_read_and_added_to(
     store.append([make_receipt(total_ms=50.0), make_receipt(total_ms=300.0, cached=True)])
     after = store.read_history(**WINDOW, buckets=1).total
 
-    # The upper end of the slowest one's bin: never below what was seen, and at most 2 % above.
+    # The upper end of the bin of the slowest: never below its duration, and at most 2 % above.
     slowest_ms = before.stages["total"].max
     assert slowest_ms is not None
     assert 100.0 <= slowest_ms <= 102.1

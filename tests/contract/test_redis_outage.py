@@ -1,4 +1,4 @@
-"""A Redis that is down, hangs, is full or holds rubbish is a miss, a count and one line in the log."""
+"""A Redis that is down, hangs, is full or returns garbage causes misses, a count and one log line."""
 
 import asyncio
 import logging
@@ -22,14 +22,14 @@ LOGGER = "bento_service.cache.redis_store"
 
 
 async def wait_until(is_so: Callable[[], bool]) -> None:
-    """Return once something is so; looked at after each turn of the event loop."""
+    """Return once `is_so()`, which is polled after each turn of the event loop."""
     async with asyncio.timeout(2 * PATIENT_S):
         while not is_so():  # noqa: ASYNC110 - a store tells nobody
             await asyncio.sleep(0)
 
 
 class Client:
-    """A store, what it counted, and the clock that its pauses go by."""
+    """A store with its counts and the clock of its pauses."""
 
     def __init__(self, url: str, *, read_timeout_s: float = PATIENT_S, trial_timeout_s: float = PATIENT_S) -> None:
         self.counts = CountingObserver()
@@ -48,7 +48,7 @@ class Client:
             assert await self.store.get("a") is None
 
     async def recover(self) -> None:
-        """Ask once, after the pause, and return once Redis is known to answer again."""
+        """Advance past the pause, start a trial, and return once it has succeeded."""
         self.clock.advance(1)
         await self.fail(1)
         await wait_until(lambda: self.is_reachable)
@@ -71,7 +71,7 @@ async def connecting(url: str, **timeouts: float) -> AsyncIterator[Client]:
 
 @asynccontextmanager
 async def hanging_server() -> AsyncIterator[str]:
-    """Listen, take connections, and answer nothing."""
+    """Accept connections, and never answer."""
     done = asyncio.Event()
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -87,11 +87,11 @@ async def hanging_server() -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def slow_server(delay_s: float) -> AsyncIterator[str]:
-    """Answer whatever is asked as Redis does a PING, after so long."""
+    """Answer everything with PONG after `delay_s`."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
-            # So slow it is; nothing is waited for.
+            # The delay under test.
             await asyncio.sleep(delay_s)
             writer.write(b"+PONG\r\n")
         writer.close()
@@ -174,7 +174,7 @@ async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
         for failures, pause_s in enumerate((1, 2, 4), 5):
             client.clock.advance(pause_s)
             await client.fail(100)
-            # The trial has not even begun.
+            # The trial's task has not started yet.
             assert client.counts.failures == {"read": failures}
             await client.wait_for_failure(beyond=failures)
         assert client.counts.failures == {"read": 8}

@@ -15,7 +15,7 @@ from tests.unit.journal.receipts import NOW, make_receipt
 
 
 class WatchedStore(SqlJournalStore):
-    """Tells why tries to write have failed, and when the schema was brought up to date and receipts were pruned."""
+    """Reports failed writes, migrations and prunings to the test."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, now=lambda: NOW)
@@ -51,7 +51,7 @@ class WatchedStore(SqlJournalStore):
 
 
 def open_watched(url: str) -> tuple[JournalWriter, WatchedStore, Callable[[], bool]]:
-    """Return a journal that writes and tries again at once, its store, and a wait for the next write."""
+    """Return a journal that writes and retries at once, its store, and a function that waits for the next write."""
     store, written = WatchedStore(url), threading.Semaphore(0)
     journal = JournalWriter(
         store,
@@ -68,7 +68,7 @@ def open_watched(url: str) -> tuple[JournalWriter, WatchedStore, Callable[[], bo
 
 
 def open_begun(url: str) -> tuple[JournalWriter, WatchedStore, Callable[[], bool]]:
-    """Return the same once the receipt `before` is written and the thread has nothing left to do."""
+    """Return the same, after the receipt `before` is written and the thread is idle."""
     journal, store, wait_written = open_watched(url)
     journal.record(make_receipt("before"))
     assert wait_written()

@@ -1,4 +1,4 @@
-"""A cache's surroundings: results, an observer, and computations that end when a test says so."""
+"""Results, an observer that counts, and computations that a test ends."""
 
 import asyncio
 from collections import Counter
@@ -10,7 +10,7 @@ from bento_service.domain.requests import ImageInfo
 
 
 def make_result(seed: int = 1, *, classes: int = 10, warnings: tuple[str, ...] = ()) -> CachedResult:
-    """Make a result that no other seed gives."""
+    """Make a result that is unique to its seed."""
     scores = np.random.default_rng(seed).random(classes, dtype=np.float32)
     return CachedResult.of(scores, ImageInfo("JPEG", 400 + seed, 300), warnings)
 

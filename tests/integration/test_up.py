@@ -59,7 +59,7 @@ def test_ctrl_c_stops_both_and_leaves_nothing_behind(up: RunningUp) -> None:
     wait_until(lambda: not [process for process in started if is_running(process.pid)])
 
 
-def test_up_does_not_wait_for_a_service_that_cannot_start(bentoml_home: Path, tmp_path: Path) -> None:
+def test_up_ends_with_a_service_whose_worker_cannot_load(bentoml_home: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     model = Path("models") / "lightbox-efficientnet_lite0"
     shutil.copytree(bentoml_home / model, home / model)
@@ -70,5 +70,6 @@ def test_up_does_not_wait_for_a_service_that_cannot_start(bentoml_home: Path, tm
     printed, _ = process.communicate(timeout=START_TIMEOUT_S + STOP_TIMEOUT_S)
 
     assert process.returncode == 1
-    assert "lightbox: the service could not start.\nThe end of " in printed
+    assert "lightbox: the service ended with exit code 1.\nThe end of " in printed
     assert "This worker cannot serve: " in printed
+    assert "No worker gets ready: 3 in a row died before, and the last one ended with exit code 3" in printed

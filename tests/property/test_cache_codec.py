@@ -1,4 +1,4 @@
-"""What is written comes back bit for bit, and what is damaged is not found."""
+"""Encoded results decode bit for bit, and damaged ones to None."""
 
 import numpy as np
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Whatever clients do, each gets exactly one outcome: the image's, or that of its own going away."""
+"""Each client gets exactly one outcome: that of its image, or its own cancellation or refusal."""
 
 import asyncio
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ clients = st.lists(
 
 
 class Counter:
-    """Counts the computations of each image that ran to their end."""
+    """Counts the completed computations of each image."""
 
     def __init__(self, cache: ResultCache) -> None:
         self._cache = cache

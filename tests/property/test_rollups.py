@@ -1,4 +1,4 @@
-"""Rollups, whatever the traffic: adding up, reading percentiles, fitting windows."""
+"""Properties of histograms, rollups and windows."""
 
 import math
 from collections import Counter
@@ -160,7 +160,7 @@ def test_a_planned_window_covers_what_was_asked_for_in_buckets_that_begin_at_mul
         assert window.since_s % window.width_s == 0
         assert 0 <= (until - span).timestamp() - window.since_s < window.width_s
         assert 0 <= window.until_s - until.timestamp() < window.width_s
-    # Every rollup that it reads is still kept.
+    # Every rollup that the window reads is still kept.
     kept_s = {resolution.width_s: resolution.kept_s for resolution in RESOLUTIONS}
     coarsest_s = RESOLUTIONS[-1].width_s
     for resolution_s, start_s in cover(window.since_s, window.until_s):

@@ -19,7 +19,7 @@ from bento_service.settings import Settings
 
 PIECE = "zqx"
 HOST = "127.0.0.1:1"
-"""Nobody listens there: a connection is refused at once."""
+"""Nothing listens there, so connections are refused at once."""
 
 secrets = st.lists(st.sampled_from([*"@/#?:&%+=[] ,'\\$", "://", "%40", "", "5432"]), min_size=1, max_size=6).map(
     lambda marks: PIECE + "".join(f"{mark}{PIECE}" for mark in marks)

@@ -1,4 +1,4 @@
-"""A store that does not close keeps nobody from going."""
+"""Closing a cache whose store hangs."""
 
 import asyncio
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""One computation for identical requests, and none of them suffers for it."""
+"""Hits, misses, and one computation for identical requests in flight."""
 
 import asyncio
 import hashlib
@@ -26,7 +26,7 @@ SCOPE = "scope"
 
 
 class CacheUser:
-    """A cache at work."""
+    """Sends requests to a cache in memory."""
 
     def __init__(self) -> None:
         self.counts = CountingObserver()
@@ -157,7 +157,7 @@ async def test_an_error_of_the_image_is_shared_and_not_kept(error: LightboxError
     followers = [await user.start(never) for _ in range(2)]
     computation.result.set_exception(error)
     raised = await asyncio.gather(leader, *followers, return_exceptions=True)
-    # Each task its own: a traceback is written into the exception.
+    # Each task raises its own copy, since a traceback is written into the exception.
     assert len({id(each) for each in raised}) == 3
     for each in raised:
         assert isinstance(each, type(error))

@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -139,19 +138,10 @@ def test_a_child_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
         )
 
 
-def test_a_child_that_failed_but_stays_is_not_waited_for(service: FakeService, tmp_path: Path) -> None:
-    service.is_loading = True
-    service.refuse("not_ready", path="/livez")
-    failed = replace(child("failed", SLEEPER, f"{service.url}/readyz", tmp_path), alive_url=f"{service.url}/livez")
-
-    with pytest.raises(ChildFailedError, match=r"failed could not start\."):
-        run_together([failed], StopRequest(), announce=lambda line: None, on_ready=pytest.fail)
-
-
-def test_a_child_that_is_alive_and_not_ready_is_waited_for(service: FakeService, tmp_path: Path) -> None:
+def test_a_child_that_is_not_ready_is_waited_for(service: FakeService, tmp_path: Path) -> None:
     service.refuse("not_ready", path="/readyz", times=3)
     stop = StopRequest()
-    slow = replace(child("slow", SLEEPER, f"{service.url}/readyz", tmp_path), alive_url=f"{service.url}/livez")
+    slow = child("slow", SLEEPER, f"{service.url}/readyz", tmp_path)
 
     run_together([slow], stop, announce=lambda line: None, on_ready=stop.ask)
 

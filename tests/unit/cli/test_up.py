@@ -85,7 +85,6 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
 
     assert service.command == service_command(settings, os.environ)
     assert service.ready_url == "http://127.0.0.1:3000/readyz"
-    assert service.alive_url == "http://127.0.0.1:3000/livez"
     assert dashboard.command == dashboard_command(settings, "http://127.0.0.1:3000", os.environ)
     assert dashboard.ready_url == "http://127.0.0.1:8501/_stcore/health"
     assert service.log.parent == tmp_path / "logs"

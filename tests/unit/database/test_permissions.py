@@ -1,4 +1,4 @@
-"""What is said of a folder that the journal may not write."""
+"""Explanations of a folder or file that the journal may not write."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ STRANGER = 12345
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that every user can reach, which pytest's own are not."""
+    """A folder that every user can reach; pytest's own are closed to others."""
     with tempfile.TemporaryDirectory() as name:
         path = Path(name)
         path.chmod(0o755)
@@ -26,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def acting_as_stranger() -> Iterator[None]:
-    """Runs the test as a user of no rights, as `docker run --user` may."""
+    """Run as a user without rights, as with `docker run --user`."""
     if os.geteuid() != 0:
         pytest.skip("only root may become another user")
     os.seteuid(STRANGER)

@@ -53,7 +53,7 @@ def test_a_url_that_cannot_serve_is_refused_without_repeating_its_password(url: 
 
 
 def test_the_error_about_an_unreachable_server_hides_its_password() -> None:
-    # Port 1 of the machine itself: refused at once.
+    # Nothing listens on port 1, so the connection is refused at once.
     store = SqlJournalStore("postgresql://user:secret@127.0.0.1:1/lightbox")
     with pytest.raises(JournalUnavailableError, match=r"127\.0\.0\.1") as caught:
         store.migrate()

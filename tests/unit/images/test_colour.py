@@ -1,7 +1,6 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -110,14 +109,6 @@ def test_transparent_grey_is_laid_over_white() -> None:
     assert _prepare(encoded).warnings == ("greyscale_converted", "alpha_flattened")
 
 
-def test_a_premultiplied_tiff_is_laid_over_white_as_its_straight_twin() -> None:
-    directory = [(256, 1), (257, 1), (258, 8), (262, 2), (273, 8), (277, 4), (278, 1), (279, 4), (338, 1)]
-    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in directory)
-    premultiplied_red = bytes((51, 0, 0, 51))
-    encoded = b"II*\0" + struct.pack("<I", 12) + premultiplied_red + struct.pack("<H", 9) + entries + bytes(4)
-    assert _centre(encoded) == (255, 204, 204)
-
-
 @pytest.mark.parametrize("image_format", ["PNG", "GIF"])
 def test_a_transparent_palette_entry_is_laid_over_white(image_format: str) -> None:
     image = Image.new("P", ONE_PIXEL, 1)
@@ -187,49 +178,19 @@ def _idat(samples: tuple[int, ...]) -> bytes:
     return png_chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples)))
 
 
-def _deep_tiff(samples: tuple[int, ...], *, big_endian: bool, white_is_zero: bool = False) -> bytes:
-    order, mark = (">", b"MM\0*") if big_endian else ("<", b"II*\0")
-    photometric = 2 if len(samples) > 1 else 0 if white_is_zero else 1
-    data = struct.pack(f"{order}{len(samples)}H", *samples)
-    bits = struct.pack(f"{order}{len(samples)}H", *[16] * len(samples))
-    data_at, bits_at = 8, 8 + len(data)
-    entries = [
-        (256, 3, 1, 1),
-        (257, 3, 1, 1),
-        (258, 3, len(samples), bits_at if len(samples) > 1 else 16),
-        (262, 3, 1, photometric),
-        (273, 4, 1, data_at),
-        (277, 3, 1, len(samples)),
-        (278, 3, 1, 1),
-        (279, 4, 1, len(data)),
-    ]
-    directory_at = bits_at + len(bits)
-    directory = struct.pack(f"{order}H", len(entries))
-    for tag, kind, count, value in entries:
-        is_short = kind == 3 and count == 1
-        directory += struct.pack(f"{order}HHI", tag, kind, count)
-        directory += struct.pack(f"{order}HH", value, 0) if is_short else struct.pack(f"{order}I", value)
-    return mark + struct.pack(f"{order}I", directory_at) + data + bits + directory + bytes(4)
-
-
 @pytest.mark.parametrize(
-    ("encode_deep", "samples", "expected"),
+    ("colour_type", "samples", "expected"),
     [
-        (lambda samples: _deep_png(0, samples), (0x8000,), (128, 128, 128)),
-        (lambda samples: _deep_png(2, samples), (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
-        (lambda samples: _deep_png(4, samples), (0x4000, 0xFFFF), (64, 64, 64)),
-        (lambda samples: _deep_png(6, samples), (0xFFFF, 0x8000, 0x00FF, 0xFFFF), (255, 128, 0)),
-        (lambda samples: _deep_tiff(samples, big_endian=False), (0x8000,), (128, 128, 128)),
-        (lambda samples: _deep_tiff(samples, big_endian=True), (0x8000,), (128, 128, 128)),
-        (lambda samples: _deep_tiff(samples, big_endian=False), (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
-        (lambda samples: _deep_tiff(samples, big_endian=True), (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
-        (lambda samples: _deep_tiff(samples, big_endian=False, white_is_zero=True), (0x4000,), (191, 191, 191)),
+        (0, (0x8000,), (128, 128, 128)),
+        (2, (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
+        (4, (0x4000, 0xFFFF), (64, 64, 64)),
+        (6, (0xFFFF, 0x8000, 0x00FF, 0xFFFF), (255, 128, 0)),
     ],
 )
-def test_sixteen_bits_are_scaled_by_their_full_range_and_not_clipped(
-    encode_deep: Callable[[tuple[int, ...]], bytes], samples: tuple[int, ...], expected: tuple[int, int, int]
+def test_sixteen_bits_of_a_png_are_scaled_by_their_full_range_and_not_clipped(
+    colour_type: int, samples: tuple[int, ...], expected: tuple[int, int, int]
 ) -> None:
-    encoded = encode_deep(samples)
+    encoded = _deep_png(colour_type, samples)
     assert _centre(encoded) == expected
     assert "bit_depth_reduced" in _prepare(encoded).warnings
 

@@ -5,8 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from bento_service.errors import UndecodableImageError
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import ImageHeader, read_header
+from bento_service.images.prepare import prepare
+from tests.unit.images.encodings import LIMITS, RECIPE, encode_every_kind
 
 WIDTH_PX, HEIGHT_PX = 70, 40
 PIXELS = WIDTH_PX * HEIGHT_PX
@@ -61,7 +64,23 @@ def test_a_jpeg_with_very_much_before_its_frame_is_not_searched_to_the_end(filli
     assert read_header(encoded[:2] + filling * 100_000 + encoded[2:]) == ImageHeader(ImageFormat.JPEG, None)
 
 
-def test_what_is_no_image_has_no_outline() -> None:
+@pytest.mark.parametrize("kind", encode_every_kind())
+def test_an_image_is_prepared_alike_with_the_header_and_without(kind: str) -> None:
+    encoded = encode_every_kind()[kind]
+    alone = prepare(encoded, RECIPE, LIMITS)
+    with_header = prepare(encoded, RECIPE, LIMITS, header=read_header(encoded))
+    assert (with_header.pixels_hwc == alone.pixels_hwc).all()
+    assert (with_header.info, with_header.warnings) == (alone.info, alone.warnings)
+
+
+def test_a_header_that_the_caller_has_read_is_not_read_again() -> None:
+    small, large = (encode_every_kind(side_px)["tiff RGB None"] for side_px in (20, 48))
+    with pytest.raises(UndecodableImageError):
+        prepare(large, RECIPE, LIMITS, header=ImageHeader(ImageFormat.PNG, 1))
+    assert prepare(large, RECIPE, LIMITS, header=read_header(small)).info.width_px == 20
+
+
+def test_what_is_no_image_has_no_header() -> None:
     assert read_header(b"hello") is None
 
 
@@ -80,7 +99,7 @@ def test_what_is_no_image_has_no_outline() -> None:
     ),
     rest=st.binary(max_size=200),
 )
-def test_whatever_a_file_holds_its_outline_is_no_error(start: bytes, rest: bytes) -> None:
-    outline = read_header(start + rest)
-    assert outline is not None
-    assert outline.pixels is None or outline.pixels >= 0
+def test_a_header_is_read_without_an_error_from_any_bytes(start: bytes, rest: bytes) -> None:
+    header = read_header(start + rest)
+    assert header is not None
+    assert header.pixels is None or header.pixels >= 0

@@ -1,11 +1,13 @@
 import struct
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from bento_service.errors import ImageTooLargeError, MissingImageError, TooManyPixelsError
 from bento_service.images.prepare import ImageLimits, prepare
 from tests.unit.images.encodings import LIMITS, RECIPE, encode, encode_every_kind, load_photograph, png_chunk
+from tests.unit.images.tiffs import Layout, encode_tiff, pack_directory
 
 
 def _png(width_px: int, height_px: int) -> bytes:
@@ -35,15 +37,8 @@ def _bmp(width_px: int, height_px: int) -> bytes:
 
 
 def _tiff(width_px: int, height_px: int) -> bytes:
-    tags = [(256, width_px), (257, height_px), (258, 8), (262, 1), (273, 8), (277, 1), (278, height_px), (279, 1)]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
-
-
-def _tiled_tiff(tile_px: int) -> bytes:
-    tags = [(256, 16), (257, 16), (258, 8), (262, 1), (277, 1), (322, tile_px), (323, tile_px), (324, 8), (325, 1)]
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0)
+    tags = {256: width_px, 257: height_px, 258: 8, 262: 1, 273: 8, 277: 1, 278: height_px, 279: 1}
+    return b"II*\0" + struct.pack("<I", 8) + pack_directory({tag: (value,) for tag, value in tags.items()}, "<", 8)
 
 
 def test_no_bytes_are_a_missing_image() -> None:
@@ -77,8 +72,10 @@ def test_a_giant_is_refused_by_its_header_before_its_pixels_turn_out_to_be_missi
 
 
 def test_a_giant_tile_in_a_small_tiff_counts_as_the_pixels_it_would_take() -> None:
+    layout = Layout(tile_px=16, tags={322: (60_000,), 323: (60_000,)})
+    encoded = encode_tiff(np.zeros((16, 16, 1), np.uint8), layout)
     with pytest.raises(TooManyPixelsError):
-        prepare(_tiled_tiff(60_000), RECIPE, LIMITS)
+        prepare(encoded, RECIPE, LIMITS)
 
 
 def test_an_operator_may_allow_more_than_pillow_does_and_hears_no_warning(recwarn: pytest.WarningsRecorder) -> None:

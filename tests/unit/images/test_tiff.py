@@ -15,6 +15,7 @@ from PIL import Image
 from bento_service.domain.requests import PreparedImage
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
 from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.tiff import open_tiff
 from tests.unit.images.encodings import LIMITS, RECIPE, load_photograph
 from tests.unit.images.tiffs import (
     BLACK_IS_ZERO,
@@ -80,13 +81,6 @@ def test_samples_of_any_kind_are_read_as_what_they_mean(
     for is_big_endian, tile_px in ((False, None), (True, 16)):
         encoded = encode_tiff(samples, replace(layout, is_big_endian=is_big_endian, tile_px=tile_px))
         assert_read_as(encoded, expected)
-
-
-@pytest.mark.parametrize("is_big_endian", [False, True])
-@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
-def test_a_big_tiff_is_read_in_either_byte_order(dtype: str, is_big_endian: bool) -> None:
-    layout = Layout(RGB, DEFLATE, is_big_tiff=True, is_big_endian=is_big_endian)
-    assert_read_as(encode_tiff(deepen(PHOTOGRAPH, np.dtype(dtype)), layout), to_rgb(PHOTOGRAPH, RGB))
 
 
 @settings(max_examples=200, deadline=None)
@@ -290,3 +284,20 @@ def test_the_orientation_is_read_from_its_tag_or_else_from_xmp(dtype: str) -> No
         prepared = prepare(encoded, recipe, LIMITS)
         assert np.abs(prepared.pixels_hwc.astype(int) - upright).max() <= 1
         assert prepared.warnings[-1] == "exif_orientation_applied"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "reason"),
+    [
+        ({320: 1_500_000}, "tag 320 has 1,500,000 values; 1,048,576 are allowed"),
+        ({292: 900_000, 293: 900_000}, "overlap"),
+    ],
+)
+def test_tags_that_would_take_long_to_read_or_much_memory_are_refused(sizes: Mapping[int, int], reason: str) -> None:
+    picture = encode_tiff(np.zeros((4, 4, 3), np.uint8), Layout(RGB, tags=dict.fromkeys(sizes, (0,))))
+    encoded = bytearray(picture.ljust(1_600_000, b"\0"))
+    for tag, size in sizes.items():
+        entry_at = encoded.index(struct.pack("<HHI", tag, 3, 1))
+        struct.pack_into("<HHII", encoded, entry_at, tag, 1, size, 8)
+    with pytest.raises(UndecodableImageError, match=reason):
+        open_tiff(bytes(encoded), max_pixels=100).load(max_pixels=100)

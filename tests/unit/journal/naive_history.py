@@ -1,4 +1,4 @@
-"""What a history has to say, computed from the receipts themselves in the plainest way."""
+"""The expected history, computed from the receipts themselves."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ MAX_EXCESS = 0.0203
 
 
 def assert_bucket_tells_of(bucket: HistoryBucket, receipts: Sequence[Receipt], *, until: datetime) -> None:
-    """Hold a bucket against those of `receipts` that fall in `[bucket.start, until)`."""
+    """Compare a bucket with those of `receipts` that fall in `[bucket.start, until)`."""
     inside = [receipt for receipt in receipts if bucket.start <= receipt.received_at < until]
     answered = [receipt for receipt in inside if receipt.outcome == "ok"]
     computed = [receipt for receipt in answered if not receipt.cached]
@@ -32,7 +32,7 @@ def assert_bucket_tells_of(bucket: HistoryBucket, receipts: Sequence[Receipt], *
 
 
 def assert_quantiles(quantiles: Quantiles, durations_ms: Sequence[float]) -> None:
-    """Hold quantiles against the sorted durations: never less than the nearest-rank ones, and hardly more."""
+    """Compare quantiles with the nearest-rank ones of sorted durations: never less, and at most `MAX_EXCESS` more."""
     if not durations_ms:
         assert quantiles == Quantiles()
         return

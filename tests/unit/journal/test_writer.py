@@ -28,7 +28,7 @@ def store() -> FakeStore:
 
 @pytest.fixture
 def open_journal(store: FakeStore) -> Iterator[Open]:
-    """Open journals that never write by the clock unless told to."""
+    """Open journals whose flush interval is an hour, unless changed."""
     opened: list[JournalWriter] = []
 
     def open_one(**changes: Any) -> JournalWriter:
@@ -90,7 +90,7 @@ def test_recording_never_waits_for_the_store(store: FakeStore, open_journal: Ope
     store.may_append.clear()
     record(journal, "a")
     assert store.appending.wait(timeout=30)
-    # The store is in the middle of a write that will not end by itself.
+    # The store is now in a write that the test holds up.
     record(journal, "b", "c")
     assert journal.counts() == JournalCounts(waiting=3, written=0, dropped=0)
 
@@ -241,7 +241,7 @@ def test_pruning_comes_again_after_its_interval_whatever_the_wall_clock_says(
     moments.append(NOW)
     clock.advance(600)
     wait_for(store.prunings)
-    # Each leap begins the time anew that the clock has been steady for.
+    # Each leap resets the time that the clock has been steady for.
     assert [(now, steady_for) for now, steady_for, *_ in store.pruned] == [
         (moment, timedelta(0)) for moment in (NOW, NOW + TEN_YEARS, NOW)
     ]

@@ -178,16 +178,6 @@ def test_a_model_that_was_not_stored_to_its_end_is_prepared_anew(store: BentoMod
     assert catalogue.load("tiny").onnx_path.stat().st_size > 100
 
 
-@pytest.mark.parametrize("left_behind", ["model.yaml", "card.json"])
-def test_a_model_without_one_of_its_files_does_not_count(store: BentoModelStore, left_behind: str) -> None:
-    preparer = Preparer(store, [TinySource()])
-    catalogue = Catalogue(store)
-    preparer.prepare(["tiny"], ignore)
-    (catalogue.load("tiny").onnx_path.parent / left_behind).unlink()
-
-    assert catalogue.missing(["tiny"]) == ("tiny",)
-
-
 def test_two_processes_that_prepare_at_once_do_the_work_once(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         loads = pool.map(prepare_in, [tmp_path, tmp_path])

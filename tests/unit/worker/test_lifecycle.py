@@ -81,6 +81,7 @@ class Loading:
 
     def __init__(self, classifier: Classifier) -> None:
         self.is_loaded = asyncio.Event()
+        self.is_closed = False
         self._open = opener(classifier)
 
     @asynccontextmanager
@@ -88,6 +89,7 @@ class Loading:
         await self.is_loaded.wait()
         async with self._open(settings, metrics) as pipeline:
             yield pipeline
+        self.is_closed = True
 
 
 def no_requests() -> InFlightRequests:
@@ -173,6 +175,7 @@ async def test_the_first_worker_accepts_connections_while_it_loads_and_says_that
         assert own_status(table) == (ServiceState.READY, True)
         assert lifecycle.is_ready()
         await lifecycle.stop()
+        assert loading.is_closed
 
 
 async def test_a_worker_that_is_started_beside_one_that_serves_loads_before_it_accepts_connections(
