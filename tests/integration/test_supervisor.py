@@ -31,6 +31,14 @@ def test_a_service_whose_workers_die_before_they_are_ready_logs_a_verdict_and_ex
     )
 
 
+def test_a_folder_that_cannot_be_written_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with supervised(tmp_path, BEATS, shared=tmp_path / "file" / "folder") as service:
+        assert service.process.wait(PATIENCE_S) == 1
+    folder = tmp_path / "file" / "folder"
+    assert service.log.read_text() == f"lightbox: cannot write to {folder} (LIGHTBOX_HEARTBEAT_DIR): Not a directory\n"
+
+
 def test_a_death_is_logged_and_the_worker_replaced(tmp_path: Path) -> None:
     with supervised(tmp_path, f"if is_first():\n    say('ready'); sys.exit(7)\n{BEATS}") as service:
         service.wait_for_line("ended with exit code 7")
