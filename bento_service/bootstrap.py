@@ -26,17 +26,12 @@ from bento_service.machine import Division, count_cpus, divide
 from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.classifier import Classifier, Limits, Observer, WarmModel
-from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
 from bento_service.pipeline.pipeline import Pipeline
-from bento_service.pipeline.preprocessing import Preprocessor
-from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.pipeline.work_estimate import WorkEstimator
+from bento_service.pipeline.wiring import Limits, RunningClassifier, start_classifier
 from bento_service.preparation.parity import measure_over
 from bento_service.preparation.prepare import Preparer
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import RunnableModel
-from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
 
@@ -113,7 +108,7 @@ async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[P
         )
         stack.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
         cache = open_cache(settings, observer=metrics)
-        loaded, scheduler, classifier = await stack.enter_async_context(
+        loaded, running = await stack.enter_async_context(
             _open_classifier(
                 settings,
                 settings.models,
@@ -124,9 +119,9 @@ async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[P
         )
         yield Pipeline(
             settings=settings,
-            classifier=classifier,
+            classifier=running.classifier,
             engine=loaded.models[0].engine,
-            scheduler=scheduler,
+            queue=running.scheduler.queue,
             division=loaded.division,
             cache=cache,
             journal=journal,
@@ -142,8 +137,8 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         ModelLoadError: The model cannot be loaded.
     """
     names = (model or settings.default_model_name,)
-    async with _open_classifier(settings, names, cache=None, observers=(), metrics=None) as (_, _, classifier):
-        yield classifier
+    async with _open_classifier(settings, names, cache=None, observers=(), metrics=None) as (_, running):
+        yield running.classifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,91 +229,40 @@ async def _open_classifier(
     cache: ResultCache | None,
     observers: Sequence[Observer],
     metrics: Metrics | None,
-) -> AsyncIterator[tuple[_LoadedModels, Scheduler, Classifier]]:
+) -> AsyncIterator[tuple[_LoadedModels, RunningClassifier]]:
     """Load the models and start the threads that serve them; at the end close them all, and the cache."""
     async with AsyncExitStack() as stack:
         loaded = await asyncio.to_thread(_load_models, settings, names)
         engines = stack.enter_context(loaded.engines)
         if cache is not None:
             stack.push_async_callback(cache.close)
-        division = loaded.division
-        scheduler = Scheduler(
-            {
-                model.card.name: RunnableModel(model.engine.infer, loaded.costs[model.card.name])
-                for model in loaded.models
-            },
-            lanes=division.lanes,
-            target_ms=settings.target_p99_ms,
-            clock=time.perf_counter,
-            loop=asyncio.get_running_loop(),
+        available = [model.card.name for model in loaded.models]
+        running = start_classifier(
+            loaded.models,
+            loaded.costs,
+            division=loaded.division,
+            limits=Limits(
+                target_ms=settings.target_p99_ms,
+                max_queue_items=settings.max_queue_items,
+                max_receiving_requests=settings.max_receiving_requests,
+                image=ImageLimits(settings.max_image_bytes, settings.max_pixels),
+            ),
+            default_model=settings.default_model_name if settings.default_model_name in available else available[0],
+            observers=observers,
+            cache=cache,
+            min_oversampling=OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
             on_lane_lost=metrics.lanes_lost.inc if metrics else lambda: None,
             on_out_of_memory=metrics.out_of_memory.inc if metrics else lambda: None,
+            on_in_flight=metrics.queue_depth.set if metrics else lambda in_flight: None,
         )
-        decode_pool = DecodePool(division.decode_threads, patience_s=settings.target_p99_ms / 1000)
-        stack.callback(decode_pool.close, wait=False)
+        stack.callback(running.decode_pool.close, wait=False)
 
         async def stop_lanes() -> None:
-            await asyncio.to_thread(scheduler.close, timeout_s=LANES_STOP_S)
-            if not scheduler.has_ended:
+            await asyncio.to_thread(running.scheduler.close, timeout_s=LANES_STOP_S)
+            if not running.scheduler.has_ended:
                 # An engine waits for the batches in it, and would keep the journal from its last receipts.
                 logger.warning("A lane is still at work; the models go with the process.")
                 engines.pop_all()
 
         stack.push_async_callback(stop_lanes)
-        yield (
-            loaded,
-            scheduler,
-            _wire(settings, loaded, scheduler, decode_pool, cache=cache, observers=observers, metrics=metrics),
-        )
-
-
-def _wire(
-    settings: Settings,
-    loaded: _LoadedModels,
-    scheduler: Scheduler,
-    decode_pool: DecodePool,
-    *,
-    cache: ResultCache | None,
-    observers: Sequence[Observer],
-    metrics: Metrics | None,
-) -> Classifier:
-    division = loaded.division
-    is_cpu = loaded.models[0].engine.device.kind == "cpu"
-    work_cost = WorkEstimator(
-        {
-            name: loaded.costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
-            for name, ceiling in scheduler.ceilings().items()
-        },
-        decode_threads=division.decode_threads,
-        lanes=division.lanes if is_cpu else 1,
-        shares_cores=is_cpu,
-    )
-    predictor = WaitPredictor(
-        capacity=division.lanes * max(scheduler.knees().values()),
-        round_size=division.lanes * max(scheduler.ceilings().values()),
-        clock=time.perf_counter,
-        on_change=metrics.queue_depth.set if metrics else lambda in_flight: None,
-    )
-    workshop = Preprocessor(
-        decode_pool,
-        scheduler,
-        work_cost,
-        ImageLimits(settings.max_image_bytes, settings.max_pixels),
-        OPT_IN_OVERSAMPLING if settings.scaled_decoding else None,
-        time.perf_counter,
-    )
-    names = [model.card.name for model in loaded.models]
-    return Classifier(
-        loaded.models,
-        default_model=settings.default_model_name if settings.default_model_name in names else names[0],
-        limits=Limits(
-            target_ms=settings.target_p99_ms,
-            max_queue_items=settings.max_queue_items,
-            max_receiving_requests=settings.max_receiving_requests,
-        ),
-        workshop=workshop,
-        predictor=predictor,
-        observers=observers,
-        clock=time.perf_counter,
-        cache=cache,
-    )
+        yield loaded, running

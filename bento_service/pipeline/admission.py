@@ -1,85 +1,167 @@
-"""Refusing, before it costs anything, what could not be answered in time."""
+"""Load shedding: refuse an image that could not be answered in time before it costs anything."""
+
+from collections.abc import Callable
+from enum import Enum, auto
 
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
 from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.scheduling.policy import WAIT_SHARE, has_to_shed
 
+WAIT_SHARE = 0.7
+"""Longest predicted wait as a share of the latency target: under overload every admitted image waits as long as is
+allowed, and the rest is for its own batch and for errors of the prediction."""
 _NO_PLACE_RETRY_S = 1.0
-"""Shortest wait advised where there is no place: the predicted wait may be far below what freeing one takes."""
+"""Shortest wait advised where there is no place: freeing one may take far longer than the predicted wait."""
 
 
-class Gate:
-    """Holds every image's predicted wait against the latency target and its client's deadline.
+class Phase(Enum):
+    """Where an image stands."""
 
-    Images that wait and images that still arrive have places of their own: clients that send slowly, or nothing at
-    all, take none from those that have sent. Bulk images may fill half of the queue, so that they never shut out
-    whoever waits for an answer.
+    ADMITTED = auto()
+    """It may come in, and takes no place yet."""
+    RECEIVING = auto()
+    """Its bytes arrive, or its digest is computed."""
+    AT_CACHE = auto()
+    """It is looked up, or waits for the result of an identical one."""
+    COMPUTING = auto()
+    """It waits for a decode thread or a lane, or is on one."""
+    DONE = auto()
+
+
+class Permit:
+    """An admitted image's place. It moves from phase to phase, and is released once. Used on the event loop."""
+
+    def __init__(self, admission: "Admission", priority: Priority) -> None:
+        self.priority = priority
+        self._admission = admission
+        self._phase = Phase.ADMITTED
+        self._work_ms = 0.0
+
+    def enter(self) -> None:
+        """Take a place among the images that are being received."""
+        self._move(Phase.RECEIVING)
+
+    def wait_at_cache(self) -> bool:
+        """Move to the cache unless it has no place; return whether it has."""
+        if not self._admission.has_place_at_cache:
+            return False
+        self._move(Phase.AT_CACHE)
+        return True
+
+    def check(self, *, deadline_ms: float | None = None, elapsed_ms: float = 0.0) -> None:
+        """Check a received image once more, since much may have come in meanwhile; see `Admission.check`."""
+        self._admission.check(self.priority, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, is_received=True)
+
+    def compute(self, work_ms: float) -> None:
+        """Move to the decode threads and lanes: from now on others wait for this image's work."""
+        self._move(Phase.COMPUTING)
+        self._work_ms = work_ms
+        self._admission.predictor.start(work_ms, self.priority)
+
+    def release(self, *, has_run: bool = False) -> None:
+        """Free the place; `has_run` tells whether a lane ran the image, whatever the result."""
+        if self._phase is Phase.COMPUTING:
+            self._admission.predictor.finish(self._work_ms, self.priority, has_run=has_run)
+        if self._phase is not Phase.DONE:
+            self._move(Phase.DONE)
+
+    def _move(self, phase: Phase) -> None:
+        self._admission.count(self._phase, phase)
+        self._phase = phase
+
+
+class Admission:
+    """Compares every image's predicted wait with the latency target and its client's deadline.
+
+    Images that are received and images that wait have places of their own, so that clients which send slowly, or
+    nothing at all, take no place in the queue. Bulk images may fill half of the queue, so that they never keep
+    interactive ones out. Used on the event loop.
     """
 
-    def __init__(self, predictor: WaitPredictor, *, target_ms: float, max_queued: int, max_receiving: int) -> None:
-        """Watch one predictor.
+    def __init__(
+        self,
+        predictor: WaitPredictor,
+        *,
+        target_ms: float,
+        max_queued: int,
+        max_receiving: int,
+        on_change: Callable[[int], None] = lambda in_flight: None,
+    ) -> None:
+        """Start with no image.
 
         Args:
-            predictor: Knows what is in flight and how fast it goes.
-            target_ms: Longest predicted wait.
+            predictor: Predicts the wait.
+            target_ms: The latency target.
             max_queued: Images received and not yet answered, at most.
-            max_receiving: Images admitted and not yet received, at most.
+            max_receiving: Images being received, at most.
+            on_change: Called with the number of images in flight whenever it changes.
         """
-        self._predictor = predictor
+        self.predictor = predictor
         self._target_ms = target_ms
         self._max_queued = max_queued
         self._max_receiving = max_receiving
+        self._on_change = on_change
+        self._images = dict.fromkeys(Phase, 0)
 
     @property
-    def is_closed(self) -> bool:
-        """Whether the checks refuse an interactive image without a deadline; costs a few microseconds."""
-        predictor = self._predictor
+    def in_flight(self) -> int:
+        """Images that have a place."""
+        return sum(self._images.values())
+
+    @property
+    def is_overloaded(self) -> bool:
+        """Whether `check` refuses an interactive image without a deadline; costs a few microseconds."""
         return (
-            predictor.receiving >= self._max_receiving
-            or predictor.received >= self._max_queued
-            or has_to_shed(predictor.predicted_wait_ms, target_ms=self._target_ms, remaining_ms=None)
+            self._images[Phase.RECEIVING] >= self._max_receiving
+            or self._images[Phase.COMPUTING] >= self._max_queued
+            or self.predictor.predict_wait_ms() > WAIT_SHARE * self._target_ms
         )
 
-    def check_receiving(self) -> None:
-        """Refuse an image while too many others arrive.
-
-        Raises:
-            OverloadedError: They are as many as may be.
-        """
-        if self._predictor.receiving >= self._max_receiving:
-            raise self._refuse_for_place(f"{self._predictor.receiving} images are being received", "receiving")
-
+    @property
     def has_place_at_cache(self) -> bool:
-        """Whether one more may wait for its look-up or for an identical image; as many may as may arrive."""
-        return self._predictor.at_cache < self._max_receiving
+        """Whether one more image may wait at the cache: as many may as may be received at a time."""
+        return self._images[Phase.AT_CACHE] < self._max_receiving
 
-    def check_place(self, priority: Priority = Priority.INTERACTIVE) -> None:
-        """Refuse an image for which the queue has no place.
+    def admit(
+        self,
+        priority: Priority = Priority.INTERACTIVE,
+        *,
+        deadline_ms: float | None = None,
+        elapsed_ms: float = 0.0,
+    ) -> Permit:
+        """Admit an image before its bytes are read. Raises as `check`."""
+        self.check(priority, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms)
+        return Permit(self, priority)
 
-        Raises:
-            OverloadedError: Too many are received and not yet answered.
-        """
-        if self._predictor.received >= self._max_queued:
-            raise self._refuse_for_place(f"{self._predictor.received} images wait for their answers", "queue_full")
-        if priority is Priority.BULK and self._predictor.bulk_received >= max(1, self._max_queued // 2):
-            raise self._refuse_for_place(
-                f"{self._predictor.bulk_received} bulk images wait for their answers", "queue_full"
-            )
+    def count(self, old: Phase, new: Phase) -> None:
+        """Count an image in its new phase; its permit calls this."""
+        if old is not Phase.ADMITTED:
+            self._images[old] -= 1
+        if new is not Phase.DONE:
+            self._images[new] += 1
+        if old is Phase.ADMITTED or new is Phase.DONE:
+            self._on_change(self.in_flight)
 
-    def check_wait(
-        self, priority: Priority = Priority.INTERACTIVE, *, deadline_ms: float | None, elapsed_ms: float
+    def check(
+        self,
+        priority: Priority = Priority.INTERACTIVE,
+        *,
+        deadline_ms: float | None = None,
+        elapsed_ms: float = 0.0,
+        is_received: bool = False,
     ) -> None:
-        """Refuse an image that would be answered too late.
+        """Refuse an image that would be answered too late, or for which there is no place.
 
         Args:
             priority: The image's own; interactive ones pass bulk ones, and wait for fewer.
             deadline_ms: The client's own limit, or None.
-            elapsed_ms: How much of that is gone.
+            elapsed_ms: How much of that has passed.
+            is_received: Whether all of it has arrived, so that it needs no place among those being received.
 
         Raises:
-            DeadlineExceededError: All of it is gone.
-            OverloadedError: The predicted wait exceeds what the target allows, or what is left until the deadline.
+            DeadlineExceededError: The deadline has passed.
+            OverloadedError: Too many images are in flight, or the predicted wait exceeds what the target allows or what
+                is left until the deadline.
         """
         remaining_ms = None if deadline_ms is None else deadline_ms - elapsed_ms
         if remaining_ms is not None and remaining_ms <= 0:
@@ -88,29 +170,36 @@ class Gate:
                 "compute. Allow more time, or send less at once.",
                 deadline_ms=deadline_ms,
             )
-        wait_ms = self._predictor.predict_wait_ms(priority)
-        if not has_to_shed(wait_ms, target_ms=self._target_ms, remaining_ms=remaining_ms):
-            return
+        receiving, computing, bulk = self._images[Phase.RECEIVING], self._images[Phase.COMPUTING], self.predictor.bulk
+        if not is_received and receiving >= self._max_receiving:
+            raise self._refuse_for_place(f"{receiving} images are being received", "receiving")
+        if computing >= self._max_queued:
+            raise self._refuse_for_place(f"{computing} images wait for their answers", "queue_full")
+        if priority is Priority.BULK and bulk >= max(1, self._max_queued // 2):
+            raise self._refuse_for_place(f"{bulk} bulk images wait for their answers", "queue_full")
+        wait_ms = self.predictor.predict_wait_ms(priority)
         longest_ms = WAIT_SHARE * self._target_ms
-        is_over_target = wait_ms > longest_ms
-        limit = (
-            f"the latency target of {self._target_ms:g} ms allows {longest_ms:.0f} ms of waiting."
-            if is_over_target
-            else f"this request's deadline of {deadline_ms:g} ms is {remaining_ms:.0f} ms away."
-        )
-        raise OverloadedError(
-            f"{self._predictor.count_ahead(priority)} images are ahead, a predicted wait of {wait_ms:.0f} ms; {limit} "
-            "Try again after the time in Retry-After.",
-            retry_after_s=wait_ms / 1000,
-            reason="target" if is_over_target else "deadline",
-            predicted_wait_ms=round(wait_ms, 1),
-        )
+        if wait_ms > longest_ms:
+            limit = f"the latency target of {self._target_ms:g} ms allows {longest_ms:.0f} ms of waiting"
+            raise self._refuse_for_wait(wait_ms, priority, limit, "target")
+        if remaining_ms is not None and wait_ms > remaining_ms:
+            limit = f"this request's deadline of {deadline_ms:g} ms is {remaining_ms:.0f} ms away"
+            raise self._refuse_for_wait(wait_ms, priority, limit, "deadline")
 
     def _refuse_for_place(self, finding: str, reason: str) -> OverloadedError:
-        wait_ms = self._predictor.predicted_wait_ms
+        wait_ms = self.predictor.predict_wait_ms()
         return OverloadedError(
             f"{finding}, as many as may be at a time. Try again after the time in Retry-After.",
             retry_after_s=max(_NO_PLACE_RETRY_S, wait_ms / 1000),
+            reason=reason,
+            predicted_wait_ms=round(wait_ms, 1),
+        )
+
+    def _refuse_for_wait(self, wait_ms: float, priority: Priority, limit: str, reason: str) -> OverloadedError:
+        return OverloadedError(
+            f"{self.predictor.count_ahead(priority)} images are ahead, a predicted wait of {wait_ms:.0f} ms; {limit}. "
+            "Try again after the time in Retry-After.",
+            retry_after_s=wait_ms / 1000,
             reason=reason,
             predicted_wait_ms=round(wait_ms, 1),
         )

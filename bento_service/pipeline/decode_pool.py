@@ -1,37 +1,31 @@
 """Threads that decode images, interactive ones first."""
 
+import asyncio
 import logging
 import math
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
 
 from bento_service.domain.requests import Priority
+from bento_service.errors import DrainingError, LightboxError
 
 logger = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 
-class Ticket:
-    """One job's place in a `DecodePool`."""
 
-    def __init__(
-        self,
-        pool: "DecodePool",
-        job: Callable[[], None],
-        priority: Priority,
-        on_dropped: Callable[[], None],
-        submitted_s: float,
-    ) -> None:
-        self.job = job
-        self.on_dropped = on_dropped
-        self.priority = priority
-        self.submitted_s = submitted_s
-        self._pool = pool
+@dataclass(frozen=True, slots=True, eq=False)
+class Task:
+    """One job in a `DecodePool`."""
 
-    def cancel(self) -> bool:
-        """Take the job out if it has not started; return whether it will never run. Thread-safe."""
-        return self._pool.withdraw(self)
+    job: Callable[[], None]
+    priority: Priority
+    on_dropped: Callable[[], None]
+    submitted_s: float
 
 
 class DecodePool:
@@ -39,8 +33,7 @@ class DecodePool:
 
     Where there is more than one thread, bulk jobs leave one of them free, so that interactive work starts at once.
     Endless interactive work does not starve bulk: once the oldest bulk job has waited for `patience_s`, and no other
-    was taken within that time, it goes first.
-    A job that raises costs a log entry and nothing else. Thread-safe.
+    was taken within that time, it goes first. Thread-safe.
     """
 
     def __init__(
@@ -62,7 +55,7 @@ class DecodePool:
         self._patience_s = patience_s
         self._clock = clock
         self._bulk_taken_s = -math.inf
-        self._waiting: dict[Priority, deque[Ticket]] = {priority: deque() for priority in Priority}
+        self._waiting: dict[Priority, deque[Task]] = {priority: deque() for priority in Priority}
         self._max_bulk = max(1, threads - 1)
         self._running_bulk = 0
         self._is_closed = False
@@ -78,70 +71,104 @@ class DecodePool:
         """Jobs that no thread has taken yet."""
         return sum(map(len, self._waiting.values()))
 
+    async def run(
+        self,
+        job: Callable[[], None],
+        future: "asyncio.Future[Result]",
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> Result:
+        """Run a job that sees to it that `future` is resolved, and wait for the future.
+
+        What the job raises becomes the future's error. Cancelling the call withdraws the job if no thread has taken it.
+
+        Raises:
+            DrainingError: The pool was closed before a thread took the job.
+        """
+
+        def fail(error: Exception) -> None:
+            call_on_loop(future, lambda: future.set_exception(error))
+
+        def guarded() -> None:
+            try:
+                job()
+            # The request must get its answer whatever a library does, `sys.exit` and panics in Rust included.
+            except BaseException as error:
+                if not isinstance(error, LightboxError):
+                    logger.exception("Decoding an image failed.")
+                fail(error if isinstance(error, Exception) else _contain(error))
+
+        task = self.submit(guarded, priority=priority, on_dropped=lambda: fail(_refuse_as_draining()))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self.withdraw(task)
+            raise
+
     def submit(
         self,
         job: Callable[[], None],
         *,
         priority: Priority = Priority.INTERACTIVE,
         on_dropped: Callable[[], None] = lambda: None,
-    ) -> Ticket:
-        """Hand in a job.
+    ) -> Task:
+        """Queue a job.
 
         Args:
-            job: Called by one of the threads.
+            job: Called by one of the threads; if it raises, the error is logged.
             priority: Interactive jobs go first.
-            on_dropped: Called instead if the pool closes before a thread takes the job, by whoever closes it.
+            on_dropped: Called instead, from the thread that closes the pool, if no thread has taken the job by then.
 
         Raises:
-            RuntimeError: The pool is closed.
+            DrainingError: The pool is closed.
         """
-        ticket = Ticket(self, job, priority, on_dropped, self._clock())
+        task = Task(job, priority, on_dropped, self._clock())
         with self._changed:
             if self._is_closed:
-                raise RuntimeError("the decode pool is closed and takes no more jobs")
-            self._waiting[priority].append(ticket)
+                raise _refuse_as_draining()
+            self._waiting[priority].append(task)
             self._changed.notify()
-        return ticket
+        return task
 
-    def withdraw(self, ticket: Ticket) -> bool:
-        """Take a job out if it has not started; return whether it was still there."""
+    def withdraw(self, task: Task) -> bool:
+        """Take a job out if no thread has taken it; return whether it was still there."""
         with self._changed:
-            line = self._waiting[ticket.priority]
-            if ticket not in line:
+            line = self._waiting[task.priority]
+            if task not in line:
                 return False
-            line.remove(ticket)
+            line.remove(task)
             return True
 
     def close(self, *, wait: bool = True) -> int:
-        """Drop what waits and let the threads go after the jobs in them; return how many were dropped.
+        """Drop the jobs that wait, and end each thread after its current job; return how many were dropped.
 
         Args:
-            wait: Whether to return only when the threads are gone.
+            wait: Whether to return only once the threads have ended.
         """
         with self._changed:
-            dropped = [ticket for line in self._waiting.values() for ticket in line]
+            dropped = [task for line in self._waiting.values() for task in line]
             for line in self._waiting.values():
                 line.clear()
             self._is_closed = True
             self._changed.notify_all()
-        for ticket in dropped:
-            ticket.on_dropped()
+        for task in dropped:
+            task.on_dropped()
         if wait:
             for thread in self._threads:
                 thread.join()
         return len(dropped)
 
     def _run(self) -> None:
-        while ticket := self._take():
+        while task := self._take():
             try:
-                ticket.job()
-            # A thread serves everybody: no job may end it, not even one that calls `sys.exit`.
+                task.job()
+            # No job may end its thread, not even one that calls `sys.exit`.
             except BaseException:
                 logger.exception("A decoding job raised; its thread goes on.")
             finally:
-                self._finish(ticket)
+                self._finish(task)
 
-    def _take(self) -> Ticket | None:
+    def _take(self) -> Task | None:
         with self._changed:
             while True:
                 interactive, bulk = self._waiting[Priority.INTERACTIVE], self._waiting[Priority.BULK]
@@ -156,14 +183,38 @@ class DecodePool:
                     return None
                 self._changed.wait()
 
-    def _is_overdue(self, ticket: Ticket) -> bool:
+    def _is_overdue(self, task: Task) -> bool:
         since_s = self._clock() - self._patience_s
-        return ticket.submitted_s <= since_s and self._bulk_taken_s <= since_s
+        return task.submitted_s <= since_s and self._bulk_taken_s <= since_s
 
-    def _finish(self, ticket: Ticket) -> None:
-        if ticket.priority is Priority.BULK:
+    def _finish(self, task: Task) -> None:
+        if task.priority is Priority.BULK:
             with self._changed:
                 self._running_bulk -= 1
-                # One that found the bulk places taken may be asleep while the thread that frees one takes other work.
+                # A thread that found no bulk place may be asleep, while the one that frees it takes other work.
                 if self._waiting[Priority.BULK]:
                     self._changed.notify()
+
+
+def call_on_loop(future: "asyncio.Future[Result]", settle: Callable[[], None]) -> None:
+    """Call `settle` on the future's event loop unless the future is done by then. From any thread."""
+
+    def call() -> None:
+        if not future.done():
+            settle()
+
+    try:
+        future.get_loop().call_soon_threadsafe(call)
+    except RuntimeError:
+        logger.warning("The event loop is closed; the result of a decoding job was dropped.")
+
+
+def _refuse_as_draining() -> DrainingError:
+    return DrainingError("This server shut down before the image was decoded. Try again.", retry_after_s=1.0)
+
+
+def _contain(error: BaseException) -> RuntimeError:
+    """Wrap what is no `Exception`: raised on the event loop, it would end that and not the one request."""
+    contained = RuntimeError(f"decoding an image ended with {type(error).__name__}")
+    contained.__cause__ = error
+    return contained

@@ -9,7 +9,7 @@ from bento_service.engines.base import Engine
 from bento_service.journal.base import Journal
 from bento_service.machine import Division
 from bento_service.pipeline.classifier import Classifier
-from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.queue import WorkQueue
 from bento_service.settings import Settings
 
 
@@ -20,7 +20,7 @@ class Pipeline:
     settings: Settings
     classifier: Classifier
     engine: Engine
-    scheduler: Scheduler
+    queue: WorkQueue
     division: Division
     cache: ResultCache | None
     journal: Journal
@@ -37,12 +37,12 @@ class Pipeline:
             lanes=self.division.lanes,
             decode_threads=self.division.decode_threads,
             queue_depth=self.classifier.in_flight,
-            batch_ceiling=self.scheduler.ceilings(),
+            batch_ceiling=self.queue.ceilings(),
             predicted_wait_ms=self.classifier.predicted_wait_ms,
             target_p99_ms=self.settings.target_p99_ms,
             uptime_s=time.monotonic() - self.started_s,
             journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
-            cost=self.scheduler.costs(),
-            recent_dispatches=self.scheduler.recent_dispatches(),
+            cost=self.queue.costs(),
+            recent_dispatches=self.queue.recent_dispatches(),
             cache=self.cache.describe() if self.cache else {},
         )

@@ -1,7 +1,7 @@
-"""What may be asked of the served models."""
+"""The served models by name, and the parameters that they take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bento_service.domain.models import ModelCard
 from bento_service.errors import InvalidParameterError, UnknownModelError
@@ -12,10 +12,11 @@ MAX_DEADLINE_MS = 600_000.0
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The cards of the served models by name, and the name that stands for none."""
+    """The served models' cards by name, the default's name, and cache scopes (`cache.result_cache.name_scope`)."""
 
     cards: Mapping[str, ModelCard]
     default_model: str
+    scopes: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, model: str | None) -> ModelCard:
         """Return the card of a model; None asks for the default.
@@ -31,7 +32,7 @@ class ServedModels:
 
 
 def check_parameters(card: ModelCard, *, top_k: int, deadline_ms: float | None) -> None:
-    """Refuse what the model cannot give.
+    """Check a request's parameters.
 
     Raises:
         InvalidParameterError: `top_k` or `deadline_ms` is out of range.

@@ -1,4 +1,4 @@
-"""How much work an image is, told from its bytes before any of it is done."""
+"""How much work an image is, estimated from its bytes before any of it is done."""
 
 import threading
 from collections.abc import Mapping
@@ -7,24 +7,24 @@ from types import MappingProxyType
 
 _FIRST_FIXED_MS = 0.4
 _FIRST_MS_PER_BYTE = 27e-6
-"""Decoding and preparing a JPEG on one thread: 48 kB in 1.7 ms, 2 MB in 55. That is twice what was measured
-(bench/results/intake-2026-11-21.json): until it is learnt, a machine half as fast must not let in too many."""
+"""First guess for a JPEG on one thread: 48 kB in 1.7 ms, 2 MB in 55. That is twice what was measured
+(bench/results/intake-2026-11-21.json), so that a machine half as fast does not admit too much at first."""
 _ANCHORS = {0: 0.02, 1_000_000: 1.0}
-"""Where the first guess is held up as a sample that is never forgotten, and how many images it counts as: small files
-alone must not tilt the line, and large ones alone leave it a foot."""
+"""Two fixed pseudo-samples of the first guess, by size and weight in images. They keep the fit stable when all files
+have about the same size."""
 _KEPT = 0.99
-"""Share of what was learnt that is kept at each image: the last hundred or so count."""
+"""Weight kept by earlier images at each new one: about the last hundred count."""
 _OUTLIER = 4.0
-"""One image counts as at most this many times more or less than was expected of it."""
+"""One image counts as at most this many times more or less than predicted."""
 _MIN_EXPECTED_MS = 0.05
 _PIXEL_WEIGHT = 0.1
-"""Weight of one image in the running mean of the time for a pixel: such images are rare, and single ones odd."""
+"""Weight of one image in the running mean of the time for a pixel: such images are rare, and vary."""
 _MIN_PIXEL_SHARE = 0.25
-"""Shortest time for a pixel ever believed, as a share of the first: cheap ones must not pave the way for dear ones."""
+"""Least time for a pixel, as a share of the first guess, so that cheap images do not make costly ones look cheap."""
 
 
 class ImageKind(StrEnum):
-    """What decoding costs by."""
+    """Formats whose decoding times differ."""
 
     JPEG = "JPEG"
     PROGRESSIVE_JPEG = "progressive JPEG"
@@ -50,22 +50,22 @@ _FIRST_MS_PER_PIXEL: Mapping[ImageKind, float] = MappingProxyType(
         ImageKind.AVIF: 8e-6,
     }
 )
-"""What a pixel takes that hardly has a byte: `images.prepare.prepare` on one colour, 7070 x 7070, over its pixels.
+"""First guess of the time for a pixel: `images.prepare.prepare` on one colour, 7070 x 7070, over its pixels.
 
-A HEIC's is that of phones' photographs, 23 to 35e-6, as it is never learnt (see `Preprocessor.learn_decode`).
+That of HEIC is of phones' photographs, 23 to 35e-6, since it is never learnt (see `Preprocessor.learn_decode`).
 """
 
 
 class DecodeTimeModel:
     """Decoding time by encoded bytes and by pixels, whichever is more; learnt online.
 
-    The line over bytes is weighted least squares with forgetting, held by two samples of the first guess; each image's
-    error counts relative to its own time. Images that compress to next to nothing (one colour, line art) take the time
-    that their pixels do. Each image teaches the one of the two that spoke for it. Thread-safe.
+    The line over bytes is weighted least squares with forgetting; each image's error counts relative to its own time.
+    The time by pixels is for images that compress to almost nothing (one colour, line art). Each image corrects the one
+    of the two that predicted its time. Thread-safe.
     """
 
     def __init__(self, ms_per_pixel: float = _FIRST_MS_PER_PIXEL[ImageKind.JPEG]) -> None:
-        """Start from a first guess, below a quarter of which a pixel's time never goes."""
+        """Start from a first guess; the time for a pixel stays above a quarter of it."""
         self._lock = threading.Lock()
         self._min_ms_per_pixel = ms_per_pixel * _MIN_PIXEL_SHARE
         self._ms_per_pixel = ms_per_pixel
@@ -84,7 +84,7 @@ class DecodeTimeModel:
         return max(_MIN_EXPECTED_MS, fixed_ms + ms_per_byte * encoded_bytes, self._ms_per_pixel * pixels)
 
     def learn(self, encoded_bytes: int, decode_ms: float, pixels: int = 0) -> None:
-        """Take note of how long one image took."""
+        """Learn how long one image took."""
         with self._lock:
             expected_ms = self.predict_ms(encoded_bytes, pixels)
             believed_ms = min(max(decode_ms, expected_ms / _OUTLIER), expected_ms * _OUTLIER)
@@ -107,10 +107,9 @@ def _weigh(x: float, y: float, weight: float) -> tuple[float, ...]:
 
 
 class WorkEstimator:
-    """An image's work in milliseconds at the machine's bottleneck, so that the wait is about the sum of those ahead.
+    """Estimates an image's work: the milliseconds that it takes of the machine's bottleneck without other load.
 
-    Uncontended times, which do not move with the load: what the load makes of them is `WaitPredictor`'s to measure.
-    Thread-safe.
+    `WaitPredictor` measures how much longer work takes under load. Thread-safe.
     """
 
     def __init__(
@@ -119,11 +118,11 @@ class WorkEstimator:
         """Start from warm-up.
 
         Args:
-            inference_ms: An image's share of a full batch, by model: the duration at the ceiling through the ceiling.
+            inference_ms: An image's share of a full batch, by model: the duration at the ceiling over the ceiling.
             decode_threads: Threads that decode at the same time.
             lanes: Batches that run at the same time without slowing each other down; 1 on a GPU.
             shares_cores: Whether inference and decoding take turns on the same cores, as on a CPU; otherwise they
-                overlap, and the slower of them sets the pace.
+                overlap, and the slower of them is the bottleneck.
         """
         self._inference_ms = dict(inference_ms)
         self._decode_threads = decode_threads
@@ -140,5 +139,5 @@ class WorkEstimator:
         return max(decode_ms / self._decode_threads, inference_ms / self._lanes)
 
     def learn_decode(self, encoded_bytes: int, kind: ImageKind, *, decode_ms: float, pixels: int = 0) -> None:
-        """Take note of what decoding one image took; best in CPU time of its thread, which load does not stretch."""
+        """Learn how long decoding one image took, in CPU time of its thread, which does not depend on load."""
         self._decode[kind].learn(encoded_bytes, decode_ms, pixels)

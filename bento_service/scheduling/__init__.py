@@ -1,1 +1,1 @@
-"""The adaptive runner: lanes that take what waits, a policy that says how much, admission that says when to refuse."""
+"""The adaptive batcher: a queue, lanes and a policy over measured costs. Imports domain and errors alone."""

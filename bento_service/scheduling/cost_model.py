@@ -1,4 +1,4 @@
-"""What a batch costs: measured at warm-up, corrected by every batch since."""
+"""How long a batch takes: measured at warm-up, corrected by every batch since."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -7,33 +7,32 @@ from collections.abc import Mapping, Sequence
 from bento_service.domain.runner import BatchCost
 
 _GAIN = 0.2
-"""Share of a batch's surprise that the speed follows: the mean of about the last ten batches, 2/gain - 1."""
+"""Share of a batch's error that the speed follows: the mean of about the last ten batches, 2/gain - 1."""
 _CLIP = 0.4
-"""Largest surprise believed, as a log ratio (Huber's bounded influence): a stall, however long, moves the speed by 8 %,
-and a tenfold change, ln 10 = 2.3, is followed at 0.08 a batch, in some 40 batches. On a loaded CPU 96 % of batches lie
-within it (bench/results/runner-2026-11-21.json)."""
+"""Largest error of one batch that counts, as a log ratio (Huber's bounded influence): a stall, however long, moves the
+speed by 8 %, and a tenfold change, ln 10 = 2.3, is followed at 0.08 a batch, in some 40 batches. On a loaded CPU 96 %
+of batches lie within it (bench/results/runner-2026-11-21.json)."""
 _SPEED_LIMIT = math.log(1000)
 """Beyond a thousand times faster or slower than at warm-up, durations are a broken clock's."""
 _OWN_GAIN = 0.02
-"""The same for one size beside the others: ten times slower, so that a change of speed goes to the speed."""
+"""The same for one size alone: ten times slower, so that a common change of speed is not learnt here."""
 _OWN_LIMIT = math.log(4)
-"""Farthest that one size may move away from the shape which warm-up measured."""
+"""Largest correction of one size, as a log ratio."""
 _OWN_KEPT = 0.998
-"""Share of each size's own correction kept at each batch, half of it over 350: a size that once looked bad and has not
-run since is tried again."""
+"""Share of each size's own correction kept at each batch, half of it over 350, so that a size that once looked slow is
+tried again."""
 
 _FOLLOWED = 0.01
-"""Share of the way to another mode's speed that a mode goes with each batch of that one: half of it in 70 batches."""
+"""Share of the difference to another mode's speed that a mode follows with each batch of that one; half in 70."""
 
 
 class CostModel:
     """Duration of one model's batches in one engine mode, by batch size.
 
-    The shape is warm-up's. Online, one speed for all sizes follows each batch quickly and one correction a size slowly,
-    both on a log scale, where twice as slow and twice as fast are the same distance.
+    Warm-up measures the shape. Then one speed for all sizes follows each batch quickly, and one correction a size
+    slowly, both on a log scale, where twice as slow and twice as fast are equally far.
 
-    Not thread-safe for writers: `learn` is called under the queue's lock. Readers need none; they see the
-    curve before or after a batch, never half of it.
+    `learn` and `follow` are called under the queue's lock; readers need no lock.
     """
 
     def __init__(self, duration_ms: Mapping[int, float], *, bucket_sizes: Sequence[int] = ()) -> None:
@@ -95,30 +94,30 @@ class CostModel:
         return dict(zip(self._sizes, self._curve_ms, strict=True))
 
     def learn(self, batch_size: int, duration_ms: float) -> None:
-        """Take note of how long a batch took; a duration that is not more than 0 says nothing."""
+        """Learn how long a batch took; a duration that is not more than 0 is ignored."""
         if duration_ms <= 0:
             return
         ratio = duration_ms / self.predict_ms(batch_size)
-        surprise = math.log(max(math.exp(-_CLIP), min(math.exp(_CLIP), ratio)))
-        self._slowness = max(-_SPEED_LIMIT, min(_SPEED_LIMIT, self._slowness + _GAIN * surprise))
+        error = math.log(max(math.exp(-_CLIP), min(math.exp(_CLIP), ratio)))
+        self._slowness = max(-_SPEED_LIMIT, min(_SPEED_LIMIT, self._slowness + _GAIN * error))
         nearest = self._nearest(self._pad(batch_size))
         self._own = [_OWN_KEPT * own for own in self._own]
-        own = self._own[nearest] + _OWN_GAIN * (1 - _GAIN) * surprise
+        own = self._own[nearest] + _OWN_GAIN * (1 - _GAIN) * error
         self._own[nearest] = max(-_OWN_LIMIT, min(_OWN_LIMIT, own))
         self._samples[nearest] += 1
         self._curve_ms = self._fit()
 
     def follow(self, other: "CostModel") -> None:
-        """Go a little towards the speed of another mode that has just run.
+        """Move the speed a little towards that of another mode that has just run.
 
-        What slowed the machine down slowed both. A mode that does not run while it looks bad would never learn that
-        this has passed; so it is tried again at times, and found bad at once if it is.
+        What slows the machine down slows both modes. A mode that does not run while it looks slow could not learn
+        otherwise that the slowdown has passed.
         """
         self._slowness += _FOLLOWED * (other._slowness - self._slowness)
         self._curve_ms = self._fit()
 
     def describe(self) -> tuple[BatchCost, ...]:
-        """Return each measured size's cost, then and now, ascending."""
+        """Return each measured size's duration at warm-up and now, ascending."""
         return tuple(
             BatchCost(size, measured_ms, current_ms, samples)
             for size, measured_ms, current_ms, samples in zip(

@@ -1,21 +1,21 @@
-"""A thread that takes its next batch as soon as it has finished the last."""
+"""A thread that runs one batch after the other."""
 
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from bento_service.scheduling.execution import Feedback, Infer, Result, run_batch
+from bento_service.scheduling.execution import run_batch
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Batch, WorkItem
+from bento_service.scheduling.work import Batch, Infer, Result, WorkItem
 
 logger = logging.getLogger(__name__)
 
 LANE_THREADS = "lightbox-lane"
-"""What the names of lanes' threads begin with: of Python's own threads only they may compute."""
+"""Prefix of the names of lanes' threads: of Python's own threads only they may compute."""
 
 
 class Lane:
-    """One lane. It outlives every failing batch; if it dies all the same, it hands back what it had not answered."""
+    """One lane. It survives failing batches; if it dies all the same, it hands back the images it had not answered."""
 
     def __init__(
         self,
@@ -24,27 +24,24 @@ class Lane:
         queue: WorkQueue,
         models: Mapping[str, Infer],
         clock: Callable[[], float],
-        feedback: Feedback,
         deliver: Callable[[Sequence[Result]], None],
         on_lost: Callable[["Lane", Sequence[WorkItem]], bool],
     ) -> None:
-        """Make the lane; `start` puts it to work.
+        """Make the lane; `start` starts its thread.
 
         Args:
-            number: Names it to the queue: as many may ask at once as the queue was told, each by a number of its own.
-            queue: Where the batches come from.
+            number: Its number, unique among the lanes of the queue.
+            queue: Has the batches, and learns from each run.
             models: The forward pass of each model.
             clock: Seconds, monotonic.
-            feedback: Learns from each run.
             deliver: Takes the results of a batch, from the lane's thread.
-            on_lost: Called from the lane's thread as it dies, with the images that it leaves; returns whether a
-                successor has taken over. Otherwise the thread works on.
+            on_lost: Called from the lane's thread when it dies, with its unanswered images; returns whether a successor
+                has taken over. Otherwise the thread works on.
         """
         self.number = number
         self._queue = queue
         self._models = models
         self._clock = clock
-        self._feedback = feedback
         self._deliver = deliver
         self._on_lost = on_lost
         self._thread = threading.Thread(target=self._run, name=f"{LANE_THREADS}-{number}", daemon=True)
@@ -73,7 +70,7 @@ class Lane:
             is_over = self._work()
 
     def _work(self) -> bool:
-        """Take batches until the queue has no more or one kills the lane; return whether the thread may end."""
+        """Run batches until the queue is closed or one kills the lane; return whether the thread may end."""
         unanswered: Sequence[WorkItem] = ()
         results: list[Result] = []
         try:
@@ -85,8 +82,7 @@ class Lane:
                 unanswered, results = (), []
                 del batch
             return True
-        # What is no `Exception` ends threads: a library that calls `sys.exit`, or a defect of our own. Whatever it is,
-        # the images that the lane holds have to be answered.
+        # A library that calls `sys.exit`, or a defect of our own: the images that the lane holds must be answered.
         except BaseException:
             logger.exception("Lane %d died; the images that it held run again.", self.number)
             answered = {id(item) for item, _ in results}
@@ -95,6 +91,6 @@ class Lane:
             return self._on_lost(self, [item for item in unanswered if id(item) not in answered])
 
     def _run_batch(self, batch: Batch, results: list[Result]) -> None:
-        """Append each result as it comes, so that those which the lane had as it died are known."""
-        for result in run_batch(self._models[batch.model], batch, clock=self._clock, feedback=self._feedback):
+        # One by one, so that the results from before a crash are kept.
+        for result in run_batch(self._models[batch.model], batch, queue=self._queue, clock=self._clock):
             results.append(result)

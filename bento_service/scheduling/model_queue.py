@@ -1,17 +1,36 @@
-"""What the scheduler knows of one model: what it costs, and how large its batches may be."""
+"""One model's line in the queue: its waiting images, its costs and the limits of its batches."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode, ModelCost
-from bento_service.scheduling.arrivals import ArrivalRate
-from bento_service.scheduling.batch_cap import FailureLimit, OutOfMemoryLimit
+from bento_service.scheduling.batch_limits import FailureLimit, OutOfMemoryLimit
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.policy import BATCH_SHARE, Line, choose_bounds
-from bento_service.scheduling.work import WorkItem
+from bento_service.scheduling.work import Infer, WorkItem
+
+_ARRIVAL_MEMORY_S = 0.25
+"""Time after which an arrival counts for 1/e: long beside a batch, short beside a change of load."""
+
+
+class ArrivalRate:
+    """Images a second, as an exponentially weighted count. Used under the queue's lock."""
+
+    def __init__(self) -> None:
+        self._count = 0.0
+        self._last_s = 0.0
+
+    def note(self, now_s: float) -> None:
+        """Count one arrival."""
+        self._count = self._count * math.exp(min(0.0, self._last_s - now_s) / _ARRIVAL_MEMORY_S) + 1
+        self._last_s = now_s
+
+    def per_s(self, now_s: float) -> float:
+        """Return the rate as of now."""
+        return self._count * math.exp(min(0.0, self._last_s - now_s) / _ARRIVAL_MEMORY_S) / _ARRIVAL_MEMORY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +46,7 @@ class RunnableModel:
 
 
 class ModelQueue:
-    """One model's waiting images, cost models and caps. Used under the queue's lock."""
+    """One model's waiting images, cost models and batch limits. Used under the queue's lock."""
 
     def __init__(self, name: str, costs: Mapping[EngineMode, CostModel], *, target_ms: float) -> None:
         self.name = name
@@ -35,28 +54,36 @@ class ModelQueue:
         self.waiting: dict[Priority, deque[WorkItem]] = {priority: deque() for priority in Priority}
         self._arrivals = {priority: ArrivalRate() for priority in Priority}
         largest = costs[EngineMode.THROUGHPUT].sizes[-1]
-        self.memory_cap = OutOfMemoryLimit(largest)
-        self.fault_cap = FailureLimit(largest)
+        self._memory_limit = OutOfMemoryLimit(largest)
+        self._failure_limit = FailureLimit(largest)
         self._budget_ms = BATCH_SHARE * target_ms
         self.ceiling = self.knee = 1
-        self.update_ceiling()
+        self._update_ceiling()
 
-    def update_ceiling(self) -> None:
-        """Work knee and ceiling out anew, after anything that they rest on has changed."""
-        cost = self.costs[EngineMode.THROUGHPUT]
-        knee, ceiling = choose_bounds(cost.curve_ms(), budget_ms=self._budget_ms)
-        if cost.bucket_sizes:
-            # A GPU's. What a turn costs there was not measured.
-            ceiling = knee
-        self.ceiling = min(ceiling, self.memory_cap.size, self.fault_cap.size)
-        self.knee = min(knee, self.ceiling)
-
-    def learn(self, mode: EngineMode, batch_size: int, duration_ms: float) -> None:
-        """Take note of how long a batch took in a mode."""
-        self.costs[mode].learn(batch_size, duration_ms)
+    def learn_run(self, mode: EngineMode, size: int, duration_ms: float, *, is_whole: bool, now_s: float) -> None:
+        """Learn from a run; `is_whole` where it had all images of its batch."""
+        self.costs[mode].learn(size, duration_ms)
         for other, cost in self.costs.items():
             if other is not mode:
                 cost.follow(self.costs[mode])
+        self._memory_limit.pass_batch(size, now_s=now_s)
+        self._failure_limit.pass_run(is_whole=is_whole)
+        self._update_ceiling()
+
+    def learn_failure(self, size: int, *, is_whole: bool) -> bool:
+        """Learn from a failed run; return whether it was a lone image that is worth a second try."""
+        if size == 1:
+            return self._failure_limit.fail_image()
+        if is_whole:
+            self._failure_limit.fail_batch()
+            self._update_ceiling()
+        return False
+
+    def learn_out_of_memory(self, size: int, *, now_s: float) -> bool:
+        """Learn from a run that met out-of-memory; return whether it was a lone image that is worth a second try."""
+        self._memory_limit.shrink(size, now_s=now_s)
+        self._update_ceiling()
+        return size == 1 and self._failure_limit.fail_image()
 
     def add(self, item: WorkItem) -> None:
         """Add an image to the end of its line."""
@@ -64,7 +91,7 @@ class ModelQueue:
         self._arrivals[item.priority].note(item.enqueued_s)
 
     def lines(self, now_s: float) -> list[Line]:
-        """Return the policy's view of what waits."""
+        """Return what waits, as the policy takes it."""
         return [
             Line(
                 self.name,
@@ -82,9 +109,9 @@ class ModelQueue:
         ]
 
     def take(self, priority: Priority, size: int, *, is_live: Callable[[WorkItem], bool]) -> list[WorkItem]:
-        """Take up to `size` live images off the front of a line, and every dead one before them.
+        """Take up to `size` live images off the front of a line, and drop the others before them.
 
-        An image over which a lane has died runs alone: it may be the one that killed it.
+        An image that a lane has died over runs alone: it may be the cause.
         """
         line = self.waiting[priority]
         taken: list[WorkItem] = []
@@ -100,10 +127,19 @@ class ModelQueue:
         return taken
 
     def describe(self) -> tuple[ModelCost, ...]:
-        """Return the cost model of each mode, for the status page."""
+        """Return the cost model of each mode."""
         return tuple(
             ModelCost(
                 self.name, mode, self.ceiling if mode is EngineMode.THROUGHPUT else 1, cost.speed, cost.describe()
             )
             for mode, cost in self.costs.items()
         )
+
+    def _update_ceiling(self) -> None:
+        cost = self.costs[EngineMode.THROUGHPUT]
+        knee, ceiling = choose_bounds(cost.curve_ms(), budget_ms=self._budget_ms)
+        if cost.bucket_sizes:
+            # A GPU's. What a turn costs there was not measured.
+            ceiling = knee
+        self.ceiling = min(ceiling, self._memory_limit.size, self._failure_limit.size)
+        self.knee = min(knee, self.ceiling)

@@ -1,52 +1,38 @@
-"""What a free lane does next, and whether a further image may come in: pure functions of what is known just then."""
+"""What a free lane does next: pure functions of what waits, the lanes, what comes next, the target and the time."""
 
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import DispatchReason, EngineMode
+from bento_service.scheduling.cost_model import CostModel
 
 BATCH_SHARE = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
-WAIT_SHARE = 0.7
-"""An image may be predicted to wait seven tenths of the target: under overload everybody who is let in waits as long as
-is allowed, and the rest is for the image's own batch and for what the prediction has wrong."""
 BULK_SHARE = 0.05
-"""A bulk batch may take a twentieth of it: nobody waits for it, and an interactive image may have to wait it out."""
+"""A bulk batch may take a twentieth of it, since an interactive image may have to wait for its end."""
 _TURN_SHARE = 0.2
-"""What each turn of a lane costs beside its batch, as a share of one image's time: threads wake, which
-no curve shows. An estimate for a CPU, see docs/adr/0007-adaptive-runner.md."""
+"""Cost of each dispatch to a lane beside its batch, as a share of one image's time: threads wake, which no curve shows.
+An estimate for a CPU, see docs/adr/0007-adaptive-runner.md."""
 _HOLD_SHARE = 0.5
-"""Waiting, holding and running together may take half of it; the rest is for what came before and comes after."""
+"""Waiting, holding and running together may take half of the target; the rest is for decoding and the answer."""
 _MIN_HOLD_GAIN = 1.1
-"""Images a second that a lane has to gain by holding, the hold counted in: less is within the cost model's error."""
+"""Factor in images a second, the hold included, that holding must gain: less is within the cost model's error."""
 _MAX_SPLIT_DURATION = 0.75
-"""Part of the whole batch's duration that a split one may take at most; where it saves less, lanes share a device and
-splitting only doubles the fixed cost."""
+"""Largest duration of half a batch, as a share of the whole one's, for which idle lanes split it; where it saves less,
+lanes share a device and splitting only doubles the fixed cost."""
 _MIN_LATENCY_GAIN = 0.95
 """Part of the throughput mode's duration that the latency mode may take at most to be worth every thread."""
-
-
-class Curve(Protocol):
-    """Duration by batch size: a `CostModel`, as far as the policy needs it."""
-
-    @property
-    def bucket_sizes(self) -> tuple[int, ...]:
-        """The sizes that run without padding, ascending; empty where every size does."""
-
-    def predict_ms(self, batch_size: int, /) -> float:
-        """Predict how long a batch takes; never less than for a smaller one."""
 
 
 class Line(NamedTuple):
     """One model's waiting images of one priority, at least one.
 
-    `oldest_s` is when the first of them joined, `ceiling` the largest batch and `knee` the smallest that gains about as
-    much. `reason` is why the first of them would run if it did now. `curves` has the modes that differ, `THROUGHPUT`
-    always. `arrivals_per_s` is how fast it grows.
+    `oldest_s` is when the first of them joined; for `ceiling` and `knee` see `choose_bounds`. `reason` is the dispatch
+    reason of the first if it ran now. `curves` has the modes that differ, `THROUGHPUT` always.
     """
 
     model: str
@@ -55,15 +41,15 @@ class Line(NamedTuple):
     oldest_s: float
     ceiling: int
     knee: int
-    curves: Mapping[EngineMode, Curve]
+    curves: Mapping[EngineMode, CostModel]
     reason: DispatchReason = DispatchReason.BACKLOG
     arrivals_per_s: float = 0.0
 
 
 class Lanes(NamedTuple):
-    """The lanes: how many, how many of them without work (the asking one included), and what the others are at.
+    """The lanes: how many there are, and how many are idle, the asking one included.
 
-    `ends_s` holds when each running batch is predicted to end, `idle_since_s` when the asking lane ran out of work, and
+    `ends_s` holds the predicted end of each running batch, `idle_since_s` when the asking lane became idle, and
     `bulk_ran_s` when a lane last took bulk work of any model.
     """
 
@@ -75,7 +61,7 @@ class Lanes(NamedTuple):
 
 
 class Outlook(NamedTuple):
-    """What is about to come, of any model: images being decoded, the interactive ones of them, the rate of arrivals."""
+    """What comes next, of any model: images being decoded, the interactive ones of them, and the rate of arrivals."""
 
     expected: int
     expected_interactive: int
@@ -93,7 +79,7 @@ class Run(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """Wait, at most until then, for the batch of this model and priority to grow or for more urgent work to come."""
+    """Wait, at most until `until_s`, for the batch of this model and priority to grow or for more urgent work."""
 
     model: str
     priority: Priority
@@ -106,13 +92,13 @@ def decide(
     """Decide what a free lane does next.
 
     Interactive before bulk, then the model whose first image has waited longest. The lane runs it at once unless
-    holding pays, see `_hold_to_grow`, or it is bulk work about to take the last lane, see `_hold_for_interactive`.
-    Bulk work that interactive images have kept from the lanes for as long as the target gets one batch in.
+    holding pays, see `_hold_to_grow`, or it is bulk work on the last idle lane, see `_hold_for_interactive`. Bulk work
+    that has waited for as long as the target runs one batch before interactive images.
 
     Args:
         lines: Everything that waits.
         lanes: The lanes, the asking one idle.
-        outlook: What is about to come.
+        outlook: What comes next.
         target_ms: The latency target.
         now_s: On the clock of all times here.
 
@@ -143,14 +129,14 @@ def decide(
 
 
 def is_alone(lines: Sequence[Line], lanes: Lanes, outlook: Outlook) -> bool:
-    """Tell whether one image is all there is: nothing else waits, runs or is being decoded."""
+    """Return whether one image waits, and no other waits, runs or is being decoded."""
     return len(lines) == 1 and lines[0].length == 1 and lanes.idle == lanes.total and outlook.expected == 0
 
 
-def choose_size(curve: Curve, *, length: int, limit: int, idle_lanes: int) -> int:
+def choose_size(curve: CostModel, *, length: int, limit: int, idle_lanes: int) -> int:
     """Choose how many of `length` waiting images run as one batch, 1 to `limit`.
 
-    Idle lanes share what waits, so that two of them run half a backlog each, unless half takes about as long as all.
+    Two idle lanes run half a backlog each, unless half takes about as long as all.
     """
     whole = _trim(curve, min(length, limit))
     share = math.ceil(length / max(1, idle_lanes))
@@ -163,9 +149,9 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     """Choose knee and ceiling of a model's batches from the duration of its batch sizes.
 
     The knee is the smallest batch whose throughput lies within `tolerance` of the best one's. The ceiling is the
-    largest up to which none falls as far behind the knee, each turn of a lane counted in. Beyond the knee a bigger
-    batch gains little but turns, so it is the knee that counts while few images wait. Sizes that alone take longer than
-    `budget_ms` do not count, 1 excepted.
+    largest up to which none falls as far behind the knee, the cost of each dispatch included. Beyond the knee a bigger
+    batch only saves dispatches, so the ceiling applies while many images wait. Sizes that take longer than `budget_ms`
+    do not count, except 1.
 
     Args:
         duration_ms: Duration by batch size, in milliseconds; has size 1.
@@ -180,27 +166,15 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     return knee, max(takewhile(lambda size: rates[size] >= (1 - tolerance) * rates[knee], rates))
 
 
-def has_to_shed(predicted_wait_ms: float, *, target_ms: float, remaining_ms: float | None) -> bool:
-    """Tell whether an image that would wait this long must be refused now rather than answered too late.
-
-    Args:
-        predicted_wait_ms: Time until its answer, as predicted from what is admitted already.
-        target_ms: The latency target.
-        remaining_ms: Time left until the client's own deadline, or None.
-    """
-    longest_ms = WAIT_SHARE * target_ms
-    return predicted_wait_ms > (longest_ms if remaining_ms is None else min(longest_ms, remaining_ms))
-
-
 def _urgency(line: Line) -> tuple[bool, float]:
     return line.priority is Priority.BULK, line.oldest_s
 
 
 def _find_overdue(lines: Sequence[Line], lanes: Lanes, *, target_ms: float, now_s: float) -> Line | None:
-    """Return the bulk line whose turn it is before interactive ones: its first image has waited for the target.
+    """Return the bulk line that goes before interactive ones: its first image has waited for the target.
 
-    None while another bulk batch went within the target, so that interactive images wait for one at a time, and in
-    all give up `BULK_SHARE` of one lane, or one bulk image in each target where that takes longer.
+    None if another bulk batch ran within the target. So bulk work takes `BULK_SHARE` of one lane from interactive
+    images, or one bulk image in each target where that takes longer.
     """
     since_s = now_s - target_ms / 1000
     if lanes.bulk_ran_s > since_s:
@@ -210,30 +184,29 @@ def _find_overdue(lines: Sequence[Line], lanes: Lanes, *, target_ms: float, now_
 
 
 def _find_limit(line: Line, lanes: Lanes) -> int:
-    """Return the largest batch that what waits is good for: the knee, or more where every lane has as much to do.
+    """Return the largest batch that the line allows: the knee, or more if that leaves as much for every lane.
 
-    A backlog is taken in larger batches for the sake of fewer turns. The first images of one wait for its last; whoever
-    comes last in the backlog is answered sooner, as long as every lane has as much to do.
+    Larger batches take fewer dispatches, so that the end of a backlog is answered sooner.
     """
     return max(line.knee, min(line.ceiling, line.length // (lanes.total + 1)))
 
 
-def _earns_every_thread(latency: Curve, throughput: Curve, outlook: Outlook) -> bool:
-    """Tell whether a lone image gains by all threads, and will probably have them to itself until it is done."""
+def _earns_every_thread(latency: CostModel, throughput: CostModel, outlook: Outlook) -> bool:
+    """Return whether a lone image gains by all threads, and will probably have them for itself until it is done."""
     duration_ms = latency.predict_ms(1)
     is_shorter = duration_ms <= _MIN_LATENCY_GAIN * throughput.predict_ms(1)
     return is_shorter and outlook.arrivals_per_s * duration_ms / 1000 < 1
 
 
-def _fit(curve: Curve, limit: int, *, budget_ms: float) -> int:
+def _fit(curve: CostModel, limit: int, *, budget_ms: float) -> int:
     """Return the largest size up to `limit` that the budget allows, at least 1."""
     if curve.predict_ms(limit) <= budget_ms:
         return limit
     return max(1, bisect_right(range(1, limit + 1), budget_ms, key=curve.predict_ms))
 
 
-def _trim(curve: Curve, size: int) -> int:
-    """Cut a batch down to a full bucket where that runs more images a second than padding it up to the next."""
+def _trim(curve: CostModel, size: int) -> int:
+    """Shrink a batch to a full bucket where that runs more images a second than padding it to the next bucket."""
     buckets = curve.bucket_sizes
     index = bisect_right(buckets, size)
     if index == 0:
@@ -245,8 +218,7 @@ def _trim(curve: Curve, size: int) -> int:
 def _hold_for_interactive(line: Line, size: int, lanes: Lanes, outlook: Outlook) -> float:
     """Return until when bulk work leaves the last idle lane to an interactive image that is being decoded.
 
-    No longer than its own batch would take, from when it could first have run: by then it would have been over. On a
-    single lane bulk work goes ahead, for one batch is the bound there.
+    At most for as long as its own batch takes, counted from when it could first have run. A single lane is never held.
     """
     if lanes.total == 1 or lanes.idle > 1 or outlook.expected_interactive == 0:
         return -math.inf
@@ -256,8 +228,8 @@ def _hold_for_interactive(line: Line, size: int, lanes: Lanes, outlook: Outlook)
 def _hold_to_grow(line: Line, limit: int, lanes: Lanes, *, target_ms: float, now_s: float) -> float:
     """Return until when a lane waits for its batch to grow; not later than now where that does not pay.
 
-    It waits only while another batch keeps the device busy, and not longer than the batch it has would take: then what
-    it can lose is at most what it could have had (the ski-rental bound). The images gained have to outweigh the hold.
+    It waits only while another batch keeps the device busy, and at most for as long as its batch takes, so that the
+    hold can at worst double that (the ski-rental bound). The images gained have to outweigh the hold.
     """
     rate = line.arrivals_per_s
     if not lanes.ends_s or rate <= 0:

@@ -1,25 +1,39 @@
-"""The queue between whoever brings images and the lanes."""
+"""The queue between the decode threads and the lanes."""
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from bento_service.domain.requests import Priority
-from bento_service.domain.runner import DispatchReason, EngineMode, ModelCost
+from bento_service.domain.runner import Dispatch, DispatchReason, EngineMode, ModelCost
 from bento_service.errors import DrainingError
-from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import ModelQueue
+from bento_service.scheduling.model_queue import ArrivalRate, ModelQueue
 from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, Run, decide
 from bento_service.scheduling.work import Batch, WorkItem
 
 _NOTHING_TO_COME = Outlook(0, 0, 0.0)
+_RECENT_DISPATCHES = 20
+
+
+@dataclass(slots=True, eq=False)
+class Announcement:
+    """An image that is being decoded. It joins the queue when it is redeemed, unless it is withdrawn first.
+
+    `item` is the image once it is redeemed; the queue alone writes it.
+    """
+
+    priority: Priority
+    item: WorkItem | None = None
 
 
 class WorkQueue:
-    """Images waiting for a lane, first come, first served within a model and a priority. Thread-safe.
+    """Images that wait for a lane, first come, first served within a model and a priority. Thread-safe.
 
-    Lanes pull: a free one takes its next batch itself, without a turn of the event loop in between.
+    Lanes pull: a free one takes its next batch itself, without a turn of the event loop in between, and reports what
+    came of it.
     """
 
     def __init__(
@@ -30,6 +44,7 @@ class WorkQueue:
         target_ms: float,
         clock: Callable[[], float],
         on_expired: Callable[[list[WorkItem]], None],
+        on_out_of_memory: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a queue for the models that `costs` names.
 
@@ -40,20 +55,23 @@ class WorkQueue:
             clock: Seconds, monotonic; the clock of the items' times.
             on_expired: Called from a lane's thread with items whose deadline passed before a lane took them; the queue
                 is locked meanwhile, so it must neither wait nor raise.
+            on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
         """
         self._models = {name: ModelQueue(name, modes, target_ms=target_ms) for name, modes in costs.items()}
         self._lanes = lanes
         self._target_ms = target_ms
         self._clock = clock
         self._on_expired = on_expired
+        self._on_out_of_memory = on_out_of_memory
         self._arrivals = ArrivalRate()
-        self._expected = dict.fromkeys(Priority, 0)
+        self._announced: dict[Priority, set[Announcement]] = {priority: set() for priority in Priority}
         self._ends_s: dict[int, float] = {}
         self._idle_lanes = 0
         self._all_busy_s = -math.inf
         self._bulk_ran_s = -math.inf
         self._held: set[tuple[str, Priority]] = set()
         self._length = 0
+        self._recent: deque[tuple[float, Dispatch]] = deque(maxlen=_RECENT_DISPATCHES)
         self._is_closed = False
         self._changed = threading.Condition()
 
@@ -61,16 +79,16 @@ class WorkQueue:
         return self._length
 
     @property
-    def expected(self) -> int:
+    def announced(self) -> int:
         """Images being decoded, which will join soon."""
-        return sum(self._expected.values())
+        return sum(map(len, self._announced.values()))
 
     def ceilings(self) -> dict[str, int]:
-        """Return the largest batch by model, as it is now."""
+        """Return the current largest batch by model."""
         return {name: model.ceiling for name, model in self._models.items()}
 
     def knees(self) -> dict[str, int]:
-        """Return the smallest batch by model that gains about as much as any, as it is now."""
+        """Return the current knee by model, see `policy.choose_bounds`."""
         return {name: model.knee for name, model in self._models.items()}
 
     def costs(self) -> tuple[ModelCost, ...]:
@@ -78,36 +96,64 @@ class WorkQueue:
         with self._changed:
             return tuple(cost for model in self._models.values() for cost in model.describe())
 
-    def put(self, item: WorkItem, *, was_expected: bool = False) -> None:
-        """Add an image to the end of its line.
+    def recent_dispatches(self) -> tuple[Dispatch, ...]:
+        """Return the last twenty runs, newest first."""
+        now_s = self._clock()
+        with self._changed:
+            recent = tuple(self._recent)
+        return tuple(replace(dispatch, ago_ms=(now_s - started_s) * 1000) for started_s, dispatch in reversed(recent))
+
+    def announce(self, priority: Priority = Priority.INTERACTIVE) -> Announcement:
+        """Announce an image that is being decoded, so that no other image is taken to be alone."""
+        announcement = Announcement(priority)
+        with self._changed:
+            self._announced[priority].add(announcement)
+        return announcement
+
+    def redeem(self, announcement: Announcement, item: WorkItem) -> None:
+        """Add an announced image to the end of its line; without effect if it was withdrawn.
 
         Args:
-            item: The image.
-            was_expected: Whether it is one of those that were announced by `expect`.
+            announcement: Announced the image, and is not redeemed yet.
+            item: The image, of the same priority; `enqueued_s` is now.
 
         Raises:
-            DrainingError: The queue is closed; no lane would ever take the image.
+            DrainingError: The queue is closed, so no lane would ever take the image.
         """
         with self._changed:
-            if was_expected:
-                self._expected[item.priority] -= 1
+            announced = self._announced[announcement.priority]
+            if announcement not in announced:
+                return
+            announced.remove(announcement)
             if self._is_closed:
                 raise DrainingError("This server is shutting down and runs no more images.", retry_after_s=1.0)
+            announcement.item = item
             item.has_found_idle_lane = self._idle_lanes > self._length
             self._models[item.model].add(item)
             self._length += 1
             self._arrivals.note(item.enqueued_s)
             self._changed.notify()
 
-    def expect(self, delta: int, priority: Priority) -> None:
-        """Announce images that are being decoded, or, by a negative number, that none will come of some."""
+    def withdraw(self, announcement: Announcement) -> None:
+        """Take back an image, whether announced or waiting; without effect once a lane has it.
+
+        A waiting image leaves at once and not when its turn comes: while the lanes are busy, images of clients that
+        disconnect must not pile up.
+        """
         with self._changed:
-            self._expected[priority] += delta
-            if self._held and delta < 0:
-                self._changed.notify()
+            announced, item = self._announced[announcement.priority], announcement.item
+            if announcement in announced:
+                announced.remove(announcement)
+                if self._held:
+                    self._changed.notify()
+            elif item is not None and item in (line := self._models[item.model].waiting[item.priority]):
+                line.remove(item)
+                self._length -= 1
+                if not line:
+                    self._held.discard((item.model, item.priority))
 
     def put_back(self, items: Iterable[WorkItem]) -> None:
-        """Return images to where they were in their line: their lane has died. A closed queue takes them too."""
+        """Return the images of a lane that died to their former place. A closed queue takes them too."""
         with self._changed:
             for item in reversed(list(items)):
                 line = self._models[item.model].waiting[item.priority]
@@ -117,21 +163,8 @@ class WorkQueue:
                 self._length += 1
             self._changed.notify_all()
 
-    def remove(self, item: WorkItem) -> None:
-        """Take an image that nobody wants any more out of its line; without effect once a lane has it.
-
-        At once, not when its turn comes: while the lanes are busy, clients that come and hang up must not pile up.
-        """
-        with self._changed:
-            line = self._models[item.model].waiting[item.priority]
-            if item in line:
-                line.remove(item)
-                self._length -= 1
-                if not line:
-                    self._held.discard((item.model, item.priority))
-
     def take(self, lane: int) -> Batch | None:
-        """Wait for work and take a batch for a lane whose last one is over; None once all is done and closed."""
+        """Wait for work and take a batch for a lane whose last one is over; None once the queue is closed and empty."""
         with self._changed:
             self._ends_s.pop(lane, None)
             self._idle_lanes += 1
@@ -148,7 +181,7 @@ class WorkQueue:
                         self._held.add((decision.model, decision.priority))
                         self._changed.wait(decision.until_s - now_s)
                     elif batch := self._take_live(decision, now_s):
-                        predicted_ms = self.predict_ms(batch)
+                        predicted_ms = self._models[batch.model].costs[batch.mode].predict_ms(len(batch.items))
                         self._ends_s[lane] = now_s + predicted_ms / 1000
                         if self._idle_lanes == 1:
                             self._note_all_busy(now_s)
@@ -157,44 +190,35 @@ class WorkQueue:
                 self._idle_lanes -= 1
 
     def release(self, lane: int) -> None:
-        """Forget a lane that has died and asks no more."""
+        """Forget a lane that has died."""
         with self._changed:
             self._ends_s.pop(lane, None)
 
-    def predict_ms(self, batch: Batch, size: int | None = None) -> float:
-        """Predict how long a batch takes, or `size` images of it."""
-        return self._models[batch.model].costs[batch.mode].predict_ms(size or len(batch.items))
-
-    def learn(self, batch: Batch, size: int, duration_ms: float) -> None:
-        """Take note of how long `size` images of a batch took."""
+    def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
+        """Learn from a run of `size` images of a batch, and keep it for `recent_dispatches`."""
+        inference_ms = (finished_s - started_s) * 1000
         with self._changed:
             model = self._models[batch.model]
-            model.learn(batch.mode, size, duration_ms)
-            model.memory_cap.pass_batch(size, now_s=self._clock())
-            model.fault_cap.pass_run(is_whole=size == len(batch.items))
-            model.update_ceiling()
+            predicted_ms = model.costs[batch.mode].predict_ms(size)
+            model.learn_run(batch.mode, size, inference_ms, is_whole=size == len(batch.items), now_s=finished_s)
+            dispatch = Dispatch(
+                batch.model, batch.mode, reason, size, batch.waiting, predicted_ms, inference_ms, ago_ms=0.0
+            )
+            self._recent.append((started_s, dispatch))
 
-    def learn_failure(self, batch: Batch, size: int) -> bool:
-        """Take note that `size` images of a batch failed; return whether one alone is worth a second try."""
+    def note_failure(self, batch: Batch, size: int) -> bool:
+        """Learn that `size` images of a batch failed; return whether a lone one is worth a second try."""
         with self._changed:
-            model = self._models[batch.model]
-            if size == 1:
-                return model.fault_cap.fail_image()
-            if size == len(batch.items):
-                model.fault_cap.fail_batch()
-                model.update_ceiling()
-            return False
+            return self._models[batch.model].learn_failure(size, is_whole=size == len(batch.items))
 
-    def learn_out_of_memory(self, batch: Batch, size: int) -> bool:
-        """Take note that `size` images of a batch had too little memory; return whether one is worth a second try."""
+    def note_out_of_memory(self, batch: Batch, size: int) -> bool:
+        """Learn that memory was short for `size` images; return whether a lone one is worth a second try."""
+        self._on_out_of_memory()
         with self._changed:
-            model = self._models[batch.model]
-            model.memory_cap.shrink(size, now_s=self._clock())
-            model.update_ceiling()
-            return size == 1 and model.fault_cap.fail_image()
+            return self._models[batch.model].learn_out_of_memory(size, now_s=self._clock())
 
     def close(self) -> None:
-        """Take no more images, and let lanes go as soon as nothing waits."""
+        """Take no more images, and end each lane's `take` once nothing waits."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -221,7 +245,7 @@ class WorkQueue:
         return decide(lines, lanes, outlook, target_ms=self._target_ms, now_s=now_s)
 
     def _look_out(self, now_s: float) -> Outlook:
-        return Outlook(self.expected, self._expected[Priority.INTERACTIVE], self._arrivals.per_s(now_s))
+        return Outlook(self.announced, len(self._announced[Priority.INTERACTIVE]), self._arrivals.per_s(now_s))
 
     def _take_live(self, run: Run, now_s: float) -> Batch | None:
         model = self._models[run.model]
@@ -255,6 +279,6 @@ class WorkQueue:
         return Batch(run.model, tuple(items), run.mode, reason, waiting=self._length)
 
     def _note_all_busy(self, now_s: float) -> None:
-        """Count what still waits as backlog: an idle lane that it found, or that held it, has taken other work."""
+        """Count what still waits as backlog: the idle lane that it found, or that held it, took other work."""
         self._all_busy_s = now_s
         self._held.clear()

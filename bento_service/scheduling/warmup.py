@@ -11,23 +11,22 @@ from bento_service.domain.models import InputRecipe
 from bento_service.domain.runner import EngineMode
 from bento_service.errors import OutOfMemoryError
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.execution import Infer
+from bento_service.scheduling.work import Infer
 
 _MIN_REPEATS = 5
 _MAX_REPEATS = 30
 _FEWEST_REPEATS = 3
-"""For a size that takes long: a median of less is no median."""
+"""For a size that takes long: a median needs three."""
 _STABLE = 0.02
-"""Standard error of a median, as a share of it, below which no further run is needed; what the policy decides on are
-differences of a tenth."""
+"""Standard error of a median, as a share of it, below which no further run is needed: the policy decides on differences
+of a tenth."""
 _SHARE_OF_BUDGET = 0.25
-"""Part of the time that one size may take if it is not stable before."""
+"""Part of the time that one size may take."""
 _FEWEST_SIZES = 2
-"""Timed however long they take: what was never measured never runs, and whether two images at once gain anything is the
-first thing to know of a model."""
+"""Timed however long they take: a size that is not measured never runs, and two images show whether batches gain."""
 _SIZES_WITHOUT_GAIN = 3
-"""So many in a row end the search: a neighbour's burst at one size must not bound the batches for ever, and a backlog
-is taken in batches beyond those that gain (`policy.choose_bounds`)."""
+"""So many in a row end the search: one disturbed size must not limit the batches, and a backlog is taken in batches
+beyond those that gain (`policy.choose_bounds`)."""
 
 
 def measure_costs(
@@ -84,16 +83,14 @@ def time_batch_sizes(
         sizes: Batch sizes, ascending, 1 first.
         mode: The engine's mode.
         clock: Seconds, monotonic.
-        budget_s: No further size is begun once the runs that count have taken this long, so that a slow model does not
-            hold up the start; two sizes are timed in any case. First runs are left out: compiling a size is the
-            engine's to bound.
-        min_gain: Share by which a size has to beat the best throughput before it to count as a gain. The search
-            does not go on for long without any, for each size that is tried keeps its own buffers in the engine,
-            and on a CPU bigger batches gain nothing.
+        budget_s: No further size is timed once the runs that count have taken this long; two sizes are timed in any
+            case. First runs, in which an engine may compile the size, do not count.
+        min_gain: Share by which a size has to exceed the best throughput before it to count as a gain. Each size that
+            is timed keeps buffers in the engine, so the search ends soon without gains.
 
     Returns:
-        Duration in milliseconds by batch size; size 1 always. It ends with the third size in a row that gains nothing,
-        and before the first that the device has too little memory for. No size takes longer than a larger one.
+        Duration in milliseconds by batch size, 1 included, up to the third size in a row that gains nothing or the last
+        that the device has memory for. No size takes longer than a larger one.
 
     Raises:
         OutOfMemoryError: Not even one image fits.
@@ -105,7 +102,7 @@ def time_batch_sizes(
     for size in sizes:
         if len(duration_ms) >= _FEWEST_SIZES and spent_s >= budget_s:
             break
-        # Noise, as photographs are: an all-black batch runs faster on hardware that skips zeros.
+        # Noise: an all-black batch runs faster on hardware that skips zeros.
         batch_nhwc = np.random.default_rng(0).integers(
             0, 256, (size, recipe.height_px, recipe.width_px, 3), dtype=np.uint8
         )
@@ -126,7 +123,7 @@ def time_batch_sizes(
 
 
 def _cut_disturbances(duration_ms: dict[int, float]) -> dict[int, float]:
-    """Bound each size's duration by those of larger ones: what made it take longer was not its own work."""
+    """Limit each size's duration to those of larger ones: it took longer by a disturbance."""
     shortest_ms = math.inf
     cut_ms: dict[int, float] = {}
     for size in sorted(duration_ms, reverse=True):
@@ -149,7 +146,7 @@ def _time(run: Callable[[], object], *, budget_s: float, clock: Callable[[], flo
 
 
 def _is_stable(samples: Sequence[float]) -> bool:
-    """Tell whether the median's standard error is small: 1.253 sigma / sqrt(n), sigma as 1.483 median deviations."""
+    """Return whether the median's standard error is small: 1.253 sigma / sqrt(n), sigma as 1.483 median deviations."""
     middle = median(samples)
     deviation = 1.483 * median(abs(sample - middle) for sample in samples)
     return 1.253 * deviation / math.sqrt(len(samples)) <= _STABLE * middle

@@ -1,7 +1,8 @@
-"""One image's place in the queue, and what comes of it."""
+"""What passes between callers, queue and lanes: images, batches and results."""
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +11,16 @@ from bento_service.domain.requests import Priority
 from bento_service.domain.runner import DispatchReason, EngineMode
 
 
+class Infer(Protocol):
+    """A model's forward pass: RGB uint8 (n, height, width, 3) to probabilities (n, classes)."""
+
+    def __call__(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
+        """Classify a batch; any exception counts as the batch's failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What a lane made of one image. `scores` has shape (classes,)."""
+    """The result of one image. `scores` has shape (classes,)."""
 
     scores: NDArray[np.float32]
     batch_size: int
@@ -23,11 +31,11 @@ class Completion:
 
 @dataclass(slots=True, eq=False)
 class WorkItem:
-    """One image on its way through the scheduler.
+    """One decoded image in the scheduler.
 
-    `pixels_hwc` is RGB, uint8, 0-255. Times are on the scheduler's clock, in seconds. `future` belongs to the
-    scheduler's loop. The scheduler alone writes the last two: whether a lane was idle as the image came, and how many
-    lanes died over it.
+    `pixels_hwc` is RGB, uint8, 0-255. Times are in seconds on the scheduler's clock. `future` belongs to the
+    scheduler's loop and gets a `Completion` or an error. The scheduler alone writes the last two fields: whether a lane
+    was idle when the image joined the queue, and how many lanes died while they ran it.
     """
 
     model: str
@@ -41,7 +49,7 @@ class WorkItem:
 
     @property
     def reason(self) -> DispatchReason:
-        """Why it runs when it does, if nobody held it."""
+        """Why it is dispatched when it is, unless a lane held it."""
         if self.lanes_lost:
             return DispatchReason.RECOVERED
         return DispatchReason.LANE_FREE if self.has_found_idle_lane else DispatchReason.BACKLOG
@@ -53,10 +61,14 @@ class WorkItem:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images that a lane runs together, at least one, and why now. `waiting` counts those left in the queue."""
+    """Images that a lane runs together, at least one. `waiting` counts those left in the queue."""
 
     model: str
     items: tuple[WorkItem, ...]
     mode: EngineMode
     reason: DispatchReason
     waiting: int
+
+
+Result = tuple[WorkItem, Completion | Exception]
+"""An image and what came of it."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from bento_service.domain.models import Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.model_queue import RunnableModel
+from bento_service.scheduling.work import Infer
 
 PATIENCE_S = 60.0
 """Longest that a fake waits for a test; then something is stuck and the test fails."""

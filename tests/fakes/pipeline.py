@@ -14,22 +14,24 @@ from PIL import Image
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import Answer, Priority, Receipt
+from bento_service.domain.runner import Device, EngineMode
 from bento_service.images.prepare import ImageLimits
-from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
-from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.preprocessing import Preprocessor
+from bento_service.machine import Division
+from bento_service.pipeline.classifier import WarmModel
 from bento_service.pipeline.request import ImageRequest
-from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.pipeline.work_estimate import WorkEstimator
-from bento_service.scheduling.scheduler import Scheduler
+from bento_service.pipeline.wiring import Limits, RunningClassifier, start_classifier
+from bento_service.scheduling.cost_model import CostModel
 from tests.fakes.clock import FakeClock, FakeTimeLoop
-from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer, make_model
+from tests.fakes.engine import PATIENCE_S, FakeEngine, FakeInfer
 
 Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-INTERVAL_MS = 10.0
+INTERVAL_MS = 5.0
+"""Work of one image, and so the time between answers that is predicted at first."""
 TARGET_MS = 100.0
+OVERLOAD = 15
+"""So many images ahead are predicted to take longer than the target allows."""
 
 
 def encode_image(value: int = 7, *, file_format: str = "PNG", width_px: int = 12, height_px: int = 10) -> bytes:
@@ -58,22 +60,26 @@ class Notebook:
         self.sheds.append(reason)
 
 
+class GpuEngine(FakeEngine):
+    """An engine beside which decoding costs nothing, so that `INTERVAL_MS` is all the work of an image."""
+
+    device = Device(kind="cuda", name="fake", memory_bytes=0)
+
+
 class Kitchen:
     """A classifier at work, and what its observer saw."""
 
     def __init__(
         self,
-        classifier: Classifier,
+        running: RunningClassifier,
         notebook: Notebook,
         *,
-        pool: DecodePool,
-        scheduler: Scheduler,
         clock: Callable[[], float],
     ) -> None:
-        self.classifier = classifier
+        self.classifier = running.classifier
         self.notebook = notebook
-        self.scheduler = scheduler
-        self._pool = pool
+        self.queue = running.scheduler.queue
+        self._pool = running.decode_pool
         self._clock = clock
 
     @property
@@ -114,9 +120,9 @@ class Kitchen:
 
     async def start_and_queue(self, encoded: bytes, *, deadline_ms: float | None = None) -> "asyncio.Task[Answer]":
         """Return once the image is decoded and waits for a lane; every lane must be busy."""
-        waiting = self.scheduler.waiting
+        waiting = len(self.queue)
         task = await self.start(encoded, deadline_ms=deadline_ms)
-        while self.scheduler.waiting == waiting:
+        while len(self.queue) == waiting:
             await self.flush_decoding()
         return task
 
@@ -160,42 +166,32 @@ async def running(
     cache: ResultCache | None = None,
 ) -> AsyncIterator[Kitchen]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
-    loop = asyncio.get_running_loop()
     clock = clock or fake_clock()
     labels = tuple(f"class {class_id}" for class_id in range(classes))
-    pool = DecodePool(1)
-    scheduler = Scheduler(
-        {name: make_model(FakeEngine(infer).infer, ceiling=4) for name, infer in models.items()},
-        lanes=1,
-        target_ms=TARGET_MS,
-        clock=clock,
-        loop=loop,
-    )
-    work_cost = WorkEstimator(dict.fromkeys(models, INTERVAL_MS), decode_threads=1, lanes=1, shares_cores=False)
     notebook = Notebook()
-    classifier = Classifier(
+    running = start_classifier(
         [
-            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), FakeEngine(infer))
+            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), GpuEngine(infer))
             for name, infer in models.items()
         ],
+        # Gains by batches, so that four images run together.
+        {name: {EngineMode.THROUGHPUT: CostModel({1: 2 * INTERVAL_MS, 4: 4 * INTERVAL_MS})} for name in models},
+        division=Division(lanes=1, decode_threads=1, compute_threads=1),
+        limits=Limits(TARGET_MS, max_queued, max_receiving, ImageLimits(max_bytes=100_000, max_pixels=10_000)),
         default_model=next(iter(models)),
-        limits=Limits(TARGET_MS, max_queued, max_receiving),
-        workshop=Preprocessor(
-            pool, scheduler, work_cost, ImageLimits(max_bytes=100_000, max_pixels=10_000), min_oversampling, clock
-        ),
-        predictor=WaitPredictor(capacity=1, clock=clock),
         observers=[notebook],
-        clock=clock,
         cache=cache,
+        min_oversampling=min_oversampling,
+        clock=clock,
     )
     try:
-        yield Kitchen(classifier, notebook, pool=pool, scheduler=scheduler, clock=clock)
+        yield Kitchen(running, notebook, clock=clock)
     finally:
         for infer in models.values():
             if isinstance(infer, FakeInfer):
                 infer.gate.set()
-        await asyncio.to_thread(scheduler.close, timeout_s=PATIENCE_S)
-        pool.close()
+        await asyncio.to_thread(running.scheduler.close, timeout_s=PATIENCE_S)
+        running.decode_pool.close()
 
 
 def _wait(done: threading.Event) -> None:

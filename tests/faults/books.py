@@ -62,8 +62,8 @@ async def check_rest(service: FaultedService) -> None:
 async def check_counts(service: FaultedService) -> None:
     """Find nothing in any part of the service, once the threads have put away what nobody wants any more."""
     await asyncio.to_thread(service.settle)
-    assert (service.classifier.in_flight, service.predictor.received, service.predictor.predicted_wait_ms) == (0, 0, 0)
-    assert (service.scheduler.waiting, service.scheduler.expected) == (0, 0)
+    assert (service.classifier.in_flight, service.classifier.predicted_wait_ms) == (0, 0)
+    assert (len(service.scheduler.queue), service.scheduler.queue.announced) == (0, 0)
     assert service.count("lightbox_queue_depth_images") == 0
 
 

@@ -45,11 +45,11 @@ async def test_clients_that_hang_up_while_they_wait_for_a_lane_cost_no_inference
         with engine.held():
             plugs = await fill_lanes(service)
             asking = {request: asyncio.create_task(ask(service.port, request)) for request in waiting}
-            await asyncio.to_thread(service.wait_until, lambda: service.scheduler.waiting == len(waiting))
+            await asyncio.to_thread(service.wait_until, lambda: len(service.scheduler.queue) == len(waiting))
             for request in leaving:
                 asking.pop(request).cancel()
             await asyncio.to_thread(service.book.wait_for, len(leaving), outcome="cancelled")
-            assert service.scheduler.waiting == len(asking)
+            assert len(service.scheduler.queue) == len(asking)
         replies = await asyncio.gather(*plugs, *asking.values())
 
         check_books(service, replies, outcomes=["ok"], hung_up=leaving)
@@ -69,7 +69,7 @@ async def test_clients_that_hang_up_while_they_wait_for_a_decode_thread_cost_no_
             for request in leaving:
                 asking.pop(request).cancel()
             await asyncio.to_thread(service.book.wait_for, len(leaving), outcome="cancelled")
-            assert service.decode_pool.waiting == service.scheduler.expected == len(asking)
+            assert service.decode_pool.waiting == service.scheduler.queue.announced == len(asking)
         replies = await asyncio.gather(*asking.values())
 
         check_books(service, replies, outcomes=["ok"], hung_up=leaving)

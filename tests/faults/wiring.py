@@ -1,4 +1,4 @@
-"""A real classifier, wired as bootstrap.py wires it, around an engine that fails."""
+"""A real classifier around an engine that fails."""
 
 import asyncio
 import threading
@@ -14,18 +14,17 @@ from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
 from bento_service.images.prepare import ImageLimits
+from bento_service.machine import Division
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.classifier import Classifier, Limits, WarmModel
+from bento_service.pipeline.classifier import Classifier, WarmModel
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.preprocessing import Preprocessor
-from bento_service.pipeline.wait_predictor import WaitPredictor
-from bento_service.pipeline.work_estimate import WorkEstimator
+from bento_service.pipeline.wiring import Limits, start_classifier
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import Settings
 from tests.fakes.engine import PATIENCE_S, make_image
 from tests.fakes.faulty_engine import IMAGES, FaultyEngine
+from tests.fakes.scheduling import run_image
 from tests.faults.receipts import ReceiptBook
 
 LANES = 2
@@ -49,7 +48,6 @@ class FaultedService:
     loop: asyncio.AbstractEventLoop
     classifier: Classifier
     scheduler: Scheduler
-    predictor: WaitPredictor
     book: ReceiptBook
     registry: CollectorRegistry
     decode_pool: DecodePool
@@ -63,12 +61,14 @@ class FaultedService:
     @property
     def ceiling(self) -> int:
         """Largest batch at this moment."""
-        return self.scheduler.ceilings()[MODEL]
+        return self.scheduler.queue.ceilings()[MODEL]
 
     @property
     def speed(self) -> float:
         """The cost model's speed of batches, as a share of warm-up's."""
-        [cost] = [cost for cost in self.scheduler.costs() if cost.model == MODEL and cost.mode is EngineMode.THROUGHPUT]
+        [cost] = [
+            cost for cost in self.scheduler.queue.costs() if cost.model == MODEL and cost.mode is EngineMode.THROUGHPUT
+        ]
         return cost.speed
 
     def drain(self) -> int:
@@ -88,9 +88,7 @@ class FaultedService:
         self.flush_decoding()
         # Bulk goes after everything else, so whatever waits has left the queue as it is run.
         flushing = asyncio.run_coroutine_threadsafe(
-            self.scheduler.submit(
-                MODEL, make_image(_LAST_LEVEL, RECIPE.width_px), deadline_s=None, priority=Priority.BULK
-            ),
+            run_image(self.scheduler, MODEL, make_image(_LAST_LEVEL, RECIPE.width_px), priority=Priority.BULK),
             self.loop,
         )
         flushing.result(PATIENCE_S)
@@ -117,7 +115,9 @@ class FaultedService:
         give_up_s = time.monotonic() + PATIENCE_S
         while not is_so():
             if time.monotonic() > give_up_s:
-                raise TimeoutError(f"{self.scheduler.expected} images are to come, {self.scheduler.waiting} wait")
+                raise TimeoutError(
+                    f"{self.scheduler.queue.announced} images announced, {len(self.scheduler.queue)} wait"
+                )
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(PATIENCE_S)
 
 
@@ -131,39 +131,31 @@ def wire(
     cache: ResultCache | None,
     port: int,
 ) -> FaultedService:
-    clock, loop = time.perf_counter, asyncio.get_running_loop()
     labels = tuple(f"image {number}" for number in range(IMAGES))
     card = ModelCard(MODEL, "v-1", labels, RECIPE, "bundled", "MIT")
-    scheduler = Scheduler(
-        {MODEL: RunnableModel(engine.infer, _measure(engine))},
-        lanes=LANES,
-        target_ms=settings.target_p99_ms,
-        clock=clock,
-        loop=loop,
+    book = ReceiptBook()
+    running = start_classifier(
+        [WarmModel(card, engine)],
+        {MODEL: _measure(engine)},
+        division=Division(LANES, DECODE_THREADS, compute_threads=1),
+        limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests, image=limits),
+        default_model=MODEL,
+        observers=(metrics, book),
+        cache=cache,
         on_lane_lost=metrics.lanes_lost.inc,
         on_out_of_memory=metrics.out_of_memory.inc,
+        on_in_flight=metrics.queue_depth.set,
     )
-    ceiling = scheduler.ceilings()[MODEL]
-    decode_pool = DecodePool(DECODE_THREADS)
-    work_cost = WorkEstimator(
-        {MODEL: engine.duration_ms(ceiling) / ceiling},
-        decode_threads=DECODE_THREADS,
-        lanes=LANES,
-        shares_cores=True,
+    return FaultedService(
+        engine,
+        port,
+        asyncio.get_running_loop(),
+        running.classifier,
+        running.scheduler,
+        book,
+        registry,
+        running.decode_pool,
     )
-    predictor = WaitPredictor(capacity=LANES * ceiling, clock=clock, on_change=metrics.queue_depth.set)
-    book = ReceiptBook()
-    classifier = Classifier(
-        [WarmModel(card, engine)],
-        default_model=MODEL,
-        limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests),
-        workshop=Preprocessor(decode_pool, scheduler, work_cost, limits, None, clock),
-        predictor=predictor,
-        observers=(metrics, book),
-        clock=clock,
-        cache=cache,
-    )
-    return FaultedService(engine, port, loop, classifier, scheduler, predictor, book, registry, decode_pool)
 
 
 def _measure(engine: FaultyEngine) -> dict[EngineMode, CostModel]:

@@ -81,6 +81,16 @@ def test_a_listed_origin_reads_retry_after(app: Starlette, classifier: FakeClass
     assert response.headers["retry-after"] == "2"
 
 
+def test_a_listed_origin_reads_the_answer_to_an_unexpected_exception(
+    app: Starlette, classifier: FakeClassifier
+) -> None:
+    classifier.fail = lambda encoded: RuntimeError("secret")
+    response = open_to(app, LISTED).post("/v1/classify", content=b"x", headers={"Origin": LISTED})
+
+    expect_problem(response, 500, "internal_error")
+    assert response.headers["access-control-allow-origin"] == LISTED
+
+
 @pytest.mark.parametrize("origins", [(), (LISTED,)], ids=["CORS off", "another origin listed"])
 def test_an_origin_that_is_not_listed_is_answered_as_if_there_were_no_cors(
     app: Starlette, origins: tuple[str, ...]

@@ -8,7 +8,6 @@ from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.policy import (
     BULK_SHARE,
-    WAIT_SHARE,
     Hold,
     Lanes,
     Line,
@@ -17,7 +16,6 @@ from bento_service.scheduling.policy import (
     choose_bounds,
     choose_size,
     decide,
-    has_to_shed,
 )
 
 NOW_S = 1000.0
@@ -76,7 +74,6 @@ outlooks = st.integers(0, 4).flatmap(
 durations_ms = st.dictionaries(st.sampled_from([2, 4, 8, 16, 32, 64]), st.floats(0.01, 1e5)).flatmap(
     lambda rest: st.floats(0.01, 1e5).map(lambda single: {1: single, **rest})
 )
-waits_ms = st.floats(0, 1e7)
 
 
 def choose(lines: list[Line], lanes: Lanes, outlook: Outlook) -> Run | Hold | None:
@@ -269,20 +266,3 @@ def test_where_batching_gains_nothing_the_knee_is_a_single_image(
     duration_ms = {1: single_ms, **{size: size * single_ms * factor for size, factor in slowdown.items()}}
     knee, _ = choose_bounds(duration_ms, budget_ms=budget_ms)
     assert knee == 1
-
-
-@given(shorter_ms=waits_ms, longer_ms=waits_ms, target_ms=waits_ms, remaining_ms=st.none() | waits_ms)
-def test_whoever_would_wait_longer_is_not_let_in_before_whoever_would_wait_less(
-    shorter_ms: float, longer_ms: float, target_ms: float, remaining_ms: float | None
-) -> None:
-    shorter_ms, longer_ms = sorted((shorter_ms, longer_ms))
-    if has_to_shed(shorter_ms, target_ms=target_ms, remaining_ms=remaining_ms):
-        assert has_to_shed(longer_ms, target_ms=target_ms, remaining_ms=remaining_ms)
-
-
-@given(wait_ms=waits_ms, target_ms=waits_ms, remaining_ms=st.none() | waits_ms)
-def test_nobody_who_would_be_in_time_is_refused_and_nobody_else_let_in(
-    wait_ms: float, target_ms: float, remaining_ms: float | None
-) -> None:
-    is_in_time = wait_ms <= WAIT_SHARE * target_ms and (remaining_ms is None or wait_ms <= remaining_ms)
-    assert has_to_shed(wait_ms, target_ms=target_ms, remaining_ms=remaining_ms) == (not is_in_time)

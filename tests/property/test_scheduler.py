@@ -14,6 +14,7 @@ from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S, FakeInfer, expected_scores, make_image, make_model
+from tests.fakes.scheduling import run_image
 
 MODELS = ("a", "b", "c")
 POISON = frozenset(range(3, 200, 7))
@@ -85,8 +86,13 @@ class World:
 
     async def submit(self, value: int, order: Order) -> "asyncio.Task[Completion]":
         deadline_s = None if order.deadline_ms is None else self.clock() + order.deadline_ms / 1000
-        submission = self.scheduler.submit(
-            order.model, make_image(value), deadline_s=deadline_s, priority=order.priority
+        submission = run_image(
+            self.scheduler,
+            order.model,
+            make_image(value),
+            deadline_s=deadline_s,
+            priority=order.priority,
+            clock=self.clock,
         )
         task = asyncio.create_task(submission)
         await asyncio.sleep(0)
@@ -164,7 +170,7 @@ def test_whatever_meets_busy_lanes_gets_the_one_outcome_that_it_has_to_get(
             if order.deadline_ms is not None and arrived_s + order.deadline_ms / 1000 <= world.clock():
                 expired.add(value)
             arrived_s += order.pause_ms / 1000
-        assert world.scheduler.waiting == len(orders) - len(cancelled)
+        assert len(world.scheduler.queue) == len(orders) - len(cancelled)
         world.open_gates()
         outcomes = await world.finish()
         assert all(isinstance(plug.result(), Completion) for plug in plugs)
@@ -191,7 +197,7 @@ def test_whatever_races_with_running_lanes_gets_exactly_one_outcome_that_is_true
         world.check_batches(orders)
         for value, (order, outcome) in enumerate(zip(orders, outcomes, strict=True)):
             world.check_outcome(value, order, outcome)
-        assert world.scheduler.waiting == 0
+        assert len(world.scheduler.queue) == 0
 
     asyncio.run(scenario())
 
@@ -207,7 +213,7 @@ def test_whatever_is_admitted_is_answered_once_though_lanes_die_memory_is_short_
         world.check_batches(orders)
         for value, (order, outcome) in enumerate(zip(orders, outcomes, strict=True)):
             world.check_outcome(value, order, outcome)
-        assert world.scheduler.waiting == 0
+        assert len(world.scheduler.queue) == 0
 
     asyncio.run(scenario())
 

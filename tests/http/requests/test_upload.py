@@ -163,7 +163,14 @@ def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(state: AppState
     assert exchange.status == 408
 
 
-@pytest.mark.parametrize("parameters", ["boundary=" + "b" * 300, 'boundary="\\', ";;=;boundary", "boundary*=utf-8''x"])
+def test_a_boundary_longer_than_any_client_sends_is_refused(app: Starlette) -> None:
+    exchange = send(app, [b"x"], {"Content-Type": f"multipart/form-data; boundary={'b' * 257}"})
+
+    assert exchange.status == 400
+    assert "longer than 256 bytes" in exchange.json["detail"]
+
+
+@pytest.mark.parametrize("parameters", ['boundary="\\', ";;=;boundary", "boundary*=utf-8''x"])
 def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: Starlette, parameters: str) -> None:
     assert send(app, [b"x"], {"Content-Type": f"multipart/form-data; {parameters}"}).status == 400
 

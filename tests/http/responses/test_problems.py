@@ -18,7 +18,7 @@ from lightbox_client.contract import Problem
 def reachable_errors() -> list[type[LightboxError]]:
     """Every error but those that stop the process before it serves."""
     found = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, LightboxError)]
-    return [one for one in found if "Raised to the operator" not in (one.__doc__ or "")]
+    return [one for one in found if "For the operator" not in (one.__doc__ or "")]
 
 
 @pytest.mark.parametrize("error", reachable_errors(), ids=lambda error: error.__name__)

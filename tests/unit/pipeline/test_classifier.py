@@ -18,7 +18,7 @@ from bento_service.errors import (
 from bento_service.pipeline.request import rank
 from tests.fakes.clock import FakeTimeLoop, TickingClock
 from tests.fakes.engine import FakeInfer
-from tests.fakes.pipeline import INTERVAL_MS, answer_always, encode_image, fake_clock, running
+from tests.fakes.pipeline import INTERVAL_MS, OVERLOAD, answer_always, encode_image, fake_clock, running
 
 pytestmark = pytest.mark.anyio
 
@@ -165,12 +165,12 @@ async def test_an_image_that_would_wait_past_the_target_is_refused_before_it_is_
     infer = FakeInfer()
     async with running({"a": infer}) as kitchen:
         thread_is_free = kitchen.block_decoding()
-        ahead = [await kitchen.start(encode_image(value)) for value in range(8)]
-        with pytest.raises(OverloadedError, match="8 images are ahead") as refusal:
+        ahead = [await kitchen.start(encode_image(value)) for value in range(OVERLOAD)]
+        with pytest.raises(OverloadedError, match=f"{OVERLOAD} images are ahead") as refusal:
             kitchen.open(request_id="late")
         thread_is_free.set()
         await asyncio.gather(*ahead)
-    assert refusal.value.retry_after_s == pytest.approx(8 * INTERVAL_MS / 1000)
+    assert refusal.value.retry_after_s == pytest.approx(OVERLOAD * INTERVAL_MS / 1000)
     assert kitchen.notebook.sheds == ["target"]
     refused = kitchen.notebook.receipts[0]
     assert (refused.request_id, refused.outcome, refused.model, refused.digest) == ("late", "overloaded", "a", "")
@@ -181,7 +181,7 @@ async def test_an_image_is_refused_before_decoding_where_others_overtook_it_whil
     async with running({"a": infer}) as kitchen:
         with pytest.raises(OverloadedError), kitchen.open(request_id="slow") as slow:
             thread_is_free = kitchen.block_decoding()
-            ahead = [await kitchen.start(encode_image(value)) for value in range(8)]
+            ahead = [await kitchen.start(encode_image(value)) for value in range(OVERLOAD)]
             await slow.classify(encode_image(200))
         thread_is_free.set()
         await asyncio.gather(*ahead)

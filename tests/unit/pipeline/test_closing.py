@@ -24,7 +24,7 @@ async def test_images_that_no_decode_thread_has_taken_are_told_that_the_server_s
 
         with pytest.raises(DrainingError):
             await waiting
-        assert kitchen.scheduler.expected == 0
+        assert kitchen.queue.announced == 0
         unblock.set()
 
 
@@ -34,5 +34,5 @@ async def test_an_image_that_comes_after_the_decode_threads_have_gone_is_told_so
 
         with pytest.raises(DrainingError):
             await kitchen.classify(encode_image())
-        assert kitchen.scheduler.expected == 0
+        assert kitchen.queue.announced == 0
         assert kitchen.receipt.outcome == "draining"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from bento_service.domain.requests import Priority
+from bento_service.errors import DrainingError
 from bento_service.pipeline.decode_pool import DecodePool
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S
@@ -96,9 +97,9 @@ def test_a_job_that_waits_can_be_taken_out_and_one_that_runs_cannot(decoder: Dec
     decoder.wait_for_thread()
     waiting = pool.submit(decoder.make("waiting"))
     assert pool.waiting == 1
-    assert waiting.cancel()
-    assert not waiting.cancel()
-    assert not running.cancel()
+    assert pool.withdraw(waiting)
+    assert not pool.withdraw(waiting)
+    assert not pool.withdraw(running)
     decoder.gate.set()
     drain(pool)
     assert decoder.begun == ["running"]
@@ -131,5 +132,5 @@ def test_closing_drops_what_waits_and_ends_after_what_runs(decoder: Decoder) -> 
 def test_a_closed_pool_takes_no_job() -> None:
     pool = DecodePool(1)
     pool.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(DrainingError):
         pool.submit(lambda: None)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo
+from bento_service.images.header import read_header
 from bento_service.images.prepare import ImageLimits
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Preprocessor
@@ -33,7 +34,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def workshop() -> AsyncIterator[Preprocessor]:
+async def preprocessor() -> AsyncIterator[Preprocessor]:
     scheduler = Scheduler(
         {"a": make_model(FakeEngine(FakeInfer()).infer, ceiling=4)},
         lanes=1,
@@ -42,10 +43,14 @@ async def workshop() -> AsyncIterator[Preprocessor]:
         loop=asyncio.get_running_loop(),
     )
     pool = DecodePool(1)
-    work_cost = WorkEstimator({"a": 0.0}, decode_threads=1, lanes=1, shares_cores=True)
-    yield Preprocessor(pool, scheduler, work_cost, ImageLimits(10**7, MAX_PIXELS), None, time.perf_counter)
+    estimator = WorkEstimator({"a": 0.0}, decode_threads=1, lanes=1, shares_cores=True)
+    yield Preprocessor(pool, scheduler.queue, estimator, ImageLimits(10**7, MAX_PIXELS), None, time.perf_counter)
     pool.close()
     await asyncio.to_thread(scheduler.close, timeout_s=5)
+
+
+def estimate_ms(preprocessor: Preprocessor, encoded: bytes) -> float:
+    return preprocessor.estimate_ms(CARD, len(encoded), read_header(encoded))
 
 
 def encode(image_format: str, *, side_px: int = SIDE_PX, **options: object) -> bytes:
@@ -72,40 +77,40 @@ def encode(image_format: str, *, side_px: int = SIDE_PX, **options: object) -> b
     ids=["WebP", "PNG", "progressive JPEG", "TIFF", "AVIF", "HEIC"],
 )
 async def test_a_small_file_with_many_pixels_is_expected_to_take_long(
-    workshop: Preprocessor, encode_large: Callable[[], bytes], at_least_ms: float
+    preprocessor: Preprocessor, encode_large: Callable[[], bytes], at_least_ms: float
 ) -> None:
     encoded = encode_large()
     assert len(encoded) < 200_000
-    assert workshop.estimate_ms(CARD, encoded) > at_least_ms
+    assert estimate_ms(preprocessor, encoded) > at_least_ms
 
 
 async def test_a_file_that_will_be_refused_for_its_pixels_is_expected_to_take_no_time_for_them(
-    workshop: Preprocessor,
+    preprocessor: Preprocessor,
 ) -> None:
-    assert workshop.estimate_ms(CARD, encode("PNG", side_px=SIDE_PX + 1)) < 2
+    assert estimate_ms(preprocessor, encode("PNG", side_px=SIDE_PX + 1)) < 2
 
 
-async def test_a_size_that_cannot_be_told_counts_as_the_largest_that_is_allowed(workshop: Preprocessor) -> None:
+async def test_a_size_that_cannot_be_told_counts_as_the_largest_that_is_allowed(preprocessor: Preprocessor) -> None:
     encoded = encode("JPEG", side_px=8)
     hidden = encoded[:2] + b"\xff\xfe\0\x02" * 1000 + encoded[2:]
-    assert workshop.estimate_ms(CARD, hidden) == workshop.estimate_ms(CARD, encode("JPEG"))
+    assert estimate_ms(preprocessor, hidden) == estimate_ms(preprocessor, encode("JPEG"))
 
 
-async def test_what_is_no_image_is_expected_to_take_next_to_nothing(workshop: Preprocessor) -> None:
-    assert workshop.estimate_ms(CARD, b"hello") < 1
+async def test_what_is_no_image_is_expected_to_take_next_to_nothing(preprocessor: Preprocessor) -> None:
+    assert estimate_ms(preprocessor, b"hello") < 1
 
 
 async def test_the_time_of_the_thread_that_asks_teaches_nothing_of_heic_which_another_thread_decodes(
-    workshop: Preprocessor,
+    preprocessor: Preprocessor,
 ) -> None:
     encoded = (RECORDED / "colour_8.heic").read_bytes()
-    expected_ms = workshop.estimate_ms(CARD, encoded)
-    workshop.learn_decode(encoded, ImageInfo("HEIC", 48, 41), decode_ms=0.01)
-    assert workshop.estimate_ms(CARD, encoded) == expected_ms
+    expected_ms = estimate_ms(preprocessor, encoded)
+    preprocessor.learn_decode(len(encoded), read_header(encoded), ImageInfo("HEIC", 48, 41), decode_ms=0.01)
+    assert estimate_ms(preprocessor, encoded) == expected_ms
 
 
-async def test_what_decoding_took_is_learnt_with_the_pixels_that_there_were(workshop: Preprocessor) -> None:
+async def test_what_decoding_took_is_learnt_with_the_pixels_that_there_were(preprocessor: Preprocessor) -> None:
     encoded = encode("PNG")
     for _ in range(100):
-        workshop.learn_decode(encoded, ImageInfo("PNG", SIDE_PX, SIDE_PX), decode_ms=80)
-    assert workshop.estimate_ms(CARD, encoded) == pytest.approx(80, rel=0.05)
+        preprocessor.learn_decode(len(encoded), read_header(encoded), ImageInfo("PNG", SIDE_PX, SIDE_PX), decode_ms=80)
+    assert estimate_ms(preprocessor, encoded) == pytest.approx(80, rel=0.05)

@@ -41,7 +41,7 @@ async def test_images_that_somebody_waits_for_are_decoded_first() -> None:
         assert kitchen.classifier.in_flight == 6
         thread_is_free.set()
         await preview
-        assert kitchen.scheduler.expected == 0  # the other images are decoded
+        assert kitchen.queue.announced == 0  # the other images are decoded
         await asyncio.gather(*answers)
     assert kitchen.classifier.in_flight == 0
 

@@ -154,7 +154,7 @@ async def test_a_deadline_that_passes_before_decoding_costs_no_compute() -> None
     assert infer.calls == []
     assert kitchen.receipt.outcome == "deadline_exceeded"
     assert kitchen.receipt.timings.decode_ms == 0
-    assert kitchen.scheduler.expected == 0
+    assert kitchen.queue.announced == 0
 
 
 async def test_requests_that_wait_for_an_identical_image_keep_no_stranger_from_sending() -> None:

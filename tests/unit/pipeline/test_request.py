@@ -35,7 +35,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 def check_left_nothing(kitchen: Kitchen) -> None:
     assert kitchen.classifier.in_flight == 0
     assert kitchen.classifier.predicted_wait_ms == 0
-    assert kitchen.scheduler.waiting == 0
+    assert len(kitchen.queue) == 0
 
 
 def sum_stages(receipt: Receipt) -> float:
@@ -142,7 +142,7 @@ async def test_a_deadline_that_passes_in_the_queue_costs_no_inference() -> None:
         fake_clock().advance_ms(31)
         with pytest.raises(DeadlineExceededError):
             await late
-        assert kitchen.scheduler.waiting == 0
+        assert len(kitchen.queue) == 0
         infer.gate.set()
         await first
     assert infer.computed == {1}
@@ -199,7 +199,7 @@ async def test_a_client_that_hangs_up_in_the_queue_frees_its_place_and_costs_no_
         gone.cancel()
         await asyncio.wait([gone])
         assert kitchen.classifier.in_flight == 1
-        assert kitchen.scheduler.waiting == 0
+        assert len(kitchen.queue) == 0
         infer.gate.set()
         await first
     cancelled = kitchen.notebook.receipts[0]

@@ -1,101 +1,69 @@
 import pytest
 
 from bento_service.domain.requests import Priority
-from bento_service.pipeline.wait_predictor import WaitPredictor, WorkEstimate
+from bento_service.pipeline.wait_predictor import WaitPredictor
 from tests.fakes.clock import FakeClock
 from tests.unit.scheduling.simulated_server import Server, Simulation
 
-IMAGE = WorkEstimate(1.0)
-"""An image whose work is one millisecond, so that the pace is the interval between answers."""
-BULK = WorkEstimate(1.0, Priority.BULK)
+IMAGE_MS = 1.0
+"""Work of one image, so that the slowdown is the interval between answers."""
 LANES = Server(lanes=2, ceiling=1, batch_ms=20)
 BATCHES = Server(lanes=2, ceiling=32, batch_ms=100)
 
 
 def make_predictor(clock: FakeClock, *, interval_ms: float = 10.0, capacity: int = 2) -> WaitPredictor:
-    return WaitPredictor(initial_pace=interval_ms, capacity=capacity, clock=clock)
+    return WaitPredictor(initial_slowdown=interval_ms, capacity=capacity, clock=clock)
+
+
+def start(
+    predictor: WaitPredictor,
+    count: int = 1,
+    *,
+    work_ms: float = IMAGE_MS,
+    priority: Priority = Priority.INTERACTIVE,
+) -> None:
+    for _ in range(count):
+        predictor.start(work_ms, priority)
+
+
+def finish(predictor: WaitPredictor, *, work_ms: float = IMAGE_MS, has_run: bool = True) -> None:
+    predictor.finish(work_ms, Priority.INTERACTIVE, has_run=has_run)
 
 
 def serve_one(predictor: WaitPredictor, clock: FakeClock, duration_ms: float) -> None:
-    predictor.admit()
-    predictor.receive(IMAGE)
+    start(predictor)
     clock.advance_ms(duration_ms)
-    predictor.release(IMAGE, has_run=True)
+    finish(predictor)
 
 
 def ask_interval_ms(predictor: WaitPredictor) -> float:
     """Ask an idle predictor what one image ahead would cost."""
-    predictor.admit()
-    predictor.receive(IMAGE)
-    interval_ms = predictor.predicted_wait_ms
-    predictor.release(IMAGE, has_run=False)
+    start(predictor)
+    interval_ms = predictor.predict_wait_ms()
+    finish(predictor, has_run=False)
     return interval_ms
 
 
 def test_an_idle_server_predicts_no_wait_whatever_it_has_learnt() -> None:
     predictor = make_predictor(FakeClock(), interval_ms=1e9)
-    assert predictor.predicted_wait_ms == 0
+    assert predictor.predict_wait_ms() == 0
 
 
 def test_the_wait_is_the_images_ahead_times_the_interval() -> None:
     predictor = make_predictor(FakeClock(), interval_ms=10)
-    for _ in range(5):
-        predictor.admit()
-        predictor.receive(IMAGE)
-    assert predictor.predicted_wait_ms == pytest.approx(50)
-
-
-def test_an_image_that_is_still_on_its_way_in_takes_a_place_but_keeps_nobody_waiting() -> None:
-    predictor = make_predictor(FakeClock(), interval_ms=10)
-    for _ in range(200):
-        predictor.admit()
-    assert (predictor.in_flight, predictor.receiving, predictor.ahead) == (200, 200, 0)
-    assert predictor.predicted_wait_ms == 0
-    predictor.receive(IMAGE)
-    assert (predictor.in_flight, predictor.receiving, predictor.ahead) == (200, 199, 1)
-
-
-def test_slow_uploads_do_not_pass_for_a_slow_server() -> None:
-    clock = FakeClock()
-    predictor = make_predictor(clock, interval_ms=10)
-    for _ in range(300):
-        predictor.admit()
-    for _ in range(300):
-        clock.advance(1)
-        predictor.receive(IMAGE)
-        clock.advance_ms(10)
-        predictor.release(IMAGE, has_run=True)
-    assert ask_interval_ms(predictor) == pytest.approx(10)
+    start(predictor, 5)
+    assert predictor.predict_wait_ms() == pytest.approx(50)
 
 
 def test_a_few_images_at_once_teach_the_pace_also_where_lanes_may_take_many() -> None:
     clock = FakeClock()
-    predictor = WaitPredictor(initial_pace=10, capacity=2, round_size=16, clock=clock)
-    for _ in range(6):
-        predictor.admit()
-        predictor.receive(IMAGE)
+    predictor = WaitPredictor(initial_slowdown=10, capacity=2, round_size=16, clock=clock)
+    start(predictor, 6)
     for _ in range(400):
         clock.advance_ms(30)
-        predictor.release(IMAGE, has_run=True)
-        predictor.admit()
-        predictor.receive(IMAGE)
-    assert predictor.predicted_wait_ms == pytest.approx(6 * 30, rel=0.05)
-
-
-def test_a_client_that_never_sent_its_image_leaves_no_trace() -> None:
-    predictor = make_predictor(FakeClock())
-    predictor.admit()
-    predictor.release(None, has_run=False)
-    assert (predictor.in_flight, predictor.ahead) == (0, 0)
-
-
-def test_the_number_in_flight_is_reported_as_it_changes() -> None:
-    seen: list[int] = []
-    predictor = WaitPredictor(initial_pace=1, capacity=1, clock=FakeClock(), on_change=seen.append)
-    predictor.admit()
-    predictor.admit()
-    predictor.release(None, has_run=False)
-    assert seen == [1, 2, 1]
+        finish(predictor)
+        start(predictor)
+    assert predictor.predict_wait_ms() == pytest.approx(6 * 30, rel=0.05)
 
 
 @pytest.mark.parametrize("factor", [0.1, 0.5, 2.0, 10.0])
@@ -153,22 +121,19 @@ def test_a_lone_client_whose_images_take_longer_than_the_interval_does_not_raise
 def test_one_stall_of_the_machine_at_full_load_does_not_double_the_interval() -> None:
     clock = FakeClock()
     predictor = make_predictor(clock, interval_ms=10)
-    for _ in range(40):
-        predictor.admit()
-        predictor.receive(IMAGE)
+    start(predictor, 40)
     clock.advance(30)
     for _ in range(8):
         clock.advance_ms(10)
-        predictor.release(IMAGE, has_run=True)
-    assert predictor.predicted_wait_ms <= 2 * 32 * 10
+        finish(predictor)
+    assert predictor.predict_wait_ms() <= 2 * 32 * 10
 
 
 def test_images_that_clients_gave_up_say_nothing_about_speed() -> None:
     predictor = make_predictor(FakeClock(), interval_ms=10)
     for _ in range(500):
-        predictor.admit()
-        predictor.receive(IMAGE)
-        predictor.release(IMAGE, has_run=False)
+        start(predictor)
+        finish(predictor, has_run=False)
     assert ask_interval_ms(predictor) == pytest.approx(10)
 
 
@@ -177,76 +142,58 @@ def test_the_interval_can_grow_back_after_answers_that_took_no_time() -> None:
     predictor = make_predictor(clock, interval_ms=10)
     for _ in range(10_000):
         serve_one(predictor, clock, 0)
-    for _ in range(120):
-        predictor.admit()
-        predictor.receive(IMAGE)
+    start(predictor, 120)
     for _ in range(110):
         clock.advance_ms(10)
-        predictor.release(IMAGE, has_run=True)
-    assert predictor.predicted_wait_ms / 10 == pytest.approx(10, rel=0.2)
-
-
-def receive(predictor: WaitPredictor, load: WorkEstimate, count: int = 1) -> None:
-    for _ in range(count):
-        predictor.admit()
-        predictor.receive(load)
+        finish(predictor)
+    assert predictor.predict_wait_ms() / 10 == pytest.approx(10, rel=0.2)
 
 
 def test_an_image_that_is_more_work_lets_others_wait_longer() -> None:
     predictor = make_predictor(FakeClock(), interval_ms=2)
-    receive(predictor, WorkEstimate(50.0))
-    receive(predictor, WorkEstimate(5.0))
-    assert predictor.predicted_wait_ms == pytest.approx(110)
+    start(predictor, work_ms=50.0)
+    start(predictor, work_ms=5.0)
+    assert predictor.predict_wait_ms() == pytest.approx(110)
 
 
 def test_a_burst_of_large_photographs_after_small_ones_is_foreseen_from_its_first_image_on() -> None:
     clock = FakeClock()
     predictor = make_predictor(clock, interval_ms=1)
-    receive(predictor, WorkEstimate(5.0), 300)
+    start(predictor, 300, work_ms=5.0)
     for _ in range(300):
         clock.advance_ms(5)
-        predictor.release(WorkEstimate(5.0), has_run=True)
-    receive(predictor, WorkEstimate(60.0), 10)
-    assert predictor.predicted_wait_ms == pytest.approx(600, rel=0.05)
+        finish(predictor, work_ms=5.0)
+    start(predictor, 10, work_ms=60.0)
+    assert predictor.predict_wait_ms() == pytest.approx(600, rel=0.05)
 
 
 def test_a_machine_that_slows_down_is_believed_whatever_the_images_are() -> None:
     clock = FakeClock()
     predictor = make_predictor(clock, interval_ms=1)
-    loads = [WorkEstimate(5.0), WorkEstimate(60.0)] * 100
-    for load in loads:
-        receive(predictor, load)
-    for load in loads[:160]:
-        clock.advance_ms(3 * load.work_ms)
-        predictor.release(load, has_run=True)
-    remaining_ms = sum(load.work_ms for load in loads[160:])
-    assert predictor.predicted_wait_ms == pytest.approx(3 * remaining_ms, rel=0.1)
+    works_ms = [5.0, 60.0] * 100
+    for work_ms in works_ms:
+        start(predictor, work_ms=work_ms)
+    for work_ms in works_ms[:160]:
+        clock.advance_ms(3 * work_ms)
+        finish(predictor, work_ms=work_ms)
+    remaining_ms = sum(works_ms[160:])
+    assert predictor.predict_wait_ms() == pytest.approx(3 * remaining_ms, rel=0.1)
 
 
 def test_an_interactive_image_waits_for_no_more_bulk_images_than_can_be_running() -> None:
     predictor = make_predictor(FakeClock(), interval_ms=10, capacity=2)
-    receive(predictor, BULK, 30)
-    receive(predictor, IMAGE, 3)
+    start(predictor, 30, priority=Priority.BULK)
+    start(predictor, 3)
     assert predictor.predict_wait_ms(Priority.INTERACTIVE) == pytest.approx(50)
     assert predictor.predict_wait_ms(Priority.BULK) == pytest.approx(330)
     assert (predictor.count_ahead(Priority.INTERACTIVE), predictor.count_ahead(Priority.BULK)) == (5, 33)
 
 
-def test_an_image_that_failed_after_its_work_was_done_teaches_as_an_answer_does() -> None:
-    clock = FakeClock()
-    predictor = make_predictor(clock, interval_ms=10)
-    receive(predictor, IMAGE, 110)
-    for _ in range(100):
-        clock.advance_ms(30)
-        predictor.release(IMAGE, has_run=True)
-    assert predictor.predicted_wait_ms == pytest.approx(300, rel=0.05)
-
-
 def test_nothing_is_left_of_what_has_gone() -> None:
     predictor = make_predictor(FakeClock())
-    loads = [WorkEstimate(0.1 * number) for number in range(1, 50)]
-    for load in loads:
-        receive(predictor, load)
-    for load in loads:
-        predictor.release(load, has_run=False)
-    assert predictor.predicted_wait_ms == 0
+    works_ms = [0.1 * number for number in range(1, 50)]
+    for work_ms in works_ms:
+        start(predictor, work_ms=work_ms)
+    for work_ms in works_ms:
+        finish(predictor, work_ms=work_ms, has_run=False)
+    assert predictor.predict_wait_ms() == 0

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from bento_service.domain.requests import Priority
-from bento_service.scheduling.execution import Infer
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.work import Completion
+from bento_service.scheduling.work import Completion, Infer
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S, FakeInfer, make_image, make_model
+from tests.fakes.scheduling import run_image
 
 
 class Bench:
@@ -30,7 +30,9 @@ class Bench:
         priority: Priority = Priority.INTERACTIVE,
     ) -> "asyncio.Task[Completion]":
         """Return once the image has joined the queue."""
-        submission = self.scheduler.submit(model, make_image(value), deadline_s=deadline_s, priority=priority)
+        submission = run_image(
+            self.scheduler, model, make_image(value), deadline_s=deadline_s, priority=priority, clock=self.clock
+        )
         task = asyncio.create_task(submission)
         await asyncio.sleep(0)
         return task

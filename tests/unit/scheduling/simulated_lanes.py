@@ -9,8 +9,8 @@ from statistics import quantiles
 
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
-from bento_service.scheduling.arrivals import ArrivalRate
 from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.model_queue import ArrivalRate
 from bento_service.scheduling.policy import Hold, Lanes, Line, Outlook, choose_bounds, decide
 
 TARGET_MS = 1000.0

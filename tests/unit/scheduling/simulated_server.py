@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from bento_service.pipeline.wait_predictor import WaitPredictor, WorkEstimate
+from bento_service.domain.requests import Priority
+from bento_service.pipeline.wait_predictor import WaitPredictor
 from tests.fakes.clock import FakeClock
 
-_IMAGE = WorkEstimate(1.0)
+_IMAGE_MS = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Simulation:
 
     def __init__(self, server: Server, *, initial_interval_ms: float, target_ms: float = 1000.0) -> None:
         self.clock = FakeClock(0.0)
-        self.predictor = WaitPredictor(initial_pace=initial_interval_ms, capacity=server.capacity, clock=self.clock)
+        self.predictor = WaitPredictor(initial_slowdown=initial_interval_ms, capacity=server.capacity, clock=self.clock)
         self.shed = 0
         self.interval_ms_after: list[float] = []
         self._server = server
@@ -67,11 +68,10 @@ class Simulation:
         self._finish_all()
 
     def _admit(self) -> bool:
-        if self.predictor.predicted_wait_ms > self._target_ms:
+        if self.predictor.predict_wait_ms() > self._target_ms:
             self.shed += 1
             return False
-        self.predictor.admit()
-        self.predictor.receive(_IMAGE)
+        self.predictor.start(_IMAGE_MS, Priority.INTERACTIVE)
         return True
 
     def _start(self, size: int) -> None:
@@ -80,12 +80,13 @@ class Simulation:
         heapq.heappush(self._events, (ends_s, next(self._order), size))
 
     def _answer(self) -> None:
-        self.predictor.release(_IMAGE, has_run=True)
-        interval_ms = self.predictor.predicted_wait_ms / self.predictor.ahead if self.predictor.ahead else math.nan
+        self.predictor.finish(_IMAGE_MS, Priority.INTERACTIVE, has_run=True)
+        ahead = self.predictor.count_ahead()
+        interval_ms = self.predictor.predict_wait_ms() / ahead if ahead else math.nan
         self.interval_ms_after.append(interval_ms)
 
     def _finish_all(self) -> None:
         """Let everyone who is still in hang up."""
         self._events.clear()
-        for _ in range(self.predictor.in_flight):
-            self.predictor.release(_IMAGE, has_run=False)
+        for _ in range(self.predictor.count_ahead()):
+            self.predictor.finish(_IMAGE_MS, Priority.INTERACTIVE, has_run=False)

@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.errors import DeadlineExceededError, InferenceFailedError, OutOfMemoryError
-from bento_service.scheduling.execution import Result, run_batch
-from bento_service.scheduling.work import Batch, Completion, WorkItem
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.execution import run_batch
+from bento_service.scheduling.queue import WorkQueue
+from bento_service.scheduling.work import Batch, Completion, Result, WorkItem
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import FakeInfer, expected_scores, make_image
 
@@ -23,39 +25,25 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-class Diary:
-    """Keeps what it is told; a lone image is worth a second try until one has failed twice."""
-
-    def __init__(self) -> None:
-        self.runs: list[tuple[int, DispatchReason]] = []
-        self.failures: list[int] = []
-        self.out_of_memory: list[int] = []
-        self._is_retry_worthwhile = True
-
-    def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
-        self.runs.append((size, reason))
-        self._is_retry_worthwhile = True
+class OtherLanesRunWell(WorkQueue):
+    """A queue whose model runs well on another lane between any two failures."""
 
     def note_failure(self, batch: Batch, size: int) -> bool:
-        self.failures.append(size)
-        return self._judge(size)
+        return size == 1
 
     def note_out_of_memory(self, batch: Batch, size: int) -> bool:
-        self.out_of_memory.append(size)
-        return self._judge(size)
-
-    def _judge(self, size: int) -> bool:
-        if size > 1:
-            return False
-        is_worthwhile, self._is_retry_worthwhile = self._is_retry_worthwhile, False
-        return is_worthwhile
+        return size == 1
 
 
-class OthersRunWell(Diary):
-    """Hears of a good run on another lane between any two failures, so that a second try always seems worthwhile."""
-
-    def _judge(self, size: int) -> bool:
-        return True
+def make_queue(kind: type[WorkQueue] = WorkQueue, *, on_out_of_memory: Callable[[], None] = lambda: None) -> WorkQueue:
+    return kind(
+        {"a": {EngineMode.THROUGHPUT: CostModel({1: 1.0, 32: 32.0})}},
+        lanes=1,
+        target_ms=1000,
+        clock=FakeClock(),
+        on_expired=lambda items: None,
+        on_out_of_memory=on_out_of_memory,
+    )
 
 
 def make_batch(
@@ -75,12 +63,13 @@ def run(
     *,
     clock: FakeClock | None = None,
     enqueued_s: float = 0.0,
-    diary: Diary | None = None,
+    queue: WorkQueue | None = None,
 ) -> list[Result]:
     """Run the images 0..size-1 as one batch."""
     batch = make_batch(loop, size, enqueued_s=enqueued_s)
     clock = clock or FakeClock()
-    results = list(run_batch(infer, batch, clock=clock, feedback=diary or Diary(), pause=clock.advance))
+    queue = make_queue() if queue is None else queue
+    results = list(run_batch(infer, batch, queue=queue, clock=clock, pause=clock.advance))
     assert [item for item, _ in results] == list(batch.items)
     return results
 
@@ -185,7 +174,7 @@ def test_an_image_that_fails_again_and_again_is_run_twice_though_other_lanes_run
     loop: asyncio.AbstractEventLoop, error: Callable[[], Exception]
 ) -> None:
     infer = FakeInfer(poison=[0], error=error)
-    [(_, outcome)] = run(loop, infer, 1, diary=OthersRunWell())
+    [(_, outcome)] = run(loop, infer, 1, queue=make_queue(OtherLanesRunWell))
     assert isinstance(outcome, InferenceFailedError)
     assert len(infer.calls) == 2
 
@@ -198,11 +187,11 @@ def test_a_batch_that_met_out_of_memory_runs_in_halves_that_say_so(
         if size > 2:
             raise error(f"no memory for {size}")
 
-    diary = Diary()
-    completions = outcomes(run(loop, FakeInfer(on_call=check), 8, diary=diary))
+    counts: list[None] = []
+    queue = make_queue(on_out_of_memory=lambda: counts.append(None))
+    completions = outcomes(run(loop, FakeInfer(on_call=check), 8, queue=queue))
     assert {(completion.batch_size, completion.reason) for completion in completions} == {(2, DispatchReason.SHRUNK)}
-    assert diary.out_of_memory == [8, 4, 4]
-    assert diary.failures == []
+    assert len(counts) == 3
 
 
 def test_memory_that_was_short_for_a_moment_costs_a_lone_image_no_answer(loop: asyncio.AbstractEventLoop) -> None:
@@ -238,15 +227,17 @@ def test_who_hangs_up_or_runs_late_while_a_batch_fails_is_not_run_again(loop: as
     gone, late, kept = batch.items
     gone.future.cancel()
     late.deadline_s = clock() + 0.5
-    results = dict(run_batch(infer, batch, clock=clock, feedback=Diary()))
+    results = dict(run_batch(infer, batch, queue=make_queue(), clock=clock))
     assert gone not in results
     assert isinstance(results[late], DeadlineExceededError)
     assert isinstance(results[kept], Completion)
     assert infer.calls[1:] == [(2,)]
 
 
-def test_every_run_is_told_with_its_size_and_its_reason(loop: asyncio.AbstractEventLoop) -> None:
-    diary = Diary()
-    run(loop, FakeInfer(poison=[3]), 4, diary=diary)
-    assert diary.runs == [(2, DispatchReason.BISECTED), (1, DispatchReason.BISECTED)]
-    assert diary.failures == [4, 2, 1, 1]
+def test_every_good_run_is_a_dispatch_with_its_own_size_and_reason(loop: asyncio.AbstractEventLoop) -> None:
+    queue = make_queue()
+    run(loop, FakeInfer(poison=[3]), 4, queue=queue)
+    assert [(dispatch.batch_size, dispatch.reason) for dispatch in queue.recent_dispatches()] == [
+        (1, DispatchReason.BISECTED),
+        (2, DispatchReason.BISECTED),
+    ]

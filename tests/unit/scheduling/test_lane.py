@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.dispatch_log import DispatchLog
-from bento_service.scheduling.execution import Result
 from bento_service.scheduling.lane import Lane
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Batch, WorkItem
+from bento_service.scheduling.work import Batch, Result, WorkItem
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S, FakeInfer, make_image
 
@@ -45,22 +43,6 @@ class Prepared(WorkQueue):
         return self._batches.pop(0) if self._batches else None
 
 
-class Notes:
-    """Keeps the dispatches, as the scheduler does."""
-
-    def __init__(self) -> None:
-        self.log = DispatchLog()
-
-    def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
-        self.log.note(batch, size, reason, predicted_ms=1.0, inference_ms=1.0, started_s=started_s)
-
-    def note_failure(self, batch: Batch, size: int) -> bool:
-        return False
-
-    def note_out_of_memory(self, batch: Batch, size: int) -> bool:
-        return False
-
-
 def make_batch(pixels: Sequence[NDArray[np.uint8]], loop: asyncio.AbstractEventLoop) -> Batch:
     items = tuple(WorkItem("a", each, 0.0, None, loop.create_future()) for each in pixels)
     return Batch("a", items, EngineMode.THROUGHPUT, DispatchReason.BACKLOG, waiting=0)
@@ -68,7 +50,6 @@ def make_batch(pixels: Sequence[NDArray[np.uint8]], loop: asyncio.AbstractEventL
 
 def run_lane(
     queue: WorkQueue,
-    notes: Notes,
     deliver: Callable[[Sequence[Result]], None],
     *,
     infer: FakeInfer | None = None,
@@ -80,7 +61,6 @@ def run_lane(
         queue=queue,
         models={"a": infer or FakeInfer()},
         clock=FakeClock(),
-        feedback=notes,
         deliver=deliver,
         on_lost=on_lost,
     )
@@ -95,10 +75,9 @@ def test_a_lane_that_waits_for_its_next_batch_keeps_no_pixels_of_the_last(loop: 
     batches = [make_batch(pixels, loop)]
     pixels.clear()
     queue = Prepared(batches, lambda: alive.append(sum(each() is not None for each in references)))
-    notes = Notes()
-    run_lane(queue, notes, lambda results: None)
+    run_lane(queue, lambda results: None)
     assert alive == [4, 0]
-    assert len(notes.log.describe(0.0)) > 0
+    assert len(queue.recent_dispatches()) == 1
 
 
 @pytest.mark.parametrize(("has_successor", "answered"), [(True, [1]), (False, [1, 3])])
@@ -116,7 +95,6 @@ def test_a_lane_that_dies_works_on_unless_a_successor_has_taken_over(
 
     run_lane(
         Prepared(batches, lambda: None),
-        Notes(),
         lambda results: delivered.extend(item for item, _ in results),
         infer=FakeInfer(lethal=[2]),
         on_lost=on_lost,

@@ -36,7 +36,7 @@ class LoneImages:
         assert isinstance(decision, Run)
         noise = self._random.lognormvariate(0, self._jitter) * (3 if self._random.random() < self._jitter / 2 else 1)
         duration_ms = self._duration_ms[decision.mode] * self._slowdown[decision.mode]
-        self._state.learn(decision.mode, 1, duration_ms * slowdown * noise)
+        self._state.learn_run(decision.mode, 1, duration_ms * slowdown * noise, is_whole=True, now_s=0.0)
         return decision.mode
 
 
@@ -44,8 +44,7 @@ def test_what_bounds_the_ceiling_bounds_the_knee_and_a_gpus_ceiling_is_its_knee(
     gaining = CostModel({1: 2.0, 2: 2.1, 4: 2.4, 8: 4.0, 16: 8.0})
     state = ModelQueue("a", {EngineMode.THROUGHPUT: gaining}, target_ms=1000)
     assert (state.knee, state.ceiling) == (8, 16)
-    state.memory_cap.shrink(8, now_s=0.0)
-    state.update_ceiling()
+    state.learn_out_of_memory(8, now_s=0.0)
     assert (state.knee, state.ceiling) == (4, 4)
     buckets = CostModel(gaining.curve_ms(), bucket_sizes=gaining.sizes)
     on_gpu = ModelQueue("a", {EngineMode.THROUGHPUT: buckets}, target_ms=1000)

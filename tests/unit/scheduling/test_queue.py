@@ -8,7 +8,7 @@ from bento_service.domain.requests import Priority
 from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.errors import DrainingError
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.queue import WorkQueue
+from bento_service.scheduling.queue import Announcement, WorkQueue
 from bento_service.scheduling.work import Batch, WorkItem
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S, make_image
@@ -19,6 +19,12 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop = asyncio.new_event_loop()
     yield loop
     loop.close()
+
+
+def put(queue: WorkQueue, item: WorkItem) -> Announcement:
+    announcement = queue.announce(item.priority)
+    queue.redeem(announcement, item)
+    return announcement
 
 
 class Desk:
@@ -37,10 +43,15 @@ class Desk:
     def put(
         self, model: str, *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
     ) -> WorkItem:
+        return self.announce_and_put(model, deadline_s=deadline_s, priority=priority)[1]
+
+    def announce_and_put(
+        self, model: str, *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
+    ) -> tuple[Announcement, WorkItem]:
         item = WorkItem(model, make_image(0), self.clock(), deadline_s, self._loop.create_future(), priority)
-        self.queue.put(item)
+        announcement = put(self.queue, item)
         self.clock.advance(1)
-        return item
+        return announcement, item
 
     def take_batch(self) -> Batch:
         batch = self.queue.take(0)
@@ -87,17 +98,18 @@ def test_a_line_of_expired_images_does_not_send_a_lane_away_empty(loop: asyncio.
 
 def test_an_image_that_is_taken_out_leaves_nothing_behind(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=8)
-    gone, kept = desk.put("a"), desk.put("a")
-    desk.queue.remove(gone)
+    (gone, _), kept = desk.announce_and_put("a"), desk.put("a")
+    desk.queue.withdraw(gone)
+    desk.queue.withdraw(gone)
     assert len(desk.queue) == 1
     assert desk.take() == [kept]
 
 
 def test_taking_out_an_image_that_a_lane_has_already_is_without_effect(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
-    taken, waiting = desk.put("a"), desk.put("a")
+    (announcement, taken), waiting = desk.announce_and_put("a"), desk.put("a")
     assert desk.take() == [taken]
-    desk.queue.remove(taken)
+    desk.queue.withdraw(announcement)
     assert len(desk.queue) == 1
     assert desk.take() == [waiting]
 
@@ -107,7 +119,7 @@ def test_clients_that_come_and_hang_up_while_every_lane_is_busy_do_not_pile_up(
 ) -> None:
     desk = Desk(loop, a=1)
     for _ in range(1000):
-        desk.queue.remove(desk.put("a"))
+        desk.queue.withdraw(desk.announce_and_put("a")[0])
     assert desk.queue.clear() == []
 
 
@@ -137,17 +149,17 @@ def test_an_image_that_comes_after_a_held_one_was_taken_out_has_not_been_held(
     def take() -> None:
         batches.extend(queue.take(lane) for lane in (0, 1))
 
-    queue.put(WorkItem("a", make_image(0), FakeClock()(), None, loop.create_future()))
-    queue.expect(1, Priority.INTERACTIVE)
-    queue.put(held)
+    put(queue, WorkItem("a", make_image(0), FakeClock()(), None, loop.create_future()))
+    coming = queue.announce(Priority.INTERACTIVE)
+    waiting = put(queue, held)
     lane = threading.Thread(target=take, daemon=True)
     lane.start()
     # Two looks in each `take`, the queue locked from the first until it lets go or holds.
     for _ in range(4):
         assert clock.looks.acquire(timeout=PATIENCE_S)
-    queue.remove(held)
-    queue.expect(-1, Priority.INTERACTIVE)
-    queue.put(later)
+    queue.withdraw(waiting)
+    queue.withdraw(coming)
+    put(queue, later)
     lane.join(PATIENCE_S)
     assert [batch and (batch.items, batch.reason) for batch in batches[1:]] == [((later,), DispatchReason.LANE_FREE)]
 
@@ -159,20 +171,20 @@ def test_an_image_whose_idle_lane_takes_another_image_first_is_backlog(loop: asy
     batches: list[Batch | None] = []
     lane = threading.Thread(target=lambda: batches.extend(queue.take(0) for _ in range(2)), daemon=True)
 
-    def put(priority: Priority, *, was_expected: bool) -> WorkItem:
-        item = WorkItem("a", make_image(0), FakeClock.__call__(clock), None, loop.create_future(), priority)
-        queue.put(item, was_expected=was_expected)
-        return item
+    def make_item(priority: Priority) -> WorkItem:
+        return WorkItem("a", make_image(0), FakeClock.__call__(clock), None, loop.create_future(), priority)
 
     lane.start()
     # Two looks at the clock until the lane waits for work, and a third until it holds the bulk image.
     for _ in range(2):
         assert clock.looks.acquire(timeout=PATIENCE_S)
-    queue.expect(1, Priority.INTERACTIVE)
-    bulk = put(Priority.BULK, was_expected=False)
+    coming = queue.announce(Priority.INTERACTIVE)
+    bulk = make_item(Priority.BULK)
+    put(queue, bulk)
     assert clock.looks.acquire(timeout=PATIENCE_S)
     clock.advance(1)
-    interactive = put(Priority.INTERACTIVE, was_expected=True)
+    interactive = make_item(Priority.INTERACTIVE)
+    queue.redeem(coming, interactive)
     lane.join(PATIENCE_S)
     assert bulk.has_found_idle_lane
     assert [batch and (batch.items, batch.reason) for batch in batches] == [
@@ -282,27 +294,40 @@ def test_out_of_memory_halves_the_ceiling_and_time_brings_it_back(loop: asyncio.
     for _ in range(8):
         desk.put("a")
     batch = desk.take_batch()
-    desk.queue.learn_out_of_memory(batch, 8)
+
+    def run_half() -> None:
+        now_s = desk.clock()
+        desk.queue.note_run(batch, 4, DispatchReason.SHRUNK, started_s=now_s - 0.005, finished_s=now_s)
+
+    desk.queue.note_out_of_memory(batch, 8)
     assert desk.queue.ceilings() == {"a": 4}
-    desk.queue.learn(batch, 4, 5.0)
+    run_half()
     assert desk.queue.ceilings() == {"a": 4}
     desk.clock.advance(1)
-    desk.queue.learn(batch, 4, 5.0)
+    run_half()
     assert desk.queue.ceilings() == {"a": 8}
 
 
-def test_what_was_expected_is_expected_no_more_as_it_comes_even_to_a_closed_queue(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
+def test_an_announcement_counts_until_it_is_redeemed_even_by_a_closed_queue(loop: asyncio.AbstractEventLoop) -> None:
     desk = Desk(loop, a=1)
-    desk.queue.expect(2, Priority.INTERACTIVE)
+    announcements = [desk.queue.announce() for _ in range(2)]
     item = WorkItem("a", make_image(0), desk.clock(), None, loop.create_future())
-    desk.queue.put(item, was_expected=True)
-    assert desk.queue.expected == 1
+    desk.queue.redeem(announcements[0], item)
+    assert desk.queue.announced == 1
     desk.queue.close()
     with pytest.raises(DrainingError):
-        desk.queue.put(item, was_expected=True)
-    assert desk.queue.expected == 0
+        desk.queue.redeem(announcements[1], item)
+    assert desk.queue.announced == 0
+
+
+def test_an_image_that_was_withdrawn_while_it_was_decoded_does_not_join(loop: asyncio.AbstractEventLoop) -> None:
+    desk = Desk(loop, a=1)
+    announcement = desk.queue.announce()
+    desk.queue.withdraw(announcement)
+    desk.queue.withdraw(announcement)
+    assert desk.queue.announced == 0
+    desk.queue.redeem(announcement, WorkItem("a", make_image(0), desk.clock(), None, loop.create_future()))
+    assert (len(desk.queue), desk.queue.announced) == (0, 0)
 
 
 def test_a_batch_says_how_many_images_it_left_waiting(loop: asyncio.AbstractEventLoop) -> None:

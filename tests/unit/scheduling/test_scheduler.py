@@ -30,7 +30,7 @@ async def test_images_that_come_while_the_lane_is_busy_run_together_as_it_comes_
     async with running({"a": infer}) as bench:
         first = await bench.occupy(infer)
         others = [await bench.submit(value) for value in range(5)]
-        assert bench.scheduler.waiting == 5
+        assert len(bench.scheduler.queue) == 5
         infer.gate.set()
         completions = await asyncio.gather(*others)
         assert (await first).batch_size == 1
@@ -45,7 +45,7 @@ async def test_every_free_lane_is_put_to_work() -> None:
         tasks = [await bench.submit(value) for value in range(3)]
         for _ in tasks:
             infer.wait_for_lane()
-        assert bench.scheduler.waiting == 0
+        assert len(bench.scheduler.queue) == 0
         infer.gate.set()
         completions = await asyncio.gather(*tasks)
     assert [completion.batch_size for completion in completions] == [1, 1, 1]
@@ -58,7 +58,7 @@ async def test_an_image_that_is_cancelled_while_it_waits_costs_no_compute_and_no
         gone, kept = await bench.submit(1), await bench.submit(2)
         gone.cancel()
         await asyncio.wait([gone])
-        assert bench.scheduler.waiting == 1
+        assert len(bench.scheduler.queue) == 1
         infer.gate.set()
         await kept
     assert gone.cancelled()
@@ -137,9 +137,9 @@ async def test_a_lone_image_gets_every_thread_and_those_who_come_meanwhile_start
 async def test_an_image_is_not_alone_while_another_is_being_decoded() -> None:
     infer = FakeInfer()
     async with running({"a": infer}, has_latency_mode=True) as bench:
-        bench.scheduler.expect(1)
+        announcement = bench.scheduler.queue.announce()
         await (await bench.submit(1))
-        bench.scheduler.expect(-1)
+        bench.scheduler.queue.withdraw(announcement)
         await (await bench.submit(2))
     assert infer.modes == [EngineMode.THROUGHPUT, EngineMode.LATENCY]
 
@@ -148,10 +148,10 @@ async def test_an_image_may_be_handed_in_from_the_thread_that_decoded_it() -> No
     async with running({"a": FakeInfer()}) as bench:
         future = asyncio.get_running_loop().create_future()
         item = WorkItem("a", make_image(7), bench.clock(), None, future)
-        bench.scheduler.expect(1)
-        await asyncio.to_thread(bench.scheduler.enqueue, item, was_expected=True)
+        announcement = bench.scheduler.queue.announce()
+        await asyncio.to_thread(bench.scheduler.queue.redeem, announcement, item)
         completion = await future
-        assert bench.scheduler.expected == 0
+        assert bench.scheduler.queue.announced == 0
     assert np.array_equal(completion.scores, expected_scores(7))
 
 
@@ -174,7 +174,7 @@ async def test_the_last_batches_are_told_newest_first_with_the_reason_and_what_w
         infer.gate.set()
         await asyncio.gather(first, *others)
         bench.clock.advance_ms(40)
-        dispatches = bench.scheduler.recent_dispatches()
+        dispatches = bench.scheduler.queue.recent_dispatches()
     assert [(each.batch_size, each.waiting, each.reason) for each in dispatches] == [
         (1, 0, DispatchReason.BACKLOG),
         (2, 1, DispatchReason.BACKLOG),
@@ -185,7 +185,7 @@ async def test_the_last_batches_are_told_newest_first_with_the_reason_and_what_w
 
 async def test_the_costs_name_each_model_and_mode_with_its_ceiling() -> None:
     async with running({"a": FakeInfer()}, ceiling=4, has_latency_mode=True) as bench:
-        costs = bench.scheduler.costs()
+        costs = bench.scheduler.queue.costs()
     assert [(cost.model, cost.mode, cost.ceiling) for cost in costs] == [
         ("a", EngineMode.THROUGHPUT, 4),
         ("a", EngineMode.LATENCY, 1),

@@ -13,6 +13,7 @@ from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S, FakeInfer, LaneKilledError, make_image, make_model
+from tests.fakes.scheduling import run_image
 from tests.unit.scheduling.scheduler_bench import running
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +51,7 @@ def test_a_lane_outlives_an_event_loop_that_closed_under_it() -> None:
     hook, threading.excepthook = threading.excepthook, crashes.append
 
     async def submit_and_leave() -> None:
-        task = asyncio.create_task(scheduler.submit("a", make_image(1), deadline_s=None))
+        task = asyncio.create_task(run_image(scheduler, "a", make_image(1), clock=FakeClock()))
         await asyncio.sleep(0)
         infer.wait_for_lane()
         task.cancel()
@@ -120,7 +121,7 @@ async def test_a_batch_that_met_out_of_memory_is_answered_in_smaller_ones_and_th
         tasks = [await bench.submit(value) for value in range(8)]
         infer.gate.set()
         completions = await asyncio.gather(*tasks)
-        assert bench.scheduler.ceilings() == {"a": 2}
+        assert bench.scheduler.queue.ceilings() == {"a": 2}
     assert {completion.reason for completion in completions} == {DispatchReason.SHRUNK}
     assert bench.counts["out of memory"] == 3
 

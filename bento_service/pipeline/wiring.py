@@ -1,0 +1,124 @@
+"""Starts a classifier: queue, lanes, decode threads and admission around warm models."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bento_service.cache.result_cache import ResultCache
+from bento_service.domain.runner import EngineMode
+from bento_service.images.prepare import ImageLimits
+from bento_service.machine import Division
+from bento_service.pipeline.admission import Admission
+from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.preprocessing import Preprocessor
+from bento_service.pipeline.wait_predictor import WaitPredictor
+from bento_service.pipeline.work_estimate import WorkEstimator
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.model_queue import RunnableModel
+from bento_service.scheduling.scheduler import Scheduler
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a classifier admits.
+
+    `target_ms` bounds the predicted wait, `max_queue_items` the images received and not yet answered,
+    `max_receiving_requests` those being received; `image` is the largest image.
+    """
+
+    target_ms: float
+    max_queue_items: int
+    max_receiving_requests: int
+    image: ImageLimits
+
+
+@dataclass(frozen=True, slots=True)
+class RunningClassifier:
+    """A classifier, and the threads under it, which whoever started it closes."""
+
+    classifier: Classifier
+    scheduler: Scheduler
+    decode_pool: DecodePool
+
+
+def start_classifier(
+    models: Sequence[WarmModel],
+    costs: Mapping[str, Mapping[EngineMode, CostModel]],
+    *,
+    division: Division,
+    limits: Limits,
+    default_model: str,
+    observers: Sequence[Observer] = (),
+    cache: ResultCache | None = None,
+    min_oversampling: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    on_lane_lost: Callable[[], None] = lambda: None,
+    on_out_of_memory: Callable[[], None] = lambda: None,
+    on_in_flight: Callable[[int], None] = lambda in_flight: None,
+) -> RunningClassifier:
+    """Start lanes and decode threads, and return the classifier over them; on the event loop that will serve.
+
+    Args:
+        models: At least one, all on one device.
+        costs: What warm-up measured, by model and mode.
+        division: How many lanes and decode threads.
+        limits: What is admitted.
+        default_model: The model for requests that name none.
+        observers: Get every receipt.
+        cache: Results of images seen before, or None.
+        min_oversampling: That of `images.prepare.prepare`.
+        clock: Seconds, monotonic.
+        on_lane_lost: Called from a lane's thread when it dies.
+        on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
+        on_in_flight: Called with the number of images in flight whenever it changes.
+    """
+    scheduler = Scheduler(
+        {model.card.name: RunnableModel(model.engine.infer, costs[model.card.name]) for model in models},
+        lanes=division.lanes,
+        target_ms=limits.target_ms,
+        clock=clock,
+        loop=asyncio.get_running_loop(),
+        on_lane_lost=on_lane_lost,
+        on_out_of_memory=on_out_of_memory,
+    )
+    ceilings, knees = scheduler.queue.ceilings(), scheduler.queue.knees()
+    is_cpu = models[0].engine.device.kind == "cpu"
+    decode_pool = DecodePool(division.decode_threads, patience_s=limits.target_ms / 1000, clock=clock)
+    preprocessor = Preprocessor(
+        decode_pool,
+        scheduler.queue,
+        WorkEstimator(
+            {
+                name: costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
+                for name, ceiling in ceilings.items()
+            },
+            decode_threads=division.decode_threads,
+            lanes=division.lanes if is_cpu else 1,
+            shares_cores=is_cpu,
+        ),
+        limits.image,
+        min_oversampling,
+        clock,
+    )
+    admission = Admission(
+        WaitPredictor(
+            capacity=division.lanes * max(knees.values()),
+            round_size=division.lanes * max(ceilings.values()),
+            clock=clock,
+        ),
+        target_ms=limits.target_ms,
+        max_queued=limits.max_queue_items,
+        max_receiving=limits.max_receiving_requests,
+        on_change=on_in_flight,
+    )
+    classifier = Classifier(
+        models,
+        default_model=default_model,
+        preprocessor=preprocessor,
+        admission=admission,
+        observers=observers,
+        cache=cache,
+    )
+    return RunningClassifier(classifier, scheduler, decode_pool)

@@ -1,0 +1,32 @@
+"""A caller of the scheduler that has an image decoded already."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bento_service.domain.requests import Priority
+from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.work import Completion, WorkItem
+
+
+async def run_image(
+    scheduler: Scheduler,
+    model: str,
+    pixels_hwc: NDArray[np.uint8],
+    *,
+    deadline_s: float | None = None,
+    priority: Priority = Priority.INTERACTIVE,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Completion:
+    """Run one image and wait for it. Cancelling the call takes it out of the queue."""
+    announcement = scheduler.queue.announce(priority)
+    item = WorkItem(model, pixels_hwc, clock(), deadline_s, asyncio.get_running_loop().create_future(), priority)
+    try:
+        scheduler.queue.redeem(announcement, item)
+        return await item.future
+    except asyncio.CancelledError:
+        scheduler.queue.withdraw(announcement)
+        raise
