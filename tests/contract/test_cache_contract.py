@@ -83,14 +83,10 @@ async def test_a_key_that_was_never_put_is_not_found(store: ResultStore) -> None
     assert await store.get("a") is None
 
 
-async def test_closing_writes_what_waits(store: ResultStore) -> None:
-    store.put("a", make_result())
-    await store.close()
-
-
-async def test_workers_share_results_in_redis(redis_server: RedisServer) -> None:
+async def test_closing_writes_what_waits_for_other_workers_to_read(redis_server: RedisServer) -> None:
     one, other = connect(redis_server), connect(redis_server)
     one.put("a", make_result())
     await one.close()
+    assert one.describe()["redis_unwritten"] == 0
     assert await other.get("a") is not None
     await other.close()

@@ -19,7 +19,7 @@ from bento_service.journal.histograms import (
     find_bins,
     find_percentiles,
 )
-from bento_service.journal.rollups import RollupKey, merge, summarise, to_bucket
+from bento_service.journal.rollups import merge, summarise, to_bucket
 from bento_service.journal.windows import RESOLUTIONS, cover, from_epoch_s, from_epoch_us, plan_window, to_epoch_us
 from dashboard.windows import WINDOWS, Window
 from tests.unit.journal.naive_history import assert_bucket_tells_of
@@ -123,12 +123,6 @@ def test_each_rollup_counts_its_interval_and_its_model(traffic: list[Receipt]) -
     for resolution in RESOLUTIONS:
         counted = sum(sum(r.outcomes.values()) for key, r in rollups.items() if key.resolution_s == resolution.width_s)
         assert counted == len(traffic)
-
-
-def test_a_batch_is_rolled_up_at_every_resolution_and_model() -> None:
-    rollups = summarise([make_receipt(), make_receipt(model="")], {(285, "Egyptian cat"): 1})
-    assert {key.resolution_s for key in rollups} == {5, 60, 600, 3_600, 86_400}
-    assert RollupKey(86_400, to_epoch_us(NOW) // 1_000_000 - 12 * 3_600, "") in rollups
 
 
 @given(st.integers(0, 500_000), st.integers(1, 100_000))

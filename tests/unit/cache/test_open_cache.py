@@ -60,15 +60,12 @@ def test_a_database_that_no_redis_has_is_refused_without_what_may_be_a_password(
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "redis://host",
-        "redis://host/",
-        "redis://host/0",
-        "redis://host:1/2147483647",
-        "unix:///a/b",
-        "rediss://host?db=3",
-    ],
+    ("url", "database"),
+    [("redis://host", 0), ("redis://host/", 0), ("redis://host:1/2147483647", 2**31 - 1), ("rediss://host?db=3", 3)],
 )
-def test_a_database_that_a_redis_may_have_is_taken(url: str) -> None:
-    open_pool(url)
+def test_a_url_names_its_database_or_the_first_one(url: str, database: int) -> None:
+    assert open_pool(url).connection_kwargs.get("db", 0) == database
+
+
+def test_a_socket_may_be_named_instead_of_a_host() -> None:
+    assert open_pool("unix:///a/b").connection_kwargs["path"] == "/a/b"

@@ -98,30 +98,24 @@ async def test_identical_requests_in_flight_share_one_computation() -> None:
     assert computation.started == 1
 
 
-async def test_a_follower_takes_over_from_a_leader_that_hung_up() -> None:
+@pytest.mark.parametrize(
+    "error", [asyncio.CancelledError(), DeadlineExceededError("too late")], ids=["cancel", "deadline"]
+)
+async def test_a_follower_takes_over_from_a_leader_that_is_given_up(error: BaseException) -> None:
     user = CacheUser()
     given_up, computation = Computation(), Computation()
     leader = await user.start(given_up)
     followers = [await user.start(computation) for _ in range(3)]
-    leader.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    if isinstance(error, asyncio.CancelledError):
+        leader.cancel()
+    else:
+        given_up.result.set_exception(error)
+    with pytest.raises(type(error)):
         await leader
     computation.result.set_result(make_result())
     found = await asyncio.gather(*followers)
     assert sorted(each.lookup for each in found) == [Lookup.MISS, Lookup.SHARED, Lookup.SHARED]
-    assert (given_up.cancelled, computation.started) == (1, 1)
-
-
-async def test_a_follower_takes_over_from_a_leader_whose_deadline_passed() -> None:
-    user = CacheUser()
-    late, computation = Computation(), Computation()
-    leader = await user.start(late)
-    follower = await user.start(computation)
-    late.result.set_exception(DeadlineExceededError("too late"))
-    with pytest.raises(DeadlineExceededError):
-        await leader
-    computation.result.set_result(make_result())
-    assert (await follower).lookup is Lookup.MISS
+    assert computation.started == 1
 
 
 async def test_a_follower_that_hangs_up_disturbs_neither_leader_nor_followers() -> None:
