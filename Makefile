@@ -18,8 +18,8 @@ endif
 REGISTRY ?=
 # What the bento takes along, whatever LIGHTBOX_MODELS says here.
 BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.yaml)
-# Independent of one another and of how busy the machine is: they run on every CPU. The others use every CPU themselves.
-QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard tests/contract tests/monitoring
+# Many, short and independent of one another: they run on every CPU. The others use every CPU themselves.
+QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help

@@ -1,4 +1,4 @@
-"""What a page's address says beyond its widgets: `?sample=`, `?request=`, and values that do not exist."""
+"""Query parameters that no widget is bound to: `?sample=`, `?request=`, and invalid values."""
 
 from collections.abc import Collection, MutableMapping
 
@@ -13,7 +13,7 @@ SAMPLE, REQUEST = "sample", "request"
 
 
 def follow_address(session: ClassifySession) -> None:
-    """Put on the Classify page what its address newly names: a sample's photograph or an earlier request."""
+    """Show the sample or the earlier request that the address names, if it has changed."""
     sample_key, request_id = st.query_params.get(SAMPLE), st.query_params.get(REQUEST)
     if sample_key and sample_key != session.sample_key:
         sample = find_sample(sample_key)
@@ -29,9 +29,9 @@ def follow_address(session: ClassifySession) -> None:
 
 
 def write_address(session: ClassifySession) -> None:
-    """Let the address name what is on the Classify page, so that a reload or a link shows it again.
+    """Write what is on the Classify page to the address, so that a reload or a link shows it again.
 
-    Call it wherever that changes: an address that names something else is a link that the visitor followed.
+    Call it after every change: `follow_address` takes any difference for a link that the visitor followed.
     """
     for name, value in ((SAMPLE, session.sample_key), (REQUEST, "" if session.sample_key else session.request_id)):
         if st.query_params.get(name, "") == value:
@@ -43,9 +43,9 @@ def write_address(session: ClassifySession) -> None:
 
 
 def note_unknown(notes: MutableMapping[str, str], name: str, allowed: Collection[str]) -> None:
-    """Note where the address gives a widget a value that it does not have; Streamlit then takes the default.
+    """Note an invalid value of a widget in the address; Streamlit then uses the default.
 
-    To be called before the widget of that key is made, which takes its value out of the address.
+    Call it before the widget is made, which removes its value from the address.
     """
     given = st.query_params.get(name)
     if given is not None and given not in allowed:
@@ -53,7 +53,7 @@ def note_unknown(notes: MutableMapping[str, str], name: str, allowed: Collection
 
 
 def show_notes(notes: MutableMapping[str, str]) -> None:
-    """Show which values of the address do not exist, until the visitor dismisses them."""
+    """Show the invalid values of the address until the visitor dismisses them."""
     if notes:
         st.warning("  \n".join(literal(note) for note in notes.values()), icon=":material/link_off:")
         st.button("Dismiss", key="dismiss_notes", type="tertiary", on_click=notes.clear)

@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parent / "samples"
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A photograph in `FOLDER`. `credit` names who made it and its licence."""
+    """A photograph in `FOLDER`; `credit` names its author and its licence."""
 
     name: str
     title: str
@@ -16,16 +16,16 @@ class Sample:
 
     @property
     def key(self) -> str:
-        """What the page's address calls it: the file's name without its extension."""
+        """Its name in the page's address: the file's name without its extension."""
         return self.path.stem
 
     @property
     def path(self) -> Path:
-        """Where the file lies."""
+        """The path of the file."""
         return FOLDER / self.name
 
 
-# The bundled models are sure of the first three; ImageNet has no astronaut, so the last shows what doubt looks like.
+# The bundled models recognise the first three; ImageNet has no astronaut, so the last shows a doubtful answer.
 SAMPLES = (
     Sample("macaws.png", "Macaws", "Steve Kelly for Kodak, unrestricted usage"),
     Sample("coffee.png", "Coffee", "Rachel Michetti, CC0"),

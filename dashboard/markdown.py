@@ -1,4 +1,4 @@
-"""Text from outside in Streamlit's Markdown: names of files, labels, and what the service says of them."""
+"""Escapes file names, labels and the service's messages for Streamlit's Markdown."""
 
 import re
 

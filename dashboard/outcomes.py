@@ -1,4 +1,4 @@
-"""What became of the requests of a stretch of time."""
+"""Counts of requests by outcome."""
 
 from lightbox_client.contract import HistoryBucket
 
@@ -6,8 +6,8 @@ from lightbox_client.contract import HistoryBucket
 def count_outcomes(bucket: HistoryBucket) -> dict[str, int]:
     """Count requests by the names of `palette.OUTCOMES`; the counts add up to `bucket.count`.
 
-    A service that is older than the dashboard tells neither cached answers nor client errors apart: all its answers
-    count as computed, all its errors as failures.
+    A service older than the dashboard reports neither cached answers nor client errors: all its answers count as
+    computed, all its errors as failures.
     """
     cancelled = bucket.outcomes.get("cancelled", 0)
     cached = bucket.cached or 0

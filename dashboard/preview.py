@@ -1,4 +1,4 @@
-"""Pictures of what the model saw, drawn over the service's own preview of an image."""
+"""Pictures of the model's input, drawn from the service's preview of an image."""
 
 import io
 import math
@@ -19,7 +19,7 @@ OUTSIDE_BRIGHTNESS = 0.45
 class Views:
     """Two encoded images: the whole one with the crop marked, and the model's input at its real size.
 
-    There is no `model_input` of an image so long that its preview has fewer pixels there than the model got.
+    `model_input` is None where the preview has fewer pixels in the crop than the model got, as of a very long image.
     """
 
     overview: bytes
@@ -47,7 +47,7 @@ def draw_views(
 
 
 def draw_thumbnail(encoded: bytes, *, width_px: int, height_px: int) -> bytes:
-    """Fit one of the sample photographs into a small rectangle, its edges cut off."""
+    """Crop and resize a sample photograph to a small rectangle."""
     with Image.open(io.BytesIO(encoded)) as image:
         return _encode(ImageOps.fit(image.convert("RGB"), (width_px, height_px), Image.Resampling.LANCZOS))
 
@@ -67,7 +67,7 @@ def crop_box(
 
 
 def _overview(image: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """Draw the whole image, fit for the page, darker where the model did not look."""
+    """Draw the whole image at the page's size, darkened outside the crop."""
     scale = min(MAX_ENLARGEMENT, OVERVIEW_PX[0] / image.width, OVERVIEW_PX[1] / image.height)
     small = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     left, top, right, bottom = (round(edge * scale) for edge in box)

@@ -1,4 +1,4 @@
-"""The service as the pages use it: one connection for all visitors, and reads that they share while these are fresh."""
+"""Cached reads of the service, shared by all visitors while they are fresh."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -8,11 +8,12 @@ import streamlit as st
 from dashboard.service import ReceiptsQuery, Service
 from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
-from lightbox_client.contract import History, HistoryRequest, ModelList, Preview, Status
+from lightbox_client.contract import History, HistoryRequest, ModelList, Status
+from lightbox_client.preview import Preview
 
 MODELS_TTL_S = 5.0
 TRAFFIC_TTL_S = 1.5
-"""Below the shortest refresh: each tick is fresh, yet all visitors together cost one read a tick."""
+"""Below the shortest refresh interval: each refresh reads again, once for all visitors."""
 MAX_CACHED_WINDOWS = 64
 ROWS_A_PAGE = 50
 MAX_CACHED_PREVIEWS = 32
@@ -21,7 +22,7 @@ MAX_CACHED_PREVIEWS = 32
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What the service said about a window, and when."""
+    """A window's status and history, and when they were read."""
 
     read_at: datetime
     status: Status
@@ -48,12 +49,12 @@ def read_models(service: Service) -> ModelList:
 
 
 def forget_models() -> None:
-    """Let the next `read_models` ask the service."""
+    """Make the next `read_models` ask the service."""
     _read_models.clear()
 
 
 def read_preview(service: Service, image: Picked) -> Preview:
-    """Return what the service decodes an image to, kept for the last ones; raises `LightboxClientError`."""
+    """Return the service's preview of an image, cached; raises `LightboxClientError`."""
     return _read_preview(service, service.settings.url, image.digest, image)
 
 

@@ -1,4 +1,4 @@
-"""Why a batch went when it did, in plain words, for batches and for the answers that came from them."""
+"""The reasons for which the scheduler starts a batch, in words, for batches and for answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from dashboard import wording
 from lightbox_client.contract import Classification, HistoryRequest
 
 NOTABLE_QUEUE_MS = 5.0
-"""An answer's sentence mentions its time in the queue from here on; below, threads merely change over."""
+"""Shortest time in the queue that is mentioned; below it is the change of threads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason to dispatch.
+    """A reason to start a batch.
 
-    `name` stands in tables, `explanation` is shown on demand. `phrase` ends the sentence "Ran in a batch of 4, …" and
-    is about the batch, so that it holds for each of its images, however long that waited.
+    `name` is for tables, `explanation` for tooltips. `phrase` ends the sentence "Ran in a batch of 4, …"; it is true of
+    every image of the batch.
     """
 
     name: str
@@ -66,18 +66,17 @@ _REASONS: Mapping[str, Reason] = MappingProxyType(
 
 
 def reason(code: str) -> Reason:
-    """Explain one of the service's reasons; one that is new to this dashboard is spelt out, and none is left empty."""
+    """Explain a reason; an unknown code is written as words, an empty one stays empty."""
     spelt_out = code.replace("_", " ")
     return _REASONS.get(code) or Reason(wording.capitalise(spelt_out), spelt_out, "")
 
 
 def answer_path(answer: Classification | HistoryRequest) -> str:
-    """Say in one sentence how the scheduler came by an answer, and how long it waited where that was notable."""
+    """Say in one sentence how an answer was computed, and its time in the queue from `NOTABLE_QUEUE_MS` on."""
     waited = wording.milliseconds(answer.timings_ms.queue) if answer.timings_ms.queue >= NOTABLE_QUEUE_MS else ""
     if answer.cached:
         return "Served from cache; the model did not run" + (f" ({waited} in the queue)" if waited else "")
     company = "Ran alone" if answer.batch_size == 1 else f"Ran in a batch of {answer.batch_size}"
     phrase = reason(answer.dispatch).phrase
-    # The reason says that no lane kept it waiting.
     for_what = "waiting for a CPU" if answer.dispatch == "lane_free" else "in the queue"
     return company + (f", {phrase}" if phrase else "") + (f" ({waited} {for_what})" if waited else "")

@@ -1,4 +1,4 @@
-"""The dashboard's only way to the service: one door for all visitors, and no waiting on a dead service."""
+"""The dashboard's calls to the service, shared by all visitors; they fail at once while it is known to be down."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,13 +12,14 @@ from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
 from lightbox_client import Client, LightboxClientError
 from lightbox_client.breaker import CircuitBreaker
-from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Preview, Status
+from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Status
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
+from lightbox_client.preview import Preview
 
 IN_FLIGHT = 4
-"""Images that one visitor has at the service at once: enough to keep its lanes busy, too few to crowd out others."""
+"""Images of one visitor in flight: enough to keep the service's lanes busy, too few to crowd out others."""
 COOL_DOWN_S = 2.0
-"""How long a service that was down is not asked again, in seconds."""
+"""How long a service that was down is not called again."""
 
 T = TypeVar("T")
 Order = Literal["slowest", "newest"]
@@ -27,7 +28,7 @@ Outcome = Classification | LightboxClientError
 
 @dataclass(frozen=True, slots=True)
 class ReceiptsQuery:
-    """Which receipts: of the `window` that ends at `until`, or now; of all models and outcomes where these are None."""
+    """Selects receipts of the `window` that ends at `until`, or now; None means every model or outcome."""
 
     window: timedelta
     order: Order
@@ -61,7 +62,7 @@ class Service:
         return self._guarded(self._reader.models)
 
     def status(self) -> Status:
-        """Return how the answering worker is doing."""
+        """Return the state of the worker that answers."""
         return self._guarded(self._reader.status)
 
     def history(self, window: timedelta, buckets: int, model: str | None) -> History:
@@ -110,11 +111,11 @@ class Service:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def preview(self, image: Picked) -> Preview:
-        """Return a picture of what the models see of an image."""
+        """Return the image as the models see it."""
         return self._guarded(lambda: self._reader.preview(image.encoded))
 
     def try_again(self) -> None:
-        """Ask the service on the next call even if it was down a moment ago."""
+        """Call the service next time even if it was down a moment ago."""
         self._breaker.succeed()
 
     def _guarded(self, call: Callable[[], T]) -> T:

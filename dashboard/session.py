@@ -1,4 +1,4 @@
-"""What one visitor's session keeps between reruns and page switches."""
+"""The state of one visitor's session, kept between reruns and page switches."""
 
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -21,11 +21,11 @@ OutcomeKey = tuple[str, str]
 
 @dataclass
 class ClassifySession:
-    """The images on the page and what became of them. `cards` and `is_away` are the service as last seen.
+    """The images on the page with their outcomes, and the service's last known models and state.
 
-    `sample_key` names the sample on the page, if it is one. `request_id` names the answer on the page if it is a single
-    one, or the earlier request that the address asks for. `notes` name values of the address that do not exist, by
-    parameter. `widgets_made` counts: to empty the widget that holds the visitor's own images, it gets another name.
+    `sample_key` is the sample on the page, if any. `request_id` is the only answer on the page, or the earlier request
+    in the address. `notes` hold invalid values of the address, by parameter. `widgets_made` is part of the upload
+    widget's key: a new key empties the widget.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -39,7 +39,7 @@ class ClassifySession:
     notes: dict[str, str] = field(default_factory=dict)
 
     def show(self, selection: Selection) -> None:
-        """Put these images on the page; answers of images that are gone are forgotten."""
+        """Put these images on the page and drop the outcomes of all others."""
         self.selection = selection
         self.sample_key = self.request_id = ""
         self.has_text_only = False
@@ -47,25 +47,22 @@ class ClassifySession:
         self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if key[0] in digests}
 
     def show_sample(self, sample: Sample) -> None:
-        """Put a sample on the page, and empty the widget that holds the visitor's own images.
-
-        A file that is still listed beside another image's answer would look as if it were the one answered.
-        """
+        """Put a sample on the page and empty the upload widget, whose files would seem to belong to the answer."""
         self.show(Selection(images=(pick(sample.name, sample.path.read_bytes()),)))
         self.sample_key = sample.key
         self.widgets_made += 1
 
     def forget_passing_failures(self) -> None:
-        """Let every image that failed for a passing reason be asked for again."""
+        """Drop the outcomes of images that failed for a passing reason, so that they are tried again."""
         self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if not wording.is_passing(outcome)}
 
 
 @dataclass
 class RequestsTable:
-    """The table of requests as it was last drawn, and which page of which question that is.
+    """The table of requests as last drawn, with its query and its page.
 
-    Its first page follows the time. It stands still on a later page, and while one of its rows is open.
-    `tables_made` counts: to clear its order and selection, the widget gets another name.
+    The first page refreshes; a later page, or one with an open row, does not. `tables_made` is part of the widget's
+    key: a new key clears its order and selection.
     """
 
     drawn: ReceiptsPage | None = None
@@ -74,30 +71,27 @@ class RequestsTable:
     is_row_open: bool = False
     tables_made: int = 0
 
-    def begin(self, question: object) -> None:
-        """Go back to the first page where the question is another than the last one."""
-        if question != self.drawn_for:
-            self.drawn, self.drawn_for, self.page, self.is_row_open = None, question, 0, False
+    def begin(self, query: object) -> None:
+        """Go back to the first page if the query has changed."""
+        if query != self.drawn_for:
+            self.drawn, self.drawn_for, self.page, self.is_row_open = None, query, 0, False
             self.tables_made += 1
 
     def turn_page(self, step: int) -> None:
-        """Show the next or the previous page of what was last drawn."""
+        """Show the next or the previous page."""
         self.page = max(0, self.page + step)
         self.is_row_open = False
         self.tables_made += 1
 
     def close_row(self) -> None:
-        """Let the table follow the time again, without a selection."""
+        """Clear the selection and refresh again."""
         self.is_row_open = False
         self.tables_made += 1
 
 
 @dataclass
 class PerformanceSession:
-    """The last traffic that was read, for when the service is away, and whether it is away.
-
-    `notes` name values of the address that do not exist, by parameter.
-    """
+    """The last traffic, shown while the service is away; `notes` hold invalid values of the address, by parameter."""
 
     traffic: Traffic | None = None
     is_away: bool = False
@@ -107,7 +101,7 @@ class PerformanceSession:
 
 
 def color_scheme() -> Scheme:
-    """Return the colours that this visitor's browser shows the page in."""
+    """Return the colour scheme of this visitor's page."""
     return "dark" if st.context.theme.type == "dark" else "light"
 
 

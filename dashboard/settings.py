@@ -7,7 +7,7 @@ from lightbox_client.variables import strip_values
 
 
 class DashboardSettings(BaseSettings):
-    """What an operator may choose. Values outside their limits are refused by name."""
+    """The dashboard's settings; values outside their limits are errors that name the setting."""
 
     model_config = SettingsConfigDict(env_prefix="LIGHTBOX_", frozen=True, extra="ignore")
 

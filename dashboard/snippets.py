@@ -1,4 +1,4 @@
-"""The same call as the page made, to copy: for a shell and for Python. Pure functions."""
+"""The page's API call as code to copy, for a shell and for Python. Pure functions."""
 
 import shlex
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ FALLBACK_NAME = "image.png"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A classification as a program would ask for it. `file_name` is where the reader keeps the image."""
+    """The parameters of a classification; `file_name` is the image's path on the reader's machine."""
 
     url: str
     file_name: str

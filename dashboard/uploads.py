@@ -1,4 +1,4 @@
-"""What a visitor handed over, as values: named bytes, within the limits on count and size."""
+"""The images that a visitor uploads: named bytes, within the limits on count and size."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ BYTES_PER_MB = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """An encoded image as it was handed over. `digest` is the SHA-256 of `encoded`, in hex."""
+    """An encoded image; `digest` is the SHA-256 of `encoded`, in hex."""
 
     name: str
     encoded: bytes
@@ -18,19 +18,19 @@ class Picked:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The images on the page, and the names of files that were skipped since a limit was reached."""
+    """The images on the page, and the names of files that were skipped because of a limit."""
 
     images: tuple[Picked, ...] = ()
     skipped: tuple[str, ...] = ()
 
 
 def pick(name: str, encoded: bytes) -> Picked:
-    """Name some bytes and digest them."""
+    """Return an image with its digest."""
     return Picked(name=name, encoded=encoded, digest=hashlib.sha256(encoded).hexdigest())
 
 
 def select(files: Iterable[tuple[str, bytes]], *, max_files: int, max_total_bytes: int) -> Selection:
-    """Take files in order, a repeated one once, and skip those that would exceed `max_files` or `max_total_bytes`."""
+    """Take files in order without duplicates, and skip those that would exceed `max_files` or `max_total_bytes`."""
     images: dict[str, Picked] = {}
     skipped: list[str] = []
     total_bytes = 0

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time up to now. `buckets` cut it into stretches that read well: 5 s, a minute, two hours."""
+    """An interval that ends now; `buckets` divide it into round intervals: 5 s, a minute, two hours."""
 
     key: str
     length: timedelta
@@ -31,7 +31,7 @@ def window_of(key: str) -> Window:
 
 
 def in_words(length: timedelta) -> str:
-    """Write a window's length in its largest unit, spelt out."""
+    """Write a window's length in its largest unit: `5 minutes`, `day`."""
     for unit, one in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
         if length >= one and (unit == "minute" or length != timedelta(days=1)):
             count = length // one

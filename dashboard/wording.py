@@ -1,4 +1,4 @@
-"""The sentences that people read, from what the service said. Pure functions; plain text but for `Outage.text`."""
+"""The sentences on the pages. Pure functions; all return plain text, except `Outage.text`, which is Markdown."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -76,7 +76,7 @@ def with_article(label: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a share in [0, 1] as per cent, never rounded to a certainty or an impossibility that it is not."""
+    """Write a share in [0, 1] as per cent; only 0 and 1 themselves are written as 0% and 100%."""
     if 0.999 <= share < 1:
         return "> 99.9%"
     if 0 < share < 0.001:
@@ -85,7 +85,7 @@ def percent(share: float) -> str:
 
 
 def skipped(names: Sequence[str], *, max_files: int, max_total_mb: int) -> str:
-    """Say which files were skipped since there were too many or too large ones."""
+    """Name the files that were skipped because of the limits."""
     files = "1 file" if len(names) == 1 else f"{len(names)} files"
     more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
     return (
@@ -95,12 +95,12 @@ def skipped(names: Sequence[str], *, max_files: int, max_total_mb: int) -> str:
 
 
 def receipt_headline(receipt: HistoryRequest) -> str:
-    """Name what a request came to: its best class, or what became of it."""
+    """Return the headline of a receipt: the best class, or the outcome."""
     return headline(receipt.predictions) if receipt.predictions else outcome(receipt.outcome)
 
 
 def outcome(code: str) -> str:
-    """Name what became of a request, by the code in its receipt."""
+    """Return the name of an outcome, by the code in a receipt."""
     return _OUTCOMES.get(code) or capitalise(code.replace("_", " "))
 
 
@@ -110,7 +110,7 @@ def capitalise(text: str) -> str:
 
 
 def warning(code: str) -> str:
-    """Explain one of an answer's warnings; a code that is new to this dashboard is spelt out."""
+    """Explain a warning; an unknown code is written as words."""
     return _WARNINGS.get(code) or capitalise(code.replace("_", " ")) + "."
 
 
@@ -122,19 +122,19 @@ def model_line(card: ModelCard) -> str:
 
 
 def milliseconds(value_ms: float | None) -> str:
-    """Write a duration with as many digits as matter."""
+    """Write a duration with three or four digits."""
     if value_ms is None:
         return "–"
     return f"{value_ms:,.1f} ms" if value_ms < 100 else f"{value_ms:,.0f} ms"
 
 
 def rate(per_s: float) -> str:
-    """Write a rate, never rounded to the nothing that it is not."""
+    """Write a rate; only 0 itself is written as 0."""
     return "< 0.01" if 0 < per_s < 0.01 else f"{per_s:,.2f}"
 
 
 def duration(value_s: float) -> str:
-    """Write a long duration with its two largest units."""
+    """Write a duration in its two largest units."""
     minutes, seconds = divmod(int(value_s), 60)
     hours, minutes = divmod(minutes, 60)
     days, hours = divmod(hours, 24)
@@ -146,7 +146,7 @@ def duration(value_s: float) -> str:
 
 
 def ago(value_ms: float) -> str:
-    """Write how long ago something was: tenths of a second at first, then as `duration`."""
+    """Write an age: in tenths of a second up to ten seconds, then as `duration`."""
     return f"{value_ms / 1000:.1f} s" if value_ms < 10_000 else duration(value_ms / 1000)
 
 
@@ -160,7 +160,7 @@ def size(value_bytes: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What a banner says; `text` is Markdown. `is_passing` where waiting is all there is to do."""
+    """The text of a banner, in Markdown; `is_passing` where waiting is enough."""
 
     title: str
     text: str
@@ -168,7 +168,7 @@ class Outage:
 
 
 def outage(error: LightboxClientError, url: str) -> Outage:
-    """Explain why the service at `url` cannot answer now and what to do about it."""
+    """Explain why the service at `url` cannot answer and what to do."""
     by_itself = "The page reconnects automatically."
     if isinstance(error, NotReadyError):
         if error.code == "draining":
@@ -192,14 +192,14 @@ def outage(error: LightboxClientError, url: str) -> Outage:
 
 
 def problem(error: LightboxClientError) -> str:
-    """Say in one line why a call was refused."""
+    """Write an error as one sentence."""
     return capitalise(str(error)).rstrip(".") + "."
 
 
 def problem_details(error: LightboxClientError, encoded: bytes) -> str:
-    """Return what an operator needs to find a refused file: the service's own words, the code, the request's id.
+    """Return an error's details for an operator: the message, the code, the request's id.
 
-    The first bytes of `encoded` follow where the service did not recognise the format.
+    Where the service did not recognise the format, the first bytes of `encoded` follow.
     """
     if not isinstance(error, ProblemError):
         return str(error)
@@ -209,12 +209,12 @@ def problem_details(error: LightboxClientError, encoded: bytes) -> str:
 
 
 def is_passing(outcome: object) -> bool:
-    """Whether an image failed for a reason that a later try may not meet, rather than for what it is."""
+    """Whether an image failed for a passing reason, so that a later try may succeed."""
     return isinstance(outcome, LightboxClientError) and not isinstance(outcome, InvalidImageError | InvalidRequestError)
 
 
 def zone(name: str | None) -> tzinfo:
-    """Return a visitor's time zone; UTC where the browser names none that is known here."""
+    """Return a visitor's time zone; UTC where the browser names none, or an unknown one."""
     try:
         return ZoneInfo(name) if name else UTC
     except (ZoneInfoNotFoundError, ValueError):

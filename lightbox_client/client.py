@@ -12,22 +12,20 @@ import requests
 from pydantic import BaseModel, ValidationError
 
 from lightbox_client.contract import (
-    PREVIEW_HEADERS,
     BatchClassification,
     Classification,
     History,
     HistoryRequests,
-    ImageInfo,
     Labels,
     ModelCard,
     ModelList,
-    Preview,
     Priority,
     Status,
     Version,
 )
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
 from lightbox_client.payload import ImageSource, is_one_image, read_payload
+from lightbox_client.preview import Preview, read_preview
 from lightbox_client.transport import Query, Transport, unexpected
 
 DEFAULT_URL = "http://127.0.0.1:3000"
@@ -49,7 +47,7 @@ class Client:
         max_retries: Further tries after a 429 or a 503 that carries `Retry-After`; nothing else is retried.
         max_retry_wait_s: Longest wait for retries in one call; where the service asks for more, the call fails at once.
         session: A session of the caller's, with its own proxies or authentication; it is left open.
-        sleep: Waits between tries; a test's may return at once.
+        sleep: Waits between tries; a test may pass one that returns at once.
 
     Raises:
         InvalidAddressError: `base_url` is no http or https URL.
@@ -109,8 +107,8 @@ class Client:
                 the shape (height, width, 3) or grey with (height, width), or a Pillow image. Pixels are sent as PNG.
             model: A served model's name; the service's default if None.
             top_k: Predictions wanted, 1 to the model's number of classes.
-            deadline_ms: Give the image up after that long in the service.
-            priority: `bulk` lets images go first for which somebody waits.
+            deadline_ms: Longest time in the service; an image that takes longer gets no answer.
+            priority: `bulk` lets images go first that a person waits for.
 
         Raises:
             UnreadableImageFileError: The file cannot be read from here.
@@ -155,7 +153,7 @@ class Client:
         return _read(response, BatchClassification)
 
     def preview(self, image: ImageSource) -> Preview:
-        """Return a picture of what the models see of an image: the first frame, upright, over white, with 8 bits.
+        """Return the image as the models see it: the first frame, upright, over white, with 8 bits a channel.
 
         Raises:
             UnreadableImageFileError: The file cannot be read from here.
@@ -164,7 +162,7 @@ class Client:
         """
         payload = read_payload(image)
         response = self._transport.post("/v1/preview", {}, body=payload.encoded, media_type=payload.media_type)
-        return _read_preview(response)
+        return read_preview(response)
 
     def models(self) -> ModelList:
         """Return the cards of the served models."""
@@ -186,7 +184,7 @@ class Client:
         buckets: int = 60,
         model: str | None = None,
     ) -> History:
-        """Return aggregates over `[since, until)` in `buckets` stretches of equal length; all clients' requests.
+        """Return aggregates over `[since, until)` in `buckets` intervals of equal length, of all clients.
 
         Times need a time zone. `until` is now if None, `since` an hour before it; a model of None means every model.
         """
@@ -223,11 +221,11 @@ class Client:
         return _read(self._transport.get("/v1/history/requests", query), HistoryRequests)
 
     def status(self) -> Status:
-        """Return how the answering worker is doing."""
+        """Return the state of the worker that answers."""
         return _read(self._transport.get("/v1/status"), Status)
 
     def version(self) -> Version:
-        """Return what is running."""
+        """Return the versions of Lightbox, its libraries and its models."""
         return _read(self._transport.get("/version"), Version)
 
     def is_ready(self) -> bool:
@@ -243,18 +241,6 @@ def _read(response: requests.Response, kind: type[Message]) -> Message:
         return kind.model_validate_json(response.content)
     except ValidationError as error:
         raise unexpected(response, f"which is no {kind.__name__} of Lightbox") from error
-
-
-def _read_preview(response: requests.Response) -> Preview:
-    headers = response.headers
-    try:
-        image = ImageInfo.model_validate(
-            {name: headers[getattr(PREVIEW_HEADERS, name)] for name in ("format", "width", "height")}
-        )
-    except (KeyError, ValidationError) as error:
-        raise unexpected(response, "which is no preview of Lightbox") from error
-    warnings = [name.strip() for name in headers.get(PREVIEW_HEADERS.warnings, "").split(",") if name.strip()]
-    return Preview(png=response.content, image=image, warnings=warnings)
 
 
 def _wire_time(moment: datetime | None) -> str | None:

@@ -1,15 +1,15 @@
-"""What goes over the wire, as pydantic models: the service writes these, the client and the dashboard read them.
+"""The messages of the HTTP API: the service writes them, the client and the dashboard read them.
 
-Unknown fields are ignored on reading, so that an older client understands a newer service.
+Readers ignore unknown fields, so an older client understands a newer service.
 """
 
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Priority = Literal["interactive", "bulk"]
-"""Whose image goes first: one for which somebody waits, the default, or one for which nobody does."""
+"""`interactive`, the default, for an image that a person waits for; `bulk` lets those go first."""
 
 
 class WireModel(BaseModel):
@@ -19,14 +19,14 @@ class WireModel(BaseModel):
 
 
 class ModelRef(WireModel):
-    """Which model answered. `version` is a digest of its weights and input recipe."""
+    """A model and its version: a digest of weights and input recipe."""
 
     name: str
     version: str
 
 
 class Prediction(WireModel):
-    """One class and its softmax probability in [0, 1]."""
+    """One class and its softmax probability, in [0, 1]."""
 
     class_id: int
     label: str
@@ -34,35 +34,15 @@ class Prediction(WireModel):
 
 
 class ImageInfo(WireModel):
-    """The image as it arrived: format by its bytes, size in pixels as a viewer shows it."""
+    """The image as it was sent: the format by its bytes, the size in pixels as a viewer shows it."""
 
     format: str
     width: int
     height: int
 
 
-class PreviewHeaders(NamedTuple):
-    """The names of the headers that describe the image of a preview."""
-
-    format: str = "X-Image-Format"
-    width: str = "X-Image-Width"
-    height: str = "X-Image-Height"
-    warnings: str = "X-Image-Warnings"
-
-
-PREVIEW_HEADERS = PreviewHeaders()
-
-
-class Preview(WireModel):
-    """What the service decoded an image to: a PNG of at most 640 px a side, and the image as it arrived."""
-
-    png: bytes
-    image: ImageInfo
-    warnings: list[str]
-
-
 class TimingsMs(WireModel):
-    """Where a request's milliseconds went; the four stages do not overlap and add up to at most `total`."""
+    """Milliseconds of a request by stage. The four stages do not overlap; their sum is at most `total`."""
 
     receive: float
     decode: float
@@ -72,7 +52,7 @@ class TimingsMs(WireModel):
 
 
 class Classification(WireModel):
-    """One image's answer. `predictions` is sorted by descending score, ties by class_id."""
+    """The answer for one image; `predictions` are sorted by descending score, ties by class_id."""
 
     request_id: str
     model: ModelRef
@@ -86,7 +66,7 @@ class Classification(WireModel):
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 `application/problem+json`; further members (a limit, the names that exist) are kept."""
+    """An error as RFC 9457 `application/problem+json`; further members, such as a limit, are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -99,7 +79,7 @@ class Problem(BaseModel):
 
 
 class BatchItem(WireModel):
-    """One file of a batch request: a result or an error, never both."""
+    """One file of a batch request: a result or an error."""
 
     index: int
     filename: str | None
@@ -115,14 +95,14 @@ class BatchClassification(WireModel):
 
 
 class InputSize(WireModel):
-    """The size that a model takes, in pixels."""
+    """The size of a model's input, in pixels."""
 
     width: int
     height: int
 
 
 class Parity(WireModel):
-    """How far the served path lies from f32 PyTorch on timm's evaluation transform, over `crops` photographs."""
+    """The difference to f32 PyTorch on timm's evaluation transform, over `crops` photographs."""
 
     crops: int
     top1_agreement: float
@@ -130,7 +110,7 @@ class Parity(WireModel):
 
 
 class ModelCard(WireModel):
-    """What a served model is, where it comes from and what runs it."""
+    """A served model: its source, its licence, its input and the engine that runs it."""
 
     name: str
     version: str
@@ -149,23 +129,20 @@ class ModelCard(WireModel):
 
 
 class ModelList(WireModel):
-    """The models that are served, in the order of the settings."""
+    """The served models, in the order of the settings."""
 
     models: list[ModelCard]
 
 
 class Labels(WireModel):
-    """A model's labels; the position is the class_id."""
+    """A model's labels by class_id."""
 
     model: ModelRef
     labels: list[str]
 
 
 class QuantilesMs(WireModel):
-    """Percentiles and the longest duration, in milliseconds; null where nothing was answered.
-
-    A percentile is a nearest-rank one, never less than the true one and at most 2 % more.
-    """
+    """Nearest-rank percentiles, at most 2 % above the true ones, and the longest duration; null without answers."""
 
     p50: float | None = None
     p95: float | None = None
@@ -174,7 +151,7 @@ class QuantilesMs(WireModel):
 
 
 class ClassCount(WireModel):
-    """How often a class came first."""
+    """How often a class had the highest score."""
 
     class_id: int
     label: str
@@ -182,23 +159,23 @@ class ClassCount(WireModel):
 
 
 class HistoryBucket(WireModel):
-    """A stretch of time. An answer is either computed or comes from the cache; the two are timed apart.
+    """One interval of time. Answers are either computed or come from the cache; the two are timed separately.
 
-    `count` is the sum of answers, `client_errors`, `failures`, `shed` and requests whose client hung up (`cancelled`
-    among the outcomes). The fields that may be null are so where the service is older than they are.
+    `count` is the sum of answers, `client_errors`, `failures`, `shed` and requests whose client disconnected
+    (`cancelled` among the outcomes). Fields are null where the service is older than they are.
     """
 
     start: datetime
     count: int = Field(description="All requests, answered or not.")
     errors: int = Field(description="`client_errors` and `failures`.")
     client_errors: int | None = Field(
-        default=None, description="Requests refused for what they were: a bad file, an unknown model (HTTP 4xx)."
+        default=None, description="Requests with a mistake of the client's: a bad file, an unknown model (HTTP 4xx)."
     )
     failures: int | None = Field(
         default=None,
         description="Requests that the service failed to answer: a defect, a missed deadline, a restart (HTTP 5xx).",
     )
-    shed: int = Field(description="Requests refused for load (`overloaded`).")
+    shed: int = Field(description="Requests rejected for overload (`overloaded`).")
     outcomes: dict[str, int] = Field(description="Requests by outcome: `ok` or an error's code.")
     cached: int | None = Field(default=None, description="Requests answered from the cache.")
     total_ms: QuantilesMs = Field(description="From headers to answer, of computed answers.")
@@ -206,17 +183,15 @@ class HistoryBucket(WireModel):
         default=QuantilesMs(), description="From headers to answer, of answers from the cache."
     )
     stages_ms: dict[str, QuantilesMs] = Field(description="Each stage of computed answers.")
-    batch_sizes: dict[int, int] = Field(description="Computed answers by the size of their batch.")
-    top_classes: list[ClassCount] = Field(
-        description="The classes that most often came first, cached answers included."
-    )
+    batch_sizes: dict[int, int] = Field(description="Computed answers by batch size.")
+    top_classes: list[ClassCount] = Field(description="The most frequent best classes, cached answers included.")
 
 
 class History(WireModel):
-    """Server-side aggregates over a window, all clients together.
+    """Aggregates over a window, of all clients.
 
-    Several buckets begin at multiples of `bucket_s` since 1970, so that they stay the same from one reading to the
-    next. `until` is the end of the last one, or now where it is not over yet.
+    Several buckets begin at multiples of `bucket_s` since 1970, so that they stay the same between two reads. `until`
+    is the end of the last one, or now if that is earlier.
     """
 
     since: datetime
@@ -228,7 +203,7 @@ class History(WireModel):
 
 
 class HistoryRequest(WireModel):
-    """One receipt out of the journal. `outcome` is `ok` or an error code; `predictions` holds up to five."""
+    """One receipt of the journal. `outcome` is `ok` or an error code; there are up to five predictions."""
 
     request_id: str
     received_at: datetime
@@ -261,12 +236,12 @@ class DeviceInfo(WireModel):
 
 
 class BatchCost(WireModel):
-    """What a batch of one size costs: as warm-up measured it, and as the cost model has it now."""
+    """The duration of a batch of one size: measured at warm-up, and by the cost model now."""
 
     batch_size: int
     measured_ms: float
     current_ms: float
-    samples: int = Field(description="Batches of about this size that the model has learnt from since.")
+    samples: int = Field(description="Batches of about this size since warm-up.")
 
 
 class ModelCost(WireModel):
@@ -280,7 +255,7 @@ class ModelCost(WireModel):
 
 
 class Dispatch(WireModel):
-    """One batch that a lane ran lately, and why it went when it did."""
+    """One recent batch, and the reason for its start."""
 
     model: str
     mode: str
@@ -293,7 +268,7 @@ class Dispatch(WireModel):
 
 
 class Status(WireModel):
-    """How the answering worker is doing."""
+    """The state of the worker that answers."""
 
     state: str = Field(description="loading, ready, draining or failed")
     device: DeviceInfo | None
@@ -315,7 +290,7 @@ class Status(WireModel):
 
 
 class Version(WireModel):
-    """What is running: Lightbox, its libraries and its models."""
+    """The versions of Lightbox, its libraries and its models."""
 
     lightbox: str
     python: str

@@ -1,4 +1,4 @@
-"""What a call can end with instead of an answer. Every error of the client is a `LightboxClientError`."""
+"""The errors of the client; every one is a `LightboxClientError`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from lightbox_client.contract import Problem
 
 
 class LightboxClientError(Exception):
-    """Base of everything that the client raises on purpose; the message is one sentence to show to a person."""
+    """Base of all errors; the message is one sentence to show to a person."""
 
 
 class InvalidAddressError(LightboxClientError, ValueError):
@@ -16,7 +16,7 @@ class InvalidAddressError(LightboxClientError, ValueError):
 
 
 class UnreadableImageFileError(LightboxClientError):
-    """An image file cannot be read from here; `reason` has the system's words, such as `No such file or directory`."""
+    """An image file cannot be read; `reason` is the system's message, such as `No such file or directory`."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"cannot read {path}: {reason}")
@@ -44,10 +44,10 @@ class UnexpectedAnswerError(LightboxClientError):
 
 
 class ProblemError(LightboxClientError):
-    """The service refused, and said why.
+    """The service answered with an error.
 
-    `code` is stable and fit to branch on; `problem` holds further members, such as a limit, in `problem.model_extra`.
-    `retry_after_s` is the wait that the service asked for, if it did.
+    `code` is stable, for programs to branch on; further members, such as a limit, are in `problem.model_extra`.
+    `retry_after_s` is the wait that the service asked for, if any.
     """
 
     def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
@@ -73,7 +73,7 @@ class UnknownModelError(ProblemError):
 
 
 class OverloadedError(ProblemError):
-    """Refused for load; a later try may succeed."""
+    """Rejected for overload; a later try may succeed."""
 
 
 class NotReadyError(ProblemError):

@@ -1,4 +1,4 @@
-"""Images on their way out: whatever the caller has, as bytes with a file name and a media type."""
+"""Images as they are sent: encoded bytes with a file name and a media type, from what the caller has."""
 
 import io
 import mimetypes
@@ -31,7 +31,7 @@ _PNG_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 
 @dataclass(frozen=True, slots=True)
 class ImagePayload:
-    """One encoded image. `media_type` is guessed from the name and only a hint: the service goes by the bytes."""
+    """One encoded image. `media_type` is guessed from the name, as a hint: the service goes by the bytes."""
 
     encoded: bytes
     filename: str
@@ -39,7 +39,7 @@ class ImagePayload:
 
 
 def read_payload(source: ImageSource, *, unnamed: str = "image") -> ImagePayload:
-    """Read an image's bytes as they are; encode pixels as PNG, which loses nothing.
+    """Read an image's bytes unchanged; encode pixels as PNG, without loss.
 
     A Pillow image is turned upright where its EXIF data says so, as the service does with a file. Pillow is imported
     only for pixels, numpy never.
@@ -72,7 +72,7 @@ def read_payload(source: ImageSource, *, unnamed: str = "image") -> ImagePayload
 
 
 def is_one_image(source: object) -> bool:
-    """Whether `read_payload` would take this for one image. Many such can be iterated over: a path by its letters."""
+    """Whether `read_payload` takes this as one image, though it may be iterable as well, as a string is."""
     if _is_array(source):
         return source.ndim <= 3
     is_plain = isinstance(source, bytes | bytearray | memoryview | str | os.PathLike)

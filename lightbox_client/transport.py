@@ -33,7 +33,7 @@ class Transport:
     """Sends requests to one address.
 
     Safe to use from several threads: nothing is kept between requests but the connection pool, cookies are refused.
-    A proxy of the environment is used as by other programs, but never for this machine. Errors name it.
+    Proxies of the environment are used, but never for this machine; errors name them.
 
     Args:
         base_url: The service's address, with a path where a proxy serves it under one.
@@ -41,9 +41,9 @@ class Transport:
         read_timeout_s: Longest silence of the service while it answers.
         max_retries: Further tries after a 429 or a 503 that carries `Retry-After`. Nothing else is retried.
         max_retry_wait_s: Longest wait, over all retries of a call. Where the service asks for more, the call fails at
-            once, for coming back earlier than asked only adds to the load.
-        session: Used in place of an own one, and then not closed.
-        sleep: Waits that many seconds between tries.
+            once: an earlier try would only add to the load.
+        session: The caller's session; it is not closed.
+        sleep: Waits between tries, in seconds.
 
     Raises:
         InvalidAddressError: `base_url` is no http or https URL.
@@ -209,7 +209,7 @@ def _new_session() -> requests.Session:
 
 
 def _root_cause(error: BaseException) -> str:
-    """Find the operating system's words, such as `Connection refused`, under what the libraries wrapped around them."""
+    """Return the operating system's message, such as `Connection refused`, from inside the libraries' exceptions."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.strerror:

@@ -1,7 +1,6 @@
-"""The environment variables of Lightbox, which service, command line and dashboard read alike.
+"""The names of Lightbox's environment variables, so that each process can warn of unknown ones.
 
-Here, since service and dashboard import nothing of each other: each has to know the other's names, to tell those that
-nothing reads.
+Service and dashboard import nothing of each other, and each has to know the names that the other reads.
 """
 
 import difflib
@@ -93,7 +92,7 @@ def strip_values(given: Mapping[str, object]) -> dict[str, object]:
 
 
 def warn_of_unknown(environment: MutableMapping[str, str], warn: Callable[[str], None]) -> None:
-    """Warn of each variable of ours that nothing reads: once here, and not again in processes that inherit this."""
+    """Warn of each unknown variable, once for this process and those that inherit its environment."""
     if environment.get(_CHECKED):
         return
     environment[_CHECKED] = "1"
@@ -102,7 +101,7 @@ def warn_of_unknown(environment: MutableMapping[str, str], warn: Callable[[str],
 
 
 def describe_unknown(environment: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each name that begins like ours and that nothing reads, with the nearest that is read."""
+    """Return a sentence for each unknown variable with our prefix, with the nearest known name."""
     choices = SERVICE_NAMES | DASHBOARD_NAMES | DEPLOYMENT_NAMES
     warnings: list[str] = []
     for variable, value in sorted(environment.items()):

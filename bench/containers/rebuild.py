@@ -20,7 +20,7 @@ from bench.containers.engine import (
 from bench.containers.result import Rebuild
 from bench.running import find_free_port
 
-_CHANGED = Path("bento_service") / "status.py"
+_CHANGED = Path("bento_service") / "service.py"
 _BEFORE, _AFTER = "lightbox-bench:before", "lightbox-bench:after"
 _PUSH_TIMEOUT_S = 600.0
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
-from bento_service.domain.runner import Device, EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import check_batch, explain_failure
 from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_cuda, has_cuda_provider
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
@@ -38,14 +38,7 @@ class ONNXRuntimeEngine:
     def __init__(
         self, onnx_path: Path, card: ModelCard, *, device: Literal["cpu", "cuda"], lanes: int, threads: int
     ) -> None:
-        """Load the model; on a CPU, once for each mode.
-
-        Args:
-            onnx_path: Takes `images`, returns `probabilities`, as `Engine.infer` does.
-            card: Gives the size of the input.
-            device: Where it runs.
-            lanes: Threads that will call `infer` at once.
-            threads: Compute threads of a CPU engine, shared by the lanes.
+        """Load the model; on a CPU, once for each mode. The arguments are those of `create_engine`.
 
         Raises:
             EngineUnavailableError: The device is not there, or ONNX Runtime cannot use it.
@@ -56,6 +49,9 @@ class ONNXRuntimeEngine:
                 "This ONNX Runtime has no CUDA. Install `onnxruntime-gpu` in place of `onnxruntime`, or set the device "
                 "to `cpu`."
             )
+        import onnxruntime
+
+        self.library = f"onnxruntime {onnxruntime.__version__}"
         # A run computes in its lane's thread and in a pool that all lanes share.
         pool_sizes = {EngineMode.THROUGHPUT: max(1, threads - lanes + 1)}
         if device == "cpu" and lanes > 1 and threads > 1:
@@ -65,19 +61,7 @@ class ONNXRuntimeEngine:
         self._is_cuda = device == "cuda"
         self._lone_batch = threading.Lock()
         self._sessions = {mode: self._open(onnx_path, card.name, size) for mode, size in pool_sizes.items()}
-        self._device = describe_cuda() if self._is_cuda else describe_cpu()
-
-    @property
-    def library(self) -> str:
-        """The library and its version."""
-        import onnxruntime
-
-        return f"onnxruntime {onnxruntime.__version__}"
-
-    @property
-    def device(self) -> Device:
-        """The GPU or the CPU."""
-        return self._device
+        self.device = describe_cuda() if self._is_cuda else describe_cpu()
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""

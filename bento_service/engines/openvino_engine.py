@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
-from bento_service.domain.runner import Device, EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import check_batch, explain_failure
 from bento_service.engines.devices import describe_cpu
 from bento_service.errors import InferenceFailedError, ModelLoadError
@@ -57,12 +57,15 @@ class OpenVINOEngine:
         Raises:
             ModelLoadError: OpenVINO cannot read or compile the file.
         """
+        core = _share_core()
+        import openvino  # after `_share_core`, which disables telemetry
+
+        self.library = f"openvino {openvino.get_version()}"
         streams = {EngineMode.THROUGHPUT: lanes}
         # Otherwise the throughput graph has one stream with all threads already.
         if lanes > 1 and threads > 1:
             streams[EngineMode.LATENCY] = 1
         try:
-            core = _share_core()
             # Read once, because each read keeps a copy of the weights.
             model = core.read_model(onnx_path)
             model.reshape([1, card.recipe.height_px, card.recipe.width_px, 3])
@@ -77,19 +80,7 @@ class OpenVINOEngine:
             ) from error
         self.modes = frozenset(streams)
         self._recipe = card.recipe
-        self._device = describe_cpu()
-
-    @property
-    def library(self) -> str:
-        """The library and its version."""
-        import openvino
-
-        return f"openvino {openvino.get_version()}"
-
-    @property
-    def device(self) -> Device:
-        """The CPU."""
-        return self._device
+        self.device = describe_cpu()
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch, without a copy of its pixels; see `Engine.infer`."""

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.http.requests.headers import REQUEST_ID_HEADER, request_id_of
 from bento_service.http.responses.problems import answer_internal_error
-from lightbox_client.contract import PREVIEW_HEADERS
+from lightbox_client.preview import PREVIEW_HEADERS
 
 logger = logging.getLogger(__name__)
 

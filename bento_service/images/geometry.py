@@ -76,6 +76,8 @@ class Orientation:
 
     def find_stored(self, upright: Geometry) -> Geometry:
         """Return the geometry of the same crop in the stored image."""
+        if self == UPRIGHT:
+            return upright
         left_px, top_px = upright.left_px, upright.top_px
         if self.is_mirrored:
             left_px = upright.resized_width_px - upright.left_px - upright.crop_width_px

@@ -95,16 +95,9 @@ class Supervisor(bentoml_circus.Arbiter):
         self._has_given_up = False
 
     def initialize(self) -> None:
-        """Bind the sockets, make the shared folder and prepare the workers."""
+        """Bind the sockets and prepare the workers."""
         super().initialize()
         [self._service] = [watcher for watcher in self.watchers if watcher.name == "service"]
-        parent = self._settings.heartbeat_dir or Path(tempfile.gettempdir())
-        try:
-            self._folder = create_folder(parent)
-        except OSError as error:
-            raise SystemExit(
-                f"lightbox: cannot write to {parent} (LIGHTBOX_HEARTBEAT_DIR): {error.strerror}"
-            ) from error
         self._table = StatusTable.create(self._folder / TABLE, workers=self._settings.worker_count)
         self._service.env |= {FOLDER_VARIABLE: str(self._folder), SERIES_VARIABLE: str(self._folder / SERIES)}
         self._service.graceful_timeout = self._settings.stop_timeout_s + _KILL_MARGIN_S
@@ -115,8 +108,15 @@ class Supervisor(bentoml_circus.Arbiter):
         """Run until the service is stopped.
 
         Raises:
-            SystemExit: No worker got ready; the log says why.
+            SystemExit: The shared folder cannot be made, or no worker got ready; the log says why.
         """
+        parent = self._settings.heartbeat_dir or Path(tempfile.gettempdir())
+        try:
+            self._folder = create_folder(parent)
+        except OSError as error:
+            raise SystemExit(
+                f"lightbox: cannot write to {parent} (LIGHTBOX_HEARTBEAT_DIR): {error.strerror}"
+            ) from error
         try:
             super().start(cb)
         except RuntimeError as error:

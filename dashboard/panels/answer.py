@@ -1,4 +1,4 @@
-"""One image's answer: what the model says, what it cost, what it saw, and the same call for a program."""
+"""One image's answer: predictions, timings, the model's input, and the same call as code."""
 
 from collections.abc import Iterable
 
@@ -11,15 +11,16 @@ from dashboard.reads import find_receipts, open_service, read_preview
 from dashboard.service import Service
 from dashboard.uploads import Picked
 from lightbox_client import LightboxClientError
-from lightbox_client.contract import Classification, ModelCard, Preview
+from lightbox_client.contract import Classification, ModelCard
 from lightbox_client.errors import InvalidRequestError
+from lightbox_client.preview import Preview
 
 _MINOR_WARNINGS = {"icc_profile_ignored"}
-"""What most photographs have: said below the picture, not beside the answer."""
+"""Warnings of most photographs: shown below the picture, not beside the answer."""
 
 
 def show_answer(image: Picked, answer: Classification, card: ModelCard, *, top_k: int, url: str) -> None:
-    """Show the first `top_k` predictions of an answer; `url` is where a reader's program finds the service."""
+    """Show the first `top_k` predictions of an answer; `url` is the service's address in the code."""
     shown = answer.model_copy(update={"predictions": answer.predictions[:top_k]})
     findings, picture = st.columns([7, 5], gap="medium")
     with findings:
@@ -31,7 +32,7 @@ def show_answer(image: Picked, answer: Classification, card: ModelCard, *, top_k
 
 
 def show_empty() -> None:
-    """Say what the page does while there is no image on it."""
+    """Explain the page while there is no image on it."""
     st.info(
         "You see what the model takes it for, how sure it is, which part of it the model saw, and how long each stage "
         "took.",
@@ -41,14 +42,14 @@ def show_empty() -> None:
 
 
 def show_refusal(image: Picked, error: LightboxClientError) -> None:
-    """Say why an image has no answer, with what an operator needs under Details."""
+    """Explain why an image has no answer, with details for an operator."""
     st.error(literal(wording.problem(error)), title=literal(image.name), icon=":material/broken_image:")
     with st.expander("Details"):
         st.code(wording.problem_details(error, image.encoded), language=None, wrap_lines=True)
 
 
 def show_earlier_answer(service: Service, request_id: str) -> LightboxClientError | None:
-    """Show an earlier request by its receipt, which holds no image; return what is wrong where it cannot be read."""
+    """Show the receipt of an earlier request, which holds no image; return the error where it cannot be read."""
     try:
         found = find_receipts(service, request_id).receipts
     except InvalidRequestError as error:
@@ -126,7 +127,7 @@ def _show_for_programs(image: Picked, answer: Classification, *, top_k: int, url
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _draw_views(digest: str, _shown: Preview, width_px: int, height_px: int, crop_fraction: float) -> preview.Views:
-    """Draw an image's views once; `digest` stands for its preview in the cache's key."""
+    """Draw an image's views once; the cache's key has `digest` instead of the preview."""
     original_px = _shown.image.width, _shown.image.height
     return preview.draw_views(
         _shown.png, original_px=original_px, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction

@@ -1,4 +1,4 @@
-"""What the answering worker's cache does for it."""
+"""The cache of the worker that answers."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from dashboard.panels.figures import Figure, show_row
 
 
 def show_cache(cache: Mapping[str, float], *, is_fresh: bool) -> None:
-    """Show how often the cache spares a computation, and how much it keeps; empty where it is off."""
+    """Show hits, misses and size; `cache` is empty where the cache is off."""
     st.subheader(
         "The cache",
         anchor=False,

@@ -11,14 +11,14 @@ from lightbox_client.contract import QuantilesMs
 
 FIGURE_PX = 168
 LATENCY_PX = 122
-"""Four of them have room in half of a page of 1,280 px."""
+"""Four fit into half of a page of 1,280 px."""
 
 Figure = tuple[str, str, str]
-"""A label, a value as it is shown, and what it means where the label does not say it."""
+"""A label, a formatted value, and an explanation, which may be empty."""
 
 
 def show_figures(traffic: Traffic, *, is_fresh: bool) -> None:
-    """Show how much came and what became of it, and how fast answers were, over the whole window."""
+    """Show the counts, the outcomes and the latencies of the whole window."""
     total = traffic.history.total
     counts = count_outcomes(total)
     show_row(_count_figures(traffic, counts), is_fresh=is_fresh)

@@ -1,4 +1,4 @@
-"""One calm banner where the service cannot answer, which goes away by itself."""
+"""The banner for a service that cannot answer; it goes away by itself."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ RETRY_EVERY_S = 3.0
 
 
 def show_banner(error: LightboxClientError, service: Service, *, key: str) -> None:
-    """Say what is wrong, where it was looked for and what to do, with a button to look again now."""
+    """Say what is wrong, at which address and what to do, with a button to try again."""
     outage = wording.outage(error, describe_target(service.settings.url))
     show = st.info if outage.is_passing else st.warning
     show(
@@ -25,9 +25,9 @@ def show_banner(error: LightboxClientError, service: Service, *, key: str) -> No
 
 
 def rerun_once_back(probe: Callable[[], object]) -> None:
-    """Ask every `RETRY_EVERY_S` seconds and rerun the page as soon as `probe` raises no `LightboxClientError`.
+    """Call `probe` every `RETRY_EVERY_S` seconds and rerun the page once it raises no `LightboxClientError`.
 
-    Not at once: where `probe` succeeds but the page does not, it would rerun without a pause.
+    The first call waits too: where `probe` succeeds but the page fails, the page would rerun without a pause.
     """
     is_drawn = False
 

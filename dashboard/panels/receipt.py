@@ -1,4 +1,4 @@
-"""One request by its receipt: what it gave, what it cost, and why its batch ran when it did."""
+"""The receipt of one request: predictions, timings, and the reason for its batch."""
 
 from collections.abc import Sequence
 
@@ -35,7 +35,7 @@ def show_scores(predictions: Sequence[Prediction]) -> None:
 
 
 def show_cost(answer: Classification | HistoryRequest) -> None:
-    """Show what a request took, stage by stage; a cached answer has no stages to show."""
+    """Show the duration of a request by stage; a cached answer has no stages."""
     timings = answer.timings_ms
     # A request that was refused ran in no batch.
     path = answer_path(answer) if answer.cached or answer.batch_size else ""

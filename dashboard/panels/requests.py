@@ -22,10 +22,10 @@ ORDERS: Mapping[str, Order] = MappingProxyType({"Slowest": "slowest", "Newest": 
 OPEN = "perf_request"
 """The parameter of the page's address that names the request whose receipt is open."""
 OUTCOME = "perf_outcome"
-TABLE_PX = 318  # eight rows: a receipt opens below them, and its headline is to be on the screen
+TABLE_PX = 318  # eight rows, so that the headline of a receipt that opens below is on the screen
 COLUMNS = ("time", "result", "total", "model", *history.HISTORY_STAGES, "batch", "ran", "request")
 _COMPUTED_STAGES = ("decode", "inference")
-"""The stages that an answer from the cache did not pass; waiting for an identical request in flight is its queue."""
+"""Stages that a cached answer skips; its queue stage is the wait for an identical request in flight."""
 _LONG = timedelta(days=1)
 
 

@@ -1,4 +1,4 @@
-"""The scheduler of the worker that answered: what a batch costs, why the last batches ran when they did, the cache."""
+"""The scheduler of the worker that answers: the cost model, the last batches and their reasons, the cache."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from dashboard.reads import Traffic
 from dashboard.reasons import reason
 from lightbox_client.contract import Dispatch, ModelCost, Status
 
-_TOLD_BY = {"cost", "recent_dispatches", "cache"}
+_REPORTED_IN = {"cost", "recent_dispatches", "cache"}
 _MODES = (
     "How a batch uses the hardware: `latency` gives all threads to one image, `throughput` runs several batches "
     "side by side."
@@ -20,7 +20,7 @@ _MODES = (
 
 
 def show_runner(traffic: Traffic, *, is_fresh: bool) -> None:
-    """Offer the section, folded away; it follows the page's choice of a model."""
+    """Offer the section, collapsed, for the model that the page shows."""
     section = st.expander(
         "Scheduler", icon=":material/manufacturing:", key="perf_runner", on_change="rerun", bind="query-params"
     )
@@ -28,7 +28,7 @@ def show_runner(traffic: Traffic, *, is_fresh: bool) -> None:
         return
     with section:
         status, model = traffic.status, traffic.history.model
-        if not _TOLD_BY & status.model_fields_set:
+        if not _REPORTED_IN & status.model_fields_set:
             st.caption("This service is older than the dashboard and reports nothing about its scheduler.")
             return
         if status.state == "loading":

@@ -1,4 +1,4 @@
-"""One line on how the answering worker is doing."""
+"""One line on the state of the worker that answers."""
 
 import streamlit as st
 

@@ -78,7 +78,7 @@ def _show_batch_sizes(traffic: Traffic, shade: Shade) -> None:
 
 
 def _has_computed(traffic: Traffic) -> bool:
-    """Whether the window has a computed answer; says so where it has none."""
+    """Whether the window has a computed answer; shows a note where it has none."""
     if traffic.history.total.batch_sizes:
         return True
     is_answered = bool(traffic.history.total.outcomes.get("ok"))

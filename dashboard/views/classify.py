@@ -48,7 +48,7 @@ def render() -> None:
 
 
 def _read_cards(service: Service, session: ClassifySession) -> LightboxClientError | None:
-    """Refresh the models; while the service is away keep the last ones, and on its return ask again for what failed."""
+    """Refresh the models. While the service is away keep the last ones; once it is back, retry what failed."""
     try:
         session.cards = tuple(read_models(service).models)
     except LightboxClientError as error:
@@ -84,7 +84,7 @@ def _choose_top_k(card: ModelCard) -> int:
 
 
 def _show_answers(service: Service, session: ClassifySession, card: ModelCard) -> LightboxClientError | None:
-    """Show every image's answer; where an image finds the service away, return what is wrong."""
+    """Show every image's answer; return the error where the service went away meanwhile."""
     _show_skipped(service, session)
     if not session.selection.images:
         if session.request_id:
@@ -117,9 +117,9 @@ def _show_skipped(service: Service, session: ClassifySession) -> None:
 
 
 def _classify_missing(service: Service, session: ClassifySession, card: ModelCard) -> bool:
-    """Ask for the images that this model has not seen yet, and keep each answer and each refusal.
+    """Classify the images that this model has not classified yet; keep each answer and each error.
 
-    Returns whether the service seemed to be away for any of them.
+    Returns whether the service was away for any of them.
     """
     missing = [image for image in session.selection.images if (image.digest, card.version) not in session.outcomes]
     if not missing:

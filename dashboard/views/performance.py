@@ -25,7 +25,7 @@ DEFAULT_REFRESH = "5 s"
 
 
 def render() -> None:
-    """Draw the page: the controls once, everything below them as often as the visitor chose."""
+    """Draw the controls once, and everything below them at the chosen refresh interval."""
     service, session = open_service(), performance_session()
     st.title("Performance", anchor=False)
     notice = st.container()
@@ -76,7 +76,7 @@ def _choose(service: Service, session: PerformanceSession) -> tuple[Window, str 
 
 
 def _model_names(service: Service, session: PerformanceSession) -> list[str]:
-    """Name the served models; while the service is away those seen last, and the one that the address names."""
+    """Return the served models; while the service is away, the last known ones and the one in the address."""
     try:
         session.model_names = tuple(card.name for card in read_models(service).models)
     except LightboxClientError:

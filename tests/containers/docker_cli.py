@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -24,19 +23,6 @@ COMMAND_TIMEOUT_S = 300.0
 """A disk that is full of writes holds up whatever asks the engine for something."""
 READY_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60
-LIST_UNCOMPILED = """
-import importlib.util, pathlib, sysconfig
-library = pathlib.Path(sysconfig.get_path("stdlib"))
-modules = [*library.glob("*.py"), *library.glob("asyncio/*.py"), *library.glob("email/*.py")]
-assert modules
-print(*[module for module in modules if not pathlib.Path(importlib.util.cache_from_source(module)).exists()])
-"""
-LIST_INSTALLERS = """
-import importlib.metadata, importlib.util
-print(*[package.name for package in importlib.metadata.distributions()])
-print(*[name for name in ("pip", "setuptools", "wheel", "ensurepip") if importlib.util.find_spec(name)])
-"""
-_LABEL = "org.opencontainers.image"
 
 
 def docker(*arguments: str, timeout_s: float = COMMAND_TIMEOUT_S, is_checked: bool = True) -> str:
@@ -65,29 +51,6 @@ def skip_or_fail(why: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
-
-
-def size_bytes(image: str) -> int:
-    return int(docker("image", "inspect", "--format", "{{.Size}}", image))
-
-
-def read_label(image: str, name: str) -> str:
-    """What an image says of itself, by the last part of an OCI label's name."""
-    return str(json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", image))[f"{_LABEL}.{name}"])
-
-
-def run_base_python(image: str, script: str) -> str:
-    """What a script prints in the interpreter that the image is built on, beside the virtual environment."""
-    python = ("--entrypoint", "/usr/local/bin/python3", image, "-I", "-c", script)
-    return docker("run", "--rm", "--network", "none", *python)
-
-
-def read_revision(checkout: Path) -> str:
-    """The commit that the images were made of: what `make test-containers` says, or else what is checked out."""
-    if made_of := os.environ.get("REVISION"):
-        return made_of
-    command = ["git", "rev-parse", "HEAD"]  # the git on the path
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True).stdout.strip()
 
 
 @dataclass(frozen=True)

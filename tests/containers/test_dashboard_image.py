@@ -8,28 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from bento_service import __version__
 from tests.containers.docker_cli import (
     DASHBOARD_IMAGE,
     HARDENED,
-    LIST_INSTALLERS,
-    LIST_UNCOMPILED,
     Container,
     container,
     docker,
-    read_label,
-    read_revision,
-    run_base_python,
-    size_bytes,
 )
 
 # Several waits in each, none of which is to be cut short on a slow machine.
 pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
-BASE = "python:3.11-slim"
-MAX_ADDED_BYTES = 420_000_000
-"""550 MB, less the official base's 130 MB."""
 MAX_CODE_BYTES = 5_000_000
 ENDED_BY_SIGTERM = 128 + 15
 
@@ -39,13 +29,6 @@ def dashboard() -> Iterator[Container]:
     """One on a read-only file system, without a service to ask."""
     with container(DASHBOARD_IMAGE, *HARDENED, port=8501) as running:
         yield running
-
-
-def test_it_adds_less_to_its_base_than_the_limit() -> None:
-    added_bytes = size_bytes(DASHBOARD_IMAGE) - size_bytes(BASE)
-
-    print(f"{DASHBOARD_IMAGE}: {size_bytes(DASHBOARD_IMAGE):,} bytes, of which {added_bytes:,} are not of {BASE}")
-    assert added_bytes <= MAX_ADDED_BYTES
 
 
 def test_a_change_of_code_sends_the_code_only() -> None:
@@ -63,19 +46,6 @@ def test_it_holds_nothing_of_the_service_and_no_installer(package: str) -> None:
     found = docker("run", "--rm", "--network", "none", "--entrypoint", "python", DASHBOARD_IMAGE, "-c", script)
 
     assert found == "None"
-
-
-def test_the_base_keeps_no_packages_of_its_own() -> None:
-    assert run_base_python(DASHBOARD_IMAGE, LIST_INSTALLERS) == ""
-
-
-def test_the_standard_library_is_compiled() -> None:
-    assert run_base_python(DASHBOARD_IMAGE, LIST_UNCOMPILED) == ""
-
-
-def test_its_labels_say_version_and_commit() -> None:
-    assert read_label(DASHBOARD_IMAGE, "version") == __version__
-    assert read_label(DASHBOARD_IMAGE, "revision") == read_revision(ROOT)
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ class FakeClassifier(Classifier):
 
     def __post_init__(self) -> None:
         cards = {served.card.name: served.card for served in self.served}
-        self._offer = ServedModels(cards, next(iter(cards)))
+        self._served = ServedModels(cards, next(iter(cards)))
 
     def models(self) -> tuple[ServedModel, ...]:
         return self.served
@@ -143,7 +143,7 @@ class FakeClassifier(Classifier):
         return FakePreviewRequest(self)
 
     def find(self, model: str | None, top_k: int) -> ModelCard:
-        card = self._offer.find(model)
+        card = self._served.find(model)
         check_parameters(card, top_k=top_k, deadline_ms=None)
         return card
 

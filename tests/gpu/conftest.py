@@ -1,4 +1,4 @@
-"""What tests on a CUDA GPU share. Where there is none, they are skipped."""
+"""Fixtures of the tests on a CUDA GPU, which are skipped where there is none."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +34,7 @@ def images() -> NDArray[np.uint8]:
 
 @pytest.fixture(scope="session")
 def reference(model: StoredModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The answers of the CPU."""
+    """Probabilities from the CPU."""
     return TorchEngine(model.program_path, model.card, device="cpu", threads=4).infer(images)
 
 

@@ -1,4 +1,4 @@
-"""A GPU that has too little memory, for real."""
+"""A real GPU with too little memory."""
 
 import logging
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ MIB = 2**20
 
 @contextmanager
 def memory_left(left_bytes: int) -> Iterator[None]:
-    """Let this process have so much memory of the card beyond what it has."""
+    """Limit this process to so many bytes of GPU memory beyond what it holds."""
     torch.cuda.empty_cache()
     total_bytes = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + left_bytes) / total_bytes)
@@ -33,7 +33,7 @@ def memory_left(left_bytes: int) -> Iterator[None]:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def test_where_memory_is_short_smaller_batches_are_served_and_larger_ones_are_out_of_memory(
+def test_with_little_memory_smaller_batches_run_and_larger_ones_are_out_of_memory(
     open_engine: OpenEngine, images: NDArray[np.uint8], reference: NDArray[np.float32]
 ) -> None:
     # A batch of 128 has activations of 400 MB in fp16, and there are two lanes.
@@ -52,7 +52,7 @@ def test_a_card_without_room_for_one_image_is_reported_with_the_models_name(open
         open_engine(max_batch=1)
 
 
-def test_a_model_that_cannot_be_recorded_runs_all_the_same_and_heals_from_out_of_memory(
+def test_a_model_that_cannot_be_recorded_runs_and_recovers_from_out_of_memory(
     model: StoredModel, images: NDArray[np.uint8], caplog: pytest.LogCaptureFixture
 ) -> None:
     def forward(batch: torch.Tensor) -> torch.Tensor:

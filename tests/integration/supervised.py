@@ -23,14 +23,14 @@ from circus.watcher import Watcher
 from bento_service.settings import Settings
 from bento_service.worker.supervisor import Supervisor
 
-folder, workers, port, check_s, script = sys.argv[1:]
+folder, shared, workers, port, check_s, script = sys.argv[1:]
 logging.basicConfig(format="%(levelname)s %(message)s", stream=sys.stdout, force=True)
 watcher = Watcher("service", sys.executable, ["-ISc", script, "$(circus.wid)"], numprocesses=int(workers),
                   use_sockets=True, copy_env=True, stop_children=True, graceful_timeout=86400)
 Supervisor(
     [watcher], f"ipc://{folder}/commands", f"ipc://{folder}/events",
     sockets=[CircusSocket(host="127.0.0.1", port=int(port))],
-    settings=Settings(heartbeat_dir=Path(folder), workers=int(workers), drain_timeout_s=600), check_s=float(check_s),
+    settings=Settings(heartbeat_dir=Path(shared), workers=int(workers), drain_timeout_s=600), check_s=float(check_s),
 ).start()
 """
 WORKER = """
@@ -104,10 +104,12 @@ class Supervised:
 
 
 @contextmanager
-def supervised(folder: Path, script: str, *, workers: int = 1, check_s: float = 0.1) -> Iterator[Supervised]:
+def supervised(
+    folder: Path, script: str, *, workers: int = 1, check_s: float = 0.1, shared: Path | None = None
+) -> Iterator[Supervised]:
     """Start a supervisor whose workers run `script`, behind the definitions of `WORKER`; kill it at the end."""
     log, port = folder / "log", free_port()
-    options = (str(folder), str(workers), str(port), str(check_s))
+    options = (str(folder), str(shared or folder), str(workers), str(port), str(check_s))
     arguments = (*options, WORKER + script)
     with log.open("wb") as output:
         process = subprocess.Popen(

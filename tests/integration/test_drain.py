@@ -36,7 +36,7 @@ PIECES, PIECE = 80, bytes(65_536)
 
 
 def begin_upload(service: RunningService, body_bytes: int = 100_000) -> socket.socket:
-    """Sends a request's headers and the first of its bytes, and leaves it at that."""
+    """Sends a request's headers and the first bytes of its body."""
     address = urlsplit(service.url)
     assert address.hostname
     upload = socket.create_connection((address.hostname, address.port or 80), timeout=60)
@@ -71,7 +71,7 @@ def queue_depth(service: RunningService) -> int:
 
 
 @pytest.mark.parametrize("argv", [LIGHTBOX_SERVE, BENTOML_SERVE], ids=["lightbox serve", "bentoml serve"])
-def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
+def test_a_slow_sender_delays_a_stop_by_the_drain_timeout_at_most(
     argv: Sequence[str], bentoml_home: Path, tmp_path: Path, jpegs: list[Path]
 ) -> None:
     statuses: list[int] = []
@@ -80,7 +80,7 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
         try:
             statuses.append(requests.post(f"{service.url}/v1/classify", data=body, timeout=60).status_code)
         except requests.ConnectionError:
-            """It came too late to be admitted."""
+            """The service had already stopped accepting."""
 
     settings = {**SLOW_MACHINE, "drain_timeout_s": DRAIN_S, "models": "efficientnet_lite0", "workers": 1}
     with running_service(tmp_path, argv=argv, **settings) as service, closing(begin_upload(service)) as upload:
@@ -111,7 +111,7 @@ def test_a_slow_sender_holds_a_stop_up_no_longer_than_the_drain_may_take(
         ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui-bundle.js"),
     ],
 )
-def test_a_client_that_does_not_read_its_answers_holds_a_stop_up_no_longer_than_the_drain_may_take(
+def test_a_client_that_does_not_read_its_answers_delays_a_stop_by_the_drain_timeout_at_most(
     path: str, route: str, bentoml_home: Path, tmp_path: Path
 ) -> None:
     with (
@@ -133,7 +133,7 @@ def test_a_client_that_does_not_read_its_answers_holds_a_stop_up_no_longer_than_
     assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
 
 
-def test_whoever_comes_while_a_service_drains_is_refused_in_words(bentoml_home: Path, tmp_path: Path) -> None:
+def test_requests_during_a_drain_get_a_problem_and_a_closed_connection(bentoml_home: Path, tmp_path: Path) -> None:
     settings = {**SLOW_MACHINE, "drain_timeout_s": PATIENT_DRAIN_S, "models": "efficientnet_lite0", "workers": 1}
     with (
         running_service(tmp_path, **settings) as service,
@@ -159,7 +159,7 @@ def test_whoever_comes_while_a_service_drains_is_refused_in_words(bentoml_home: 
     assert exit_code == 0
 
 
-def test_a_worker_whose_master_was_killed_leaves_the_port(bentoml_home: Path, tmp_path: Path) -> None:
+def test_a_worker_whose_supervisor_was_killed_exits(bentoml_home: Path, tmp_path: Path) -> None:
     with running_service(tmp_path, models="efficientnet_lite0") as service:
         service.process.kill()
         service.process.wait()

@@ -1,4 +1,4 @@
-"""What the process that starts the workers does as they die or hang, and as it is stopped."""
+"""The supervisor over workers that die, hang or are stopped."""
 
 import re
 import socket
@@ -18,7 +18,7 @@ HANGS = "say('ready'); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep
 IS_KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
-def test_a_service_whose_workers_die_before_they_are_ready_says_so_and_ends_with_exit_code_1(tmp_path: Path) -> None:
+def test_a_service_whose_workers_die_before_they_are_ready_logs_a_verdict_and_exits_with_code_1(tmp_path: Path) -> None:
     with supervised(tmp_path, f"say('loading'); {IS_KILLED}") as service:
         exit_code = service.process.wait(PATIENCE_S)
 
@@ -31,7 +31,15 @@ def test_a_service_whose_workers_die_before_they_are_ready_says_so_and_ends_with
     )
 
 
-def test_a_worker_that_dies_leaves_a_line_and_is_replaced(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with supervised(tmp_path, BEATS, shared=tmp_path / "file" / "folder") as service:
+        assert service.process.wait(PATIENCE_S) == 1
+    folder = tmp_path / "file" / "folder"
+    assert service.log.read_text() == f"lightbox: cannot write to {folder} (LIGHTBOX_HEARTBEAT_DIR): Not a directory\n"
+
+
+def test_a_death_is_logged_and_the_worker_replaced(tmp_path: Path) -> None:
     with supervised(tmp_path, f"if is_first():\n    say('ready'); sys.exit(7)\n{BEATS}") as service:
         service.wait_for_line("ended with exit code 7")
         assert "before it was ready" not in service.log.read_text()
@@ -39,7 +47,7 @@ def test_a_worker_that_dies_leaves_a_line_and_is_replaced(tmp_path: Path) -> Non
         assert service.stop() == 0
 
 
-def test_a_worker_that_dies_early_beside_one_that_serves_is_started_again_later(tmp_path: Path) -> None:
+def test_a_worker_that_dies_before_it_is_ready_beside_one_that_serves_is_replaced_after_a_pause(tmp_path: Path) -> None:
     script = f"if is_first():\n    {BEATS}\nwhile not is_anyone_heard(): time.sleep(0.01)\n{IS_KILLED}"
     with supervised(tmp_path, script, workers=2) as service:
         service.wait_for_line("WARNING Another worker is started in 30 s; the others serve meanwhile.")
@@ -55,14 +63,14 @@ def test_a_worker_that_hangs_is_killed_and_replaced(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
-def test_a_worker_that_hangs_does_not_hold_up_the_stop(tmp_path: Path) -> None:
+def test_a_worker_that_hangs_is_killed_when_the_service_stops(tmp_path: Path) -> None:
     with supervised(tmp_path, HANGS, check_s=0.05) as service:
         service.wait_until(lambda: service.ready() == [1])
         assert service.stop() == 0
     assert "was killed because it hung" in service.log.read_text()
 
 
-def test_a_worker_that_is_suspended_leaves_in_order_as_the_service_stops(tmp_path: Path) -> None:
+def test_a_suspended_worker_is_continued_when_the_service_stops(tmp_path: Path) -> None:
     with supervised(tmp_path, BEATS, check_s=1) as service:
         service.wait_until(lambda: service.ready() == [1])
         service.worker().suspend()
@@ -70,7 +78,7 @@ def test_a_worker_that_is_suspended_leaves_in_order_as_the_service_stops(tmp_pat
     assert service.log.read_text() == ""
 
 
-def test_connections_that_no_worker_accepts_are_answered_as_the_service_stops(tmp_path: Path) -> None:
+def test_connections_that_no_worker_accepts_are_answered_503_when_the_service_stops(tmp_path: Path) -> None:
     with supervised(tmp_path, BEATS) as service:
         service.wait_until(lambda: service.ready() == [1])
         with closing(socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)) as client:
@@ -86,7 +94,7 @@ def test_connections_that_no_worker_accepts_are_answered_as_the_service_stops(tm
     assert headers["x-request-id"] == problem["request_id"]
 
 
-def test_new_connections_are_refused_while_workers_that_no_longer_accept_finish(tmp_path: Path) -> None:
+def test_new_connections_are_refused_when_no_worker_accepts_any_more(tmp_path: Path) -> None:
     script = f"{BEATS[:-2]}(after=lambda: (say('draining', False), time.sleep(600)))"
     with supervised(tmp_path, script, check_s=1) as service:
         service.wait_until(lambda: service.ready() == [1])

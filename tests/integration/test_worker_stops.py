@@ -1,4 +1,4 @@
-"""How workers end before they serve: told to, or as the process that started them is gone."""
+"""Workers that stop before they serve: by SIGTERM, or because their supervisor died."""
 
 import signal
 import subprocess
@@ -48,7 +48,7 @@ uvicorn.run(app, port=int(sys.argv[1]))
 """
 
 
-def test_a_worker_whose_models_load_in_a_thread_leaves_as_it_is_told_to() -> None:
+def test_sigterm_stops_a_worker_while_its_models_load() -> None:
     argv = (sys.executable, "-c", LOADS_FOR_LONG, str(free_port()))
     with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT, text=True) as worker:
         assert worker.stdout is not None
@@ -67,7 +67,7 @@ def is_worker(process: psutil.Process) -> bool:
         return False
 
 
-def test_a_worker_whose_master_was_killed_while_it_was_starting_leaves(bentoml_home: Path, tmp_path: Path) -> None:
+def test_a_worker_whose_supervisor_was_killed_while_it_starts_exits(bentoml_home: Path, tmp_path: Path) -> None:
     with running_service(tmp_path, models="efficientnet_lite0", workers=1, wait=False) as service:
         master = psutil.Process(service.process.pid)
         wait_until(lambda: any(is_worker(child) for child in master.children()))

@@ -1,5 +1,3 @@
-"""How a machine is divided, from a laptop to a large server."""
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +21,7 @@ def test_an_operator_may_choose_another_number_of_workers() -> None:
 
 
 @given(cpus=st.integers(1, 256))
-def test_no_cpu_is_left_without_a_lane_and_none_has_two(cpus: int) -> None:
+def test_on_a_cpu_each_cpu_has_one_lane_but_for_a_remainder(cpus: int) -> None:
     workers = choose_workers(cpus)
     division = divide(cpus, workers=workers, device_kind="cpu")
 
@@ -31,13 +29,13 @@ def test_no_cpu_is_left_without_a_lane_and_none_has_two(cpus: int) -> None:
     assert division.compute_threads == division.lanes
 
 
-def test_a_gpu_has_two_lanes_whatever_the_cpus_which_all_decode() -> None:
+def test_on_a_gpu_there_are_two_lanes_and_every_cpu_decodes() -> None:
     division = divide(16, workers=2, device_kind="cuda")
 
     assert (division.lanes, division.decode_threads) == (2, 8)
 
 
-def test_what_the_operator_chooses_is_kept() -> None:
+def test_the_operators_choice_of_lanes_and_threads_is_kept() -> None:
     division = divide(4, workers=1, device_kind="cpu", lanes=3, decode_threads=1)
 
     assert (division.lanes, division.decode_threads) == (3, 1)
@@ -72,7 +70,7 @@ def test_a_containers_quota_narrows_the_cpus(tmp_path: Path, two_cpus: int, quot
 
 @pytest.mark.parametrize("controller", ["cpu", "cpu,cpuacct"])
 @pytest.mark.parametrize(("quota", "cpus"), [("100000", 1), ("50000", 1), ("190000", 1), ("800000", 2), ("-1", 2)])
-def test_a_quota_of_the_first_version_narrows_them_too(
+def test_a_quota_of_cgroup_v1_narrows_them_too(
     tmp_path: Path, two_cpus: int, controller: str, quota: str, cpus: int
 ) -> None:
     write_v1(tmp_path / controller, quota)
@@ -81,7 +79,7 @@ def test_a_quota_of_the_first_version_narrows_them_too(
 
 
 @pytest.mark.parametrize(("quota", "period"), [("", ""), ("many", "100000"), ("100000", "0"), ("100000", "")])
-def test_a_quota_that_cannot_be_read_is_none(tmp_path: Path, two_cpus: int, quota: str, period: str) -> None:
+def test_an_unreadable_quota_is_ignored(tmp_path: Path, two_cpus: int, quota: str, period: str) -> None:
     write_v1(tmp_path / "cpu", quota, period)
     (tmp_path / "cpu.max").write_text(f"{quota} {period}\n")
 

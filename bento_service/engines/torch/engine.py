@@ -65,22 +65,23 @@ class TorchEngine:
         """
         import torch
 
+        self.library = f"torch {torch.__version__}"
         self._recipe = card.recipe
         self._cuda: CudaProgram | None = None
-        self._precision: Precision = "f32"
-        self._parity: Parity | None = None
-        self._bucket_sizes: tuple[int, ...] = ()
+        self.precision: Precision = "f32"
+        self.parity: Parity | None = None
+        self.bucket_sizes: tuple[int, ...] = ()
         self._module: nn.Module | None = None
         if device == "cpu":
             torch.set_num_threads(threads)
-            self._device = describe_cpu()
+            self.device = describe_cpu()
             self._module = load_program(program_path, card.name, device)
             return
         if not torch.cuda.is_available():
             raise EngineUnavailableError("PyTorch sees no CUDA GPU here. Set the device to `cpu` or `auto`.")
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
-        self._device = describe_cuda()
+        self.device = describe_cuda()
         try:
             model = ready_model(
                 load_program(program_path, card.name, device),
@@ -95,38 +96,11 @@ class TorchEngine:
                 lanes=lanes,
                 runtime=CudaRuntime(),
             )
-            self._precision, self._parity = model.precision, model.parity
-            self._bucket_sizes = self._cuda.bucket_sizes
+            self.precision, self.parity = model.precision, model.parity
+            self.bucket_sizes = self._cuda.bucket_sizes
             logger.info("%s runs in %s: %s", card.name, model.precision, describe(model.parity))
         except RuntimeError as error:
-            raise _explain_load(error, card.name, self._device) from error
-
-    @property
-    def library(self) -> str:
-        """The library and its version."""
-        import torch
-
-        return f"torch {torch.__version__}"
-
-    @property
-    def device(self) -> Device:
-        """The GPU or the CPU."""
-        return self._device
-
-    @property
-    def precision(self) -> Precision:
-        """`f32` on a CPU; on a GPU the configured or chosen one."""
-        return self._precision
-
-    @property
-    def parity(self) -> Parity | None:
-        """On a GPU, the parity with unaltered f32 over synthetic images; None on a CPU."""
-        return self._parity
-
-    @property
-    def bucket_sizes(self) -> tuple[int, ...]:
-        """The recorded batch sizes of a GPU, ascending; empty on a CPU."""
-        return self._bucket_sizes
+            raise _explain_load(error, card.name, self.device) from error
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""

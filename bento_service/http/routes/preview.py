@@ -13,7 +13,7 @@ from bento_service.http.requests.upload import read_upload
 from bento_service.http.responses.openapi import describe_image_body, describe_problems
 from bento_service.http.routes.classify import IMAGE_PROBLEMS
 from bento_service.http.state import get_state
-from lightbox_client.contract import PREVIEW_HEADERS
+from lightbox_client.preview import PREVIEW_HEADERS
 
 _PROBLEMS = tuple(
     code for code in IMAGE_PROBLEMS if code not in {"unknown_model", "inference_failed", "deadline_exceeded"}

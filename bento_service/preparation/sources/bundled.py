@@ -87,18 +87,12 @@ def adopt_weights(module: "nn.Module", state: "Mapping[str, torch.Tensor]", *, m
     The packages hold the tensors of timm's architecture in the same order under other names.
 
     Raises:
-        ModelLoadError: The number of tensors or a shape differs; the module is unchanged.
+        ModelLoadError: The number of tensors or a shape differs.
     """
-    own = module.state_dict()
-    if len(own) != len(state):
-        raise ModelLoadError(f"The weights of {model!r} hold {len(state)} tensors; its architecture has {len(own)}.")
-    for (own_name, tensor), (given_name, given) in zip(own.items(), state.items(), strict=True):
-        if tensor.shape != given.shape:
-            raise ModelLoadError(
-                f"The weights of {model!r} do not fit its architecture: {given_name} has shape {tuple(given.shape)}, "
-                f"{own_name} has {tuple(tensor.shape)}."
-            )
-    module.load_state_dict(dict(zip(own, state.values(), strict=True)))
+    try:
+        module.load_state_dict(dict(zip(module.state_dict(), state.values(), strict=True)))
+    except (ValueError, RuntimeError) as error:
+        raise ModelLoadError(f"The weights of {model!r} do not fit its architecture: {error}") from error
 
 
 def _read_state(name: str, weights: _Weights) -> "Mapping[str, torch.Tensor]":

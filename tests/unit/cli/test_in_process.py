@@ -2,7 +2,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -22,7 +22,7 @@ async def classify_all(
 ) -> list[Outcome]:
     @asynccontextmanager
     async def opened() -> "AsyncIterator[Classifier]":
-        yield cast("Classifier", classifier)
+        yield classifier
 
     async with in_process(opened, model=model, top_k=3) as classify:
         return [outcome async for outcome in classify_in_order(paths, classify, concurrency=concurrency)]

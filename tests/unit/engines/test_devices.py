@@ -23,7 +23,7 @@ def test_the_cpus_name_comes_from_its_first_core(tmp_path: Path) -> None:
     assert read_cpu_name(file) == "Fast CPU: 2 GHz"
 
 
-def test_a_machine_that_does_not_name_its_cpu_has_a_cpu_all_the_same(tmp_path: Path) -> None:
+def test_a_cpu_without_a_name_is_called_cpu(tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor\t: 0\n")
 
     assert read_cpu_name(tmp_path / "cpuinfo") == "CPU"

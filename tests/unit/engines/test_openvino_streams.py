@@ -60,7 +60,7 @@ class FakeRequest:
 
 
 @pytest.mark.parametrize(("is_ahead", "most_running"), [(False, 1), (True, 2)])
-def test_the_images_of_a_batch_are_answered_in_order_at_most_one_of_them_handed_in_ahead(
+def test_results_keep_the_order_of_the_batch_with_at_most_one_image_submitted_ahead(
     is_ahead: bool, most_running: int
 ) -> None:
     device = FakeDevice()

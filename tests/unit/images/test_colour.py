@@ -61,9 +61,7 @@ def test_a_mode_that_pillow_converts_faithfully_equals_timm_and_is_named(
 
 @pytest.mark.parametrize("transform", [0, 2])
 @pytest.mark.parametrize("marker", ["whole", "cut short", "missing", "JFIF's instead"])
-def test_cmyk_and_ycck_are_read_as_inverted_with_or_without_adobes_marker_as_chromium_shows_them(
-    marker: str, transform: int
-) -> None:
+def test_cmyk_and_ycck_jpegs_are_inverted_with_or_without_adobes_marker(marker: str, transform: int) -> None:
     original = encode(load_photograph().convert("CMYK"), "JPEG", quality=95)
     prepared = _prepare(_with_adobe_marker(original, marker, transform))
     twin = original if marker != "whole" else _with_adobe_marker(original, "whole", transform)
@@ -99,7 +97,7 @@ def test_transparent_colour_is_laid_over_white(image_format: str) -> None:
     assert _prepare(encoded).warnings == ("alpha_flattened",)
 
 
-def test_what_is_fully_transparent_is_white_whatever_colour_hides_there() -> None:
+def test_fully_transparent_pixels_are_white() -> None:
     assert _centre(encode(Image.new("RGBA", ONE_PIXEL, (1, 2, 3, 0)), "PNG")) == (255, 255, 255)
 
 

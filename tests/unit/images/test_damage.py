@@ -86,13 +86,13 @@ def test_a_png_chunk_longer_than_the_file_is_named() -> None:
         prepare(encoded[: len(encoded) // 2], RECIPE, LIMITS)
 
 
-def test_an_unknown_webp_chunk_is_refused_before_any_canvas_is_allocated() -> None:
+def test_an_unknown_first_webp_chunk_is_refused() -> None:
     encoded = b"RIFF" + struct.pack("<I", 22) + b"WEBPJUNK" + struct.pack("<I", 10) + bytes(10)
     with pytest.raises(UndecodableImageError, match="JUNK"):
         prepare(encoded, RECIPE, LIMITS)
 
 
-def test_silenced_pillow_says_nothing_of_odd_metadata() -> None:
+def test_silenced_pillow_gives_no_warnings_about_metadata() -> None:
     encoded = encode(load_photograph(), "TIFF")
     directory = struct.unpack_from("<I", encoded, 4)[0]
     # A compression tag that claims two values: Pillow warns of it and takes the first.

@@ -26,7 +26,7 @@ def test_bytes_that_only_resemble_an_image_are_refused(encoded: bytes) -> None:
         sniff(encoded)
 
 
-def test_the_refusal_names_what_is_allowed_and_nothing_of_the_bytes() -> None:
+def test_the_error_lists_the_formats_and_quotes_nothing_from_the_body() -> None:
     with pytest.raises(UnsupportedFormatError, match=r"JPEG, PNG, WEBP, GIF, BMP, TIFF, HEIC, AVIF") as caught:
         sniff(b"\xaa\xbb secret")
     assert caught.value.details["allowed"] == ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIC", "AVIF"]

@@ -47,7 +47,7 @@ def test_a_progressive_jpeg_is_told_from_a_sequential_one() -> None:
     assert read_header(encode("JPEG", progressive=True)) == ImageHeader(ImageFormat.JPEG, PIXELS, is_progressive=True)
 
 
-def test_a_gif_that_grows_for_its_first_frame_counts_as_what_it_grows_to() -> None:
+def test_a_gif_whose_first_frame_exceeds_its_screen_has_the_larger_size() -> None:
     encoded = bytearray(encode("GIF", "P"))
     encoded[6:10] = b"\x01\0\x01\0"
     assert read_header(bytes(encoded)) == ImageHeader(ImageFormat.GIF, PIXELS)

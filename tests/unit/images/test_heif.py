@@ -1,4 +1,4 @@
-"""HEIC and AVIF, as phones and encoders write them, and as attackers would."""
+"""HEIC and AVIF from phones, encoders and attackers."""
 
 import struct
 from dataclasses import replace
@@ -119,7 +119,7 @@ def test_an_orientation_in_both_exif_and_properties_is_applied_once() -> None:
 
 @pytest.mark.parametrize("metadata", [b"", b"\xff\xff\xff\xff", b"\0\0\0\x06Exif\0\0MM\0*\xff\xff\xff\xff"])
 @pytest.mark.parametrize("image_format", BRANDS)
-def test_broken_metadata_costs_no_picture(image_format: str, metadata: bytes) -> None:
+def test_broken_heif_metadata_do_not_matter(image_format: str, metadata: bytes) -> None:
     exif = Part(b"Exif", metadata, (), {b"cdsc": [1]})
     whole = put_together(BRANDS[image_format], [coded(image_format)])
     assert_alike(put_together(BRANDS[image_format], [coded(image_format), exif]), decode(whole), most=0)
@@ -154,7 +154,7 @@ def test_of_an_animation_the_first_frame_is_taken() -> None:
     assert_alike(encoded, photograph(), most=5)
 
 
-def test_a_motion_photo_behind_the_picture_is_no_damage() -> None:
+def test_a_motion_photo_appended_to_a_heic_is_ignored() -> None:
     encoded = put_together(b"heic", [coded("HEIC")], further=b"\0\0\0\x10mpvdSEFT\xff\xff\xff\xff" + b"trailer" * 9)
     assert prepare(encoded, RECIPE, LIMITS).warnings == ()
 

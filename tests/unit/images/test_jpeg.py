@@ -43,7 +43,7 @@ def test_a_file_of_several_pictures_is_read_as_the_jpeg_that_it_begins_with() ->
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
 
 
-def test_where_it_is_asked_for_a_large_jpeg_is_scaled_while_decoding_which_the_answer_says() -> None:
+def test_a_large_jpeg_is_scaled_while_decoding_on_request_with_a_warning() -> None:
     encoded = encode(load_photograph("retina.jpg").resize((2822, 2822)), "JPEG", quality=90)
     prepared = prepare(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
     assert prepared.warnings == ("scaled_decoding",)

@@ -64,7 +64,7 @@ def test_one_pixel_more_than_allowed_is_too_many_in_each_format(kind: str) -> No
 
 
 @pytest.mark.parametrize("declare", [_png, _jpeg, _webp, _gif, _bmp, _tiff])
-def test_a_giant_is_refused_by_its_header_before_its_pixels_turn_out_to_be_missing(
+def test_too_many_pixels_in_the_header_are_refused_before_any_pixel_is_read(
     declare: Callable[[int, int], bytes],
 ) -> None:
     with pytest.raises(TooManyPixelsError, match=r"65000 x 65000 = 4,225,000,000 pixels; 50,000,000 are allowed"):
@@ -78,7 +78,7 @@ def test_a_giant_tile_in_a_small_tiff_counts_as_the_pixels_it_would_take() -> No
         prepare(encoded, RECIPE, LIMITS)
 
 
-def test_an_operator_may_allow_more_than_pillow_does_and_hears_no_warning(recwarn: pytest.WarningsRecorder) -> None:
+def test_a_limit_above_pillows_own_is_obeyed_without_a_python_warning(recwarn: pytest.WarningsRecorder) -> None:
     side_px = 13_400  # 179.6 megapixels, where Pillow's own limit raises
     encoded = encode(load_photograph().convert("1").resize((side_px, side_px)), "PNG")
     prepared = prepare(encoded, RECIPE, ImageLimits(LIMITS.max_bytes, max_pixels=200_000_000))

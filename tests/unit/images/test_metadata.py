@@ -1,4 +1,4 @@
-"""Damaged metadata never refuse a picture whose pixels are whole, and what is left out is said."""
+"""An image with damaged metadata and intact pixels is decoded, with a warning."""
 
 import struct
 import zlib
@@ -69,7 +69,7 @@ def insert_chunk(png: bytes, chunk: bytes, place: str) -> bytes:
         [(0xE1, b"Exif\0\0MM\0*\xff\xff\xff\xff")],
     ],
 )
-def test_a_damaged_application_segment_of_a_jpeg_is_left_out_which_the_answer_says(
+def test_a_damaged_application_segment_of_a_jpeg_is_dropped_with_a_warning(
     segments: list[tuple[int, bytes]],
 ) -> None:
     assert_same_picture(insert_segments(*segments), JPEG, ("metadata_ignored",))
@@ -103,7 +103,7 @@ def test_segments_out_of_order_or_of_no_known_kind_are_no_damage(segments: list[
         (b"fcTL", b"\0"),
     ],
 )
-def test_a_damaged_chunk_that_a_png_does_not_need_is_left_out_which_the_answer_says(
+def test_a_damaged_ancillary_chunk_of_a_png_is_dropped_with_a_warning(
     mode: str, kind: bytes, data: bytes, place: str
 ) -> None:
     whole = PNGS[mode]
@@ -123,7 +123,7 @@ def test_a_chunk_after_the_end_of_a_png_is_not_read() -> None:
     assert_same_picture(insert_chunk(PNGS["RGB"], chunk, "after the end"), PNGS["RGB"], ())
 
 
-def test_transparency_stays_where_other_chunks_of_a_png_are_left_out() -> None:
+def test_transparency_is_kept_when_other_chunks_of_a_png_are_dropped() -> None:
     palette = convert(PHOTOGRAPH, "P")
     whole = encode(palette, "PNG", transparency=bytes([0, 128] * 128))
     damaged = insert_chunk(whole, png_chunk(b"gAMA", b""), "before the pixels")

@@ -40,7 +40,7 @@ def test_each_orientation_is_turned_as_by_pillow_and_resized_as_by_timm(image_fo
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_however_a_camera_was_held_the_scene_comes_out_the_same(image_format: str, orientation: int) -> None:
+def test_every_orientation_of_the_same_scene_gives_the_same_pixels(image_format: str, orientation: int) -> None:
     scene = load_photograph()
     transposition = STORED_AS[orientation]
     stored = scene if transposition is None else scene.transpose(transposition)
@@ -52,7 +52,7 @@ def test_however_a_camera_was_held_the_scene_comes_out_the_same(image_format: st
 
 @pytest.mark.parametrize("orientation", [0, 1, 9, 65_535])
 @pytest.mark.parametrize("image_format", FORMATS)
-def test_an_upright_or_senseless_orientation_changes_nothing(image_format: str, orientation: int) -> None:
+def test_an_upright_or_invalid_orientation_changes_nothing(image_format: str, orientation: int) -> None:
     encoded = encode(load_photograph(), image_format, exif=exif_with_orientation(orientation))
     prepared = prepare(encoded, RECIPE, LIMITS)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)

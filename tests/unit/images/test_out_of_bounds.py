@@ -1,4 +1,4 @@
-"""The resizer is native code that is handed strangers' images: it must never touch what lies around them."""
+"""The native resizer must never read outside an image's buffer."""
 
 import signal
 import subprocess

@@ -35,7 +35,7 @@ def test_a_preview_of_every_kind_has_the_pixels_that_a_model_gets(kind: str) -> 
     assert (preview.info, preview.warnings) == (prepared.info, prepared.warnings)
 
 
-def test_a_tiff_that_counts_from_white_is_no_negative() -> None:
+def test_a_tiff_whose_white_is_zero_is_not_shown_as_a_negative() -> None:
     deep = convert(load_photograph(), "I;16")
     encoded = encode(deep, "TIFF", tiffinfo={262: 0})
     shown = np.asarray(picture_of(draw_preview(encoded, LIMITS)))[:, :, 0].astype(int)
@@ -52,7 +52,7 @@ def test_a_small_image_is_shown_as_it_is_and_a_large_one_scaled_down() -> None:
     assert large.warnings == ("exif_orientation_applied",)
 
 
-def test_the_thinnest_image_keeps_a_row() -> None:
+def test_a_preview_of_a_very_long_image_is_at_least_one_pixel_high() -> None:
     assert picture_of(draw_preview(encode(Image.new("RGB", (5000, 1)), "PNG"), LIMITS)).size == (640, 1)
 
 

@@ -113,7 +113,7 @@ def test_a_fourth_byte_a_pixel_changes_nothing(width_px: int, height_px: int, re
 @pytest.mark.parametrize("size", [(3, 2000), (2000, 3), (240, 9503), (9503, 240)])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_a_sliver_of_noise_is_enlarged_in_its_crop_alone_and_is_as_timm_makes_it_but_for_a_few_single_levels(
+def test_a_very_long_image_is_enlarged_within_its_crop_only_and_nearly_equals_timm(
     size: tuple[int, int], orientation: int, interpolation: Interpolation
 ) -> None:
     recipe, turn = replace(RECIPE, interpolation=interpolation), BY_EXIF[orientation]
@@ -127,7 +127,7 @@ def test_a_sliver_of_noise_is_enlarged_in_its_crop_alone_and_is_as_timm_makes_it
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_only_what_the_crop_shows_of_a_sliver_is_copied(orientation: int) -> None:
+def test_a_very_long_image_is_turned_without_a_copy_of_all_of_it(orientation: int) -> None:
     turn = BY_EXIF[orientation]
     stored = Image.new("RGB", (255, 40_000))
     upright = stored.size[::-1] if turn.is_transposed else stored.size
@@ -142,7 +142,7 @@ def test_only_what_the_crop_shows_of_a_sliver_is_copied(orientation: int) -> Non
 
 @pytest.mark.parametrize("size", [(1, 65_500), (65_500, 1), (1, 50_000_000)])
 @pytest.mark.parametrize("recipe", [RECIPE, RECTANGULAR, WIDER_THAN_ITS_RESIZE])
-def test_the_thinnest_sliver_is_resized_without_the_memory_that_its_whole_would_take(
+def test_an_image_one_pixel_wide_is_resized_without_enlarging_all_of_it(
     size: tuple[int, int], recipe: InputRecipe
 ) -> None:
     pixels = _prepare(Image.new("RGB", size, (10, 20, 30)), recipe)

@@ -1,4 +1,4 @@
-"""Each way of storing samples in a TIFF is read as what it means, or refused with the reason; none is read wrongly."""
+"""Every layout of samples in a TIFF is decoded correctly or refused with the reason."""
 
 import struct
 from collections.abc import Mapping
@@ -123,7 +123,7 @@ def test_any_layout_is_read_as_what_it_means_or_refused_with_the_reason(dtype: s
 @pytest.mark.parametrize("is_planar", [False, True])
 @pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO, RGB])
 @pytest.mark.parametrize("meaning", [1, 2])
-def test_alpha_is_laid_over_white_whether_the_colours_are_multiplied_by_it_or_not(
+def test_premultiplied_and_straight_alpha_are_laid_over_white(
     meaning: int, photometric: int, is_planar: bool, dtype: str
 ) -> None:
     colours = np.full((HEIGHT_PX, WIDTH_PX, CHANNELS[photometric]), 100, dtype=np.uint8)
@@ -145,7 +145,7 @@ def test_signed_samples_below_zero_are_refused_because_decoders_disagree_about_t
         read(encode_tiff(samples, Layout()))
 
 
-def test_floats_without_a_known_scale_are_stretched_which_the_answer_says() -> None:
+def test_floats_without_a_known_scale_are_stretched_with_a_warning() -> None:
     samples = (PHOTOGRAPH[:, :, :1] / 127.5 - 1).astype(np.float32)
     prepared = read(encode_tiff(samples, Layout()))
     assert prepared.warnings == ("range_stretched", "bit_depth_reduced", "greyscale_converted")
@@ -250,7 +250,7 @@ def test_a_damaged_page_after_the_picture_does_no_harm(offset: int) -> None:
 
 @pytest.mark.parametrize("compression", [NONE, DEFLATE])
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
-def test_pixels_that_are_missing_are_refused_and_not_read_from_what_follows(dtype: str, compression: int) -> None:
+def test_strips_beyond_the_end_of_the_file_are_refused(dtype: str, compression: int) -> None:
     whole = encode_tiff(deepen(PHOTOGRAPH, np.dtype(dtype)), Layout(RGB, compression))
     directory_at = struct.unpack_from("<I", whole, 4)[0]
     moved = encode_tiff(

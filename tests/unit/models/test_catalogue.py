@@ -43,6 +43,6 @@ def test_a_model_that_fails_is_refused_with_the_figures_the_limits_and_two_ways_
     assert "LIGHTBOX_ALLOW_INEXACT=true" in refusal.value.message
 
 
-def test_a_model_that_fails_on_torch_is_not_sent_to_torch() -> None:
+def test_the_error_for_torch_does_not_suggest_torch() -> None:
     with pytest.raises(ModelLoadError, match="Set another model"):
         check_gate(replace(CARD, parity=Parity(200, 0.94, 0.0)), "torch")

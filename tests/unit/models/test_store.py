@@ -62,7 +62,7 @@ def test_a_model_that_the_first_store_lacks_is_found_in_the_second(folders: Fold
     assert folders.find("nobodys") is None
 
 
-def test_a_model_that_both_have_is_the_firsts(folders: Folders) -> None:
+def test_the_first_store_has_precedence(folders: Folders) -> None:
     save(folders.own, "model", "1")
     save(folders.further, "model", "2")
 
@@ -76,7 +76,7 @@ def test_of_a_models_versions_the_one_stored_last_is_found(folders: Folders) -> 
     assert folders.version_of("model") == "a"
 
 
-def test_the_second_store_is_never_written_even_where_it_does_not_say_which_version_is_the_latest(
+def test_the_second_store_is_never_written_even_without_a_latest_version(
     folders: Folders,
 ) -> None:
     save(folders.further, "model", "1")
@@ -101,7 +101,7 @@ def test_a_version_that_is_not_whole_does_not_count(folders: Folders, left_behin
     assert folders.version_of("model") is None
 
 
-def test_a_second_store_that_is_not_there_is_empty_and_stays_so(folders: Folders) -> None:
+def test_a_missing_second_store_is_empty_and_is_not_created(folders: Folders) -> None:
     save(folders.own, "mine", "1")
 
     assert folders.version_of("mine") == "1"
@@ -134,7 +134,7 @@ def test_any_name_becomes_a_tag_name_that_bentoml_takes(name: str) -> None:
 
 
 @given(st.sets(st.text(alphabet="aA/-_.é", min_size=1, max_size=6), min_size=2, max_size=2))
-def test_two_names_never_share_a_tag_name_unless_only_the_library_tells_them_apart(names: set[str]) -> None:
+def test_two_names_never_share_a_tag_name_unless_they_differ_in_the_library_only(names: set[str]) -> None:
     first, second = names
 
     if first.replace("/", "-", 1) != second.replace("/", "-", 1):

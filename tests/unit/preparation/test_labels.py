@@ -21,7 +21,7 @@ def test_a_label_keeps_its_synonyms_where_the_first_is_shared() -> None:
     assert labels == ("maillot", "maillot, tank suit")
 
 
-def test_classes_with_the_same_synonyms_are_told_apart_by_what_they_are() -> None:
+def test_classes_with_the_same_synonyms_get_a_part_of_their_definition() -> None:
     labels = readable_labels(["crane", "crane"], ["large wading bird of marshes", "lifts heavy objects; has a jib"])
 
     assert labels == ("crane (large wading bird)", "crane (lifts heavy objects)")

@@ -45,23 +45,14 @@ def test_an_unknown_bundled_name_is_answered_with_the_names_that_exist() -> None
 
 
 @pytest.mark.parametrize("name", ["zzzz", ""])
-def test_a_name_that_nothing_comes_close_to_gets_no_guess(name: str) -> None:
+def test_an_error_for_a_name_without_close_matches_has_no_suggestion(name: str) -> None:
     assert "Did you mean" not in unknown_model(name, ("resnet50",), allowed="").message
 
 
-def test_weights_with_another_number_of_tensors_are_refused() -> None:
-    with pytest.raises(ModelLoadError, match="hold 1 tensors; its architecture has 2"):
-        adopt_weights(nn.Linear(2, 3), {"w": torch.zeros(3, 2)}, model="m")
-
-
-def test_weights_of_another_shape_are_refused_by_name_and_the_module_is_left_alone() -> None:
-    module = nn.Linear(2, 3)
-    before = module.weight.detach().clone()
-
-    with pytest.raises(ModelLoadError, match=r"'m'.*b has shape \(4,\), bias has \(3,\)"):
-        adopt_weights(module, {"w": torch.ones(3, 2), "b": torch.zeros(4)}, model="m")
-
-    assert torch.equal(module.weight, before)
+@pytest.mark.parametrize("state", [{"w": torch.zeros(3, 2)}, {"w": torch.ones(3, 2), "b": torch.zeros(4)}])
+def test_weights_of_another_architecture_are_refused(state: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(ModelLoadError, match="The weights of 'm' do not fit its architecture"):
+        adopt_weights(nn.Linear(2, 3), state, model="m")
 
 
 def test_weights_whose_digest_is_not_the_one_in_their_name_are_damaged(tmp_path: Path) -> None:

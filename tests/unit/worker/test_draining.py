@@ -17,7 +17,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
     return "asyncio", {"loop_factory": FakeTimeLoop}
 
 
-async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it_has() -> None:
+async def test_a_draining_classifier_refuses_further_images_and_finishes_admitted_ones() -> None:
     async with running({"a": FakeInfer()}) as observed:
         with observed.open() as admitted:
             observed.classifier.stop_admitting()
@@ -29,7 +29,7 @@ async def test_a_draining_server_takes_no_more_images_and_finishes_those_that_it
     assert observed.classifier.is_draining
 
 
-async def test_the_rest_of_a_request_that_was_admitted_is_admitted_until_the_server_gives_up() -> None:
+async def test_further_images_of_an_admitted_request_are_admitted_until_the_drain_ends() -> None:
     async with running({"a": FakeInfer()}) as observed:
         observed.classifier.stop_admitting()
         with observed.open(request_id="r-1", continues_request=True) as admitted:
@@ -55,7 +55,7 @@ async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
     assert observed.receipt.outcome == "ok"
 
 
-async def test_a_drain_that_ran_out_of_time_says_how_many_images_it_left() -> None:
+async def test_a_drain_that_ran_out_of_time_returns_the_number_of_unanswered_images() -> None:
     infer = FakeInfer()
     async with running({"a": infer}) as observed:
         infer.gate.clear()
@@ -65,7 +65,7 @@ async def test_a_drain_that_ran_out_of_time_says_how_many_images_it_left() -> No
         await asyncio.gather(*requests)
 
 
-async def test_what_is_cancelled_after_the_server_gave_up_is_no_hangup_of_its_client() -> None:
+async def test_a_request_that_is_cancelled_after_the_drain_ended_counts_as_draining_not_cancelled() -> None:
     infer = FakeInfer()
     async with running({"a": infer}) as observed:
         infer.gate.clear()
@@ -75,9 +75,3 @@ async def test_what_is_cancelled_after_the_server_gave_up_is_no_hangup_of_its_cl
             await asyncio.wait([request])
             observed.classifier.give_up()
     assert [receipt.outcome for receipt in observed.observer.receipts] == ["cancelled", "draining"]
-
-
-async def test_draining_an_idle_classifier_waits_for_nothing() -> None:
-    async with running({"a": FakeInfer()}) as observed:
-        await observed.classifier.drain(timeout_s=60)
-        assert observed.classifier.is_draining

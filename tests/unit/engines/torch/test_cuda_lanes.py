@@ -64,7 +64,7 @@ def test_each_lane_records_every_bucket_on_a_stream_of_its_own() -> None:
     ]
 
 
-def test_an_answer_is_read_only_once_the_stream_is_done() -> None:
+def test_scores_are_read_only_after_the_stream_has_finished() -> None:
     runtime = FakeRuntime()
 
     open_one(runtime).run(make_batch([1]))
@@ -72,7 +72,7 @@ def test_an_answer_is_read_only_once_the_stream_is_done() -> None:
     assert runtime.streams[0].finished == 1
 
 
-def test_where_memory_is_short_the_largest_buckets_go(caplog: pytest.LogCaptureFixture) -> None:
+def test_with_little_memory_the_largest_buckets_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     runtime = FakeRuntime(memory_images=3)
 
     with caplog.at_level(logging.WARNING):
@@ -89,7 +89,7 @@ def test_memory_for_no_image_at_all_is_reported() -> None:
         open_one(FakeRuntime(memory_images=0))
 
 
-def test_an_error_of_the_recording_over_one_of_memory_counts_as_one_of_memory() -> None:
+def test_out_of_memory_is_recognised_as_the_cause_of_another_error() -> None:
     runtime = FakeRuntime()
     runtime.unrecordable = RuntimeError("the recording was invalidated")
     runtime.unrecordable.__context__ = torch.OutOfMemoryError("no room")

@@ -54,7 +54,7 @@ def test_a_model_on_its_lanes_answers_as_the_reference_does(
     np.testing.assert_allclose(classify(model, images), reference, atol=tolerance)
 
 
-def test_f32_that_is_folded_passes_the_gate_by_far(path: Path) -> None:
+def test_folded_f32_passes_the_gate_by_a_wide_margin(path: Path) -> None:
     assert ready(path, "f32").parity.max_probability_difference < 1e-5
 
 

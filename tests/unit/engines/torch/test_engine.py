@@ -1,4 +1,4 @@
-"""Who may use the lanes of a GPU, and when."""
+"""Concurrent use of a GPU's lanes."""
 
 import threading
 from collections.abc import Callable
@@ -101,9 +101,7 @@ def test_a_closed_program_refuses_every_thread_and_gives_its_memory_back(images:
         (RuntimeError("CUDA error: an illegal memory access was encountered"), InferenceFailedError),
     ],
 )
-def test_what_pytorch_raises_is_put_into_our_words_with_the_batchs_size(
-    error: RuntimeError, kind: type[Exception]
-) -> None:
+def test_errors_of_pytorch_are_translated_with_the_batch_size(error: RuntimeError, kind: type[Exception]) -> None:
     explained = explain(error, 16)
 
     assert type(explained) is kind

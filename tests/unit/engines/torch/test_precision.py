@@ -50,7 +50,7 @@ def test_an_overflow_is_no_answer() -> None:
     assert choose(fp16=answer(np.full_like(DECIDED, np.nan))) == "bf16"
 
 
-def test_an_arithmetic_in_which_the_model_fails_is_passed_over_with_the_reason(
+def test_a_precision_in_which_the_model_fails_is_skipped_with_the_reason(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -64,7 +64,7 @@ def test_a_model_that_fails_in_every_arithmetic_fails() -> None:
         choose(fp16=fail, bf16=fail, f32=fail)
 
 
-def test_what_was_asked_for_is_taken_whatever_it_answers_and_its_parity_says_so() -> None:
+def test_a_configured_precision_is_used_even_if_it_fails_the_gate() -> None:
     off = answer(DECIDED + 0.03)
 
     precision, parity = choose_precision(list_candidates("fp16", has_bf16=True), lambda precision: off, DECIDED, PROBES)
@@ -83,7 +83,7 @@ def test_probes_are_the_same_each_time_and_all_different() -> None:
     assert len({probe.tobytes() for probe in PROBES}) == 120
 
 
-def test_a_best_class_that_rounding_decides_does_not_count() -> None:
+def test_undecided_images_do_not_count_for_the_best_class() -> None:
     level = np.tile(np.array([[0.501, 0.499, 0.0]], dtype=np.float32), (50, 1))
     swapped = level[:, [1, 0, 2]]
 

@@ -36,7 +36,7 @@ def test_a_folded_program_gives_the_answers_of_the_one_it_was(module: fx.GraphMo
         torch.testing.assert_close(module(images), expected, atol=1e-6, rtol=1e-5)
 
 
-def test_normalisations_of_convolutions_of_their_own_are_folded_and_the_others_stay(module: fx.GraphModule) -> None:
+def test_batch_norms_are_folded_unless_their_convolution_has_another_user(module: fx.GraphModule) -> None:
     assert fold_batch_norms(module) == 2
 
     assert count(module, torch.ops.aten.batch_norm.default) == 2

@@ -1,4 +1,4 @@
-"""Whatever a stranger sends ends in a valid image or in one of Lightbox's errors."""
+"""Any bytes end in a valid image or in one of Lightbox's errors."""
 
 from dataclasses import replace
 
@@ -131,12 +131,12 @@ def test_turning_by_the_inverse_orientation_gives_the_image_back(
 ) -> None:
     scene = load_photograph().crop((150, 100, 150 + width_px, 100 + height_px))
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
-    once = _turn_by_intake(scene, orientation, image_format)
-    assert _turn_by_intake(once, inverse, image_format).tobytes() == scene.tobytes()
+    once = _turn_by_prepare(scene, orientation, image_format)
+    assert _turn_by_prepare(once, inverse, image_format).tobytes() == scene.tobytes()
 
 
-def _turn_by_intake(scene: Image.Image, orientation: int, image_format: str) -> Image.Image:
-    """Let the intake turn an image that it needs neither to resize nor to crop."""
+def _turn_by_prepare(scene: Image.Image, orientation: int, image_format: str) -> Image.Image:
+    """Turn an image by `prepare` without a resize or a crop."""
     is_lying = orientation >= 5
     recipe = replace(
         RECIPE,
