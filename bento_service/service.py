@@ -22,10 +22,10 @@ from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.early_refusal import EarlyRefusals
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.gateway import Gateway
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.responses.serializers import to_classification
 from bento_service.journal.store import migrate
@@ -111,7 +111,7 @@ class GatewayService(Service):
         # BentoML makes its workers' `uvicorn.Config` itself, right after this call. It leaves the protocol to uvicorn,
         # which takes a class's name or a factory.
         uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
-        return BentoGateway(
+        return Gateway(
             own_app.wrap(super().to_asgi(is_main)),
             own_app,
             _BENTO_PATHS,

@@ -1,1 +1,1 @@
-"""Encoded bytes to a tensor: sniff, limits, orientation, colour, resize. Pure; imports domain and errors."""
+"""Encoded bytes to a model's input: format, limits, decoding, colour, resize. Pure; imports domain and errors."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from bento_service.domain.requests import ImageWarning
 
@@ -55,6 +55,11 @@ def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Imag
     if image.mode not in {"L", "RGB"}:
         image = image.convert("L" if image.mode == "1" else "RGB")
     return image, tuple(warnings)
+
+
+def convert_inverted_cmyk(image: Image.Image) -> Image.Image:
+    """Convert the inks of a JPEG in mode `CMYK`, where 255 means no ink, to `RGB`."""
+    return ImageChops.invert(image).convert("RGB")
 
 
 def _reduce_depth(image: Image.Image, layout: SampleLayout) -> Image.Image:

@@ -3,11 +3,12 @@
 import re
 
 import simplejpeg
-from PIL import Image, ImageChops
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from bento_service.domain.requests import ImageWarning
 from bento_service.errors import UndecodableImageError
+from bento_service.images.colour import convert_inverted_cmyk
 from bento_service.images.geometry import Geometry
 from bento_service.images.resize import RGBX_MODE
 
@@ -82,7 +83,7 @@ def decode_jpeg(
         warnings.append(ImageWarning.GREYSCALE_CONVERTED)
     elif decoded_as == "CMYK":
         warnings.append(ImageWarning.CMYK_CONVERTED)
-        image = ImageChops.invert(image).convert("RGB")
+        image = convert_inverted_cmyk(image)
     return image, tuple(warnings)
 
 

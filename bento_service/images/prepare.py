@@ -17,7 +17,7 @@ from bento_service.images.formats import ImageFormat, sniff
 from bento_service.images.geometry import BY_EXIF, UPRIGHT, Geometry, Orientation, plan_geometry
 from bento_service.images.header import ImageHeader
 from bento_service.images.jpeg import check_icc_profile, check_scans, decode_jpeg
-from bento_service.images.metadata import check_gif_extensions, check_png_chunks, drop_metadata
+from bento_service.images.metadata_repair import check_gif_extensions, check_png_chunks, drop_metadata
 from bento_service.images.pillow_reader import open_image, read_layout, read_orientation, reporting_damage
 from bento_service.images.resize import resize_and_crop
 from bento_service.images.tiff import open_tiff

@@ -1,4 +1,4 @@
-"""The served models: opens requests for them, and drains."""
+"""Admits images for the served models, hands their receipts to the observers, and drains."""
 
 import asyncio
 from collections.abc import Sequence

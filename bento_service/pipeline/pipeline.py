@@ -1,4 +1,4 @@
-"""What a serving process has open."""
+"""The opened parts of one worker, and their status."""
 
 import time
 from dataclasses import dataclass

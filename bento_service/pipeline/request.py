@@ -1,4 +1,4 @@
-"""One image's way from admission to receipt."""
+"""One admitted image: cache look-up or computation, then its answer and its receipt."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,9 +6,6 @@ from dataclasses import replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bento_service.cache.base import CachedResult
 from bento_service.cache.result_cache import ResultCache
@@ -19,6 +16,7 @@ from bento_service.errors import DeadlineExceededError, LightboxError, UnknownMo
 from bento_service.images.header import read_header
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.preprocessing import Preprocessing, Preprocessor
+from bento_service.pipeline.ranking import rank
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 _RECEIPT_PREDICTIONS = 5
@@ -219,24 +217,6 @@ class ImageRequest:
 
     def _elapsed_ms(self) -> float:
         return (self._preprocessor.clock() - self._started_s) * 1000
-
-
-def rank(scores: NDArray[np.float32], labels: tuple[str, ...], count: int) -> tuple[Prediction, ...]:
-    """Return the `count` best classes, by descending score, ties by class_id.
-
-    Args:
-        scores: Probabilities, shape (classes,).
-        labels: As many labels as classes.
-        count: How many; all classes where there are fewer.
-    """
-    losses = -scores
-    if count < len(losses):
-        # Only what can be among the best is sorted: a third of the time at a thousand classes.
-        candidates = np.flatnonzero(losses <= np.partition(losses, count - 1)[count - 1])
-        best = candidates[np.argsort(losses[candidates], kind="stable")][:count]
-    else:
-        best = np.argsort(losses, kind="stable")
-    return tuple(Prediction(int(class_id), labels[class_id], float(scores[class_id])) for class_id in best)
 
 
 def name_outcome(error: BaseException | None) -> str:

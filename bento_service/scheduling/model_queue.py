@@ -1,4 +1,4 @@
-"""One model's line in the queue: its waiting images, its costs and the limits of its batches."""
+"""One model in the queue: its waiting images by priority, its costs and the limits of its batches."""
 
 import math
 from collections import deque

@@ -25,7 +25,7 @@ from bento_service.domain.requests import Answer, Preview
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import BentoGateway
+from bento_service.http.gateway import Gateway
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.responses.problems import ProblemResponse, build_problem
 from bento_service.http.state import AppState
@@ -98,7 +98,7 @@ class FakeService:
         def status() -> ServiceStatus:
             return service_data.service_status(ServiceState.LOADING if self.is_loading else ServiceState.READY)
 
-        self._app = BentoGateway(
+        self._app = Gateway(
             self._answer_as_bento,
             create_app(provide, provide_status=status),
             _BENTO_PATHS,

@@ -15,8 +15,8 @@ from starlette.types import ASGIApp
 from bento_service.cache.result_cache import open_cache
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import BentoGateway
 from bento_service.http.connection.protocol import BoundedHttpProtocol
+from bento_service.http.gateway import Gateway
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
@@ -95,6 +95,4 @@ async def _serve(
 def _put_before(classifier: Classifier, settings: Settings, metrics: Metrics) -> ASGIApp:
     edge = AppState(classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
     app = InFlightRequests(create_app(lambda: edge, provide_status=lambda: status_of(ServiceState.READY)))
-    return BentoGateway(
-        FakeBento(), app, (), status=lambda: status_of(ServiceState.READY), on_request=metrics.observe_http
-    )
+    return Gateway(FakeBento(), app, (), status=lambda: status_of(ServiceState.READY), on_request=metrics.observe_http)

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 from bento_service.domain.runner import Device
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.http.app import create_app
-from bento_service.http.bento_gateway import BentoGateway
+from bento_service.http.gateway import Gateway
 from bento_service.http.state import AppState
 from tests.fakes.bento import FakeBento
 
@@ -38,7 +38,7 @@ def app_over(state: AppState) -> Starlette:
     return create_app(lambda: state, provide_status=lambda: status_of(ServiceState.READY))
 
 
-def gateway_over(app: ASGIApp, **options: Any) -> BentoGateway:
+def gateway_over(app: ASGIApp, **options: Any) -> Gateway:
     """The gateway over an application and a fake BentoML; `options` replace its arguments."""
     defaults: dict[str, Any] = {
         "bento_app": FakeBento(),
@@ -46,7 +46,7 @@ def gateway_over(app: ASGIApp, **options: Any) -> BentoGateway:
         "status": lambda: status_of(ServiceState.READY),
         "on_request": lambda *_: None,
     }
-    return BentoGateway(own_app=app, **(defaults | options))
+    return Gateway(own_app=app, **(defaults | options))
 
 
 PATHS = frozenset({"/", "/livez", "/readyz", "/metrics", "/gone"})

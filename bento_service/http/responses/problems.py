@@ -1,4 +1,7 @@
-"""Errors as HTTP answers: RFC 9457 `application/problem+json`. The one place that knows status codes."""
+"""Errors as HTTP answers: RFC 9457 `application/problem+json`. The one place that knows status codes.
+
+The seconds of `Retry-After` come with the error: for overload from `pipeline/admission.py`.
+"""
 
 import logging
 import math

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.sources.base import LoadedModel, unknown_model
-from bento_service.preparation.sources.labels import imagenet_labels
+from bento_service.preparation.sources.imagenet_labels import imagenet_labels
 from bento_service.preparation.sources.recipes import recipe_of_timm
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-from bento_service.preparation.sources.labels import imagenet_labels, readable_labels
+from bento_service.preparation.sources.imagenet_labels import imagenet_labels, readable_labels
 
 
 def test_imagenet_has_a_thousand_labels_and_no_two_are_the_same() -> None:

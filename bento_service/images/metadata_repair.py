@@ -178,8 +178,8 @@ def _walk_png_chunks(encoded: bytes) -> Iterator[_PngChunk]:
         end = start + _PNG_FRAME_BYTES + length
         if end > len(view):
             raise UndecodableImageError(
-                f"The PNG is truncated: its {kind!r} chunk needs {end} bytes and the file has {len(view)}; "
-                "send the whole file."
+                f"The PNG is truncated: its {kind.decode('ascii', 'replace')} chunk needs {end} bytes and the file has "
+                f"{len(view)}; send the whole file."
             )
         checksum = int.from_bytes(view[end - 4 : end], "big")
         yield _PngChunk(kind, start, end, zlib.crc32(view[start + 4 : end - 4]) == checksum)

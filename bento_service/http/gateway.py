@@ -1,4 +1,4 @@
-"""The outermost layer: decides which application answers which path, so that every answer is one of the contract."""
+"""The outermost layer: sends each path to our application or to BentoML's, or answers 404; and counts requests."""
 
 import time
 from collections.abc import Callable, Collection
@@ -32,7 +32,7 @@ _OWN_PREFIX = "/v1/"
 _OWN_PATHS = frozenset({"/version", BENTO_PATH})
 
 
-class BentoGateway:
+class Gateway:
     """Pure ASGI. Routes our calls to our own application, known paths to BentoML's, and no other path anywhere (ADR 2).
 
     Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so it must
