@@ -232,10 +232,10 @@ async def _open_classifier(
 ) -> AsyncIterator[tuple[_LoadedModels, RunningClassifier]]:
     """Load the models and start the threads that serve them; at the end close them all, and the cache."""
     async with AsyncExitStack() as stack:
-        loaded = await asyncio.to_thread(_load_models, settings, names)
-        engines = stack.enter_context(loaded.engines)
         if cache is not None:
             stack.push_async_callback(cache.close)
+        loaded = await asyncio.to_thread(_load_models, settings, names)
+        engines = stack.enter_context(loaded.engines)
         available = [model.card.name for model in loaded.models]
         running = start_classifier(
             loaded.models,
@@ -258,11 +258,13 @@ async def _open_classifier(
         stack.callback(running.decode_pool.close, wait=False)
 
         async def stop_lanes() -> None:
-            await asyncio.to_thread(running.scheduler.close, timeout_s=LANES_STOP_S)
-            if not running.scheduler.has_ended:
-                # An engine waits for the batches in it, and would keep the journal from its last receipts.
-                logger.warning("A lane is still at work; the models go with the process.")
-                engines.pop_all()
+            try:
+                await asyncio.to_thread(running.scheduler.close, timeout_s=LANES_STOP_S)
+            finally:
+                if not running.scheduler.has_ended:
+                    # An engine waits for the batches in it, and would keep the journal from its last receipts.
+                    logger.warning("A lane is still at work; the models go with the process.")
+                    engines.pop_all()
 
         stack.push_async_callback(stop_lanes)
         yield loaded, running

@@ -60,12 +60,11 @@ class Gateway:
         self._on_request = on_request
         self._is_draining = is_draining
         self._pacer = pacer
-        self._observed = RequestIdAndErrors(self._observe)
-        self._routed = allow_origins(self._route, cors_origins)
+        self._routed = allow_origins(RequestIdAndErrors(self._route), cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection's scope."""
-        await (self._observed if scope["type"] == "http" else self._lifespan_app)(scope, receive, send)
+        await (self._observe if scope["type"] == "http" else self._lifespan_app)(scope, receive, send)
 
     async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, pace it if it is a refusal for overload, and report it to `on_request`."""
@@ -91,9 +90,6 @@ class Gateway:
             scope = {**scope, "method": "GET"}
         try:
             await self._routed(scope, receive, send_observed)
-        except Exception:
-            status = 500
-            raise
         finally:
             route = path if is_bento else getattr(scope.get("route"), "path", "") or UNMATCHED
             self._on_request(route, method, status, time.perf_counter() - started_s)

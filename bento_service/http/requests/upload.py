@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from email.message import Message
 
-from multipart import parse_options_header
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError, MissingImageError, TooManyImagesError
@@ -151,6 +151,8 @@ async def _read_form(
 
 
 def _boundary_of(content_type: str) -> bytes:
-    _, options = parse_options_header(content_type)
-    boundary: str = options.get("boundary", "")
-    return boundary.encode("latin1")
+    """Return the boundary of a form; clients send characters unquoted that RFC 2045 wants quoted, such as `=` and `/`."""
+    header = Message()
+    header["Content-Type"] = content_type
+    boundary = header.get_param("boundary", "")
+    return boundary.encode("latin1", "replace") if isinstance(boundary, str) else b""

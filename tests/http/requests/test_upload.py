@@ -170,6 +170,17 @@ def test_a_boundary_longer_than_any_client_sends_is_refused(app: Starlette) -> N
     assert "longer than 256 bytes" in exchange.json["detail"]
 
 
+@pytest.mark.parametrize("boundary", ["----=_Part_0_1.2", "===============77==", "a/b:c,d?e", "'quoted'"])
+def test_a_boundary_may_have_characters_that_clients_forget_to_quote(app: Starlette, boundary: str) -> None:
+    file = part("image", b"x" * 10).replace(b"cut", boundary.encode())
+
+    exchange = send(
+        app, [file, f"--{boundary}--".encode()], {"Content-Type": f"multipart/form-data;\tboundary={boundary}"}
+    )
+
+    assert exchange.status == 200
+
+
 @pytest.mark.parametrize("parameters", ['boundary="\\', ";;=;boundary", "boundary*=utf-8''x"])
 def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: Starlette, parameters: str) -> None:
     assert send(app, [b"x"], {"Content-Type": f"multipart/form-data; {parameters}"}).status == 400
