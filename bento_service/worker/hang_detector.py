@@ -47,7 +47,7 @@ class HangDetector:
         }
 
     def grant(self, checks: int, *, hang_checks: int) -> None:
-        """Give each worker that many more checks until it hangs by a limit of `hang_checks`."""
+        """Leave each worker at least that many checks until it hangs by a limit of `hang_checks`."""
         for seen in self._seen.values():
             seen.checks = min(seen.checks, hang_checks - checks)
 

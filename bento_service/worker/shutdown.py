@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 _ANSWERING_S = 1.0
 """How long a stopping worker still answers at least, so that clients learn of it: by 503 and `Connection: close`."""
-_PATIENT_SIGNALS = 2
+_SIGNALS_THAT_DRAIN = 2
 """Ctrl-C sends two, one from the terminal and one from the supervisor. A third one stops the server at once."""
 
 _Handler = Callable[[int, FrameType | None], object]
@@ -72,7 +72,7 @@ class GracefulShutdown:
     def _begin(self, loop: asyncio.AbstractEventLoop, stop_server: Callable[[], None]) -> None:
         drain_by_s = self._begin_drain()
         self._signals += 1
-        if not self._is_serving() or self._signals > _PATIENT_SIGNALS:
+        if not self._is_serving() or self._signals > _SIGNALS_THAT_DRAIN:
             stop_server()
             return
         answering_s = _ANSWERING_S

@@ -44,11 +44,11 @@ _FIRST_PAUSE_S = 30.0
 _LONGEST_PAUSE_S = 600.0
 """Pauses before a worker that died before it was ready is started again beside others that serve."""
 _STOP_HANG_CHECKS = int(MAX_AGE_S / _CHECK_S)
-_REVIVAL_CHECKS = 3
+_CHECKS_AFTER_SIGCONT = 3
 """Checks in which a suspended worker can renew its status once it is continued."""
 _KILL_MARGIN_S = 2.0
-"""What a stopping worker gets beyond the time of its own steps; less than `STOP_MARGIN_S` in cli/serve.py."""
-_STOPPED = (0, -signal.SIGTERM, -signal.SIGINT)
+"""What a stopping worker gets beyond the time of its own steps; less than `STOP_MARGIN_S` in cli/up.py."""
+_STOP_EXIT_CODES = (0, -signal.SIGTERM, -signal.SIGINT)
 """Exit codes of a worker that was asked to stop."""
 
 
@@ -67,7 +67,7 @@ class _Worker:
     number: int
     started_s: float
     was_ready: bool = False
-    was_killed: bool = False
+    was_killed_as_hung: bool = False
 
 
 class Supervisor(bentoml_circus.Arbiter):
@@ -184,7 +184,7 @@ class Supervisor(bentoml_circus.Arbiter):
         return any(status is not None and status.is_accepting and status.is_fresh() for status in statuses)
 
     async def _kill_hung_while_stopping(self) -> None:
-        self._detector.grant(_REVIVAL_CHECKS, hang_checks=_STOP_HANG_CHECKS)
+        self._detector.grant(_CHECKS_AFTER_SIGCONT, hang_checks=_STOP_HANG_CHECKS)
         while True:
             await asyncio.sleep(self._check_s)
             self._kill_hung(_STOP_HANG_CHECKS)
@@ -192,8 +192,8 @@ class Supervisor(bentoml_circus.Arbiter):
     def _kill_hung(self, hang_checks: int | None = None) -> None:
         for process_id, checks in self._detector.check(self._read_statuses(), hang_checks=hang_checks).items():
             worker = self._workers[process_id]
-            if not worker.was_killed:
-                worker.was_killed = True
+            if not worker.was_killed_as_hung:
+                worker.was_killed_as_hung = True
                 logger.error(
                     "Worker %d (pid %d) hangs: it has not renewed its status for %.0f s. It is killed.",
                     worker.number,
@@ -207,7 +207,7 @@ class Supervisor(bentoml_circus.Arbiter):
         self._workers = {each: worker for each, worker in self._workers.items() if each in self._service.processes}
         statuses = self._read_statuses()
         for process_id, status in statuses.items():
-            self._workers[process_id].was_ready |= _was_ready(status)
+            self._workers[process_id].was_ready |= _has_loaded(status)
         ready = [status for status in statuses.values() if status is not None and status.state is ServiceState.READY]
         if len(ready) >= self._settings.worker_count:
             self._early_deaths = 0
@@ -221,20 +221,20 @@ class Supervisor(bentoml_circus.Arbiter):
     def _note_signal(self, pid: int, signum: int, **_: object) -> None:
         if signum == signal.SIGKILL and pid in self._workers:
             # It has not exited within the time that circus gives it.
-            self._workers[pid].was_killed = True
+            self._workers[pid].was_killed_as_hung = True
 
     def _note_death(self, watcher: Watcher, process_pid: int, exit_code: int, **_: object) -> None:
         worker = self._workers.pop(process_pid, None)
         if worker is None:
             return
-        was_ready = worker.was_ready or _was_ready(self._table.read(worker.number))
+        was_ready = worker.was_ready or _has_loaded(self._table.read(worker.number))
         self._table.clear(worker.number)
         drop_gauges(worker.number, self._folder / SERIES)
-        is_stopped = exit_code in _STOPPED
+        is_stopped = exit_code in _STOP_EXIT_CODES
         if self._stopping and is_stopped:
             return
         age_s = self.loop.time() - worker.started_s
-        how = "was killed because it hung" if worker.was_killed else describe_exit(exit_code)
+        how = "was killed because it hung" if worker.was_killed_as_hung else describe_exit(exit_code)
         logger.log(
             logging.WARNING if is_stopped else logging.ERROR,
             "Worker %d (pid %d) %s %.0f s after its start%s.",
@@ -272,7 +272,7 @@ class Supervisor(bentoml_circus.Arbiter):
         watcher.numprocesses += 1
 
 
-def _was_ready(status: WorkerStatus | None) -> bool:
+def _has_loaded(status: WorkerStatus | None) -> bool:
     return status is not None and status.state is not ServiceState.LOADING
 
 
