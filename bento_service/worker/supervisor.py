@@ -7,7 +7,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -98,7 +98,6 @@ class Supervisor(bentoml_circus.Arbiter):
         """Bind the sockets and prepare the workers."""
         super().initialize()
         [self._service] = [watcher for watcher in self.watchers if watcher.name == "service"]
-        self._table = StatusTable.create(self._folder / TABLE, workers=self._settings.worker_count)
         self._service.env |= {FOLDER_VARIABLE: str(self._folder), SERIES_VARIABLE: str(self._folder / SERIES)}
         self._service.graceful_timeout = self._settings.stop_timeout_s + _KILL_MARGIN_S
         hooks = {"after_spawn": self._note_start, "after_signal": self._note_signal, "after_reap": self._note_death}
@@ -110,28 +109,24 @@ class Supervisor(bentoml_circus.Arbiter):
         Raises:
             SystemExit: The shared folder cannot be made, or no worker got ready; the log says why.
         """
-        parent = self._settings.heartbeat_dir or Path(tempfile.gettempdir())
-        try:
-            self._folder = create_folder(parent)
-        except OSError as error:
-            raise SystemExit(
-                f"lightbox: cannot write to {parent} (LIGHTBOX_HEARTBEAT_DIR): {error.strerror}"
-            ) from error
-        try:
-            super().start(cb)
-        except RuntimeError as error:
-            # Circus's, for a service without workers.
-            if not self._has_given_up:
-                raise
-            raise SystemExit(1) from error
-        finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        with ExitStack() as at_the_end:
+            self._make_shared_folder(at_the_end)
+            try:
+                super().start(cb)
+            except RuntimeError as error:
+                # Circus's, for a service without workers.
+                if not self._has_given_up:
+                    raise
+                raise SystemExit(1) from error
 
     def manage_watchers(self) -> Any:  # noqa: ANN401 - a future of tornado's, or None
         """Replace the workers that died, and kill those that hang; circus calls this every `check_s` seconds."""
         if self._stopping:
             return None
         self._note_readiness()
+        with suppress(OSError):
+            # Replacements need it; each that cannot open it says so and dies.
+            self._table.restore()
         try:
             return super().manage_watchers()
         except ConflictError:
@@ -172,6 +167,17 @@ class Supervisor(bentoml_circus.Arbiter):
             if isinstance(outcome, OSError):
                 logger.error("Connections that no worker accepted are reset: %s", outcome)
 
+    def _make_shared_folder(self, at_the_end: ExitStack) -> None:
+        parent = self._settings.heartbeat_dir
+        try:
+            parent = (parent or Path(tempfile.gettempdir())).absolute()
+            self._folder = create_folder(parent)
+            at_the_end.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._table = StatusTable.create(self._folder / TABLE, workers=self._settings.worker_count)
+        except OSError as error:
+            where = parent or "a folder for temporary files"
+            raise SystemExit(f"lightbox: cannot write to {where} (LIGHTBOX_HEARTBEAT_DIR): {error.strerror}") from error
+
     def _read_statuses(self) -> dict[int, WorkerStatus | None]:
         return {
             process_id: self._table.read(worker.number)
@@ -203,8 +209,13 @@ class Supervisor(bentoml_circus.Arbiter):
                 _send_signal(process_id, signal.SIGKILL)
 
     def _note_readiness(self) -> None:
-        # A reload stops workers without `_note_death`.
-        self._workers = {each: worker for each, worker in self._workers.items() if each in self._service.processes}
+        # A reload starts workers with other numbers, and stops those before without `_note_death`.
+        gone = {each: worker for each, worker in self._workers.items() if each not in self._service.processes}
+        numbers = {process.wid for process in self._service.processes.values()}
+        for process_id, worker in gone.items():
+            del self._workers[process_id]
+            if worker.number not in numbers:
+                self._forget(worker.number)
         statuses = self._read_statuses()
         for process_id, status in statuses.items():
             self._workers[process_id].was_ready |= _has_loaded(status)
@@ -228,8 +239,7 @@ class Supervisor(bentoml_circus.Arbiter):
         if worker is None:
             return
         was_ready = worker.was_ready or _has_loaded(self._table.read(worker.number))
-        self._table.clear(worker.number)
-        drop_gauges(worker.number, self._folder / SERIES)
+        self._forget(worker.number)
         is_stopped = exit_code in _STOP_EXIT_CODES
         if self._stopping and is_stopped:
             return
@@ -249,6 +259,10 @@ class Supervisor(bentoml_circus.Arbiter):
         elif not is_stopped and not self._stopping:
             self._early_deaths += 1
             self._handle_early_death(watcher, how)
+
+    def _forget(self, number: int) -> None:
+        self._table.clear(number)
+        drop_gauges(number, self._folder / SERIES)
 
     def _handle_early_death(self, watcher: Watcher, how: str) -> None:
         """Start another worker at once, or later if others serve; end the service if no worker gets ready."""

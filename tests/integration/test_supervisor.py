@@ -1,6 +1,7 @@
 """The supervisor over workers that die, hang or are stopped."""
 
 import re
+import signal
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -78,6 +79,28 @@ def test_a_suspended_worker_is_continued_when_the_service_stops(tmp_path: Path) 
     assert service.log.read_text() == ""
 
 
+def test_a_reload_leaves_neither_status_nor_gauges_of_the_workers_before(tmp_path: Path) -> None:
+    script = f"(folder / 'series' / f'gauge_livesum_{{number}}.db').touch()\n{BEATS}"
+    with supervised(tmp_path, script) as service:
+        service.wait_until(lambda: service.ready() == [1])
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_until(lambda: service.ready() == [2])
+        service.wait_until(lambda: gauges(tmp_path) == ["gauge_livesum_2.db"])
+        assert service.stop() == 0
+
+
+def test_a_table_that_was_removed_is_written_again(tmp_path: Path) -> None:
+    with supervised(tmp_path, BEATS) as service:
+        service.wait_until(lambda: service.ready() == [1])
+        [table] = tmp_path.glob("lightbox-*/workers")
+        table.unlink()
+        service.wait_until(table.exists)
+        service.worker().kill()
+        service.wait_for_line("was ended by SIGKILL")
+        service.wait_until(lambda: service.ready() == [1])
+        assert service.stop() == 0
+
+
 def test_connections_that_no_worker_accepts_are_answered_503_when_the_service_stops(tmp_path: Path) -> None:
     with supervised(tmp_path, BEATS) as service:
         service.wait_until(lambda: service.ready() == [1])
@@ -102,6 +125,10 @@ def test_new_connections_are_refused_when_no_worker_accepts_any_more(tmp_path: P
         service.process.terminate()
         service.wait_until(lambda: not is_listening(service.port))
         assert worker.status() == psutil.STATUS_SLEEPING
+
+
+def gauges(folder: Path) -> list[str]:
+    return [file.name for file in folder.glob("lightbox-*/series/gauge_*")]
 
 
 def is_listening(port: int) -> bool:
