@@ -9,18 +9,18 @@ from typing import NoReturn
 
 def main() -> None:
     """Run the command that was typed, and leave with its exit code."""
-    heed_sigterm(os.getpid())
+    exit_on_sigterm_as_pid_1(os.getpid())
     # After that, because it takes a while.
     from bento_service.cli.app import main as run_command  # noqa: PLC0415
 
     run_command()
 
 
-def heed_sigterm(process_id: int) -> None:
-    """Have SIGTERM end this process, by exit code 143, if it is the first of its container.
+def exit_on_sigterm_as_pid_1(process_id: int) -> None:
+    """Exit with code 143 on SIGTERM if this is process 1, the first of its container.
 
-    The kernel keeps from a first process what it has no handler for (pid_namespaces(7)). So until the servers have
-    theirs, which replace this one, a stop would be lost, and end in SIGKILL.
+    The kernel does not deliver to process 1 a signal that it has no handler for (pid_namespaces(7)), so a stop would be
+    ignored until the server has installed its own handlers.
     """
     if process_id == 1:
         signal.signal(signal.SIGTERM, _leave)

@@ -6,7 +6,6 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 import numpy as np
 from redis.asyncio import Redis
@@ -136,9 +135,9 @@ class RedisStore:
             self._trial.cancel()
             await asyncio.wait([self._trial])
         if self._writer is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                    await self._writer
+            # Not awaited itself: the connections are closed also if it failed.
+            await asyncio.wait([self._writer], timeout=_CLOSE_TIMEOUT_S)
+            self._writer.cancel()
         await self._client.aclose()
 
     def _start_trial(self) -> None:

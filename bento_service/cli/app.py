@@ -31,7 +31,7 @@ LOCAL_TARGET_MS = 60_000.0
 
 PATIENT_RETRIES = 20
 PATIENT_WAIT_S = 60.0
-"""Longest that one file waits for a busy service: many files are in no hurry, and each answer makes room."""
+"""Longest wait of one file for a busy service; a run over many files is not urgent."""
 
 FROM_SETTINGS = "from the settings"
 

@@ -66,7 +66,7 @@ def explained_start() -> Iterator[None]:
     """Say in one line why the service cannot start, and end the process: for BentoML's command, which is not ours.
 
     Raises:
-        SystemExit: With that line, which Python prints to stderr as it leaves with exit code 1.
+        SystemExit: With that line; Python prints it to stderr and exits with code 1.
     """
     try:
         yield

@@ -10,7 +10,7 @@ from bento_service.domain.service import ServiceState
 from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError, OverloadedError
 from bento_service.http.connection.refusal_pacer import RefusalPacer
 from bento_service.http.middleware import RequestIdAndErrors, allow_origins
-from bento_service.http.requests.headers import request_id_of
+from bento_service.http.requests.headers import REQUEST_ID_HEADER, request_id_of
 from bento_service.http.responses.problems import (
     CLIENT_CLOSED_REQUEST,
     PROBLEM_TYPES,
@@ -80,8 +80,11 @@ class Gateway:
                     await self._pacer.pace(scope, float(headers.get("Retry-After", "0")))
                 if self._is_draining():
                     headers["Connection"] = "close"
+                # The answer to a preflight request comes from the CORS layer, outside `RequestIdAndErrors`.
+                headers.setdefault(REQUEST_ID_HEADER, request_id)
             await send(message)
 
+        request_id = request_id_of(scope)
         path: str = scope["path"]
         method: str = scope["method"]
         is_bento = path in self._bento_paths

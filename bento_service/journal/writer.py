@@ -107,7 +107,7 @@ class JournalWriter:
         self._dropped = 0
         self._close_by_s: float | None = None
 
-        # The thread's own, but for what readers append.
+        # Used by the writer's thread; readers only append.
         self._failed_reads: deque[JournalUnavailableError] = deque()
         self._is_migrated = False
         self._outages = OutageLog(clock)

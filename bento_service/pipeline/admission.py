@@ -26,6 +26,7 @@ class Phase(Enum):
     COMPUTING = auto()
     """It waits for a decode thread or a lane, or is on one."""
     DONE = auto()
+    """Its place is released."""
 
 
 class Permit:

@@ -15,7 +15,7 @@ from bento_service.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A classifier and its parts; whoever opened them closes them (`bento_service.bootstrap.open_pipeline`)."""
+    """A classifier and its parts, opened and closed by `bento_service.bootstrap.open_pipeline`."""
 
     settings: Settings
     classifier: Classifier

@@ -41,14 +41,14 @@ class Preprocessor:
         max_pixels = self.limits.max_pixels
         pixels = 0 if header is None else max_pixels if header.pixels is None else header.pixels
         return self.estimator.estimate_ms(
-            model.name, encoded_bytes, _find_kind(header), pixels=pixels if pixels <= max_pixels else 0
+            model.name, encoded_bytes, _kind_of_decoding(header), pixels=pixels if pixels <= max_pixels else 0
         )
 
     def learn_decode(
         self, encoded_bytes: int, header: ImageHeader | None, info: ImageInfo, *, decode_ms: float
     ) -> None:
         """Learn from one image's decoding time; not from HEIC, which libde265 decodes on a thread of its own."""
-        kind = _find_kind(header)
+        kind = _kind_of_decoding(header)
         if kind is not ImageKind.HEIC:
             pixels = info.width_px * info.height_px
             self.estimator.learn_decode(encoded_bytes, kind, decode_ms=decode_ms, pixels=pixels)
@@ -164,8 +164,8 @@ class Preprocessing:
         preprocessor.queue.redeem(announcement, item)
 
 
-def _find_kind(header: ImageHeader | None) -> ImageKind:
-    """Tell by what decoding costs; what is no image is refused, and costs next to nothing as any kind."""
+def _kind_of_decoding(header: ImageHeader | None) -> ImageKind:
+    """Return the kind by which decoding time is learnt; any kind will do for bytes that are no image."""
     if header is None:
         return ImageKind.JPEG
     return ImageKind.PROGRESSIVE_JPEG if header.is_progressive else ImageKind(header.format.value)

@@ -52,7 +52,7 @@ class ImageRequest:
             cache: Results of images seen before, or None.
             permit: The image's place.
             finish: Called with the receipt, and the error that left the context.
-            request_id: See `Classifier.open`, as for what follows.
+            request_id: See `Classifier.open`.
             received_at: When the request was opened, in UTC.
             model: The model that is asked for.
             top_k: Predictions wanted.

@@ -36,7 +36,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RunningClassifier:
-    """A classifier, and the threads under it, which whoever started it closes."""
+    """A classifier and its threads; the caller of `start_classifier` closes them."""
 
     classifier: Classifier
     scheduler: Scheduler

@@ -14,11 +14,11 @@ speed by 8 %, and a tenfold change, ln 10 = 2.3, is followed at 0.08 a batch, in
 of batches lie within it (bench/results/runner-2026-11-21.json)."""
 _SPEED_LIMIT = math.log(1000)
 """Beyond a thousand times faster or slower than at warm-up, durations are a broken clock's."""
-_OWN_GAIN = 0.02
+_SIZE_GAIN = 0.02
 """The same for one size alone: ten times slower, so that a common change of speed is not learnt here."""
-_OWN_LIMIT = math.log(4)
+_SIZE_LIMIT = math.log(4)
 """Largest correction of one size, as a log ratio."""
-_OWN_KEPT = 0.998
+_SIZE_KEPT = 0.998
 """Share of each size's own correction kept at each batch, half of it over 350, so that a size that once looked slow is
 tried again."""
 
@@ -54,7 +54,7 @@ class CostModel:
         self._measured_ms = tuple(duration_ms[size] for size in self._sizes)
         self._buckets = tuple(bucket_sizes)
         self._slowness = 0.0
-        self._own = [0.0] * len(self._sizes)
+        self._correction_by_size = [0.0] * len(self._sizes)
         self._samples = [0] * len(self._sizes)
         self._curve_ms = self._fit()
 
@@ -101,9 +101,9 @@ class CostModel:
         error = math.log(max(math.exp(-_CLIP), min(math.exp(_CLIP), ratio)))
         self._slowness = max(-_SPEED_LIMIT, min(_SPEED_LIMIT, self._slowness + _GAIN * error))
         nearest = self._nearest(self._pad(batch_size))
-        self._own = [_OWN_KEPT * own for own in self._own]
-        own = self._own[nearest] + _OWN_GAIN * (1 - _GAIN) * error
-        self._own[nearest] = max(-_OWN_LIMIT, min(_OWN_LIMIT, own))
+        self._correction_by_size = [_SIZE_KEPT * own for own in self._correction_by_size]
+        own = self._correction_by_size[nearest] + _SIZE_GAIN * (1 - _GAIN) * error
+        self._correction_by_size[nearest] = max(-_SIZE_LIMIT, min(_SIZE_LIMIT, own))
         self._samples[nearest] += 1
         self._curve_ms = self._fit()
 
@@ -142,7 +142,7 @@ class CostModel:
     def _fit(self) -> tuple[float, ...]:
         curve_ms: list[float] = []
         longest_ms = 0.0
-        for measured_ms, own in zip(self._measured_ms, self._own, strict=True):
+        for measured_ms, own in zip(self._measured_ms, self._correction_by_size, strict=True):
             longest_ms = max(longest_ms, measured_ms * math.exp(self._slowness + own))
             curve_ms.append(longest_ms)
         return tuple(curve_ms)

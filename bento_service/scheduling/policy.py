@@ -14,7 +14,7 @@ BATCH_SHARE = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
 BULK_SHARE = 0.05
 """A bulk batch may take a twentieth of it, since an interactive image may have to wait for its end."""
-_TURN_SHARE = 0.2
+_DISPATCH_SHARE = 0.2
 """Cost of each dispatch to a lane beside its batch, as a share of one image's time: threads wake, which no curve shows.
 An estimate for a CPU, see docs/adr/0007-adaptive-runner.md."""
 _HOLD_SHARE = 0.5
@@ -161,7 +161,7 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     affordable = {size: ms for size, ms in duration_ms.items() if size == 1 or ms <= budget_ms}
     best = max(size / ms for size, ms in affordable.items())
     knee = min(size for size, ms in affordable.items() if size / ms >= (1 - tolerance) * best)
-    turn_ms = _TURN_SHARE * duration_ms[1]
+    turn_ms = _DISPATCH_SHARE * duration_ms[1]
     rates = {size: size / (ms + turn_ms) for size, ms in sorted(affordable.items()) if size >= knee}
     return knee, max(takewhile(lambda size: rates[size] >= (1 - tolerance) * rates[knee], rates))
 

@@ -180,7 +180,7 @@ class WorkQueue:
                     elif isinstance(decision, Hold):
                         self._held.add((decision.model, decision.priority))
                         self._changed.wait(decision.until_s - now_s)
-                    elif batch := self._take_live(decision, now_s):
+                    elif batch := self._take_batch(decision, now_s):
                         predicted_ms = self._models[batch.model].costs[batch.mode].predict_ms(len(batch.items))
                         self._ends_s[lane] = now_s + predicted_ms / 1000
                         if self._idle_lanes == 1:
@@ -247,7 +247,7 @@ class WorkQueue:
     def _look_out(self, now_s: float) -> Outlook:
         return Outlook(self.announced, len(self._announced[Priority.INTERACTIVE]), self._arrivals.per_s(now_s))
 
-    def _take_live(self, run: Run, now_s: float) -> Batch | None:
+    def _take_batch(self, run: Run, now_s: float) -> Batch | None:
         model = self._models[run.model]
         line = model.waiting[run.priority]
         length = len(line)

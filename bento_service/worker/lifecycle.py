@@ -198,7 +198,7 @@ class Lifecycle:
             self._renew_status()
             await asyncio.sleep(RENEW_S)
         # Otherwise it would keep the port, and its models in memory.
-        logger.warning("The process that started this worker is gone; leaving too.")
+        logger.warning("The process that started this worker has ended; stopping.")
         signal.raise_signal(signal.SIGTERM)
 
     def _renew_status(self) -> None:

@@ -49,7 +49,7 @@ class CancelOnDisconnect:
         self._is_disconnected = False
 
     async def __aenter__(self) -> None:
-        """Start to watch."""
+        """Start watching."""
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("CancelOnDisconnect works inside a task only")
@@ -60,7 +60,7 @@ class CancelOnDisconnect:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop to watch."""
+        """Stop watching."""
         self._signal.remove_listener()
         # `kind` comes last: this object's own cancellation is taken back however the work ended.
         if self._is_disconnected and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:

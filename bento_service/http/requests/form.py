@@ -48,7 +48,7 @@ class FormFile:
 class ImageForm:
     """Parses one multipart body: keeps the files of one field, the texts of named fields, and the names of the others.
 
-    Feed it chunks as they come, cut anywhere, then finish it. `PushMultipartParser` bounds the part headers (8 of 4 kB
+    Feed it the body's chunks, cut anywhere, then finish it. `PushMultipartParser` bounds the part headers (8 of 4 kB
     each); this class bounds the number of files, their sizes, the texts and the number of other parts.
     """
 

@@ -151,7 +151,7 @@ async def _read_form(
 
 
 def _boundary_of(content_type: str) -> bytes:
-    """Return the boundary of a form; clients send characters unquoted that RFC 2045 wants quoted, such as `=` and `/`."""
+    """Return the boundary of a form. Clients send `=`, `/` and others unquoted, against RFC 2045."""
     header = Message()
     header["Content-Type"] = content_type
     boundary = header.get_param("boundary", "")

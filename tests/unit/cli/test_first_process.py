@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bento_service.__main__ import heed_sigterm
+from bento_service.__main__ import exit_on_sigterm_as_pid_1
 
 EXIT_CODE = 128 + signal.SIGTERM
 CAN_UNSHARE = shutil.which("unshare") is not None and os.geteuid() == 0
@@ -26,7 +26,7 @@ def handler() -> Iterator[object]:
 
 
 def test_the_first_process_leaves_with_sigterms_exit_code(handler: object) -> None:
-    heed_sigterm(1)
+    exit_on_sigterm_as_pid_1(1)
 
     with pytest.raises(SystemExit) as left:
         signal.raise_signal(signal.SIGTERM)
@@ -34,7 +34,7 @@ def test_the_first_process_leaves_with_sigterms_exit_code(handler: object) -> No
 
 
 def test_any_other_process_keeps_its_own_handler(handler: object) -> None:
-    heed_sigterm(2)
+    exit_on_sigterm_as_pid_1(2)
 
     assert signal.getsignal(signal.SIGTERM) is handler
 
