@@ -79,4 +79,4 @@ def test_a_worker_whose_supervisor_was_killed_while_it_starts_exits(bentoml_home
         finally:
             with suppress(psutil.NoSuchProcess):
                 worker.kill()
-        assert "The process that started this worker is gone" in service.log.read_text()
+        assert "The process that started this worker has ended" in service.log.read_text()
