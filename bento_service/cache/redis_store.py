@@ -217,8 +217,11 @@ class TieredStore:
         """Return the result under a key, or None."""
         result = await self._local.get(key)
         if result is None and self._uses_shared(key):
+            # A Redis that is down is not asked, which says nothing of how often images repeat.
+            is_asked = bool(self._shared.describe().get("redis_reachable", 1.0))
             result = await self._shared.get(key)
-            self._hit_rate += _HIT_RATE_WEIGHT * ((result is not None) - self._hit_rate)
+            if is_asked:
+                self._hit_rate += _HIT_RATE_WEIGHT * ((result is not None) - self._hit_rate)
             if result is not None:
                 self._local.put(key, result)
         return result

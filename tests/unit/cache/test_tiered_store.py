@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import pytest
 
 from bento_service.cache.memory import MemoryStore
@@ -54,4 +56,21 @@ async def test_a_few_hits_of_the_sample_bring_the_shared_store_back_for_every_im
     for _ in range(10):
         await store.get(SAMPLED)
         await local.close()
+    assert await store.get(OTHER) is not None
+
+
+async def test_look_ups_while_the_shared_store_is_down_do_not_make_it_look_useless() -> None:
+    class DownStore(MemoryStore):
+        is_down = True
+
+        def describe(self) -> Mapping[str, float]:
+            return {"redis_reachable": float(not self.is_down)}
+
+    local, shared = MemoryStore(100_000), DownStore(100_000)
+    store = TieredStore(local, shared)
+    for number in range(1_100):
+        await store.get(str(number))
+    shared.is_down = False
+    shared.put(OTHER, make_result())
+
     assert await store.get(OTHER) is not None
