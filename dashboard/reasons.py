@@ -1,4 +1,4 @@
-"""The reasons for which the scheduler starts a batch, in words, for batches and for answers."""
+"""Sentences for the reasons why the scheduler starts a batch: of batches and of answers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -8,7 +8,7 @@ from cachetools import LRUCache
 from bento_service.cache.base import CachedResult
 
 _OVERHEAD_BYTES = 900
-"""Memory of an entry beside its scores and warnings: key, objects, and slots in the dictionaries of the LRU. A test
+"""Bytes of an entry in addition to its scores and warnings: key, objects, and slots in the dictionaries of the LRU. A test
 compares it with what Python allocates."""
 
 

@@ -26,7 +26,7 @@ _DEAD_SERVER = {
     "keepalives_interval": "5",
     "keepalives_count": "2",
 }
-"""Time-outs for a server whose machine is gone, as after a fail-over; the kernel's own is some 15 minutes."""
+"""Time-outs for a server whose machine no longer answers, as after a fail-over; the kernel's own is some 15 minutes."""
 # "lightbox" in ASCII: the same number for every Lightbox that shares a PostgreSQL database.
 _WRITER_LOCK_KEY = 0x6C69676874626F78
 _WRITES = "lightbox_writes"

@@ -7,7 +7,7 @@ import psutil
 
 
 def read_start_s(process_id: int) -> float:
-    """Return when a process started, in seconds since the epoch; now, if it is gone."""
+    """Return when a process started, in seconds since the epoch; the present time if it has ended."""
     try:
         return psutil.Process(process_id).create_time()
     except psutil.Error:

@@ -197,7 +197,7 @@ class DecodePool:
 
 
 def call_on_loop(future: "asyncio.Future[Result]", settle: Callable[[], None]) -> None:
-    """Call `settle` on the future's event loop unless the future is done by then. From any thread."""
+    """Call `settle` on the future's event loop unless the future is already done. From any thread."""
 
     def call() -> None:
         if not future.done():

@@ -21,8 +21,8 @@ _MAX_LANES_LOST = 2
 class Scheduler:
     """Runs the images of `queue` on lanes.
 
-    The future of each image that is redeemed in the queue gets a `Completion` or an error on the one event loop that
-    the scheduler was made for, unless it is done by then.
+    The future of each redeemed image gets a `Completion` or an error, on the scheduler's event loop, unless it is already
+    done.
     """
 
     def __init__(

@@ -163,7 +163,7 @@ def _remove_unlocked(folder: Path) -> None:
 
 
 def _lock(folder: Path, operation: int) -> int | None:
-    """Return an open descriptor of `folder` that holds its lock; None if the folder is gone.
+    """Return an open descriptor of `folder` that holds its lock; None if there is no such folder.
 
     Raises:
         OSError: It is no real folder, or locked already.
