@@ -8,8 +8,8 @@ from cachetools import LRUCache
 from bento_service.cache.base import CachedResult
 
 _OVERHEAD_BYTES = 900
-"""Bytes of an entry in addition to its scores and warnings: key, objects, and slots in the dictionaries of the LRU. A test
-compares it with what Python allocates."""
+"""Bytes of an entry in addition to its scores and warnings: key, objects, and slots in the dictionaries of the LRU. A
+test compares it with what Python allocates."""
 
 
 def ignore_size(_entries: int, _size_bytes: int) -> None:

@@ -21,8 +21,8 @@ _MAX_LANES_LOST = 2
 class Scheduler:
     """Runs the images of `queue` on lanes.
 
-    The future of each redeemed image gets a `Completion` or an error, on the scheduler's event loop, unless it is already
-    done.
+    The future of each redeemed image gets a `Completion` or an error, on the scheduler's event loop, unless it is
+    already done.
     """
 
     def __init__(
