@@ -9,7 +9,6 @@ from PIL.JpegImagePlugin import JpegImageFile
 from bento_service.domain.requests import ImageWarning
 from bento_service.errors import UndecodableImageError
 from bento_service.images.colour import convert_inverted_cmyk
-from bento_service.images.geometry import Geometry
 from bento_service.images.resize import RGBX_MODE
 
 OPT_IN_OVERSAMPLING = 5
@@ -33,7 +32,7 @@ _END_OF_IMAGE = 0xD9
 
 
 def decode_jpeg(
-    encoded: bytes, size: tuple[int, int], geometry: Geometry, *, min_oversampling: int | None
+    encoded: bytes, size: tuple[int, int], scale: int
 ) -> tuple[Image.Image | None, tuple[ImageWarning, ...]]:
     """Decode a JPEG without applying its orientation.
 
@@ -43,8 +42,7 @@ def decode_jpeg(
     Args:
         encoded: The file.
         size: Width and height as Pillow read them.
-        geometry: The resize of the stored, not yet upright image.
-        min_oversampling: A scaled decode keeps at least this many times the resized size; None decodes in full.
+        scale: The divisor of a scaled decode, see `choose_scale`; 1 decodes in full.
 
     Returns:
         The image in mode `RGBX_MODE`, `RGB` or `L`; None where Pillow has to decode it: unusual subsampling, and
@@ -64,8 +62,6 @@ def decode_jpeg(
     decoded_as = _DECODED_AS.get(colour_space)
     if decoded_as is None:
         return None, ()
-    resized = (geometry.resized_width_px, geometry.resized_height_px)
-    scale = 1 if min_oversampling is None else choose_scale(size, resized, min_oversampling)
     try:
         pixels = simplejpeg.decode_jpeg(
             encoded, decoded_as, min_width=-(-width_px // scale), min_height=-(-height_px // scale), strict=True

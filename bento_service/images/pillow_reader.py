@@ -67,25 +67,19 @@ def reporting_damage(image_format: ImageFormat) -> Iterator[None]:
 
 
 def open_image(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
-    """Open a file and read its header; the pixels stay encoded until `load`.
+    """Open a file and read its header; the pixels stay encoded until `load`. A damaged header raises any exception.
 
     Raises:
-        TooManyPixelsError: The image or one of its tiles exceeds `max_pixels`.
-        UndecodableImageError: The header is damaged.
+        TooManyPixelsError: The image exceeds `max_pixels`.
     """
-    with reporting_damage(image_format):
-        if image_format is ImageFormat.WEBP:
-            # Pillow allocates two canvases when it opens a WebP.
-            check_pixels(*read_webp_size(encoded), max_pixels)
-        if image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
-            image = open_heif(encoded, image_format, max_pixels)
-        else:
-            image = _READERS[image_format](io.BytesIO(encoded))
+    if image_format is ImageFormat.WEBP:
+        # Pillow allocates two canvases when it opens a WebP.
+        check_pixels(*read_webp_size(encoded), max_pixels)
+    if image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
+        image = open_heif(encoded, image_format, max_pixels)
+    else:
+        image = _READERS[image_format](io.BytesIO(encoded))
     check_pixels(*image.size, max_pixels)
-    if isinstance(image, TiffImageFile):
-        tile_size = image.tag_v2.get(Tag.TileWidth, 0), image.tag_v2.get(Tag.TileLength, 0)
-        with reporting_damage(image_format):
-            check_pixels(int(tile_size[0]), int(tile_size[1]), max_pixels)
     return image
 
 
