@@ -9,9 +9,15 @@ from PIL import Image, ImageChops, ImageCms
 
 from bento_service.domain.requests import ImageWarning
 
-DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+_DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 """Pillow's one-channel modes of more than 8 bits."""
-_GREY_MODES = frozenset({"1", "L", "LA", "La"}) | DEEP_MODES
+_GREY_MODES = frozenset({"1", "L", "LA", "La"}) | _DEEP_MODES
+_CONVERSIONS = {
+    **dict.fromkeys(_GREY_MODES, ImageWarning.GREYSCALE_CONVERTED),
+    **dict.fromkeys(("P", "PA"), ImageWarning.PALETTE_CONVERTED),
+    "CMYK": ImageWarning.CMYK_CONVERTED,
+    "LAB": ImageWarning.LAB_CONVERTED,
+}
 _FLOAT_SCALES = (1.0, 255.0, 65_535.0)
 _INTEGER_SCALES = (255.0, 65_535.0, 2.0**32 - 1, 2.0**64 - 1)
 _BAND_ROWS = 64
@@ -34,18 +40,10 @@ def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Imag
     Raises:
         ValueError: Pillow cannot convert the image's mode to RGB.
     """
-    warnings: list[ImageWarning] = []
-    if layout.bits > 8:
-        warnings.append(ImageWarning.BIT_DEPTH_REDUCED)
-    if image.mode in _GREY_MODES:
-        warnings.append(ImageWarning.GREYSCALE_CONVERTED)
-    elif image.mode in {"P", "PA"}:
-        warnings.append(ImageWarning.PALETTE_CONVERTED)
-    elif image.mode == "CMYK":
-        warnings.append(ImageWarning.CMYK_CONVERTED)
-    elif image.mode == "LAB":
-        warnings.append(ImageWarning.LAB_CONVERTED)
-    if image.mode in DEEP_MODES:
+    warnings = [ImageWarning.BIT_DEPTH_REDUCED] if layout.bits > 8 else []
+    if image.mode in _CONVERSIONS:
+        warnings.append(_CONVERSIONS[image.mode])
+    if image.mode in _DEEP_MODES:
         image = _reduce_depth(image, layout)
     elif image.mode == "LAB":
         image = _convert_lab(image)
@@ -63,13 +61,16 @@ def convert_inverted_cmyk(image: Image.Image) -> Image.Image:
 
 
 def _reduce_depth(image: Image.Image, layout: SampleLayout) -> Image.Image:
-    """Convert to `L`, or to `LA` where a PNG's tRNS makes one grey level transparent."""
-    grey = to_eight_bits(image, sample_bits=layout.bits, is_white_zero=layout.is_white_zero)
+    """Convert one of `_DEEP_MODES` to `L`, or to `LA` where a PNG's tRNS makes one grey level transparent.
+
+    By the samples' full scale, since Pillow clips (its issue 1108), and inverted where 0 is white, as Pillow does not.
+    """
+    samples = np.asarray(image)
+    reduced = reduce_samples(samples, layout.bits)
+    grey = Image.fromarray(255 - reduced if layout.is_white_zero else reduced)
     transparent = image.info.get("transparency")
-    if not isinstance(transparent, int):
-        return grey
-    alpha = np.where(np.asarray(image) == transparent, 0, 255).astype(np.uint8)
-    grey.putalpha(Image.fromarray(alpha))
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
     return grey
 
 
@@ -93,18 +94,6 @@ def _flatten(image: Image.Image) -> Image.Image:
     canvas = Image.new("L" if image.mode == "LA" else "RGB", image.size, "white")
     canvas.paste(image, mask=image)
     return canvas
-
-
-def to_eight_bits(image: Image.Image, *, sample_bits: int, is_white_zero: bool) -> Image.Image:
-    """Convert a loaded image of one of `DEEP_MODES` to mode `L`, by its full scale: Pillow clips (its issue 1108).
-
-    Args:
-        image: Not changed.
-        sample_bits: Significant bits of a sample, as the file declares.
-        is_white_zero: 0 is white, which Pillow does not invert in these modes.
-    """
-    grey = reduce_samples(np.asarray(image), sample_bits)
-    return Image.fromarray(255 - grey if is_white_zero else grey)
 
 
 def reduce_samples(samples: NDArray[np.generic], sample_bits: int) -> NDArray[np.uint8]:

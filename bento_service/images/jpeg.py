@@ -24,7 +24,10 @@ Progressive encoders write about ten (libjpeg's jpeg_simple_progression); libjpe
 
 _DECODED_AS = {"Gray": "GRAY", "YCbCr": "RGBX", "RGB": "RGBX", "CMYK": "CMYK", "YCCK": "CMYK"}
 """By colour space. Decoding to four bytes a pixel costs no more than to three, and Pillow takes the buffer as it is."""
-_BROKEN_PROFILE = "bad ICC marker"
+_DAMAGE = ("Premature end", "Corrupt JPEG data", "Inconsistent progression")
+"""How libjpeg's messages of lost pixels begin."""
+_STRAY_BYTES = "extraneous bytes"
+"""In a message of stray bytes, which some cameras write; every browser shows such files."""
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """A marker that ends a scan: within entropy-coded data, 0xFF is followed by 0 or a restart marker (T.81, B.1.1.2)."""
 _START_OF_SCAN = 0xDA
@@ -67,11 +70,13 @@ def decode_jpeg(
             encoded, decoded_as, min_width=-(-width_px // scale), min_height=-(-height_px // scale), strict=True
         )
     except ValueError as error:
-        if _is_damage(str(error)):
+        if _STRAY_BYTES in str(error):
+            return None, (ImageWarning.DAMAGE_TOLERATED,)
+        if str(error).startswith(_DAMAGE):
             raise UndecodableImageError(
                 f"The JPEG is truncated or corrupt ({error}); send the whole file, or export it again."
             ) from error
-        return None, (ImageWarning.DAMAGE_TOLERATED,) if "extraneous bytes" in str(error) else ()
+        return None, ()
     warnings = [ImageWarning.SCALED_DECODING] if scale > 1 else []
     mode = "L" if decoded_as == "GRAY" else RGBX_MODE
     image = Image.frombuffer(mode, pixels.shape[1::-1], pixels, "raw", mode, 0, 1)
@@ -92,7 +97,7 @@ def check_icc_profile(encoded: bytes) -> None:
     try:
         simplejpeg.decode_jpeg_header(encoded, strict=True)
     except ValueError as error:
-        if _BROKEN_PROFILE in str(error):
+        if "bad ICC marker" in str(error):
             raise UndecodableImageError(f"The JPEG's ICC profile is corrupt ({error}); export it again.") from error
 
 
@@ -137,16 +142,6 @@ def choose_scale(stored: tuple[int, int], resized: tuple[int, int], min_oversamp
         if all(-(-side // scale) >= min_oversampling * goal for side, goal in zip(stored, resized, strict=True)):
             return scale
     return 1
-
-
-def _is_damage(message: str) -> bool:
-    """Whether libjpeg's message means lost pixels.
-
-    Stray bytes, odd version numbers and the like do not: some cameras write them, and every browser shows such files.
-    """
-    if "extraneous bytes" in message:
-        return False
-    return message.startswith(("Premature end", "Corrupt JPEG data", "Inconsistent progression"))
 
 
 def _holds_all(encoded: bytes, scan_data: int, components: int) -> bool:

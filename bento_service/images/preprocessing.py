@@ -15,13 +15,11 @@ from bento_service.errors import ImageTooLargeError, MissingImageError, Undecoda
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
 from bento_service.images.geometry import BY_EXIF, UPRIGHT, Axis, Geometry, Orientation, plan_geometry
-from bento_service.images.header import ImageHeader
 from bento_service.images.jpeg import check_icc_profile, check_scans, choose_scale, decode_jpeg
 from bento_service.images.metadata_repair import check_gif_extensions, check_png_chunks, drop_metadata
 from bento_service.images.pillow_reader import open_image, read_layout, read_orientation, reporting_damage
 from bento_service.images.resize import resize_and_crop
 from bento_service.images.tiff import decode_tiff
-from bento_service.images.tiff_directory import Directory
 
 MAX_PREVIEW_PX = 640
 """Longest side of a preview, in pixels."""
@@ -44,7 +42,6 @@ def preprocess(
     recipe: InputRecipe,
     limits: ImageLimits,
     *,
-    header: ImageHeader | None = None,
     min_oversampling: int | None = None,
 ) -> PreprocessedImage:
     """Turn an encoded image into a model's input, in the calling thread. Thread-safe.
@@ -56,7 +53,6 @@ def preprocess(
         encoded: The file.
         recipe: The model's input recipe.
         limits: The largest image allowed.
-        header: What `read_header` returned for the same bytes, if the caller has it: it is not read again.
         min_oversampling: Scale large JPEGs while decoding as long as this many times the resized size remain: faster,
             not exact (see `jpeg.OPT_IN_OVERSAMPLING`). None always decodes in full.
 
@@ -71,12 +67,10 @@ def preprocess(
     def plan(width_px: int, height_px: int) -> Geometry:
         return plan_geometry(width_px, height_px, recipe)
 
-    return _preprocess(
-        encoded, limits, header, plan, interpolation=recipe.interpolation, min_oversampling=min_oversampling
-    )
+    return _preprocess(encoded, limits, plan, interpolation=recipe.interpolation, min_oversampling=min_oversampling)
 
 
-def draw_preview(encoded: bytes, limits: ImageLimits, *, header: ImageHeader | None = None) -> Preview:
+def draw_preview(encoded: bytes, limits: ImageLimits) -> Preview:
     """Decode an image as `preprocess` does and encode the whole of it as a PNG; raises as `preprocess`."""
 
     def plan(width_px: int, height_px: int) -> Geometry:
@@ -84,7 +78,7 @@ def draw_preview(encoded: bytes, limits: ImageLimits, *, header: ImageHeader | N
         scaled = max(1, round(width_px * scale)), max(1, round(height_px * scale))
         return Geometry(*(Axis(side_px, 0, side_px) for side_px in scaled))
 
-    shown = _preprocess(encoded, limits, header, plan, interpolation="bicubic")
+    shown = _preprocess(encoded, limits, plan, interpolation="bicubic")
     png = io.BytesIO()
     Image.fromarray(shown.pixels_hwc).save(png, "PNG", compress_level=_FASTEST)
     return Preview(png.getvalue(), shown.info, shown.warnings)
@@ -93,7 +87,6 @@ def draw_preview(encoded: bytes, limits: ImageLimits, *, header: ImageHeader | N
 def _preprocess(
     encoded: bytes,
     limits: ImageLimits,
-    header: ImageHeader | None,
     plan: Plan,
     *,
     interpolation: Interpolation,
@@ -107,13 +100,13 @@ def _preprocess(
             bytes=len(encoded),
             max_bytes=limits.max_bytes,
         )
-    image_format = header.format if header else sniff(encoded)
+    image_format = sniff(encoded)
     with reporting_damage(image_format):
         if image_format is ImageFormat.TIFF:
-            decoded = _decode_tiff(encoded, header.tiff if header else None, limits.max_pixels)
+            image, declared, tiff_warnings = decode_tiff(encoded, limits.max_pixels)
+            decoded = _Decoded(image, image.size, BY_EXIF[declared], tiff_warnings)
         else:
-            file = _open(encoded, image_format, limits.max_pixels)
-            decoded = _decode(file, plan, min_oversampling)
+            decoded = _decode(_open(encoded, image_format, limits.max_pixels), plan, min_oversampling)
         size = decoded.orientation.turn_size(decoded.size)
         pixels_hwc = resize_and_crop(decoded.image, plan(*size), interpolation, decoded.orientation)
     if decoded.orientation is not UPRIGHT:
@@ -196,9 +189,3 @@ def _decode(file: _OpenFile, plan: Plan, min_oversampling: int | None) -> _Decod
         decoded, conversions = to_rgb_or_grey(image, read_layout(image, file.encoded))
         warnings.extend(conversions)
     return _Decoded(decoded, size, orientation, warnings)
-
-
-def _decode_tiff(encoded: bytes, directory: Directory | None, max_pixels: int) -> _Decoded:
-    picture = decode_tiff(encoded, max_pixels, directory)
-    image, conversions = to_rgb_or_grey(picture.image, picture.samples)
-    return _Decoded(image, image.size, BY_EXIF[picture.orientation], [*picture.warnings, *conversions])

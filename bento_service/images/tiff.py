@@ -5,7 +5,6 @@ libtiff decompresses those as an image of bytes, as many per row as the samples 
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,7 +14,7 @@ from PIL.ExifTags import Base as Tag
 
 from bento_service.domain.requests import ImageWarning
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.colour import SampleLayout, find_scale, reduce_samples
+from bento_service.images.colour import SampleLayout, find_scale, reduce_samples, to_rgb_or_grey
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import check_pixels
 from bento_service.images.pillow_reader import open_image
@@ -52,27 +51,20 @@ _HORIZONTAL, _FLOATING_POINT = 2, 3
 _KEPT: Final = frozenset({Tag.ImageLength, Tag.Compression, Tag.FillOrder, Tag.RowsPerStrip, Tag.TileLength})
 
 
-@dataclass(frozen=True, slots=True)
-class TiffPicture:
-    """A decoded picture, as it is stored; `orientation` is EXIF's, 1 to 8."""
-
-    image: Image.Image
-    samples: SampleLayout
-    orientation: int
-    warnings: tuple[ImageWarning, ...]
-
-
-def decode_tiff(encoded: bytes, max_pixels: int, directory: Directory | None = None) -> TiffPicture:
+def decode_tiff(encoded: bytes, max_pixels: int) -> tuple[Image.Image, int, list[ImageWarning]]:
     """Find the picture in a TIFF, check that Lightbox decodes its pixels correctly, and decode them.
 
-    `directory` is the picture's, where `find_picture` has found it already. Damaged pixels raise any exception.
+    Damaged pixels raise any exception.
+
+    Returns:
+        The picture as it is stored, in mode `RGB` or `L`, and its EXIF orientation, 1 to 8.
 
     Raises:
         TooManyPixelsError: The picture, or a tile of it, exceeds `max_pixels`, or its samples take more than four bytes
             for each of those.
         UndecodableImageError: The file is truncated, or the samples are of a kind that Lightbox does not read.
     """
-    directory = directory or find_picture(encoded)
+    directory = find_picture(encoded)
     lost = directory.damaged & KEPT_TAGS
     if lost:
         raise UndecodableImageError(
@@ -98,7 +90,8 @@ def decode_tiff(encoded: bytes, max_pixels: int, directory: Directory | None = N
         samples = SampleLayout(layout.bits)
         if is_stretched:
             warnings.append(ImageWarning.RANGE_STRETCHED)
-    return TiffPicture(image, samples, _read_orientation(directory), tuple(warnings))
+    image, conversions = to_rgb_or_grey(image, samples)
+    return image, _read_orientation(directory), [*warnings, *conversions]
 
 
 def _open(encoded: bytes, max_pixels: int) -> Image.Image:

@@ -150,7 +150,6 @@ class Preprocessing:
                 self._encoded,
                 self._model.recipe,
                 preprocessor.limits,
-                header=self._header,
                 min_oversampling=preprocessor.min_oversampling,
             )
         finally:

@@ -62,7 +62,7 @@ class PreviewRequest:
         future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
 
         def job() -> None:
-            preview = draw_preview(encoded, self._preprocessor.limits, header=header)
+            preview = draw_preview(encoded, self._preprocessor.limits)
             call_on_loop(future, lambda: future.set_result(preview))
 
         return await self._preprocessor.decode_pool.run(job, future, priority=self._permit.priority)
