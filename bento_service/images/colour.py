@@ -1,7 +1,6 @@
 """Convert a decoded image of any mode and bit depth to RGB or 8-bit grey, and name each conversion."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,35 +23,34 @@ _BAND_ROWS = 64
 _STRAIGHT_ALPHA = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 
 
-@dataclass(frozen=True, slots=True)
-class SampleLayout:
-    """What Pillow's mode does not tell about samples: bits of each, and whether 0 is white (TIFF's WhiteIsZero)."""
-
-    bits: int = 8
-    is_white_zero: bool = False
-
-
-def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
+def to_rgb_or_grey(
+    image: Image.Image, sample_bits: int, *, is_white_zero: bool = False
+) -> tuple[Image.Image, list[ImageWarning]]:
     """Convert a loaded image to mode `RGB`, or to `L` where it is grey, with any transparency laid over white.
 
     Grey stays one channel, which costs a third to resize. At most two full-size copies exist at once.
 
+    Args:
+        image: Not changed.
+        sample_bits: Significant bits of a sample, as the file declares.
+        is_white_zero: Whether 0 is white, which Pillow does not invert in modes of more than 8 bits.
+
     Raises:
         ValueError: Pillow cannot convert the image's mode to RGB.
     """
-    warnings = [ImageWarning.BIT_DEPTH_REDUCED] if layout.bits > 8 else []
+    warnings = [ImageWarning.BIT_DEPTH_REDUCED] if sample_bits > 8 else []
     if image.mode in _CONVERSIONS:
         warnings.append(_CONVERSIONS[image.mode])
     if image.mode in _DEEP_MODES:
-        image = _reduce_depth(image, layout)
+        image = _reduce_depth(image, sample_bits, is_white_zero=is_white_zero)
     elif image.mode == "LAB":
         image = _convert_lab(image)
     if image.has_transparency_data:
         warnings.append(ImageWarning.ALPHA_FLATTENED)
-        return _flatten(image), tuple(warnings)
+        return _flatten(image), warnings
     if image.mode not in {"L", "RGB"}:
         image = image.convert("L" if image.mode == "1" else "RGB")
-    return image, tuple(warnings)
+    return image, warnings
 
 
 def convert_inverted_cmyk(image: Image.Image) -> Image.Image:
@@ -60,14 +58,14 @@ def convert_inverted_cmyk(image: Image.Image) -> Image.Image:
     return ImageChops.invert(image).convert("RGB")
 
 
-def _reduce_depth(image: Image.Image, layout: SampleLayout) -> Image.Image:
+def _reduce_depth(image: Image.Image, sample_bits: int, *, is_white_zero: bool) -> Image.Image:
     """Convert one of `_DEEP_MODES` to `L`, or to `LA` where a PNG's tRNS makes one grey level transparent.
 
-    By the samples' full scale, since Pillow clips (its issue 1108), and inverted where 0 is white, as Pillow does not.
+    By the samples' full scale, since Pillow clips (its issue 1108).
     """
     samples = np.asarray(image)
-    reduced = reduce_samples(samples, layout.bits)
-    grey = Image.fromarray(255 - reduced if layout.is_white_zero else reduced)
+    reduced = reduce_samples(samples, sample_bits)
+    grey = Image.fromarray(255 - reduced if is_white_zero else reduced)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         grey.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))

@@ -82,11 +82,10 @@ class AvifFile(AvifImagePlugin.AvifImageFile):
 def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
     """Open a HEIC or AVIF; the pixels stay encoded until `load`, which decodes in the calling thread.
 
+    Damaged boxes or headers raise any exception.
+
     Raises:
         TooManyPixelsError: Decoding needs more than `max_pixels` times `DECODED_SHARE`.
-        ValueError: The boxes cannot be read, or the file has no still picture.
-        struct.error: The boxes are cut off.
-        SyntaxError: The decoder rejects the header.
     """
     file = read_items(encoded)
     _check_cost(encoded, file, max_pixels)

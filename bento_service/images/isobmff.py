@@ -9,8 +9,7 @@ MAX_BOXES = 1024
 MAX_NUMBERS = 65_536
 """Most numbers that are read from the boxes of a file. Those 822 items take 17,000."""
 MAX_TRACKS = 16
-"""Most tracks, and boxes of one kind within them. An animation has one, its alpha another."""
-
+"""Most tracks. An animation has one, its alpha another."""
 _ONCE = frozenset({b"iinf", b"iloc", b"iprp", b"iref", b"pitm", b"idat"})
 """Boxes that `meta` may hold once. Of two, some libraries read the first and others the last."""
 

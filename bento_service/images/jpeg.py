@@ -34,9 +34,7 @@ _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
 
 
-def decode_jpeg(
-    encoded: bytes, size: tuple[int, int], scale: int
-) -> tuple[Image.Image | None, tuple[ImageWarning, ...]]:
+def decode_jpeg(encoded: bytes, size: tuple[int, int], scale: int) -> tuple[Image.Image | None, list[ImageWarning]]:
     """Decode a JPEG without applying its orientation.
 
     CMYK and YCCK are read as inverted, with or without Adobe's marker, as Chromium, Pillow and ImageMagick do: a file
@@ -57,26 +55,26 @@ def decode_jpeg(
     try:
         height_px, width_px, colour_space, _ = simplejpeg.decode_jpeg_header(encoded, strict=False)
     except ValueError:
-        return None, ()
+        return None, []
     if (width_px, height_px) != size:
         raise UndecodableImageError(
             f"The JPEG is corrupt: it declares {size} and {(width_px, height_px)} pixels; export it again."
         )
     decoded_as = _DECODED_AS.get(colour_space)
     if decoded_as is None:
-        return None, ()
+        return None, []
     try:
         pixels = simplejpeg.decode_jpeg(
             encoded, decoded_as, min_width=-(-width_px // scale), min_height=-(-height_px // scale), strict=True
         )
     except ValueError as error:
         if _STRAY_BYTES in str(error):
-            return None, (ImageWarning.DAMAGE_TOLERATED,)
+            return None, [ImageWarning.DAMAGE_TOLERATED]
         if str(error).startswith(_DAMAGE):
             raise UndecodableImageError(
                 f"The JPEG is truncated or corrupt ({error}); send the whole file, or export it again."
             ) from error
-        return None, ()
+        return None, []
     warnings = [ImageWarning.SCALED_DECODING] if scale > 1 else []
     mode = "L" if decoded_as == "GRAY" else RGBX_MODE
     image = Image.frombuffer(mode, pixels.shape[1::-1], pixels, "raw", mode, 0, 1)
@@ -85,7 +83,7 @@ def decode_jpeg(
     elif decoded_as == "CMYK":
         warnings.append(ImageWarning.CMYK_CONVERTED)
         image = convert_inverted_cmyk(image)
-    return image, tuple(warnings)
+    return image, warnings
 
 
 def check_icc_profile(encoded: bytes) -> None:
@@ -102,18 +100,15 @@ def check_icc_profile(encoded: bytes) -> None:
 
 
 def check_scans(encoded: bytes, image: JpegImageFile) -> None:
-    """Refuse a JPEG with more than `MAX_SCANS` scans.
+    """Refuse a JPEG with more than `MAX_SCANS` scans. `image` is the same, opened by Pillow.
 
     A sequential file whose first scan holds all components is not searched, since libjpeg stops at a further scan
     there; searching 2 MB would hold the GIL for half a millisecond.
 
-    Args:
-        encoded: The file.
-        image: The same, opened by Pillow, which stops before the first scan's data.
-
     Raises:
         UndecodableImageError: There are more.
     """
+    # Pillow stops reading before the first scan's data.
     first_scan = 0 if image.fp is None else image.fp.tell()
     if "progressive" not in image.info and _holds_all(encoded, first_scan, image.layers):
         return

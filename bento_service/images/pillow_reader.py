@@ -13,11 +13,9 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from bento_service.errors import LightboxError, TooManyPixelsError, UndecodableImageError
-from bento_service.images.colour import SampleLayout
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import check_pixels, read_webp_size
 from bento_service.images.heif import AvifFile, HeicFile, open_heif
@@ -30,7 +28,6 @@ _READERS: Final[Mapping[ImageFormat, type[ImageFile]]] = {
     ImageFormat.WEBP: WebPImageFile,
     ImageFormat.GIF: GifImageFile,
     ImageFormat.BMP: BmpImageFile,
-    ImageFormat.TIFF: TiffImageFile,
 }
 _PNG_BIT_DEPTH_OFFSET = 24
 
@@ -96,8 +93,8 @@ def read_orientation(image: ImageFile) -> int | None:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def read_layout(image: ImageFile, encoded: bytes) -> SampleLayout:
+def read_sample_bits(image: ImageFile, encoded: bytes) -> int:
     """Read the bits of a sample, of any format but TIFF."""
     if isinstance(image, HeicFile | AvifFile):
-        return SampleLayout(image.sample_bits)
-    return SampleLayout(encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(image, PngImageFile) else 8)
+        return image.sample_bits
+    return encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(image, PngImageFile) else 8

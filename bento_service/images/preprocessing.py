@@ -17,7 +17,7 @@ from bento_service.images.formats import ImageFormat, sniff
 from bento_service.images.geometry import BY_EXIF, UPRIGHT, Axis, Geometry, Orientation, plan_geometry
 from bento_service.images.jpeg import check_icc_profile, check_scans, choose_scale, decode_jpeg
 from bento_service.images.metadata_repair import check_gif_extensions, check_png_chunks, drop_metadata
-from bento_service.images.pillow_reader import open_image, read_layout, read_orientation, reporting_damage
+from bento_service.images.pillow_reader import open_image, read_orientation, read_sample_bits, reporting_damage
 from bento_service.images.resize import resize_and_crop
 from bento_service.images.tiff import decode_tiff
 
@@ -106,7 +106,7 @@ def _preprocess(
             image, declared, tiff_warnings = decode_tiff(encoded, limits.max_pixels)
             decoded = _Decoded(image, image.size, BY_EXIF[declared], tiff_warnings)
         else:
-            decoded = _decode(_open(encoded, image_format, limits.max_pixels), plan, min_oversampling)
+            decoded = _decode(encoded, image_format, limits.max_pixels, plan, min_oversampling)
         size = decoded.orientation.turn_size(decoded.size)
         pixels_hwc = resize_and_crop(decoded.image, plan(*size), interpolation, decoded.orientation)
     if decoded.orientation is not UPRIGHT:
@@ -115,26 +115,21 @@ def _preprocess(
     return PreprocessedImage(pixels_hwc, ImageInfo(image_format.value, *size), warnings)
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenFile:
-    """A file whose header is read; its pixels may still be encoded."""
+def _open(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> tuple[bytes, ImageFile, bool]:
+    """Open a file; where its metadata stop the decoder, open a copy without them.
 
-    encoded: bytes
-    image: ImageFile
-    is_metadata_ignored: bool = False
-
-
-def _open(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> _OpenFile:
-    """Open a file; where its metadata stop the decoder, open a copy without them."""
+    Returns:
+        The file or its copy, the same opened, and whether it is the copy.
+    """
     try:
-        return _OpenFile(encoded, _open_checked(encoded, image_format, max_pixels))
+        return encoded, _open_checked(encoded, image_format, max_pixels), False
     except UndecodableImageError:
         bare = drop_metadata(encoded, image_format)
         if bare is None:
             raise
     image = _open_checked(bare.encoded, image_format, max_pixels)
     image.info.update(bare.info)
-    return _OpenFile(bare.encoded, image, is_metadata_ignored=True)
+    return bare.encoded, image, True
 
 
 def _open_checked(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
@@ -163,29 +158,31 @@ class _Decoded:
     warnings: list[ImageWarning]
 
 
-def _decode(file: _OpenFile, plan: Plan, min_oversampling: int | None) -> _Decoded:
-    image = file.image
+def _decode(
+    encoded: bytes, image_format: ImageFormat, max_pixels: int, plan: Plan, min_oversampling: int | None
+) -> _Decoded:
+    encoded, image, is_metadata_ignored = _open(encoded, image_format, max_pixels)
     warnings: list[ImageWarning] = []
     if getattr(image, "is_animated", False):
         warnings.append(ImageWarning.FIRST_FRAME_USED)
     if image.info.get("icc_profile"):
         warnings.append(ImageWarning.ICC_PROFILE_IGNORED)
     declared = read_orientation(image)
-    if file.is_metadata_ignored or declared is None:
+    if is_metadata_ignored or declared is None:
         warnings.append(ImageWarning.METADATA_IGNORED)
     orientation = BY_EXIF[declared or 1]
     size = image.size
     decoded: Image.Image | None = None
     if isinstance(image, JpegImageFile):
-        check_scans(file.encoded, image)
+        check_scans(encoded, image)
         scale = 1
         if min_oversampling is not None:
             across, down = orientation.find_stored(plan(*orientation.turn_size(size)))
             scale = choose_scale(size, (across.resized_px, down.resized_px), min_oversampling)
-        decoded, conversions = decode_jpeg(file.encoded, size, scale)
-        warnings.extend(conversions)
+        decoded, conversions = decode_jpeg(encoded, size, scale)
+        warnings += conversions
     if decoded is None:
         image.load()
-        decoded, conversions = to_rgb_or_grey(image, read_layout(image, file.encoded))
-        warnings.extend(conversions)
+        decoded, conversions = to_rgb_or_grey(image, read_sample_bits(image, encoded))
+        warnings += conversions
     return _Decoded(decoded, size, orientation, warnings)

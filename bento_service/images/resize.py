@@ -115,7 +115,7 @@ def _enlarge_visible(
     part = _turn(image.crop((columns.start_px, rows.start_px, columns.end_px, rows.end_px)), orientation)
     # Pillow resizes rows first for any shape. Two calls keep that order for the part, whose shape differs.
     start = across.source_start - left
-    box = (start, 0, min(start + across.source_length, part.width), part.height)
+    box: tuple[float, float, float, float] = (start, 0, min(start + across.source_length, part.width), part.height)
     part = part.resize((across.length_px, part.height), resampling, box)
     start = down.source_start - top
     box = (0, start, part.width, min(start + down.source_length, part.height))
@@ -134,11 +134,7 @@ def _reduce_visible(
 ) -> Image.Image:
     """Return the part of the reduced image that lies within the crop.
 
-    Args:
-        image: The stored image.
-        geometry: Of the stored image.
-        interpolation: The input recipe's.
-        last_axis: The axis that is reduced last, in Pillow's order: 0 for across, 1 for down.
+    `last_axis` is the one that is reduced last, as by Pillow: 0 for across, 1 for down.
     """
     # One axis a call: with both, cykooz_resizer 4.0.1 takes columns first, and reads out of bounds where a crop begins
     # or ends at a weight of zero.

@@ -4,6 +4,7 @@ Pillow does not read, or reads wrongly: planar, signed, floating-point, 32-bit a
 libtiff decompresses those as an image of bytes, as many per row as the samples take, and numpy reads the samples.
 """
 
+import io
 import re
 from typing import Final
 
@@ -11,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base as Tag
+from PIL.TiffImagePlugin import TiffImageFile
 
 from bento_service.domain.requests import ImageWarning
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.colour import SampleLayout, find_scale, reduce_samples, to_rgb_or_grey
-from bento_service.images.formats import ImageFormat
+from bento_service.images.colour import find_scale, reduce_samples, to_rgb_or_grey
 from bento_service.images.header import check_pixels
-from bento_service.images.pillow_reader import open_image
 from bento_service.images.tiff_directory import Directory, find_picture, has_several_pages, write_directory
 from bento_service.images.tiff_layout import (
     BLACK_IS_ZERO,
@@ -84,18 +84,17 @@ def decode_tiff(encoded: bytes, max_pixels: int) -> tuple[Image.Image, int, list
         warnings.append(ImageWarning.METADATA_IGNORED)
     if layout.is_left_to_pillow:
         image = _open(write_directory(directory, KEPT_TAGS, _list_explicit_tags(layout)), max_pixels)
-        samples = SampleLayout(layout.bits, is_white_zero=layout.photometric == WHITE_IS_ZERO)
     else:
         image, is_stretched = _read_samples(layout, max_pixels)
-        samples = SampleLayout(layout.bits)
         if is_stretched:
             warnings.append(ImageWarning.RANGE_STRETCHED)
-    image, conversions = to_rgb_or_grey(image, samples)
+    image, conversions = to_rgb_or_grey(image, layout.bits, is_white_zero=layout.photometric == WHITE_IS_ZERO)
     return image, _read_orientation(directory), [*warnings, *conversions]
 
 
 def _open(encoded: bytes, max_pixels: int) -> Image.Image:
-    image = open_image(encoded, ImageFormat.TIFF, max_pixels)
+    image = TiffImageFile(io.BytesIO(encoded))
+    check_pixels(*image.size, max_pixels)
     image.load()
     return image
 

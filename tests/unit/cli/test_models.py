@@ -12,7 +12,6 @@ from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
 from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, write_rows
 from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
-from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from tests.fakes.service import FakeService
 
@@ -32,7 +31,7 @@ class FakeStore(BentoModelStore):
 def test_prepared_models_are_listed_with_their_cards_and_missing_ones_with_what_to_do() -> None:
     stream = io.StringIO()
 
-    write_rows(list_prepared(Catalogue(FakeStore()), ["lite0", "timm/resnet50"]), stream)
+    write_rows(list_prepared(FakeStore(), ["lite0", "timm/resnet50"]), stream)
 
     _, prepared, missing, _, advice = stream.getvalue().splitlines()
     assert prepared.split() == ["lite0", "prepared", "0123abcd", "240×224", "Apache-2.0", "bundled"]
@@ -43,7 +42,7 @@ def test_prepared_models_are_listed_with_their_cards_and_missing_ones_with_what_
 def test_nothing_is_advised_where_nothing_is_missing() -> None:
     stream = io.StringIO()
 
-    write_rows(list_prepared(Catalogue(FakeStore()), ["lite0"]), stream)
+    write_rows(list_prepared(FakeStore(), ["lite0"]), stream)
 
     assert "prepare`" not in stream.getvalue()
 
