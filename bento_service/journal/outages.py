@@ -8,22 +8,21 @@ from bento_service.errors import JournalUnavailableError
 _log = logging.getLogger(__name__)
 
 _QUIET_S = 60.0
-"""Losses and failed reads have ended after so long without one; otherwise sporadic ones would fill the log."""
+"""Time without a loss or failed read after which they count as ended; sporadic ones would fill the log."""
 _QUIET_PRUNING_S = 600.0
 """The same for pruning, which runs once a minute."""
 
 
 class OutageLog:
-    """Logs when outages, losses, failed reads and failed pruning begin and end. Not safe to share between threads.
+    """Logs when outages, losses, failed reads and failed pruning begin and end. Not thread-safe.
 
-    During an outage nothing can be written, and receipts are lost once the buffer is full. Otherwise they are lost
-    if the database is too slow or refuses single rows.
+    In an outage nothing can be written, and receipts are lost once the buffer is full. Otherwise they are lost if the
+    database is too slow or refuses single rows. `failures` counts the failed writes since the last success.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Start without an outage. `clock` is monotonic, in seconds."""
+        self.failures = 0
         self._clock = clock
-        self._failures = 0
         self._failing_since_s = 0.0
         self._dropped = 0
         self._losses = _Episode(clock, _QUIET_S)
@@ -31,15 +30,10 @@ class OutageLog:
         self._failed_prunings = _Episode(clock, _QUIET_PRUNING_S)
         self._refusal: str | None = None
 
-    @property
-    def failures(self) -> int:
-        """Failed writes since the last success."""
-        return self._failures
-
     def note_failure(self, error: Exception) -> None:
         """Log the first failure of an outage, with its traceback if it is a defect."""
-        self._failures += 1
-        if self._failures == 1:
+        self.failures += 1
+        if self.failures == 1:
             self._failing_since_s = self._clock()
             _log.error("Receipts wait in memory: %s", error, exc_info=_traceback_of(error))
 
@@ -50,14 +44,14 @@ class OutageLog:
     def note_success(self, dropped: int) -> None:
         """Log the end of an outage, and the start or end of losses. `dropped` counts all receipts lost so far."""
         lost, self._dropped = dropped - self._dropped, dropped
-        if self._failures:
+        if self.failures:
             _log.warning(
                 "The journal is written again, after %d tries in %.0f s; %d receipts were lost.",
-                self._failures,
+                self.failures,
                 self._clock() - self._failing_since_s,
                 lost,
             )
-            self._failures = 0
+            self.failures = 0
         elif self._losses.count(lost):
             reason = self._refusal or "more wait than LIGHTBOX_JOURNAL_BUFFER_ROWS allows"
             _log.warning("The journal drops receipts: %s", reason)
@@ -107,5 +101,5 @@ class _Episode:
 
 
 def _traceback_of(error: Exception) -> Exception | None:
-    """Return the error if it is a defect; the others' messages say enough."""
+    """Return the error if it is a defect; the message of any other says enough."""
     return None if isinstance(error, JournalUnavailableError) else error
