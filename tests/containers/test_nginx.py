@@ -1,7 +1,6 @@
 """nginx of the profile `scale` before replicas that answer everything at once: what it takes in, and from how many."""
 
 import socket
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.containers.compose import ROOT
-from tests.containers.docker_cli import STOP_TIMEOUT_S, Container, container, docker, wait_until
+from tests.containers.docker_cli import ROOT, STOP_TIMEOUT_S, Container, container, docker, unique_name, wait_until
 from tests.containers.entry_proxy import API_PORT, DASHBOARD_PORT
 
 pytestmark = pytest.mark.timeout(900)
@@ -37,7 +35,7 @@ LARGE_BATCH_BYTES = 30_000_000
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[str]:
-    name = f"lightbox-test-{uuid.uuid4().hex[:8]}"
+    name = unique_name()
     docker("network", "create", name)
     try:
         yield name
