@@ -35,7 +35,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_the_entrypoint_becomes_the_command(
     environment: dict[str, str], arguments: tuple[str, ...], ran: tuple[str, ...]
 ) -> None:
-    command = ["/bin/sh", ENTRYPOINT, *arguments]
+    command = ["/bin/sh", str(ENTRYPOINT), *arguments]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         output, _ = process.communicate()
 
