@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError, OverloadedError, RetryableError
-from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.middleware import RequestIdAndErrors, allow_origins
 from bento_service.http.requests.headers import REQUEST_ID_HEADER, request_id_of
 from bento_service.http.responses.problems import (
@@ -51,7 +51,7 @@ class Gateway:
         on_request: OnRequest,
         cors_origins: Collection[str] = (),
         is_draining: Callable[[], bool] = lambda: False,
-        pacer: RefusalPacer | None = None,
+        pacer: RejectionPacer | None = None,
     ) -> None:
         self._lifespan_app = bento_app
         self._bento_app = _BentoProblems(bento_app, status)

@@ -53,7 +53,7 @@ async def classify(request: Request) -> Response:
     """Send the image as the raw body or as the form field `image`; its bytes decide its format.
 
     The parameters go into the query, or into fields of the form. A request that cannot be answered in time is
-    refused before its body is read, by what its query asks for. Hanging up cancels it. With the header
+    rejected before its body is read, by what its query asks for. Hanging up cancels it. With the header
     `X-Priority: bulk` it lets interactive requests go first.
     """
     return await _answer_image(request)

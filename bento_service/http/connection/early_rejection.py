@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from bento_service.errors import LightboxError, NotReadyError, OverloadedError
 from bento_service.http.connection.raw_problem import RawProblem
-from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.requests.headers import PRIORITY_HEADER, request_id_of
 from bento_service.http.requests.parameters import ClassifyQuery
 from bento_service.http.responses.problems import describe_error, round_retry_after
@@ -28,7 +28,7 @@ _PATHS = (PATH, BENTO_PATH)
 _PRIORITY_HEADER = PRIORITY_HEADER.lower().encode()
 
 
-class EarlyRefusal(NamedTuple):
+class EarlyRejection(NamedTuple):
     """A problem, the request id to send it under, and the seconds to wait before it is sent.
 
     The connection is closed after it if `is_draining` then returns true.
@@ -40,16 +40,16 @@ class EarlyRefusal(NamedTuple):
     is_draining: Callable[[], bool]
 
 
-RefuseEarly = Callable[[Scope], EarlyRefusal | None]
+RejectEarly = Callable[[Scope], EarlyRejection | None]
 """Returns a request's rejection by its headers, or None if the application answers it."""
 
 
-def never_refuse(scope: Scope) -> None:
+def never_reject(scope: Scope) -> None:
     """Leave every request to the application."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
+class _Rejection:
     """A rejection, to repeat for requests with the same `key`."""
 
     key: tuple[object, ...]
@@ -59,8 +59,8 @@ class _Refusal:
     made_s: float
 
 
-class EarlyRefusals:
-    """A `RefuseEarly` for the calls that take one image. Used on one event loop.
+class EarlyRejections:
+    """A `RejectEarly` for the calls that take one image. Used on one event loop.
 
     Beside running models, which empty the CPU's caches, making one rejection takes three times as long as in a tight
     loop. So a rejection is made once, by the same call as in the application, and repeated for `REPEAT_S` to requests
@@ -71,7 +71,7 @@ class EarlyRefusals:
         self,
         provide: StateProvider,
         *,
-        pacer: RefusalPacer,
+        pacer: RejectionPacer,
         on_request: OnRequest,
         is_draining: Callable[[], bool],
         clock: Callable[[], float] = time.perf_counter,
@@ -82,10 +82,10 @@ class EarlyRefusals:
         self._on_request = on_request
         self._is_draining = is_draining
         self._clock = clock
-        self._last: _Refusal | None = None
+        self._last: _Rejection | None = None
         self._unrecorded: list[Callable[[], None]] = []
 
-    def __call__(self, scope: Scope) -> EarlyRefusal | None:
+    def __call__(self, scope: Scope) -> EarlyRejection | None:
         """Return the rejection of a request that would not be admitted; None if there is no overload."""
         path = scope["path"]
         if path not in _PATHS or scope["method"] != "POST" or self._is_draining():
@@ -100,24 +100,24 @@ class EarlyRefusals:
             return None
         key = (scope["query_string"], *[value for name, value in scope["headers"] if name == _PRIORITY_HEADER])
         request_id = request_id_of(scope)
-        refusal = self._last
-        is_repeat = refusal is not None and refusal.key == key and started_s - refusal.made_s < REPEAT_S
+        rejection = self._last
+        is_repeat = rejection is not None and rejection.key == key and started_s - rejection.made_s < REPEAT_S
         if not is_repeat:
-            refusal = _refuse(state, scope, key, started_s)
-        if refusal is None:
+            rejection = _reject(state, scope, key, started_s)
+        if rejection is None:
             return None
         delay_s = 0.0
-        if isinstance(refusal.error, OverloadedError):
-            self._last = refusal
-            delay_s = self._pacer.reserve(round_retry_after(refusal.error.retry_after_s))
+        if isinstance(rejection.error, OverloadedError):
+            self._last = rejection
+            delay_s = self._pacer.reserve(round_retry_after(rejection.error.retry_after_s))
         elapsed_s = self._clock() - started_s
-        observe = partial(self._on_request, path, "POST", refusal.problem.status, elapsed_s + delay_s)
+        observe = partial(self._on_request, path, "POST", rejection.problem.status, elapsed_s + delay_s)
         if is_repeat:
             record = partial(
                 classifier.record_refusal,
-                refusal.error,
+                rejection.error,
                 request_id=request_id,
-                model=refusal.model,
+                model=rejection.model,
                 received_at=datetime.now(UTC),
                 total_ms=elapsed_s * 1000,
             )
@@ -126,7 +126,7 @@ class EarlyRefusals:
             self._unrecorded += (record, observe)
         else:
             observe()
-        return EarlyRefusal(refusal.problem, request_id, delay_s, self._is_draining)
+        return EarlyRejection(rejection.problem, request_id, delay_s, self._is_draining)
 
     def _record(self) -> None:
         unrecorded, self._unrecorded = self._unrecorded, []
@@ -139,7 +139,7 @@ def _has_origin(scope: Scope) -> bool:
     return any(name == b"origin" for name, _ in scope["headers"])
 
 
-def _refuse(state: AppState, scope: Scope, key: tuple[object, ...], started_s: float) -> _Refusal | None:
+def _reject(state: AppState, scope: Scope, key: tuple[object, ...], started_s: float) -> _Rejection | None:
     """Return the rejection that the application would send, or None if it would admit the request.
 
     An admission leaves no trace: it takes no place before it is entered.
@@ -150,8 +150,8 @@ def _refuse(state: AppState, scope: Scope, key: tuple[object, ...], started_s: f
         query = ClassifyQuery.read(scope["query_string"])
         model = query.model
         admit(state, Request(scope), query)
-    except LightboxError as refused:
-        error = refused
+    except LightboxError as rejected:
+        error = rejected
     else:
         return None
-    return _Refusal(key, model, error, RawProblem(describe_error(error, uuid.uuid4().hex)), started_s)
+    return _Rejection(key, model, error, RawProblem(describe_error(error, uuid.uuid4().hex)), started_s)
