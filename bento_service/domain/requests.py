@@ -58,7 +58,7 @@ class ImageWarning(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedImage:
+class PreprocessedImage:
     """An image ready for a model.
 
     `pixels_hwc` is RGB, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous. `warnings` names the
@@ -74,7 +74,7 @@ class PreparedImage:
 class Preview:
     """The whole decoded image, upright, over white, scaled to at most 640 px a side: an 8-bit RGB PNG.
 
-    `info` and `warnings` are those of `PreparedImage`.
+    `info` and `warnings` are those of `PreprocessedImage`.
     """
 
     png: bytes
