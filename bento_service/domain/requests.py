@@ -58,7 +58,7 @@ class ImageWarning(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PreparedImage:
+class PreprocessedImage:
     """An image ready for a model; `warnings` names the conversions in their order.
 
     `pixels_hwc` is RGB, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous.

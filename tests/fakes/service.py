@@ -29,7 +29,7 @@ from bento_service.http.gateway import Gateway
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.responses.problems import ProblemResponse, build_problem
 from bento_service.http.state import AppState
-from bento_service.images.prepare import ImageLimits, draw_preview, prepare
+from bento_service.images.preprocessing import ImageLimits, draw_preview, preprocess
 from bento_service.settings import Settings
 from tests.fakes import service_data
 from tests.fakes.bento import FakeBento
@@ -80,7 +80,7 @@ class FakeService:
         limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
 
         def answer(request_id: str, card: ModelCard, top_k: int, encoded: bytes) -> Answer:
-            image = prepare(encoded, card.recipe, limits)
+            image = preprocess(encoded, card.recipe, limits)
             return service_data.answer_for(request_id, card, image.info, image.warnings, top_k)
 
         def draw(encoded: bytes) -> Preview:
