@@ -188,9 +188,9 @@ class JournalWriter:
             self._write(batch)
         # Only now: if the store cannot be written either, that is logged as an outage instead.
         if failed_reads:
-            self._outages.note_failed_reads(len(failed_reads), failed_reads[-1])
+            self._outages.failed_reads.note(failed_reads[-1], len(failed_reads))
         if self._prune_error is not None:
-            self._outages.note_failed_pruning(self._prune_error)
+            self._outages.failed_prunings.note(self._prune_error)
             self._prune_error = None
         if self._close_by_s is None and self.clock() >= self._prune_at_s:
             self._prune()

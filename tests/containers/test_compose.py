@@ -48,7 +48,7 @@ def test_a_photograph_is_classified_and_the_dashboard_answers(api: Container, da
 
 
 @pytest.mark.browser
-def test_a_photograph_dropped_on_the_dashboard_is_classified_by_the_service(dashboard: Container) -> None:
+def test_a_photograph_dropped_on_the_dashboard_is_classified(dashboard: Container) -> None:
     dashboard.wait_health("healthy")
 
     with open_chromium() as browser, open_page(browser, dashboard.url) as page:

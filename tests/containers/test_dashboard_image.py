@@ -61,7 +61,7 @@ def test_the_user_can_read_everything_whatever_the_builders_umask(private_image:
     assert docker("run", "--rm", "--network", "none", *find) == ""
 
 
-def test_it_becomes_healthy_on_a_read_only_file_system_without_rights(dashboard: Container) -> None:
+def test_it_becomes_healthy_on_a_read_only_file_system(dashboard: Container) -> None:
     dashboard.wait_health("healthy")
 
     dashboard.wait_ready("/_stcore/health")

@@ -48,7 +48,7 @@ def test_without_a_gpu_it_serves_on_the_cpu_and_says_so(without_gpu: Container) 
     assert "docker run --gpus all" in without_gpu.logs()
 
 
-def test_a_gpu_that_was_asked_for_and_is_not_there_ends_the_container() -> None:
+def test_a_requested_gpu_that_is_missing_ends_the_container() -> None:
     with container(GPU_IMAGE, *HARDENED, "--env", "LIGHTBOX_DEVICE=cuda") as refused:
         docker("wait", refused.name)
 

@@ -147,7 +147,7 @@ def crash(replica: Container) -> None:
 
 
 @pytest.mark.parametrize("end", [kill, crash, Container.stop])
-def test_a_replica_that_ends_under_load_costs_no_request_and_returns(
+def test_a_replica_that_ends_under_load_costs_no_request(
     end: Callable[[Container], None], lightbox: Project, proxy: EntryProxy, replicas: list[Container], jpegs: list[Path]
 ) -> None:
     started = replicas[0].inspect()["State"]["StartedAt"]

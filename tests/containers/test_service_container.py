@@ -71,7 +71,7 @@ def test_the_journal_outlives_the_container() -> None:
     assert kept == [asked["request_id"]]
 
 
-def test_another_user_who_may_write_to_data_serves_and_keeps_a_journal() -> None:
+def test_another_user_serves_and_keeps_a_journal() -> None:
     options = (*HARDENED, "--user", "12345:12345", "--tmpfs", "/data:uid=12345")
     with container(SERVICE_IMAGE, *options, "--env", "LIGHTBOX_MODELS=efficientnet_lite0") as running:
         running.wait_ready()
@@ -82,7 +82,7 @@ def test_another_user_who_may_write_to_data_serves_and_keeps_a_journal() -> None
         assert running.run("stat", "-c", "%u", "/data/journal.sqlite3") == "12345"
 
 
-def test_a_model_prepared_outside_is_served_from_a_read_only_folder(tmp_path: Path) -> None:
+def test_a_model_from_a_read_only_folder_is_served(tmp_path: Path) -> None:
     Preparer(BentoModelStore(tmp_path / "models"), [TinySource()]).prepare(["tiny"], lambda model, step: None)
     tmp_path.chmod(0o755)
     options = ("--volume", f"{tmp_path / 'models'}:/models:ro", "--env", "LIGHTBOX_MODELS=tiny,efficientnet_lite0")

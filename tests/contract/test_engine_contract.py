@@ -79,7 +79,7 @@ def test_an_engine_has_a_mode_for_load_and_ascending_bucket_sizes(engine: Engine
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
 @pytest.mark.parametrize(("lanes", "threads"), [(1, 1), (2, 1), (1, 2), (2, 2)])
-def test_a_latency_mode_exists_where_a_lane_does_not_have_every_thread(
+def test_a_latency_mode_needs_several_lanes_and_threads(
     kind: EngineKind, lanes: int, threads: int, model: StoredModel, images: NDArray[np.uint8]
 ) -> None:
     engine = create_engine(kind, "cpu", model, lanes=lanes, threads=threads)
@@ -100,7 +100,7 @@ def test_an_answer_does_not_change_in_later_runs(engine: Engine, images: NDArray
     np.testing.assert_array_equal(first, kept)
 
 
-def test_threads_that_call_at_once_get_the_answers_to_their_images(engine: Engine, images: NDArray[np.uint8]) -> None:
+def test_concurrent_calls_get_their_own_answers(engine: Engine, images: NDArray[np.uint8]) -> None:
     random = np.random.default_rng(3)
     calls = [
         (random.integers(0, len(images), size), mode) for size in (1, 3, 5, 2, 1, 4) for mode in MODES for _ in range(2)
@@ -136,7 +136,7 @@ def test_a_batch_may_be_read_only_and_not_contiguous(
         pytest.param(np.zeros((1, 224, 224, 3), dtype=np.float32), id="floats"),
     ],
 )
-def test_a_batch_of_another_shape_is_refused_and_the_engine_works_on(
+def test_a_batch_of_a_wrong_shape_is_refused(
     engine: Engine, batch: NDArray[np.uint8], images: NDArray[np.uint8]
 ) -> None:
     with pytest.raises(InferenceFailedError, match="224, 224, 3") as refusal:

@@ -24,7 +24,7 @@ def guest_url(postgresql_url: str) -> Iterator[str]:
     execute(postgresql_url, "DROP OWNED BY guest; DROP ROLE guest")
 
 
-def test_a_database_without_an_encoding_keeps_text_of_every_language(
+def test_a_database_without_an_encoding_keeps_all_text(
     postgresql_server: PostgresqlServer, database_names: Iterator[str]
 ) -> None:
     options = ("--encoding=SQL_ASCII", "--locale=C", "--template=template0")
@@ -39,7 +39,7 @@ def test_a_database_without_an_encoding_keeps_text_of_every_language(
     store.close()
 
 
-def test_a_worker_without_the_right_to_make_tables_keeps_receipts_until_it_is_granted(
+def test_receipts_wait_for_the_right_to_create_tables(
     postgresql_url: str, guest_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal, store, wait_written = open_watched(guest_url)
@@ -58,7 +58,7 @@ def test_a_worker_without_the_right_to_make_tables_keeps_receipts_until_it_is_gr
     journal.close()
 
 
-def test_a_connection_in_use_while_another_failed_is_closed_when_returned(postgresql_url: str) -> None:
+def test_a_connection_in_use_during_a_failure_is_closed_afterwards(postgresql_url: str) -> None:
     database = Database(postgresql_url)
     with database.reading() as connection:
         driver = connection.connection.dbapi_connection

@@ -128,9 +128,7 @@ def test_a_read_alone_brings_dropped_tables_back(journal_url: str) -> None:
 
 
 @pytest.mark.postgres
-def test_receipts_recorded_while_postgresql_is_down_are_written_once_it_is_back(
-    postgresql_server: PostgresqlServer, postgresql_url: str
-) -> None:
+def test_receipts_wait_while_postgresql_is_down(postgresql_server: PostgresqlServer, postgresql_url: str) -> None:
     journal, _, wait_written = open_begun(postgresql_url)
     postgresql_server.stop()
     try:
@@ -184,7 +182,7 @@ def test_a_receipt_that_postgresql_refuses_is_lost_alone(postgresql_url: str, la
         pytest.param(lambda file: file.parent.rename(file.parent.with_name("moved")), id="folder moved"),
     ],
 )
-def test_a_deleted_or_moved_sqlite_file_is_created_again(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
+def test_a_missing_sqlite_file_is_created_again(tmp_path: Path, vanish: Callable[[Path], None]) -> None:
     file = tmp_path / "folder" / "journal.sqlite3"
     journal, _, wait_written = open_begun(f"sqlite:///{file}")
     assert set(read_ids(journal.reader)) == {"before"}
@@ -199,7 +197,7 @@ def test_a_deleted_or_moved_sqlite_file_is_created_again(tmp_path: Path, vanish:
         assert connection.execute("SELECT request_id FROM receipts").fetchall() == [("after",)]
 
 
-def test_a_backup_that_replaces_the_sqlite_file_is_written_from_then_on(tmp_path: Path) -> None:
+def test_a_restored_sqlite_backup_is_written_from_then_on(tmp_path: Path) -> None:
     file, backup = tmp_path / "journal.sqlite3", tmp_path / "backup.sqlite3"
     journal, _, wait_written = open_watched(f"sqlite:///{file}")
     journal.record(make_receipt("in backup"))

@@ -37,7 +37,7 @@ def test_a_start_is_refused_in_one_line_and_changes_nothing(store: SqlJournalSto
     assert store.read_receipts(**WINDOW, order="newest", limit=10) == (make_receipt(),)
 
 
-def test_a_worker_that_starts_with_it_keeps_receipts_until_it_can_write(
+def test_a_starting_worker_keeps_receipts_until_it_can_write(
     store: SqlJournalStore, journal_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute(journal_url, *MIGRATE_AHEAD)
@@ -54,7 +54,7 @@ def test_a_worker_that_starts_with_it_keeps_receipts_until_it_can_write(
     journal.close()
 
 
-def test_a_running_worker_keeps_receipts_until_the_schema_is_its_own_again(journal_url: str) -> None:
+def test_a_running_worker_keeps_receipts_until_it_can_write(journal_url: str) -> None:
     journal, watched, wait_written = open_begun(journal_url)
 
     execute(journal_url, *MIGRATE_AHEAD)

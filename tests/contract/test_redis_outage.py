@@ -95,7 +95,7 @@ async def configure(server: RedisServer, setting: str, value: str) -> None:
         await client.config_set(setting, value)
 
 
-async def test_a_redis_that_is_down_is_asked_five_times_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_redis_that_is_down_is_asked_five_times(caplog: pytest.LogCaptureFixture) -> None:
     async with connecting(f"redis://:{PASSWORD}@127.0.0.1:{find_free_port()}/0") as client:
         await client.fail(20)
         client.store.put("a", make_result())
@@ -106,7 +106,7 @@ async def test_a_redis_that_is_down_is_asked_five_times_and_logged_once(caplog: 
     assert PASSWORD not in caplog.text
 
 
-async def test_a_wrong_password_is_a_miss_and_the_log_does_not_show_it(
+async def test_a_wrong_password_is_a_miss_and_not_logged(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connecting(redis_server.url.replace(PASSWORD, "hush-hush")) as client:
@@ -116,13 +116,13 @@ async def test_a_wrong_password_is_a_miss_and_the_log_does_not_show_it(
     assert "hush-hush" not in caplog.text
 
 
-async def test_a_redis_that_hangs_keeps_no_request_longer_than_the_timeout() -> None:
+async def test_a_hanging_redis_costs_a_request_one_timeout_at_most() -> None:
     async with answering(None) as url, connecting(url, read_timeout_s=0.01) as client:
         await client.fail(100)
         assert client.counts.failures == {"read": 5}
 
 
-async def test_reads_that_time_out_together_are_one_failure_of_the_five() -> None:
+async def test_reads_that_time_out_together_are_one_failure() -> None:
     async with answering(None) as url, connecting(url, read_timeout_s=0.01) as client:
         for _ in range(4):
             await asyncio.gather(*(client.store.get("a") for _ in range(16)))
@@ -140,7 +140,7 @@ async def test_a_trial_may_take_longer_than_a_request_waits() -> None:
         assert client.counts.failures == {"read": 5}
 
 
-async def test_a_redis_that_answers_trials_only_is_tried_after_longer_pauses_and_logged_once(
+async def test_pauses_grow_while_redis_answers_only_trials(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER)
@@ -155,7 +155,7 @@ async def test_a_redis_that_answers_trials_only_is_tried_after_longer_pauses_and
     assert ["does not serve the cache" in record.message for record in caplog.records] == [True]
 
 
-async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
+async def test_a_pause_ends_with_one_trial_that_no_request_waits_for() -> None:
     async with answering(None) as url, connecting(url, read_timeout_s=0.01, trial_timeout_s=0.01) as client:
         await client.fail(5)
         for failures, pause_s in enumerate((1, 2, 4), 5):
@@ -167,7 +167,7 @@ async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
         assert client.counts.failures == {"read": 8}
 
 
-async def test_reads_beyond_the_connections_are_misses_and_no_outage(redis_server: RedisServer) -> None:
+async def test_reads_beyond_the_connections_are_no_outage(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         await asyncio.gather(*(client.store.get("a") for _ in range(100)))
         assert client.counts.failures == {"busy": 84}
@@ -231,7 +231,7 @@ async def test_writes_beyond_the_queue_are_dropped_and_counted() -> None:
         assert client.counts.failures == {"write": 88}
 
 
-async def test_a_result_stays_for_a_day_and_a_damaged_one_is_not_found(redis_server: RedisServer) -> None:
+async def test_a_result_stays_for_a_day_unless_damaged(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client, Redis.from_url(redis_server.url) as other:
         client.store.put("a", make_result())
         await flush(client.store)
@@ -243,7 +243,7 @@ async def test_a_result_stays_for_a_day_and_a_damaged_one_is_not_found(redis_ser
             assert await client.store.get("a") is None
 
 
-async def test_a_cancelled_read_does_not_give_its_answer_to_the_next_one(redis_server: RedisServer) -> None:
+async def test_a_cancelled_read_does_not_answer_the_next(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         for number in range(10):
             client.store.put(str(number), make_result(number))

@@ -22,7 +22,7 @@ def test_promtool_accepts_the_rules_without_a_remark(programs: Programs) -> None
 
 
 @pytest.mark.parametrize("alert", read_alerts(), ids=lambda alert: alert["alert"])
-def test_an_alert_has_a_severity_a_description_and_a_section_of_the_runbook(alert: dict[str, dict[str, str]]) -> None:
+def test_an_alert_has_severity_description_and_runbook(alert: dict[str, dict[str, str]]) -> None:
     annotations = alert["annotations"]
     headings = re.findall(r"^#+ (.+)$", PAGE.read_text(), flags=re.MULTILINE)
 
@@ -53,7 +53,7 @@ def test_panels_do_not_overlap_and_stay_within_the_grid() -> None:
         taken |= cells
 
 
-def test_every_panel_has_a_description_a_unit_and_a_title_of_its_own() -> None:
+def test_every_panel_has_description_unit_and_unique_title() -> None:
     panels = [panel for panel in read_board()["panels"] if panel["type"] != "row"]
 
     assert panels

@@ -11,7 +11,7 @@ from bento_service.settings import Settings
 
 
 @pytest.mark.parametrize(("cpus", "workers"), [(1, 1), (2, 1), (8, 1), (15, 1), (16, 2), (64, 8)])
-def test_a_worker_has_at_least_eight_cpus_unless_the_machine_has_fewer(cpus: int, workers: int) -> None:
+def test_a_worker_has_at_least_eight_cpus_where_there_are(cpus: int, workers: int) -> None:
     assert choose_workers(cpus) == workers
 
 

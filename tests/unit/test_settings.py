@@ -161,7 +161,7 @@ def test_the_journal_lies_in_the_data_folder_unless_it_has_a_url(environment: py
     assert Settings().resolved_journal_url == "postgresql://db/lightbox"
 
 
-def test_neither_an_error_nor_the_settings_show_the_journals_password(environment: pytest.MonkeyPatch) -> None:
+def test_the_journals_password_is_never_shown(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIGHTBOX_JOURNAL_URL", "postgresql://lightbox:s3cret@db/lightbox")
     shown = f"{Settings()!r}{Settings().model_dump()}{Settings().model_dump_json()}"
     environment.setenv("LIGHTBOX_DEFAULT_MODEL", "nothing")

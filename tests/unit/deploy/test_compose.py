@@ -52,7 +52,7 @@ def test_the_service_has_the_time_that_a_drain_takes() -> None:
     assert int(SERVICES["api"]["stop_grace_period"][:-1]) > Settings().stop_timeout_s
 
 
-def test_an_operator_can_choose_every_setting_that_the_container_does_not_decide() -> None:
+def test_every_setting_that_the_container_leaves_open_is_a_variable() -> None:
     decided = {"host", "port", "heartbeat_dir", "data_dir", "model_store", "dashboard_host", "dashboard_port"}
     given = SERVICES["api"]["environment"]
 
@@ -79,7 +79,7 @@ def test_containers_reach_each_other_without_dockers_proxy(monkeypatch: pytest.M
     assert find_proxy("http://elsewhere.example") == "http://proxy.example:3128"
 
 
-def test_the_example_names_the_variables_of_the_files_and_their_defaults() -> None:
+def test_the_example_names_all_variables_and_their_defaults() -> None:
     shown: dict[str, set[str]] = {}
     for name, value in re.findall(r"^#([A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE):
         shown.setdefault(name, set()).add(value)

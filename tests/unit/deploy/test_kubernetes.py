@@ -68,7 +68,7 @@ def test_the_restricted_standard_admits_the_pods(rendered: Rendered, name: str) 
 
 
 @every_deployment
-def test_service_probes_and_policy_are_about_the_pods_of_their_deployment(rendered: Rendered, name: str) -> None:
+def test_service_probes_and_policy_match_their_deployment(rendered: Rendered, name: str) -> None:
     labels = {each: rendered.template(each)["metadata"]["labels"] for each in PORTS}
     deployment, service, policy = (
         rendered.one(kind, name)["spec"] for kind in ("Deployment", "Service", "NetworkPolicy")
@@ -137,9 +137,7 @@ def test_the_service_is_reached_by_those_with_access_only(
     assert lets_in(ingress, 3000, pod=labels, namespace=namespace) is is_let_in
 
 
-def test_the_dashboard_may_call_the_service_and_is_given_its_address(
-    rendered: Rendered, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_dashboard_knows_and_may_call_the_service(rendered: Rendered, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = rendered.one("NetworkPolicy", "lightbox-dashboard")["spec"]["egress"]
     peers = [peer for rule in rules if {"protocol": "TCP", "port": 3000} in rule["ports"] for peer in rule["to"]]
     for variable, value in rendered.environment("lightbox-dashboard").items():
@@ -149,7 +147,7 @@ def test_the_dashboard_may_call_the_service_and_is_given_its_address(
     assert DashboardSettings().url == f"http://{rendered.one('Service')['metadata']['name']}:3000"
 
 
-def test_every_variable_is_a_setting_and_the_journals_folder_is_mounted(rendered: Rendered) -> None:
+def test_variables_are_settings_and_the_data_folder_is_mounted(rendered: Rendered) -> None:
     given = rendered.environment("lightbox-api")
     mounted = {mount["mountPath"] for mount in rendered.container("lightbox-api")["volumeMounts"]}
 
@@ -179,7 +177,7 @@ def test_a_pod_has_time_to_leave_the_service_and_to_finish(
     assert rendered.template(name)["spec"]["terminationGracePeriodSeconds"] >= int(sleep_s) + needed_s
 
 
-def test_the_journals_volume_has_room_for_the_receipts_that_are_kept(base: Rendered, tmp_path: Path) -> None:
+def test_the_journals_volume_has_room_for_all_receipts(base: Rendered, tmp_path: Path) -> None:
     file, written = tmp_path / "journal.sqlite3", 10_000
     store = SqlJournalStore(f"sqlite:///{file}", now=lambda: NOW)
     store.migrate()
@@ -214,7 +212,7 @@ def test_the_rules_resource_is_written_from_the_rules() -> None:
     assert RESOURCE.read_text() == as_resource(RULES.read_text()), "run `make docs`"
 
 
-def test_the_autoscalers_metric_is_recorded_for_each_pod_and_served_by_the_adapter(queue_wait: Rendered) -> None:
+def test_the_autoscalers_metric_is_recorded_for_each_pod(queue_wait: Rendered) -> None:
     [adapter] = yaml.safe_load(ADAPTER_VALUES.read_text())["rules"]["custom"]
     [series] = re.findall(r'__name__="([^"]+)"', adapter["seriesQuery"])
     groups = queue_wait.one("PrometheusRule", "lightbox")["spec"]["groups"]

@@ -75,7 +75,7 @@ def test_the_limits_of_bodies_are_those_of_service_and_dashboard() -> None:
     }
 
 
-def test_one_sender_does_not_fill_the_memory_for_bodies_and_all_of_them_fit_into_the_containers() -> None:
+def test_the_memory_for_bodies_holds_what_the_limits_allow() -> None:
     limits = dict(limit.split() for limit in directives(location("= /v1/classify/batch"), "limit_conn"))
     [tmp_bytes] = [mount["tmpfs"]["size"] for mount in SERVICE["volumes"] if isinstance(mount, dict)]
     large = int(limits["large_batch_sender"]) * Settings().max_request_bytes
@@ -93,7 +93,7 @@ def test_one_sender_does_not_fill_the_memory_for_bodies_and_all_of_them_fit_into
 @example("524289")
 @example("0000524289")
 @example("20065537")
-def test_every_body_above_a_limit_counts_as_an_upload_or_a_large_batch(content_length: str) -> None:
+def test_every_large_body_is_counted(content_length: str) -> None:
     [buffer] = directives(COMMON, "client_body_buffer_size")
     exempt_bytes = {"upload": int(buffer.removesuffix("k")) * 1024, "large_batch": LARGEST_IMAGE_BYTES}
 
@@ -103,7 +103,7 @@ def test_every_body_above_a_limit_counts_as_an_upload_or_a_large_batch(content_l
         assert not re.search(pattern, f"chunked:{content_length}", re.ASCII)
 
 
-def test_clients_and_stopping_replicas_have_as_long_as_the_settings_say() -> None:
+def test_time_limits_agree_with_the_settings() -> None:
     grace_s = int(SERVICE["stop_grace_period"][:-1])
     [shutdown] = directives(ENTRY, "worker_shutdown_timeout")
 

@@ -45,7 +45,7 @@ def read_bentofile(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", BENTOFILES)
-def test_a_bento_includes_the_default_models_and_all_files_of_its_image(name: str) -> None:
+def test_a_bento_includes_models_and_files_of_its_image(name: str) -> None:
     bentofile = read_bentofile(name)
     requirements = Path(bentofile["python"]["requirements_txt"])
     files = {pattern.lstrip("/") for pattern in bentofile["include"]}

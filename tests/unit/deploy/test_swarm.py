@@ -112,7 +112,7 @@ def test_an_unknown_profile_is_refused() -> None:
         choose_profiles(document(profiles=["full"]), ["ful"])
 
 
-def test_a_running_service_is_not_removed_because_its_profile_is_not_named() -> None:
+def test_a_running_service_keeps_an_unnamed_profile_from_removal() -> None:
     with pytest.raises(DeployError, match=r"What runs has api, of the profile full, which is not named now.*--prune"):
         check_running(document(profiles=["full"]), {"scale"}, {"api"})
 
@@ -145,7 +145,7 @@ def test_the_output_of_compose_v2_becomes_a_stack() -> None:
     assert [key for service in stack["services"].values() for key, value in service.items() if value is None] == []
 
 
-def test_every_service_with_a_volume_stays_on_the_node_with_the_data() -> None:
+def test_services_with_volumes_stay_on_the_data_node() -> None:
     volumes = {
         name: {str(mount).partition(":")[0] for mount in service.get("volumes", ())}
         for name, service in services_of(COMPOSE).items()

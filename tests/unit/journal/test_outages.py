@@ -51,7 +51,7 @@ def test_repeated_failed_reads_are_logged_twice(caplog: pytest.LogCaptureFixture
     clock = FakeClock()
     outages = OutageLog(clock)
     for _ in range(20):
-        outages.note_failed_reads(5, DOWN)
+        outages.failed_reads.note(DOWN, 5)
         outages.note_success(0)
         clock.advance(1)
     clock.advance(60)

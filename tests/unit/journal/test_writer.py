@@ -54,7 +54,7 @@ def wait_for(semaphore: threading.Semaphore, times: int = 1) -> None:
         assert semaphore.acquire(timeout=30)
 
 
-def test_closing_writes_what_waits_in_order_and_closes_the_store(store: FakeStore, open_journal: Open) -> None:
+def test_closing_writes_waiting_receipts_and_closes_the_store(store: FakeStore, open_journal: Open) -> None:
     waiting: list[int] = []
     journal = open_journal(batch_rows=4, on_waiting=waiting.append)
     record(journal, "a", "b", "c")
@@ -66,7 +66,7 @@ def test_closing_writes_what_waits_in_order_and_closes_the_store(store: FakeStor
     assert waiting == [1, 2, 3, 0, 0]
 
 
-def test_a_full_batch_is_written_before_the_interval_is_over(store: FakeStore, open_journal: Open) -> None:
+def test_a_full_batch_is_written_at_once(store: FakeStore, open_journal: Open) -> None:
     written = threading.Semaphore(0)
     journal = open_journal(batch_rows=2, on_written=written.release)
     record(journal, "a", "b")
@@ -84,7 +84,7 @@ def test_recording_never_waits_for_the_store(store: FakeStore, open_journal: Ope
     assert journal.counts() == JournalCounts(waiting=3, written=0, dropped=0)
 
 
-def test_what_does_not_fit_in_the_buffer_is_dropped_and_counted(store: FakeStore, open_journal: Open) -> None:
+def test_receipts_beyond_the_buffer_are_dropped_and_counted(store: FakeStore, open_journal: Open) -> None:
     dropped: list[int] = []
     journal = open_journal(capacity=3, on_dropped=dropped.append)
     record(journal, "a", "b", "c", "d", "e")
@@ -188,7 +188,7 @@ def test_many_threads_may_record_at_once(store: FakeStore, open_journal: Open) -
     assert sorted(map(int, store.request_ids)) == list(range(2_000))
 
 
-def test_old_receipts_are_pruned_in_portions_until_none_is_left(store: FakeStore, open_journal: Open) -> None:
+def test_old_receipts_are_pruned_in_portions(store: FakeStore, open_journal: Open) -> None:
     store.prunable = 7_000
     open_journal(flush_interval_s=0.001)
     wait_for(store.prunings, 2)
