@@ -49,7 +49,7 @@ def name_scope(
 ) -> str:
     """Return a key prefix that names everything besides an image's bytes that its scores depend on.
 
-    `library` includes its version; `min_oversampling` is that of `images.prepare.prepare`.
+    `library` includes its version; `min_oversampling` is that of `images.preprocessing.preprocess`.
     """
     # This release too: the next one may read images differently, and a Redis outlives the process.
     return f"{__version__}:{model_version}:{library}:{device_kind}:{precision}:{min_oversampling or 0}"

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bento_service.domain.models import ModelCard
-from bento_service.domain.requests import PreparedImage, Priority
+from bento_service.domain.requests import PreprocessedImage, Priority
 from bento_service.errors import DeadlineExceededError
 from bento_service.images.header import ImageHeader
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.scheduling.queue import Arrival, WorkQueue
@@ -21,7 +21,7 @@ from bento_service.scheduling.work import Completion, WorkItem
 class Runner:
     """What computes images: decode threads, and the queue to the lanes.
 
-    `min_oversampling` is that of `images.prepare.prepare`. `clock` gives seconds, monotonic.
+    `min_oversampling` is that of `images.preprocessing.preprocess`. `clock` gives seconds, monotonic.
     """
 
     decode_pool: DecodePool
@@ -51,12 +51,12 @@ class Computation:
     digest: str
     priority: Priority
     deadline_s: float | None
-    prepared: PreparedImage | None = None
+    preprocessed: PreprocessedImage | None = None
     completion: Completion | None = None
     decode_started_s: float | None = None
     decode_finished_s: float | None = None
 
-    async def run(self) -> tuple[Completion, PreparedImage]:
+    async def run(self) -> tuple[Completion, PreprocessedImage]:
         """Decode the image and run it. Cancelling the call spares what has not begun.
 
         Raises:
@@ -72,9 +72,9 @@ class Computation:
         except BaseException:
             queue.withdraw(arrival)
             raise
-        if self.prepared is None:
+        if self.preprocessed is None:
             raise RuntimeError("a lane ran an image that was not decoded")
-        return self.completion, self.prepared
+        return self.completion, self.preprocessed
 
     def _decode(self, arrival: Arrival, future: "asyncio.Future[Completion]") -> None:
         """Decode the image and add it to the queue, in a decode thread."""
@@ -86,7 +86,7 @@ class Computation:
         if not self.digest:
             self.digest = hashlib.sha256(self.encoded).hexdigest()
         try:
-            self.prepared = prepare(
+            self.preprocessed = preprocess(
                 self.encoded,
                 self.model.recipe,
                 runner.limits,
@@ -96,7 +96,7 @@ class Computation:
         finally:
             finished_s = self.decode_finished_s = runner.clock()
         decode_ms = (time.thread_time() - on_processor_s) * 1000
-        runner.estimator.learn_decode(len(self.encoded), self.header, self.prepared.info, decode_ms=decode_ms)
-        pixels_hwc = self.prepared.pixels_hwc
+        runner.estimator.learn_decode(len(self.encoded), self.header, self.preprocessed.info, decode_ms=decode_ms)
+        pixels_hwc = self.preprocessed.pixels_hwc
         item = WorkItem(self.model.name, pixels_hwc, finished_s, self.deadline_s, future, self.priority)
         runner.queue.add(arrival, item)

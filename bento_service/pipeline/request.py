@@ -17,7 +17,7 @@ from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, Previe
 from bento_service.domain.runner import DispatchReason
 from bento_service.errors import DeadlineExceededError, InferenceFailedError, LightboxError, UnknownModelError
 from bento_service.images.header import read_header
-from bento_service.images.prepare import draw_preview
+from bento_service.images.preprocessing import draw_preview
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.computation import Computation, Runner
 from bento_service.pipeline.decode_pool import call_on_loop
@@ -133,8 +133,8 @@ class ImageRequest:
         self._work = Computation(
             self.runner, self.model, encoded, header, self._digest, self.permit.priority, deadline_s
         )
-        completion, prepared = await self._work.run()
-        return CachedResult.of(completion.scores, prepared.info, prepared.warnings)
+        completion, preprocessed = await self._work.run()
+        return CachedResult.of(completion.scores, preprocessed.info, preprocessed.warnings)
 
     def _make_answer(self, result: CachedResult) -> Answer:
         predictions = rank(result.scores, self.model.labels, max(self.top_k, _RECEIPT_PREDICTIONS))
@@ -164,8 +164,8 @@ class ImageRequest:
             if work.decode_started_s is not None and work.decode_finished_s is not None:
                 decode_ms = (work.decode_finished_s - work.decode_started_s) * 1000
                 queue_ms = (work.decode_started_s - received_s) * 1000
-            if work.prepared is not None:
-                image, warnings = work.prepared.info, work.prepared.warnings
+            if work.preprocessed is not None:
+                image, warnings = work.preprocessed.info, work.preprocessed.warnings
             if work.completion is not None:
                 batch_size, dispatch = work.completion.batch_size, work.completion.reason.value
                 queue_ms += work.completion.queue_ms

@@ -40,7 +40,7 @@ _FIRST_MS_PER_PIXEL = MappingProxyType(
         ImageFormat.AVIF: 8e-6,
     }
 )
-"""First guess of the time for a pixel, by kind of decoding: `images.prepare.prepare` on one colour, 7070 x 7070.
+"""First guess of the time for a pixel, by kind of decoding: `preprocess` on one colour, 7070 x 7070.
 
 That of HEIC is of phones' photographs, 23 to 35e-6: it is never learnt, since libde265 decodes on a thread of its own.
 """
