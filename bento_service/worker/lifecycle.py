@@ -15,7 +15,7 @@ from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.pipeline import Pipeline
+from bento_service.pipeline.wiring import Pipeline
 from bento_service.settings import Settings
 from bento_service.worker.shared_folder import StatusTable
 from bento_service.worker.shutdown import GracefulShutdown
@@ -37,7 +37,7 @@ class Lifecycle:
     """Loads the models beside the server, and drains on SIGTERM. Used on one event loop.
 
     Where no other worker serves, this one accepts connections while it loads, so that probes and requests get an
-    answer. Where others do, it loads first: they can answer what it would refuse.
+    answer. Where others do, it loads first: they can answer meanwhile.
     """
 
     def __init__(
