@@ -132,8 +132,11 @@ def _find_block_sizes(layout: TiffLayout, blocks: int) -> list[int]:
 
 
 def _list_explicit_tags(layout: TiffLayout) -> dict[int, tuple[int, ...]]:
-    """Return tags for which Pillow's defaults differ from libtiff's."""
-    changes: dict[int, tuple[int, ...]] = {Tag.PhotometricInterpretation: (layout.photometric,)}
+    """Return tags for which Pillow's defaults differ from libtiff's, and the planes of more than one channel."""
+    changes: dict[int, tuple[int, ...]] = {
+        Tag.PhotometricInterpretation: (layout.photometric,),
+        Tag.PlanarConfiguration: (2 if layout.is_planar else 1,),
+    }
     if layout.compression != OLD_JPEG:
         changes |= {Tag.BitsPerSample: (layout.bits,) * layout.channels, Tag.SamplesPerPixel: (layout.channels,)}
     if layout.extra_samples:

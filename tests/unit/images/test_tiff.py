@@ -61,7 +61,7 @@ def assert_read_as(encoded: bytes, expected: NDArray[np.integer] | int) -> None:
 
 @pytest.mark.parametrize(("compression", "predictor"), WAYS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("photometric", "is_planar"), [(0, False), (1, False), *product((2, 5), (False, True))])
+@pytest.mark.parametrize(("photometric", "is_planar"), product(CHANNELS, (False, True)))
 def test_samples_of_any_kind_are_read_as_what_they_mean(
     photometric: int, is_planar: bool, dtype: str, compression: int, predictor: int
 ) -> None:
