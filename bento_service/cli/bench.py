@@ -23,7 +23,7 @@ from bento_service.load_test.generator import run_closed, run_open
 from bento_service.load_test.page import write_page
 from bento_service.load_test.payloads import LoadOptions
 from bento_service.load_test.report import BenchReport, Subject, describe_run_line, to_json, write_text
-from bento_service.load_test.survey import NothingMeasuredError, SurveyPlan, survey
+from bento_service.load_test.survey import SurveyPlan, survey
 from lightbox_client import Client
 from lightbox_client.contract import ModelCard, Status
 from lightbox_client.errors import InvalidImageError
@@ -112,7 +112,7 @@ def bench(options: BenchOptions) -> None:
             run_open=partial(run_open, *target, seed=options.seed, options=load),
             on_run=lambda run: _say(describe_run_line(run)),
         )
-    except NothingMeasuredError as error:
+    except KeyboardInterrupt as error:
         raise CommandError("interrupted before anything was measured") from error
     report = BenchReport(
         begun_at=begun_at,
