@@ -24,7 +24,7 @@ from bench.models import find_model
 from bento_service.domain.models import InputRecipe
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.choice import create_engine
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 
 _LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 _WAYS = ((1, 1), (2, 1), (2, 8))
@@ -69,7 +69,7 @@ def measure_ceiling(small: Sequence[bytes], large: Sequence[bytes], duration_s: 
     engine = create_engine("openvino", "cpu", model, lanes=cpus, threads=cpus)
 
     def classify(encoded: Sequence[bytes], mode: EngineMode = EngineMode.THROUGHPUT) -> object:
-        return engine.infer(np.stack([prepare(one, recipe, _LIMITS).pixels_hwc for one in encoded]), mode)
+        return engine.infer(np.stack([preprocess(one, recipe, _LIMITS).pixels_hwc for one in encoded]), mode)
 
     def measure_best_rate(images: Sequence[bytes], duration_s: float) -> float:
         return max(
@@ -83,7 +83,7 @@ def measure_ceiling(small: Sequence[bytes], large: Sequence[bytes], duration_s: 
     engine.close()
 
     def ours(encoded: Sequence[bytes]) -> object:
-        return [prepare(one, recipe, _LIMITS) for one in encoded]
+        return [preprocess(one, recipe, _LIMITS) for one in encoded]
 
     one_thread = [
         _measure_rate(work, images, 1, share * duration_s)

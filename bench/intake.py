@@ -25,7 +25,7 @@ from bench.environment import describe_environment, write_result
 from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import InputRecipe
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 
 RECIPE = InputRecipe(
     height_px=224,
@@ -102,12 +102,12 @@ def make_noisy_file() -> bytes:
 
 def prepare_with_lightbox(encoded: bytes) -> NDArray[np.uint8]:
     """Prepare as the service does."""
-    return prepare(encoded, RECIPE, LIMITS).pixels_hwc
+    return preprocess(encoded, RECIPE, LIMITS).pixels_hwc
 
 
 def prepare_scaled(encoded: bytes) -> NDArray[np.uint8]:
     """Prepare as the service does with `LIGHTBOX_SCALED_DECODING`."""
-    return prepare(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING).pixels_hwc
+    return preprocess(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING).pixels_hwc
 
 
 def make_torchvision_way() -> Decode:

@@ -19,7 +19,7 @@ from bento_service.engines.base import Engine
 from bento_service.engines.choice import check_engine, choose_engine, create_engine, warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
 from bento_service.machine import Division, count_cpus, divide

@@ -22,9 +22,9 @@ from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.http.app import create_app
-from bento_service.http.connection.early_refusal import EarlyRefusals
+from bento_service.http.connection.early_rejection import EarlyRejections
 from bento_service.http.connection.protocol import BoundedHttpProtocol
-from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.gateway import Gateway
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.responses.serializers import to_classification
@@ -104,13 +104,13 @@ class GatewayService(Service):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return BentoML's application behind the gateway, and bound the connections that reach it (ADR 2)."""
-        pacer = RefusalPacer(cpus=count_cpus() / settings.worker_count)
-        refusals = EarlyRefusals(
+        pacer = RejectionPacer(cpus=count_cpus() / settings.worker_count)
+        early_rejections = EarlyRejections(
             lifecycle.app_state, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
         )
         # BentoML makes its workers' `uvicorn.Config` itself, right after this call. It leaves the protocol to uvicorn,
         # which takes a class's name or a factory.
-        uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, refuse_early=refusals)  # type: ignore[assignment]
+        uvicorn.config.HTTP_PROTOCOLS["auto"] = partial(BoundedHttpProtocol, reject_early=early_rejections)  # type: ignore[assignment]
         return Gateway(
             own_app.wrap(super().to_asgi(is_main)),
             own_app,

@@ -65,7 +65,7 @@ def name_scope(
         library: The engine's library, with its version.
         device_kind: `cpu` or `cuda`.
         precision: The engine's arithmetic.
-        min_oversampling: That of `images.prepare.prepare`.
+        min_oversampling: That of `preprocess`.
     """
     # This release too: the next one may read images differently, and a Redis outlives the process.
     return f"{__version__}:{model_version}:{library}:{device_kind}:{precision}:{min_oversampling or 0}"

@@ -7,8 +7,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
-from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError, OverloadedError
-from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError, OverloadedError, RetryableError
+from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.middleware import RequestIdAndErrors, allow_origins
 from bento_service.http.requests.headers import REQUEST_ID_HEADER, request_id_of
 from bento_service.http.responses.problems import (
@@ -16,9 +16,9 @@ from bento_service.http.responses.problems import (
     PROBLEM_TYPES,
     ProblemResponse,
     answer_error,
-    answer_internal_error,
     answer_not_found,
     answer_wrong_method,
+    describe_internal_error,
 )
 from bento_service.http.routes.classify import BENTO_PATH
 from bento_service.http.state import OnRequest, StatusProvider
@@ -33,12 +33,12 @@ _OWN_PATHS = frozenset({"/version", BENTO_PATH})
 
 
 class Gateway:
-    """Pure ASGI. Routes our calls to our own application, known paths to BentoML's, and no other path anywhere (ADR 2).
+    """Pure ASGI. Routes our calls to our application, known paths to BentoML's, and answers others with 404 (ADR 2).
 
-    Ours are `/v1/…`, `/version` and `/classify`. BentoML's middleware labels its metrics with raw paths, so it must
-    never see a path that it does not have. Its failures become problems. Lifespan events are BentoML's; WebSockets
-    never get here (`BoundedHttpProtocol`). HEAD is answered wherever GET is. While the server drains, each answer ends
-    its connection, so that the client's next request does not meet a closed one.
+    BentoML's middleware labels its metrics with raw paths, so it must never see a path that it does not have. Its
+    failures become problems. Lifespan events are BentoML's; WebSockets never get here (`BoundedHttpProtocol`). HEAD is
+    answered wherever GET is. While the server drains, each answer ends its connection, so that the client's next
+    request does not meet a closed one.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Gateway:
         on_request: OnRequest,
         cors_origins: Collection[str] = (),
         is_draining: Callable[[], bool] = lambda: False,
-        pacer: RefusalPacer | None = None,
+        pacer: RejectionPacer | None = None,
     ) -> None:
         self._lifespan_app = bento_app
         self._bento_app = _BentoProblems(bento_app, status)
@@ -67,7 +67,7 @@ class Gateway:
         await (self._observe if scope["type"] == "http" else self._lifespan_app)(scope, receive, send)
 
     async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, pace it if it is a refusal for overload, and report it to `on_request`."""
+        """Answer one request, pace it if it is rejected for overload, and report it to `on_request`."""
         started_s = time.perf_counter()
         status = CLIENT_CLOSED_REQUEST
 
@@ -147,9 +147,9 @@ class _BentoProblems:
         if status < 500:
             detail = f"{scope['path']} cannot be had as the request's headers ask for it (status {status})."
             return answer_error(InvalidParameterError(detail), request_id)
-        return answer_internal_error(request_id)
+        return ProblemResponse(describe_internal_error(request_id))
 
-    def _explain_unavailable(self) -> DrainingError | NotReadyError:
+    def _explain_unavailable(self) -> RetryableError:
         if self._status().state is ServiceState.DRAINING:
             return DrainingError("This server is shutting down. Try again.", retry_after_s=_RETRY_AFTER_S)
         return NotReadyError("The models are not ready. Try again.", retry_after_s=_RETRY_AFTER_S)

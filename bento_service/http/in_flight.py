@@ -37,9 +37,8 @@ class InFlightRequests:
             await asyncio.wait(list(self._open))
         # For event loops that pass bytes on at the end of a turn.
         await asyncio.sleep(0)
-        for writes in list(self._connections):
-            if writes.has_any():
-                await writes.drain()
+        for writes in [writes for writes in self._connections if writes.has_any()]:
+            await writes.drain()
 
     def end_all(self) -> int:
         """Answer open requests with a `draining` problem, abort answers that have begun, and return how many in all."""
@@ -80,7 +79,11 @@ class InFlightRequests:
             if not limit.expired():
                 raise
             if not has_started:
-                await _refuse(scope, receive, send)
+                ended = DrainingError(
+                    "This server is shutting down, and the time that it gives open requests is up. Try again.",
+                    retry_after_s=1.0,
+                )
+                await answer_error(ended, request_id_of(scope))(scope, receive, send)
             elif writes is not None:
                 writes.abort()
                 # Until the server knows, it would log that the answer is not complete.
@@ -95,10 +98,3 @@ class InFlightRequests:
 class _OpenRequest(NamedTuple):
     limit: asyncio.Timeout
     writes: PendingWrites | None
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    error = DrainingError(
-        "This server is shutting down, and the time that it gives open requests is up. Try again.", retry_after_s=1.0
-    )
-    await answer_error(error, request_id_of(scope))(scope, receive, send)

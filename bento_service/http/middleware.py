@@ -8,7 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.http.requests.headers import REQUEST_ID_HEADER, request_id_of
-from bento_service.http.responses.problems import answer_internal_error
+from bento_service.http.responses.problems import ProblemResponse, describe_internal_error
 from lightbox_client.preview import PREVIEW_HEADERS
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class RequestIdAndErrors:
             # The path is decoded; repr() keeps a %0A in it from starting a line of the log.
             logger.exception("Request %s failed: %s %r", request_id, scope["method"], scope["path"])
             if not has_started:
-                await answer_internal_error(request_id)(scope, receive, send_with_id)
+                await ProblemResponse(describe_internal_error(request_id))(scope, receive, send_with_id)
 
 
 def allow_origins(app: ASGIApp, origins: Collection[str]) -> ASGIApp:

@@ -23,7 +23,7 @@ class ImageHeader:
     """A file's format and its size in pixels, not verified. `pixels` is None where the size was not found.
 
     `is_progressive` is for JPEGs: decoding one takes several passes over its pixels. `tiff` is the directory of a
-    TIFF's picture, for `prepare`, which need not read it again.
+    TIFF's picture, for `preprocess`, which need not read it again.
     """
 
     format: ImageFormat

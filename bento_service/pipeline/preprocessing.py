@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bento_service.domain.models import ModelCard
-from bento_service.domain.requests import ImageInfo, PreparedImage, Priority
+from bento_service.domain.requests import ImageInfo, PreprocessedImage, Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError
 from bento_service.images.header import ImageHeader
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.work_estimate import ImageKind, WorkEstimator
 from bento_service.scheduling.queue import Announcement, WorkQueue
@@ -21,7 +21,7 @@ from bento_service.scheduling.work import Completion, WorkItem
 class Preprocessor:
     """What decodes images and hands them to the lanes.
 
-    `min_oversampling` is that of `images.prepare.prepare`. `clock` gives seconds, monotonic; `thread_clock` the seconds
+    `min_oversampling` is that of `preprocess`. `clock` gives seconds, monotonic; `thread_clock` the seconds
     that the calling thread was on a processor.
     """
 
@@ -85,7 +85,7 @@ class Preprocessing:
             deadline_s: On the preprocessor's clock; once it has passed, neither decoding nor inference begins.
         """
         self.digest = digest
-        self.prepared: PreparedImage | None = None
+        self.prepared: PreprocessedImage | None = None
         self._decode_started_s: float | None = None
         self._decode_finished_s: float | None = None
         self.completion: Completion | None = None
@@ -117,7 +117,7 @@ class Preprocessing:
         lane_ms = self.completion.queue_ms if self.completion else 0.0
         return (finished_s - started_s) * 1000, (started_s - received_s) * 1000 + lane_ms
 
-    async def run(self) -> tuple[Completion, PreparedImage]:
+    async def run(self) -> tuple[Completion, PreprocessedImage]:
         """Decode the image and run it. Cancelling the call spares what has not begun.
 
         Raises:
@@ -146,7 +146,7 @@ class Preprocessing:
         if not self.digest:
             self.digest = hashlib.sha256(self._encoded).hexdigest()
         try:
-            prepared = prepare(
+            prepared = preprocess(
                 self._encoded,
                 self._model.recipe,
                 preprocessor.limits,

@@ -8,7 +8,7 @@ from typing import Self
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Preview
 from bento_service.images.header import read_header
-from bento_service.images.prepare import draw_preview
+from bento_service.images.preprocessing import draw_preview
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.decode_pool import call_on_loop
 from bento_service.pipeline.preprocessing import Preprocessor

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.runner import EngineMode
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 from bento_service.machine import Division
 from bento_service.pipeline.admission import Admission
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
@@ -68,7 +68,7 @@ def start_classifier(
         default_model: The model for requests that name none.
         observers: Get every receipt.
         cache: Results of images seen before, or None.
-        min_oversampling: That of `images.prepare.prepare`.
+        min_oversampling: That of `preprocess`.
         clock: Seconds, monotonic.
         on_lane_lost: Called from a lane's thread when it dies.
         on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.

@@ -50,7 +50,7 @@ _FIRST_MS_PER_PIXEL: Mapping[ImageKind, float] = MappingProxyType(
         ImageKind.AVIF: 8e-6,
     }
 )
-"""First guess of the time for a pixel: `images.prepare.prepare` on one colour, 7070 x 7070, over its pixels.
+"""First guess of the time for a pixel: `preprocess` on one colour, 7070 x 7070, over its pixels.
 
 That of HEIC is of phones' photographs, 23 to 35e-6, since it is never learnt (see `Preprocessor.learn_decode`).
 """

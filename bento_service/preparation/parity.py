@@ -15,7 +15,7 @@ from bento_service.engines.base import Engine
 from bento_service.engines.choice import is_installed
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.machine import count_cpus
 from bento_service.preparation.prepare import MeasureParity, measure_nothing
 from bento_service.preparation.sources.base import LoadedModel
@@ -76,11 +76,11 @@ def classify_as_served(
 ) -> NDArray[np.float32]:
     """Classify encoded images with our preprocessing and an engine.
 
-    `min_oversampling` is that of `prepare`. Returns probabilities of shape (len(crops), classes).
+    `min_oversampling` is that of `preprocess`. Returns probabilities of shape (len(crops), classes).
     """
     answers = []
     for batch in _batches(crops):
-        pixels = [prepare(crop, recipe, _LIMITS, min_oversampling=min_oversampling).pixels_hwc for crop in batch]
+        pixels = [preprocess(crop, recipe, _LIMITS, min_oversampling=min_oversampling).pixels_hwc for crop in batch]
         answers.append(engine.infer(np.stack(pixels)))
     return np.concatenate(answers)
 

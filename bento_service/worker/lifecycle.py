@@ -37,7 +37,7 @@ class Lifecycle:
     """Loads the models beside the server, and drains on SIGTERM. Used on one event loop.
 
     Where no other worker serves, this one accepts connections while it loads, so that probes and requests get an
-    answer. Where others do, it loads first: they can answer what it would refuse.
+    answer. Where others do, it loads first: they can answer meanwhile.
     """
 
     def __init__(

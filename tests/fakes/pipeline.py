@@ -15,7 +15,7 @@ from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.domain.runner import Device, EngineMode
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 from bento_service.machine import Division
 from bento_service.pipeline.classifier import WarmModel
 from bento_service.pipeline.request import ImageRequest

@@ -29,7 +29,7 @@ from bento_service.http.gateway import Gateway
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.responses.problems import ProblemResponse, build_problem
 from bento_service.http.state import AppState
-from bento_service.images.prepare import ImageLimits, draw_preview, prepare
+from bento_service.images.preprocessing import ImageLimits, draw_preview, preprocess
 from bento_service.settings import Settings
 from tests.fakes import service_data
 from tests.fakes.bento import FakeBento
@@ -63,14 +63,13 @@ class _Rule:
 class FakeService:
     """A Lightbox service with three models. It starts with the context; `stop()` and `start()` keep the port.
 
-    `is_loading` makes it answer 503 `not_ready`, `/readyz` included; `is_history_empty` empties its journal. `requests`
-    lists what arrived, in order.
+    While `is_loading` it answers 503 `not_ready`. `requests` lists what arrived, in order.
     """
 
     port: int = 0
     is_loading: bool = False
     requests: list[SeenRequest] = field(default_factory=list)
-    _journal: service_data.PastTraffic = field(default_factory=service_data.PastTraffic)
+    journal: service_data.PastTraffic = field(default_factory=service_data.PastTraffic)
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _may_answer: threading.Event = field(default_factory=threading.Event)
@@ -81,14 +80,14 @@ class FakeService:
         limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
 
         def answer(request_id: str, card: ModelCard, top_k: int, encoded: bytes) -> Answer:
-            image = prepare(encoded, card.recipe, limits)
+            image = preprocess(encoded, card.recipe, limits)
             return service_data.answer_for(request_id, card, image.info, image.warnings, top_k)
 
         def draw(encoded: bytes) -> Preview:
             return draw_preview(encoded, limits)
 
         classifier = FakeClassifier(served=service_data.served_models(), answer=answer, draw=draw)
-        state = AppState(classifier, self._journal, settings, ByteBudget(settings.max_inflight_bytes))
+        state = AppState(classifier, self.journal, settings, ByteBudget(settings.max_inflight_bytes))
 
         def provide() -> AppState:
             if self.is_loading:
@@ -110,14 +109,6 @@ class FakeService:
     def url(self) -> str:
         """Its base address; the port is known once it has started."""
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def is_history_empty(self) -> bool:
-        return self._journal.is_empty
-
-    @is_history_empty.setter
-    def is_history_empty(self, is_empty: bool) -> None:
-        self._journal.is_empty = is_empty
 
     def __enter__(self) -> "FakeService":
         self._may_answer.set()

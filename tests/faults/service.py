@@ -20,7 +20,7 @@ from bento_service.http.gateway import Gateway
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
 from bento_service.settings import Settings

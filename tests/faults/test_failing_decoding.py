@@ -2,7 +2,7 @@
 
 import pytest
 
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 from tests.fakes.faulty_engine import FaultyEngine, encode_numbered
 from tests.faults.books import check_books, check_rest
 from tests.faults.clients import ask_all, number_requests

@@ -13,7 +13,7 @@ from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 from bento_service.machine import Division
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, WarmModel

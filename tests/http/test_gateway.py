@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
 from bento_service.errors import OverloadedError
-from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.connection.rejection_pacer import RejectionPacer
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 from tests.http.expectations import expect_problem
@@ -148,7 +148,7 @@ def test_lifespan_events_are_those_of_bentoml(app: Starlette) -> None:
     assert seen == ["lifespan"]
 
 
-class HeldPacer(RefusalPacer):
+class HeldPacer(RejectionPacer):
     """Holds every refusal until the test lets it go."""
 
     def __init__(self) -> None:

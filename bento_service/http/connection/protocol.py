@@ -9,11 +9,11 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from bento_service.http.connection.early_refusal import EarlyRefusal, RefuseEarly, never_refuse
+from bento_service.http.connection.early_rejection import EarlyRejection, RejectEarly, never_reject
 from bento_service.http.connection.lingering import LingeringHttpProtocol
 from bento_service.http.connection.pending_writes import PENDING_WRITES_EXTENSION, PendingWrites
 from bento_service.http.connection.raw_problem import RawProblem
-from bento_service.http.connection.refusal_pacer import STOP_READING_EXTENSION
+from bento_service.http.connection.rejection_pacer import STOP_READING_EXTENSION
 from bento_service.http.requests.disconnect import DISCONNECT_EXTENSION, DisconnectSignal
 from bento_service.http.responses.problems import build_problem
 
@@ -44,10 +44,10 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
     header_timeout_s = 10.0
     """From a connection's start, or a further request's first byte, until the headers are complete."""
 
-    def __init__(self, *args: Any, refuse_early: RefuseEarly = never_refuse, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on
+    def __init__(self, *args: Any, reject_early: RejectEarly = never_reject, **kwargs: Any) -> None:  # noqa: ANN401 - uvicorn's own, passed on
         super().__init__(*args, **kwargs)
-        self._refuse_early = refuse_early
-        self._early_refusal: EarlyRefusal | None = None
+        self._reject_early = reject_early
+        self._early_rejection: EarlyRejection | None = None
         """Of the running request, until it is sent."""
         self._running_cycle: RequestResponseCycle | None = None
         """The request being answered; `self.cycle` is the newest one, which may wait behind it in the pipeline."""
@@ -95,7 +95,7 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body without a copy if the last one was taken; uvicorn would copy it twice."""
         self._bytes_without_body = 0
-        if self._early_refusal is not None and self.cycle is self._running_cycle:
+        if self._early_rejection is not None and self.cycle is self._running_cycle:
             return
         cycle = self.cycle
         if cycle is not None and not cycle.body and not cycle.response_complete:
@@ -114,9 +114,9 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
         super().on_message_complete()
 
     def shutdown(self) -> None:
-        """Close the connection once the request in progress is answered; a delayed refusal is sent at once."""
+        """Close the connection once the request in progress is answered; a delayed rejection is sent at once."""
         super().shutdown()
-        self._send_early_refusal()
+        self._send_early_rejection()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the running request."""
@@ -162,8 +162,8 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
                 # The parser has read the headers, and takes all that follows for another protocol's.
                 (end,) = upgrade.args
             method = self.parser.get_method()
-            if refusal := _refuse_protocol(method, self.headers):
-                self._refuse(*refusal)
+            if problem := _check_protocol(method, self.headers):
+                self._refuse(*problem)
                 return
             head = _render_head(method, self.url, self.parser.get_http_version(), self.headers)
             self.parser = httptools.HttpRequestParser(self)
@@ -185,40 +185,40 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
             # The application awaits this request's body: to it, the client has disconnected.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-            self._early_refusal = None
+            self._early_rejection = None
         request_id = uuid.uuid4().hex  # the request's own is not known
         problem = RawProblem(build_problem(code, detail, request_id, **details))
         self.transport.write(problem.render(request_id, is_last=True))
         self._linger()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        """Give a request to the application, unless it is refused early."""
+        """Give a request to the application, unless it is rejected early."""
         self._running_cycle = cycle
         cycle.transport = self._cycle_transport  # type: ignore[assignment] # has what a cycle uses of one
         # A client that does not read its answers is left to the application, which waits until it does.
-        may_refuse = not self.flow.write_paused
-        refusal = self._refuse_early(cycle.scope) if may_refuse else None  # type: ignore[arg-type] # the same, typed
-        if refusal is None:
+        may_reject = not self.flow.write_paused
+        rejection = self._reject_early(cycle.scope) if may_reject else None  # type: ignore[arg-type] # the same, typed
+        if rejection is None:
             super()._start_asgi_task(cycle, app)
             return
-        self._early_refusal = refusal
+        self._early_rejection = rejection
         # As uvicorn does after an answer: the cycle would refer to this object, which refers to the cycle.
         cycle.on_response = lambda: None
-        if refusal.delay_s > 0:
+        if rejection.delay_s > 0:
             self._stop_reading()
-            self.loop.call_later(refusal.delay_s, self._send_early_refusal)
+            self.loop.call_later(rejection.delay_s, self._send_early_rejection)
         else:
             # Not before the parser is done with what has arrived, as with an application's answer.
-            self.loop.call_soon(self._send_early_refusal)
+            self.loop.call_soon(self._send_early_rejection)
 
-    def _send_early_refusal(self) -> None:
+    def _send_early_rejection(self) -> None:
         """Answer the running request, which the application never sees."""
-        refusal, self._early_refusal, cycle = self._early_refusal, None, self._running_cycle
-        if refusal is None or cycle is None or self.transport.is_closing():
+        rejection, self._early_rejection, cycle = self._early_rejection, None, self._running_cycle
+        if rejection is None or cycle is None or self.transport.is_closing():
             return
-        is_last = not cycle.keep_alive or refusal.is_draining()
+        is_last = not cycle.keep_alive or rejection.is_draining()
         headers = self.server_state.default_headers
-        self.transport.write(refusal.problem.render(refusal.request_id, headers, is_last=is_last))
+        self.transport.write(rejection.problem.render(rejection.request_id, headers, is_last=is_last))
         cycle.response_started = cycle.response_complete = True
         if is_last:
             self._close_after_answer()
@@ -231,7 +231,7 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
         self.flow.pause_reading()
 
 
-def _refuse_protocol(method: bytes, headers: Headers) -> tuple[str, str] | None:
+def _check_protocol(method: bytes, headers: Headers) -> tuple[str, str] | None:
     """Return the code and the detail of the problem if a request makes no sense without another protocol.
 
     That is CONNECT, or a WebSocket's handshake (RFC 6455, 4.1): a GET that offers `websocket`, alone or among others.

@@ -1,6 +1,6 @@
 """Multipart forms: the files of one field and a few short texts, parsed while they arrive, in memory and bounded."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
@@ -12,7 +12,7 @@ MAX_OTHER_PARTS = 32
 """Fields beside the images that a form may have."""
 MAX_TEXT_BYTES = 1024
 """Longest text field that is kept: room for any name or number, too little to be charged to the byte budget."""
-MAX_NAME_CHARS = 255
+_MAX_NAME_CHARS = 255
 """Longest filename or field name that is given back."""
 _MAX_BOUNDARY_BYTES = 256
 _HEADER_CHARSET = "latin1"
@@ -59,7 +59,7 @@ class ImageForm:
         field: str,
         max_files: int,
         max_file_bytes: int,
-        too_many_files: Callable[[], LightboxError],
+        too_many_files: LightboxError,
         lease: ByteLease,
         text_fields: Collection[str] = (),
     ) -> None:
@@ -70,7 +70,7 @@ class ImageForm:
             field: The name of the parts that are files.
             max_files: How many of them there may be.
             max_file_bytes: The content of a larger file is not kept.
-            too_many_files: Returns the error for one file too many.
+            too_many_files: Raised for one file too many.
             lease: Takes the bytes of the files.
             text_fields: The names of the parts whose text is kept.
 
@@ -82,14 +82,15 @@ class ImageForm:
         self._max_file_bytes = max_file_bytes
         self._too_many_files = too_many_files
         self._lease = lease
+        self._text_fields = text_fields
         self._files: list[FormFile] = []
-        self._text_fields = frozenset(text_fields)
         self._texts: dict[str, bytes] = {}
         self._others_count = 0
+        # Of the part that is being parsed: a file, if it has chunks, or a text, if it has a name.
         self._filename: str | None = None
-        self._text_name: str | None = None
         self._chunks: list[bytes] | None = None
         self._size_bytes = 0
+        self._text_name: str | None = None
         if not boundary:
             raise _malformed("the Content-Type names no boundary")
         if len(boundary) > _MAX_BOUNDARY_BYTES:
@@ -102,7 +103,7 @@ class ImageForm:
 
         Raises:
             InvalidParameterError: The form is malformed, has too many other fields, or too long a text.
-            TooManyImagesError: Or whatever `too_many_files` makes.
+            LightboxError: `too_many_files`.
             OverloadedError: The byte budget is spent.
         """
         try:
@@ -112,7 +113,7 @@ class ImageForm:
                 elif event is None:
                     self._end_part()
                 else:
-                    self._extend_content(event)
+                    self._extend_part(event)
         except MultipartError as error:
             raise _malformed(error.args[0]) from error
 
@@ -140,21 +141,17 @@ class ImageForm:
         return {name: text.decode("utf-8", errors="replace") for name, text in self._texts.items()}
 
     def _begin_part(self, part: MultipartSegment) -> None:
-        self._text_name = None
-        self._chunks = None
+        self._text_name = self._chunks = None
         self._size_bytes = 0
         if not part.name:
             raise _malformed("a part has no Content-Disposition with a name")
         name = _decode(part.name)
-        if name != self._field:
-            self._begin_other(name)
+        if name == self._field:
+            if len(self._files) >= self._max_files:
+                raise self._too_many_files
+            self._filename = None if part.filename is None else _decode(part.filename)
+            self._chunks = []
             return
-        if len(self._files) >= self._max_files:
-            raise self._too_many_files()
-        self._filename = None if part.filename is None else _decode(part.filename)
-        self._chunks = []
-
-    def _begin_other(self, name: str) -> None:
         if self._others_count >= MAX_OTHER_PARTS:
             raise _malformed(f"it has more than {MAX_OTHER_PARTS} fields beside `{self._field}`")
         self._others_count += 1
@@ -162,7 +159,7 @@ class ImageForm:
         if name in self._text_fields:
             self._text_name = name
 
-    def _extend_content(self, data: bytes) -> None:
+    def _extend_part(self, data: bytes) -> None:
         if self._text_name is not None:
             self._extend_text(self._text_name, data)
         if self._chunks is None or self._size_bytes > self._max_file_bytes:
@@ -176,21 +173,18 @@ class ImageForm:
         self._size_bytes += len(data)
 
     def _extend_text(self, name: str, data: bytes) -> None:
-        text = self._texts[name] + data
-        if len(text) > MAX_TEXT_BYTES:
+        self._texts[name] += data
+        if len(self._texts[name]) > MAX_TEXT_BYTES:
             raise InvalidParameterError(
                 f"The form's field `{name}` is longer than the {MAX_TEXT_BYTES} bytes allowed. Send a shorter value.",
                 parameter=name,
             )
-        self._texts[name] = text
 
     def _end_part(self) -> None:
-        if self._chunks is None:
-            return
-        is_too_large = self._size_bytes > self._max_file_bytes
-        content = None if is_too_large else b"".join(self._chunks)
-        self._files.append(FormFile(self._filename, content, self._max_file_bytes))
-        self._chunks = None
+        if self._chunks is not None:
+            content = None if self._size_bytes > self._max_file_bytes else b"".join(self._chunks)
+            self._files.append(FormFile(self._filename, content, self._max_file_bytes))
+            self._chunks = None
 
 
 def _malformed(reason: str) -> InvalidParameterError:
@@ -198,4 +192,4 @@ def _malformed(reason: str) -> InvalidParameterError:
 
 
 def _decode(name: str) -> str:
-    return name.encode(_HEADER_CHARSET).decode("utf-8", errors="replace")[:MAX_NAME_CHARS]
+    return name.encode(_HEADER_CHARSET).decode("utf-8", errors="replace")[:_MAX_NAME_CHARS]

@@ -14,7 +14,7 @@ from bento_service.journal.windows import LONGEST_WINDOW
 
 DEFAULT_WINDOW = timedelta(hours=1)
 CLOCK_TOLERANCE = timedelta(days=1)
-"""How far in the future a window may end, for clients whose clock or time zone is wrong."""
+"""How far in the future a window may end, for clients whose clock is wrong."""
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 """Start of the journal's timestamps. A window that is rounded to whole rollups stays clear of year 1."""
 _MAX_GIVEN_CHARS = 100
@@ -29,8 +29,8 @@ def _to_utc(value: datetime) -> datetime:
         raise ValueError("year must lie in 1..9999") from None
 
 
-def _refuse_nul(value: str) -> str:
-    """Refuse NUL, which PostgreSQL takes in no text: no name or id of the journal has one."""
+def _check_nul(value: str) -> str:
+    # PostgreSQL takes NUL in no text.
     if "\0" in value:
         raise ValueError("a name holds no NUL character")
     return value
@@ -38,7 +38,7 @@ def _refuse_nul(value: str) -> str:
 
 Instant = Annotated[datetime, AfterValidator(_to_utc)]
 ModelName = Annotated[str, Field(max_length=200)]
-JournalText = Annotated[ModelName, AfterValidator(_refuse_nul)]
+JournalText = Annotated[ModelName, AfterValidator(_check_nul)]
 
 
 class Query(BaseModel):
@@ -178,22 +178,10 @@ def _refuse_moment(parameter: str, moment: datetime, allowed: str) -> InvalidPar
 
 def explain_validation_error(error: RequestValidationError | ValidationError) -> InvalidParameterError:
     """Return pydantic's error as one that names the parameter, what was given and what is allowed."""
-    first, *others = (_Fault.of(fault) for fault in error.errors())
-    return InvalidParameterError(
-        " ".join(fault.sentence for fault in (first, *others)), parameter=first.parameter, given=first.given
-    )
-
-
-class _Fault(BaseModel):
-    """One of the errors in a `ValidationError`."""
-
-    parameter: str
-    given: str
-    sentence: str
-
-    @classmethod
-    def of(cls, fault: Mapping[str, Any]) -> "_Fault":
-        parameter = str(fault["loc"][1] if len(fault["loc"]) > 1 else fault["loc"][0])
-        given = str(fault["input"])[:_MAX_GIVEN_CHARS]
-        allowed = str(fault["msg"])
-        return cls(parameter=parameter, given=given, sentence=f"{parameter} is {given!r}: {allowed}.")
+    # A location is (name,) for pydantic and (where, name) for FastAPI.
+    faults = [
+        (str(fault["loc"][:2][-1]), str(fault["input"])[:_MAX_GIVEN_CHARS], fault["msg"]) for fault in error.errors()
+    ]
+    parameter, given, _ = faults[0]
+    detail = " ".join(f"{name} is {value!r}: {allowed}." for name, value, allowed in faults)
+    return InvalidParameterError(detail, parameter=parameter, given=given)

@@ -18,34 +18,25 @@ from lightbox_client.contract import Problem
 DOCS_PATH = "/v1/docs"
 _ASSETS_PATH = f"{DOCS_PATH}/assets"
 _IMAGE_TYPES = (
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "image/gif",
-    "image/bmp",
-    "image/tiff",
-    "image/heic",
-    "image/avif",
-    "image/*",
+    *(f"image/{kind}" for kind in ("jpeg", "png", "webp", "gif", "bmp", "tiff", "heic", "avif", "*")),
+    "application/octet-stream",
 )
 _BINARY = {"type": "string", "format": "binary"}
 
 _FORM_RULES = (
-    "A parameter may come in the query or as a field of the form; given in both with different values, it is refused, "
-    "and so is any other field. The request is admitted, before its body is read, by its query alone, or else by the "
-    "defaults: fields apply once the whole form has arrived. A `deadline_ms` among them counts from the request's "
-    "headers on all the same."
+    "A parameter may come in the query or as a field of the form. Given in both with different values, it is refused, "
+    "and so is any other field. The request is admitted by its query or the defaults, before its body is read; fields "
+    "apply once the whole form has arrived. A `deadline_ms` among them still counts from the request's headers."
 )
 
-Responses = dict[int | str, dict[str, Any]]
 
-
-def describe_problems(*codes: str) -> Responses:
+def describe_problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Return FastAPI's `responses` for these codes, by status, each with an example of each code."""
-    responses: Responses = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     for code in (*codes, "internal_error"):
         kind = PROBLEM_TYPES[code]
-        response = responses.setdefault(kind.status, _empty_response())
+        empty = {"model": Problem, "description": "", "headers": {}, "content": {MEDIA_TYPE: {"examples": {}}}}
+        response = responses.setdefault(kind.status, empty)
         response["description"] = f"{response['description']} `{code}`: {kind.when}".strip()
         example = build_problem(code, kind.when, "0b4e63f2c7a94d6c8a52f1d04be9a1c3").model_dump()
         response["content"][MEDIA_TYPE]["examples"][code] = {"summary": kind.title, "value": example}
@@ -68,16 +59,14 @@ class DescribedApi(FastAPI):
 
 def describe_image_body(query: type[Query]) -> dict[str, Any]:
     """Return `openapi_extra` for one image: the raw body, or a form, which takes the query's parameters too."""
-    content: dict[str, Any] = {kind: {"schema": _BINARY} for kind in (*_IMAGE_TYPES, "application/octet-stream")}
-    content["multipart/form-data"] = {"schema": _form_schema(SINGLE_FIELD, _BINARY, query)}
-    return {"requestBody": {"required": True, "content": content}}
+    described = _describe_form(SINGLE_FIELD, _BINARY, query)
+    described["requestBody"]["content"] |= {kind: {"schema": _BINARY} for kind in _IMAGE_TYPES}
+    return described
 
 
 def describe_batch_body(query: type[Query]) -> dict[str, Any]:
     """Return `openapi_extra` for a form of many images, which takes the query's parameters too."""
-    images = {"type": "array", "items": _BINARY}
-    content = {"multipart/form-data": {"schema": _form_schema(BATCH_FIELD, images, query)}}
-    return {"requestBody": {"required": True, "content": content}}
+    return _describe_form(BATCH_FIELD, {"type": "array", "items": _BINARY}, query)
 
 
 def add_docs_page(app: FastAPI, swagger_assets: Path | None) -> None:
@@ -115,15 +104,12 @@ def _move_problems(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _empty_response() -> dict[str, Any]:
-    return {"model": Problem, "description": "", "headers": {}, "content": {MEDIA_TYPE: {"examples": {}}}}
-
-
-def _form_schema(field: str, schema: Mapping[str, Any], query: type[Query]) -> dict[str, Any]:
-    return {
+def _describe_form(field: str, files: Mapping[str, Any], query: type[Query]) -> dict[str, Any]:
+    schema = {
         "type": "object",
         "description": _FORM_RULES,
         "required": [field],
-        "properties": {field: schema, **query.model_json_schema()["properties"]},
+        "properties": {field: files, **query.model_json_schema()["properties"]},
         "additionalProperties": False,
     }
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -1,7 +1,4 @@
-"""Errors as HTTP answers: RFC 9457 `application/problem+json`. The one place that knows status codes.
-
-The seconds of `Retry-After` come with the error: for overload from `pipeline/admission.py`.
-"""
+"""Errors as HTTP answers: RFC 9457 `application/problem+json`. The one place that knows status codes."""
 
 import logging
 import math
@@ -112,10 +109,8 @@ class ProblemResponse(Response):
 
 
 class _NoAnswer(Response):
-    """Sends nothing, because the client has disconnected."""
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Do nothing."""
+        """Send nothing: the client has disconnected."""
 
 
 def build_problem(code: str, detail: str, request_id: str, **details: object) -> Problem:
@@ -164,7 +159,7 @@ async def answer_exception(request: Request, error: Exception) -> Response:
             logger.error("Request %s: %s", request_id, error.message, exc_info=error)
         return problem
     if not isinstance(error, HTTPException):
-        return answer_internal_error(request_id)
+        return ProblemResponse(describe_internal_error(request_id))
     if error.status_code == 404:
         return answer_not_found(scope)
     if error.status_code == 405:
@@ -183,10 +178,10 @@ def answer_error(error: LightboxError, request_id: str) -> ProblemResponse:
     return ProblemResponse(describe_error(error, request_id), headers)
 
 
-def answer_internal_error(request_id: str) -> ProblemResponse:
-    """Return the answer to an unexpected exception; it says nothing about the exception."""
+def describe_internal_error(request_id: str) -> Problem:
+    """Return the problem for an unexpected exception; it says nothing about the exception."""
     detail = f"Something unexpected went wrong. The server's log has the cause, under request {request_id}."
-    return ProblemResponse(build_problem("internal_error", detail, request_id))
+    return build_problem("internal_error", detail, request_id)
 
 
 def answer_not_found(scope: Scope) -> ProblemResponse:
@@ -206,6 +201,4 @@ def answer_wrong_method(scope: Scope, allow: str) -> ProblemResponse:
 
 def round_retry_after(seconds: float) -> int:
     """Return whole seconds for `Retry-After`: rounded up, at least 1, at most an hour."""
-    if not math.isfinite(seconds):
-        return _MAX_RETRY_AFTER_S
-    return min(max(1, math.ceil(seconds)), _MAX_RETRY_AFTER_S)
+    return math.ceil(min(max(1, seconds), _MAX_RETRY_AFTER_S)) if math.isfinite(seconds) else _MAX_RETRY_AFTER_S

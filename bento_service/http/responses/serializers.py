@@ -1,7 +1,5 @@
 """Domain values as messages of the wire contract."""
 
-from collections.abc import Mapping
-
 from starlette.responses import Response
 
 from bento_service.domain.history import History, HistoryBucket, Quantiles
@@ -110,22 +108,21 @@ def _to_image(image: ImageInfo) -> contract.ImageInfo:
 
 
 def _to_timings(timings: Timings) -> contract.TimingsMs:
+    # To a microsecond: the clock is no more exact.
     return contract.TimingsMs(
-        receive=_round_ms(timings.receive_ms),
-        decode=_round_ms(timings.decode_ms),
-        queue=_round_ms(timings.queue_ms),
-        inference=_round_ms(timings.inference_ms),
-        total=_round_ms(timings.total_ms),
+        receive=round(timings.receive_ms, 3),
+        decode=round(timings.decode_ms, 3),
+        queue=round(timings.queue_ms, 3),
+        inference=round(timings.inference_ms, 3),
+        total=round(timings.total_ms, 3),
     )
 
 
-def _round_ms(duration_ms: float) -> float:
-    """Round to a microsecond: the clock is no more exact."""
-    return round(duration_ms, 3)
-
-
 def _to_bucket(bucket: HistoryBucket) -> contract.HistoryBucket:
-    client_errors, failures = _count_errors(bucket.outcomes)
+    # Rejections and clients that disconnected are no errors. An unknown code, of another version, is a failure.
+    errors = {code: count for code, count in bucket.outcomes.items() if code not in _NO_ERRORS}
+    client_errors = sum(count for code, count in errors.items() if is_client_error(code))
+    failures = sum(errors.values()) - client_errors
     stages = {name: _to_quantiles(quantiles) for name, quantiles in bucket.stages.items()}
     return contract.HistoryBucket(
         start=bucket.start,
@@ -141,20 +138,10 @@ def _to_bucket(bucket: HistoryBucket) -> contract.HistoryBucket:
         stages_ms=stages,
         batch_sizes=dict(bucket.batch_sizes),
         top_classes=[
-            contract.ClassCount(class_id=class_id, label=label, count=count_of_class)
-            for class_id, label, count_of_class in bucket.top_classes
+            contract.ClassCount(class_id=class_id, label=label, count=count)
+            for class_id, label, count in bucket.top_classes
         ],
     )
-
-
-def _count_errors(outcomes: Mapping[str, int]) -> tuple[int, int]:
-    """Return how many requests the callers got wrong (HTTP 4xx), and how many the service failed to answer (5xx).
-
-    Refusals for overload and clients that disconnected are neither. An unknown code, of another version, is a failure.
-    """
-    errors = {code: count for code, count in outcomes.items() if code not in _NO_ERRORS}
-    client_errors = sum(count for code, count in errors.items() if is_client_error(code))
-    return client_errors, sum(errors.values()) - client_errors
 
 
 def _to_quantiles(quantiles: Quantiles) -> contract.QuantilesMs:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Annotated
 
@@ -19,12 +18,13 @@ from bento_service.http.requests.headers import describe_priority, priority_of, 
 from bento_service.http.requests.parameters import BatchQuery
 from bento_service.http.requests.upload import read_batch
 from bento_service.http.responses.openapi import describe_batch_body, describe_problems
-from bento_service.http.responses.problems import build_problem, describe_error
+from bento_service.http.responses.problems import describe_error, describe_internal_error
 from bento_service.http.responses.serializers import JsonResponse, to_classification
 from bento_service.http.routes.classify import IMAGE_PROBLEMS
-from bento_service.http.state import AppState, get_state
+from bento_service.http.state import get_state
+from bento_service.pipeline.classifier import Classifier
 from bento_service.pipeline.request import ImageRequest
-from lightbox_client.contract import BatchClassification, BatchItem, Problem
+from lightbox_client.contract import BatchClassification, BatchItem
 
 IN_FLIGHT = 16
 """Images of one batch that are admitted at a time: enough to keep the lanes busy, and other clients get their share."""
@@ -42,8 +42,6 @@ _WHOLE_PROBLEMS = (
 _ITEM_PROBLEMS = tuple(code for code in IMAGE_PROBLEMS if code not in {"unknown_model", "receive_timeout"})
 
 logger = logging.getLogger(__name__)
-
-
 router = APIRouter(tags=["classify"])
 
 
@@ -61,84 +59,67 @@ async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]
     The parameters go into the query, or into fields of the form.
 
     One bad file never fails its neighbours: the answer is 200, with a problem in that item's place. A service that
-    is overloaded as the request arrives refuses the whole with 429 before reading it; images that are shed later
-    are 429 problems of their own. A few images are in flight at a time, and each one's `timings_ms` start with its
-    turn (the first one's with the request); its `request_id` is the batch's with the index behind.
+    is overloaded when the request arrives rejects the whole with 429 before reading it; images that are rejected
+    later are 429 problems of their own. A few images are in flight at a time, and each one's `timings_ms` start with
+    its turn (the first one's with the request); its `request_id` is the batch's with the index behind.
     """
     state = get_state(request)
-    batch = _Batch(state, request_id_of(request.scope), query, priority_of(request.headers))
+    batch = _Batch(state.classifier, request_id_of(request.scope), query, priority_of(request.headers))
     with ExitStack() as admitted, state.budget.lease() as lease:
         first = admitted.enter_context(batch.open(0))
-        upload = await read_batch(request, state.settings, lease, text_fields=BatchQuery.model_fields)
-        batch.take_fields(upload.fields, first)
-        async with CancelOnDisconnect(request.scope):
-            results = await batch.classify(upload.files, first, admitted)
+        files, fields = await read_batch(request, state.settings, lease, text_fields=BatchQuery.model_fields)
+        if fields:
+            batch.query = query.with_fields(fields)
+            first.change_parameters(model=batch.query.model, top_k=batch.query.top_k, deadline_ms=None)
+        async with CancelOnDisconnect(request.scope), asyncio.TaskGroup() as group:
+            answers = [group.create_task(batch.answer(0, files[0], first, admitted))]
+            answers += [group.create_task(batch.answer(index, file)) for index, file in enumerate(files[1:], 1)]
+    results = [answer.result() for answer in answers]
     return JsonResponse(BatchClassification(request_id=batch.request_id, results=results))
 
 
 class _Batch:
-    """One batch request."""
+    """One batch request. `query` applies to all its images."""
 
-    def __init__(self, state: AppState, request_id: str, query: BatchQuery, priority: Priority) -> None:
-        self._classifier = state.classifier
+    def __init__(self, classifier: Classifier, request_id: str, query: BatchQuery, priority: Priority) -> None:
+        self._classifier = classifier
         self._priority = priority
-        self.request_id = request_id
-        self._query = query
         self._turns = asyncio.Semaphore(IN_FLIGHT)
+        self.request_id = request_id
+        self.query = query
 
     def open(self, index: int) -> ImageRequest:
         """Admit one image; its clock starts here."""
         return self._classifier.open(
             request_id=self._id_of(index),
-            model=self._query.model,
-            top_k=self._query.top_k,
+            model=self.query.model,
+            top_k=self.query.top_k,
             deadline_ms=None,
             priority=self._priority,
             continues_request=index > 0,
             started_s=time.perf_counter(),
         )
 
-    def take_fields(self, fields: Mapping[str, str], first: ImageRequest) -> None:
-        """Use the form's parameters for all images, also for the first, which is admitted already.
-
-        Raises as `BatchQuery.with_fields` and `ImageRequest.change_parameters`.
-        """
-        if fields:
-            self._query = self._query.with_fields(fields)
-            first.change_parameters(model=self._query.model, top_k=self._query.top_k, deadline_ms=None)
-
-    async def classify(
-        self, files: Sequence[FormFile], first: ImageRequest, admitted: AbstractContextManager[object]
-    ) -> list[BatchItem]:
-        """Answer every file. `first` was admitted before the body was read; `admitted` is its context."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._answer(index, file, first if index == 0 else None, admitted))
-                for index, file in enumerate(files)
-            ]
-        return [task.result() for task in tasks]
-
-    async def _answer(
-        self, index: int, file: FormFile, first: ImageRequest | None, admitted: AbstractContextManager[object]
+    async def answer(
+        self,
+        index: int,
+        file: FormFile,
+        image: ImageRequest | None = None,
+        admitted: AbstractContextManager[object] | None = None,
     ) -> BatchItem:
+        """Answer one file, in its turn. An `image` that is admitted already comes with its context, which ends here."""
+        request_id = self._id_of(index)
         try:
             async with self._turns:
-                if first is not None:
-                    with admitted:
-                        answer = await first.classify(file.require_content())
-                else:
-                    with self.open(index) as pending:
-                        answer = await pending.classify(file.require_content())
+                image = image or self.open(index)
+                with admitted or image:
+                    answer = await image.classify(file.require_content())
         except LightboxError as error:
-            return self._fail(index, file, describe_error(error, self._id_of(index)))
+            return BatchItem(index=index, filename=file.filename, error=describe_error(error, request_id))
         except Exception:  # a defect in one image must not fail the others
-            logger.exception("Request %s failed", self._id_of(index))
-            detail = f"Something unexpected went wrong. The server's log has the cause, under {self._id_of(index)}."
-            return self._fail(index, file, build_problem("internal_error", detail, self._id_of(index)))
+            logger.exception("Request %s failed", request_id)
+            return BatchItem(index=index, filename=file.filename, error=describe_internal_error(request_id))
         return BatchItem(index=index, filename=file.filename, result=to_classification(answer))
-
-    def _fail(self, index: int, file: FormFile, problem: Problem) -> BatchItem:
-        return BatchItem(index=index, filename=file.filename, error=problem)
 
     def _id_of(self, index: int) -> str:
         return f"{self.request_id}-{index}"

@@ -1,7 +1,7 @@
 """One image: `POST /v1/classify`, and BentoML's `POST /classify`."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from fastapi import APIRouter
 from pydantic_core import from_json
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.headers import describe_priority, priority_of, request_id_of
 from bento_service.http.requests.parameters import ClassifyQuery, describe_query
-from bento_service.http.requests.upload import read_upload
+from bento_service.http.requests.upload import Fields, read_image
 from bento_service.http.responses.openapi import describe_image_body, describe_problems
 from bento_service.http.responses.serializers import JsonResponse, to_classification
 from bento_service.http.state import AppState, get_state
@@ -35,8 +35,6 @@ IMAGE_PROBLEMS = (
     "draining",
     "deadline_exceeded",
 )
-Fields = Mapping[str, str]
-"""The texts of a form, by field."""
 
 router = APIRouter(tags=["classify"])
 
@@ -55,7 +53,7 @@ async def classify(request: Request) -> Response:
     """Send the image as the raw body or as the form field `image`; its bytes decide its format.
 
     The parameters go into the query, or into fields of the form. A request that cannot be answered in time is
-    refused before its body is read, by what its query asks for. Hanging up cancels it. With the header
+    rejected before its body is read, by what its query asks for. Hanging up cancels it. With the header
     `X-Priority: bulk` it lets interactive requests go first.
     """
     return await _answer_image(request)
@@ -76,14 +74,14 @@ async def _answer_image(request: Request, *, read_fields: Callable[[Fields], Fie
     query = ClassifyQuery.read(request.scope["query_string"])
     state = get_state(request)
     with admit(state, request, query) as image, state.budget.lease() as lease:
-        upload = await read_upload(
+        encoded, fields = await read_image(
             request, state.settings, lease, deadline_ms=query.deadline_ms, text_fields=ClassifyQuery.model_fields
         )
-        if upload.fields:
-            asked = query.with_fields(read_fields(upload.fields))
+        if fields:
+            asked = query.with_fields(read_fields(fields))
             image.change_parameters(model=asked.model, top_k=asked.top_k, deadline_ms=asked.deadline_ms)
         async with CancelOnDisconnect(request.scope):
-            answer = await image.classify(upload.encoded)
+            answer = await image.classify(encoded)
     return JsonResponse(to_classification(answer))
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from bento_service.domain.requests import Preview
 from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.parameters import Query, take_none
-from bento_service.http.requests.upload import read_upload
+from bento_service.http.requests.upload import read_image
 from bento_service.http.responses.openapi import describe_image_body, describe_problems
 from bento_service.http.routes.classify import IMAGE_PROBLEMS
 from bento_service.http.state import get_state
@@ -55,11 +55,11 @@ async def preview(request: Request) -> Response:
     """
     state = get_state(request)
     with state.classifier.open_preview() as admitted, state.budget.lease() as lease:
-        upload = await read_upload(request, state.settings, lease, deadline_ms=None, text_fields=())
+        encoded, fields = await read_image(request, state.settings, lease)
         # The call has no parameters, so this refuses every further field of the form.
-        Query().with_fields(upload.fields)
+        Query().with_fields(fields)
         async with CancelOnDisconnect(request.scope):
-            drawn = await admitted.draw(upload.encoded)
+            drawn = await admitted.draw(encoded)
     return _PngResponse(drawn.png, headers=_describe(drawn))
 
 

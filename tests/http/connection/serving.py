@@ -10,7 +10,7 @@ from typing import TypeVar
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bento_service.http.connection.early_refusal import RefuseEarly, never_refuse
+from bento_service.http.connection.early_rejection import RejectEarly, never_reject
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from tests.http.byte_client import PATIENCE_S
 
@@ -34,7 +34,7 @@ class Serving:
         protocol: type[BoundedHttpProtocol],
         listener: socket.socket,
         loop: str,
-        refuse_early: RefuseEarly,
+        reject_early: RejectEarly,
     ) -> None:
         self.port: int = listener.getsockname()[1]
         self.loop: asyncio.AbstractEventLoop
@@ -45,7 +45,7 @@ class Serving:
 
         class Refusing(protocol):  # type: ignore[valid-type, misc] # a class that comes as an argument
             def __init__(self, *args: object, **kwargs: object) -> None:
-                super().__init__(*args, refuse_early=refuse_early, **kwargs)
+                super().__init__(*args, reject_early=reject_early, **kwargs)
 
         self.server = uvicorn.Server(
             uvicorn.Config(seen, http=Refusing, loop=loop, log_config=None, lifespan="off", timeout_keep_alive=60)
@@ -70,10 +70,10 @@ def serving(
     protocol: type[BoundedHttpProtocol] = Patient,
     *,
     loop: str = "uvloop",
-    refuse_early: RefuseEarly = never_refuse,
+    reject_early: RejectEarly = never_reject,
 ) -> Iterator[Serving]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        service = Serving(app, protocol, listener, loop, refuse_early)
+        service = Serving(app, protocol, listener, loop, reject_early)
         try:
             yield service
             service.stop()

@@ -13,7 +13,7 @@ from bento_service.errors import (
     MissingImageError,
     TooManyImagesError,
 )
-from bento_service.http.requests.body import ByteBudget
+from bento_service.http.requests.body import ByteBudget, ByteLease
 from bento_service.http.requests.form import MAX_OTHER_PARTS, MAX_TEXT_BYTES, FormFile, ImageForm
 
 BOUNDARY = b"----cut"
@@ -26,8 +26,8 @@ def image_form(*, max_files: int = 8, max_file_bytes: int = 1000, budget: ByteBu
         field="images",
         max_files=max_files,
         max_file_bytes=max_file_bytes,
-        too_many_files=lambda: TooManyImagesError("too many"),
-        lease=(budget or ByteBudget(BUDGET_BYTES)).lease(),
+        too_many_files=TooManyImagesError("too many"),
+        lease=ByteLease(budget or ByteBudget(BUDGET_BYTES)),
         text_fields=["top_k", "model"],
     )
 

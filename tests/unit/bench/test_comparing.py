@@ -8,8 +8,7 @@ from bench.closed_loop import read_report
 from bench.peers.classifier import ModelFiles, crop, prepare
 from bench.sessions import compare_answers
 from bento_service.domain.models import InputRecipe
-from bento_service.images.prepare import ImageLimits
-from bento_service.images.prepare import prepare as prepare_as_lightbox
+from bento_service.images.preprocessing import ImageLimits, preprocess
 
 REPORT = """Running 2s test
 status 200 240
@@ -42,7 +41,7 @@ def test_the_peers_prepare_an_image_as_lightbox_does(size: tuple[int, int]) -> N
     Image.fromarray(pixels).save(encoded, "JPEG", quality=95)
     model = ModelFiles(onnx_path="", labels=(), size_px=224, crop_fraction=0.875)
     recipe = InputRecipe(224, 224, 0.875, "bicubic", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    ours = prepare_as_lightbox(encoded.getvalue(), recipe, ImageLimits(10**7, 10**7)).pixels_hwc
+    ours = preprocess(encoded.getvalue(), recipe, ImageLimits(10**7, 10**7)).pixels_hwc
     theirs = prepare(encoded.getvalue(), model)
     assert theirs.shape == (224, 224, 3)
     assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 2

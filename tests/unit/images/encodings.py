@@ -11,7 +11,7 @@ import skimage
 from PIL import Image, ImageCms
 
 from bento_service.domain.models import InputRecipe
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 
 RECIPE = InputRecipe(
     height_px=224,

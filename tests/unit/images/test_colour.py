@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from bento_service.domain.requests import PreparedImage
-from bento_service.images.prepare import prepare
+from bento_service.domain.requests import PreprocessedImage
+from bento_service.images.preprocessing import preprocess
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,
@@ -23,13 +23,13 @@ from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 ONE_PIXEL = (1, 1)
 
 
-def _prepare(encoded: bytes) -> PreparedImage:
-    return prepare(encoded, RECIPE, LIMITS)
+def _preprocess(encoded: bytes) -> PreprocessedImage:
+    return preprocess(encoded, RECIPE, LIMITS)
 
 
 def _centre(encoded: bytes) -> tuple[int, ...]:
     """The colour that a file of one colour ends as."""
-    return tuple(int(value) for value in _prepare(encoded).pixels_hwc[112, 112])
+    return tuple(int(value) for value in _preprocess(encoded).pixels_hwc[112, 112])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_mode_that_pillow_converts_faithfully_equals_timm_and_is_named(
     mode: str, image_format: str, expected: tuple[str, ...]
 ) -> None:
     encoded = encode(convert(load_photograph(), mode), image_format)
-    prepared = _prepare(encoded)
+    prepared = _preprocess(encoded)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
     assert prepared.warnings == expected
 
@@ -63,7 +63,7 @@ def test_a_mode_that_pillow_converts_faithfully_equals_timm_and_is_named(
 @pytest.mark.parametrize("marker", ["whole", "cut short", "missing", "JFIF's instead"])
 def test_cmyk_and_ycck_jpegs_are_inverted_with_or_without_adobes_marker(marker: str, transform: int) -> None:
     original = encode(load_photograph().convert("CMYK"), "JPEG", quality=95)
-    prepared = _prepare(_with_adobe_marker(original, marker, transform))
+    prepared = _preprocess(_with_adobe_marker(original, marker, transform))
     twin = original if marker != "whole" else _with_adobe_marker(original, "whole", transform)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(twin), RECIPE)
     assert prepared.warnings == (*(["metadata_ignored"] if marker == "cut short" else []), "cmyk_converted")
@@ -83,7 +83,7 @@ def _with_adobe_marker(encoded: bytes, marker: str, transform: int) -> bytes:
 
 
 def test_lab_becomes_the_rgb_that_it_came_from() -> None:
-    prepared = _prepare(encode(convert(load_photograph(), "LAB"), "TIFF"))
+    prepared = _preprocess(encode(convert(load_photograph(), "LAB"), "TIFF"))
     difference = np.abs(prepared.pixels_hwc.astype(int) - transform_with_timm(load_photograph(), RECIPE))
     assert difference.mean() < 2
     assert prepared.warnings == ("lab_converted",)
@@ -94,7 +94,7 @@ def test_transparent_colour_is_laid_over_white(image_format: str) -> None:
     options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
     encoded = encode(Image.new("RGBA", ONE_PIXEL, (255, 0, 0, 51)), image_format, **options)
     assert _centre(encoded) == (255, 204, 204)
-    assert _prepare(encoded).warnings == ("alpha_flattened",)
+    assert _preprocess(encoded).warnings == ("alpha_flattened",)
 
 
 def test_fully_transparent_pixels_are_white() -> None:
@@ -104,7 +104,7 @@ def test_fully_transparent_pixels_are_white() -> None:
 def test_transparent_grey_is_laid_over_white() -> None:
     encoded = encode(Image.new("LA", ONE_PIXEL, (0, 51)), "PNG")
     assert _centre(encoded) == (204, 204, 204)
-    assert _prepare(encoded).warnings == ("greyscale_converted", "alpha_flattened")
+    assert _preprocess(encoded).warnings == ("greyscale_converted", "alpha_flattened")
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "GIF"])
@@ -113,7 +113,7 @@ def test_a_transparent_palette_entry_is_laid_over_white(image_format: str) -> No
     image.putpalette([0, 0, 0, 200, 0, 0])
     encoded = encode(image, image_format, transparency=1)
     assert _centre(encoded) == (255, 255, 255)
-    assert _prepare(encoded).warnings == ("palette_converted", "alpha_flattened")
+    assert _preprocess(encoded).warnings == ("palette_converted", "alpha_flattened")
 
 
 def test_a_half_transparent_palette_entry_is_laid_over_white() -> None:
@@ -136,15 +136,15 @@ def test_a_colour_that_a_png_declares_transparent_is_white(
 ) -> None:
     encoded = encode(Image.new(mode, ONE_PIXEL, colour), "PNG", transparency=transparency)
     assert _centre(encoded) == (255, 255, 255)
-    assert _prepare(encoded).warnings == kinds
+    assert _preprocess(encoded).warnings == kinds
 
 
 def test_an_icc_profile_is_ignored_and_noted() -> None:
     photograph = load_photograph()
     for image_format in ("JPEG", "PNG", "WEBP", "TIFF"):
         options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
-        plain = _prepare(encode(photograph, image_format, **options))
-        profiled = _prepare(encode(photograph, image_format, icc_profile=_make_profile(), **options))
+        plain = _preprocess(encode(photograph, image_format, **options))
+        profiled = _preprocess(encode(photograph, image_format, icc_profile=_make_profile(), **options))
         assert profiled.warnings == ("icc_profile_ignored",)
         assert (profiled.pixels_hwc == plain.pixels_hwc).all()
 
@@ -157,14 +157,14 @@ def _make_profile() -> bytes:
 def test_only_the_first_frame_of_an_animation_is_used(kind: str) -> None:
     encoded = encode_every_kind()[kind]
     first = Image.open(io.BytesIO(encoded))
-    prepared = _prepare(encoded)
+    prepared = _preprocess(encoded)
     assert prepared.warnings[0] == "first_frame_used"
     assert_as_timm(prepared.pixels_hwc, first, RECIPE)
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp RGB lossless=True", "png RGB", "tiff RGB None"])
 def test_a_single_frame_is_no_animation(kind: str) -> None:
-    assert "first_frame_used" not in _prepare(encode_every_kind()[kind]).warnings
+    assert "first_frame_used" not in _preprocess(encode_every_kind()[kind]).warnings
 
 
 def _deep_png(colour_type: int, samples: tuple[int, ...]) -> bytes:
@@ -190,12 +190,12 @@ def test_sixteen_bits_of_a_png_are_scaled_by_their_full_range_and_not_clipped(
 ) -> None:
     encoded = _deep_png(colour_type, samples)
     assert _centre(encoded) == expected
-    assert "bit_depth_reduced" in _prepare(encoded).warnings
+    assert "bit_depth_reduced" in _preprocess(encoded).warnings
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 def test_a_sixteen_bit_photograph_equals_its_eight_bit_twin(image_format: str) -> None:
-    deep = _prepare(encode(convert(load_photograph(), "I;16"), image_format))
-    plain = _prepare(encode(load_photograph().convert("L"), "PNG"))
+    deep = _preprocess(encode(convert(load_photograph(), "I;16"), image_format))
+    plain = _preprocess(encode(load_photograph().convert("L"), "PNG"))
     assert (deep.pixels_hwc == plain.pixels_hwc).all()
     assert deep.warnings == ("bit_depth_reduced", "greyscale_converted")

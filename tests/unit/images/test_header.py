@@ -8,7 +8,7 @@ from PIL import Image
 from bento_service.errors import UndecodableImageError
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import ImageHeader, read_header
-from bento_service.images.prepare import prepare
+from bento_service.images.preprocessing import preprocess
 from tests.unit.images.encodings import LIMITS, RECIPE, encode_every_kind
 
 WIDTH_PX, HEIGHT_PX = 70, 40
@@ -67,8 +67,8 @@ def test_a_jpeg_with_very_much_before_its_frame_is_not_searched_to_the_end(filli
 @pytest.mark.parametrize("kind", encode_every_kind())
 def test_an_image_is_prepared_alike_with_the_header_and_without(kind: str) -> None:
     encoded = encode_every_kind()[kind]
-    alone = prepare(encoded, RECIPE, LIMITS)
-    with_header = prepare(encoded, RECIPE, LIMITS, header=read_header(encoded))
+    alone = preprocess(encoded, RECIPE, LIMITS)
+    with_header = preprocess(encoded, RECIPE, LIMITS, header=read_header(encoded))
     assert (with_header.pixels_hwc == alone.pixels_hwc).all()
     assert (with_header.info, with_header.warnings) == (alone.info, alone.warnings)
 
@@ -76,8 +76,8 @@ def test_an_image_is_prepared_alike_with_the_header_and_without(kind: str) -> No
 def test_a_header_that_the_caller_has_read_is_not_read_again() -> None:
     small, large = (encode_every_kind(side_px)["tiff RGB None"] for side_px in (20, 48))
     with pytest.raises(UndecodableImageError):
-        prepare(large, RECIPE, LIMITS, header=ImageHeader(ImageFormat.PNG, 1))
-    assert prepare(large, RECIPE, LIMITS, header=read_header(small)).info.width_px == 20
+        preprocess(large, RECIPE, LIMITS, header=ImageHeader(ImageFormat.PNG, 1))
+    assert preprocess(large, RECIPE, LIMITS, header=read_header(small)).info.width_px == 20
 
 
 def test_what_is_no_image_has_no_header() -> None:

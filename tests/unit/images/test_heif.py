@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 from tests.unit.images.encodings import LIMITS, RECIPE, encode, load_photograph
 from tests.unit.images.heif_files import (
     Part,
@@ -42,9 +42,9 @@ def coded(image_format: str) -> Part:
 
 def decode(encoded: bytes) -> Image.Image:
     """A file's picture, neither resized nor cropped."""
-    info = prepare(encoded, RECIPE, LIMITS).info
+    info = preprocess(encoded, RECIPE, LIMITS).info
     recipe = replace(RECIPE, width_px=info.width_px, height_px=info.height_px, crop_fraction=1.0)
-    return Image.fromarray(prepare(encoded, recipe, LIMITS).pixels_hwc)
+    return Image.fromarray(preprocess(encoded, recipe, LIMITS).pixels_hwc)
 
 
 def assert_alike(encoded: bytes, expected: Image.Image, *, most: float = 1.0) -> None:
@@ -70,7 +70,7 @@ def on_white(image: Image.Image) -> Image.Image:
 )
 def test_a_file_is_read_as_the_reference_decoder_reads_it(name: str, warnings: tuple[str, ...]) -> None:
     assert_alike(recorded(name), on_white(reference(name)))
-    prepared = prepare(recorded(name), RECIPE, LIMITS)
+    prepared = preprocess(recorded(name), RECIPE, LIMITS)
     assert prepared.warnings == warnings
     assert prepared.info.format == name.rpartition(".")[2].upper()
 
@@ -79,7 +79,7 @@ def test_a_file_is_read_as_the_reference_decoder_reads_it(name: str, warnings: t
 def test_an_avif_shows_what_was_encoded(mode: str, warnings: tuple[str, ...]) -> None:
     encoded = encode(photograph(mode), "AVIF", quality=95, subsampling="4:4:4")
     assert_alike(encoded, on_white(photograph(mode)), most=3)
-    assert prepare(encoded, RECIPE, LIMITS).warnings == warnings
+    assert preprocess(encoded, RECIPE, LIMITS).warnings == warnings
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
@@ -112,7 +112,7 @@ def test_an_orientation_in_both_exif_and_properties_is_applied_once() -> None:
     exif[0x0113] = 6
     exif[0x0112] = 6
     encoded = encode(photograph(), "AVIF", exif=exif.tobytes()).replace(b"\x01\x13\0\x03", b"\x01\x12\0\x03")
-    prepared = prepare(encoded, RECIPE, LIMITS)
+    prepared = preprocess(encoded, RECIPE, LIMITS)
     assert (prepared.info.width_px, prepared.info.height_px) == SIZE[::-1]
     assert_alike(encoded, decode(encode(photograph(), "AVIF")).rotate(-90, expand=True), most=0)
 
@@ -133,37 +133,37 @@ def test_a_grid_is_put_together_and_cut_to_its_size(image_format: str) -> None:
         expected.paste(decode(put_together(BRANDS[image_format], [tile])), (left_px, 0))
     encoded = put_together(BRANDS[image_format], [grid(1, 2, 120, 64, [2, 3]), tile, tile])
     assert_alike(encoded, expected)
-    assert prepare(encoded, RECIPE, LIMITS).warnings == ()
+    assert preprocess(encoded, RECIPE, LIMITS).warnings == ()
 
 
 @pytest.mark.parametrize("primary", [1, 2])
 def test_of_several_pictures_the_primary_one_is_taken(primary: int) -> None:
     parts = [coded("HEIC"), take_apart(recorded("grey_8.heic"))]
-    prepared = prepare(put_together(b"heic", parts, primary=primary), RECIPE, LIMITS)
+    prepared = preprocess(put_together(b"heic", parts, primary=primary), RECIPE, LIMITS)
     assert prepared.warnings == (("first_frame_used",), ("first_frame_used", "greyscale_converted"))[primary - 1]
 
 
 def test_a_thumbnail_is_no_second_picture() -> None:
     thumbnail = replace(coded("HEIC"), references={b"thmb": [1]})
-    assert prepare(put_together(b"heic", [coded("HEIC"), thumbnail]), RECIPE, LIMITS).warnings == ()
+    assert preprocess(put_together(b"heic", [coded("HEIC"), thumbnail]), RECIPE, LIMITS).warnings == ()
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
     encoded = encode(photograph(), "AVIF", save_all=True, append_images=[photograph().rotate(180)], subsampling="4:4:4")
-    assert prepare(encoded, RECIPE, LIMITS).warnings == ("first_frame_used",)
+    assert preprocess(encoded, RECIPE, LIMITS).warnings == ("first_frame_used",)
     assert_alike(encoded, photograph(), most=5)
 
 
 def test_a_motion_photo_appended_to_a_heic_is_ignored() -> None:
     encoded = put_together(b"heic", [coded("HEIC")], further=b"\0\0\0\x10mpvdSEFT\xff\xff\xff\xff" + b"trailer" * 9)
-    assert prepare(encoded, RECIPE, LIMITS).warnings == ()
+    assert preprocess(encoded, RECIPE, LIMITS).warnings == ()
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
 def test_a_giant_is_refused_by_its_declared_size(image_format: str) -> None:
     encoded = put_together(BRANDS[image_format], [coded(image_format).size(65_000, 65_000)])
     with pytest.raises(TooManyPixelsError, match=r"65000 x 65000 = 4,225,000,000 pixels; 50,000,000 are allowed"):
-        prepare(encoded, RECIPE, LIMITS)
+        preprocess(encoded, RECIPE, LIMITS)
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
@@ -177,19 +177,19 @@ def test_a_giant_tile_or_alpha_of_a_small_picture_counts(image_format: str) -> N
         [grid(1, 1, 64, 64, [2]), coded(image_format), of_a_tile],
     ):
         with pytest.raises(TooManyPixelsError, match=r"its decoder has to hold 3,600,000,000"):
-            prepare(put_together(BRANDS[image_format], parts), RECIPE, LIMITS)
+            preprocess(put_together(BRANDS[image_format], parts), RECIPE, LIMITS)
 
 
 def test_an_av1_stream_larger_than_its_picture_counts_as_the_pixels_it_would_take() -> None:
     large = take_apart(encode(Image.new("L", (640, 480)), "AVIF")).size(48, 41)
     with pytest.raises(TooManyPixelsError, match=r"48 x 41 pixels and its decoder has to hold 307,200"):
-        prepare(put_together(b"avif", [large]), RECIPE, ImageLimits(LIMITS.max_bytes, 10_000))
+        preprocess(put_together(b"avif", [large]), RECIPE, ImageLimits(LIMITS.max_bytes, 10_000))
 
 
 def test_grids_of_grids_are_counted_without_walking_every_path() -> None:
     layers = [grid(16, 16, 64, 64, [number] * 256) for number in range(2, 5)]
     with pytest.raises(TooManyPixelsError):
-        prepare(put_together(b"heic", [*layers, coded("HEIC")]), RECIPE, ImageLimits(LIMITS.max_bytes, 10**6))
+        preprocess(put_together(b"heic", [*layers, coded("HEIC")]), RECIPE, ImageLimits(LIMITS.max_bytes, 10**6))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_grids_of_grids_are_counted_without_walking_every_path() -> None:
 )
 def test_a_structure_that_no_phone_writes_is_refused_with_the_reason(parts: list[Part], reason: str) -> None:
     with pytest.raises(UndecodableImageError, match=reason):
-        prepare(put_together(b"heic", parts), RECIPE, LIMITS)
+        preprocess(put_together(b"heic", parts), RECIPE, LIMITS)
 
 
 ONE, THUMBNAIL = coded("HEIC"), replace(coded("HEIC"), references={b"thmb": [1]})
@@ -229,13 +229,13 @@ def test_boxes_that_decoders_read_differently_or_that_take_long_to_read_are_refu
     encoded: bytes, reason: str
 ) -> None:
     with pytest.raises(UndecodableImageError, match=reason):
-        prepare(encoded, RECIPE, LIMITS)
+        preprocess(encoded, RECIPE, LIMITS)
 
 
 @pytest.mark.parametrize("name", ["colour_8.heic", "alpha_8.heic", "deep.avif"])
 def test_a_file_that_lost_even_its_last_byte_is_refused(name: str) -> None:
     with pytest.raises(UndecodableImageError, match="pixels end at byte"):
-        prepare(recorded(name)[:-1], RECIPE, LIMITS)
+        preprocess(recorded(name)[:-1], RECIPE, LIMITS)
 
 
 def test_a_container_that_declares_more_bits_than_its_stream_has_cannot_harm() -> None:
@@ -245,15 +245,15 @@ def test_a_container_that_declares_more_bits_than_its_stream_has_cannot_harm() -
         lying = encoded[:luma_bits_at] + bytes([0xF8 | bits - 8]) + encoded[luma_bits_at + 1 :]
         # pi_heif's own scaling wrote beyond its samples here.
         with pytest.raises(UndecodableImageError):
-            prepare(lying, RECIPE, LIMITS)
+            preprocess(lying, RECIPE, LIMITS)
 
 
 def test_a_heif_of_another_codec_is_refused_with_the_reason() -> None:
     with pytest.raises(UndecodableImageError, match="jpeg"):
-        prepare(put_together(b"mif1", [replace(coded("HEIC"), kind=b"jpeg")]), RECIPE, LIMITS)
+        preprocess(put_together(b"mif1", [replace(coded("HEIC"), kind=b"jpeg")]), RECIPE, LIMITS)
 
 
 def test_a_sequence_without_a_still_picture_is_refused_with_the_reason() -> None:
     ftyp = struct.pack(">I", 20) + b"ftyphevc" + bytes(4) + b"hevc"
     with pytest.raises(UndecodableImageError, match="no primary image"):
-        prepare(ftyp + struct.pack(">I", 8) + b"moov", RECIPE, LIMITS)
+        preprocess(ftyp + struct.pack(">I", 8) + b"moov", RECIPE, LIMITS)

@@ -6,7 +6,7 @@ import simplejpeg
 
 from bento_service.errors import UndecodableImageError
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING, choose_scale
-from bento_service.images.prepare import prepare
+from bento_service.images.preprocessing import preprocess
 from tests.unit.images.encodings import LIMITS, RECIPE, decode_with_pillow, encode, load_photograph
 from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 
@@ -20,7 +20,7 @@ def test_a_jpeg_of_any_subsampling_is_decoded_as_by_pillow_and_resized_as_by_tim
     is_grey = subsampling == "Gray"
     source = np.ascontiguousarray(pixels[:, :, :1]) if is_grey else pixels
     encoded = simplejpeg.encode_jpeg(source, 90, "GRAY" if is_grey else "RGB", subsampling)
-    prepared = prepare(encoded, RECIPE, LIMITS)
+    prepared = preprocess(encoded, RECIPE, LIMITS)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
     assert prepared.warnings == (("greyscale_converted",) if is_grey else ())
 
@@ -30,7 +30,7 @@ def test_a_jpeg_of_any_subsampling_is_decoded_as_by_pillow_and_resized_as_by_tim
 )
 def test_a_jpeg_of_any_build_is_decoded_as_by_pillow_and_resized_as_by_timm(options: dict[str, object]) -> None:
     encoded = encode(load_photograph(), "JPEG", **options)
-    prepared = prepare(encoded, RECIPE, LIMITS)
+    prepared = preprocess(encoded, RECIPE, LIMITS)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
     assert prepared.warnings == ()
 
@@ -38,14 +38,14 @@ def test_a_jpeg_of_any_build_is_decoded_as_by_pillow_and_resized_as_by_timm(opti
 def test_a_file_of_several_pictures_is_read_as_the_jpeg_that_it_begins_with() -> None:
     first = load_photograph()
     encoded = encode(first, "MPO", save_all=True, append_images=[first.rotate(180)])
-    prepared = prepare(encoded, RECIPE, LIMITS)
+    prepared = preprocess(encoded, RECIPE, LIMITS)
     assert prepared.info.format == "JPEG"
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
 
 
 def test_a_large_jpeg_is_scaled_while_decoding_on_request_with_a_warning() -> None:
     encoded = encode(load_photograph("retina.jpg").resize((2822, 2822)), "JPEG", quality=90)
-    prepared = prepare(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
+    prepared = preprocess(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
     assert prepared.warnings == ("scaled_decoding",)
     difference = np.abs(
         prepared.pixels_hwc.astype(int) - transform_with_timm(decode_with_pillow(encoded), RECIPE).astype(int)
@@ -75,8 +75,8 @@ def test_scaled_decoding_keeps_the_oversampling_that_is_asked_for(
 
 def test_a_jpeg_that_is_not_large_is_never_scaled_and_no_answer_says_so() -> None:
     encoded = encode(load_photograph(), "JPEG")
-    scaled = prepare(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
-    assert (scaled.pixels_hwc == prepare(encoded, RECIPE, LIMITS).pixels_hwc).all()
+    scaled = preprocess(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
+    assert (scaled.pixels_hwc == preprocess(encoded, RECIPE, LIMITS).pixels_hwc).all()
     assert scaled.warnings == ()
 
 
@@ -89,7 +89,7 @@ def test_a_jpeg_that_is_not_resized_equals_pillows_to_the_bit(subsampling: str) 
     height_px, width_px = pixels.shape[:2]
     unresized = replace(RECIPE, height_px=height_px, width_px=width_px, crop_fraction=1.0)
     expected = np.array(decode_with_pillow(encoded).convert("RGB"))
-    assert (prepare(encoded, unresized, LIMITS).pixels_hwc == expected).all()
+    assert (preprocess(encoded, unresized, LIMITS).pixels_hwc == expected).all()
 
 
 def test_a_sequential_jpeg_with_more_scans_than_it_has_use_for_is_refused() -> None:
@@ -97,4 +97,4 @@ def test_a_sequential_jpeg_with_more_scans_than_it_has_use_for_is_refused() -> N
     first_scan = encoded.index(b"\xff\xda")
     repeated = encoded[:-2] + encoded[first_scan:-2] * 300 + encoded[-2:]
     with pytest.raises(UndecodableImageError):
-        prepare(repeated, RECIPE, LIMITS)
+        preprocess(repeated, RECIPE, LIMITS)

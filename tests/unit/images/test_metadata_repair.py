@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bento_service.errors import UndecodableImageError
-from bento_service.images.prepare import prepare
+from bento_service.images.preprocessing import preprocess
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,
@@ -33,7 +33,7 @@ BOMB = zlib.compress(bytes(1_500_000))
 
 
 def assert_same_picture(damaged: bytes, whole: bytes, warnings: tuple[str, ...] | None = None) -> None:
-    prepared, expected = prepare(damaged, SMALL_RECIPE, LIMITS), prepare(whole, SMALL_RECIPE, LIMITS)
+    prepared, expected = preprocess(damaged, SMALL_RECIPE, LIMITS), preprocess(whole, SMALL_RECIPE, LIMITS)
     assert (prepared.pixels_hwc == expected.pixels_hwc).all()
     if warnings is not None:
         assert prepared.warnings == warnings
@@ -80,7 +80,7 @@ def test_a_damaged_application_segment_of_a_jpeg_is_dropped_with_a_warning(
     [[icc_piece(2, 2), icc_piece(1, 2)], [(0xE0, b"")], [(0xE1, b"Exif")], [(0xE2, b"ICC_PROFILE")], [(0xFE, b"")]],
 )
 def test_segments_out_of_order_or_of_no_known_kind_are_no_damage(segments: list[tuple[int, bytes]]) -> None:
-    assert "metadata_ignored" not in prepare(insert_segments(*segments), SMALL_RECIPE, LIMITS).warnings
+    assert "metadata_ignored" not in preprocess(insert_segments(*segments), SMALL_RECIPE, LIMITS).warnings
     assert_same_picture(insert_segments(*segments), JPEG)
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_ancillary_chunk_of_a_png_is_dropped_with_a_warning(
     mode: str, kind: bytes, data: bytes, place: str
 ) -> None:
     whole = PNGS[mode]
-    expected = prepare(whole, SMALL_RECIPE, LIMITS).warnings
+    expected = preprocess(whole, SMALL_RECIPE, LIMITS).warnings
     damaged = insert_chunk(whole, png_chunk(kind, data), place)
     assert_same_picture(damaged, whole, ("metadata_ignored", *expected))
 
@@ -143,7 +143,7 @@ def test_transparency_is_kept_when_other_chunks_of_a_png_are_dropped() -> None:
 def test_transparency_that_is_cut_short_or_misplaced_is_left_out_as_by_chromium(
     mode: str, data: bytes, place: str
 ) -> None:
-    expected = prepare(PNGS[mode], SMALL_RECIPE, LIMITS).warnings
+    expected = preprocess(PNGS[mode], SMALL_RECIPE, LIMITS).warnings
     damaged = insert_chunk(PNGS[mode], png_chunk(b"tRNS", data), place)
     assert_same_picture(damaged, PNGS[mode], ("metadata_ignored", *expected))
 
@@ -188,7 +188,7 @@ def test_pixels_that_are_damaged_are_refused_whatever_the_metadata_are() -> None
     png = insert_chunk(PNGS["RGB"], png_chunk(b"gAMA", b""), "before the pixels")
     for cut in (jpeg[:-400], png[:-400]):
         with pytest.raises(UndecodableImageError, match=r"truncated|Premature end"):
-            prepare(cut, SMALL_RECIPE, LIMITS)
+            preprocess(cut, SMALL_RECIPE, LIMITS)
 
 
 SIGNATURES = [

@@ -7,7 +7,7 @@ from PIL import Image
 
 from bento_service.domain.requests import Preview
 from bento_service.errors import TooManyPixelsError, UnsupportedFormatError
-from bento_service.images.prepare import ImageLimits, draw_preview, prepare
+from bento_service.images.preprocessing import ImageLimits, draw_preview, preprocess
 from tests.unit.images.encodings import (
     LIMITS,
     RECIPE,
@@ -30,7 +30,7 @@ def test_a_preview_of_every_kind_has_the_pixels_that_a_model_gets(kind: str) -> 
     encoded = encode_every_kind()[kind]
     preview = draw_preview(encoded, LIMITS)
     recipe = replace(RECIPE, width_px=preview.info.width_px, height_px=preview.info.height_px, crop_fraction=1.0)
-    prepared = prepare(encoded, recipe, LIMITS)
+    prepared = preprocess(encoded, recipe, LIMITS)
     np.testing.assert_array_equal(np.asarray(picture_of(preview)), prepared.pixels_hwc)
     assert (preview.info, preview.warnings) == (prepared.info, prepared.warnings)
 

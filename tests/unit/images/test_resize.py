@@ -28,7 +28,7 @@ recipes = st.builds(
 )
 
 
-def _prepare(image: Image.Image, recipe: InputRecipe) -> np.ndarray:
+def _preprocess(image: Image.Image, recipe: InputRecipe) -> np.ndarray:
     return resize_and_crop(image, plan_geometry(*image.size, recipe), recipe.interpolation)
 
 
@@ -39,7 +39,7 @@ def _prepare(image: Image.Image, recipe: InputRecipe) -> np.ndarray:
 def test_a_photograph_comes_out_as_timms_evaluation_transform_makes_it(photograph: str, recipe: InputRecipe) -> None:
     image = load_photograph(photograph)
     for turned in (image, image.transpose(Image.Transpose.ROTATE_90)):
-        assert_as_timm(_prepare(turned, recipe), turned, recipe)
+        assert_as_timm(_preprocess(turned, recipe), turned, recipe)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_an_odd_size_comes_out_as_timms_evaluation_transform_makes_it(
     size: tuple[int, int], recipe: InputRecipe
 ) -> None:
     image = load_photograph().resize(size)
-    assert_as_timm(_prepare(image, recipe), image, recipe)
+    assert_as_timm(_preprocess(image, recipe), image, recipe)
 
 
 @settings(max_examples=150)
@@ -59,7 +59,7 @@ def test_any_size_and_recipe_come_out_as_timms_evaluation_transform_makes_them(
     width_px: int, height_px: int, recipe: InputRecipe
 ) -> None:
     image = load_photograph().crop((20, 0, 20 + width_px, height_px))
-    assert_as_timm(_prepare(image, recipe), image, recipe)
+    assert_as_timm(_preprocess(image, recipe), image, recipe)
 
 
 @settings(max_examples=50)
@@ -68,7 +68,7 @@ def test_grey_gives_the_same_pixels_in_one_channel_as_in_three(
     width_px: int, height_px: int, recipe: InputRecipe
 ) -> None:
     grey = load_photograph().convert("L").crop((20, 0, 20 + width_px, height_px))
-    assert (_prepare(grey, recipe) == _prepare(grey.convert("RGB"), recipe)).all()
+    assert (_preprocess(grey, recipe) == _preprocess(grey.convert("RGB"), recipe)).all()
 
 
 @settings(max_examples=25)
@@ -81,7 +81,7 @@ def test_a_large_image_comes_out_as_timms_evaluation_transform_makes_it(
     height_px: int, aspect: float, recipe: InputRecipe
 ) -> None:
     image = load_photograph().resize((math.ceil(height_px * aspect), height_px))
-    assert_as_timm(_prepare(image, recipe), image, recipe)
+    assert_as_timm(_preprocess(image, recipe), image, recipe)
 
 
 @settings(max_examples=60)
@@ -107,7 +107,7 @@ def test_a_fourth_byte_a_pixel_changes_nothing(width_px: int, height_px: int, re
     image = load_photograph().crop((0, 0, width_px, height_px))
     padded = np.dstack([np.asarray(image), np.full((height_px, width_px), 7, np.uint8)])
     four = Image.frombuffer(RGBX_MODE, image.size, padded, "raw", RGBX_MODE, 0, 1)
-    assert (_prepare(four, recipe) == _prepare(image, recipe)).all()
+    assert (_preprocess(four, recipe) == _preprocess(image, recipe)).all()
 
 
 @pytest.mark.parametrize("size", [(3, 2000), (2000, 3), (240, 9503), (9503, 240)])
@@ -145,19 +145,19 @@ def test_a_very_long_image_is_turned_without_a_copy_of_all_of_it(orientation: in
 def test_an_image_one_pixel_wide_is_resized_without_enlarging_all_of_it(
     size: tuple[int, int], recipe: InputRecipe
 ) -> None:
-    pixels = _prepare(Image.new("RGB", size, (10, 20, 30)), recipe)
+    pixels = _preprocess(Image.new("RGB", size, (10, 20, 30)), recipe)
     assert pixels.shape == (recipe.height_px, recipe.width_px, 3)
     assert tuple(pixels[recipe.height_px // 2, recipe.width_px // 2]) == (10, 20, 30)
 
 
 def test_the_result_is_contiguous_and_may_be_written_to() -> None:
-    pixels = _prepare(load_photograph(), RECIPE)
+    pixels = _preprocess(load_photograph(), RECIPE)
     assert pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     assert pixels.flags.writeable
 
 
 def test_what_the_crop_takes_from_beyond_the_image_is_black() -> None:
-    pixels = _prepare(Image.new("RGB", (100, 100), "white"), WIDER_THAN_ITS_RESIZE)
+    pixels = _preprocess(Image.new("RGB", (100, 100), "white"), WIDER_THAN_ITS_RESIZE)
     assert (pixels[0] == 0).all()
     assert (pixels[112, 112] == 255).all()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain.requests import PreparedImage
+from bento_service.domain.requests import PreprocessedImage
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.images.tiff import open_tiff
 from tests.unit.images.encodings import LIMITS, RECIPE, load_photograph
 from tests.unit.images.tiffs import (
@@ -42,8 +42,8 @@ WAYS = [(NONE, 1), (PACKBITS, 1), (LZW, 1), (DEFLATE, 1), (DEFLATE, 2), (LZW, 3)
 """Compression and predictor."""
 
 
-def read(encoded: bytes) -> PreparedImage:
-    return prepare(encoded, UNRESIZED, LIMITS)
+def read(encoded: bytes) -> PreprocessedImage:
+    return preprocess(encoded, UNRESIZED, LIMITS)
 
 
 def take_channels(photometric: int) -> NDArray[np.uint8]:
@@ -224,7 +224,7 @@ def test_a_cameras_raw_file_is_refused_and_not_read_from_its_thumbnail() -> None
 def test_the_limit_on_pixels_is_about_the_picture_and_not_about_its_thumbnail() -> None:
     encoded = store_after(encode_tiff(PHOTOGRAPH, Layout(RGB)), {254: (1,)}, is_subdirectory=True)
     with pytest.raises(TooManyPixelsError, match=f"{WIDTH_PX} x {HEIGHT_PX}"):
-        prepare(encoded, UNRESIZED, ImageLimits(LIMITS.max_bytes, WIDTH_PX * HEIGHT_PX - 1))
+        preprocess(encoded, UNRESIZED, ImageLimits(LIMITS.max_bytes, WIDTH_PX * HEIGHT_PX - 1))
 
 
 def test_an_image_that_is_marked_as_reduced_and_is_the_only_one_is_the_picture() -> None:
@@ -264,13 +264,13 @@ def test_strips_beyond_the_end_of_the_file_are_refused(dtype: str, compression: 
 def test_samples_that_would_take_more_memory_than_pixels_may_are_refused_before_they_are_decoded() -> None:
     samples = np.zeros((HEIGHT_PX, WIDTH_PX, 3), dtype=np.float64)
     with pytest.raises(TooManyPixelsError, match=r"samples take 7,560 bytes; 4,000 are allowed"):
-        prepare(encode_tiff(samples, Layout(RGB, DEFLATE)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 1000))
+        preprocess(encode_tiff(samples, Layout(RGB, DEFLATE)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 1000))
 
 
 def test_a_wide_tile_of_a_narrow_image_counts_as_what_it_takes() -> None:
     samples = np.zeros((HEIGHT_PX, 1, 1), dtype=np.float64)
     with pytest.raises(TooManyPixelsError, match="samples take 1,920 bytes; 1,024 are allowed"):
-        prepare(encode_tiff(samples, Layout(tile_px=16)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 16 * 16))
+        preprocess(encode_tiff(samples, Layout(tile_px=16)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 16 * 16))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
@@ -281,7 +281,7 @@ def test_the_orientation_is_read_from_its_tag_or_else_from_xmp(dtype: str) -> No
     recipe = replace(UNRESIZED, height_px=WIDTH_PX, width_px=HEIGHT_PX)
     for tags in ({274: (6,)}, {700: xmp}):
         encoded = encode_tiff(samples, Layout(RGB, tags=tags))
-        prepared = prepare(encoded, recipe, LIMITS)
+        prepared = preprocess(encoded, recipe, LIMITS)
         assert np.abs(prepared.pixels_hwc.astype(int) - upright).max() <= 1
         assert prepared.warnings[-1] == "exif_orientation_applied"
 

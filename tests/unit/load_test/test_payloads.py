@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from bento_service.domain.models import InputRecipe
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.load_test.address import Address
 from bento_service.load_test.payloads import LoadOptions, prepare_payloads
 
@@ -26,9 +26,9 @@ def test_an_image_made_unique_is_read_as_the_same_image(image_format: str) -> No
 
     bodies = [b"".join(payload[1:]) for payload in (first, second)]
     assert bodies[0] != bodies[1]
-    expected = prepare(encoded, RECIPE, LIMITS)
+    expected = preprocess(encoded, RECIPE, LIMITS)
     for body in bodies:
-        prepared = prepare(body, RECIPE, LIMITS)
+        prepared = preprocess(body, RECIPE, LIMITS)
         np.testing.assert_array_equal(prepared.pixels_hwc, expected.pixels_hwc)
         assert prepared.warnings == expected.warnings
 

@@ -11,7 +11,7 @@ from PIL import Image
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import ImageInfo
 from bento_service.images.header import read_header
-from bento_service.images.prepare import ImageLimits
+from bento_service.images.preprocessing import ImageLimits
 from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.preprocessing import Preprocessor
 from bento_service.pipeline.work_estimate import WorkEstimator

@@ -10,7 +10,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from bento_service.domain.models import InputRecipe, Interpolation
-from bento_service.domain.requests import ImageInfo, ImageWarning, PreparedImage, Preview
+from bento_service.domain.requests import ImageInfo, ImageWarning, PreprocessedImage, Preview
 from bento_service.errors import ImageTooLargeError, MissingImageError, UndecodableImageError
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
@@ -39,14 +39,14 @@ class ImageLimits:
     max_pixels: int
 
 
-def prepare(
+def preprocess(
     encoded: bytes,
     recipe: InputRecipe,
     limits: ImageLimits,
     *,
     header: ImageHeader | None = None,
     min_oversampling: int | None = None,
-) -> PreparedImage:
+) -> PreprocessedImage:
     """Turn an encoded image into a model's input, in the calling thread. Thread-safe.
 
     Decoding equals Pillow's to the bit. The resize is timm's evaluation transform but for rounding (see
@@ -71,26 +71,26 @@ def prepare(
     def plan(width_px: int, height_px: int) -> Geometry:
         return plan_geometry(width_px, height_px, recipe)
 
-    return _prepare(
+    return _preprocess(
         encoded, limits, header, plan, interpolation=recipe.interpolation, min_oversampling=min_oversampling
     )
 
 
 def draw_preview(encoded: bytes, limits: ImageLimits, *, header: ImageHeader | None = None) -> Preview:
-    """Decode an image as `prepare` does and encode the whole of it as a PNG; raises as `prepare`."""
+    """Decode an image as `preprocess` does and encode the whole of it as a PNG; raises as `preprocess`."""
 
     def plan(width_px: int, height_px: int) -> Geometry:
         scale = min(1.0, MAX_PREVIEW_PX / max(width_px, height_px))
         scaled = max(1, round(width_px * scale)), max(1, round(height_px * scale))
         return Geometry(*scaled, 0, 0, *scaled)
 
-    prepared = _prepare(encoded, limits, header, plan, interpolation="bicubic", min_oversampling=None)
+    prepared = _preprocess(encoded, limits, header, plan, interpolation="bicubic", min_oversampling=None)
     png = io.BytesIO()
     Image.fromarray(prepared.pixels_hwc).save(png, "PNG", compress_level=_FASTEST)
     return Preview(png.getvalue(), prepared.info, prepared.warnings)
 
 
-def _prepare(
+def _preprocess(
     encoded: bytes,
     limits: ImageLimits,
     header: ImageHeader | None,
@@ -98,7 +98,7 @@ def _prepare(
     *,
     interpolation: Interpolation,
     min_oversampling: int | None,
-) -> PreparedImage:
+) -> PreprocessedImage:
     _check_bytes(encoded, limits)
     image_format = header.format if header else sniff(encoded)
     with reporting_damage(image_format):
@@ -108,7 +108,7 @@ def _prepare(
             file = _open(encoded, image_format, limits.max_pixels)
             decoded = _decode(file, image_format, plan, min_oversampling)
         pixels_hwc = resize_and_crop(decoded.stored, decoded.geometry, interpolation, decoded.orientation)
-    return PreparedImage(
+    return PreprocessedImage(
         pixels_hwc=pixels_hwc, info=decoded.info, warnings=tuple(warning.value for warning in decoded.warnings)
     )
 

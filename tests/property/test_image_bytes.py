@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bento_service.domain.requests import ImageWarning, PreparedImage
+from bento_service.domain.requests import ImageWarning, PreprocessedImage
 from bento_service.errors import LightboxError, UndecodableImageError
 from bento_service.images.formats import ImageFormat
-from bento_service.images.prepare import ImageLimits, prepare
+from bento_service.images.preprocessing import ImageLimits, preprocess
 from tests.unit.images.encodings import RECIPE, encode, encode_every_kind, exif_with_orientation, load_photograph
 
 # Pillow warns of odd metadata; the service silences it at start.
@@ -63,7 +63,7 @@ def _damage(encoded: bytes, changes: list[tuple[float, str, int]]) -> bytes:
     return bytes(damaged)
 
 
-def _check(prepared: PreparedImage) -> None:
+def _check(prepared: PreprocessedImage) -> None:
     assert prepared.pixels_hwc.shape == (SMALL_RECIPE.height_px, SMALL_RECIPE.width_px, 3)
     assert prepared.pixels_hwc.dtype == np.uint8
     assert prepared.pixels_hwc.flags.c_contiguous
@@ -73,9 +73,9 @@ def _check(prepared: PreparedImage) -> None:
     assert set(prepared.warnings) <= set(ImageWarning)
 
 
-def _prepare_or_refuse(encoded: bytes) -> PreparedImage | LightboxError:
+def _preprocess_or_refuse(encoded: bytes) -> PreprocessedImage | LightboxError:
     try:
-        prepared = prepare(encoded, SMALL_RECIPE, LIMITS)
+        prepared = preprocess(encoded, SMALL_RECIPE, LIMITS)
     except LightboxError as error:
         assert error.message
         return error
@@ -85,13 +85,13 @@ def _prepare_or_refuse(encoded: bytes) -> PreparedImage | LightboxError:
 
 @given(st.binary(max_size=400))
 def test_random_bytes_are_refused(encoded: bytes) -> None:
-    assert isinstance(_prepare_or_refuse(encoded), LightboxError)
+    assert isinstance(_preprocess_or_refuse(encoded), LightboxError)
 
 
 @settings(max_examples=400)
 @given(st.sampled_from(PREFIXES), st.binary(max_size=200))
 def test_random_bytes_behind_a_true_signature_end_in_an_image_or_an_error(prefix: bytes, rest: bytes) -> None:
-    _prepare_or_refuse(prefix + rest)
+    _preprocess_or_refuse(prefix + rest)
 
 
 @settings(max_examples=3000, suppress_health_check=[HealthCheck.too_slow])
@@ -99,20 +99,20 @@ def test_random_bytes_behind_a_true_signature_end_in_an_image_or_an_error(prefix
 def test_a_damaged_file_of_any_kind_ends_in_an_image_or_an_error(
     kind: str, changes: list[tuple[float, str, int]]
 ) -> None:
-    _prepare_or_refuse(_damage(KINDS[kind], changes))
+    _preprocess_or_refuse(_damage(KINDS[kind], changes))
 
 
 @settings(max_examples=600)
 @given(kinds, st.floats(0, 1, exclude_max=True))
 def test_a_truncated_file_of_any_kind_ends_in_an_image_or_an_error(kind: str, share: float) -> None:
-    _prepare_or_refuse(KINDS[kind][: int(share * len(KINDS[kind]))])
+    _preprocess_or_refuse(KINDS[kind][: int(share * len(KINDS[kind]))])
 
 
 @settings(max_examples=300)
 @given(st.sampled_from([kind for kind in sorted(KINDS) if kind.startswith(("jpeg", "png"))]), st.data())
 def test_a_jpeg_or_png_cut_anywhere_behind_its_signature_is_refused(kind: str, data: st.DataObject) -> None:
     length = data.draw(st.integers(8, len(KINDS[kind]) - 1))
-    assert isinstance(_prepare_or_refuse(KINDS[kind][:length]), UndecodableImageError)
+    assert isinstance(_preprocess_or_refuse(KINDS[kind][:length]), UndecodableImageError)
 
 
 @settings(max_examples=60)
@@ -120,7 +120,7 @@ def test_a_jpeg_or_png_cut_anywhere_behind_its_signature_is_refused(kind: str, d
 @example(1, 1, "JPEG")
 def test_an_image_of_any_size_tells_that_size(width_px: int, height_px: int, image_format: str) -> None:
     encoded = encode(load_photograph().resize((width_px, height_px)), image_format)
-    info = prepare(encoded, SMALL_RECIPE, LIMITS).info
+    info = preprocess(encoded, SMALL_RECIPE, LIMITS).info
     assert (info.format, info.width_px, info.height_px) == (image_format, width_px, height_px)
 
 
@@ -131,12 +131,12 @@ def test_turning_by_the_inverse_orientation_gives_the_image_back(
 ) -> None:
     scene = load_photograph().crop((150, 100, 150 + width_px, 100 + height_px))
     inverse = {6: 8, 8: 6}.get(orientation, orientation)
-    once = _turn_by_prepare(scene, orientation, image_format)
-    assert _turn_by_prepare(once, inverse, image_format).tobytes() == scene.tobytes()
+    once = _turn_by_preprocess(scene, orientation, image_format)
+    assert _turn_by_preprocess(once, inverse, image_format).tobytes() == scene.tobytes()
 
 
-def _turn_by_prepare(scene: Image.Image, orientation: int, image_format: str) -> Image.Image:
-    """Turn an image by `prepare` without a resize or a crop."""
+def _turn_by_preprocess(scene: Image.Image, orientation: int, image_format: str) -> Image.Image:
+    """Turn an image by `preprocess` without a resize or a crop."""
     is_lying = orientation >= 5
     recipe = replace(
         RECIPE,
@@ -145,4 +145,4 @@ def _turn_by_prepare(scene: Image.Image, orientation: int, image_format: str) ->
         crop_fraction=1.0,
     )
     encoded = encode(scene, image_format, exif=exif_with_orientation(orientation))
-    return Image.fromarray(prepare(encoded, recipe, LIMITS).pixels_hwc)
+    return Image.fromarray(preprocess(encoded, recipe, LIMITS).pixels_hwc)

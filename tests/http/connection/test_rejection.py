@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from bento_service.http.connection.early_refusal import EarlyRefusal
+from bento_service.http.connection.early_rejection import EarlyRejection
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.responses.problems import build_problem
@@ -33,12 +33,12 @@ DELAYS_S = {
 }
 
 
-def refuse(scope: Scope) -> EarlyRefusal | None:
+def refuse(scope: Scope) -> EarlyRejection | None:
     path = scope["path"]
     if path not in DELAYS_S:
         return None
     problem = LONG_PROBLEM if path == "/refused-at-length" else PROBLEM
-    return EarlyRefusal(problem, "the-id", DELAYS_S[path], lambda: path == "/refused-at-the-end")
+    return EarlyRejection(problem, "the-id", DELAYS_S[path], lambda: path == "/refused-at-the-end")
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,7 +49,7 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with serving(answer, BoundedHttpProtocol, refuse_early=refuse) as service:
+    with serving(answer, BoundedHttpProtocol, reject_early=refuse) as service:
         yield service.port
 
 
@@ -120,7 +120,7 @@ def test_a_request_is_not_read_while_its_refusal_is_delayed(port: int) -> None:
 
 def test_a_delayed_refusal_is_sent_at_once_when_the_server_stops() -> None:
     with (
-        serving(answer, BoundedHttpProtocol, refuse_early=refuse) as service,
+        serving(answer, BoundedHttpProtocol, reject_early=refuse) as service,
         connect(service.port) as client,
     ):
         client.sendall(request("/held-for-long"))
@@ -148,7 +148,7 @@ def test_a_lost_connection_leaves_no_reference_cycle(path: str) -> None:
     async def talk() -> None:
         config = uvicorn.Config(answer, log_config=None, lifespan="off")
         config.load()
-        make = partial(Seen, config, ServerState(), {}, refuse_early=refuse)
+        make = partial(Seen, config, ServerState(), {}, reject_early=refuse)
         server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
         async with server:
             reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())

@@ -1,17 +1,17 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.http.connection.refusal_pacer import (
+from bento_service.http.connection.rejection_pacer import (
     BURST_S,
     CPU_SHARE,
     MAX_DELAY_S,
     MAX_DELAYED,
-    REFUSAL_CPU_S,
-    RefusalPacer,
+    REJECTION_CPU_S,
+    RejectionPacer,
 )
 
 CPUS = 2
-RATE_PER_S = CPU_SHARE * CPUS / REFUSAL_CPU_S
+RATE_PER_S = CPU_SHARE * CPUS / REJECTION_CPU_S
 
 
 class Clock:
@@ -22,8 +22,8 @@ class Clock:
         return self.now_s
 
 
-def pacer_on(clock: Clock) -> RefusalPacer:
-    return RefusalPacer(cpus=CPUS, clock=clock)
+def pacer_on(clock: Clock) -> RejectionPacer:
+    return RejectionPacer(cpus=CPUS, clock=clock)
 
 
 def test_rejections_at_the_rate_are_never_delayed() -> None:

@@ -12,7 +12,7 @@ STOP_READING_EXTENSION = "lightbox.stop_reading"
 came of the request's body and reads no more of the connection until the answer is complete."""
 CPU_SHARE = 0.08
 """Share of the CPUs that rejections may take; faster ones are delayed."""
-REFUSAL_CPU_S = 350e-6
+REJECTION_CPU_S = 350e-6
 """CPU time of one rejection beside running models, with a body of 49 kB: an estimate, see
 docs/adr/0019-paced-refusals.md."""
 MAX_RATE_PER_S = 1_500.0
@@ -24,7 +24,7 @@ MAX_DELAYED = 1_024
 """Rejections delayed at a time; further ones are sent at once."""
 
 
-class RefusalPacer:
+class RejectionPacer:
     """Delays rejections once they come faster than the CPUs can afford.
 
     The answer is delayed, not the connection's next request: a proxy sends the requests of other clients over other
@@ -34,7 +34,7 @@ class RefusalPacer:
 
     def __init__(self, *, cpus: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Take the number of CPUs of this worker; `clock` gives seconds, monotonic."""
-        self._interval_s = 1 / min(MAX_RATE_PER_S, CPU_SHARE * cpus / REFUSAL_CPU_S)
+        self._interval_s = 1 / min(MAX_RATE_PER_S, CPU_SHARE * cpus / REJECTION_CPU_S)
         self._clock = clock
         self._next_s = clock()
         self._delayed_until_s: list[float] = []

@@ -11,9 +11,9 @@ from starlette.applications import Starlette
 from starlette.types import Scope
 
 from bento_service.errors import LightboxError, NotReadyError, OverloadedError
-from bento_service.http.connection.early_refusal import REPEAT_S, EarlyRefusal, EarlyRefusals
+from bento_service.http.connection.early_rejection import REPEAT_S, EarlyRejection, EarlyRejections
 from bento_service.http.connection.raw_problem import RawProblem
-from bento_service.http.connection.refusal_pacer import RefusalPacer
+from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
@@ -31,9 +31,9 @@ QUERIES = st.lists(
 PRIORITIES = st.sampled_from([None, "bulk", "interactive", "urgent"])
 
 
-def refusals_over(state: AppState, *, is_draining: bool = False) -> EarlyRefusals:
-    return EarlyRefusals(
-        lambda: state, pacer=RefusalPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: is_draining
+def refusals_over(state: AppState, *, is_draining: bool = False) -> EarlyRejections:
+    return EarlyRejections(
+        lambda: state, pacer=RejectionPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: is_draining
     )
 
 
@@ -44,7 +44,7 @@ def scope_of(path: str, query: str = "", priority: str | None = None) -> Scope:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.tuples(st.sampled_from(PATHS), QUERIES.map(urlencode), PRIORITIES), refusal=REFUSALS)
-def test_an_early_refusal_is_the_applications_answer_and_what_it_admits_is_left_to_it(
+def test_an_early_rejection_is_the_applications_answer_and_what_it_admits_is_left_to_it(
     app: Starlette, state: AppState, asked: tuple[str, str, str | None], refusal: LightboxError | None
 ) -> None:
     classifier = state.classifier
@@ -89,7 +89,7 @@ def test_a_worker_that_loads_or_drains_leaves_its_refusals_to_the_application(
 
     classifier.is_overloaded = True
     classifier.refuse = lambda request_id: FULL
-    loading = EarlyRefusals(load, pacer=RefusalPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: False)
+    loading = EarlyRejections(load, pacer=RejectionPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: False)
 
     assert loading(scope_of("/v1/classify")) is None
     assert refusals_over(state, is_draining=True)(scope_of("/v1/classify")) is None
@@ -110,10 +110,10 @@ def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pace
     classifier.is_overloaded = True
     classifier.refuse = lambda request_id: short
 
-    async def refuse_many() -> list[EarlyRefusal | None]:
-        refuse = EarlyRefusals(
+    async def refuse_many() -> list[EarlyRejection | None]:
+        refuse = EarlyRejections(
             lambda: state,
-            pacer=RefusalPacer(cpus=1, clock=lambda: 0.0),
+            pacer=RejectionPacer(cpus=1, clock=lambda: 0.0),
             on_request=observe,
             is_draining=lambda: False,
             clock=lambda: 0.0,
@@ -140,9 +140,9 @@ def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_
 
     async def refuse_all() -> list[RawProblem]:
         nonlocal now_s
-        refuse = EarlyRefusals(
+        refuse = EarlyRejections(
             lambda: state,
-            pacer=RefusalPacer(cpus=1),
+            pacer=RejectionPacer(cpus=1),
             on_request=lambda *_: None,
             is_draining=lambda: False,
             clock=lambda: now_s,
