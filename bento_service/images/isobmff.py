@@ -93,8 +93,8 @@ def read_items(encoded: bytes) -> ItemFile:
     metas, movies = ([box for box in boxes if box.kind == kind] for kind in (b"meta", b"moov"))
     if len(metas) > 1:
         raise BoxError("it has two 'meta' boxes, of which decoders take either")
-    samples = tuple(_find_first_samples(encoded, movies))
-    return _read_meta(encoded, metas[0], samples) if metas else ItemFile({}, None, samples)
+    items, primary_id = _read_meta(encoded, metas[0]) if metas else ({}, None)
+    return ItemFile(items, primary_id, tuple(_find_first_samples(encoded, movies)))
 
 
 def find_properties(encoded: bytes) -> Iterator[Box]:
@@ -161,7 +161,7 @@ def _find_first_samples(encoded: bytes, movies: list[Box]) -> Iterator[tuple[int
         yield start, start + size
 
 
-def _read_meta(encoded: bytes, meta: Box, first_samples: tuple[tuple[int, int], ...]) -> ItemFile:
+def _read_meta(encoded: bytes, meta: Box) -> tuple[dict[int, Item], int | None]:
     boxes: dict[bytes, Box] = {}
     for box in walk_boxes(encoded, meta.start + 4, meta.end):
         if box.kind in boxes and box.kind in _ONCE:
@@ -179,7 +179,7 @@ def _read_meta(encoded: bytes, meta: Box, first_samples: tuple[tuple[int, int], 
     if b"pitm" in boxes:
         reader.enter(boxes[b"pitm"])
         primary_id = reader.take(2 if reader.version == 0 else 4)
-    return ItemFile(items, primary_id, first_samples)
+    return items, primary_id
 
 
 def _read_infos(encoded: bytes, reader: _Reader, iinf: Box) -> dict[int, Item]:

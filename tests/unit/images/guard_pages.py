@@ -3,7 +3,10 @@
 import ctypes
 import faulthandler
 import mmap
+import os
 import random
+import resource
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,7 +86,22 @@ def resize_guarded(chance: random.Random) -> None:
         raise AssertionError(f"{size} became {result.shape}")
 
 
+def check_guard(edge: Edge, offset: int) -> None:
+    """Check that a read beside a guarded buffer ends a child process."""
+    child = os.fork()
+    if child == 0:
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with guarded(10_000, edge) as pixels:
+            ctypes.string_at(pixels.ctypes.data + offset, 1)
+            os._exit(0)
+    if os.WTERMSIG(os.waitpid(child, 0)[1]) != signal.SIGSEGV:
+        raise AssertionError(f"byte {offset} can be read")
+
+
 def main(count: int) -> None:
+    check_guard("last", 10_000)
+    check_guard("first", -1)
     faulthandler.enable()
     chance = random.Random(7)  # noqa: S311 - the same cases each time
     for _ in range(count):

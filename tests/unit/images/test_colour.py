@@ -194,9 +194,7 @@ def test_unsigned_samples_keep_their_high_byte(bits: int, value: int) -> None:
         pytest.param("f", [0.0, 0.0], [0, 0], id="zeros"),
     ],
 )
-def test_other_samples_are_scaled_by_the_range_that_they_seem_to_use(
-    dtypes: str, samples: list[float], expected: list[int]
-) -> None:
+def test_other_samples_are_scaled_by_their_range(dtypes: str, samples: list[float], expected: list[int]) -> None:
     for dtype in dtypes:
         assert reduce_samples(np.array(samples, dtype=f"{dtype}4"), 32).tolist() == expected
 
