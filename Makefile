@@ -18,8 +18,10 @@ endif
 REGISTRY ?=
 # What the bento takes along, whatever LIGHTBOX_MODELS says here.
 BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.yaml)
-# Many, short and independent of one another: they run on every CPU. The others use every CPU themselves.
+# Many, short and independent of one another: they run on every CPU. Those with servers of their own run two at a time,
+# and the others, which load every CPU themselves, one after the other.
 QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard
+SERVER_TESTS := tests/contract tests/monitoring
 REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -52,7 +54,8 @@ check: setup ## Lint, types and import rules: what CI runs before the tests
 test: setup check ## Run every test that needs no Docker
 	tests/install-programs
 	$(BIN)/python -m pytest -n auto --dist loadfile $(QUICK_TESTS)
-	$(BIN)/python -m pytest --ignore tests/containers $(QUICK_TESTS:%=--ignore %)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(SERVER_TESTS)
+	$(BIN)/python -m pytest --ignore tests/containers $(QUICK_TESTS:%=--ignore %) $(SERVER_TESTS:%=--ignore %)
 
 test-containers: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
 test-containers: export REVISION := $(REVISION)

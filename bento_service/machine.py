@@ -20,9 +20,9 @@ class Division:
 
 
 def count_cpus(control_group: Path = _CONTROL_GROUP) -> int:
-    """Count the CPUs that this process may use: its affinity mask, narrowed by a container's quota.
+    """Count the CPUs of this process: its affinity mask, narrowed by the quota of cgroup v2, or else of v1.
 
-    Rounded down, and at least one. The quota is that of cgroup v2, or else of v1.
+    Rounded down, and at least one.
     """
     allowed = len(os.sched_getaffinity(0))
     quota = _read_quota(control_group / "cpu.max")
@@ -43,11 +43,11 @@ def _read_quota(*files: Path) -> float | None:
 
 
 def choose_workers(cpus: int) -> int:
-    """Choose the number of worker processes: one for every eight CPUs, at least one.
+    """Return the number of worker processes: one for every eight CPUs, at least one.
 
-    Each has its own models in memory, which speaks for few; but a worker's event loop is one thread. An image takes
-    0.5 to 1 ms of that thread, and about 7 ms of the CPUs that decode and infer
-    (`bench/results/cpu_shares-2026-11-21.json`), so nine to fourteen CPUs would keep it busy all the time.
+    Each has its own models in memory, so there should be few. But an image takes 0.5 to 1 ms of a worker's event loop,
+    which is one thread, and about 7 ms of the CPUs that decode and infer (`bench/results/cpu_shares-2026-11-21.json`):
+    nine to fourteen CPUs would keep the loop busy all the time.
     """
     return max(1, cpus // _CPUS_A_WORKER)
 
@@ -55,17 +55,10 @@ def choose_workers(cpus: int) -> int:
 def divide(
     cpus: int, *, workers: int, device_kind: str, lanes: int | None = None, decode_threads: int | None = None
 ) -> Division:
-    """Divide the CPUs among the workers, and each share between lanes and decoding.
+    """Divide the CPUs among the workers, and each share between lanes and decoding; an operator's choice is kept.
 
-    On a CPU each lane is a stream of one thread, with one lane for each CPU, since batching gains nothing there. On a
-    GPU two lanes overlap copying with computing, and every CPU may decode.
-
-    Args:
-        cpus: CPUs of the machine that may be used.
-        workers: Processes that share them.
-        device_kind: `cpu` or `cuda`.
-        lanes: The operator's choice, or None.
-        decode_threads: The operator's choice, or None.
+    On a CPU there is one lane of one thread for each CPU, since batching gains nothing there. On a GPU (`device_kind`
+    `cuda`) two lanes overlap copying with computing, and every CPU may decode.
     """
     share = max(1, cpus // workers)
     return Division(

@@ -11,7 +11,7 @@ from bento_service.machine import choose_workers, count_cpus
 from lightbox_client.variables import strip_values
 
 BENTO_PATH = "BENTO_PATH"
-"""Variable that names a container's bento; BentoML serves its models."""
+"""The variable of the path of a container's bento; BentoML serves its models."""
 SERVER_STOP_S = 3.0
 """Longest time in which the HTTP server closes its connections, after the drain."""
 LANES_STOP_S = 5.0
@@ -23,10 +23,13 @@ JOURNAL_CLOSE_S = 10.0
 _ORIGIN = re.compile(
     r"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?"
 )
+_Names = Annotated[tuple[str, ...], NoDecode]
+_Concurrency = Annotated[int, Field(ge=1, le=64)]
+_Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class Settings(BaseSettings):
-    """What an operator may choose. A value outside its limits is refused at start, with the name of its variable."""
+    """The operator's choices. A value outside its limits is refused at start, with the name of its variable."""
 
     # Without the prefix, `populate_by_name` would read variables of the plain field names too, such as `PORT`.
     model_config = SettingsConfigDict(
@@ -42,7 +45,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
-    models: Annotated[tuple[str, ...], NoDecode] = Field(
+    models: _Names = Field(
         default=("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
         min_length=1,
         description="Models to serve, separated by commas: a bundled name, `timm/<name>` or `torchvision/<name>`.",
@@ -66,23 +69,14 @@ class Settings(BaseSettings):
         description="Compile the models with torch.compile on a GPU: a longer start, faster batches. Needs a C "
         "compiler, which the image does not have: there a warning is logged and nothing is compiled.",
     )
-    workers: int | None = Field(
-        default=None,
-        ge=1,
-        le=64,
-        description="Worker processes, each with its own models; one for every eight CPUs if unset.",
+    workers: _Concurrency | None = Field(
+        default=None, description="Worker processes, each with its own models; one for every eight CPUs if unset."
     )
-    lanes: int | None = Field(
-        default=None,
-        ge=1,
-        le=64,
-        description="Batches that each worker runs at the same time; chosen from the hardware if unset.",
+    lanes: _Concurrency | None = Field(
+        default=None, description="Batches that each worker runs at the same time; chosen from the hardware if unset."
     )
-    decode_threads: int | None = Field(
-        default=None,
-        ge=1,
-        le=64,
-        description="Threads of each worker that decode images; chosen from the hardware if unset.",
+    decode_threads: _Concurrency | None = Field(
+        default=None, description="Threads of each worker that decode images; chosen from the hardware if unset."
     )
     target_p99_ms: float = Field(
         default=1000.0,
@@ -134,7 +128,7 @@ class Settings(BaseSettings):
         le=600,
         description="Longest time that a stopping worker waits for admitted work, in seconds.",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    cors_origins: _Names = Field(
         default=(),
         description="Origins whose web pages may call the service (CORS), separated by commas: "
         "`https://app.example.org`, or `*` for every page that a user of the service opens. Off if unset.",
@@ -180,9 +174,9 @@ class Settings(BaseSettings):
         default="INFO", description="Least severe message that a worker logs."
     )
     host: str = Field(default="127.0.0.1", description="Address that `lightbox serve` binds.")
-    port: int = Field(default=3000, ge=1, le=65_535, description="Port that `lightbox serve` binds.")
+    port: _Port = Field(default=3000, description="Port that `lightbox serve` binds.")
     dashboard_host: str = Field(default="127.0.0.1", description="Address that `lightbox dashboard` binds.")
-    dashboard_port: int = Field(default=8501, ge=1, le=65_535, description="Port that `lightbox dashboard` binds.")
+    dashboard_port: _Port = Field(default=8501, description="Port that `lightbox dashboard` binds.")
 
     @field_validator("models", "cors_origins", mode="before")
     @classmethod
@@ -220,12 +214,12 @@ class Settings(BaseSettings):
 
     @property
     def default_model_name(self) -> str:
-        """The model that answers when a request names none."""
+        """The model of requests that name none."""
         return self.default_model or self.models[0]
 
     @property
     def worker_count(self) -> int:
-        """How many service processes there are."""
+        """The number of service processes."""
         return self.workers or choose_workers(count_cpus())
 
     @property
@@ -237,5 +231,5 @@ class Settings(BaseSettings):
 
     @property
     def stop_timeout_s(self) -> float:
-        """The longest that a worker takes to stop by itself: to drain, and to close all that it has open."""
+        """The longest that a worker takes to stop by itself: to drain, then to close everything."""
         return self.drain_timeout_s + SERVER_STOP_S + LANES_STOP_S + CACHE_CLOSE_S + JOURNAL_CLOSE_S

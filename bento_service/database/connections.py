@@ -5,7 +5,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, select
@@ -18,15 +18,16 @@ from bento_service.errors import JournalUnavailableError
 
 _LOCK_TIMEOUT_S = 5
 _WRITE_IN = os.W_OK | os.X_OK
-_CONNECT_TIMEOUT_S = 5
 _RETRY_AFTER_S = 5.0
-_DEAD_SERVER = {
+_POSTGRESQL_DEFAULTS = {
+    "application_name": "lightbox",
+    "connect_timeout": "5",
+    # A machine that no longer answers, as after a fail-over, is given up after 10 s; the kernel would take 15 minutes.
     "tcp_user_timeout": "10000",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "2",
 }
-"""Time-outs for a server whose machine no longer answers, as after a fail-over; the kernel's own is some 15 minutes."""
 # "lightbox" in ASCII: the same number for every Lightbox that shares a PostgreSQL database.
 _WRITER_LOCK_KEY = 0x6C69676874626F78
 _WRITES = "lightbox_writes"
@@ -37,11 +38,11 @@ _VALUES_AT_FAULT = frozenset({"22", "23", "54"})
 
 
 class Database:
-    """A pool of connections to one database. Safe to share between threads.
+    """A pool of connections to one database. Thread-safe.
 
-    Every method that talks to the database raises JournalUnavailableError if a later try may succeed (server down,
-    read-only or without our tables, disk full, file locked) and SQLAlchemy's own error if the values are at fault.
-    After a JournalUnavailableError no connection is used again: one that became read-only would stay read-only.
+    Methods that talk to the database raise JournalUnavailableError if a later try may succeed (server down, read-only
+    or without our tables, disk full, file locked) and SQLAlchemy's own error if the values are at fault. After a
+    JournalUnavailableError no connection is used again: one that became read-only would stay read-only.
     """
 
     def __init__(self, url: str) -> None:
@@ -77,10 +78,10 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Open the one transaction that may write at a time, across all processes; commit it on leaving.
+        """Open a transaction that may write, one at a time across all processes; commit it at the end.
 
-        One writer at a time is what makes reading, merging and writing a rollup atomic. It costs little: a worker
-        writes for some milliseconds, once a second.
+        So reading, merging and writing a rollup is atomic. It costs little: a worker writes for some milliseconds, once
+        a second.
         """
         with self._connecting(self._writing_engine) as connection:
             if not self.is_sqlite:
@@ -93,16 +94,12 @@ class Database:
 
     def explain(self, error: Exception) -> JournalUnavailableError:
         """Return the one-line error to raise for a failure that may pass."""
-        cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-        said = describe_cause(error)
-        if not is_expected(error):
-            said = f"{type(cause).__name__}: {said}"
-        advice = None
+        cause = _find_cause(error)
+        said = describe_cause(error) if is_expected(error) else f"{type(cause).__name__}: {describe_cause(error)}"
+        advice = "Check the database, then try again."
         if self._file is not None and isinstance(cause, OSError | sqlite3.OperationalError):
-            advice = explain_permissions(self._file)
-        diagnosis = (
-            f"The journal at {self.name} cannot be used: {said}. {advice or 'Check the database, then try again.'}"
-        )
+            advice = explain_permissions(self._file) or advice
+        diagnosis = f"The journal at {self.name} cannot be used: {said}. {advice}"
         return JournalUnavailableError(diagnosis, retry_after_s=_RETRY_AFTER_S)
 
     @contextmanager
@@ -116,19 +113,18 @@ class Database:
         """Reconnect if the SQLite file was deleted or replaced: SQLite would go on writing to the old one."""
         if self._file is None:
             return
-        try:
+        identity = None
+        with suppress(OSError):
             found = self._file.stat()
             identity = (found.st_dev, found.st_ino)
-        except OSError:
-            identity = None
         if identity is None or identity != self._opened_file:
             self._leave_connections()
             self._opened_file = identity
 
     def _leave_connections(self) -> None:
-        """Close the pool's connections now, and those in use once they are returned, which SQLAlchemy would keep open.
+        """Close the pool's connections now, and those in use once they are returned.
 
-        A single open connection keeps SQLite's files read-only for the whole process.
+        SQLAlchemy would keep the latter, and one open connection keeps SQLite's files read-only for the whole process.
         """
         self._generation += 1
         self._engine.dispose()
@@ -145,7 +141,7 @@ class Database:
         try:
             yield
         except (DBAPIError, PoolTimeoutError, OSError, sqlite3.Error) as error:
-            if blames_values(error):
+            if _blames_values(error):
                 raise
             self._leave_connections()
             raise self.explain(error) from error
@@ -153,8 +149,7 @@ class Database:
 
 def describe_cause(error: Exception) -> str:
     """Return the database's message in one line, without the statement and its values."""
-    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    return " ".join(str(cause).split()).rstrip(".?")
+    return " ".join(str(_find_cause(error)).split()).rstrip(".?")
 
 
 def is_expected(error: Exception) -> bool:
@@ -162,7 +157,12 @@ def is_expected(error: Exception) -> bool:
     return isinstance(error, SQLAlchemyError | sqlite3.Error | OSError)
 
 
-def blames_values(error: Exception) -> bool:
+def _find_cause(error: Exception) -> BaseException:
+    """Return the driver's own error, or this one if no driver raised it."""
+    return error.orig if isinstance(error, StatementError) and error.orig is not None else error
+
+
+def _blames_values(error: Exception) -> bool:
     """Return whether a statement's values are at fault, so that a retry would fail too."""
     if not isinstance(error, DBAPIError) or error.statement is None:
         return False
@@ -182,12 +182,12 @@ def concerns_schema(error: BaseException | None) -> bool:
 
 
 def explain_permissions(file: Path) -> str | None:
-    """Say why this process may not write a SQLite file, and what to do; None if its permissions are not the reason.
+    """Return why this process may not write a SQLite file, and what to do; None if it may.
 
     SQLite itself says only that it cannot open the file. It makes files beside its own, so the folder counts too.
     """
     folder = file.parent
-    try:
+    with suppress(OSError):  # a folder that this process may not even list
         if not folder.is_dir():
             existing = next(parent for parent in folder.parents if parent.is_dir())
             return None if _may(existing, _WRITE_IN) else f"The folder {folder} is missing, and {_describe(existing)}"
@@ -195,8 +195,6 @@ def explain_permissions(file: Path) -> str | None:
             return f"The folder {_describe(folder)}"
         if file.exists() and not _may(file, os.R_OK | os.W_OK):
             return f"The file {_describe(file)}"
-    except OSError:  # a folder that this process may not even list
-        return None
     return None
 
 
@@ -240,10 +238,8 @@ def _create_sqlite_engine(url: URL) -> Engine:
 
 
 def _create_postgresql_engine(url: URL) -> Engine:
-    defaults = {"connect_timeout": str(_CONNECT_TIMEOUT_S), "application_name": "lightbox", **_DEAD_SERVER}
-    url = url.update_query_dict({name: value for name, value in defaults.items() if name not in url.query})
     # From a database without an encoding (SQL_ASCII) the driver would otherwise return bytes for text.
-    url = url.update_query_dict({"client_encoding": "utf8"})
+    url = url.update_query_dict({**_POSTGRESQL_DEFAULTS, **url.query, "client_encoding": "utf8"})
     # Its warnings are raised as errors too, which are logged once.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     # Small: a worker has one writer and a few readers, and a server's connections are shared by all workers.

@@ -17,12 +17,12 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class HistoryBucket:
-    """The requests of one interval, `[start, start + width)`.
+    """The requests of one interval that begins at `start`.
 
     `outcomes` counts requests by outcome, `cached` those answered (`ok`) from the cache; the other answers were
-    computed. `stages` maps `total`, `receive`, `decode`, `queue` and `inference` to the percentiles of computed
-    answers, `cached_total` has those of the whole time of cached ones. `batch_sizes` counts computed answers by the
-    size of their batch, `top_classes` all answers by top-1 `(class_id, label)`, most frequent first, at most ten.
+    computed. `stages` has the percentiles of computed answers (`total`, `receive`, `decode`, `queue`, `inference`),
+    `cached_total` those of the total time of cached ones. `batch_sizes` counts computed answers by batch size,
+    `top_classes` all answers by top-1 `(class_id, label)`, most frequent first, at most ten.
     """
 
     start: datetime
@@ -36,10 +36,7 @@ class HistoryBucket:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Aggregates of the journal: a bucket for each `bucket_s` seconds, and `total` over the whole window.
-
-    The last bucket is incomplete where it ends after `until`.
-    """
+    """A bucket for each `bucket_s` seconds, the last one perhaps incomplete, and the `total` of all."""
 
     since: datetime
     until: datetime

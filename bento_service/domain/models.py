@@ -36,7 +36,7 @@ INEXACT_MODEL = "inexact_model"
 class Parity:
     """The difference of a serving path from f32 PyTorch on timm's evaluation transform, over `crops` images.
 
-    `top1_agreement` is the share of equal best classes; `max_probability_difference` is over all classes.
+    `top1_agreement` is the share of equal best classes.
     """
 
     crops: int
@@ -71,7 +71,7 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A prepared model: its card, the files that engines load, and the measured parity by engine name."""
+    """A prepared model: its card, the files that engines load, and the parity by engine name."""
 
     card: ModelCard
     onnx_path: Path

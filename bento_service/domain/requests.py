@@ -38,7 +38,7 @@ class ImageWarning(StrEnum):
     SCALED_DECODING = "scaled_decoding"
     """A large JPEG was scaled down while it was decoded, which is faster and fails the parity gate: opt-in."""
     DAMAGE_TOLERATED = "damage_tolerated"
-    """A JPEG holds bytes that its decoder had no use for: the picture is complete, but part of it may be wrong."""
+    """A JPEG holds bytes that its decoder could not use: the picture is complete, but part of it may be wrong."""
     BIT_DEPTH_REDUCED = "bit_depth_reduced"
     """Samples of more than 8 bits were scaled to 8."""
     RANGE_STRETCHED = "range_stretched"
@@ -59,10 +59,9 @@ class ImageWarning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PreprocessedImage:
-    """An image ready for a model.
+    """An image ready for a model; `warnings` names the conversions in their order.
 
-    `pixels_hwc` is RGB, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous. `warnings` names the
-    conversions in the order in which they were made.
+    `pixels_hwc` is RGB, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous.
     """
 
     pixels_hwc: NDArray[np.uint8]
@@ -72,10 +71,7 @@ class PreprocessedImage:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The whole decoded image, upright, over white, scaled to at most 640 px a side: an 8-bit RGB PNG.
-
-    `info` and `warnings` are those of `PreprocessedImage`.
-    """
+    """The whole decoded image, upright, over white, scaled to at most 640 px a side: an 8-bit RGB PNG."""
 
     png: bytes
     info: ImageInfo

@@ -18,11 +18,11 @@ class DispatchReason(StrEnum):
     """Why the scheduler dispatched a batch when it did."""
 
     LANE_FREE = "lane_free"
-    """A lane was idle since the image was decoded; any queueing was for a decode thread or a CPU."""
+    """A lane was idle when the image was decoded."""
     BACKLOG = "backlog"
-    """Images waited while every lane was busy, until a lane became free."""
+    """Every lane was busy when the image was decoded."""
     HELD = "held"
-    """An idle lane waited for more images, because the cost model predicted more throughput from a larger batch."""
+    """An idle lane waited for more images: the cost model predicted more throughput from a larger batch."""
     BISECTED = "bisected"
     """The image's batch failed, and it ran again in a smaller one to find the failing image."""
     SHRUNK = "shrunk"
@@ -45,10 +45,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class BatchCost:
-    """The cost of a batch size in milliseconds: measured by the warm-up, and current in the cost model.
-
-    `samples` counts the batches of about this size since the warm-up.
-    """
+    """The cost of a batch size: `measured_ms` by the warm-up, and `current_ms` after `samples` batches of about it."""
 
     batch_size: int
     measured_ms: float
@@ -58,9 +55,9 @@ class BatchCost:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """The fitted cost model of one model in one engine mode, with `batches` ascending by size.
+    """The cost model of one model in one engine mode, with `batches` ascending by size.
 
-    `speed` is relative to the warm-up: 0.5 where batches take twice as long. `ceiling` is the current largest batch.
+    `speed` is relative to the warm-up: 0.5 where batches take twice as long. `ceiling` is the largest batch now.
     """
 
     model: str
@@ -72,10 +69,7 @@ class ModelCost:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """A recent batch. `waiting` counts the images left in the queue, `ago_ms` is the time since its dispatch.
-
-    `predicted_ms` is the cost model's prediction, `inference_ms` the measured time.
-    """
+    """A recent batch, dispatched `ago_ms` ago; `waiting` images stayed in the queue."""
 
     model: str
     mode: EngineMode

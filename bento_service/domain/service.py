@@ -37,10 +37,9 @@ class ServiceState(StrEnum):
 class ServiceStatus:
     """The status of a worker.
 
-    `queue_depth` counts images admitted and not yet answered; `batch_ceiling` is the largest batch by model; `journal`
-    has the rows waiting, written and dropped. `device` is None until a model is loaded. `cost` is the fitted cost
-    model; `recent_dispatches` has the last batches, newest first. `cache` has its counters, entries and bytes, and is
-    empty where the cache is off.
+    `device` is None until a model is loaded. `queue_depth` counts images admitted and not yet answered, `batch_ceiling`
+    is the largest batch by model, `journal` has the rows waiting, written and dropped. `recent_dispatches` is newest
+    first. `cache` has its counters, entries and bytes; it is empty where the cache is off.
     """
 
     state: ServiceState

@@ -14,10 +14,7 @@ Order = Literal["slowest", "newest"]
 
 @dataclass(frozen=True, slots=True)
 class JournalCounts:
-    """Receipts waiting to be written, written so far and dropped so far, in this process.
-
-    A receipt that is only counted, in the rollups, is written too.
-    """
+    """Receipts of this process: waiting to be written, written (those only counted too) and dropped."""
 
     waiting: int
     written: int
@@ -25,18 +22,17 @@ class JournalCounts:
 
 
 class JournalReader(Protocol):
-    """Reads receipts, one by one or aggregated. Blocking; safe to call from several threads at once.
+    """Reads receipts, one by one or aggregated. Blocking; thread-safe.
 
-    All times are timezone-aware; those returned are UTC. A model of None means every model. Each method raises
-    JournalUnavailableError if a later try may succeed: the database is down, the disk full, the file locked.
+    All times are timezone-aware; those returned are UTC. Each method raises JournalUnavailableError if a later try may
+    succeed: the database is down, the disk full, the file locked.
     """
 
     def read_history(self, *, since: datetime, until: datetime, buckets: int, model: str | None = None) -> History:
         """Aggregate `[since, until)` into `buckets` intervals of equal length, empty ones included.
 
-        Intervals begin at multiples of their length, so there may be one more (`windows.plan_window`). The history's
-        window ends now if its last bucket is not over yet. Percentiles are nearest-rank ones, never less than the true
-        ones and at most 2 % more.
+        Intervals begin at multiples of their length, so there may be one more (`windows.plan_window`). The history
+        ends now if its last bucket is not over yet. Percentiles are nearest-rank ones, at most 2 % too large.
 
         Raises:
             InvalidParameterError: `until` is not after `since`, or `buckets` is below 1.
@@ -63,7 +59,7 @@ class JournalReader(Protocol):
 
 
 class JournalStore(JournalReader, Protocol):
-    """Stores receipts. Blocking; safe to call from several threads and processes at once.
+    """Stores receipts. Blocking; safe to use from several threads and processes at once.
 
     Each method but `close` raises JournalUnavailableError as a `JournalReader` does.
     """
@@ -75,22 +71,21 @@ class JournalStore(JournalReader, Protocol):
         """Bring the schema up to date. Safe when several processes do it at once."""
 
     def append(self, receipts: Sequence[Receipt], *, counted_only: Sequence[Receipt] = ()) -> None:
-        """Store receipts and add them to the rollups, all in one transaction or not at all.
+        """Store receipts and add them to the rollups, those of `counted_only` to the rollups alone: all or none.
 
-        Those of `counted_only` are added to the rollups and not stored. Any error but JournalUnavailableError means
-        that the store cannot take one of these receipts.
+        Any error but JournalUnavailableError means that one of these receipts cannot be stored.
         """
 
     def prune(
         self, *, now: datetime, steady_for: timedelta, retention: timedelta, max_receipts: int, limit: int
     ) -> int:
-        """Delete receipts older than `retention`, then the oldest written until `max_receipts` are left.
+        """Delete at most `limit` receipts: older than `retention`, then the first written beyond `max_receipts`.
 
-        Deletes at most `limit` and returns how many were deleted; fewer than `limit` means that no more are due. Then
-        deletes rollups that are older than their resolution is kept (`windows.RESOLUTIONS`).
+        Returns the number deleted. Fewer than `limit` means that no more are due; then rollups older than their
+        resolution is kept (`windows.RESOLUTIONS`) are deleted too.
 
-        Nothing is deleted by age if what was recorded, and how long the clock has been steady, contradict `now`
-        (`retention.Pruning`). Receipts dated after `now` are deleted together with older ones written later.
+        Nothing is deleted by age if `now` cannot be trusted (`retention.Pruning`). Receipts dated after `now` are
+        deleted together with older ones written later.
         """
 
     def close(self) -> None:
@@ -98,7 +93,7 @@ class JournalStore(JournalReader, Protocol):
 
 
 class Journal(Protocol):
-    """Takes receipts off the request's path. Safe to call from several threads at once."""
+    """Takes receipts off the request's path. Thread-safe."""
 
     @property
     def reader(self) -> JournalReader:
@@ -111,8 +106,4 @@ class Journal(Protocol):
         """Return how many receipts wait, were written and were dropped."""
 
     def close(self, timeout_s: float = 10.0) -> int:
-        """Write what waits, for at most `timeout_s` seconds, then release the store. Blocking.
-
-        Returns:
-            The receipts that could not be written in that time, and are lost.
-        """
+        """Write waiting receipts for at most `timeout_s`, close the store, and return how many are lost. Blocking."""

@@ -1,8 +1,7 @@
 """Histograms that add up: sparse counts by key, and the bins that durations are counted in.
 
-The bins are those of DDSketch (Masson, Rim and Lee, PVLDB 12(12), 2019) with its logarithmic mapping, for one fixed
-range of values. The range being fixed, a sketch is a plain histogram, which numpy adds up by the thousand; the
-`ddsketch` package reads and merges one sketch at a time in Python, too slow for a month of rollups (ADR 4).
+The bins are those of DDSketch (Masson, Rim and Lee, PVLDB 12(12), 2019) with its logarithmic mapping, over a fixed
+range, so that a sketch is a plain histogram. The `ddsketch` package is too slow for a month of rollups (ADR 4).
 """
 
 import math
@@ -36,10 +35,9 @@ _MAX_COUNT = np.iinfo(np.uint32).max
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SparseHistogram:
-    """Counts by key.
+    """Counts by key: `cells` holds strictly ascending keys and their counts, shape (n, 2).
 
-    `cells` is uint32, shape (n, 2): keys, strictly ascending, and their counts, at least 1. A count saturates at
-    2**32 - 1.
+    A count is at least 1 and saturates at 2**32 - 1.
     """
 
     cells: NDArray[np.uint32]
@@ -108,11 +106,7 @@ def find_percentiles(bins: SparseHistogram, percents: Sequence[int], *, slowest_
 
     The percentile p of n durations is the one of rank ceil(p / 100 * n), counting from 1 in ascending order. The result
     is never less than that and at most `MAX_EXCESS` more: the upper end of its bin, or `slowest_ms` if that is less.
-
-    Args:
-        bins: Counts of durations by bin.
-        percents: Which percentiles, each in [1, 100].
-        slowest_ms: The longest of the durations.
+    Each of `percents` is in [1, 100], `slowest_ms` is the longest of the durations.
     """
     if len(bins.keys) == 0:
         return None

@@ -7,39 +7,75 @@ from bento_service.errors import JournalUnavailableError
 
 _log = logging.getLogger(__name__)
 
-_QUIET_S = 60.0
-"""Losses and failed reads have ended after so long without one; otherwise sporadic ones would fill the log."""
 _QUIET_PRUNING_S = 600.0
-"""The same for pruning, which runs once a minute."""
+"""Pruning runs only once a minute."""
+
+
+class Episode:
+    """Logs the first of repeated events, and their number once there was none for `quiet_s`. Not thread-safe.
+
+    Without that quiet time sporadic events would fill the log.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], begin: str, end: str, *, level: int = logging.ERROR, quiet_s: float = 60.0
+    ) -> None:
+        """`begin` has a place for the first event's reason, `end` one for the number of events."""
+        self._clock = clock
+        self._begin = begin
+        self._end = end
+        self._level = level
+        self._quiet_s = quiet_s
+        self._total = 0
+        self._last_s = 0.0
+
+    def note(self, reason: object, number: int = 1) -> None:
+        """Add events; log the first, with its traceback if it is a defect."""
+        if not self._total:
+            _log.log(self._level, self._begin, reason, exc_info=_traceback_of(reason))
+        self._total += number
+        self._last_s = self._clock()
+
+    def end_if_quiet(self) -> None:
+        """Log the end if there was no event for long enough."""
+        if self._total and self._clock() - self._last_s >= self._quiet_s:
+            _log.warning(self._end, self._total)
+            self._total = 0
 
 
 class OutageLog:
-    """Logs when outages, losses, failed reads and failed pruning begin and end. Not safe to share between threads.
+    """Logs when outages, losses, failed reads and failed pruning begin and end. Not thread-safe.
 
-    During an outage nothing can be written, and receipts are lost once the buffer is full. Otherwise they are lost
-    if the database is too slow or refuses single rows.
+    In an outage nothing can be written, and receipts are lost once the buffer is full. Otherwise they are lost if the
+    database is too slow or refuses single rows. `failures` counts the failed writes since the last success.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Start without an outage. `clock` is monotonic, in seconds."""
+        self.failures = 0
+        self.failed_reads = Episode(
+            clock, "The journal cannot be read: %s", "The journal can be read again; %d reads failed."
+        )
+        self.failed_prunings = Episode(
+            clock,
+            "The journal cannot be pruned: %s",
+            "The journal is pruned again; %d tries failed.",
+            quiet_s=_QUIET_PRUNING_S,
+        )
+        self._losses = Episode(
+            clock,
+            "The journal drops receipts: %s",
+            "The journal drops no more receipts; %d were lost.",
+            level=logging.WARNING,
+        )
         self._clock = clock
-        self._failures = 0
         self._failing_since_s = 0.0
         self._dropped = 0
-        self._losses = _Episode(clock, _QUIET_S)
-        self._failed_reads = _Episode(clock, _QUIET_S)
-        self._failed_prunings = _Episode(clock, _QUIET_PRUNING_S)
         self._refusal: str | None = None
-
-    @property
-    def failures(self) -> int:
-        """Failed writes since the last success."""
-        return self._failures
 
     def note_failure(self, error: Exception) -> None:
         """Log the first failure of an outage, with its traceback if it is a defect."""
-        self._failures += 1
-        if self._failures == 1:
+        self.failures += 1
+        if self.failures == 1:
             self._failing_since_s = self._clock()
             _log.error("Receipts wait in memory: %s", error, exc_info=_traceback_of(error))
 
@@ -50,62 +86,17 @@ class OutageLog:
     def note_success(self, dropped: int) -> None:
         """Log the end of an outage, and the start or end of losses. `dropped` counts all receipts lost so far."""
         lost, self._dropped = dropped - self._dropped, dropped
-        if self._failures:
-            _log.warning(
-                "The journal is written again, after %d tries in %.0f s; %d receipts were lost.",
-                self._failures,
-                self._clock() - self._failing_since_s,
-                lost,
-            )
-            self._failures = 0
-        elif self._losses.count(lost):
-            reason = self._refusal or "more wait than LIGHTBOX_JOURNAL_BUFFER_ROWS allows"
-            _log.warning("The journal drops receipts: %s", reason)
-        elif total := self._losses.end():
-            _log.warning("The journal drops no more receipts; %d were lost.", total)
+        if self.failures:
+            message = "The journal is written again, after %d tries in %.0f s; %d receipts were lost."
+            _log.warning(message, self.failures, self._clock() - self._failing_since_s, lost)
+            self.failures = 0
+        elif lost:
+            self._losses.note(self._refusal or "more wait than LIGHTBOX_JOURNAL_BUFFER_ROWS allows", lost)
         self._refusal = None
-        if total := self._failed_prunings.end():
-            _log.warning("The journal is pruned again; %d tries failed.", total)
-        if total := self._failed_reads.end():
-            _log.warning("The journal can be read again; %d reads failed.", total)
-
-    def note_failed_reads(self, number: int, error: Exception) -> None:
-        """Log the first of the reads that failed although the journal can be written."""
-        if self._failed_reads.count(number):
-            _log.error("The journal cannot be read: %s", error)
-
-    def note_failed_pruning(self, error: Exception) -> None:
-        """Log the first pruning that failed although the journal can be written."""
-        if self._failed_prunings.count(1):
-            _log.error("The journal cannot be pruned: %s", error, exc_info=_traceback_of(error))
+        for episode in (self._losses, self.failed_prunings, self.failed_reads):
+            episode.end_if_quiet()
 
 
-class _Episode:
-    """Counts events until there is none for `quiet_s`."""
-
-    def __init__(self, clock: Callable[[], float], quiet_s: float) -> None:
-        self._clock = clock
-        self._quiet_s = quiet_s
-        self._total = 0
-        self._last_s = 0.0
-
-    def count(self, number: int) -> bool:
-        """Add events; return whether they start the episode."""
-        if not number:
-            return False
-        is_first = self._total == 0
-        self._total += number
-        self._last_s = self._clock()
-        return is_first
-
-    def end(self) -> int:
-        """Return the number of events if the episode has just ended, else 0."""
-        if not self._total or self._clock() - self._last_s < self._quiet_s:
-            return 0
-        total, self._total = self._total, 0
-        return total
-
-
-def _traceback_of(error: Exception) -> Exception | None:
-    """Return the error if it is a defect; the others' messages say enough."""
-    return None if isinstance(error, JournalUnavailableError) else error
+def _traceback_of(reason: object) -> Exception | None:
+    """Return the reason if it is a defect; the message of any other says enough."""
+    return reason if isinstance(reason, Exception) and not isinstance(reason, JournalUnavailableError) else None

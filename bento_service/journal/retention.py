@@ -13,10 +13,9 @@ _LEAP = timedelta(hours=1)
 
 
 class ClockWatch:
-    """Measures for how long the wall clock has agreed with a monotonic one. Not safe to share between threads."""
+    """Measures for how long the wall clock `now` has agreed with the monotonic `clock`. Not thread-safe."""
 
     def __init__(self, now: Callable[[], datetime], clock: Callable[[], float]) -> None:
-        """Start to measure. `now` is the wall clock, `clock` a monotonic one in seconds."""
         self._now = now
         self._clock = clock
         self._begin()
@@ -36,8 +35,8 @@ class ClockWatch:
 class Pruning:
     """What one pruning may delete by age.
 
-    `days` are the starts of the days on which something was recorded; a clock that leapt ahead leaves a gap in them.
-    `steady_for` is the time since the clock last leapt.
+    `days` holds the start of each day with records; a clock that leapt ahead leaves a gap. `steady_for` is the time
+    since the clock last leapt.
     """
 
     now: datetime

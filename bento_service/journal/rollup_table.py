@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from sqlalchemy import Connection, and_, bindparam, delete, insert, or_, select, update
@@ -23,13 +23,10 @@ _KEYS_A_QUERY = 100
 
 _TABLE = tables.rollups.c
 _COUNTS = (_TABLE.outcomes, _TABLE.durations, _TABLE.slowest_ms, _TABLE.batch_sizes, _TABLE.classes)
+_KEY = [_TABLE[name] for name in RollupKey._fields]
 _UPDATE = (
     update(tables.rollups)
-    .where(
-        _TABLE.resolution_s == bindparam("key_resolution_s"),
-        _TABLE.start_s == bindparam("key_start_s"),
-        _TABLE.model == bindparam("key_model"),
-    )
+    .where(*(column == bindparam(f"key_{column.name}") for column in _KEY))
     .values({column.name: bindparam(column.name) for column in _COUNTS})
 )
 
@@ -38,20 +35,19 @@ def add_rollups(connection: Connection, fresh: Mapping[RollupKey, Rollup]) -> No
     """Merge rollups into the stored ones. No other transaction may write meanwhile."""
     stored: dict[RollupKey, Rollup] = {}
     for keys in _in_parts(fresh, _KEYS_A_QUERY):
-        conditions = (
-            and_(_TABLE.resolution_s == key.resolution_s, _TABLE.start_s == key.start_s, _TABLE.model == key.model)
-            for key in keys
-        )
-        query = select(_TABLE.resolution_s, _TABLE.start_s, _TABLE.model, *_COUNTS).where(or_(*conditions))
-        stored.update((RollupKey(*row[:3]), _to_rollup(*row[3:])) for row in connection.execute(query).all())
+        conditions = (and_(*(column == value for column, value in zip(_KEY, key, strict=True))) for key in keys)
+        query = select(*_KEY, *_COUNTS).where(or_(*conditions))
+        rows: Sequence[Any] = connection.execute(query).all()
+        stored.update((RollupKey(*row[:3]), _to_rollup(*row[3:])) for row in rows)
 
-    added = [_from_rollup(key, rollup) for key, rollup in fresh.items() if key not in stored]
+    added = [_to_columns(key, rollup) for key, rollup in fresh.items() if key not in stored]
     if added:
         connection.execute(insert(tables.rollups), added)
-    changed = [_from_rollup(key, merge([rollup, fresh[key]])) for key, rollup in stored.items()]
+    changed = [_to_columns(key, merge([rollup, fresh[key]])) for key, rollup in stored.items()]
     if changed:
-        names = ("resolution_s", "start_s", "model")
-        connection.execute(_UPDATE, [{**row, **{f"key_{name}": row.pop(name) for name in names}} for row in changed])
+        connection.execute(
+            _UPDATE, [{f"key_{name}": row.pop(name) for name in RollupKey._fields} | row for row in changed]
+        )
 
 
 def read_rollups(connection: Connection, window: Window, model: str | None) -> list[list[Rollup]]:
@@ -95,10 +91,9 @@ def delete_rollups_after(connection: Connection, moment: datetime) -> None:
 
 
 def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> dict[ClassName, int]:
-    """Return the keys of the top-1 classes of receipts; store new ones.
+    """Return the keys of the top-1 classes of receipts; store new classes.
 
-    Keys are read each time: one that a process remembered would name another class after the tables were dropped or
-    restored.
+    Keys are read each time: after tables were dropped or restored, a remembered key would name another class.
     """
     tops = {(r.top[0].class_id, r.top[0].label) for r in receipts if r.outcome == OUTCOME_OK and r.top}
     table = tables.classes.c
@@ -114,7 +109,7 @@ def assign_class_keys(connection: Connection, receipts: Iterable[Receipt]) -> di
 
 
 def read_class_names(connection: Connection) -> dict[int, ClassName]:
-    """Return every class that ever was top-1, by its key."""
+    """Return every stored class by its key."""
     return {row.key: (row.class_id, row.label) for row in connection.execute(select(tables.classes)).all()}
 
 
@@ -124,12 +119,9 @@ def _in_parts(items: Iterable[Item], size: int) -> Iterator[Sequence[Item]]:
         yield part
 
 
-def _from_rollup(key: RollupKey, rollup: Rollup) -> dict[str, object]:
-    """Return a rollup's columns."""
+def _to_columns(key: RollupKey, rollup: Rollup) -> dict[str, object]:
     return {
-        "resolution_s": key.resolution_s,
-        "start_s": key.start_s,
-        "model": key.model,
+        **key._asdict(),
         "outcomes": dict(rollup.outcomes),
         "durations": rollup.durations.encode(),
         "slowest_ms": rollup.slowest_ms.astype("<f8", copy=False).tobytes(),

@@ -44,8 +44,8 @@ class Rollup:
     """Counts of one interval.
 
     `outcomes` counts every request, the rest answered ones: `classes` by the key of their top-1 class, `batch_sizes`
-    the computed ones by batch size, `durations` by series and bin (key: position in `SERIES` * BINS + bin).
-    `slowest_ms` is the longest duration of each series, shape (len(SERIES),), zero if there is none.
+    computed ones by batch size, `durations` by position in `SERIES` * BINS + bin. `slowest_ms` is the longest duration
+    of each of `SERIES`, or zero.
     """
 
     outcomes: Mapping[str, int]
@@ -56,12 +56,7 @@ class Rollup:
 
 
 def summarise(receipts: Iterable[Receipt], class_keys: Mapping[ClassName, int]) -> dict[RollupKey, Rollup]:
-    """Return the rollups of receipts at every resolution.
-
-    Args:
-        receipts: In any order.
-        class_keys: A number for each `(class_id, label)` that is top-1 in an answered receipt.
-    """
+    """Return the rollups of receipts at every resolution; `class_keys` numbers the top-1 classes of answered ones."""
     finest_s = RESOLUTIONS[0].width_s
     groups: dict[RollupKey, list[Receipt]] = defaultdict(list)
     for receipt in receipts:

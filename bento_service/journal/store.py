@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -30,6 +31,10 @@ from bento_service.journal.windows import from_epoch_s, from_epoch_us, plan_wind
 
 _log = logging.getLogger(__name__)
 _SHORT_WINDOW = timedelta(hours=1)
+_PLAIN_COLUMNS = ("request_id", "model", "model_version", "outcome", "batch_size", "dispatch", "digest", "cached")
+"""The fields of a receipt that are columns as they are."""
+_TIMINGS = [field.name for field in fields(Timings)]
+_IMAGE = [field.name for field in fields(ImageInfo)]
 
 
 class SqlJournalStore:
@@ -46,12 +51,9 @@ class SqlJournalStore:
         now: Callable[[], datetime] = utc_now,
         upgrade: Callable[[Database], None] = upgrade,
     ) -> None:
-        """Open no connection yet.
+        """Open no connection yet; JournalUrlError if `url` is none of `sqlite:///<path>` or `postgresql://…`.
 
-        Args:
-            url: `sqlite:///<path>` or `postgresql://…`; JournalUrlError otherwise.
-            now: The clock that decides which resolutions are still kept.
-            upgrade: Brings the schema up to date.
+        `now` decides which resolutions are still kept.
         """
         self.on_failed_read: Callable[[JournalUnavailableError], None] = lambda _error: None
         self._database = Database(url)
@@ -76,7 +78,7 @@ class SqlJournalStore:
         counted = (*receipts, *counted_only)
         if not counted:
             return
-        rows = [_from_receipt(receipt) for receipt in receipts]
+        rows = [_to_columns(receipt) for receipt in receipts]
         with self._explaining(), self._database.writing() as connection:
             add_rollups(connection, summarise(counted, assign_class_keys(connection, counted)))
             if rows:
@@ -142,8 +144,8 @@ class SqlJournalStore:
     ) -> int:
         """Delete receipts and rollups.
 
-        Receipts are counted by their ids, since counting rows would read the whole index: if ids are missing, as after
-        a write that PostgreSQL rolled back, fewer than `max_receipts` are kept.
+        Receipts are counted by their ids, since counting rows would read the whole index: where a rolled-back write
+        left ids out, fewer than `max_receipts` are kept.
         """
         table = tables.receipts.c
         newest = select(func.max(table.id)).scalar_subquery()
@@ -187,13 +189,7 @@ class SqlJournalStore:
 
 
 def migrate(url: str) -> None:
-    """Bring a journal's database up to date.
-
-    Raises:
-        JournalUrlError: The URL is none of SQLite or PostgreSQL.
-        JournalTooNewError: A newer Lightbox wrote the journal.
-        JournalUnavailableError: The database cannot be reached or written.
-    """
+    """Bring a journal's database up to date, or raise JournalUrlError or JournalUnavailableError."""
     with closing(SqlJournalStore(url)) as store:
         store.migrate()
 
@@ -212,55 +208,24 @@ def _delete(connection: Connection, ids: Select[tuple[int]], limit: int) -> int:
     return connection.execute(delete(tables.receipts).where(tables.receipts.c.id.in_(ids.limit(limit)))).rowcount
 
 
-def _from_receipt(receipt: Receipt) -> dict[str, object]:
-    """Return a receipt's columns."""
-    timings, image = receipt.timings, receipt.image
+def _to_columns(receipt: Receipt) -> dict[str, object]:
     return {
-        "request_id": receipt.request_id,
+        **{name: getattr(receipt, name) for name in _PLAIN_COLUMNS},
+        **{name: getattr(receipt.timings, name) for name in _TIMINGS},
+        **{f"image_{name}": getattr(receipt.image, name, None) for name in _IMAGE},
         "received_at_us": to_epoch_us(receipt.received_at),
-        "model": receipt.model,
-        "model_version": receipt.model_version,
-        "outcome": receipt.outcome,
-        "receive_ms": timings.receive_ms,
-        "decode_ms": timings.decode_ms,
-        "queue_ms": timings.queue_ms,
-        "inference_ms": timings.inference_ms,
-        "total_ms": timings.total_ms,
         "top": [{"class_id": p.class_id, "label": p.label, "score": p.score} for p in receipt.top],
-        "batch_size": receipt.batch_size,
-        "dispatch": receipt.dispatch,
-        "image_format": image.format if image else None,
-        "image_width_px": image.width_px if image else None,
-        "image_height_px": image.height_px if image else None,
-        "digest": receipt.digest,
-        "cached": receipt.cached,
         "warnings": list(receipt.warnings),
     }
 
 
 def _to_receipt(row: Row[Any]) -> Receipt:
-    """Return the receipt of a row of `receipts`."""
-    image = None
-    if row.image_format is not None:
-        image = ImageInfo(format=row.image_format, width_px=row.image_width_px, height_px=row.image_height_px)
+    image = {name: getattr(row, f"image_{name}") for name in _IMAGE}
     return Receipt(
-        request_id=row.request_id,
+        **{name: getattr(row, name) for name in _PLAIN_COLUMNS},
+        timings=Timings(**{name: getattr(row, name) for name in _TIMINGS}),
+        image=None if row.image_format is None else ImageInfo(**image),
         received_at=from_epoch_us(row.received_at_us),
-        model=row.model,
-        model_version=row.model_version,
-        outcome=row.outcome,
-        timings=Timings(
-            receive_ms=row.receive_ms,
-            decode_ms=row.decode_ms,
-            queue_ms=row.queue_ms,
-            inference_ms=row.inference_ms,
-            total_ms=row.total_ms,
-        ),
         top=tuple(Prediction(**prediction) for prediction in row.top),
-        batch_size=row.batch_size,
-        dispatch=row.dispatch,
-        image=image,
-        digest=row.digest,
-        cached=row.cached,
         warnings=tuple(row.warnings),
     )

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import NamedTuple
@@ -36,69 +37,46 @@ class _Waiting(NamedTuple):
     is_stored: bool
 
 
+@dataclass(eq=False)
 class JournalWriter:
     """A `Journal` over a store, with a bounded buffer and one daemon thread that writes and prunes.
 
-    Receipts reach the store about `flush_interval_s` after they were recorded, or sooner once `batch_rows` wait. While
-    the store is unavailable they stay in the buffer, and the thread tries again after a pause that doubles up to
-    `retry_max_s`; receipts that do not fit are dropped and counted. A receipt that the store refuses is dropped alone.
-    After each failure, of a read too, the store is migrated again before the next write.
+    While the store is unavailable receipts stay in the buffer, and the thread tries again after a pause that doubles;
+    receipts that do not fit are dropped and counted. A receipt that the store refuses is dropped alone. After each
+    failure, of a read too, the store is migrated again before the next write.
 
     A refusal is a request whose image was never read, so that it has no digest. Refusals cost the server so little that
     only the client bounds their rate: beyond `MAX_REFUSALS_PER_S` they are counted and not stored.
+
+    The thread starts at once and migrates the store first. The callbacks run on any thread, must be quick, and must not
+    raise.
     """
 
-    def __init__(
-        self,
-        store: JournalStore,
-        *,
-        capacity: int,
-        retention: timedelta,
-        max_rows: int,
-        flush_interval_s: float = 1.0,
-        batch_rows: int = 1_000,
-        retry_min_s: float = 0.5,
-        retry_max_s: float = 30.0,
-        prune_interval_s: float = 60.0,
-        now: Callable[[], datetime] = utc_now,
-        clock: Callable[[], float] = time.monotonic,
-        on_written: Callable[[int], None] = ignore_count,
-        on_dropped: Callable[[int], None] = ignore_count,
-        on_waiting: Callable[[int], None] = ignore_count,
-    ) -> None:
-        """Start the thread, which migrates the store first.
+    store: JournalStore
+    """Closed together with the writer."""
+    _: KW_ONLY
+    capacity: int
+    """Most receipts that may wait."""
+    retention: timedelta
+    max_rows: int
+    """Most receipts that are kept; between two prunings there may be more."""
+    flush_interval_s: float = 1.0
+    """Pause between writes; shorter once `batch_rows` wait."""
+    batch_rows: int = 1_000
+    """Most receipts a transaction."""
+    retry_min_s: float = 0.5
+    retry_max_s: float = 30.0
+    prune_interval_s: float = 60.0
+    now: Callable[[], datetime] = utc_now
+    clock: Callable[[], float] = time.monotonic
+    on_written: Callable[[int], None] = ignore_count
+    """Called with the receipts just written."""
+    on_dropped: Callable[[int], None] = ignore_count
+    """Called with the receipts just dropped."""
+    on_waiting: Callable[[int], None] = ignore_count
+    """Called with the receipts that wait, at each change."""
 
-        Args:
-            store: Where receipts go; closed together with the writer.
-            capacity: Most receipts that may wait.
-            retention: How long receipts are kept.
-            max_rows: Most receipts that are kept; between two prunings there may be more.
-            flush_interval_s: Pause between writes.
-            batch_rows: Most receipts a transaction.
-            retry_min_s: First pause after a failure.
-            retry_max_s: Longest pause after failures.
-            prune_interval_s: Time between prunings.
-            now: Wall clock, for retention and the rate of refusals.
-            clock: Monotonic clock in seconds, for pruning.
-            on_written: Called with the receipts just written, from any thread; must be quick and not raise.
-            on_dropped: Likewise with the receipts just dropped.
-            on_waiting: Likewise with the receipts that wait, at each change.
-        """
-        self._store = store
-        self._capacity = capacity
-        self._retention = retention
-        self._max_rows = max_rows
-        self._flush_interval_s = flush_interval_s
-        self._batch_rows = batch_rows
-        self._retry_min_s = retry_min_s
-        self._retry_max_s = retry_max_s
-        self._prune_interval_s = prune_interval_s
-        self._now = now
-        self._clock = clock
-        self._on_written = on_written
-        self._on_dropped = on_dropped
-        self._on_waiting = on_waiting
-
+    def __post_init__(self) -> None:
         # Guards all that follows up to the thread's own; held for microseconds, never while the store is at work.
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
@@ -110,27 +88,27 @@ class JournalWriter:
         # Used by the writer's thread; readers only append.
         self._failed_reads: deque[JournalUnavailableError] = deque()
         self._is_migrated = False
-        self._outages = OutageLog(clock)
-        self._watch = ClockWatch(now, clock)
-        self._prune_at_s = clock()
+        self._outages = OutageLog(self.clock)
+        self._watch = ClockWatch(self.now, self.clock)
+        self._prune_at_s = self.clock()
         self._prune_error: Exception | None = None
-        store.on_failed_read = self._failed_reads.append
+        self.store.on_failed_read = self._failed_reads.append
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     @property
     def reader(self) -> JournalReader:
         """Reads what was written; receipts that still wait are not found."""
-        return self._store
+        return self.store
 
     def record(self, receipt: Receipt) -> None:
         """Take one receipt without waiting; drop and count it if the buffer is full or the journal closed."""
         with self._changed:
-            is_taken = len(self._waiting) < self._capacity and self._close_by_s is None
+            is_taken = len(self._waiting) < self.capacity and self._close_by_s is None
             if is_taken:
                 self._waiting.append(_Waiting(receipt, bool(receipt.digest) or self._stores_refusal()))
-                self._on_waiting(len(self._waiting))
-                if len(self._waiting) == self._batch_rows:
+                self.on_waiting(len(self._waiting))
+                if len(self._waiting) == self.batch_rows:
                     self._changed.notify()
         if not is_taken:
             self._count_dropped(1)
@@ -150,15 +128,15 @@ class JournalWriter:
         with self._changed:
             lost = len(self._waiting)
             self._waiting.clear()
-            self._on_waiting(0)
+            self.on_waiting(0)
         if lost:
             self._count_dropped(lost)
             _log.error("The journal was closed before %d receipts could be written; they are lost.", lost)
-        self._store.close()
+        self.store.close()
         return lost
 
     def _stores_refusal(self) -> bool:
-        second = self._now().replace(microsecond=0)
+        second = self.now().replace(microsecond=0)
         last, taken = self._refusals_of
         taken = taken + 1 if second == last else 1
         self._refusals_of = (second, taken)
@@ -184,14 +162,14 @@ class JournalWriter:
         with self._changed:
             if not self._outages.failures:
                 self._changed.wait_for(
-                    lambda: self._close_by_s is not None or len(self._waiting) >= self._batch_rows,
-                    timeout=self._flush_interval_s,
+                    lambda: self._close_by_s is not None or len(self._waiting) >= self.batch_rows,
+                    timeout=self.flush_interval_s,
                 )
             elif self._close_by_s is None:
-                pause_s = min(self._retry_max_s, self._retry_min_s * 2 ** min(self._outages.failures - 1, 32))
+                pause_s = min(self.retry_max_s, self.retry_min_s * 2 ** min(self._outages.failures - 1, 32))
                 self._changed.wait_for(lambda: self._close_by_s is not None, timeout=pause_s)
             else:
-                self._changed.wait(timeout=min(self._retry_min_s, max(0.0, self._close_by_s - time.monotonic())))
+                self._changed.wait(timeout=min(self.retry_min_s, max(0.0, self._close_by_s - time.monotonic())))
 
     def _is_done(self) -> bool:
         with self._changed:
@@ -199,7 +177,7 @@ class JournalWriter:
 
     def _migrate(self) -> None:
         if not self._is_migrated:
-            self._store.migrate()
+            self.store.migrate()
             self._is_migrated = True
 
     def _work(self) -> None:
@@ -210,21 +188,21 @@ class JournalWriter:
             self._write(batch)
         # Only now: if the store cannot be written either, that is logged as an outage instead.
         if failed_reads:
-            self._outages.note_failed_reads(len(failed_reads), failed_reads[-1])
+            self._outages.failed_reads.note(failed_reads[-1], len(failed_reads))
         if self._prune_error is not None:
-            self._outages.note_failed_pruning(self._prune_error)
+            self._outages.failed_prunings.note(self._prune_error)
             self._prune_error = None
-        if self._close_by_s is None and self._clock() >= self._prune_at_s:
+        if self._close_by_s is None and self.clock() >= self._prune_at_s:
             self._prune()
 
     def _peek(self) -> list[_Waiting]:
         with self._changed:
-            return list(islice(self._waiting, self._batch_rows))
+            return list(islice(self._waiting, self.batch_rows))
 
     def _write(self, batch: list[_Waiting]) -> None:
         """Write the first receipts of the buffer and take them out of it."""
         try:
-            self._store.append(
+            self.store.append(
                 [waiting.receipt for waiting in batch if waiting.is_stored],
                 counted_only=[waiting.receipt for waiting in batch if not waiting.is_stored],
             )
@@ -241,7 +219,7 @@ class JournalWriter:
             written = self._take_out(len(batch))
             with self._changed:
                 self._written += written
-            self._on_written(written)
+            self.on_written(written)
 
     def _take_out(self, rows: int) -> int:
         """Remove up to `rows` receipts from the buffer's front; fewer if `close` has emptied it meanwhile."""
@@ -249,30 +227,30 @@ class JournalWriter:
             rows = min(rows, len(self._waiting))
             for _ in range(rows):
                 self._waiting.popleft()
-            self._on_waiting(len(self._waiting))
+            self.on_waiting(len(self._waiting))
         return rows
 
     def _prune(self) -> None:
         # Set first: a pruning that fails waits for the next interval, and receipts are written meanwhile.
-        self._prune_at_s = self._clock() + self._prune_interval_s
+        self._prune_at_s = self.clock() + self.prune_interval_s
         try:
-            deleted = self._store.prune(
-                now=self._now(),
+            deleted = self.store.prune(
+                now=self.now(),
                 steady_for=self._watch.steady_for(),
-                retention=self._retention,
-                max_receipts=self._max_rows,
+                retention=self.retention,
+                max_receipts=self.max_rows,
                 limit=_PRUNE_ROWS,
             )
         except Exception as error:  # noqa: BLE001 - logged after the next write, which shows whether it is an outage
             self._prune_error, self._is_migrated = error, False
             return
         if deleted == _PRUNE_ROWS:  # more is left: go on after the next write, which must not wait
-            self._prune_at_s = self._clock()
+            self._prune_at_s = self.clock()
 
     def _count_dropped(self, rows: int) -> None:
         with self._changed:
             self._dropped += rows
-        self._on_dropped(rows)
+        self.on_dropped(rows)
 
 
 def open_journal(
@@ -282,11 +260,7 @@ def open_journal(
     on_dropped: Callable[[int], None] = ignore_count,
     on_waiting: Callable[[int], None] = ignore_count,
 ) -> JournalWriter:
-    """Start writing to the database that the settings name, whether or not it can be reached yet.
-
-    Raises:
-        JournalUrlError: The URL is none of SQLite or PostgreSQL.
-    """
+    """Start writing to the settings' database, reachable or not; JournalUrlError if it is no SQLite or PostgreSQL."""
     return JournalWriter(
         SqlJournalStore(settings.resolved_journal_url),
         capacity=settings.journal_buffer_rows,

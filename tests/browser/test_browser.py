@@ -27,7 +27,7 @@ def upload_the_cat(page: Page) -> None:
     page.locator("input[type=file]").set_input_files(CHELSEA)
 
 
-def test_an_uploaded_photograph_becomes_a_chart_with_its_class_on_top(page: Page) -> None:
+def test_an_uploaded_photograph_becomes_a_chart(page: Page) -> None:
     upload_the_cat(page)
     chart = page.get_by_test_id("stVegaLiteChart").first
     expect(chart.locator("svg")).to_be_visible()
@@ -99,7 +99,7 @@ def test_the_first_headline_of_many_files_is_on_a_phones_screen(browser: Browser
         expect(page.get_by_role("heading", level=2).first).to_be_in_viewport(ratio=1)
 
 
-def test_a_file_too_large_to_be_sent_has_its_reason_beside_it_and_no_old_answer(page: Page, tmp_path: Path) -> None:
+def test_a_file_that_is_too_large_shows_its_reason(page: Page, tmp_path: Path) -> None:
     page.get_by_role("button", name="Coffee", exact=True).click()
     expect(page.get_by_role("heading", level=2)).to_be_visible()
     huge = tmp_path / "huge.jpg"

@@ -42,9 +42,7 @@ def page(browser: Browser, app: Starlette) -> Iterator[Page]:
         yield page
 
 
-def test_a_page_reads_answers_and_errors_where_its_origin_is_listed_and_nothing_where_it_is_not(
-    app: Starlette, page: Page
-) -> None:
+def test_a_page_reads_answers_only_from_a_listed_origin(app: Starlette, page: Page) -> None:
     own_origin = page.evaluate("window.origin")
     asked = {}
     for origin in (own_origin, "*", "https://app.example.org"):

@@ -3,15 +3,13 @@
 import functools
 import os
 import subprocess
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker
+from tests.containers.docker_cli import DASHBOARD_IMAGE, ROOT, SERVICE_IMAGE, Container, docker, unique_name
 
-ROOT = Path(__file__).parents[2]
 ANY_FREE_PORT = "0"
 RUN_TIMEOUT_S = 600
 """As long as a container may take to be healthy, by the start period of its check."""
@@ -78,7 +76,7 @@ def project(folder: Path, **settings: str) -> Iterator[Project]:
     }
     env_file = folder / "lightbox.env"
     env_file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-    running = Project(f"lightbox-test-{uuid.uuid4().hex[:8]}", env_file)
+    running = Project(unique_name(), env_file)
     try:
         yield running
     finally:

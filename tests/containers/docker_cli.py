@@ -1,4 +1,4 @@
-"""Containers for a test, by the `docker` command that a person would type."""
+"""Containers and images for a test, by the `docker` command that a person would type."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -18,6 +19,10 @@ import requests
 SERVICE_IMAGE = os.environ.get("LIGHTBOX_IMAGE", "lightbox:latest")
 DASHBOARD_IMAGE = os.environ.get("LIGHTBOX_DASHBOARD_IMAGE", "lightbox-dashboard:latest")
 GPU_IMAGE = os.environ.get("LIGHTBOX_GPU_IMAGE", "lightbox-gpu:latest")
+ROOT = Path(__file__).parents[2]
+CHELSEA = ROOT / "dashboard" / "samples" / "chelsea.png"
+"""A cat."""
+CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 HARDENED = ("--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 COMMAND_TIMEOUT_S = 300.0
 """A disk that is full of writes holds up whatever asks the engine for something."""
@@ -25,8 +30,12 @@ READY_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 60
 
 
+def unique_name() -> str:
+    return f"lightbox-test-{uuid.uuid4().hex[:8]}"
+
+
 def docker(*arguments: str, timeout_s: float = COMMAND_TIMEOUT_S, is_checked: bool = True) -> str:
-    """Runs one command and returns what it printed."""
+    """Run one command and return its output."""
     done = subprocess.run(  # noqa: PLW1510 - its output is worth more than the exception's
         ["docker", *arguments],  # noqa: S607 - the docker on the path
         capture_output=True,
@@ -38,7 +47,7 @@ def docker(*arguments: str, timeout_s: float = COMMAND_TIMEOUT_S, is_checked: bo
 
 
 def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 120.0) -> None:
-    """Waits until something can be seen from outside."""
+    """Poll a condition from outside until it holds."""
     give_up_s = time.monotonic() + timeout_s
     tick = threading.Event()
     while not is_true():
@@ -47,7 +56,7 @@ def wait_until(is_true: Callable[[], bool], what: str, timeout_s: float = 120.0)
 
 
 def skip_or_fail(why: str) -> NoReturn:
-    """Skips what this machine cannot run; in CI, which is to run every test, that is a failure."""
+    """Skip the test; fail it in CI, which runs every test."""
     if os.environ.get("CI"):
         pytest.fail(why)
     pytest.skip(why)
@@ -89,15 +98,27 @@ class Container:
         except requests.RequestException:
             return False
 
+    def classify(self, image: Path = CHELSEA) -> dict[str, Any]:
+        """The answer to an image."""
+        response = requests.post(f"{self.url}/v1/classify", data=image.read_bytes(), timeout=60)
+        answer: dict[str, Any] = response.json()
+        assert response.status_code == 200, answer
+        return answer
+
+    def journal(self) -> list[str]:
+        """The ids of the newest requests in the journal, newest first; empty while it cannot be read."""
+        answer = requests.get(f"{self.url}/v1/history/requests", params={"limit": 500}, timeout=60).json()
+        return [request["request_id"] for request in answer.get("requests", ())]
+
     def metric(self, name: str) -> float:
-        """The sum of a metric's samples over its labels, of which there is one at least."""
+        """The sum of a metric's samples over its labels."""
         scrape = requests.get(f"{self.url}/metrics", timeout=60)
         samples = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", scrape.text, flags=re.MULTILINE)
         assert samples, f"no {name} in {scrape.status_code} {scrape.text[:2000]}"
         return sum(float(value) for value in samples)
 
     def wait_ready(self, path: str = "/readyz") -> None:
-        """Waits until it answers; fails with its log if it ends instead."""
+        """Wait until it answers; fail with its log if it ends instead."""
 
         def is_ready() -> bool:
             assert self.is_running, self.logs()
@@ -116,8 +137,8 @@ class Container:
 def container(
     image: str, *options: str, command: Sequence[str] = (), port: int = 3000, publish: bool = True
 ) -> Iterator[Container]:
-    """Starts a container on a free port; its log is printed and it is removed, volumes included, at the end."""
-    running = Container(f"lightbox-test-{uuid.uuid4().hex[:8]}", port)
+    """Run a container on a free port; print its log and remove it, volumes included, at the end."""
+    running = Container(unique_name(), port)
     published = ("--publish", f"127.0.0.1::{port}") if publish else ()
     try:
         docker("run", "--detach", "--name", running.name, *published, *options, image, *command)
@@ -130,14 +151,42 @@ def container(
 
 
 def _remove(name: str) -> bool:
-    """Removes a container and tells whether it is gone; the engine may find something of it still in use."""
+    """Try to remove a container, which the engine may still use; return whether it is gone."""
     print(docker("rm", "--force", "--volumes", name, is_checked=False))
     return not docker("ps", "--all", "--quiet", "--filter", f"name=^{name}$")
 
 
 @contextmanager
+def temporary_image() -> Iterator[str]:
+    """The name of an image that is removed at the end."""
+    name = f"lightbox-test:{uuid.uuid4().hex[:8]}"
+    try:
+        yield name
+    finally:
+        docker("image", "rm", "--force", name, is_checked=False)
+
+
+def find_healthy(*labels: str) -> list[Container]:
+    """The healthy containers with all of these labels."""
+    filters = [argument for label in labels for argument in ("--filter", f"label={label}")]
+    return [Container(name) for name in docker("ps", "--quiet", "--filter", "health=healthy", *filters).split()]
+
+
+def wait_for_healthy(count: int, *labels: str) -> list[Container]:
+    """Wait until exactly so many are healthy."""
+    found: list[Container] = []
+
+    def are_there() -> bool:
+        found[:] = find_healthy(*labels)
+        return len(found) == count
+
+    wait_until(are_there, f"{count} healthy containers of {labels}", 2 * READY_TIMEOUT_S)
+    return found
+
+
+@contextmanager
 def volume() -> Iterator[str]:
-    name = f"lightbox-test-{uuid.uuid4().hex[:8]}"
+    name = unique_name()
     docker("volume", "create", name)
     try:
         yield name

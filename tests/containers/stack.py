@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from tests.containers.clients import PATIENT
-from tests.containers.compose import ANY_FREE_PORT, OWN_PREFIXES, ROOT
-from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, Container, docker, skip_or_fail, wait_until
+from tests.containers.compose import ANY_FREE_PORT, OWN_PREFIXES
+from tests.containers.docker_cli import (
+    DASHBOARD_IMAGE,
+    ROOT,
+    SERVICE_IMAGE,
+    Container,
+    docker,
+    find_healthy,
+    skip_or_fail,
+    unique_name,
+    wait_for_healthy,
+    wait_until,
+)
 
 DEPLOY_TIMEOUT_S = 300
 READY_TIMEOUT_S = 600
@@ -47,14 +57,8 @@ def _running_on_attachable_networks() -> list[str]:
     """The containers of docker-compose 1.29, which makes every network attachable."""
     names = docker("network", "ls", "--quiet", "--filter", "driver=bridge").split()
     networks = json.loads(docker("network", "inspect", *names))
-    return sorted(
-        {
-            container["Name"]
-            for network in networks
-            if network["Attachable"]
-            for container in network["Containers"].values()
-        }
-    )
+    attachable = [network["Containers"].values() for network in networks if network["Attachable"]]
+    return sorted({container["Name"] for containers in attachable for container in containers})
 
 
 @dataclass(frozen=True)
@@ -89,22 +93,12 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def containers(self, service: str) -> list[Container]:
-        """Those of a service that run and are healthy."""
-        label = f"label=com.docker.swarm.service.name={self.name}_{service}"
-        return [
-            Container(name) for name in docker("ps", "--quiet", "--filter", "health=healthy", "--filter", label).split()
-        ]
+        """The healthy ones of a service."""
+        return find_healthy(f"com.docker.swarm.service.name={self.name}_{service}")
 
     def wait_for(self, service: str, count: int) -> list[Container]:
-        """Waits until so many run and are healthy."""
-        found: list[Container] = []
-
-        def are_there() -> bool:
-            found[:] = self.containers(service)
-            return len(found) == count
-
-        wait_until(are_there, f"{count} × {service}", READY_TIMEOUT_S)
-        return found
+        """Wait until exactly so many are healthy."""
+        return wait_for_healthy(count, f"com.docker.swarm.service.name={self.name}_{service}")
 
     def wait_for_update(self, state: str) -> None:
         """Waits until an update of the service has ended like that."""
@@ -143,7 +137,7 @@ class Stack:
 @contextmanager
 def stack() -> Iterator[Stack]:
     """Two replicas behind nginx; all of it goes at the end."""
-    running = Stack(f"lightbox-test-{uuid.uuid4().hex[:8]}")
+    running = Stack(unique_name())
     try:
         running.deploy(SERVICE_IMAGE)
         yield running

@@ -2,24 +2,16 @@
 
 import shutil
 import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.containers.docker_cli import (
-    DASHBOARD_IMAGE,
-    HARDENED,
-    Container,
-    container,
-    docker,
-)
+from tests.containers.docker_cli import DASHBOARD_IMAGE, HARDENED, ROOT, Container, container, docker, temporary_image
 
 # Several waits in each, none of which is to be cut short on a slow machine.
 pytestmark = pytest.mark.timeout(900)
 
-ROOT = Path(__file__).parents[2]
 MAX_CODE_BYTES = 5_000_000
 ENDED_BY_SIGTERM = 128 + 15
 
@@ -57,29 +49,26 @@ def private_image(tmp_path: Path) -> Iterator[str]:
         shutil.copytree(ROOT / name, tmp_path / name)
         # What pip reads stays as it is: with other rights all of it would be installed anew.
         subprocess.run(["chmod", "-R", "go-rwx", tmp_path / name], check=True)  # noqa: S607 - the chmod on the path
-    image = f"lightbox-test:{uuid.uuid4().hex[:8]}"
-    try:
+    with temporary_image() as image:
         docker("build", "--file", f"{tmp_path}/Dockerfile.dashboard", "--tag", image, str(tmp_path), timeout_s=900)
         yield image
-    finally:
-        docker("image", "rm", "--force", image, is_checked=False)
 
 
 @pytest.mark.timeout(1200)
-def test_whatever_the_umask_of_who_built_it_the_user_inside_can_read_all_of_it(private_image: str) -> None:
+def test_the_user_can_read_everything_whatever_the_builders_umask(private_image: str) -> None:
     find = ("--entrypoint", "find", private_image, "/app", "-not", "-readable")
 
     assert docker("run", "--rm", "--network", "none", *find) == ""
 
 
-def test_it_becomes_healthy_on_a_read_only_file_system_without_rights(dashboard: Container) -> None:
+def test_it_becomes_healthy_on_a_read_only_file_system(dashboard: Container) -> None:
     dashboard.wait_health("healthy")
 
     dashboard.wait_ready("/_stcore/health")
     assert "Traceback" not in dashboard.logs()
 
 
-def test_it_runs_as_nobody_of_the_host_and_owns_none_of_its_code(dashboard: Container) -> None:
+def test_it_runs_as_an_own_user_who_does_not_own_its_code(dashboard: Container) -> None:
     assert (dashboard.run("id", "-u"), dashboard.run("id", "-g")) == ("1034", "1034")
     assert dashboard.run("find", "/app", "/opt/venv", "-user", "1034") == ""
 

@@ -10,13 +10,12 @@ import requests
 
 from tests.containers.clients import Load, load
 from tests.containers.compose import Project, project
-from tests.containers.docker_cli import Container, wait_until
+from tests.containers.docker_cli import CHELSEA, Container, wait_until
 from tests.monitoring.deployed import fill_in, read_rules, read_targets
 from tests.monitoring.prometheus_server import PrometheusServer
 
 # Several waits in each, and the first test's time includes that of the containers to come up.
 pytestmark = pytest.mark.timeout(2400)
-CHELSEA = Path(__file__).parents[2] / "dashboard" / "samples" / "chelsea.png"
 PASSWORD = "f0rTests0nly"  # noqa: S105 - of a database that lives as long as this test
 OUTAGE_S = 30.0
 RECOVERY_S = 300.0
@@ -56,11 +55,6 @@ def prometheus(stack: Project) -> PrometheusServer:
     return PrometheusServer(f"http://{stack.address('prometheus')}:9090")
 
 
-def classify(api: Container, image: Path = CHELSEA) -> dict[str, Any]:
-    answer: dict[str, Any] = requests.post(f"{api.url}/v1/classify", data=image.read_bytes(), timeout=60).json()
-    return answer
-
-
 def read_history(api: Container) -> requests.Response:
     """One bucket of the last hour."""
     return requests.get(f"{api.url}/v1/history", params={"buckets": 1}, timeout=60)
@@ -91,7 +85,7 @@ def wait_cached(api: Container, image: Path = CHELSEA) -> dict[str, Any]:
     answers: list[dict[str, Any]] = []
 
     def is_cached() -> bool:
-        answers.append(classify(api, image))
+        answers.append(api.classify(image))
         return bool(answers[-1]["cached"])
 
     wait_until(is_cached, f"{image.name} is answered from the cache", RECOVERY_S)
@@ -109,14 +103,12 @@ def wait_outage(asking: Load) -> None:
 
 
 def test_receipts_are_in_postgresql(stack: Project, api: Container) -> None:
-    request_id = classify(api)["request_id"]
+    request_id = api.classify()["request_id"]
 
     wait_until(lambda: request_id in answered(stack), "the receipt is written")
 
 
-def test_images_that_were_classified_before_a_restart_are_answered_from_redis(
-    stack: Project, api: Container, jpegs: list[Path]
-) -> None:
+def test_images_are_answered_from_redis_after_a_restart(stack: Project, api: Container, jpegs: list[Path]) -> None:
     first = [wait_cached(api, path) for path in jpegs[:REPEATED]]
 
     stack.run("restart", "api")
@@ -125,7 +117,7 @@ def test_images_that_were_classified_before_a_restart_are_answered_from_redis(
     for path in jpegs[:REPEATED]:
         # Another image, until Redis serves: it is left alone for a while where a busy machine let it miss its time.
         wait_cached(api)
-        again.append(classify(api, path))
+        again.append(api.classify(path))
 
     cached = [(before, after) for before, after in zip(first, again, strict=True) if after["cached"]]
     assert cached
@@ -133,9 +125,7 @@ def test_images_that_were_classified_before_a_restart_are_answered_from_redis(
     assert all(after["predictions"] == before["predictions"] for before, after in cached)
 
 
-def test_without_redis_every_image_is_classified_and_the_cache_serves_again_later(
-    stack: Project, api: Container, jpegs: list[Path]
-) -> None:
+def test_an_outage_of_redis_costs_no_answer(stack: Project, api: Container, jpegs: list[Path]) -> None:
     with load(api.url, jpegs) as asking:
         wait_until(lambda: asking.count() > 100, "the load is running")
         stack.run("stop", "redis")
@@ -153,7 +143,7 @@ def test_without_redis_every_image_is_classified_and_the_cache_serves_again_late
     wait_cached(api)
 
 
-def test_without_postgresql_every_image_is_answered_and_every_receipt_written_later(
+def test_an_outage_of_postgresql_costs_no_answer_and_no_receipt(
     stack: Project, api: Container, jpegs: list[Path]
 ) -> None:
     wait_written(api)

@@ -3,14 +3,12 @@
 import json
 import os
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from bento_service import __version__
-from tests.containers.docker_cli import DASHBOARD_IMAGE, SERVICE_IMAGE, docker
+from tests.containers.docker_cli import DASHBOARD_IMAGE, ROOT, SERVICE_IMAGE, docker
 
-ROOT = Path(__file__).parents[2]
 BASE = "python:3.11-slim"
 OFFICIAL_BASE_BYTES = 130_000_000
 """About what python:3.11-slim has as it is published; the base here may be a stand-in for it, and larger."""

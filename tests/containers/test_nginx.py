@@ -1,7 +1,6 @@
 """nginx of the profile `scale` before replicas that answer everything at once: what it takes in, and from how many."""
 
 import socket
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,8 +9,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.containers.compose import ROOT
-from tests.containers.docker_cli import STOP_TIMEOUT_S, Container, container, docker, wait_until
+from tests.containers.docker_cli import ROOT, STOP_TIMEOUT_S, Container, container, docker, unique_name, wait_until
 from tests.containers.entry_proxy import API_PORT, DASHBOARD_PORT
 
 pytestmark = pytest.mark.timeout(900)
@@ -37,7 +35,7 @@ LARGE_BATCH_BYTES = 30_000_000
 
 @pytest.fixture(scope="module")
 def network() -> Iterator[str]:
-    name = f"lightbox-test-{uuid.uuid4().hex[:8]}"
+    name = unique_name()
     docker("network", "create", name)
     try:
         yield name
@@ -119,12 +117,12 @@ def assert_is_told_to_try_again(answer: requests.Response, status: int, code: st
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_an_upload_that_does_not_fit_into_memory_is_told_to_try_again(proxy: Container) -> None:
+def test_an_upload_that_does_not_fit_into_memory_is_refused(proxy: Container) -> None:
     assert_is_told_to_try_again(post(proxy.url, TMP_BYTES), 503, "not_ready")
     assert post(proxy.url, 50_000).status_code == 200
 
 
-def test_a_sender_of_many_slow_uploads_is_refused_the_next_and_nobody_else_is(proxy: Container) -> None:
+def test_the_slow_uploads_of_one_sender_are_limited(proxy: Container) -> None:
     # Asking Docker for it takes a while, of which nginx grants each upload no more than 30 s.
     url = proxy.url
     with ExitStack() as uploads:
@@ -147,7 +145,7 @@ def test_large_batches_of_a_sender_come_one_after_another(proxy: Container) -> N
 
 
 @pytest.mark.usefixtures("replicas")
-def test_an_open_websocket_does_not_keep_nginx_from_ending_and_what_is_under_way_is_answered(network: str) -> None:
+def test_nginx_ends_in_spite_of_websockets_and_answers_open_requests(network: str) -> None:
     with nginx(network) as stopped, websocket(stopped) as page, begun(stopped.url, 10) as upload:
         assert page.recv(4096).startswith(b"HTTP/1.1 101")
         with ThreadPoolExecutor() as aside:

@@ -1,7 +1,5 @@
 """Two replicas behind nginx, as `--profile scale` runs them: one is killed or stopped, and nobody notices."""
 
-import json
-import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,38 +8,23 @@ import pytest
 import requests
 from playwright.sync_api import expect
 
-from dashboard.gallery import FOLDER
 from tests.browser.chromium import open_chromium, open_page
 from tests.containers.clients import NOTICED_S, PATIENT, load
 from tests.containers.compose import ANY_FREE_PORT, Project, project
-from tests.containers.docker_cli import READY_TIMEOUT_S, Container, docker, wait_until
-from tests.containers.entry_proxy import EntryProxy, address_of
+from tests.containers.docker_cli import CAT, CHELSEA, Container, docker, wait_for_healthy, wait_until
+from tests.containers.entry_proxy import API_PORT, EntryProxy, address_of
 
 # Several waits in each, and the first test's time includes that of the containers to come up.
 pytestmark = pytest.mark.timeout(2400)
-CAT = re.compile("Egyptian cat|tabby|tiger cat|Persian cat|Siamese cat")
 REPLICAS = 2
 UP = ("up", "-d", "--scale", f"api={REPLICAS}", "--scale", f"dashboard={REPLICAS}")
 VISITORS = 32
 VISITS = 3
 
 
-def replicas_of(running: Project, service: str = "api") -> list[Container]:
-    """Those that run, and are healthy."""
-    labels = (f"com.docker.compose.project={running.name}", f"com.docker.compose.service={service}")
-    filters = [argument for label in labels for argument in ("--filter", f"label={label}")]
-    return [Container(name) for name in docker("ps", "--quiet", "--filter", "health=healthy", *filters).split()]
-
-
 def wait_for_both(running: Project, service: str = "api") -> list[Container]:
-    found: list[Container] = []
-
-    def are_there() -> bool:
-        found[:] = replicas_of(running, service)
-        return len(found) == REPLICAS
-
-    wait_until(are_there, f"both replicas of {service} are healthy", READY_TIMEOUT_S)
-    return found
+    labels = (f"com.docker.compose.project={running.name}", f"com.docker.compose.service={service}")
+    return wait_for_healthy(REPLICAS, *labels)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +65,7 @@ def replicas(lightbox: Project, proxy: EntryProxy, jpegs: list[Path]) -> list[Co
 
 
 @pytest.mark.usefixtures("replicas")
-def test_both_replicas_answer_and_a_batch_of_megabytes_is_passed_on_whole(proxy: EntryProxy, jpegs: list[Path]) -> None:
+def test_a_batch_of_megabytes_is_passed_on_whole(proxy: EntryProxy, jpegs: list[Path]) -> None:
     images = [("images", (path.name, path.read_bytes())) for path in jpegs[:60]]
 
     answer = requests.post(f"{proxy.url}/v1/classify/batch", files=images, headers={"Priority": "u=7"}, timeout=120)
@@ -103,14 +86,14 @@ def test_nginx_refuses_what_is_too_large_in_the_services_words(proxy: EntryProxy
 
 
 @pytest.mark.browser
-def test_the_dashboard_behind_nginx_takes_a_photograph_over_its_web_socket(proxy: EntryProxy) -> None:
+def test_the_dashboard_behind_nginx_works_over_its_web_socket(proxy: EntryProxy) -> None:
     sockets: list[str] = []
     assert requests.get(f"{proxy.dashboard_url}/_stcore/health", timeout=30).status_code == 200
 
     with open_chromium() as browser, open_page(browser, "about:blank") as page:
         page.on("websocket", lambda socket: sockets.append(socket.url))
         page.goto(proxy.dashboard_url)
-        page.locator("input[type=file]").set_input_files(FOLDER / "chelsea.png")
+        page.locator("input[type=file]").set_input_files(CHELSEA)
         expect(page.get_by_role("heading", name=CAT)).to_be_visible()
         cookies = [cookie["name"] for cookie in page.context.cookies() if cookie["name"] == "lightbox_visitor"]
 
@@ -133,9 +116,7 @@ def visit(proxy: EntryProxy, visitor: requests.Session, name: str) -> None:
         assert answer.status_code == status
 
 
-def test_a_visitor_of_the_dashboard_stays_with_one_replica_and_visitors_share_both(
-    lightbox: Project, proxy: EntryProxy
-) -> None:
+def test_a_visitor_stays_with_one_replica_and_visitors_share_both(lightbox: Project, proxy: EntryProxy) -> None:
     addresses = {address_of(replica, 8501) for replica in wait_for_both(lightbox, "dashboard")}
     # Their first request has no cookie yet and goes anywhere; so many do not all go to one.
     run = uuid.uuid4().hex[:8]
@@ -166,7 +147,7 @@ def crash(replica: Container) -> None:
 
 
 @pytest.mark.parametrize("end", [kill, crash, Container.stop])
-def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_it_is_back(
+def test_a_replica_that_ends_under_load_costs_no_request(
     end: Callable[[Container], None], lightbox: Project, proxy: EntryProxy, replicas: list[Container], jpegs: list[Path]
 ) -> None:
     started = replicas[0].inspect()["State"]["StartedAt"]
@@ -184,12 +165,7 @@ def test_a_replica_that_ends_under_load_costs_no_request_and_gets_its_share_as_i
 
 
 def test_the_log_of_nginx_names_each_request_as_the_journal_does(proxy: EntryProxy, replicas: list[Container]) -> None:
-    answer = requests.post(f"{proxy.url}/v1/classify", data=(FOLDER / "chelsea.png").read_bytes(), timeout=60)
-    name = answer.json()["request_id"]
-
-    def newest_of_the_journal() -> str:
-        kept = requests.get(f"{replicas[0].url}/v1/history/requests", params={"limit": 5}, timeout=30).json()
-        return json.dumps(kept)
+    name = Container(proxy.container.name, API_PORT).classify()["request_id"]
 
     wait_until(lambda: f'"request_id":"{name}"' in proxy.container.logs(), "nginx has written its log")
-    wait_until(lambda: name in newest_of_the_journal(), "the replica that answered has written its journal")
+    wait_until(lambda: name in replicas[0].journal(), "the replica that answered has written its journal")

@@ -8,14 +8,22 @@ import requests
 from bento_service import __version__
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.prepare import Preparer
-from tests.containers.docker_cli import HARDENED, SERVICE_IMAGE, Container, container, docker, volume, wait_until
+from tests.containers.docker_cli import (
+    CAT,
+    CHELSEA,
+    HARDENED,
+    SERVICE_IMAGE,
+    Container,
+    container,
+    docker,
+    volume,
+    wait_until,
+)
 from tests.unit.preparation.test_prepare import TinySource
 
 # Several waits in each, none of which is to be cut short on a slow machine.
 pytestmark = pytest.mark.timeout(900)
 
-ROOT = Path(__file__).parents[2]
-CHELSEA = ROOT / "dashboard" / "samples" / "chelsea.png"
 ASK = """
 import requests
 answer = requests.post("http://127.0.0.1:3000/v1/classify", files={"image": open("/samples/chelsea.png", "rb")})
@@ -26,7 +34,7 @@ print(answer.status_code, answer.json()["predictions"][0]["class_id"])
 def test_it_classifies_a_photograph(service: Container) -> None:
     answer = requests.post(f"{service.url}/v1/classify", files={"image": CHELSEA.read_bytes()}, timeout=30).json()
 
-    assert answer["predictions"][0]["label"] in ("tiger cat", "Egyptian cat", "tabby")
+    assert CAT.search(answer["predictions"][0]["label"])
 
 
 def test_it_reports_its_version_and_both_workers(service: Container) -> None:
@@ -53,32 +61,28 @@ def test_the_journal_outlives_the_container() -> None:
         options = (*HARDENED, "--volume", f"{data}:/data", "--env", "LIGHTBOX_MODELS=efficientnet_lite0")
         with container(SERVICE_IMAGE, *options) as first:
             first.wait_ready()
-            asked = requests.post(f"{first.url}/v1/classify", data=CHELSEA.read_bytes(), timeout=30).json()
+            asked = first.classify()
             first.stop()
             assert first.exit_code == 0
         with container(SERVICE_IMAGE, *options) as second:
             second.wait_ready()
-            kept = requests.get(f"{second.url}/v1/history/requests", timeout=30).json()["requests"]
+            kept = second.journal()
 
-    assert [receipt["request_id"] for receipt in kept] == [asked["request_id"]]
+    assert kept == [asked["request_id"]]
 
 
-def test_another_user_who_may_write_to_data_serves_and_keeps_a_journal() -> None:
+def test_another_user_serves_and_keeps_a_journal() -> None:
     options = (*HARDENED, "--user", "12345:12345", "--tmpfs", "/data:uid=12345")
     with container(SERVICE_IMAGE, *options, "--env", "LIGHTBOX_MODELS=efficientnet_lite0") as running:
         running.wait_ready()
         running.wait_health("healthy")
-        asked = requests.post(f"{running.url}/v1/classify", data=CHELSEA.read_bytes(), timeout=30).json()
+        request_id = running.classify()["request_id"]
 
-        def is_kept() -> bool:
-            kept = requests.get(f"{running.url}/v1/history/requests", timeout=30).json()["requests"]
-            return [receipt["request_id"] for receipt in kept] == [asked["request_id"]]
-
-        wait_until(is_kept, "the journal has the receipt")
+        wait_until(lambda: running.journal() == [request_id], "the journal has the receipt")
         assert running.run("stat", "-c", "%u", "/data/journal.sqlite3") == "12345"
 
 
-def test_a_model_prepared_outside_is_served_from_a_read_only_folder(tmp_path: Path) -> None:
+def test_a_model_from_a_read_only_folder_is_served(tmp_path: Path) -> None:
     Preparer(BentoModelStore(tmp_path / "models"), [TinySource()]).prepare(["tiny"], lambda model, step: None)
     tmp_path.chmod(0o755)
     options = ("--volume", f"{tmp_path / 'models'}:/models:ro", "--env", "LIGHTBOX_MODELS=tiny,efficientnet_lite0")

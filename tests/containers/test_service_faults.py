@@ -45,7 +45,7 @@ def outcomes(data_volume: str) -> dict[str, str]:
     return dict(json.loads(printed))
 
 
-def test_a_worker_that_is_killed_comes_back_and_the_other_loses_nothing(jpegs: list[Path]) -> None:
+def test_a_killed_worker_is_replaced_and_the_other_loses_nothing(jpegs: list[Path]) -> None:
     with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *TWO_WORKERS) as running:
         running.wait_health("healthy")
         before = worker_ids(running)
@@ -63,7 +63,7 @@ def test_a_worker_that_is_killed_comes_back_and_the_other_loses_nothing(jpegs: l
         running.wait_health("healthy")
 
 
-def test_a_worker_that_cannot_come_back_leaves_the_connections_to_the_other_and_is_tried_again(
+def test_a_worker_that_cannot_load_leaves_requests_to_the_other(
     jpegs: list[Path],
 ) -> None:
     model, hidden = "/app/bento/models/lightbox-efficientnet_lite0", "/app/bento/hidden"
@@ -83,7 +83,7 @@ def test_a_worker_that_cannot_come_back_leaves_the_connections_to_the_other_and_
         wait_until(lambda: running.health == "healthy", "the worker has come back", 2 * PATIENCE_S)
 
 
-def test_a_worker_that_hangs_makes_the_container_unhealthy_until_it_is_replaced() -> None:
+def test_a_hanging_worker_makes_the_container_unhealthy() -> None:
     with container(SERVICE_IMAGE, *HARDENED, *ONE_MODEL, *TWO_WORKERS) as running:
         running.wait_health("healthy")
         hung = min(worker_ids(running))
@@ -108,7 +108,7 @@ def test_a_container_with_too_little_memory_says_so_and_ends() -> None:
         assert "No worker gets ready: 3 in a row died before" in small.logs()
 
 
-def test_what_was_admitted_is_answered_and_in_the_journal_as_the_container_is_stopped(jpegs: list[Path]) -> None:
+def test_a_stopping_container_answers_and_records_admitted_requests(jpegs: list[Path]) -> None:
     with volume() as data:
         options = (*HARDENED, *ONE_MODEL, *TWO_WORKERS, "--volume", f"{data}:/data")
         with container(SERVICE_IMAGE, *options) as running:

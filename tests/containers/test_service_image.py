@@ -5,19 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.containers.docker_cli import (
-    SERVICE_IMAGE,
-    docker,
-)
+from tests.containers.docker_cli import ROOT, SERVICE_IMAGE, docker, temporary_image
 
 pytestmark = pytest.mark.timeout(900)
-ROOT = Path(__file__).parents[2]
 MAX_RESENT_BYTES = 5_000_000
 
 
@@ -29,7 +23,7 @@ def in_image(script: str, *options: str, image: str = SERVICE_IMAGE) -> str:
     return docker("run", "--rm", "--network", "none", *options, image, "sh", "-c", script)
 
 
-def test_it_runs_as_nobody_of_the_host_and_owns_neither_its_code_nor_its_models() -> None:
+def test_it_runs_as_an_own_user_who_can_write_nothing_of_it() -> None:
     assert in_image("id -u; id -g").split() == ["1034", "1034"]
     assert in_image("find /app /usr -writable -not -type l | head -3") == ""
 
@@ -54,7 +48,6 @@ def changed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.copytree(ROOT / ".cache" / "test-bentoml" / "models", home / "models")
     subprocess.run(["chmod", "-R", "go-rwx", folder], check=True)  # noqa: S607 - the chmod on the path
     environment = {**os.environ, "BENTOML_HOME": str(home), "DOCKER_BUILDKIT": "0"}
-    image = f"lightbox-test:{uuid.uuid4().hex[:8]}"
 
     def bentoml(*arguments: str) -> str:
         command = [sys.executable, "-m", "bentoml", *arguments]
@@ -64,12 +57,10 @@ def changed_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    try:
+    with temporary_image() as image:
         bentoml("containerize", bentoml("build", "--output", "tag").strip().rpartition("__tag__:")[2], "-t", image)
         yield image
-    finally:
-        docker("image", "rm", "--force", image, is_checked=False)
-        shutil.rmtree(folder)
+    shutil.rmtree(folder)
 
 
 @pytest.mark.timeout(1200)
@@ -87,5 +78,5 @@ def test_a_change_of_code_sends_neither_libraries_nor_models_again(changed_image
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("user", ["1034:1034", "12345:12345"])
-def test_whatever_the_umask_of_who_built_it_any_user_can_read_all_of_it(changed_image: str, user: str) -> None:
+def test_any_user_can_read_everything_whatever_the_builders_umask(changed_image: str, user: str) -> None:
     assert in_image("find /app -not -readable", "--user", user, image=changed_image) == ""

@@ -40,7 +40,7 @@ def images(model: StoredModel) -> NDArray[np.uint8]:
     return np.random.default_rng(7).integers(0, 256, (5, recipe.height_px, recipe.width_px, 3), dtype=np.uint8)
 
 
-def test_an_engine_names_itself_its_precision_and_its_device(engine: Engine) -> None:
+def test_an_engine_describes_itself(engine: Engine) -> None:
     assert engine.name in KINDS
     assert re.fullmatch(rf"{engine.name} \d+\.\d+.*", engine.library)
     assert engine.precision == "f32"
@@ -49,8 +49,8 @@ def test_an_engine_names_itself_its_precision_and_its_device(engine: Engine) -> 
     assert engine.device.cores >= 1
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
-def test_a_batch_of_any_size_gives_one_distribution_for_each_image(
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_batch_gives_one_distribution_for_each_image(
     engine: Engine, images: NDArray[np.uint8], model: StoredModel, size: int
 ) -> None:
     probabilities = engine.infer(images[:size])
@@ -62,8 +62,8 @@ def test_a_batch_of_any_size_gives_one_distribution_for_each_image(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("size", [2, 3, 4, 5])
-def test_a_batch_answers_in_every_mode_as_its_images_do_one_by_one(
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_a_batch_gives_the_answers_of_its_single_images(
     engine: Engine, images: NDArray[np.uint8], size: int, mode: EngineMode
 ) -> None:
     singles = np.concatenate([engine.infer(images[index : index + 1]) for index in range(size)])
@@ -71,36 +71,26 @@ def test_a_batch_answers_in_every_mode_as_its_images_do_one_by_one(
     np.testing.assert_allclose(engine.infer(images[:size], mode), singles, atol=1e-5)
 
 
-def test_an_engine_that_lists_its_bucket_sizes_begins_with_one_image(engine: Engine) -> None:
+def test_an_engine_has_a_mode_for_load_and_ascending_bucket_sizes(engine: Engine) -> None:
+    assert EngineMode.THROUGHPUT in engine.modes
     assert list(engine.bucket_sizes) == sorted(engine.bucket_sizes)
     assert engine.bucket_sizes[:1] in {(), (1,)}
 
 
-def test_every_engine_has_a_mode_for_load(engine: Engine) -> None:
-    assert EngineMode.THROUGHPUT in engine.modes
-
-
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
-@pytest.mark.parametrize(("lanes", "threads"), [(1, 1), (2, 1), (1, 2)])
-def test_an_engine_has_no_latency_mode_where_a_lane_has_every_thread_already(
+@pytest.mark.parametrize(("lanes", "threads"), [(1, 1), (2, 1), (1, 2), (2, 2)])
+def test_a_latency_mode_needs_several_lanes_and_threads(
     kind: EngineKind, lanes: int, threads: int, model: StoredModel, images: NDArray[np.uint8]
 ) -> None:
     engine = create_engine(kind, "cpu", model, lanes=lanes, threads=threads)
 
-    assert engine.modes == {EngineMode.THROUGHPUT}
-    np.testing.assert_array_equal(engine.infer(images[:1], EngineMode.LATENCY), engine.infer(images[:1]))
+    assert (EngineMode.LATENCY in engine.modes) is (lanes == threads == 2)
+    if EngineMode.LATENCY not in engine.modes:
+        np.testing.assert_array_equal(engine.infer(images[:1], EngineMode.LATENCY), engine.infer(images[:1]))
     engine.close()
 
 
-@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
-def test_an_engine_with_two_lanes_and_threads_has_a_mode_for_a_lone_image(kind: EngineKind, model: StoredModel) -> None:
-    engine = create_engine(kind, "cpu", model, lanes=2, threads=2)
-
-    assert engine.modes == {EngineMode.LATENCY, EngineMode.THROUGHPUT}
-    engine.close()
-
-
-def test_an_answer_stays_as_it_is_when_the_engine_runs_again(engine: Engine, images: NDArray[np.uint8]) -> None:
+def test_an_answer_does_not_change_in_later_runs(engine: Engine, images: NDArray[np.uint8]) -> None:
     first = engine.infer(images[:1])
     kept = first.copy()
 
@@ -110,9 +100,7 @@ def test_an_answer_stays_as_it_is_when_the_engine_runs_again(engine: Engine, ima
     np.testing.assert_array_equal(first, kept)
 
 
-def test_threads_that_call_at_once_in_both_modes_get_the_answers_to_their_own_images(
-    engine: Engine, images: NDArray[np.uint8]
-) -> None:
+def test_concurrent_calls_get_their_own_answers(engine: Engine, images: NDArray[np.uint8]) -> None:
     random = np.random.default_rng(3)
     calls = [
         (random.integers(0, len(images), size), mode) for size in (1, 3, 5, 2, 1, 4) for mode in MODES for _ in range(2)
@@ -126,54 +114,35 @@ def test_threads_that_call_at_once_in_both_modes_get_the_answers_to_their_own_im
         np.testing.assert_allclose(answer, expected[rows], atol=1e-5)
 
 
-def test_an_image_leaves_its_batch_as_it_was(engine: Engine, images: NDArray[np.uint8]) -> None:
-    kept = images.copy()
-
-    engine.infer(images)
-
-    np.testing.assert_array_equal(images, kept)
-
-
 @pytest.mark.parametrize("mode", MODES)
-def test_a_batch_that_is_not_contiguous_is_classified_as_its_copy_is(
+def test_a_batch_may_be_read_only_and_not_contiguous(
     engine: Engine, images: NDArray[np.uint8], mode: EngineMode
 ) -> None:
-    mirrored = images[:, :, ::-1]
+    mirrored = images[:2, :, ::-1]
+    copied = mirrored.copy()
+    mirrored.flags.writeable = False
 
-    np.testing.assert_allclose(engine.infer(mirrored, mode), engine.infer(mirrored.copy(), mode), atol=1e-6)
-
-
-def test_a_read_only_batch_is_accepted(engine: Engine, images: NDArray[np.uint8]) -> None:
-    batch = images[:1].copy()
-    batch.flags.writeable = False
-
-    np.testing.assert_allclose(engine.infer(batch), engine.infer(images[:1]), atol=1e-6)
+    np.testing.assert_allclose(engine.infer(mirrored, mode), engine.infer(copied, mode), atol=1e-6)
+    np.testing.assert_array_equal(copied, mirrored)
 
 
 @pytest.mark.parametrize(
     "batch",
     [
-        np.zeros((1, 3, 224, 224), dtype=np.uint8),
-        np.zeros((1, 225, 224, 3), dtype=np.uint8),
-        np.zeros((224, 224, 3), dtype=np.uint8),
-        np.zeros((0, 224, 224, 3), dtype=np.uint8),
-        np.zeros((1, 224, 224, 3), dtype=np.float32),
+        pytest.param(np.zeros((1, 3, 224, 224), dtype=np.uint8), id="channels first"),
+        pytest.param(np.zeros((1, 225, 224, 3), dtype=np.uint8), id="another size"),
+        pytest.param(np.zeros((224, 224, 3), dtype=np.uint8), id="no batch axis"),
+        pytest.param(np.zeros((0, 224, 224, 3), dtype=np.uint8), id="no images"),
+        pytest.param(np.zeros((1, 224, 224, 3), dtype=np.float32), id="floats"),
     ],
-    ids=["channels first", "another size", "no batch axis", "no images", "floats"],
 )
-def test_a_batch_that_the_model_does_not_take_is_refused_with_both_shapes(
-    engine: Engine, batch: NDArray[np.uint8]
+def test_a_batch_of_a_wrong_shape_is_refused(
+    engine: Engine, batch: NDArray[np.uint8], images: NDArray[np.uint8]
 ) -> None:
     with pytest.raises(InferenceFailedError, match="224, 224, 3") as refusal:
         engine.infer(batch)
 
     assert str(batch.shape) in refusal.value.message
-
-
-def test_an_engine_works_on_after_a_refusal(engine: Engine, images: NDArray[np.uint8]) -> None:
-    with pytest.raises(InferenceFailedError):
-        engine.infer(images[0])
-
     assert engine.infer(images[:1]).shape[0] == 1
 
 
@@ -190,7 +159,7 @@ def test_a_closed_engine_refuses_and_may_be_closed_again(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_call_that_meets_the_close_of_the_engine_is_answered_or_refused(
+def test_a_call_during_close_is_answered_or_refused(
     kind: EngineKind, model: StoredModel, images: NDArray[np.uint8]
 ) -> None:
     engine = create_engine(kind, "cpu", model, lanes=LANES, threads=2)

@@ -29,7 +29,7 @@ signal.raise_signal(signal.SIGTERM)
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "torch"])
-def test_a_process_outlives_a_signal_after_another_thread_dropped_the_engine(kind: str, bentoml_home: Path) -> None:
+def test_a_signal_after_the_engine_was_dropped_is_handled(kind: str, bentoml_home: Path) -> None:
     command = [sys.executable, "-c", USED_AND_LEFT, kind]
 
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

@@ -38,9 +38,7 @@ def count(store: SqlJournalStore, since: datetime, until: datetime) -> int:
 
 
 @pytest.mark.parametrize("steady_for", [timedelta(0), 100 * DAY])
-def test_a_clock_ten_years_ahead_deletes_nothing_even_if_receipts_were_dated_by_it(
-    store: SqlJournalStore, steady_for: timedelta
-) -> None:
+def test_a_clock_ten_years_ahead_deletes_nothing(store: SqlJournalStore, steady_for: timedelta) -> None:
     days = [NOW - number * DAY for number in range(20)]
     write(store, *days, NOW + TEN_YEARS)
 
@@ -50,7 +48,7 @@ def test_a_clock_ten_years_ahead_deletes_nothing_even_if_receipts_were_dated_by_
     assert count(store, NOW - 30 * DAY, NOW + DAY) == 20
 
 
-def test_pruning_resumes_once_the_clock_is_right_and_deletes_receipts_dated_ahead(store: SqlJournalStore) -> None:
+def test_a_corrected_clock_prunes_again_and_deletes_receipts_dated_ahead(store: SqlJournalStore) -> None:
     before, after = [NOW - 2 * DAY, NOW - DAY], [NOW, NOW + 5 * DAY]
     write(store, *before, NOW + TEN_YEARS, *after)
 
@@ -63,7 +61,7 @@ def test_pruning_resumes_once_the_clock_is_right_and_deletes_receipts_dated_ahea
     assert count(store, NOW - 30 * DAY, NOW + 6 * DAY) == 4
 
 
-def test_a_clock_that_starts_in_1970_deletes_no_receipt_as_dated_ahead(store: SqlJournalStore) -> None:
+def test_a_clock_in_1970_deletes_no_receipt_as_dated_ahead(store: SqlJournalStore) -> None:
     days = [NOW - number * DAY for number in range(5)]
     write(store, *reversed(days), BIRTH_OF_UNIX)
 
@@ -72,20 +70,20 @@ def test_a_clock_that_starts_in_1970_deletes_no_receipt_as_dated_ahead(store: Sq
     assert read(store) == days[:4]
 
 
-def test_after_a_long_gap_the_clock_is_trusted_once_steady_for_a_24th_of_it(store: SqlJournalStore) -> None:
+def test_after_a_long_gap_the_clock_must_be_steady_for_a_24th_of_it(store: SqlJournalStore) -> None:
     write(store, NOW - 35 * DAY, NOW - 34 * DAY, NOW)
 
     assert prune(store, NOW, steady_for=timedelta(hours=32)) == 0
     assert prune(store, NOW, steady_for=timedelta(hours=34)) == 2
 
 
-def test_after_a_gap_of_some_days_the_clock_is_trusted_at_once(store: SqlJournalStore) -> None:
+def test_after_a_gap_of_some_days_the_clock_is_trusted(store: SqlJournalStore) -> None:
     write(store, *(NOW - number * DAY for number in (40, 33, 26, 19, 12, 5)))
 
     assert prune(store, NOW) == 2
 
 
-def test_how_many_receipts_are_kept_does_not_depend_on_the_clock(store: SqlJournalStore) -> None:
+def test_the_limit_of_receipts_does_not_depend_on_the_clock(store: SqlJournalStore) -> None:
     days = [NOW - number * DAY for number in range(9, -1, -1)]
     write(store, *days)
 

@@ -1,42 +1,30 @@
 """Unusual PostgreSQL databases: without an encoding, without the right to create tables."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from bento_service.database.connections import Database
-from bento_service.database.url import parse_url
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.store import SqlJournalStore
 from tests.contract.postgresql import PostgresqlServer
-from tests.contract.watched_store import open_watched
-from tests.unit.journal.receipts import NOW, Window, make_receipt
+from tests.contract.watched_store import WINDOW, execute, open_watched
+from tests.unit.journal.receipts import NOW, make_receipt
 
 pytestmark = pytest.mark.postgres
-
-WINDOW: Window = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
-
-
-def execute(url: str, statement: str) -> None:
-    engine = create_engine(parse_url(url))
-    with engine.begin() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
 
 
 @pytest.fixture
 def guest_url(postgresql_url: str) -> Iterator[str]:
     """A database whose user may not create tables."""
-    execute(postgresql_url, "CREATE ROLE guest LOGIN")
-    execute(postgresql_url, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    execute(postgresql_url, "CREATE ROLE guest LOGIN", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     yield postgresql_url.replace("lightbox@", "guest@")
     execute(postgresql_url, "DROP OWNED BY guest; DROP ROLE guest")
 
 
-def test_a_database_without_an_encoding_keeps_text_of_every_language(
+def test_a_database_without_an_encoding_keeps_all_text(
     postgresql_server: PostgresqlServer, database_names: Iterator[str]
 ) -> None:
     options = ("--encoding=SQL_ASCII", "--locale=C", "--template=template0")
@@ -51,7 +39,7 @@ def test_a_database_without_an_encoding_keeps_text_of_every_language(
     store.close()
 
 
-def test_a_worker_without_the_right_to_make_tables_keeps_receipts_until_it_is_granted(
+def test_receipts_wait_for_the_right_to_create_tables(
     postgresql_url: str, guest_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal, store, wait_written = open_watched(guest_url)
@@ -70,22 +58,7 @@ def test_a_worker_without_the_right_to_make_tables_keeps_receipts_until_it_is_gr
     journal.close()
 
 
-def test_a_missing_table_is_an_outage_and_not_the_receipts_fault(postgresql_url: str) -> None:
-    store = SqlJournalStore(postgresql_url, now=lambda: NOW)
-    store.migrate()
-    execute(postgresql_url, "ALTER TABLE receipts RENAME TO put_aside")
-
-    with pytest.raises(JournalUnavailableError):
-        store.append([make_receipt()])
-    with pytest.raises(JournalUnavailableError):
-        store.read_receipts(**WINDOW, order="newest", limit=10)
-
-    execute(postgresql_url, "ALTER TABLE put_aside RENAME TO receipts")
-    store.append([make_receipt()])
-    store.close()
-
-
-def test_a_connection_in_use_while_another_failed_is_closed_when_returned(postgresql_url: str) -> None:
+def test_a_connection_in_use_during_a_failure_is_closed_afterwards(postgresql_url: str) -> None:
     database = Database(postgresql_url)
     with database.reading() as connection:
         driver = connection.connection.dbapi_connection

@@ -70,45 +70,32 @@ async def connecting(url: str, **timeouts: float) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def hanging_server() -> AsyncIterator[str]:
-    """Accept connections, and never answer."""
+async def answering(delay_s: float | None) -> AsyncIterator[str]:
+    """A server that answers everything with PONG after `delay_s`, or never if None; yields its URL."""
     done = asyncio.Event()
 
-    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await done.wait()
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while delay_s is not None and await reader.read(1000):
+            # The delay under test.
+            await asyncio.sleep(delay_s)
+            writer.write(b"+PONG\r\n")
+        if delay_s is None:
+            await done.wait()
         writer.close()
 
-    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
     yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
     done.set()
     server.close()
     await server.wait_closed()
 
 
-@asynccontextmanager
-async def slow_server(delay_s: float) -> AsyncIterator[str]:
-    """Answer everything with PONG after `delay_s`."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.read(1000):
-            # The delay under test.
-            await asyncio.sleep(delay_s)
-            writer.write(b"+PONG\r\n")
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-    server.close()
-    await server.wait_closed()
+async def configure(server: RedisServer, setting: str, value: str) -> None:
+    async with Redis.from_url(server.url) as client:
+        await client.config_set(setting, value)
 
 
-async def execute(server: RedisServer, *command: str) -> None:
-    client = Redis.from_url(server.url)
-    await client.execute_command(*command)
-    await client.aclose()
-
-
-async def test_a_redis_that_is_down_is_asked_five_times_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_redis_that_is_down_is_asked_five_times(caplog: pytest.LogCaptureFixture) -> None:
     async with connecting(f"redis://:{PASSWORD}@127.0.0.1:{find_free_port()}/0") as client:
         await client.fail(20)
         client.store.put("a", make_result())
@@ -119,7 +106,7 @@ async def test_a_redis_that_is_down_is_asked_five_times_and_logged_once(caplog: 
     assert PASSWORD not in caplog.text
 
 
-async def test_a_wrong_password_is_a_miss_and_the_log_does_not_show_it(
+async def test_a_wrong_password_is_a_miss_and_not_logged(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connecting(redis_server.url.replace(PASSWORD, "hush-hush")) as client:
@@ -129,14 +116,14 @@ async def test_a_wrong_password_is_a_miss_and_the_log_does_not_show_it(
     assert "hush-hush" not in caplog.text
 
 
-async def test_a_redis_that_hangs_keeps_no_request_longer_than_the_timeout() -> None:
-    async with hanging_server() as url, connecting(url, read_timeout_s=0.01) as client:
+async def test_a_hanging_redis_costs_a_request_one_timeout_at_most() -> None:
+    async with answering(None) as url, connecting(url, read_timeout_s=0.01) as client:
         await client.fail(100)
         assert client.counts.failures == {"read": 5}
 
 
-async def test_reads_that_time_out_together_are_one_failure_of_the_five() -> None:
-    async with hanging_server() as url, connecting(url, read_timeout_s=0.01) as client:
+async def test_reads_that_time_out_together_are_one_failure() -> None:
+    async with answering(None) as url, connecting(url, read_timeout_s=0.01) as client:
         for _ in range(4):
             await asyncio.gather(*(client.store.get("a") for _ in range(16)))
             assert client.is_reachable
@@ -146,18 +133,18 @@ async def test_reads_that_time_out_together_are_one_failure_of_the_five() -> Non
 
 
 async def test_a_trial_may_take_longer_than_a_request_waits() -> None:
-    async with slow_server(delay_s=0.1) as url, connecting(url, read_timeout_s=0.01) as client:
+    async with answering(0.1) as url, connecting(url, read_timeout_s=0.01) as client:
         await client.fail(5)
         assert not client.is_reachable
         await client.recover()
         assert client.counts.failures == {"read": 5}
 
 
-async def test_a_redis_that_answers_trials_only_is_tried_after_longer_pauses_and_logged_once(
+async def test_pauses_grow_while_redis_answers_only_trials(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, LOGGER)
-    async with slow_server(delay_s=0.1) as url, connecting(url, read_timeout_s=0.01) as client:
+    async with answering(0.1) as url, connecting(url, read_timeout_s=0.01) as client:
         await client.fail(5)
         await client.recover()
         await client.fail(5)
@@ -168,8 +155,8 @@ async def test_a_redis_that_answers_trials_only_is_tried_after_longer_pauses_and
     assert ["does not serve the cache" in record.message for record in caplog.records] == [True]
 
 
-async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
-    async with hanging_server() as url, connecting(url, read_timeout_s=0.01, trial_timeout_s=0.01) as client:
+async def test_a_pause_ends_with_one_trial_that_no_request_waits_for() -> None:
+    async with answering(None) as url, connecting(url, read_timeout_s=0.01, trial_timeout_s=0.01) as client:
         await client.fail(5)
         for failures, pause_s in enumerate((1, 2, 4), 5):
             client.clock.advance(pause_s)
@@ -180,7 +167,7 @@ async def test_no_request_waits_for_a_trial_and_there_is_one_a_pause() -> None:
         assert client.counts.failures == {"read": 8}
 
 
-async def test_reads_beyond_the_connections_are_misses_and_no_outage(redis_server: RedisServer) -> None:
+async def test_reads_beyond_the_connections_are_no_outage(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         await asyncio.gather(*(client.store.get("a") for _ in range(100)))
         assert client.counts.failures == {"busy": 84}
@@ -209,13 +196,13 @@ async def test_a_full_redis_is_read_and_no_longer_written(
     async with connecting(redis_server.url) as client:
         client.store.put("a", make_result())
         await flush(client.store)
-        await execute(redis_server, "CONFIG", "SET", "maxmemory", "1")
+        await configure(redis_server, "maxmemory", "1")
         for number in range(20):
             client.store.put(str(number), make_result())
             await flush(client.store)
         assert client.counts.failures == {"refused_write": 5}
         assert await client.store.get("a") is not None
-        await execute(redis_server, "CONFIG", "SET", "maxmemory", "0")
+        await configure(redis_server, "maxmemory", "0")
         client.clock.advance(1)
         client.store.put("b", make_result())
         await flush(client.store)
@@ -238,35 +225,25 @@ async def test_many_cancelled_reads_leave_every_connection_usable(redis_server: 
 
 
 async def test_writes_beyond_the_queue_are_dropped_and_counted() -> None:
-    async with hanging_server() as url, connecting(url) as client:
+    async with answering(None) as url, connecting(url) as client:
         for number in range(600):
             client.store.put(str(number), make_result())
         assert client.counts.failures == {"write": 88}
 
 
-@pytest.mark.parametrize("damage", [lambda value: value[:-1], lambda value: b"", lambda value: b"\xff" * 20])
-async def test_a_damaged_value_is_not_found(redis_server: RedisServer, damage: Callable[[bytes], bytes]) -> None:
-    async with connecting(redis_server.url) as client:
+async def test_a_result_stays_for_a_day_unless_damaged(redis_server: RedisServer) -> None:
+    async with connecting(redis_server.url) as client, Redis.from_url(redis_server.url) as other:
         client.store.put("a", make_result())
         await flush(client.store)
-        other = Redis.from_url(redis_server.url)
         value = await other.get("a")
         assert isinstance(value, bytes)
-        await other.set("a", damage(value))
-        await other.aclose()
-        assert await client.store.get("a") is None
-
-
-async def test_a_result_stays_for_a_day(redis_server: RedisServer) -> None:
-    async with connecting(redis_server.url) as client:
-        client.store.put("a", make_result())
-        await flush(client.store)
-        other = Redis.from_url(redis_server.url)
         assert 86_000 < await other.ttl("a") <= 86_400
-        await other.aclose()
+        for damaged in (value[:-1], b"", b"\xff" * 20):
+            await other.set("a", damaged)
+            assert await client.store.get("a") is None
 
 
-async def test_a_cancelled_read_does_not_give_its_answer_to_the_next_one(redis_server: RedisServer) -> None:
+async def test_a_cancelled_read_does_not_answer_the_next(redis_server: RedisServer) -> None:
     async with connecting(redis_server.url) as client:
         for number in range(10):
             client.store.put(str(number), make_result(number))

@@ -1,4 +1,4 @@
-"""A journal over a real database whose thread a test can follow."""
+"""A journal over a real database whose thread a test can follow, and statements on that database."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -7,11 +7,33 @@ from datetime import timedelta
 from queue import SimpleQueue
 from typing import Any
 
+from sqlalchemy import create_engine, text
+
+from bento_service.database.url import parse_url
 from bento_service.domain.requests import Receipt
 from bento_service.errors import JournalUnavailableError
+from bento_service.journal.base import JournalReader
 from bento_service.journal.store import SqlJournalStore
 from bento_service.journal.writer import JournalWriter
-from tests.unit.journal.receipts import NOW, make_receipt
+from tests.unit.journal.receipts import NOW, Window, make_receipt
+
+WINDOW: Window = {"since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}
+
+
+def execute(url: str, *statements: str) -> None:
+    """Run statements in one transaction, even if the database is read-only by default."""
+    engine = create_engine(parse_url(url))
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SET TRANSACTION READ WRITE"))
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def read_ids(store: JournalReader) -> list[str]:
+    """The request ids of all receipts around NOW, newest first."""
+    return [receipt.request_id for receipt in store.read_receipts(**WINDOW, order="newest", limit=10_000)]
 
 
 class WatchedStore(SqlJournalStore):

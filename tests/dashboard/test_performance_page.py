@@ -120,7 +120,7 @@ def test_visitors_share_a_read_while_it_is_fresh(performance: AppTest, service: 
 
 
 def test_an_empty_journal_says_how_to_make_traffic(app: AppTest, service: FakeService) -> None:
-    service.is_history_empty = True
+    service.journal.is_empty = True
     app.run().switch_page("views/performance.py").run()
     assert "No requests in the last 15 minutes" in texts(app)
     assert "lightbox classify" in texts(app)
@@ -128,7 +128,7 @@ def test_an_empty_journal_says_how_to_make_traffic(app: AppTest, service: FakeSe
 
 
 def test_an_empty_window_of_one_model_names_it(app: AppTest, service: FakeService) -> None:
-    service.is_history_empty = True
+    service.journal.is_empty = True
     app.run()
     app.query_params["perf_model"] = "efficientnet_lite1"
     app.switch_page("views/performance.py").run()

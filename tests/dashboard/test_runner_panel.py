@@ -109,7 +109,7 @@ def test_without_a_batch_yet_the_cost_model_is_shown_all_the_same(app: AppTest, 
 
 
 def test_a_window_without_requests_has_a_runner_nevertheless(app: AppTest, service: FakeService) -> None:
-    service.is_history_empty = True
+    service.journal.is_empty = True
     assert titles(open_runner(app)) == SECTIONS
 
 

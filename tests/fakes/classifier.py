@@ -17,17 +17,20 @@ from bento_service.pipeline.request import ImageRequest, name_outcome
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 LABELS = tuple(f"class {class_id}" for class_id in range(10))
-RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+COMPUTED = Timings(receive_ms=0.4, decode_ms=1.3, queue_ms=2.0, inference_ms=9.1, total_ms=13.0)
 
 
-def served_model(name: str, *, is_default: bool = False) -> ServedModel:
-    """A served model with ten classes."""
-    card = ModelCard(name, f"v-{name}", LABELS, RECIPE, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
+def served_model(
+    name: str, *, is_default: bool = False, labels: tuple[str, ...] = LABELS, size_px: int = 224
+) -> ServedModel:
+    """A served model, with ten classes by default."""
+    recipe = InputRecipe(size_px, size_px, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    card = ModelCard(name, f"v-{name}", labels, recipe, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
     return ServedModel(card, is_default, "openvino", "f32", ModelState.READY)
 
 
 def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
-    """An answer as long as asked for."""
+    """An answer with `top_k` predictions."""
     predictions = tuple(Prediction(index, card.labels[index], 0.5 / (index + 1)) for index in range(top_k))
     image = ImageInfo("JPEG", 451, 300)
     warnings = ("exif_orientation_applied",)
@@ -37,7 +40,7 @@ def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
         model=card.name,
         model_version=card.version,
         outcome=OUTCOME_OK,
-        timings=Timings(0.4, 1.3, 2.0, 9.1, 13.0),
+        timings=COMPUTED,
         top=predictions[:5],
         batch_size=4,
         dispatch="lane_free",

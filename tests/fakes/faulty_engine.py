@@ -123,47 +123,36 @@ class FaultyEngine:
         """There is nothing to release."""
 
 
+def _failing(is_hit: Callable[[Run], bool], error: Callable[[], BaseException]) -> Fault:
+    def fault(run: Run) -> None:
+        if is_hit(run):
+            raise error()
+
+    return fault
+
+
 def _fail() -> BaseException:
     return RuntimeError("this run fails")
 
 
-def _run_short() -> BaseException:
-    return OutOfMemoryError("too little memory")
-
-
 def every(count: int, error: Callable[[], BaseException] = _fail) -> Fault:
-    """Fail each run whose number is a multiple."""
-
-    def fault(run: Run) -> None:
-        if run.count % count == 0:
-            raise error()
-
-    return fault
+    """Fail each run whose number is a multiple of `count`."""
+    return _failing(lambda run: run.count % count == 0, error)
 
 
-def larger_than(size: int, error: Callable[[], BaseException] = _fail) -> Fault:
-    """Fail the runs of more images than that."""
-
-    def fault(run: Run) -> None:
-        if len(run.images) > size:
-            raise error()
-
-    return fault
+def larger_than(size: int) -> Fault:
+    """Fail the runs of more than `size` images."""
+    return _failing(lambda run: len(run.images) > size, _fail)
 
 
 def short_of_memory(size: int) -> Fault:
-    """Have memory for that many images."""
-    return larger_than(size, _run_short)
+    """Have memory for `size` images."""
+    return _failing(lambda run: len(run.images) > size, lambda: OutOfMemoryError("too little memory"))
 
 
 def over(images: Collection[int], error: Callable[[], BaseException] = _fail) -> Fault:
     """Fail each run that has one of these images in it."""
-
-    def fault(run: Run) -> None:
-        if not set(images).isdisjoint(run.images):
-            raise error()
-
-    return fault
+    return _failing(lambda run: not set(images).isdisjoint(run.images), error)
 
 
 def lethal(images: Collection[int]) -> Fault:
@@ -172,7 +161,7 @@ def lethal(images: Collection[int]) -> Fault:
 
 
 def lethal_once(images: Collection[int]) -> Fault:
-    """Kill the first lane that runs one of these images; from then on, that one is harmless."""
+    """Kill the first lane that runs one of these images; later runs of that image succeed."""
     left = set(images)
 
     def fault(run: Run) -> None:

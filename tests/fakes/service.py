@@ -63,14 +63,13 @@ class _Rule:
 class FakeService:
     """A Lightbox service with three models. It starts with the context; `stop()` and `start()` keep the port.
 
-    `is_loading` makes it answer 503 `not_ready`, `/readyz` included; `is_history_empty` empties its journal. `requests`
-    lists what arrived, in order.
+    While `is_loading` it answers 503 `not_ready`. `requests` lists what arrived, in order.
     """
 
     port: int = 0
     is_loading: bool = False
     requests: list[SeenRequest] = field(default_factory=list)
-    _journal: service_data.PastTraffic = field(default_factory=service_data.PastTraffic)
+    journal: service_data.PastTraffic = field(default_factory=service_data.PastTraffic)
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _may_answer: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +87,7 @@ class FakeService:
             return draw_preview(encoded, limits)
 
         classifier = FakeClassifier(served=service_data.served_models(), answer=answer, draw=draw)
-        state = AppState(classifier, self._journal, settings, ByteBudget(settings.max_inflight_bytes))
+        state = AppState(classifier, self.journal, settings, ByteBudget(settings.max_inflight_bytes))
 
         def provide() -> AppState:
             if self.is_loading:
@@ -110,14 +109,6 @@ class FakeService:
     def url(self) -> str:
         """Its base address; the port is known once it has started."""
         return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def is_history_empty(self) -> bool:
-        return self._journal.is_empty
-
-    @is_history_empty.setter
-    def is_history_empty(self, is_empty: bool) -> None:
-        self._journal.is_empty = is_empty
 
     def __enter__(self) -> "FakeService":
         self._may_answer.set()

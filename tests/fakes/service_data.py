@@ -1,19 +1,21 @@
-"""What the fake service's classifier, journal and scheduler answer: plausible, deterministic, in the domain's values.
+"""The fake service's models, answers, history and status: plausible and deterministic.
 
-The functions that return messages of the wire contract go the way of the real application (`responses/serializers.py`).
+Messages of the wire contract are made by the real application (`responses/serializers.py`).
 """
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bento_service.domain import history as past
-from bento_service.domain.models import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
 from bento_service.domain.runner import Device
-from bento_service.domain.service import ModelState, ServedModel, ServiceState, ServiceStatus
+from bento_service.domain.service import ServedModel, ServiceState, ServiceStatus
 from bento_service.http.responses import serializers
 from bento_service.journal.base import Order
 from lightbox_client import contract
+from tests.fakes import classifier as fake_classifier
 from tests.fakes import runner_data
 
 TOP_CLASSES = {
@@ -33,7 +35,6 @@ RANKING = (*TOP_CLASSES, *(class_id for class_id in range(len(LABELS)) if class_
 TOP_SCORE = 0.3561
 SCORE_FALL = 1 - TOP_SCORE
 """A geometric series that starts at TOP_SCORE and adds up to 1 falls by this factor."""
-COMPUTED = Timings(receive_ms=0.4, decode_ms=1.3, queue_ms=2.0, inference_ms=9.1, total_ms=13.0)
 CACHED = Timings(receive_ms=0.4, queue_ms=0.1, total_ms=0.6)
 STAGES = ("receive", "decode", "queue", "inference")
 _SIZES_PX = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
@@ -42,21 +43,7 @@ _SIZES_PX = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet
 def served_models() -> tuple[ServedModel, ...]:
     """Three EfficientNet-Lite models, the first of them the default."""
     return tuple(
-        ServedModel(
-            ModelCard(
-                name,
-                f"{position + 1:012x}",
-                LABELS,
-                InputRecipe(size_px, size_px, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-                "bundled",
-                "Apache-2.0",
-                Parity(240, 1.0, 0.004),
-            ),
-            is_default=position == 0,
-            engine="openvino",
-            precision="f32",
-            state=ModelState.READY,
-        )
+        fake_classifier.served_model(name, is_default=position == 0, labels=LABELS, size_px=size_px)
         for position, (name, size_px) in enumerate(_SIZES_PX.items())
     )
 
@@ -70,22 +57,13 @@ def predictions(top_k: int) -> tuple[Prediction, ...]:
 
 
 def answer_for(request_id: str, card: ModelCard, image: ImageInfo, warnings: tuple[str, ...], top_k: int) -> Answer:
-    """An answer that was computed in a batch of four, whatever the image shows."""
-    receipt = Receipt(
-        request_id=request_id,
-        received_at=datetime(2026, 1, 1, tzinfo=UTC),
-        model=card.name,
-        model_version=card.version,
-        outcome=OUTCOME_OK,
-        timings=COMPUTED,
-        batch_size=4,
-        dispatch="lane_free",
-    )
-    return Answer(receipt, predictions(top_k), image, warnings)
+    """The same answer whatever the image shows."""
+    answer = fake_classifier.answer_for(request_id, card, 0)
+    return replace(answer, predictions=predictions(top_k), image=image, warnings=warnings)
 
 
 class PastTraffic:
-    """Implements `bento_service.journal.base.JournalReader`: a gentle wave of traffic, or none where `is_empty`."""
+    """A `JournalReader` of a wave of traffic, or of none where `is_empty`."""
 
     is_empty = False
 
@@ -151,8 +129,8 @@ def _quantiles(p50_ms: float) -> past.Quantiles:
 
 
 def _stretched(factor: float) -> Timings:
-    """COMPUTED, its stages `factor` times as long, with 0.2 ms that belong to no stage."""
-    stages = {f"{name}_ms": round(getattr(COMPUTED, f"{name}_ms") * factor, 3) for name in STAGES}
+    """Timings of a computed answer, `factor` times as long, with 0.2 ms outside the stages."""
+    stages = {f"{name}_ms": round(getattr(fake_classifier.COMPUTED, f"{name}_ms") * factor, 3) for name in STAGES}
     return Timings(**stages, total_ms=round(sum(stages.values()) + 0.2, 3))
 
 

@@ -79,9 +79,7 @@ def test_every_recording_rule_has_a_value(name: str, prometheus: PrometheusServe
 
 
 @pytest.mark.parametrize("target", read_targets(), ids=lambda target: f"{target.panel}-{target.legend}")
-def test_every_query_of_a_panel_has_data_with_the_labels_that_it_shows(
-    target: Target, prometheus: PrometheusServer
-) -> None:
+def test_every_query_of_a_panel_has_data_with_its_labels(target: Target, prometheus: PrometheusServer) -> None:
     expr = fill_in(target.expr)
     samples = query_values(prometheus, expr)
 

@@ -47,7 +47,7 @@ async def test_a_start_that_fails_leaves_nothing_open(
     assert own_threads() == set()
 
 
-async def test_models_that_load_side_by_side_stand_in_the_order_asked_for(tmp_path: Path, bentoml_home: Path) -> None:
+async def test_models_are_served_in_the_order_of_the_settings(tmp_path: Path, bentoml_home: Path) -> None:
     names = ("efficientnet_lite2", "efficientnet_lite0", "efficientnet_lite1")
     settings = Settings(data_dir=tmp_path, engine="openvino", device="cpu", models=names)
 
@@ -78,7 +78,7 @@ async def test_a_cache_that_fails_to_close_keeps_nothing_else_open(
     assert own_threads() == set()
 
 
-async def test_a_lane_that_does_not_end_keeps_its_model_open_and_not_the_journal(
+async def test_a_lane_that_does_not_end_keeps_only_its_model_open(
     tmp_path: Path, bentoml_home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     closed: list[str] = []
@@ -92,7 +92,7 @@ async def test_a_lane_that_does_not_end_keeps_its_model_open_and_not_the_journal
     assert own_threads() == set()
 
 
-async def test_receipts_that_are_recorded_while_the_lanes_stop_are_written(tmp_path: Path, bentoml_home: Path) -> None:
+async def test_receipts_of_the_last_requests_are_written(tmp_path: Path, bentoml_home: Path) -> None:
     async with open_pipeline(lite0(tmp_path), Metrics(CollectorRegistry())) as pipeline:
         pipeline.journal.record(make_receipt())
 
@@ -109,7 +109,7 @@ async def test_receipts_that_are_recorded_while_the_lanes_stop_are_written(tmp_p
     ],
     ids=["engine", "journal", "cache", "fine"],
 )
-def test_preflight_refuses_settings_with_which_no_worker_could_start(
+def test_preflight_refuses_settings_that_no_worker_can_use(
     changes: dict[str, object], error: type[Exception] | None, tmp_path: Path
 ) -> None:
     with pytest.raises(error) if error else nullcontext():

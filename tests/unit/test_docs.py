@@ -14,19 +14,19 @@ NOTES = ROOT / "bench" / "notes.md"
 PAGES = [*ROOT.glob("*.md"), *(page for folder in ("bench", "docs") for page in (ROOT / folder).rglob("*.md"))]
 
 
-def test_the_readmes_tables_are_those_of_the_code() -> None:
+def test_the_readmes_tables_are_written_from_the_code() -> None:
     readme = README.read_text()
 
     assert readme == with_tables(readme), "run `make docs`"
 
 
-def test_the_benchmarks_of_containers_are_those_measured_last() -> None:
+def test_the_benchmarks_page_has_the_newest_results() -> None:
     page = BENCHMARKS.read_text()
 
     assert page == with_sections(page), "run `make docs`"
 
 
-def test_every_command_that_the_readme_names_exists() -> None:
+def test_the_readme_names_existing_commands() -> None:
     named = set(re.findall(r"lightbox (\w+)", README.read_text())) - {"classifier"}
     commands = {command for command in named if CliRunner().invoke(app, [command, "--help"]).exit_code == 0}
 
@@ -41,7 +41,7 @@ def anchors_of(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+def test_every_link_of_a_page_has_a_target(page: Path) -> None:
     for link in re.findall(r"\]\(((?!https?:)[^)]+)\)", page.read_text()):
         path, _, anchor = link.partition("#")
         target = (page.parent / path) if path else page
@@ -49,11 +49,11 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors_of(target), link
 
 
-def test_the_benchmarks_have_the_notes_as_they_are() -> None:
+def test_the_benchmarks_page_includes_the_notes() -> None:
     assert NOTES.read_text().rstrip() in BENCHMARKS.read_text()
 
 
-def test_every_target_of_make_for_tests_and_every_folder_of_them_is_explained_to_contributors() -> None:
+def test_contributing_explains_every_suite_of_tests() -> None:
     contributing = (ROOT / "CONTRIBUTING.md").read_text()
     targets = set(re.findall(r"^(test[a-z-]*|check):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     suites = {folder.parent.name for folder in (ROOT / "tests").glob("*/__init__.py")} - {"fakes"}

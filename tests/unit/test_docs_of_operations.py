@@ -19,7 +19,7 @@ every_page = pytest.mark.parametrize("page", [PAGE, KUBERNETES], ids=lambda page
 
 
 @every_page
-def test_every_variable_that_a_page_names_is_one_that_something_reads(page: Path) -> None:
+def test_a_page_names_existing_variables(page: Path) -> None:
     known = {f"LIGHTBOX_{name.upper()}" for name in Settings.model_fields} | variables_of(COMPOSE).keys()
     known |= set(re.findall(r"LIGHTBOX_\w+", EXAMPLE.read_text() + SWARM_COMMAND.read_text()))
     named = set(re.findall(r"\b(?:LIGHTBOX|POSTGRES)_[A-Z0-9_]+\b", page.read_text()))
@@ -28,7 +28,7 @@ def test_every_variable_that_a_page_names_is_one_that_something_reads(page: Path
     assert named - known == set()
 
 
-def test_every_series_that_the_page_names_is_exported() -> None:
+def test_the_page_names_exported_series() -> None:
     registry = CollectorRegistry()
     Metrics(registry)
     exported = {sample.removesuffix("_total") for metric in registry.collect() for sample in [metric.name]}
@@ -39,7 +39,7 @@ def test_every_series_that_the_page_names_is_exported() -> None:
 
 
 @every_page
-def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+def test_a_page_names_existing_files(page: Path) -> None:
     text = page.read_text()
     named = {path.rstrip("/.") for path in re.findall(r"(?<![\w./-])(?:deploy|docs|tests|bench)/[\w./-]+", text)}
     named |= set(re.findall(r"`((?:\.env|docker-compose\.|Dockerfile)[\w.-]*)`", text))
@@ -50,7 +50,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_every_target_of_make_that_the_page_names_exists() -> None:
+def test_the_page_names_existing_targets_of_make() -> None:
     targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE)
     named = set(re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)", PAGE.read_text(), re.MULTILINE))
 
@@ -58,7 +58,7 @@ def test_every_target_of_make_that_the_page_names_exists() -> None:
     assert {"".join(target) for target in named} <= set(targets)
 
 
-def test_the_page_has_a_section_for_each_alert_and_for_no_other() -> None:
+def test_the_runbook_has_one_section_for_each_alert() -> None:
     _, _, runbook = PAGE.read_text().partition("## When an alert fires")
     sections = re.findall(r"^### (\w+)\n(.*?)(?=^### |\Z)", runbook, re.MULTILINE | re.DOTALL)
 
@@ -82,7 +82,7 @@ def test_the_page_has_a_section_for_each_alert_and_for_no_other() -> None:
         "has no effect: Lightbox reads no variable of that name",
     ],
 )
-def test_what_the_page_says_of_the_log_is_what_is_logged(said: str) -> None:
+def test_the_page_quotes_log_lines_as_they_are_logged(said: str) -> None:
     packages = (ROOT / "bento_service", ROOT / "lightbox_client")
     sources = "".join(file.read_text() for package in packages for file in package.rglob("*.py"))
 
@@ -90,7 +90,7 @@ def test_what_the_page_says_of_the_log_is_what_is_logged(said: str) -> None:
     assert said in sources
 
 
-def test_the_pages_figures_are_those_of_the_newest_comparison() -> None:
+def test_the_pages_figures_are_of_the_newest_comparison() -> None:
     page = PAGE.read_text()
 
     assert page == with_sizing(page), "run `make docs`"

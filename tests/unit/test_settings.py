@@ -19,17 +19,11 @@ def test_every_setting_has_a_description() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
 
 
-def test_a_setting_comes_from_its_environment_variable(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("LIGHTBOX_TARGET_P99_MS", "250")
-    environment.setenv("LIGHTBOX_LANES", "3")
-    settings = Settings()
-    assert (settings.target_p99_ms, settings.lanes) == (250, 3)
-
-
-def test_a_variable_without_the_prefix_is_not_read(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("PORT", "4000")
-    environment.setenv("MODELS", "resnet")
-    assert Settings() == Settings(port=3000)
+def test_a_setting_comes_from_its_argument_or_else_its_variable(environment: pytest.MonkeyPatch) -> None:
+    for name, value in {"LIGHTBOX_LANES": "3", "LIGHTBOX_PORT": "4000", "PORT": "1", "LIGHTBOX_API_KEY": "x"}.items():
+        environment.setenv(name, value)
+    assert Settings() == Settings(lanes=3, port=4000)
+    assert Settings(port=5000).port == 5000
 
 
 @pytest.mark.parametrize("space", [" ", "\t", "\r\n"])
@@ -56,22 +50,12 @@ def test_white_space_around_a_value_is_removed(environment: pytest.MonkeyPatch, 
     assert expected[1].public_url == "https://lightbox.example"
 
 
-def test_an_unknown_variable_is_ignored(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("LIGHTBOX_API_KEY", "x")
-    assert Settings().port == 3000
-
-
 def test_an_empty_variable_counts_as_unset(environment: pytest.MonkeyPatch) -> None:
     unset = Settings(), DashboardSettings()
     for value in ("", " "):
         for name in (*Settings.model_fields, *DashboardSettings.model_fields):
             environment.setenv(f"LIGHTBOX_{name.upper()}", value)
         assert (Settings(), DashboardSettings()) == unset
-
-
-def test_an_argument_overrides_the_environment(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("LIGHTBOX_PORT", "4000")
-    assert Settings(port=5000).port == 5000
 
 
 @pytest.mark.parametrize(
@@ -97,7 +81,7 @@ def test_the_first_model_is_the_default_unless_another_is_named(environment: pyt
     assert Settings().default_model_name == "b"
 
 
-def test_a_default_model_that_is_not_served_is_refused_with_the_served_ones(environment: pytest.MonkeyPatch) -> None:
+def test_a_default_model_that_is_not_served_is_refused(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIGHTBOX_MODELS", "a,b")
     environment.setenv("LIGHTBOX_DEFAULT_MODEL", "c")
     with pytest.raises(
@@ -118,9 +102,12 @@ def test_a_default_model_that_is_not_served_is_refused_with_the_served_ones(envi
         ("LIGHTBOX_WORKERS", "65", "less than or equal to 64"),
         ("LIGHTBOX_MAX_QUEUE_ITEMS", "0", "greater than or equal to 1"),
         ("LIGHTBOX_DRAIN_TIMEOUT_S", "601", "less than or equal to 600"),
+        ("LIGHTBOX_JOURNAL_RETENTION_DAYS", "36501", "less than or equal to 36500"),
+        ("LIGHTBOX_JOURNAL_RETENTION_DAYS", "0", "greater than 0"),
+        ("LIGHTBOX_JOURNAL_MAX_ROWS", str(10**30), "less than or equal to 1000000000"),
     ],
 )
-def test_a_value_outside_its_limits_is_refused_with_its_variable_and_the_limits(
+def test_a_value_outside_its_limits_is_refused_with_the_limits(
     environment: pytest.MonkeyPatch, variable: str, value: str, allowed: str
 ) -> None:
     environment.setenv(variable, value)
@@ -151,21 +138,12 @@ def test_origins_as_browsers_send_them_are_accepted(environment: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "origin",
     [
-        "app.example.org",
-        "https://app.example.org/",
-        "https://app.example.org/path",
-        "https://App.example.org",
-        "https://app.example.org:443",
-        "http://app.example.org:80",
-        "https://*.example.org",
-        "https://user@app.example.org",
-        "https://a b",
-        "null",
+        *("app.example.org", "https://app.example.org/", "https://app.example.org/path", "https://App.example.org"),
+        *("https://app.example.org:443", "http://app.example.org:80", "https://*.example.org"),
+        *("https://user@app.example.org", "https://a b", "null"),
     ],
 )
-def test_an_origin_that_no_browser_sends_is_refused_with_its_variable(
-    environment: pytest.MonkeyPatch, origin: str
-) -> None:
+def test_an_origin_that_no_browser_sends_is_refused(environment: pytest.MonkeyPatch, origin: str) -> None:
     environment.setenv("LIGHTBOX_CORS_ORIGINS", f"https://a.example.org, {origin}")
     with pytest.raises(ValidationError) as refusal:
         Settings()
@@ -183,18 +161,13 @@ def test_the_journal_lies_in_the_data_folder_unless_it_has_a_url(environment: py
     assert Settings().resolved_journal_url == "postgresql://db/lightbox"
 
 
-def test_a_refusal_never_shows_the_journals_password(environment: pytest.MonkeyPatch) -> None:
+def test_the_journals_password_is_never_shown(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("LIGHTBOX_JOURNAL_URL", "postgresql://lightbox:s3cret@db/lightbox")
+    shown = f"{Settings()!r}{Settings().model_dump()}{Settings().model_dump_json()}"
     environment.setenv("LIGHTBOX_DEFAULT_MODEL", "nothing")
     with pytest.raises(ValidationError) as refusal:
         Settings()
-    assert "s3cret" not in f"{refusal.value}{refusal.value!r}"
-
-
-def test_settings_that_are_logged_never_show_the_journals_password(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("LIGHTBOX_JOURNAL_URL", "postgresql://lightbox:s3cret@db/lightbox")
-    assert "s3cret" not in f"{Settings()!r}{Settings().model_dump()}{Settings().model_dump_json()}"
-    assert Settings().resolved_journal_url == "postgresql://lightbox:s3cret@db/lightbox"
+    assert "s3cret" not in f"{shown}{refusal.value}{refusal.value!r}"
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
@@ -202,14 +175,4 @@ def test_settings_that_are_logged_never_show_the_journals_password(environment: 
 def test_a_number_has_to_be_finite(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
     environment.setenv(f"LIGHTBOX_{name.upper()}", value)
     with pytest.raises(ValidationError, match=f"LIGHTBOX_{name.upper()}"):
-        Settings()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("JOURNAL_RETENTION_DAYS", "36501"), ("JOURNAL_RETENTION_DAYS", "0"), ("JOURNAL_MAX_ROWS", str(10**30))],
-)
-def test_the_journals_limits_are_bounded(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
-    environment.setenv(f"LIGHTBOX_{name}", value)
-    with pytest.raises(ValidationError, match=rf"LIGHTBOX_{name}\n.*Input should be (less|greater) than"):
         Settings()

@@ -82,7 +82,7 @@ def test_a_file_that_is_no_database_is_reported_as_unavailable(tmp_path: Path) -
     store.close()
 
 
-def test_a_folder_that_cannot_be_created_is_reported_as_unavailable(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     store = SqlJournalStore(f"sqlite:///{tmp_path}/file/journal.sqlite3")
     with pytest.raises(JournalUnavailableError, match="Check the database"):

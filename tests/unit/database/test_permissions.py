@@ -42,7 +42,7 @@ def stranger() -> Iterator[int]:
         yield STRANGER
 
 
-def test_a_folder_of_another_user_is_named_with_both_users_and_what_to_do(folder: Path, stranger: int) -> None:
+def test_a_folder_of_another_user_is_named_with_both_users(folder: Path, stranger: int) -> None:
     said = explain_permissions(folder / "journal.sqlite3")
 
     assert said == (
@@ -52,14 +52,14 @@ def test_a_folder_of_another_user_is_named_with_both_users_and_what_to_do(folder
     )
 
 
-def test_a_missing_folder_that_cannot_be_created_is_named_with_its_parent(folder: Path, stranger: int) -> None:
+def test_a_missing_folder_is_named_with_its_parent(folder: Path, stranger: int) -> None:
     said = explain_permissions(folder / "a" / "b" / "journal.sqlite3")
 
     assert said is not None
     assert said.startswith(f"The folder {folder}/a/b is missing, and {folder} belongs to user 0")
 
 
-def test_a_file_of_another_user_in_a_folder_that_may_be_written_is_named(folder: Path) -> None:
+def test_a_file_of_another_user_is_named(folder: Path) -> None:
     file = folder / "journal.sqlite3"
     file.touch(mode=0o600)
     folder.chmod(0o777)
@@ -70,7 +70,7 @@ def test_a_file_of_another_user_in_a_folder_that_may_be_written_is_named(folder:
     assert said.startswith(f"The file {file} belongs to user 0")
 
 
-def test_a_folder_that_its_owner_may_not_write_is_named_with_its_mode(folder: Path) -> None:
+def test_a_read_only_folder_of_the_user_is_named_with_its_mode(folder: Path) -> None:
     own = folder / "own"
     own.mkdir()
     own.chmod(0o555)
@@ -83,17 +83,15 @@ def test_a_folder_that_its_owner_may_not_write_is_named_with_its_mode(folder: Pa
     assert "its mode is 555, or its file system is read-only" in said
 
 
-def test_a_writable_folder_has_no_explanation(folder: Path) -> None:
-    (folder / "journal.sqlite3").touch()
-
-    assert explain_permissions(folder / "journal.sqlite3") is None
-    assert explain_permissions(folder / "new" / "journal.sqlite3") is None
-
-
 @pytest.mark.parametrize("path", ["journal.sqlite3", "new/journal.sqlite3"])
-def test_a_journal_that_cannot_be_opened_says_so(folder: Path, stranger: int, path: str) -> None:
+def test_a_journal_that_cannot_be_opened_says_why(folder: Path, stranger: int, path: str) -> None:
     with pytest.raises(JournalUnavailableError) as refusal:
         SqlJournalStore(f"sqlite:///{folder / path}").migrate()
 
     assert f"this process runs as user {stranger}" in str(refusal.value)
     assert str(stranger) not in refusal.value.message
+
+
+def test_a_writable_folder_has_no_explanation(folder: Path) -> None:
+    assert explain_permissions(folder / "journal.sqlite3") is None
+    assert explain_permissions(folder / "new" / "journal.sqlite3") is None

@@ -45,7 +45,7 @@ def test_a_description_shows_kind_host_and_database_only(url: str, shown: str) -
         ("sqlite://secret/journal.sqlite3", "a slash is missing"),
     ],
 )
-def test_a_url_that_cannot_serve_is_refused_without_repeating_its_password(url: str, complaint: str) -> None:
+def test_an_error_about_a_url_hides_its_password(url: str, complaint: str) -> None:
     with pytest.raises(JournalUrlError, match=complaint) as caught:
         parse_url(url)
     assert "secret" not in caught.value.message

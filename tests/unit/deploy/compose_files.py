@@ -1,4 +1,4 @@
-"""The Compose files as they are written, before any variable is filled in, and the programs that read them."""
+"""The Compose files with their variables not yet filled in, and the programs that read them."""
 
 import os
 import re
@@ -27,7 +27,7 @@ def services_of(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def variables_of(path: Path) -> dict[str, str | None]:
-    """The variables that a Compose file takes, each with its default, or None where it has none."""
+    """The variables of a Compose file and their defaults; None where there is no default."""
     return {found[1]: found[3] if found[2] else None for found in _VARIABLE.finditer(path.read_text())}
 
 
@@ -36,19 +36,14 @@ def with_defaults(text: str) -> str:
     return _VARIABLE.sub(lambda found: found[3] or "", text)
 
 
-def directives(text: str, name: str) -> list[str]:
-    """The values of an nginx directive, in the order of the text."""
-    return re.findall(rf"^\s*{name} ([^;]+);", text, re.MULTILINE)
-
-
 every_compose = pytest.mark.parametrize("command", [("docker", "compose"), ("docker-compose",)], ids=" ".join)
 
 
 def run_compose(command: tuple[str, ...], *arguments: str) -> str:
-    """What a Compose prints where nothing is set but what the arguments say; skips the test where it is not here."""
+    """The output of a Compose program without any of our variables; skips the test where it is not installed."""
     version = [*command, "version"]
     if shutil.which(command[0]) is None or subprocess.run(version, capture_output=True, check=False).returncode:
-        pytest.skip(f"there is no {' '.join(command)} here")
+        pytest.skip(f"{' '.join(command)} is not installed")
     unset = {name: value for name, value in os.environ.items() if not name.startswith(("LIGHTBOX_", "COMPOSE_"))}
     done = subprocess.run([*command, *arguments], env=unset, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -25,30 +25,23 @@ class Rendered:
 
     objects: tuple[Manifest, ...]
 
-    def all_of(self, kind: str) -> list[Manifest]:
-        return [manifest for manifest in self.objects if manifest["kind"] == kind]
-
     def one(self, kind: str, name: str = "lightbox-api") -> Manifest:
-        [found] = [manifest for manifest in self.all_of(kind) if manifest["metadata"]["name"] == name]
+        [found] = [each for each in self.objects if (each["kind"], each["metadata"]["name"]) == (kind, name)]
         return found
 
-    def pod(self, name: str) -> Manifest:
-        """The pods' specification of a Deployment."""
-        spec: Manifest = self.one("Deployment", name)["spec"]["template"]["spec"]
-        return spec
-
-    def pod_labels(self, name: str) -> Labels:
-        labels: Labels = self.one("Deployment", name)["spec"]["template"]["metadata"]["labels"]
-        return labels
+    def template(self, name: str) -> Manifest:
+        """The template of a Deployment's pods: labels and specification."""
+        template: Manifest = self.one("Deployment", name)["spec"]["template"]
+        return template
 
     def container(self, name: str) -> Manifest:
         """The only container of a Deployment's pods."""
-        [container] = self.pod(name)["containers"]
+        [container] = self.template(name)["spec"]["containers"]
         found: Manifest = container
         return found
 
     def environment(self, name: str) -> dict[str, str]:
-        """What a Deployment's container gets from its settings, and the name alone of what a Secret has."""
+        """The variables of a Deployment's container; those from a Secret are empty."""
         container = self.container(name)
         values: dict[str, str] = {}
         for source in container["envFrom"]:
@@ -56,33 +49,24 @@ class Rendered:
         return values | {variable["name"]: "" for variable in container.get("env", ())}
 
 
-def find_kubectl(path: str) -> str:
-    """Where kubectl is: beside this Python, as tests/install-programs puts it, or in one of the folders of `path`.
-
-    Where there is none the test is skipped, in CI it fails: a change must not land whose manifests nobody rendered.
-    """
-    found = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{path}")
-    if found is not None:
-        return found
-    message = "kubectl, 1.27 or newer, renders deploy/kubernetes; tests/install-programs brings it"
-    if os.environ.get("CI"):
-        pytest.fail(message)
-    pytest.skip(message)
-
-
 @cache
 def render(folder: Path) -> Rendered:
-    """Render a kustomization; the test is skipped where there is no kubectl, and fails there in CI."""
-    kubectl = find_kubectl(os.environ["PATH"])
+    """Render a kustomization with the kubectl that tests/install-programs puts beside Python, or one on the path.
+
+    Without kubectl the test is skipped; in CI it fails.
+    """
+    kubectl = shutil.which("kubectl", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if kubectl is None:
+        message = "kubectl, 1.27 or newer, renders deploy/kubernetes; tests/install-programs installs it"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     result = subprocess.run([kubectl, "kustomize", str(folder)], check=False, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    # A kustomization of deprecated fields still renders, with a warning.
-    assert result.stderr == ""
+    # A kustomization with deprecated fields still renders, with a warning.
+    assert (result.returncode, result.stderr) == (0, "")
     return Rendered(tuple(yaml.safe_load_all(result.stdout)))
 
 
 def selects(selector: Manifest, labels: Labels) -> bool:
-    """Whether a label selector, or a Service's plain one, takes these labels in."""
-    assert set(selector) <= {"matchLabels"}, "a kind of selector that this test does not know"
+    """Whether a label selector selects these labels."""
+    assert set(selector) <= {"matchLabels"}, "an unknown kind of selector"
     wanted: Labels = selector.get("matchLabels", {})
     return wanted.items() <= labels.items()

@@ -1,4 +1,4 @@
-"""The operator's page on Kubernetes says what the files do."""
+"""The operator's page on Kubernetes agrees with deploy/kubernetes."""
 
 import re
 from pathlib import Path
@@ -7,24 +7,18 @@ import pytest
 import yaml
 
 from bento_service import __version__
-from tests.unit.deploy.kustomization import KUBERNETES, Rendered, render
+from tests.unit.deploy.kustomization import KUBERNETES, render
 
 PAGE = KUBERNETES.parents[1] / "docs" / "operations-kubernetes.md"
 OPERATIONS = PAGE.with_name("operations.md")
 OVERLAYS = re.findall(r"```yaml\n# deploy/kubernetes/(\S+)\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-def follow(clone: Path, path: str, text: str) -> Rendered:
-    """Write the page's overlay where it says, and render it."""
-    file = clone / path
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(text)
-    return render(file.parent)
-
-
 @pytest.mark.parametrize(("path", "text"), OVERLAYS, ids=[path for path, _ in OVERLAYS])
-def test_an_overlay_of_the_page_gives_what_it_says(clone: Path, path: str, text: str) -> None:
-    rendered = follow(clone, path, text)
+def test_an_overlay_of_the_page_renders_as_it_says(clone: Path, path: str, text: str) -> None:
+    (clone / path).parent.mkdir(exist_ok=True)
+    (clone / path).write_text(text)
+    rendered = render((clone / path).parent)
     wanted = yaml.safe_load(text)
 
     for image in wanted.get("images", ()):
@@ -35,7 +29,7 @@ def test_an_overlay_of_the_page_gives_what_it_says(clone: Path, path: str, text:
         assert given.items() <= rendered.environment(settings["name"]).items()
 
 
-def test_every_folder_and_file_that_the_page_names_is_there() -> None:
+def test_the_page_names_existing_folders_and_files() -> None:
     page = PAGE.read_text()
     named = set(re.findall(r"`((?:overlays|components)/[\w-]+)`", page)) | {"base"}
     files = set(re.findall(r"deploy/kubernetes/([\w/-]+\.yaml)", page)) - {path for path, _ in OVERLAYS}
@@ -45,7 +39,7 @@ def test_every_folder_and_file_that_the_page_names_is_there() -> None:
     assert [name for name in named | files if not (KUBERNETES / name).exists()] == []
 
 
-def test_the_images_of_the_page_are_those_that_make_pushes() -> None:
+def test_the_page_names_the_images_that_make_pushes() -> None:
     [registry] = set(re.findall(r"make push REGISTRY=([^\s`]+)", PAGE.read_text() + OPERATIONS.read_text()))
     images = [image for _, text in OVERLAYS for image in yaml.safe_load(text).get("images", ())]
 

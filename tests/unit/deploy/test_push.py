@@ -1,4 +1,4 @@
-"""What `make push` and `make push-gpu` build and send, where Docker and BentoML only say what they were asked."""
+"""`make push` and `make push-gpu`, with fakes of Docker and BentoML that record their arguments."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ IMAGES = {"push": ["lightbox", "lightbox-dashboard"], "push-gpu": ["lightbox-gpu
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment that make takes for up to date."""
+    """A virtual environment that make considers up to date."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("docker", "bentoml", "lightbox"):
@@ -41,7 +41,7 @@ def make(target: str, environment: Path, *variables: str) -> subprocess.Complete
 
 
 @pytest.mark.parametrize("target", IMAGES)
-def test_each_image_is_built_and_goes_to_the_registry_as_latest_and_by_version(target: str, environment: Path) -> None:
+def test_each_image_is_built_and_pushed_as_latest_and_by_version(target: str, environment: Path) -> None:
     done = make(target, environment, f"REGISTRY={REGISTRY}")
     said = (environment / "said").read_text().splitlines()
     pushed = [line.removeprefix("docker push ") for line in said if line.startswith("docker push ")]
@@ -55,7 +55,7 @@ def test_each_image_is_built_and_goes_to_the_registry_as_latest_and_by_version(t
 
 
 @pytest.mark.parametrize("target", IMAGES)
-def test_without_a_registry_nothing_is_built_and_the_command_asks_for_one(target: str, environment: Path) -> None:
+def test_without_a_registry_nothing_is_built(target: str, environment: Path) -> None:
     done = make(target, environment)
 
     assert done.returncode != 0

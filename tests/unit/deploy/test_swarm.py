@@ -12,7 +12,7 @@ from deploy.swarm.stack_file import DeployError, check_running, choose_profiles,
 from tests.unit.deploy.compose_files import COMPOSE, ROOT, SWARM, every_compose, run_compose, services_of
 
 RECORDED = Path(__file__).parent / "recorded" / "compose-v2.json"
-"""What Compose v2.40.3 printed with COMPOSE_PROFILES=full, cut to three services and to less of each:
+"""The output of Compose v2.40.3 with COMPOSE_PROFILES=full, cut to three services and to less of each:
 
 docker compose -f docker-compose.yml -f deploy/swarm/swarm.yml --profile '*' config --format json
 """
@@ -34,7 +34,7 @@ SERVICE = {
 
 
 def document(**changes: Any) -> dict[str, Any]:
-    """What Compose prints of one service."""
+    """Compose's output for one service."""
     return {
         "name": "lightbox",
         "services": {"api": copy.deepcopy(SERVICE) | changes},
@@ -43,31 +43,33 @@ def document(**changes: Any) -> dict[str, Any]:
     }
 
 
-def test_what_a_swarm_refuses_or_ignores_is_left_out() -> None:
+def test_a_stack_has_only_what_a_swarm_accepts() -> None:
     stack = render(document(), [])
 
-    assert stack.keys() == {"version", "services", "configs", "networks", "volumes"}
-    assert stack["services"]["api"].keys() == {
-        *("image", "cap_drop", "deploy", "networks", "ports", "volumes", "configs")
+    assert stack == {
+        "version": "3.9",
+        "services": {
+            "api": {
+                "image": "lightbox:latest",
+                "cap_drop": ["ALL"],
+                "deploy": {
+                    "replicas": 2,
+                    "labels": {},
+                    "resources": {"limits": {"cpus": "0.5", "memory": "1g", "pids": 64}},
+                },
+                "ports": [{"target": 8080, "published": 3000, "protocol": "tcp", "mode": "host"}],
+                "networks": {"front": None},
+                "volumes": [],
+                "configs": [],
+            }
+        },
+        "configs": {},
+        "networks": {"front": {}, "data": {"internal": True}},
+        "volumes": {"journal": {}, "models": {}},
     }
-    assert stack["networks"] == {"front": {}, "data": {"internal": True}}
-    assert stack["volumes"] == {"journal": {}, "models": {}}
 
 
-def test_limits_are_written_as_a_swarm_reads_them() -> None:
-    deploy = render(document(), [])["services"]["api"]["deploy"]
-
-    assert deploy["resources"] == {"limits": {"cpus": "0.5", "memory": "1g", "pids": 64}}
-    assert deploy["replicas"] == 2
-
-
-def test_only_ports_of_the_node_are_published() -> None:
-    ports = render(document(), [])["services"]["api"]["ports"]
-
-    assert ports == [{"target": 8080, "published": 3000, "protocol": "tcp", "mode": "host"}]
-
-
-def test_an_operator_is_told_what_a_swarm_opens_to_everyone() -> None:
+def test_the_operator_reads_which_ports_are_open_to_everyone() -> None:
     line = describe_ports(render(document(), []))
 
     assert "on every address of the node: 3000." in line
@@ -76,28 +78,21 @@ def test_an_operator_is_told_what_a_swarm_opens_to_everyone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "named", "chosen"),
+    ("labels", "named", "chosen"),
     [
-        ("", [], {"scale"}),
-        ("full", [], {"scale", "full"}),
-        (" scale, full,", [], {"scale", "full"}),
-        ("", ["full"], {"scale", "full"}),
-        ("scale", ["full"], {"scale", "full"}),
-        ("of-nobody", [], {"scale", "of-nobody"}),
+        ({"lightbox.profiles": ""}, [], {"scale"}),
+        ({"lightbox.profiles": " scale, full,"}, [], {"scale", "full"}),
+        ({"lightbox.profiles": "scale"}, ["full"], {"scale", "full"}),
+        ({"lightbox.profiles": "of-nobody"}, [], {"scale", "of-nobody"}),
+        (["lightbox.profiles=full", "team=vision"], [], {"scale", "full"}),
     ],
 )
-def test_the_profiles_are_those_of_compose_and_those_that_are_named(
-    variable: str, named: list[str], chosen: set[str]
-) -> None:
-    printed = document(deploy={"labels": {"lightbox.profiles": variable}}, profiles=["full"])
-
-    assert choose_profiles(printed, named) == chosen
+def test_profiles_come_from_compose_and_from_the_command_line(labels: Any, named: list[str], chosen: set[str]) -> None:
+    assert choose_profiles(document(deploy={"labels": labels}, profiles=["full"]), named) == chosen
 
 
 @every_compose
-def test_compose_hands_on_the_profiles_that_it_finds_in_the_operators_settings(
-    command: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_compose_hands_on_the_profiles_of_the_env_file(command: tuple[str, ...], tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text("COMPOSE_PROFILES='full' # and nginx\n")
 
@@ -106,19 +101,18 @@ def test_compose_hands_on_the_profiles_that_it_finds_in_the_operators_settings(
     assert choose_profiles(yaml.safe_load(printed), []) == {"scale", "full"}
 
 
-def test_a_label_of_the_operators_own_may_be_in_a_list_and_stays() -> None:
+def test_a_label_of_the_operator_stays() -> None:
     listed = document(deploy={"labels": ["lightbox.profiles=full", "team=vision"]})
 
-    assert choose_profiles(listed, []) == {"scale", "full"}
     assert render(listed, [])["services"]["api"]["deploy"]["labels"] == {"team": "vision"}
 
 
-def test_a_profile_that_is_named_and_that_no_service_has_is_refused() -> None:
+def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(DeployError, match=r"No service has the profile ful\. There are: full"):
         choose_profiles(document(profiles=["full"]), ["ful"])
 
 
-def test_what_runs_is_not_removed_because_its_profile_is_not_named() -> None:
+def test_a_running_service_keeps_an_unnamed_profile_from_removal() -> None:
     with pytest.raises(DeployError, match=r"What runs has api, of the profile full, which is not named now.*--prune"):
         check_running(document(profiles=["full"]), {"scale"}, {"api"})
 
@@ -126,17 +120,16 @@ def test_what_runs_is_not_removed_because_its_profile_is_not_named() -> None:
 @pytest.mark.parametrize(
     ("profiles", "chosen", "running"),
     [
-        (["full"], {"scale", "full"}, {"api"}),
-        (["full"], {"scale"}, set()),
-        ([], {"scale"}, {"api", "of-an-old-release"}),
+        pytest.param(["full"], {"scale", "full"}, {"api"}, id="its profile is named"),
+        pytest.param(["full"], {"scale"}, set(), id="it does not run"),
+        pytest.param([], {"scale"}, {"api", "of-an-old-release"}, id="it has no profile, or is of an old release"),
     ],
-    ids=["its profile is named", "it does not run", "it has no profile, or the release has it no longer"],
 )
-def test_nothing_else_is_refused(profiles: list[str], chosen: set[str], running: set[str]) -> None:
+def test_no_other_running_service_is_in_the_way(profiles: list[str], chosen: set[str], running: set[str]) -> None:
     check_running(document(profiles=profiles), chosen, running)
 
 
-def test_what_compose_v2_prints_becomes_a_stack() -> None:
+def test_the_output_of_compose_v2_becomes_a_stack() -> None:
     recorded = json.loads(RECORDED.read_text().replace("/srv/lightbox", str(ROOT)))
 
     stack = render(recorded, choose_profiles(recorded, []))
@@ -145,23 +138,17 @@ def test_what_compose_v2_prints_becomes_a_stack() -> None:
     assert api["deploy"]["resources"] == {"limits": {"cpus": "2", "memory": "4294967296", "pids": 1024}}
     assert api["environment"] == {"LIGHTBOX_MODELS": ""}
     assert api["ports"] == []
-    assert nginx["ports"] == [
-        {"target": 8080, "published": 3000, "protocol": "tcp", "mode": "host"},
-        {"target": 8081, "published": 8501, "protocol": "tcp", "mode": "host"},
-    ]
+    assert [(port["target"], port["published"]) for port in nginx["ports"]] == [(8080, 3000), (8081, 8501)]
     assert "/etc/lightbox/nginx.conf" in [config["target"] for config in nginx["configs"]]
     assert nginx["volumes"] == [{"type": "tmpfs", "target": "/tmp", "tmpfs": {"size": 1610612736}, "read_only": False}]  # noqa: S108 - the container's
-    assert postgres["deploy"]["placement"] == {"constraints": ["node.labels.lightbox == data"]}
     assert postgres["volumes"][0]["source"] == "postgres"
-    assert stack["networks"] == {"data": {"internal": True}}
     assert [key for service in stack["services"].values() for key, value in service.items() if value is None] == []
 
 
-def test_what_has_a_volume_stays_on_the_node_that_was_chosen_for_it() -> None:
-    stateful = {
-        name
+def test_services_with_volumes_stay_on_the_data_node() -> None:
+    volumes = {
+        name: {str(mount).partition(":")[0] for mount in service.get("volumes", ())}
         for name, service in services_of(COMPOSE).items()
-        if any(str(mount).partition(":")[0] in {"postgres", "prometheus", "grafana"} for mount in service["volumes"])
     }
     placed = {
         name
@@ -169,7 +156,7 @@ def test_what_has_a_volume_stays_on_the_node_that_was_chosen_for_it() -> None:
         if service["deploy"].get("placement") == {"constraints": ["node.labels.lightbox == data"]}
     }
 
-    assert stateful == placed == {"postgres", "prometheus", "grafana"}
+    assert placed == {name for name, mounted in volumes.items() if mounted & {"postgres", "prometheus", "grafana"}}
 
 
 @pytest.mark.parametrize(
@@ -181,18 +168,21 @@ def test_services_of_other_profiles_are_left_out(profiles: list[str], chosen: li
 
 @pytest.mark.parametrize(
     "mount",
-    ["journal:/data:rw", {"type": "volume", "source": "journal", "target": "/data", "volume": {}}],
-    ids=["compose 1.29", "compose v2"],
+    [
+        pytest.param("journal:/data:rw", id="volume of compose 1.29"),
+        pytest.param({"type": "volume", "source": "journal", "target": "/data", "volume": {}}, id="volume of v2"),
+        pytest.param({"type": "bind", "source": "/srv", "target": "/data", "bind": {}}, id="folder of the operator"),
+    ],
 )
-def test_a_volume_stays_a_volume(mount: object) -> None:
-    stack = render(document(volumes=[mount]), [])
+def test_a_mount_from_outside_the_repository_stays(mount: Any) -> None:
+    kind, source = ("volume", "journal") if isinstance(mount, str) else (mount["type"], mount["source"])
 
-    assert stack["services"]["api"]["volumes"] == [
-        {"type": "volume", "source": "journal", "target": "/data", "read_only": False}
+    assert render(document(volumes=[mount]), [])["services"]["api"]["volumes"] == [
+        {"type": kind, "source": source, "target": "/data", "read_only": False}
     ]
 
 
-def test_a_folder_of_the_repository_comes_to_the_nodes_as_configs(tmp_path: Path) -> None:
+def test_a_mounted_folder_of_the_repository_becomes_configs(tmp_path: Path) -> None:
     (tmp_path / "rules").mkdir()
     (tmp_path / "rules" / "a.yml").write_text("groups: []")
     (tmp_path / "main.yml").write_text("global: {}")
@@ -212,13 +202,3 @@ def test_a_file_that_changes_becomes_another_config(tmp_path: Path) -> None:
         names.append(list(render(document(volumes=[f"{file}:/etc/nginx.conf:ro"]), [], shipped=tmp_path)["configs"]))
 
     assert names[0] == names[2] != names[1]
-
-
-def test_a_folder_of_the_operators_is_mounted_as_it_is(tmp_path: Path) -> None:
-    mount = {"type": "bind", "source": str(tmp_path), "target": "/models", "bind": {"create_host_path": True}}
-
-    stack = render(document(volumes=[mount]), [])
-
-    assert stack["services"]["api"]["volumes"] == [
-        {"type": "bind", "source": str(tmp_path), "target": "/models", "read_only": False}
-    ]

@@ -22,8 +22,7 @@ DOCUMENT = {
     "networks": {},
     "volumes": {},
 }
-# Stand-ins of the two commands. What they are given goes to a file named after what they do; what a Swarm has is in
-# variables of the environment.
+# Fakes of the two commands: they write their arguments to files in $SEEN, and environment variables describe the Swarm.
 PRINT_DOCUMENT = (
     f'[ -z "$BROKEN" ] || {{ echo "services.api is invalid" >&2; exit 1; }}\ncat <<END\n{json.dumps(DOCUMENT)}\nEND\n'
 )
@@ -44,7 +43,7 @@ esac
 
 @dataclass(frozen=True)
 class Clone:
-    """A clone with what the command needs, where `docker` and `docker-compose` are ours."""
+    """A clone of the repository whose `docker` and `docker-compose` are fakes."""
 
     path: Path
 
@@ -60,7 +59,7 @@ class Clone:
         )
 
     def given(self, name: str) -> list[str]:
-        """What a command was given, or nothing where it was not called."""
+        """The arguments of a command; empty where it was not called."""
         seen = self.path / name
         return seen.read_text().split() if seen.exists() else []
 
@@ -83,7 +82,7 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path)
 
 
-def test_it_deploys_the_compose_file_as_a_stack_of_the_name_that_was_chosen(clone: Clone) -> None:
+def test_the_compose_file_is_deployed_as_a_stack(clone: Clone) -> None:
     done = clone.deploy(LIGHTBOX_STACK="mine")
 
     assert done.returncode == 0, done.stderr
@@ -93,7 +92,7 @@ def test_it_deploys_the_compose_file_as_a_stack_of_the_name_that_was_chosen(clon
     assert clone.stack.keys() == {"api", "nginx"}
 
 
-def test_it_asks_compose_v2_for_json_and_for_the_services_of_every_profile(clone: Clone) -> None:
+def test_compose_v2_is_asked_for_json_of_every_profile(clone: Clone) -> None:
     done = clone.deploy(V2="yes")
 
     assert done.returncode == 0, done.stderr
@@ -101,7 +100,7 @@ def test_it_asks_compose_v2_for_json_and_for_the_services_of_every_profile(clone
     assert clone.stack.keys() == {"api", "nginx"}
 
 
-def test_it_reads_the_operators_own_override_where_there_is_one(clone: Clone) -> None:
+def test_the_operators_override_is_read(clone: Clone) -> None:
     (clone.path / "docker-compose.override.yml").touch()
 
     clone.deploy()
@@ -109,8 +108,8 @@ def test_it_reads_the_operators_own_override_where_there_is_one(clone: Clone) ->
     assert clone.given("compose")[-3:] == ["-f", "docker-compose.override.yml", "config"]
 
 
-@pytest.mark.parametrize(("variable", "arguments"), [("full", []), ("", ["full"]), ("scale", ["full"])])
-def test_it_deploys_the_profiles_of_the_operators_settings_and_those_it_is_given(
+@pytest.mark.parametrize(("variable", "arguments"), [("full", []), ("scale", ["full"])])
+def test_profiles_come_from_the_settings_and_the_command_line(
     clone: Clone, variable: str, arguments: list[str]
 ) -> None:
     done = clone.deploy(*arguments, PROFILES=variable)
@@ -119,34 +118,31 @@ def test_it_deploys_the_profiles_of_the_operators_settings_and_those_it_is_given
     assert clone.stack.keys() == {"api", "nginx", "postgres"}
 
 
-def test_an_upgrade_that_forgets_a_profile_removes_nothing_and_says_why(clone: Clone) -> None:
-    done = clone.deploy(RUNNING="lightbox_api lightbox_nginx lightbox_postgres")
+def test_a_running_profile_is_removed_only_with_prune(clone: Clone) -> None:
+    running = "lightbox_api lightbox_nginx lightbox_postgres"
+    refused = clone.deploy(RUNNING=running)
 
-    assert done.returncode == 1
-    assert done.stderr.startswith("deploy/swarm/deploy: What runs has postgres, of the profile full")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("deploy/swarm/deploy: What runs has postgres, of the profile full")
     assert clone.given("docker") == []
 
-
-def test_a_profile_is_removed_where_the_operator_says_so(clone: Clone) -> None:
-    done = clone.deploy("--prune", RUNNING="lightbox_api lightbox_nginx lightbox_postgres")
+    done = clone.deploy("--prune", RUNNING=running)
 
     assert done.returncode == 0, done.stderr
     assert "--prune" in clone.given("docker")
     assert clone.stack.keys() == {"api", "nginx"}
 
 
-def test_the_only_node_of_a_swarm_is_the_one_for_the_data(clone: Clone) -> None:
-    done = clone.deploy("full", NODES="one")
+@pytest.mark.parametrize(
+    ("nodes", "labelled", "updated"),
+    [("one", "", ["node", "update", "--label-add", "lightbox=data", "one"]), ("one two", "two", [])],
+    ids=["the only node", "the node with the label"],
+)
+def test_the_node_for_the_data_is_found(clone: Clone, nodes: str, labelled: str, updated: list[str]) -> None:
+    done = clone.deploy("full", NODES=nodes, LABELLED=labelled)
 
     assert done.returncode == 0, done.stderr
-    assert clone.given("node") == ["node", "update", "--label-add", "lightbox=data", "one"]
-
-
-def test_the_node_that_was_chosen_for_the_data_is_taken(clone: Clone) -> None:
-    done = clone.deploy("full", NODES="one two", LABELLED="two")
-
-    assert done.returncode == 0, done.stderr
-    assert clone.given("node") == []
+    assert clone.given("node") == updated
 
 
 @pytest.mark.parametrize(
@@ -157,9 +153,7 @@ def test_the_node_that_was_chosen_for_the_data_is_taken(clone: Clone) -> None:
     ],
     ids=["none", "two"],
 )
-def test_where_the_data_is_to_be_on_several_nodes_is_for_the_operator_to_say(
-    clone: Clone, labelled: str, command: str
-) -> None:
+def test_the_operator_chooses_the_node_for_the_data_among_several(clone: Clone, labelled: str, command: str) -> None:
     done = clone.deploy("full", NODES="one two", LABELLED=labelled)
 
     assert done.returncode == 1
@@ -168,15 +162,14 @@ def test_where_the_data_is_to_be_on_several_nodes_is_for_the_operator_to_say(
 
 
 @pytest.mark.parametrize("v2", ["", "yes"])
-def test_what_compose_refuses_is_the_only_error(clone: Clone, v2: str) -> None:
+def test_an_error_of_compose_is_shown_alone(clone: Clone, v2: str) -> None:
     done = clone.deploy(V2=v2, BROKEN="yes")
 
-    assert done.returncode == 1
-    assert done.stderr == "services.api is invalid\n"
+    assert (done.returncode, done.stderr) == (1, "services.api is invalid\n")
     assert clone.given("docker") == []
 
 
-def test_a_python_that_cannot_read_yaml_is_told_what_to_install(clone: Clone) -> None:
+def test_a_python_without_yaml_is_named_with_what_to_install(clone: Clone) -> None:
     # Compose 1.29 prints YAML. Without site packages (-S) there is no PyYAML.
     (clone.path / "programs" / "docker-compose").write_text("#!/bin/sh\necho services: {}\n")
 

@@ -24,7 +24,7 @@ def test_the_default_journal_is_a_file_in_the_data_folder(tmp_path: Path) -> Non
     reopened.close()
 
 
-def test_a_database_that_is_down_does_not_keep_the_journal_from_opening(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_journal_opens_without_its_database(caplog: pytest.LogCaptureFixture) -> None:
     dropped: list[int] = []
     settings = Settings(journal_url="postgresql://user:secret@127.0.0.1:1/lightbox")
     journal = open_journal(settings, on_dropped=dropped.append)

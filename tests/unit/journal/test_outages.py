@@ -7,7 +7,7 @@ from tests.fakes.clock import FakeClock
 DOWN = JournalUnavailableError("the database is down", retry_after_s=1.0)
 
 
-def test_losses_are_logged_as_they_begin_and_once_there_was_none_for_a_minute(
+def test_losses_end_after_a_minute_without_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = FakeClock()
@@ -23,7 +23,7 @@ def test_losses_are_logged_as_they_begin_and_once_there_was_none_for_a_minute(
     ]
 
 
-def test_a_refused_receipt_is_named_with_the_reason_only_where_losses_begin(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_first_refused_receipt_is_named_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
     outages = OutageLog(FakeClock())
     for dropped, request_id in enumerate("abc", start=1):
         outages.note_refusal(request_id, "too long")
@@ -32,7 +32,7 @@ def test_a_refused_receipt_is_named_with_the_reason_only_where_losses_begin(capl
     assert caplog.messages == ["The journal drops receipts: the database refuses that of request a: too long"]
 
 
-def test_the_last_line_of_an_outage_says_how_many_receipts_were_lost(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_outage_is_logged_at_its_start_and_end(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     outages = OutageLog(clock)
     for _ in range(100):
@@ -47,11 +47,11 @@ def test_the_last_line_of_an_outage_says_how_many_receipts_were_lost(caplog: pyt
     ]
 
 
-def test_reads_that_fail_again_and_again_are_logged_twice(caplog: pytest.LogCaptureFixture) -> None:
+def test_repeated_failed_reads_are_logged_twice(caplog: pytest.LogCaptureFixture) -> None:
     clock = FakeClock()
     outages = OutageLog(clock)
     for _ in range(20):
-        outages.note_failed_reads(5, DOWN)
+        outages.failed_reads.note(DOWN, 5)
         outages.note_success(0)
         clock.advance(1)
     clock.advance(60)

@@ -14,7 +14,7 @@ from tests.unit.journal.receipts import NOW
     kept=st.integers(min_value=1, max_value=400),
     recorded=st.integers(min_value=1, max_value=60),
 )
-def test_a_clock_that_has_just_leapt_deletes_at_most_a_week_too_much(
+def test_a_clock_just_after_a_leap_deletes_at_most_a_week_too_much(
     ahead: int, passed: int, kept: int, recorded: int
 ) -> None:
     midnight = NOW.replace(hour=0)

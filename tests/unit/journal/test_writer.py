@@ -2,6 +2,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -53,31 +54,19 @@ def wait_for(semaphore: threading.Semaphore, times: int = 1) -> None:
         assert semaphore.acquire(timeout=30)
 
 
-def test_closing_writes_what_waits_in_order_and_closes_the_store(store: FakeStore, open_journal: Open) -> None:
-    journal = open_journal(batch_rows=2)
-    record(journal, "a", "b", "c", "d", "e")
+def test_closing_writes_waiting_receipts_and_closes_the_store(store: FakeStore, open_journal: Open) -> None:
+    waiting: list[int] = []
+    journal = open_journal(batch_rows=4, on_waiting=waiting.append)
+    record(journal, "a", "b", "c")
     assert journal.close() == 0
-    assert store.request_ids == ["a", "b", "c", "d", "e"]
-    assert store.is_closed
-    assert journal.counts() == JournalCounts(waiting=0, written=5, dropped=0)
-
-
-def test_the_number_of_waiting_receipts_is_reported_at_each_change(store: FakeStore, open_journal: Open) -> None:
-    told: list[int] = []
-    journal = open_journal(on_waiting=told.append)
-    record(journal, "a", "b")
-    journal.close()
-    assert told == [1, 2, 0, 0]
-
-
-def test_receipts_are_written_in_batches_not_one_by_one(store: FakeStore, open_journal: Open) -> None:
-    journal = open_journal(batch_rows=50)
-    record(journal, *(str(number) for number in range(49)))
-    journal.close()
+    assert store.request_ids == ["a", "b", "c"]
     assert store.calls == ["migrate", "append"]
+    assert store.is_closed
+    assert journal.counts() == JournalCounts(waiting=0, written=3, dropped=0)
+    assert waiting == [1, 2, 3, 0, 0]
 
 
-def test_a_full_batch_is_written_before_the_interval_is_over(store: FakeStore, open_journal: Open) -> None:
+def test_a_full_batch_is_written_at_once(store: FakeStore, open_journal: Open) -> None:
     written = threading.Semaphore(0)
     journal = open_journal(batch_rows=2, on_written=written.release)
     record(journal, "a", "b")
@@ -95,7 +84,7 @@ def test_recording_never_waits_for_the_store(store: FakeStore, open_journal: Ope
     assert journal.counts() == JournalCounts(waiting=3, written=0, dropped=0)
 
 
-def test_what_does_not_fit_in_the_buffer_is_dropped_and_counted(store: FakeStore, open_journal: Open) -> None:
+def test_receipts_beyond_the_buffer_are_dropped_and_counted(store: FakeStore, open_journal: Open) -> None:
     dropped: list[int] = []
     journal = open_journal(capacity=3, on_dropped=dropped.append)
     record(journal, "a", "b", "c", "d", "e")
@@ -105,20 +94,27 @@ def test_what_does_not_fit_in_the_buffer_is_dropped_and_counted(store: FakeStore
     assert store.request_ids == ["a", "b", "c"]
 
 
-def test_receipts_wait_while_the_store_is_down_and_are_written_once(store: FakeStore, open_journal: Open) -> None:
+def test_receipts_wait_through_an_outage_and_are_written_once(
+    store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
     written = threading.Semaphore(0)
     store.is_down = True
-    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
-    record(journal, "a", "b")
+    journal = open_journal(flush_interval_s=0.001, capacity=2, on_written=written.release)
+    record(journal, "a", "b", "c", "d")
     wait_for(store.tries, 5)
     assert store.receipts == []
     store.is_down = False
     wait_for(written, 2)
+    journal.close()
     assert store.request_ids == ["a", "b"]
-    assert journal.counts() == JournalCounts(waiting=0, written=2, dropped=0)
+    assert journal.counts() == JournalCounts(waiting=0, written=2, dropped=2)
+    begin, end = caplog.messages
+    assert begin == "Receipts wait in memory: the fake store is down"
+    assert re.fullmatch(r"The journal is written again, after \d+ tries in 0 s; 2 receipts were lost\.", end)
 
 
-def test_a_full_batch_does_not_hurry_the_next_try_while_the_store_is_down(store: FakeStore, open_journal: Open) -> None:
+def test_a_full_batch_does_not_hurry_the_next_try_in_an_outage(store: FakeStore, open_journal: Open) -> None:
     store.is_down = True
     journal = open_journal(flush_interval_s=0.001, batch_rows=1, retry_min_s=AN_HOUR_S, retry_max_s=AN_HOUR_S)
     wait_for(store.tries)
@@ -126,22 +122,7 @@ def test_a_full_batch_does_not_hurry_the_next_try_while_the_store_is_down(store:
     assert not store.tries.acquire(timeout=0.05)
 
 
-def test_an_outage_is_logged_once_as_it_begins_and_once_as_it_ends(
-    store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.WARNING)
-    store.is_down = True
-    journal = open_journal(flush_interval_s=0.001, capacity=2)
-    record(journal, "a", "b", "c", "d", "e")
-    wait_for(store.tries, 10)
-    store.is_down = False
-    journal.close()
-    begin, end = caplog.messages
-    assert begin == "Receipts wait in memory: the fake store is down"
-    assert re.fullmatch(r"The journal is written again, after \d+ tries in 0 s; 3 receipts were lost\.", end)
-
-
-def test_after_reads_that_failed_the_store_is_migrated_again_and_the_first_is_logged(
+def test_after_failed_reads_the_store_is_migrated_again(
     store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     written = threading.Semaphore(0)
@@ -158,26 +139,19 @@ def test_after_reads_that_failed_the_store_is_migrated_again_and_the_first_is_lo
     assert caplog.messages == ["The journal cannot be read: the fake store is down"]
 
 
-def test_closing_while_the_store_is_down_gives_up_in_time_and_counts_the_loss(
-    store: FakeStore, open_journal: Open
-) -> None:
+@pytest.mark.parametrize("is_down", [True, False], ids=["the store is down", "a write hangs"])
+def test_closing_gives_up_in_time_and_counts_the_loss(store: FakeStore, open_journal: Open, is_down: bool) -> None:
     dropped: list[int] = []
-    store.is_down = True
-    journal = open_journal(on_dropped=dropped.append)
+    store.is_down = is_down
+    journal = open_journal(batch_rows=1, on_dropped=dropped.append)
+    if not is_down:
+        store.may_append.clear()
     record(journal, "a", "b")
+    assert is_down or store.appending.wait(timeout=30)
     assert journal.close(timeout_s=0.01) == 2
     assert journal.counts() == JournalCounts(waiting=0, written=0, dropped=2)
     assert dropped == [2]
     assert store.is_closed
-
-
-def test_closing_while_a_write_hangs_gives_up_in_time(store: FakeStore, open_journal: Open) -> None:
-    journal = open_journal(batch_rows=1)
-    store.may_append.clear()
-    record(journal, "a", "b")
-    assert store.appending.wait(timeout=30)
-    journal.close(timeout_s=0.01)
-    assert journal.counts() == JournalCounts(waiting=0, written=0, dropped=2)
 
 
 def test_a_receipt_that_the_store_refuses_is_dropped_alone(
@@ -191,12 +165,12 @@ def test_a_receipt_that_the_store_refuses_is_dropped_alone(
     assert store.request_ids == ["a", "b", "c", "d"]
     assert journal.counts() == JournalCounts(waiting=0, written=4, dropped=2)
     assert dropped == [1, 1]
-    assert [message for message in caplog.messages if "drops receipts" in message] == [
+    assert caplog.messages == [
         "The journal drops receipts: the database refuses that of request bad: a receipt that this store cannot take"
     ]
 
 
-def test_a_closed_journal_drops_and_counts_and_may_be_closed_again(store: FakeStore, open_journal: Open) -> None:
+def test_a_closed_journal_drops_and_may_be_closed_again(store: FakeStore, open_journal: Open) -> None:
     journal = open_journal()
     record(journal, "a")
     journal.close()
@@ -208,19 +182,13 @@ def test_a_closed_journal_drops_and_counts_and_may_be_closed_again(store: FakeSt
 
 def test_many_threads_may_record_at_once(store: FakeStore, open_journal: Open) -> None:
     journal = open_journal(capacity=10_000, flush_interval_s=0.001, batch_rows=7)
-    threads = [
-        threading.Thread(target=record, args=(journal, *(f"{thread}-{number}" for number in range(500))))
-        for thread in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    journal.close(timeout_s=30)
-    assert len(set(store.request_ids)) == len(store.request_ids) == 2_000
+    with ThreadPoolExecutor(4) as pool:
+        pool.map(lambda number: record(journal, str(number)), range(2_000))
+    journal.close()
+    assert sorted(map(int, store.request_ids)) == list(range(2_000))
 
 
-def test_old_receipts_are_pruned_in_portions_until_none_is_left(store: FakeStore, open_journal: Open) -> None:
+def test_old_receipts_are_pruned_in_portions(store: FakeStore, open_journal: Open) -> None:
     store.prunable = 7_000
     open_journal(flush_interval_s=0.001)
     wait_for(store.prunings, 2)
@@ -228,9 +196,7 @@ def test_old_receipts_are_pruned_in_portions_until_none_is_left(store: FakeStore
     assert {(now, kept, most) for now, _, kept, most in store.pruned} == {(NOW, RETENTION, MAX_ROWS)}
 
 
-def test_pruning_comes_again_after_its_interval_whatever_the_wall_clock_says(
-    store: FakeStore, open_journal: Open
-) -> None:
+def test_pruning_is_repeated_by_the_monotonic_clock(store: FakeStore, open_journal: Open) -> None:
     clock, moments = FakeClock(), [NOW]
     open_journal(flush_interval_s=0.001, prune_interval_s=600.0, now=lambda: moments[-1], clock=clock)
     wait_for(store.prunings)
@@ -247,7 +213,7 @@ def test_pruning_comes_again_after_its_interval_whatever_the_wall_clock_says(
     ]
 
 
-def test_failed_pruning_waits_for_its_interval_blocks_no_write_and_is_logged_once(
+def test_failed_pruning_blocks_no_write_and_is_logged_once(
     store: FakeStore, open_journal: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock, written = FakeClock(), threading.Semaphore(0)
@@ -279,14 +245,3 @@ def test_refusals_beyond_the_rate_are_counted_and_not_stored(store: FakeStore, o
     assert store.request_ids == [*single, "answered", "damaged", "a second later"]
     assert [receipt.request_id for receipt in store.counted_only] == [f"refused-{number}" for number in range(10, 25)]
     assert journal.counts() == JournalCounts(waiting=0, written=28, dropped=0)
-
-
-def test_a_refusal_that_waited_through_an_outage_is_still_only_counted(store: FakeStore, open_journal: Open) -> None:
-    written = threading.Semaphore(0)
-    store.is_down = True
-    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
-    record(journal, *(str(number) for number in range(12)), outcome="overloaded", digest="")
-    wait_for(store.tries, 5)
-    store.is_down = False
-    wait_for(written, 12)
-    assert (len(store.receipts), len(store.counted_only)) == (10, 2)
