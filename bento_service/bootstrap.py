@@ -27,8 +27,7 @@ from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
-from bento_service.pipeline.pipeline import Pipeline
-from bento_service.pipeline.wiring import Limits, RunningClassifier, start_classifier
+from bento_service.pipeline.wiring import Limits, Pipeline, RunningClassifier, start_classifier
 from bento_service.preparation.parity import measure_over
 from bento_service.preparation.prepare import Preparer
 from bento_service.scheduling.cost_model import CostModel
@@ -53,7 +52,7 @@ class _JournalObserver:
     def observe_receipt(self, receipt: Receipt) -> None:
         self._journal.record(receipt)
 
-    def observe_shed(self, reason: str) -> None:
+    def observe_rejection(self, reason: str) -> None:
         """Do nothing: the rejection has a receipt."""
 
 

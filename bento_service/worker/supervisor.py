@@ -78,7 +78,7 @@ class Supervisor(bentoml_circus.Arbiter):
     """
 
     def __init__(self, *args: Any, settings: Settings, check_s: float = _CHECK_S, **options: Any) -> None:  # noqa: ANN401 - circus's own
-        """Look for dead and hanging workers every `check_s` seconds; further arguments are those of circus's arbiter."""
+        """Look for dead and hanging workers every `check_s` seconds; the other arguments are circus's."""
         super().__init__(*args, **options | {"check_delay": check_s})
         self._settings = settings
         self._check_s = check_s

@@ -11,7 +11,7 @@ from bento_service.errors import ModelLoadError, NotReadyError
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.journal.base import JournalCounts
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.pipeline import Pipeline
+from bento_service.pipeline.wiring import Pipeline
 from bento_service.settings import Settings
 from bento_service.worker.shared_folder import StatusTable
 from tests.fakes.clock import FakeTimeLoop
