@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 MAX_BOXES = 1024
 """Most boxes in a row. A phone's 200 megapixels have 822 items; libheif allows 1,000."""
+MAX_REFERENCES = 4096
+"""Most references between items, in total: each may cost the decoding of a tile."""
 MAX_NUMBERS = 65_536
 """Most numbers that are read from the boxes of a file. Those 822 items take 17,000."""
 MAX_TRACKS = 16
@@ -203,10 +205,14 @@ def _read_infos(encoded: bytes, reader: _Reader, iinf: Box) -> dict[int, Item]:
 def _add_references(encoded: bytes, reader: _Reader, iref: Box, items: dict[int, Item]) -> None:
     reader.enter(iref)
     id_bytes = 2 if reader.version == 0 else 4
+    left = MAX_REFERENCES
     for box in walk_boxes(encoded, reader.position, iref.end):
         reader.enter(box, is_full=False)
-        item_id = reader.take(id_bytes)
-        named = [reader.take(id_bytes) for _ in range(reader.take(2))]
+        item_id, count = reader.take(id_bytes), reader.take(2)
+        left -= count
+        if left < 0:
+            raise BoxError(f"its items refer to each other more than {MAX_REFERENCES:,} times")
+        named = [reader.take(id_bytes) for _ in range(count)]
         if box.kind == b"dimg" and item_id in items:
             items[item_id].parts.extend(named)
         elif box.kind == b"auxl":

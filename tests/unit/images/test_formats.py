@@ -97,8 +97,15 @@ def test_a_big_tiff_is_a_tiff() -> None:
 
 @pytest.mark.parametrize(
     "encoded",
-    [b"{" * 10**7, b"A" * 10**7, b"<!---->" * 10**6, b"<!-- " * 10**6, b"<?xml" + b" " * 10**7, b"-" * 10**7],
-    ids=["braces", "base64", "comments", "open comment", "open header", "dashes"],
+    [
+        b"{" * 10**7,
+        b"A" * 10**7,
+        b"<!---->" * 10**6,
+        b"<!-- " * 10**6,
+        b"<?xml" + b" " * 10**7,
+        b"A cat. " * 200 + b"\0",
+    ],
+    ids=["braces", "base64", "comments", "open comment", "open header", "text before other bytes"],
 )
 def test_a_long_body_is_judged_by_its_beginning(encoded: bytes) -> None:
     with pytest.raises(UnsupportedFormatError) as long:
