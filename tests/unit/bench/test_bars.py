@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bench.bars import Bar, best_rate, list_bars
-from bench.cache_result import CacheRatios
-from bench.records import MemorySample
+from bench.records import CacheRatios, MemorySample
 from tests.unit.bench.comparisons import CEILING, make_comparison, make_open_run, make_run
 
 

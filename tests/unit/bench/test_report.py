@@ -2,10 +2,9 @@ import json
 import re
 from pathlib import Path
 
-from bench.cache_result import REPEATS, read_cache_ratios
 from bench.charts import draw_charts
 from bench.environment import RESULTS
-from bench.records import read_comparison, to_json
+from bench.records import REPEATS, read_cache_ratios, read_comparison, to_json
 from bench.report import render_page, render_summary
 from tests.unit.bench.comparisons import make_comparison
 
