@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from contextlib import AbstractAsyncContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from bento_service.cli.image_files import find_images
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.variables import warn_of_unknown
@@ -207,7 +208,7 @@ def models(
         return
     with explained_errors():
         if url is None:
-            rows = model_listing.list_prepared(_catalogue(), read_settings().models)
+            rows = model_listing.list_prepared(_store(), read_settings().models)
         else:
             with Client(url) as client:
                 rows = model_listing.list_served(client)
@@ -226,10 +227,11 @@ def prepare_models(
     Loads their weights, exports them to ONNX and keeps them in BentoML's model store.
     """
     with explained_errors():
-        from bento_service.bootstrap import open_preparer  # noqa: PLC0415 - help needs no preparer
+        from bento_service import bootstrap  # noqa: PLC0415 - help needs none of it
 
         settings = read_settings()
-        model_listing.prepare(open_preparer(settings.model_store).prepare, names or settings.models, sys.stderr)
+        prepare_missing = partial(bootstrap.prepare_models, settings.model_store)
+        model_listing.prepare(prepare_missing, names or settings.models, sys.stderr)
 
 
 @app.command()
@@ -270,10 +272,8 @@ def up(
         run_both(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
 
 
-def _catalogue() -> Catalogue:
-    from bento_service.bootstrap import open_catalogue  # noqa: PLC0415 - help and --url need no catalogue
-
-    return open_catalogue(read_settings().model_store)
+def _store() -> BentoModelStore:
+    return BentoModelStore(also=read_settings().model_store)
 
 
 def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
@@ -281,7 +281,7 @@ def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[
 
     settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
     name = model or settings.default_model_name
-    if _catalogue().missing([name]):
+    if _store().missing([name]):
         model_listing.prepare_in_subprocess([name])
     return in_process(lambda: open_local(settings, model=name), model=name, top_k=top_k)
 

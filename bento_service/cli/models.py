@@ -10,7 +10,7 @@ from bento_service.cli.errors import CommandError, ExplainedError
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.output import new_table, plain_console
 from bento_service.domain.models import ModelCard
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 from lightbox_client import Client, contract
 
 MISSING = "missing"
@@ -31,10 +31,10 @@ class ModelRow(NamedTuple):
     source: str = ""
 
 
-def list_prepared(catalogue: Catalogue, names: Sequence[str]) -> list[ModelRow]:
+def list_prepared(store: BentoModelStore, names: Sequence[str]) -> list[ModelRow]:
     """Return a row for each name: `prepared`, or `missing`."""
-    missing = catalogue.missing(names)
-    return [ModelRow(name, MISSING) if name in missing else _row_of(catalogue.load(name).card) for name in names]
+    missing = store.missing(names)
+    return [ModelRow(name, MISSING) if name in missing else _row_of(store.load(name).card) for name in names]
 
 
 def list_served(client: Client) -> list[ModelRow]:

@@ -12,7 +12,6 @@ from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
 from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, write_rows
 from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
-from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from tests.fakes.service import FakeService
 
@@ -31,7 +30,7 @@ class FakeStore(BentoModelStore):
 
 def listing(names: Sequence[str]) -> list[str]:
     stream = io.StringIO()
-    write_rows(list_prepared(Catalogue(FakeStore()), names), stream)
+    write_rows(list_prepared(FakeStore(), names), stream)
     return stream.getvalue().splitlines()
 
 
