@@ -1,4 +1,4 @@
-"""Processes that stand for workers."""
+"""Processes in place of workers."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import psutil
 
 @contextmanager
 def living_process() -> Iterator[int]:
-    """Give the id of a process that lives as long as the context."""
+    """The id of a process that lives as long as the context."""
     script = "import sys; sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-IS", "-c", script], stdin=subprocess.PIPE) as process:
         yield process.pid
@@ -24,7 +24,7 @@ def dead_process_id() -> int:
 
 
 def is_running(process_id: int) -> bool:
-    """Tell whether a process runs; one that ended does not, even if its parent has not yet asked how."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return psutil.Process(process_id).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
