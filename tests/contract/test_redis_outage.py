@@ -10,11 +10,11 @@ from redis.asyncio import Redis
 
 from bento_service.cache.redis_store import RedisStore
 from tests.contract.redis_server import PASSWORD, RedisServer, find_free_port
-from tests.contract.test_cache_contract import PATIENT_S, anyio_backend, flush, redis_server
+from tests.contract.test_cache_contract import PATIENT_S, flush, redis_server
 from tests.fakes.cache import CountingObserver, make_result
 from tests.fakes.clock import FakeClock
 
-__all__ = ["anyio_backend", "redis_server"]  # fixtures
+__all__ = ["redis_server"]  # a fixture
 
 pytestmark = pytest.mark.anyio
 

@@ -11,11 +11,6 @@ from lightbox_client.contract import Problem
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Conversation:
     """One request to an application, which never gets its body."""
 

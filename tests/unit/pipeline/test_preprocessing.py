@@ -29,11 +29,6 @@ MAX_PIXELS = SIDE_PX * SIDE_PX
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def preprocessor() -> AsyncIterator[Preprocessor]:
     scheduler = Scheduler(
         {"a": make_model(FakeEngine(FakeInfer()).infer, ceiling=4)},
