@@ -1,11 +1,15 @@
-"""Processes in place of workers."""
+"""Processes in place of workers, and this process as another user."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
+import pytest
+
+STRANGER = 12345
 
 
 @contextmanager
@@ -29,3 +33,15 @@ def is_running(process_id: int) -> bool:
         return psutil.Process(process_id).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
+
+
+@contextmanager
+def acting_as_stranger() -> Iterator[None]:
+    """Run as a user without rights, as with `docker run --user`; skips the test if root does not run it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may become another user")
+    os.seteuid(STRANGER)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
