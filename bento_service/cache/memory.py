@@ -12,14 +12,12 @@ _OVERHEAD_BYTES = 900
 test compares it with what Python allocates."""
 
 
-def ignore_size(_entries: int, _size_bytes: int) -> None:
-    """Do nothing: the default of `on_change`."""
-
-
 class MemoryStore:
     """A `ResultStore` in this process: an LRU bounded by bytes, overhead included."""
 
-    def __init__(self, max_bytes: int, *, on_change: Callable[[int, int], None] = ignore_size) -> None:
+    def __init__(
+        self, max_bytes: int, *, on_change: Callable[[int, int], None] = lambda entries, size_bytes: None
+    ) -> None:
         """Keep at most `max_bytes`; call `on_change` with entries and bytes after each `put`."""
         self._results: LRUCache[str, CachedResult] = LRUCache(max_bytes, getsizeof=estimate_bytes)
         self._on_change = on_change

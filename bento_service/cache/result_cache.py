@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
 
 from bento_service import __version__
 from bento_service.cache.base import CachedResult, CacheObserver, Lookup, ResultStore
@@ -41,18 +40,8 @@ _OF_THE_IMAGE = (
 """Errors that the same image would cause again. Any other belongs to one request: its deadline, its place in the queue,
 its client."""
 
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A result, and the outcome of its look-up."""
-
-    result: CachedResult
-    lookup: Lookup
-
-    @property
-    def is_cached(self) -> bool:
-        """Whether no computation ran for this request."""
-        return self.lookup is not Lookup.MISS
+_Outcome = CachedResult | LightboxError | None
+"""A result, an error that is the image's own, or None if the computing request was given up."""
 
 
 def name_scope(
@@ -60,37 +49,10 @@ def name_scope(
 ) -> str:
     """Return a key prefix that names everything besides an image's bytes that its scores depend on.
 
-    Args:
-        model_version: The digest of weights and input recipe.
-        library: The engine's library, with its version.
-        device_kind: `cpu` or `cuda`.
-        precision: The engine's arithmetic.
-        min_oversampling: That of `preprocess`.
+    `library` includes its version; `min_oversampling` is that of `images.preprocessing.preprocess`.
     """
     # This release too: the next one may read images differently, and a Redis outlives the process.
     return f"{__version__}:{model_version}:{library}:{device_kind}:{precision}:{min_oversampling or 0}"
-
-
-class InFlight:
-    """One computation that identical requests wait for ("single flight"). Used on one event loop.
-
-    Each waiter has a future of its own: cancelling one affects neither the computation nor the other waiters.
-    """
-
-    def __init__(self) -> None:
-        self._waiters: list[asyncio.Future[CachedResult | LightboxError | None]] = []
-
-    async def wait(self) -> CachedResult | LightboxError | None:
-        """Return the result, an error that is the image's own, or None if the computing request was given up."""
-        waiter: asyncio.Future[CachedResult | LightboxError | None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        return await waiter
-
-    def set_result(self, result: CachedResult | LightboxError | None) -> None:
-        """Wake all who still wait."""
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(result)
 
 
 class ResultCache:
@@ -100,7 +62,7 @@ class ResultCache:
         """Keep results in `store`, which is closed together with the cache."""
         self._store = store
         self._observer = observer
-        self._in_flight: dict[tuple[str, Priority], InFlight] = {}
+        self._in_flight: dict[tuple[str, Priority], asyncio.Future[_Outcome]] = {}
         self._counts = dict.fromkeys(Lookup, 0)
         self._recent: deque[bool] = deque(maxlen=_RECENT_LOOKUPS)
         # Its own thread: a digest must not queue behind images that decode.
@@ -114,16 +76,11 @@ class ResultCache:
         return await loop.run_in_executor(self._digest_thread, lambda: hashlib.sha256(encoded).hexdigest())
 
     async def fetch(
-        self,
-        digest: str,
-        *,
-        scope: str,
-        priority: Priority,
-        compute: Callable[[], Awaitable[CachedResult]],
-    ) -> Found:
+        self, digest: str, *, scope: str, priority: Priority, compute: Callable[[], Awaitable[CachedResult]]
+    ) -> CachedResult:
         """Return the kept result of an image, or that of an identical request in flight; else compute and keep it.
 
-        If the computing request is given up (its client disconnected, its deadline passed, it was refused), one of the
+        If the computing request is given up (its client disconnected, its deadline passed, it was rejected), one of the
         waiting requests computes instead. An interactive request does not wait for a bulk one, but computes too.
         Cancelling the call affects no other request.
 
@@ -138,22 +95,22 @@ class ResultCache:
                 undecodable, too large, of unknown format, or one that the model fails on. Errors are not kept.
         """
         key = f"{scope}:{digest}"
-        while ahead := self._find_in_flight(key, priority):
-            shared = await ahead.wait()
+        while (ahead := self._find_in_flight(key, priority)) is not None:
+            # Shielded: a waiter that is cancelled affects neither the computation nor the other waiters.
+            shared = await asyncio.shield(ahead)
             if shared is not None:
                 return self._share(shared)
-        in_flight = self._in_flight[key, priority] = InFlight()
-        outcome: CachedResult | LightboxError | None = None
+        in_flight = self._in_flight[key, priority] = asyncio.get_running_loop().create_future()
+        outcome: _Outcome = None
         try:
-            found = await self._look_up_or_compute(key, compute)
-            outcome = found.result
+            outcome = result = await self._look_up_or_compute(key, compute)
+            return result
         except _OF_THE_IMAGE as error:
             outcome = error
             raise
         finally:
             del self._in_flight[key, priority]
             in_flight.set_result(outcome)
-        return found
 
     def describe(self) -> Mapping[str, float]:
         """Return requests by `Lookup`, the hit rate of the last look-ups, and the store's figures."""
@@ -172,29 +129,29 @@ class ResultCache:
                 "The cache's store took longer than %g s to close; it is left to the process's end.", CACHE_CLOSE_S
             )
 
-    def _find_in_flight(self, key: str, priority: Priority) -> InFlight | None:
+    def _find_in_flight(self, key: str, priority: Priority) -> "asyncio.Future[_Outcome] | None":
         """Return a computation that a request of this priority may wait for: bulk work may take long."""
         interactive = self._in_flight.get((key, Priority.INTERACTIVE))
         if interactive is not None or priority is Priority.INTERACTIVE:
             return interactive
         return self._in_flight.get((key, Priority.BULK))
 
-    async def _look_up_or_compute(self, key: str, compute: Callable[[], Awaitable[CachedResult]]) -> Found:
+    async def _look_up_or_compute(self, key: str, compute: Callable[[], Awaitable[CachedResult]]) -> CachedResult:
         kept = await self._store.get(key)
         if kept is not None:
             self._count(Lookup.HIT)
-            return Found(kept, Lookup.HIT)
+            return kept
         self._count(Lookup.MISS)
         result = await compute()
         self._store.put(key, result)
-        return Found(result, Lookup.MISS)
+        return result
 
-    def _share(self, outcome: CachedResult | LightboxError) -> Found:
+    def _share(self, outcome: CachedResult | LightboxError) -> CachedResult:
         self._count(Lookup.SHARED)
         if isinstance(outcome, LightboxError):
             # A copy: each task that raises an exception writes its traceback into it.
             raise copy(outcome)
-        return Found(outcome, Lookup.SHARED)
+        return outcome
 
     def _count(self, lookup: Lookup) -> None:
         self._counts[lookup] += 1

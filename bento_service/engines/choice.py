@@ -37,14 +37,7 @@ def choose_engine(
     has_cuda_provider: Callable[[], bool] = has_cuda_provider,
     is_installed: Callable[[str], bool] = is_installed,
 ) -> tuple[EngineKind, DeviceKind]:
-    """Resolve `auto`: PyTorch where it can use a CUDA GPU, else OpenVINO.
-
-    Args:
-        kind: The engine of the settings.
-        device: The device of the settings.
-        has_cuda: Tells whether PyTorch can use a CUDA GPU.
-        has_cuda_provider: Tells whether ONNX Runtime was built for CUDA.
-        is_installed: Tells whether a Python package is installed.
+    """Resolve `auto` of the settings: PyTorch where it can use a CUDA GPU, else OpenVINO.
 
     Raises:
         EngineUnavailableError: This machine cannot run the engine on the device.
@@ -81,7 +74,6 @@ def check_engine(
     device: Literal["auto"] | DeviceKind,
     *,
     has_cuda: Callable[[], bool] = has_cuda,
-    is_installed: Callable[[str], bool] = is_installed,
 ) -> None:
     """Check the settings in a process that will not run the engine itself.
 
@@ -91,15 +83,11 @@ def check_engine(
         EngineUnavailableError: As `choose_engine`.
     """
     if (kind, device) != ("auto", "auto"):
-        choose_engine(kind, device, has_cuda=has_cuda, is_installed=is_installed)
+        choose_engine(kind, device, has_cuda=has_cuda)
 
 
 def has_cuda_build(package: Path | None = None) -> bool:
-    """Tell whether torch is installed and was built for CUDA, without importing it.
-
-    Args:
-        package: Torch's folder; the installed one if None.
-    """
+    """Tell whether torch, installed or in the folder `package`, was built for CUDA, without importing it."""
     if package is None:
         spec = importlib.util.find_spec("torch")
         if spec is None or spec.origin is None:
@@ -121,12 +109,7 @@ def warn_gpu_unused(
 ) -> None:
     """Log a warning where a container with CUDA runs its models on the CPU and the settings do not ask for that.
 
-    Args:
-        kind: The engine of the settings.
-        device: The device of the settings.
-        chosen: The result of `choose_engine` for both.
-        has_cuda_build: Tells whether torch was built for CUDA.
-        has_gpu_node: Tells whether a GPU driver has put a device node into the container.
+    `chosen` is what `choose_engine` returned for the engine and the device of the settings.
     """
     if (kind, device) != ("auto", "auto") or chosen[1] == "cuda" or not has_cuda_build():
         return
@@ -156,12 +139,12 @@ def create_engine(
     precision: Literal["auto"] | Precision = "auto",
     compile_model: bool = False,
 ) -> Engine:
-    """Load a model into an engine.
+    """Load a prepared model into the engine that `choose_engine` returned.
 
     Args:
-        kind: From `choose_engine`.
-        device: From `choose_engine`.
-        model: The prepared model.
+        kind: The engine.
+        device: The device.
+        model: The model.
         lanes: Threads that will call `infer` at once.
         threads: Compute threads, shared by the lanes.
         workers: Processes on this machine that run engines.

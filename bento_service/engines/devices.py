@@ -21,17 +21,15 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 
 def describe_cpu() -> Device:
     """Describe the CPU: its name, the cores that this process may use, and memory within the container's limit."""
-    return Device(
-        kind="cpu", name=read_cpu_name(_CPU_INFO), memory_bytes=read_memory_bytes(_MEMORY_LIMITS), cores=count_cpus()
-    )
+    return Device("cpu", read_cpu_name(_CPU_INFO), read_memory_bytes(_MEMORY_LIMITS), count_cpus())
 
 
 def describe_cuda() -> Device:
-    """Describe the CUDA GPU that torch uses. Fails where there is none."""
+    """Describe the CUDA GPU that torch uses; fails where there is none."""
     import torch
 
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return Device(kind="cuda", name=properties.name, memory_bytes=properties.total_memory, cores=count_cpus())
+    return Device("cuda", properties.name, properties.total_memory, count_cpus())
 
 
 def has_gpu_node() -> bool:

@@ -1,6 +1,7 @@
 """ONNX Runtime in f32, on CPUs and CUDA GPUs."""
 
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -72,10 +73,8 @@ class ONNXRuntimeEngine:
         try:
             if self._is_cuda:
                 return _run_on_cuda(session, batch_nhwc)
-            if mode in self.modes and mode is EngineMode.LATENCY:
-                with self._lone_batch:
-                    return _run(session, batch_nhwc)
-            return _run(session, batch_nhwc)
+            with self._lone_batch if mode is EngineMode.LATENCY else nullcontext():
+                return _run(session, batch_nhwc)
         # ONNX Runtime's errors have no base of their own: each derives from Exception.
         except Exception as error:
             raise explain_failure(error, library="ONNX Runtime", images=len(batch_nhwc)) from error

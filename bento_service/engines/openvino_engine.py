@@ -19,7 +19,7 @@ from bento_service.engines.devices import describe_cpu
 from bento_service.errors import InferenceFailedError, ModelLoadError
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, Core, InferRequest, Model
+    from openvino import CompiledModel, Core, InferRequest
 
 
 class OpenVINOEngine:
@@ -34,25 +34,10 @@ class OpenVINOEngine:
     bucket_sizes: tuple[int, ...] = ()
     parity: Parity | None = None
 
-    def __init__(
-        self,
-        onnx_path: Path,
-        card: ModelCard,
-        *,
-        lanes: int,
-        threads: int,
-        workers: int = 1,
-    ) -> None:
-        """Compile the model, once for each mode.
+    def __init__(self, onnx_path: Path, card: ModelCard, *, lanes: int, threads: int, workers: int = 1) -> None:
+        """Compile the model, once for each mode. The arguments are those of `create_engine`.
 
-        Args:
-            onnx_path: Takes `images`, returns `probabilities`, as `Engine.infer` does.
-            card: Gives the size of the input.
-            lanes: Most batches in flight; others wait. There is no spare stream for a lane that waits for the GIL:
-                three lanes on two cores were slower than two.
-            threads: Compute threads, shared by the lanes.
-            workers: Processes on this machine that run engines. Threads are pinned to cores only for one worker, since
-                several would pin theirs to the same cores.
+        There is no spare stream for a lane that waits for the GIL: three lanes on two cores were slower than two.
 
         Raises:
             ModelLoadError: OpenVINO cannot read or compile the file.
@@ -69,8 +54,14 @@ class OpenVINOEngine:
             # Read once, because each read keeps a copy of the weights.
             model = core.read_model(onnx_path)
             model.reshape([1, card.recipe.height_px, card.recipe.width_px, 3])
+            properties = {
+                "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_NUM_THREADS": threads,
+                # Several workers would pin their threads to the same cores.
+                "ENABLE_CPU_PINNING": workers == 1,
+            }
             self._streams = {
-                mode: _Streams(_compile(core, model, streams=count, threads=threads, is_pinned=workers == 1), count)
+                mode: _Streams(core.compile_model(model, "CPU", {**properties, "NUM_STREAMS": str(count)}), count)
                 for mode, count in streams.items()
             }
         except RuntimeError as error:
@@ -143,16 +134,6 @@ def _share_core() -> "Core":
     import openvino
 
     return openvino.Core()
-
-
-def _compile(core: "Core", model: "Model", *, streams: int, threads: int, is_pinned: bool) -> "CompiledModel":
-    properties: dict[str, object] = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "NUM_STREAMS": str(streams),
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_CPU_PINNING": is_pinned,
-    }
-    return core.compile_model(model, "CPU", properties)
 
 
 def _run(

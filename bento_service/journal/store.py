@@ -38,7 +38,6 @@ _TIMING_COLUMNS = [field.name for field in fields(Timings)]
 _IMAGE_COLUMNS = [f"image_{field.name}" for field in fields(ImageInfo)]
 _COLUMNS = (*_PLAIN_COLUMNS, *_TIMING_COLUMNS, *_IMAGE_COLUMNS, "received_at_us", "top", "warnings")
 _NO_IMAGE = (None,) * len(_IMAGE_COLUMNS)
-# As quick as attributes by name in the code.
 _plain = attrgetter(*_PLAIN_COLUMNS)
 _timings = attrgetter(*_TIMING_COLUMNS)
 _image = attrgetter(*(field.name for field in fields(ImageInfo)))

@@ -180,7 +180,7 @@ class Metrics:
             self._child(self.stage_seconds, receipt.model, stage).observe(duration_ms / 1000)
         self._child(self.batch_size, receipt.model).observe(receipt.batch_size)
 
-    def observe_shed(self, reason: str) -> None:
+    def observe_rejection(self, reason: str) -> None:
         """Count one rejection for overload."""
         self._child(self.shed, reason).inc()
 

@@ -1,4 +1,4 @@
-"""Load shedding: refuse an image that could not be answered in time before it costs anything."""
+"""Admission: reject images that could not be answered in time, before they cost anything."""
 
 from collections.abc import Callable
 from enum import Enum, auto
@@ -15,45 +15,41 @@ _NO_PLACE_RETRY_S = 1.0
 
 
 class Phase(Enum):
-    """Where an image stands."""
+    """Where an image with a place stands."""
 
-    ADMITTED = auto()
-    """It may come in, and takes no place yet."""
     RECEIVING = auto()
     """Its bytes arrive, or its digest is computed."""
-    AT_CACHE = auto()
-    """It is looked up, or waits for the result of an identical one."""
+    LOOKING_UP = auto()
+    """The cache is asked, or an identical image is computed."""
     COMPUTING = auto()
     """It waits for a decode thread or a lane, or is on one."""
-    DONE = auto()
-    """Its place is released."""
 
 
 class Permit:
-    """An admitted image's place. It moves from phase to phase, and is released once. Used on the event loop."""
+    """An admitted image's place, from `start_receiving` to `release`. Used on the event loop."""
 
     def __init__(self, admission: "Admission", priority: Priority) -> None:
         self.priority = priority
         self._admission = admission
-        self._phase = Phase.ADMITTED
+        self._phase: Phase | None = None
         self._work_ms = 0.0
 
-    def enter(self) -> None:
+    def start_receiving(self) -> None:
         """Take a place among the images that are being received."""
         self._move(Phase.RECEIVING)
 
-    def wait_at_cache(self) -> bool:
-        """Move to the cache unless it has no place; return whether it has."""
+    def start_lookup(self) -> bool:
+        """Move to the cache; return False where too many images are there already."""
         if not self._admission.has_place_at_cache:
             return False
-        self._move(Phase.AT_CACHE)
+        self._move(Phase.LOOKING_UP)
         return True
 
-    def check(self, *, deadline_ms: float | None = None, elapsed_ms: float = 0.0) -> None:
-        """Check a received image once more, since much may have come in meanwhile; see `Admission.check`."""
+    def check_again(self, *, deadline_ms: float | None = None, elapsed_ms: float = 0.0) -> None:
+        """Check a received image, since many others may have come in meanwhile; see `Admission.check`."""
         self._admission.check(self.priority, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, is_received=True)
 
-    def compute(self, work_ms: float) -> None:
+    def start_computing(self, work_ms: float) -> None:
         """Move to the decode threads and lanes: from now on others wait for this image's work."""
         self._move(Phase.COMPUTING)
         self._work_ms = work_ms
@@ -63,10 +59,9 @@ class Permit:
         """Free the place; `has_run` tells whether a lane ran the image, whatever the result."""
         if self._phase is Phase.COMPUTING:
             self._admission.predictor.finish(self._work_ms, self.priority, has_run=has_run)
-        if self._phase is not Phase.DONE:
-            self._move(Phase.DONE)
+        self._move(None)
 
-    def _move(self, phase: Phase) -> None:
+    def _move(self, phase: Phase | None) -> None:
         self._admission.count(self._phase, phase)
         self._phase = phase
 
@@ -111,7 +106,7 @@ class Admission:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether `check` refuses an interactive image without a deadline; costs a few microseconds."""
+        """Whether `check` rejects an interactive image without a deadline; costs a few microseconds."""
         return (
             self._images[Phase.RECEIVING] >= self._max_receiving
             or self._images[Phase.COMPUTING] >= self._max_queued
@@ -120,27 +115,23 @@ class Admission:
 
     @property
     def has_place_at_cache(self) -> bool:
-        """Whether one more image may wait at the cache: as many may as may be received at a time."""
-        return self._images[Phase.AT_CACHE] < self._max_receiving
+        """Whether one more image may be looked up: as many may as may be received at a time."""
+        return self._images[Phase.LOOKING_UP] < self._max_receiving
 
     def admit(
-        self,
-        priority: Priority = Priority.INTERACTIVE,
-        *,
-        deadline_ms: float | None = None,
-        elapsed_ms: float = 0.0,
+        self, priority: Priority = Priority.INTERACTIVE, *, deadline_ms: float | None = None, elapsed_ms: float = 0.0
     ) -> Permit:
         """Admit an image before its bytes are read. Raises as `check`."""
         self.check(priority, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms)
         return Permit(self, priority)
 
-    def count(self, old: Phase, new: Phase) -> None:
-        """Count an image in its new phase; its permit calls this."""
-        if old is not Phase.ADMITTED:
+    def count(self, old: Phase | None, new: Phase | None) -> None:
+        """Move an image from one phase to another; its permit calls this. None is no place."""
+        if old is not None:
             self._images[old] -= 1
-        if new is not Phase.DONE:
+        if new is not None:
             self._images[new] += 1
-        if old is Phase.ADMITTED or new is Phase.DONE:
+        if (old is None) != (new is None):
             self._on_change(self.in_flight)
 
     def check(
@@ -151,10 +142,10 @@ class Admission:
         elapsed_ms: float = 0.0,
         is_received: bool = False,
     ) -> None:
-        """Refuse an image that would be answered too late, or for which there is no place.
+        """Reject an image that would be answered too late, or for which there is no place.
 
         Args:
-            priority: The image's own; interactive ones pass bulk ones, and wait for fewer.
+            priority: Interactive images pass bulk ones, and wait for fewer.
             deadline_ms: The client's own limit, or None.
             elapsed_ms: How much of that has passed.
             is_received: Whether all of it has arrived, so that it needs no place among those being received.
@@ -173,21 +164,21 @@ class Admission:
             )
         receiving, computing, bulk = self._images[Phase.RECEIVING], self._images[Phase.COMPUTING], self.predictor.bulk
         if not is_received and receiving >= self._max_receiving:
-            raise self._refuse_for_place(f"{receiving} images are being received", "receiving")
+            raise self._reject_for_place(f"{receiving} images are being received", "receiving")
         if computing >= self._max_queued:
-            raise self._refuse_for_place(f"{computing} images wait for their answers", "queue_full")
+            raise self._reject_for_place(f"{computing} images wait for their answers", "queue_full")
         if priority is Priority.BULK and bulk >= max(1, self._max_queued // 2):
-            raise self._refuse_for_place(f"{bulk} bulk images wait for their answers", "queue_full")
+            raise self._reject_for_place(f"{bulk} bulk images wait for their answers", "queue_full")
         wait_ms = self.predictor.predict_wait_ms(priority)
         longest_ms = WAIT_SHARE * self._target_ms
         if wait_ms > longest_ms:
             limit = f"the latency target of {self._target_ms:g} ms allows {longest_ms:.0f} ms of waiting"
-            raise self._refuse_for_wait(wait_ms, priority, limit, "target")
+            raise self._reject_for_wait(wait_ms, priority, limit, "target")
         if remaining_ms is not None and wait_ms > remaining_ms:
             limit = f"this request's deadline of {deadline_ms:g} ms is {remaining_ms:.0f} ms away"
-            raise self._refuse_for_wait(wait_ms, priority, limit, "deadline")
+            raise self._reject_for_wait(wait_ms, priority, limit, "deadline")
 
-    def _refuse_for_place(self, finding: str, reason: str) -> OverloadedError:
+    def _reject_for_place(self, finding: str, reason: str) -> OverloadedError:
         wait_ms = self.predictor.predict_wait_ms()
         return OverloadedError(
             f"{finding}, as many as may be at a time. Try again after the time in Retry-After.",
@@ -196,7 +187,7 @@ class Admission:
             predicted_wait_ms=round(wait_ms, 1),
         )
 
-    def _refuse_for_wait(self, wait_ms: float, priority: Priority, limit: str, reason: str) -> OverloadedError:
+    def _reject_for_wait(self, wait_ms: float, priority: Priority, limit: str, reason: str) -> OverloadedError:
         return OverloadedError(
             f"{self.predictor.count_ahead(priority)} images are ahead, a predicted wait of {wait_ms:.0f} ms; {limit}. "
             "Try again after the time in Retry-After.",

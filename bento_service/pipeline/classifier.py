@@ -14,9 +14,8 @@ from bento_service.domain.service import ModelState, ServedModel
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
 from bento_service.pipeline.admission import Admission
-from bento_service.pipeline.preprocessing import Preprocessor
-from bento_service.pipeline.preview_request import PreviewRequest
-from bento_service.pipeline.request import ImageRequest
+from bento_service.pipeline.computation import Runner
+from bento_service.pipeline.request import ImageRequest, PreviewRequest
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 
@@ -34,24 +33,23 @@ class Observer(Protocol):
     def observe_receipt(self, receipt: Receipt) -> None:
         """Handle a receipt."""
 
-    def observe_shed(self, reason: str) -> None:
-        """Handle a refusal for overload."""
+    def observe_rejection(self, reason: str) -> None:
+        """Handle a rejection for overload."""
 
 
 class Classifier:
-    """The served models. Used on one event loop."""
+    """The served models; without a cache every image is computed. Used on one event loop."""
 
     def __init__(
         self,
         models: Sequence[WarmModel],
         *,
         default_model: str,
-        preprocessor: Preprocessor,
+        runner: Runner,
         admission: Admission,
         observers: Sequence[Observer],
         cache: ResultCache | None = None,
     ) -> None:
-        """Connect the parts; without a cache every image is computed."""
         self._models = {model.card.name: model for model in models}
         self._served = ServedModels(
             cards={name: model.card for name, model in self._models.items()},
@@ -61,13 +59,13 @@ class Classifier:
                     library=model.engine.library,
                     device_kind=model.engine.device.kind,
                     precision=model.engine.precision,
-                    min_oversampling=preprocessor.min_oversampling,
+                    min_oversampling=runner.min_oversampling,
                 )
                 for name, model in self._models.items()
             },
             default_model=default_model,
         )
-        self._preprocessor = preprocessor
+        self._runner = runner
         self._admission = admission
         self._cache = cache
         self._observers = observers
@@ -170,22 +168,22 @@ class Classifier:
             card = self._served.find(model)
             check_parameters(card, top_k=top_k, deadline_ms=deadline_ms)
             if self._has_given_up or (self._is_draining and not continues_request):
-                raise _refuse_as_draining()
+                raise _draining()
             permit = self._admission.admit(
-                priority, deadline_ms=deadline_ms, elapsed_ms=(self._preprocessor.clock() - started_s) * 1000
+                priority, deadline_ms=deadline_ms, elapsed_ms=(self._runner.clock() - started_s) * 1000
             )
         except LightboxError as error:
-            total_ms = (self._preprocessor.clock() - started_s) * 1000
-            self._finish(_refuse(error, request_id, card, received_at, total_ms), error)
+            total_ms = (self._runner.clock() - started_s) * 1000
+            self._finish(_make_refusal(error, request_id, card, received_at, total_ms), error)
             raise
         return ImageRequest(
             self._served,
-            self._preprocessor,
+            self._runner,
             self._cache,
             permit,
-            finish=self._finish,
-            request_id=request_id,
-            received_at=received_at,
+            self._finish,
+            request_id,
+            received_at,
             model=card,
             top_k=top_k,
             deadline_ms=deadline_ms,
@@ -196,7 +194,7 @@ class Classifier:
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
     ) -> None:
         """Write the receipt of a request that was refused with the error of an earlier one with the same parameters."""
-        self._finish(_refuse(error, request_id, self._served.find(model), received_at, total_ms), error)
+        self._finish(_make_refusal(error, request_id, self._served.find(model), received_at, total_ms), error)
 
     def open_preview(self) -> PreviewRequest:
         """Admit one image for a preview, as bulk work, before any of its bytes are read; it leaves no receipt.
@@ -207,12 +205,12 @@ class Classifier:
         """
         try:
             if self._is_draining:
-                raise _refuse_as_draining()
+                raise _draining()
             permit = self._admission.admit(Priority.BULK)
         except LightboxError as error:
             self._note_end(error)
             raise
-        return PreviewRequest(self._preprocessor, permit, self._served.find(None), finish=self._note_end)
+        return PreviewRequest(self._runner, permit, self._served.find(None), self._note_end)
 
     def _finish(self, receipt: Receipt, error: BaseException | None) -> None:
         if self._has_given_up and isinstance(error, asyncio.CancelledError):
@@ -224,12 +222,12 @@ class Classifier:
     def _note_end(self, error: BaseException | None) -> None:
         if isinstance(error, OverloadedError):
             for observer in self._observers:
-                observer.observe_shed(str(error.details["reason"]))
+                observer.observe_rejection(str(error.details["reason"]))
         if self._is_draining and self.in_flight == 0:
             self._is_drained.set()
 
 
-def _refuse(
+def _make_refusal(
     error: LightboxError, request_id: str, card: ModelCard | None, received_at: datetime, total_ms: float
 ) -> Receipt:
     """Return the receipt of a request that was not admitted."""
@@ -243,5 +241,5 @@ def _refuse(
     )
 
 
-def _refuse_as_draining() -> DrainingError:
+def _draining() -> DrainingError:
     return DrainingError("This server is shutting down and takes no more images. Try again.", retry_after_s=1.0)

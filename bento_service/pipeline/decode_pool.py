@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -31,27 +32,14 @@ class Task:
 class DecodePool:
     """Runs jobs on a fixed number of threads: interactive before bulk, first come, first served within each.
 
-    Where there is more than one thread, bulk jobs leave one of them free, so that interactive work starts at once.
-    Endless interactive work does not starve bulk: once the oldest bulk job has waited for `patience_s`, and no other
-    was taken within that time, it goes first. Thread-safe.
+    Of several threads, bulk jobs leave one free, so that interactive work starts at once. Endless interactive work does
+    not starve bulk: once the oldest bulk job has waited for `patience_s`, and no other was taken within that time, it
+    goes first. `clock` gives seconds, monotonic. Thread-safe.
     """
 
     def __init__(
-        self,
-        threads: int,
-        *,
-        patience_s: float = math.inf,
-        clock: Callable[[], float] = time.monotonic,
-        name: str = "lightbox-decode",
+        self, threads: int, *, patience_s: float = math.inf, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start the threads.
-
-        Args:
-            threads: How many.
-            patience_s: After this long a bulk job goes before interactive ones.
-            clock: Seconds, monotonic.
-            name: What the threads' names begin with.
-        """
         self._patience_s = patience_s
         self._clock = clock
         self._bulk_taken_s = -math.inf
@@ -61,7 +49,8 @@ class DecodePool:
         self._is_closed = False
         self._changed = threading.Condition()
         self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True) for number in range(threads)
+            threading.Thread(target=self._run, name=f"lightbox-decode-{number}", daemon=True)
+            for number in range(threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -71,13 +60,7 @@ class DecodePool:
         """Jobs that no thread has taken yet."""
         return sum(map(len, self._waiting.values()))
 
-    async def run(
-        self,
-        job: Callable[[], None],
-        future: "asyncio.Future[Result]",
-        *,
-        priority: Priority = Priority.INTERACTIVE,
-    ) -> Result:
+    async def run(self, job: Callable[[], None], future: "asyncio.Future[Result]", *, priority: Priority) -> Result:
         """Run a job that sees to it that `future` is resolved, and wait for the future.
 
         What the job raises becomes the future's error. Cancelling the call withdraws the job if no thread has taken it.
@@ -96,9 +79,9 @@ class DecodePool:
             except BaseException as error:
                 if not isinstance(error, LightboxError):
                     logger.exception("Decoding an image failed.")
-                fail(error if isinstance(error, Exception) else _contain(error))
+                fail(error if isinstance(error, Exception) else _wrap(error))
 
-        task = self.submit(guarded, priority=priority, on_dropped=lambda: fail(_refuse_as_draining()))
+        task = self.submit(guarded, priority=priority, on_dropped=lambda: fail(_closed()))
         try:
             return await future
         except asyncio.CancelledError:
@@ -112,12 +95,9 @@ class DecodePool:
         priority: Priority = Priority.INTERACTIVE,
         on_dropped: Callable[[], None] = lambda: None,
     ) -> Task:
-        """Queue a job.
+        """Queue a job, whose errors are logged.
 
-        Args:
-            job: Called by one of the threads; if it raises, the error is logged.
-            priority: Interactive jobs go first.
-            on_dropped: Called instead, from the thread that closes the pool, if no thread has taken the job by then.
+        If the pool is closed before a thread takes it, `on_dropped` is called from the thread that closes.
 
         Raises:
             DrainingError: The pool is closed.
@@ -125,26 +105,18 @@ class DecodePool:
         task = Task(job, priority, on_dropped, self._clock())
         with self._changed:
             if self._is_closed:
-                raise _refuse_as_draining()
+                raise _closed()
             self._waiting[priority].append(task)
             self._changed.notify()
         return task
 
-    def withdraw(self, task: Task) -> bool:
-        """Take a job out if no thread has taken it; return whether it was still there."""
-        with self._changed:
-            line = self._waiting[task.priority]
-            if task not in line:
-                return False
-            line.remove(task)
-            return True
+    def withdraw(self, task: Task) -> None:
+        """Take a job out if no thread has taken it."""
+        with self._changed, suppress(ValueError):
+            self._waiting[task.priority].remove(task)
 
-    def close(self, *, wait: bool = True) -> int:
-        """Drop the jobs that wait, and end each thread after its current job; return how many were dropped.
-
-        Args:
-            wait: Whether to return only once the threads have ended.
-        """
+    def close(self, *, wait: bool = True) -> None:
+        """Drop the jobs that wait, and end each thread after its current job; `wait` for that."""
         with self._changed:
             dropped = [task for line in self._waiting.values() for task in line]
             for line in self._waiting.values():
@@ -156,7 +128,6 @@ class DecodePool:
         if wait:
             for thread in self._threads:
                 thread.join()
-        return len(dropped)
 
     def _run(self) -> None:
         while task := self._take():
@@ -209,12 +180,12 @@ def call_on_loop(future: "asyncio.Future[Result]", settle: Callable[[], None]) -
         logger.warning("The event loop is closed; the result of a decoding job was dropped.")
 
 
-def _refuse_as_draining() -> DrainingError:
+def _closed() -> DrainingError:
     return DrainingError("This server shut down before the image was decoded. Try again.", retry_after_s=1.0)
 
 
-def _contain(error: BaseException) -> RuntimeError:
+def _wrap(error: BaseException) -> RuntimeError:
     """Wrap what is no `Exception`: raised on the event loop, it would end that and not the one request."""
-    contained = RuntimeError(f"decoding an image ended with {type(error).__name__}")
-    contained.__cause__ = error
-    return contained
+    wrapped = RuntimeError(f"decoding an image ended with {type(error).__name__}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,83 +1,61 @@
-"""One admitted image: cache look-up or computation, then its answer and its receipt."""
+"""One admitted image: cache look-up or computation, then its answer and its receipt; or its preview."""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bento_service.cache.base import CachedResult
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import ModelCard
-from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, Receipt, Timings
+from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, Preview, Receipt, Timings
 from bento_service.domain.runner import DispatchReason
-from bento_service.errors import DeadlineExceededError, LightboxError, UnknownModelError
+from bento_service.errors import DeadlineExceededError, InferenceFailedError, LightboxError, UnknownModelError
 from bento_service.images.header import read_header
+from bento_service.images.preprocessing import draw_preview
 from bento_service.pipeline.admission import Permit
-from bento_service.pipeline.preprocessing import Preprocessing, Preprocessor
-from bento_service.pipeline.ranking import rank
+from bento_service.pipeline.computation import Computation, Runner
+from bento_service.pipeline.decode_pool import call_on_loop
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 _RECEIPT_PREDICTIONS = 5
 
 
+@dataclass(eq=False)
 class ImageRequest:
     """One admitted image; a context manager that holds its place and writes its receipt.
 
     The receipt's outcome is `ok`, the code of the `LightboxError` that left the context, or `cancelled` where the
     client disconnected. Used on the event loop, by one task.
+
+    `permit` is the image's place, `received_at` when it was opened, in UTC, and `started_s` the runner's clock when the
+    request's headers arrived. `finish` is called with the receipt, and the error that left the context.
     """
 
-    def __init__(
-        self,
-        models: ServedModels,
-        preprocessor: Preprocessor,
-        cache: ResultCache | None,
-        permit: Permit,
-        *,
-        finish: Callable[[Receipt, BaseException | None], None],
-        request_id: str,
-        received_at: datetime,
-        model: ModelCard,
-        top_k: int,
-        deadline_ms: float | None,
-        started_s: float,
-    ) -> None:
-        """Describe the request.
-
-        Args:
-            models: The served models.
-            preprocessor: Decodes the image and hands it to the lanes; its clock is the request's.
-            cache: Results of images seen before, or None.
-            permit: The image's place.
-            finish: Called with the receipt, and the error that left the context.
-            request_id: See `Classifier.open`.
-            received_at: When the request was opened, in UTC.
-            model: The model that is asked for.
-            top_k: Predictions wanted.
-            deadline_ms: The client's own limit on `total_ms`, or None.
-            started_s: The clock when the request's headers arrived.
-        """
-        self.request_id = request_id
-        self.model = model
-        self._models = models
-        self._preprocessor = preprocessor
-        self._cache = cache
-        self._permit = permit
-        self._finish = finish
-        self._received_at = received_at
-        self._top_k = top_k
-        self._deadline_ms = deadline_ms
-        self._started_s = started_s
-        self._received_s: float | None = None
-        self._digest = ""
-        self._work: Preprocessing | None = None
-        self._answer: Answer | None = None
+    models: ServedModels
+    runner: Runner
+    cache: ResultCache | None
+    permit: Permit
+    finish: Callable[[Receipt, BaseException | None], None]
+    request_id: str
+    received_at: datetime
+    model: ModelCard
+    top_k: int
+    deadline_ms: float | None
+    started_s: float
+    _received_s: float | None = field(default=None, init=False)
+    _digest: str = field(default="", init=False)
+    _work: Computation | None = field(default=None, init=False)
+    _answer: Answer | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
         """Take a place among the images that are being received."""
-        self._permit.enter()
+        self.permit.start_receiving()
         return self
 
     def __exit__(
@@ -92,8 +70,9 @@ class ImageRequest:
             receipt = self._answer.receipt
         else:
             receipt = replace(self._answer.receipt, outcome=name_outcome(error))
-        self._permit.release(has_run=self._work is not None and self._work.has_run)
-        self._finish(receipt, error)
+        is_completed = self._work is not None and self._work.completion is not None
+        self.permit.release(has_run=is_completed or isinstance(error, InferenceFailedError))
+        self.finish(receipt, error)
 
     def change_parameters(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
         """Replace the parameters of admission, for a request that has them in its body.
@@ -104,10 +83,10 @@ class ImageRequest:
             UnknownModelError: `model` is not served.
             InvalidParameterError: `top_k` or `deadline_ms` is out of range.
         """
-        self.model = self._models.find(model)
+        self.model = self.models.find(model)
         check_parameters(self.model, top_k=top_k, deadline_ms=deadline_ms)
-        self._top_k = top_k
-        self._deadline_ms = deadline_ms
+        self.top_k = top_k
+        self.deadline_ms = deadline_ms
 
     async def classify(self, encoded: bytes) -> Answer:
         """Answer from the cache, or decode, schedule, infer. `receive_ms` ends when this is called.
@@ -121,57 +100,48 @@ class ImageRequest:
         Raises:
             LightboxError: Any of the errors of admission, intake, scheduling and inference.
         """
-        received_s = self._received_s = self._preprocessor.clock()
-        if self._deadline_ms is None:
-            return self._make_answer(await self._find(encoded, deadline_s=None))
-        deadline_s = self._started_s + self._deadline_ms / 1000
+        received_s = self._received_s = self.runner.clock()
+        if self.deadline_ms is None:
+            return self._make_answer(await self._look_up_or_compute(encoded, deadline_s=None))
+        deadline_s = self.started_s + self.deadline_ms / 1000
         try:
             async with asyncio.timeout(deadline_s - received_s):
-                return self._make_answer(await self._find(encoded, deadline_s=deadline_s))
+                return self._make_answer(await self._look_up_or_compute(encoded, deadline_s=deadline_s))
         except TimeoutError:
             raise DeadlineExceededError(
-                f"The deadline of {self._deadline_ms:g} ms passed before the answer was ready. Allow more time, or "
+                f"The deadline of {self.deadline_ms:g} ms passed before the answer was ready. Allow more time, or "
                 "send less at once.",
-                deadline_ms=self._deadline_ms,
+                deadline_ms=self.deadline_ms,
             ) from None
 
-    async def _find(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
-        """Return the result from the cache, or compute it."""
-        cache = self._cache
-        if cache is not None:
-            self._digest = await cache.digest(encoded)
-        if cache is None or not self._permit.wait_at_cache():
+    async def _look_up_or_compute(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
+        if self.cache is not None:
+            self._digest = await self.cache.digest(encoded)
+        if self.cache is None or not self.permit.start_lookup():
             return await self._compute(encoded, deadline_s=deadline_s)
-        found = await cache.fetch(
+        return await self.cache.fetch(
             self._digest,
-            scope=self._models.scopes[self.model.name],
-            priority=self._permit.priority,
+            scope=self.models.scopes[self.model.name],
+            priority=self.permit.priority,
             compute=lambda: self._compute(encoded, deadline_s=deadline_s),
         )
-        return found.result
 
     async def _compute(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
-        self._permit.check(deadline_ms=self._deadline_ms, elapsed_ms=self._elapsed_ms())
+        self.permit.check_again(deadline_ms=self.deadline_ms, elapsed_ms=self._elapsed_ms())
         header = read_header(encoded)
-        self._permit.compute(self._preprocessor.estimate_ms(self.model, len(encoded), header))
-        self._work = Preprocessing(
-            self._preprocessor,
-            self.model,
-            encoded,
-            header=header,
-            digest=self._digest,
-            priority=self._permit.priority,
-            deadline_s=deadline_s,
+        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.name, len(encoded), header))
+        self._work = Computation(
+            self.runner, self.model, encoded, header, self._digest, self.permit.priority, deadline_s
         )
-        completion, prepared = await self._work.run()
-        return CachedResult.of(completion.scores, prepared.info, prepared.warnings)
+        completion, preprocessed = await self._work.run()
+        return CachedResult.of(completion.scores, preprocessed.info, preprocessed.warnings)
 
     def _make_answer(self, result: CachedResult) -> Answer:
-        predictions = rank(result.scores, self.model.labels, max(self._top_k, _RECEIPT_PREDICTIONS))
+        predictions = rank(result.scores, self.model.labels, max(self.top_k, _RECEIPT_PREDICTIONS))
         receipt = self._make_receipt(
             OUTCOME_OK, model=self.model, result=result, top=predictions[:_RECEIPT_PREDICTIONS]
         )
-        self._answer = Answer(receipt, predictions[: self._top_k], result.image, receipt.warnings)
+        self._answer = Answer(receipt, predictions[: self.top_k], result.image, receipt.warnings)
         return self._answer
 
     def _make_receipt(
@@ -186,22 +156,26 @@ class ImageRequest:
         image, warnings = (result.image, result.warnings) if result else (None, ())
         batch_size, dispatch, digest = 0, "", self._digest
         decode_ms = queue_ms = inference_ms = 0.0
-        if work is not None and self._received_s is not None:
+        total_ms = self._elapsed_ms()
+        received_s = self._received_s
+        receive_ms = total_ms if received_s is None else (received_s - self.started_s) * 1000
+        if work is not None and received_s is not None:
             digest = work.digest
-            decode_ms, queue_ms = work.time_stages(self._received_s)
-            if work.prepared is not None:
-                image, warnings = work.prepared.info, work.prepared.warnings
+            if work.decode_started_s is not None and work.decode_finished_s is not None:
+                decode_ms = (work.decode_finished_s - work.decode_started_s) * 1000
+                queue_ms = (work.decode_started_s - received_s) * 1000
+            if work.preprocessed is not None:
+                image, warnings = work.preprocessed.info, work.preprocessed.warnings
             if work.completion is not None:
                 batch_size, dispatch = work.completion.batch_size, work.completion.reason.value
+                queue_ms += work.completion.queue_ms
                 inference_ms = work.completion.inference_ms
-        total_ms = self._elapsed_ms()
-        receive_ms = total_ms if self._received_s is None else (self._received_s - self._started_s) * 1000
         is_cached = result is not None and work is None
         if is_cached:
             dispatch, queue_ms = DispatchReason.CACHED.value, total_ms - receive_ms
         return Receipt(
             request_id=self.request_id,
-            received_at=self._received_at,
+            received_at=self.received_at,
             model=model.name if model else "",
             model_version=model.version if model else "",
             outcome=outcome,
@@ -216,7 +190,64 @@ class ImageRequest:
         )
 
     def _elapsed_ms(self) -> float:
-        return (self._preprocessor.clock() - self._started_s) * 1000
+        return (self.runner.clock() - self.started_s) * 1000
+
+
+@dataclass(eq=False)
+class PreviewRequest:
+    """One admitted preview; a context manager that holds its place. Used on the event loop, by one task.
+
+    It counts as the work of an image for `model`. `finish` is called with the error that left the context, or None.
+    """
+
+    runner: Runner
+    permit: Permit
+    model: ModelCard
+    finish: Callable[[BaseException | None], None]
+
+    def __enter__(self) -> Self:
+        """Take a place among the images that are being received."""
+        self.permit.start_receiving()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the place."""
+        self.permit.release()
+        self.finish(error)
+
+    async def draw(self, encoded: bytes) -> Preview:
+        """Decode the image and draw it, in a decode thread.
+
+        Raises:
+            LightboxError: Any of the errors of admission and intake.
+        """
+        self.permit.check_again()
+        header = read_header(encoded)
+        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.name, len(encoded), header))
+        future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
+
+        def job() -> None:
+            preview = draw_preview(encoded, self.runner.limits)
+            call_on_loop(future, lambda: future.set_result(preview))
+
+        return await self.runner.decode_pool.run(job, future, priority=self.permit.priority)
+
+
+def rank(scores: NDArray[np.float32], labels: tuple[str, ...], count: int) -> tuple[Prediction, ...]:
+    """Return the `count` best classes, or all of fewer, by descending score, ties by class_id.
+
+    `scores` are probabilities, shape (classes,).
+    """
+    losses = -scores
+    if count < len(losses):
+        # Only what can be among the best is sorted: a third of the time at a thousand classes.
+        candidates = np.flatnonzero(losses <= np.partition(losses, count - 1)[count - 1])
+        best = candidates[np.argsort(losses[candidates], kind="stable")][:count]
+    else:
+        best = np.argsort(losses, kind="stable")
+    return tuple(Prediction(int(class_id), labels[class_id], float(scores[class_id])) for class_id in best)
 
 
 def name_outcome(error: BaseException | None) -> str:

@@ -17,10 +17,10 @@ _MIN_SLOWDOWN = 0.005
 class WaitPredictor:
     """Predicts waits from the measured time for a unit of work while images are queued (Little's law on work).
 
-    `slowdown` is that time: milliseconds for a millisecond of estimated work at full load. It covers everything between
-    two answers (decoding, inference and whatever else the machine does), so it needs no model of the bottleneck; units
-    of work rather than images keep it true where a large photograph follows small ones. Interactive images wait only
-    for bulk ones that are being run already. Used on the event loop.
+    The slowdown is that time: milliseconds for a millisecond of estimated work at full load. It covers everything
+    between two answers, so it needs no model of the bottleneck; units of work rather than images keep it true where a
+    large photograph follows small ones. Interactive images wait only for bulk ones that run already. Used on the event
+    loop.
     """
 
     def __init__(

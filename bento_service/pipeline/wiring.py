@@ -1,4 +1,4 @@
-"""Starts a classifier: queue, lanes, decode threads and admission around warm models."""
+"""Starts a classifier: queue, lanes, decode threads and admission around warm models; and the parts of one worker."""
 
 import asyncio
 import time
@@ -7,17 +7,22 @@ from dataclasses import dataclass
 
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.runner import EngineMode
+from bento_service.domain.service import ServiceState, ServiceStatus
+from bento_service.engines.base import Engine
 from bento_service.images.preprocessing import ImageLimits
+from bento_service.journal.base import Journal
 from bento_service.machine import Division
 from bento_service.pipeline.admission import Admission
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
+from bento_service.pipeline.computation import Runner
 from bento_service.pipeline.decode_pool import DecodePool
-from bento_service.pipeline.preprocessing import Preprocessor
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.model_queue import RunnableModel
+from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.scheduler import Scheduler
+from bento_service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ def start_classifier(
     ceilings, knees = scheduler.queue.ceilings(), scheduler.queue.knees()
     is_cpu = models[0].engine.device.kind == "cpu"
     decode_pool = DecodePool(division.decode_threads, patience_s=limits.target_ms / 1000, clock=clock)
-    preprocessor = Preprocessor(
+    runner = Runner(
         decode_pool,
         scheduler.queue,
         WorkEstimator(
@@ -97,6 +102,7 @@ def start_classifier(
             decode_threads=division.decode_threads,
             lanes=division.lanes if is_cpu else 1,
             shares_cores=is_cpu,
+            max_pixels=limits.image.max_pixels,
         ),
         limits.image,
         min_oversampling,
@@ -116,9 +122,44 @@ def start_classifier(
     classifier = Classifier(
         models,
         default_model=default_model,
-        preprocessor=preprocessor,
+        runner=runner,
         admission=admission,
         observers=observers,
         cache=cache,
     )
     return RunningClassifier(classifier, scheduler, decode_pool)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A classifier and its parts, opened and closed by `bento_service.bootstrap.open_pipeline`."""
+
+    settings: Settings
+    classifier: Classifier
+    engine: Engine
+    queue: WorkQueue
+    division: Division
+    cache: ResultCache | None
+    journal: Journal
+    started_s: float
+
+    def status(self) -> ServiceStatus:
+        """Describe how this process is doing."""
+        counts = self.journal.counts()
+        return ServiceStatus(
+            state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
+            device=self.engine.device,
+            engine=self.engine.name,
+            workers=self.settings.worker_count,
+            lanes=self.division.lanes,
+            decode_threads=self.division.decode_threads,
+            queue_depth=self.classifier.in_flight,
+            batch_ceiling=self.queue.ceilings(),
+            predicted_wait_ms=self.classifier.predicted_wait_ms,
+            target_p99_ms=self.settings.target_p99_ms,
+            uptime_s=time.monotonic() - self.started_s,
+            journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
+            cost=self.queue.costs(),
+            recent_dispatches=self.queue.recent_dispatches(),
+            cache=self.cache.describe() if self.cache else {},
+        )

@@ -2,8 +2,11 @@
 
 import threading
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
+
+from bento_service.domain.requests import ImageInfo
+from bento_service.images.formats import ImageFormat
+from bento_service.images.header import ImageHeader
 
 _FIRST_FIXED_MS = 0.4
 _FIRST_MS_PER_BYTE = 27e-6
@@ -23,36 +26,23 @@ _MIN_PIXEL_SHARE = 0.25
 """Least time for a pixel, as a share of the first guess, so that cheap images do not make costly ones look cheap."""
 
 
-class ImageKind(StrEnum):
-    """Formats whose decoding times differ."""
-
-    JPEG = "JPEG"
-    PROGRESSIVE_JPEG = "progressive JPEG"
-    PNG = "PNG"
-    WEBP = "WEBP"
-    GIF = "GIF"
-    BMP = "BMP"
-    TIFF = "TIFF"
-    HEIC = "HEIC"
-    AVIF = "AVIF"
-
-
-_FIRST_MS_PER_PIXEL: Mapping[ImageKind, float] = MappingProxyType(
+_PROGRESSIVE_JPEG = "progressive JPEG"
+_FIRST_MS_PER_PIXEL = MappingProxyType(
     {
-        ImageKind.JPEG: 1.6e-6,
-        ImageKind.PROGRESSIVE_JPEG: 11e-6,
-        ImageKind.PNG: 8.6e-6,
-        ImageKind.WEBP: 8.4e-6,
-        ImageKind.GIF: 5.3e-6,
-        ImageKind.BMP: 2e-6,
-        ImageKind.TIFF: 3.2e-6,
-        ImageKind.HEIC: 30e-6,
-        ImageKind.AVIF: 8e-6,
+        ImageFormat.JPEG: 1.6e-6,
+        _PROGRESSIVE_JPEG: 11e-6,
+        ImageFormat.PNG: 8.6e-6,
+        ImageFormat.WEBP: 8.4e-6,
+        ImageFormat.GIF: 5.3e-6,
+        ImageFormat.BMP: 2e-6,
+        ImageFormat.TIFF: 3.2e-6,
+        ImageFormat.HEIC: 30e-6,
+        ImageFormat.AVIF: 8e-6,
     }
 )
-"""First guess of the time for a pixel: `preprocess` on one colour, 7070 x 7070, over its pixels.
+"""First guess of the time for a pixel, by kind of decoding: `preprocess` on one colour, 7070 x 7070.
 
-That of HEIC is of phones' photographs, 23 to 35e-6, since it is never learnt (see `Preprocessor.learn_decode`).
+That of HEIC is of phones' photographs, 23 to 35e-6: it is never learnt, since libde265 decodes on a thread of its own.
 """
 
 
@@ -64,7 +54,7 @@ class DecodeTimeModel:
     of the two that predicted its time. Thread-safe.
     """
 
-    def __init__(self, ms_per_pixel: float = _FIRST_MS_PER_PIXEL[ImageKind.JPEG]) -> None:
+    def __init__(self, ms_per_pixel: float) -> None:
         """Start from a first guess; the time for a pixel stays above a quarter of it."""
         self._lock = threading.Lock()
         self._min_ms_per_pixel = ms_per_pixel * _MIN_PIXEL_SHARE
@@ -113,7 +103,13 @@ class WorkEstimator:
     """
 
     def __init__(
-        self, inference_ms: Mapping[str, float], *, decode_threads: int, lanes: int, shares_cores: bool
+        self,
+        inference_ms: Mapping[str, float],
+        *,
+        decode_threads: int,
+        lanes: int,
+        shares_cores: bool,
+        max_pixels: int,
     ) -> None:
         """Start from warm-up.
 
@@ -123,21 +119,39 @@ class WorkEstimator:
             lanes: Batches that run at the same time without slowing each other down; 1 on a GPU.
             shares_cores: Whether inference and decoding take turns on the same cores, as on a CPU; otherwise they
                 overlap, and the slower of them is the bottleneck.
+            max_pixels: Pixels of the largest image that is decoded.
         """
         self._inference_ms = dict(inference_ms)
         self._decode_threads = decode_threads
         self._lanes = lanes
         self._shares_cores = shares_cores
-        self._decode = {kind: DecodeTimeModel(_FIRST_MS_PER_PIXEL[kind]) for kind in ImageKind}
+        self._max_pixels = max_pixels
+        self._decode = {kind: DecodeTimeModel(ms_per_pixel) for kind, ms_per_pixel in _FIRST_MS_PER_PIXEL.items()}
 
-    def estimate_ms(self, model: str, encoded_bytes: int, kind: ImageKind, *, pixels: int = 0) -> float:
-        """Estimate the work of one image; without its pixels, by its bytes alone."""
-        decode_ms = self._decode[kind].predict_ms(encoded_bytes, pixels)
+    def estimate_ms(self, model: str, encoded_bytes: int, header: ImageHeader | None) -> float:
+        """Estimate the work of one image from its header, which is None for bytes that are no image.
+
+        A size that cannot be told counts as the largest that is allowed, and one that will be refused as none.
+        """
+        pixels = 0 if header is None else self._max_pixels if header.pixels is None else header.pixels
+        if pixels > self._max_pixels:
+            pixels = 0
+        decode_ms = self._decode[_kind_of(header)].predict_ms(encoded_bytes, pixels)
         inference_ms = self._inference_ms[model]
         if self._shares_cores:
             return (decode_ms + inference_ms) / max(self._decode_threads, self._lanes)
         return max(decode_ms / self._decode_threads, inference_ms / self._lanes)
 
-    def learn_decode(self, encoded_bytes: int, kind: ImageKind, *, decode_ms: float, pixels: int = 0) -> None:
+    def learn_decode(
+        self, encoded_bytes: int, header: ImageHeader | None, info: ImageInfo, *, decode_ms: float
+    ) -> None:
         """Learn how long decoding one image took, in CPU time of its thread, which does not depend on load."""
-        self._decode[kind].learn(encoded_bytes, decode_ms, pixels)
+        kind = _kind_of(header)
+        if kind != ImageFormat.HEIC:
+            self._decode[kind].learn(encoded_bytes, decode_ms, info.width_px * info.height_px)
+
+
+def _kind_of(header: ImageHeader | None) -> str:
+    if header is None:
+        return ImageFormat.JPEG
+    return _PROGRESSIVE_JPEG if header.is_progressive else header.format

@@ -1,7 +1,7 @@
 """How long a batch takes: measured at warm-up, corrected by every batch since."""
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from bento_service.domain.runner import BatchCost
@@ -30,9 +30,8 @@ class CostModel:
     """Duration of one model's batches in one engine mode, by batch size.
 
     Warm-up measures the shape. Then one speed for all sizes follows each batch quickly, and one correction a size
-    slowly, both on a log scale, where twice as slow and twice as fast are equally far.
-
-    `learn` and `follow` are called under the queue's lock; readers need no lock.
+    slowly, both on a log scale, where twice as slow and twice as fast are equally far. `sizes` are the measured batch
+    sizes, ascending. `learn` and `follow` are called under the queue's lock; readers need no lock.
     """
 
     def __init__(self, duration_ms: Mapping[int, float], *, bucket_sizes: Sequence[int] = ()) -> None:
@@ -50,23 +49,13 @@ class CostModel:
             raise ValueError(
                 f"The durations by batch size are {dict(duration_ms)}; they must have size 1 and be more than 0."
             )
-        self._sizes = tuple(sorted(duration_ms))
-        self._measured_ms = tuple(duration_ms[size] for size in self._sizes)
-        self._buckets = tuple(bucket_sizes)
+        self.sizes = tuple(sorted(duration_ms))
+        self.bucket_sizes = tuple(bucket_sizes)
+        self._measured_ms = tuple(duration_ms[size] for size in self.sizes)
         self._slowness = 0.0
-        self._correction_by_size = [0.0] * len(self._sizes)
-        self._samples = [0] * len(self._sizes)
+        self._correction_by_size = [0.0] * len(self.sizes)
+        self._samples = [0] * len(self.sizes)
         self._curve_ms = self._fit()
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The measured batch sizes, ascending."""
-        return self._sizes
-
-    @property
-    def bucket_sizes(self) -> tuple[int, ...]:
-        """The sizes that run without padding; empty where every size does."""
-        return self._buckets
 
     @property
     def speed(self) -> float:
@@ -79,7 +68,7 @@ class CostModel:
         Linear between measured sizes, proportional beyond the last, a step function where there are buckets. Never
         less than for a smaller batch, which is work left out.
         """
-        sizes, curve_ms = self._sizes, self._curve_ms
+        sizes, curve_ms = self.sizes, self._curve_ms
         size = self._pad(batch_size)
         upper = bisect_left(sizes, size)
         if upper == len(sizes):
@@ -91,7 +80,7 @@ class CostModel:
 
     def curve_ms(self) -> dict[int, float]:
         """Return the current duration of each measured size."""
-        return dict(zip(self._sizes, self._curve_ms, strict=True))
+        return dict(zip(self.sizes, self._curve_ms, strict=True))
 
     def learn(self, batch_size: int, duration_ms: float) -> None:
         """Learn how long a batch took; a duration that is not more than 0 is ignored."""
@@ -100,7 +89,8 @@ class CostModel:
         ratio = duration_ms / self.predict_ms(batch_size)
         error = math.log(max(math.exp(-_CLIP), min(math.exp(_CLIP), ratio)))
         self._slowness = max(-_SPEED_LIMIT, min(_SPEED_LIMIT, self._slowness + _GAIN * error))
-        nearest = self._nearest(self._pad(batch_size))
+        size = self._pad(batch_size)
+        nearest = min(range(len(self.sizes)), key=lambda index: abs(math.log(self.sizes[index] / size)))
         self._correction_by_size = [_SIZE_KEPT * own for own in self._correction_by_size]
         own = self._correction_by_size[nearest] + _SIZE_GAIN * (1 - _GAIN) * error
         self._correction_by_size[nearest] = max(-_SIZE_LIMIT, min(_SIZE_LIMIT, own))
@@ -121,23 +111,14 @@ class CostModel:
         return tuple(
             BatchCost(size, measured_ms, current_ms, samples)
             for size, measured_ms, current_ms, samples in zip(
-                self._sizes, self._measured_ms, self._curve_ms, self._samples, strict=True
+                self.sizes, self._measured_ms, self._curve_ms, self._samples, strict=True
             )
         )
 
     def _pad(self, batch_size: int) -> int:
-        if not self._buckets or batch_size >= self._buckets[-1]:
+        if not self.bucket_sizes or batch_size >= self.bucket_sizes[-1]:
             return batch_size
-        return self._buckets[bisect_left(self._buckets, batch_size)]
-
-    def _nearest(self, size: int) -> int:
-        """Return the index of the measured size that is nearest by ratio."""
-        upper = bisect_right(self._sizes, size)
-        if upper == len(self._sizes):
-            return upper - 1
-        if upper == 0:
-            return 0
-        return upper if size * size > self._sizes[upper - 1] * self._sizes[upper] else upper - 1
+        return self.bucket_sizes[bisect_left(self.bucket_sizes, batch_size)]
 
     def _fit(self) -> tuple[float, ...]:
         curve_ms: list[float] = []

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,73 +33,56 @@ def run_batch(
     fault was transient, and then `InferenceFailedError`. After out-of-memory smaller batches run; a lone image gets its
     second try after `pause`, which takes seconds. Images that are cancelled or late in the meantime are not run again.
     """
-    return _Bisection(infer, batch, queue, clock, pause).run(batch.items, batch.reason)
+    return _BatchRun(infer, batch, queue, clock, pause).run(batch.items, batch.reason)
 
 
-class _Bisection:
-    """One batch on its lane."""
-
-    def __init__(
-        self,
-        infer: Infer,
-        batch: Batch,
-        queue: WorkQueue,
-        clock: Callable[[], float],
-        pause: Callable[[float], None],
-    ) -> None:
-        self._infer = infer
-        self._batch = batch
-        self._queue = queue
-        self._clock = clock
-        self._pause = pause
+@dataclass(frozen=True, slots=True)
+class _BatchRun:
+    infer: Infer
+    batch: Batch
+    queue: WorkQueue
+    clock: Callable[[], float]
+    pause: Callable[[float], None]
 
     def run(
         self, items: Sequence[WorkItem], reason: DispatchReason, *, is_second_try: bool = False
     ) -> Iterator[Result]:
-        # A second try is the last, even where other lanes run the model well meanwhile.
-        started_s = self._clock()
+        started_s = self.clock()
         try:
-            scores = _infer_checked(self._infer, items, self._batch.mode)
-        except (OutOfMemoryError, MemoryError) as error:
-            is_worth_retry = self._queue.note_out_of_memory(self._batch, len(items)) and not is_second_try
-            if len(items) == 1:
-                if is_worth_retry:
-                    self._pause(_MEMORY_PAUSE_S)
-                    yield from self._run_live(items, DispatchReason.SHRUNK, is_second_try=True)
-                else:
-                    yield _fail(items[0], error)
-                return
-            logger.warning("A batch of %d for %s met out-of-memory; it runs in halves.", len(items), self._batch.model)
-            yield from self._run_halves(items, DispatchReason.SHRUNK)
-            return
+            scores = _infer_checked(self.infer, items, self.batch.mode)
         # An engine may raise anything; it fails this batch alone.
         except Exception as error:  # noqa: BLE001
-            is_worth_retry = self._queue.note_failure(self._batch, len(items)) and not is_second_try
-            if len(items) == 1:
-                if is_worth_retry:
-                    yield from self._run_live(items, DispatchReason.BISECTED, is_second_try=True)
-                else:
-                    yield _fail(items[0], error)
-                return
-            logger.warning("A batch of %d for %s failed and is bisected: %s", len(items), self._batch.model, error)
-            yield from self._run_halves(items, DispatchReason.BISECTED)
+            yield from self._run_again(items, error, is_second_try=is_second_try)
             return
-        finished_s = self._clock()
-        self._queue.note_run(self._batch, len(items), reason, started_s=started_s, finished_s=finished_s)
+        finished_s = self.clock()
+        self.queue.note_run(self.batch, len(items), reason, started_s=started_s, finished_s=finished_s)
         inference_ms = (finished_s - started_s) * 1000
         for item, row in zip(items, scores, strict=True):
             queue_ms = (started_s - item.enqueued_s) * 1000
             yield item, Completion(row, len(items), reason, queue_ms=queue_ms, inference_ms=inference_ms)
 
-    def _run_halves(self, items: Sequence[WorkItem], reason: DispatchReason) -> Iterator[Result]:
-        middle = len(items) // 2
-        for half in (items[:middle], items[middle:]):
-            yield from self._run_live(half, reason)
+    def _run_again(self, items: Sequence[WorkItem], error: Exception, *, is_second_try: bool) -> Iterator[Result]:
+        is_memory_short = isinstance(error, (OutOfMemoryError, MemoryError))
+        note = self.queue.note_out_of_memory if is_memory_short else self.queue.note_failure
+        reason = DispatchReason.SHRUNK if is_memory_short else DispatchReason.BISECTED
+        is_worth_retry = note(self.batch, len(items))
+        if len(items) > 1:
+            logger.warning("A batch of %d for %s failed and runs in halves: %s", len(items), self.batch.model, error)
+            middle = len(items) // 2
+            for half in (items[:middle], items[middle:]):
+                yield from self._run_live(half, reason)
+        # A second try is the last, even where other lanes run the model well meanwhile.
+        elif is_worth_retry and not is_second_try:
+            if is_memory_short:
+                self.pause(_MEMORY_PAUSE_S)
+            yield from self._run_live(items, reason, is_second_try=True)
+        else:
+            yield _fail(items[0], error)
 
     def _run_live(
         self, items: Sequence[WorkItem], reason: DispatchReason, *, is_second_try: bool = False
     ) -> Iterator[Result]:
-        now_s = self._clock()
+        now_s = self.clock()
         live = [item for item in items if not item.is_late(now_s) and not item.future.cancelled()]
         for item in items:
             if item.is_late(now_s):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bento_service.scheduling.execution import run_batch
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Batch, Infer, Result, WorkItem
+from bento_service.scheduling.work import Infer, Result, WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +65,8 @@ class Lane:
         return not self.is_alive
 
     def _run(self) -> None:
-        is_over = False
-        while not is_over:
-            is_over = self._work()
+        while not self._work():
+            pass
 
     def _work(self) -> bool:
         """Run batches until the queue is closed or one kills the lane; return whether the thread may end."""
@@ -76,7 +75,8 @@ class Lane:
         try:
             while batch := self._queue.take(self.number):
                 unanswered = batch.items
-                self._run_batch(batch, results)
+                # `extend` takes one by one, so that the results from before a crash are kept.
+                results.extend(run_batch(self._models[batch.model], batch, queue=self._queue, clock=self._clock))
                 self._deliver(results)
                 # While the lane waits for its next batch, it must not keep this one's pixels alive.
                 unanswered, results = (), []
@@ -89,8 +89,3 @@ class Lane:
             if unanswered:
                 self._deliver(results)
             return self._on_lost(self, [item for item in unanswered if id(item) not in answered])
-
-    def _run_batch(self, batch: Batch, results: list[Result]) -> None:
-        # One by one, so that the results from before a crash are kept.
-        for result in run_batch(self._models[batch.model], batch, queue=self._queue, clock=self._clock):
-            results.append(result)

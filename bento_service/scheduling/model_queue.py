@@ -101,7 +101,6 @@ class ModelQueue:
                 self.ceiling,
                 self.knee,
                 self.costs,
-                line[0].reason,
                 self._arrivals[priority].per_s(now_s),
             )
             for priority, line in self.waiting.items()

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from bento_service.domain.requests import Priority
-from bento_service.domain.runner import DispatchReason, EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.scheduling.cost_model import CostModel
 
 BATCH_SHARE = 0.25
@@ -31,8 +31,8 @@ _MIN_LATENCY_GAIN = 0.95
 class Line(NamedTuple):
     """One model's waiting images of one priority, at least one.
 
-    `oldest_s` is when the first of them joined; for `ceiling` and `knee` see `choose_bounds`. `reason` is the dispatch
-    reason of the first if it ran now. `curves` has the modes that differ, `THROUGHPUT` always.
+    `oldest_s` is when the first of them joined; for `ceiling` and `knee` see `choose_bounds`. `curves` has the modes
+    that differ, `THROUGHPUT` always.
     """
 
     model: str
@@ -42,7 +42,6 @@ class Line(NamedTuple):
     ceiling: int
     knee: int
     curves: Mapping[EngineMode, CostModel]
-    reason: DispatchReason = DispatchReason.BACKLOG
     arrivals_per_s: float = 0.0
 
 
@@ -75,7 +74,6 @@ class Run(NamedTuple):
     priority: Priority
     size: int
     mode: EngineMode
-    reason: DispatchReason
 
 
 class Hold(NamedTuple):
@@ -95,13 +93,6 @@ def decide(
     holding pays, see `_hold_to_grow`, or it is bulk work on the last idle lane, see `_hold_for_interactive`. Bulk work
     that has waited for as long as the target runs one batch before interactive images.
 
-    Args:
-        lines: Everything that waits.
-        lanes: The lanes, the asking one idle.
-        outlook: What comes next.
-        target_ms: The latency target.
-        now_s: On the clock of all times here.
-
     Returns:
         None only where nothing waits; a `Hold` ends later than now.
     """
@@ -109,28 +100,23 @@ def decide(
         return None
     overdue = _find_overdue(lines, lanes, target_ms=target_ms, now_s=now_s)
     line = overdue or min(lines, key=_urgency)
-    if is_alone(lines, lanes, outlook):
-        latency = line.curves.get(EngineMode.LATENCY)
-        if latency is not None and _earns_every_thread(latency, line.curves[EngineMode.THROUGHPUT], outlook):
-            return Run(line.model, line.priority, 1, EngineMode.LATENCY, line.reason)
-    limit = _find_limit(line, lanes)
+    curve = line.curves[EngineMode.THROUGHPUT]
+    is_alone = len(lines) == 1 and line.length == 1 and lanes.idle == lanes.total and outlook.expected == 0
+    if is_alone and _earns_every_thread(line, outlook):
+        return Run(line.model, line.priority, 1, EngineMode.LATENCY)
+    # Beyond the knee, only as much as leaves the same for every lane: the end of a backlog is answered sooner.
+    limit = max(line.knee, min(line.ceiling, line.length // (lanes.total + 1)))
     if line.priority is Priority.BULK:
-        limit = _fit(line.curves[EngineMode.THROUGHPUT], limit, budget_ms=BULK_SHARE * target_ms)
-    size = choose_size(line.curves[EngineMode.THROUGHPUT], length=line.length, limit=limit, idle_lanes=lanes.idle)
+        limit = _fit(curve, limit, budget_ms=BULK_SHARE * target_ms)
+    size = choose_size(curve, length=line.length, limit=limit, idle_lanes=lanes.idle)
+    run = Run(line.model, line.priority, size, EngineMode.THROUGHPUT)
     if overdue:
-        return Run(line.model, line.priority, size, EngineMode.THROUGHPUT, line.reason)
+        return run
     until_s = _hold_for_interactive(line, size, lanes, outlook) if line.priority is Priority.BULK else now_s
     # A lane is not kept from others for the sake of one line.
     if len(lines) == 1 and size == line.length < limit:
         until_s = max(until_s, _hold_to_grow(line, limit, lanes, target_ms=target_ms, now_s=now_s))
-    if until_s > now_s:
-        return Hold(line.model, line.priority, until_s)
-    return Run(line.model, line.priority, size, EngineMode.THROUGHPUT, line.reason)
-
-
-def is_alone(lines: Sequence[Line], lanes: Lanes, outlook: Outlook) -> bool:
-    """Return whether one image waits, and no other waits, runs or is being decoded."""
-    return len(lines) == 1 and lines[0].length == 1 and lanes.idle == lanes.total and outlook.expected == 0
+    return Hold(line.model, line.priority, until_s) if until_s > now_s else run
 
 
 def choose_size(curve: CostModel, *, length: int, limit: int, idle_lanes: int) -> int:
@@ -151,12 +137,7 @@ def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, toleran
     The knee is the smallest batch whose throughput lies within `tolerance` of the best one's. The ceiling is the
     largest up to which none falls as far behind the knee, the cost of each dispatch included. Beyond the knee a bigger
     batch only saves dispatches, so the ceiling applies while many images wait. Sizes that take longer than `budget_ms`
-    do not count, except 1.
-
-    Args:
-        duration_ms: Duration by batch size, in milliseconds; has size 1.
-        budget_ms: Longest duration that a batch may take.
-        tolerance: Share of the best throughput that may be given up for a smaller batch.
+    do not count, except 1, which `duration_ms` has.
     """
     affordable = {size: ms for size, ms in duration_ms.items() if size == 1 or ms <= budget_ms}
     best = max(size / ms for size, ms in affordable.items())
@@ -183,18 +164,13 @@ def _find_overdue(lines: Sequence[Line], lanes: Lanes, *, target_ms: float, now_
     return min(overdue, key=_urgency, default=None)
 
 
-def _find_limit(line: Line, lanes: Lanes) -> int:
-    """Return the largest batch that the line allows: the knee, or more if that leaves as much for every lane.
-
-    Larger batches take fewer dispatches, so that the end of a backlog is answered sooner.
-    """
-    return max(line.knee, min(line.ceiling, line.length // (lanes.total + 1)))
-
-
-def _earns_every_thread(latency: CostModel, throughput: CostModel, outlook: Outlook) -> bool:
+def _earns_every_thread(line: Line, outlook: Outlook) -> bool:
     """Return whether a lone image gains by all threads, and will probably have them for itself until it is done."""
+    latency = line.curves.get(EngineMode.LATENCY)
+    if latency is None:
+        return False
     duration_ms = latency.predict_ms(1)
-    is_shorter = duration_ms <= _MIN_LATENCY_GAIN * throughput.predict_ms(1)
+    is_shorter = duration_ms <= _MIN_LATENCY_GAIN * line.curves[EngineMode.THROUGHPUT].predict_ms(1)
     return is_shorter and outlook.arrivals_per_s * duration_ms / 1000 < 1
 
 

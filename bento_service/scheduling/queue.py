@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bento_service.domain.requests import Priority
@@ -19,11 +19,8 @@ _RECENT_DISPATCHES = 20
 
 
 @dataclass(slots=True, eq=False)
-class Announcement:
-    """An image that is being decoded. It joins the queue when it is redeemed, unless it is withdrawn first.
-
-    `item` is the image once it is redeemed; the queue alone writes it.
-    """
+class Arrival:
+    """An image that is being decoded and will join the queue. `item` is the image once it has; the queue writes it."""
 
     priority: Priority
     item: WorkItem | None = None
@@ -32,8 +29,7 @@ class Announcement:
 class WorkQueue:
     """Images that wait for a lane, first come, first served within a model and a priority. Thread-safe.
 
-    Lanes pull: a free one takes its next batch itself, without a turn of the event loop in between, and reports what
-    came of it.
+    Lanes pull: a free one takes its next batch itself, without a turn of the event loop, and reports the result.
     """
 
     def __init__(
@@ -64,12 +60,11 @@ class WorkQueue:
         self._on_expired = on_expired
         self._on_out_of_memory = on_out_of_memory
         self._arrivals = ArrivalRate()
-        self._announced: dict[Priority, set[Announcement]] = {priority: set() for priority in Priority}
+        self._expected: dict[Priority, set[Arrival]] = {priority: set() for priority in Priority}
         self._ends_s: dict[int, float] = {}
         self._idle_lanes = 0
         self._all_busy_s = -math.inf
         self._bulk_ran_s = -math.inf
-        self._held: set[tuple[str, Priority]] = set()
         self._length = 0
         self._recent: deque[tuple[float, Dispatch]] = deque(maxlen=_RECENT_DISPATCHES)
         self._is_closed = False
@@ -79,9 +74,9 @@ class WorkQueue:
         return self._length
 
     @property
-    def announced(self) -> int:
+    def expected(self) -> int:
         """Images being decoded, which will join soon."""
-        return sum(map(len, self._announced.values()))
+        return sum(map(len, self._expected.values()))
 
     def ceilings(self) -> dict[str, int]:
         """Return the current largest batch by model."""
@@ -103,59 +98,58 @@ class WorkQueue:
             recent = tuple(self._recent)
         return tuple(replace(dispatch, ago_ms=(now_s - started_s) * 1000) for started_s, dispatch in reversed(recent))
 
-    def announce(self, priority: Priority = Priority.INTERACTIVE) -> Announcement:
-        """Announce an image that is being decoded, so that no other image is taken to be alone."""
-        announcement = Announcement(priority)
+    def expect(self, priority: Priority = Priority.INTERACTIVE) -> Arrival:
+        """Count an image that is being decoded, so that no other image is taken to be alone."""
+        arrival = Arrival(priority)
         with self._changed:
-            self._announced[priority].add(announcement)
-        return announcement
+            self._expected[priority].add(arrival)
+        return arrival
 
-    def redeem(self, announcement: Announcement, item: WorkItem) -> None:
-        """Add an announced image to the end of its line; without effect if it was withdrawn.
+    def add(self, arrival: Arrival, item: WorkItem) -> None:
+        """Add an expected image to the end of its line; without effect if it was withdrawn.
 
         Args:
-            announcement: Announced the image, and is not redeemed yet.
+            arrival: From `expect`, not added yet.
             item: The image, of the same priority; `enqueued_s` is now.
 
         Raises:
             DrainingError: The queue is closed, so no lane would ever take the image.
         """
         with self._changed:
-            announced = self._announced[announcement.priority]
-            if announcement not in announced:
+            expected = self._expected[arrival.priority]
+            if arrival not in expected:
                 return
-            announced.remove(announcement)
+            expected.remove(arrival)
             if self._is_closed:
                 raise DrainingError("This server is shutting down and runs no more images.", retry_after_s=1.0)
-            announcement.item = item
+            arrival.item = item
             item.has_found_idle_lane = self._idle_lanes > self._length
             self._models[item.model].add(item)
             self._length += 1
             self._arrivals.note(item.enqueued_s)
             self._changed.notify()
 
-    def withdraw(self, announcement: Announcement) -> None:
-        """Take back an image, whether announced or waiting; without effect once a lane has it.
+    def withdraw(self, arrival: Arrival) -> None:
+        """Take an image back, whether expected or waiting; without effect once a lane has it.
 
         A waiting image leaves at once and not when its turn comes: while the lanes are busy, images of clients that
         disconnect must not pile up.
         """
         with self._changed:
-            announced, item = self._announced[announcement.priority], announcement.item
-            if announcement in announced:
-                announced.remove(announcement)
-                if self._held:
-                    self._changed.notify()
+            expected, item = self._expected[arrival.priority], arrival.item
+            if arrival in expected:
+                expected.remove(arrival)
+                # A lane may hold bulk work for this image.
+                self._changed.notify()
             elif item is not None and item in (line := self._models[item.model].waiting[item.priority]):
                 line.remove(item)
                 self._length -= 1
-                if not line:
-                    self._held.discard((item.model, item.priority))
 
-    def put_back(self, items: Iterable[WorkItem]) -> None:
+    def put_back(self, lane: int, items: Sequence[WorkItem]) -> None:
         """Return the images of a lane that died to their former place. A closed queue takes them too."""
         with self._changed:
-            for item in reversed(list(items)):
+            self._ends_s.pop(lane, None)
+            for item in reversed(items):
                 line = self._models[item.model].waiting[item.priority]
                 # At the front, but for those that another dead lane has returned.
                 later = (index for index, other in enumerate(line) if other.enqueued_s >= item.enqueued_s)
@@ -178,21 +172,16 @@ class WorkQueue:
                             return None
                         self._changed.wait()
                     elif isinstance(decision, Hold):
-                        self._held.add((decision.model, decision.priority))
+                        self._models[decision.model].waiting[decision.priority][0].held_s = now_s
                         self._changed.wait(decision.until_s - now_s)
                     elif batch := self._take_batch(decision, now_s):
                         predicted_ms = self._models[batch.model].costs[batch.mode].predict_ms(len(batch.items))
                         self._ends_s[lane] = now_s + predicted_ms / 1000
                         if self._idle_lanes == 1:
-                            self._note_all_busy(now_s)
+                            self._all_busy_s = now_s
                         return batch
             finally:
                 self._idle_lanes -= 1
-
-    def release(self, lane: int) -> None:
-        """Forget a lane that has died."""
-        with self._changed:
-            self._ends_s.pop(lane, None)
 
     def note_run(self, batch: Batch, size: int, reason: DispatchReason, *, started_s: float, finished_s: float) -> None:
         """Learn from a run of `size` images of a batch, and keep it for `recent_dispatches`."""
@@ -231,7 +220,6 @@ class WorkQueue:
             for line in lines:
                 line.clear()
             self._length = 0
-            self._held.clear()
             return items
 
     def _decide(self, idle_since_s: float, now_s: float) -> Run | Hold | None:
@@ -241,11 +229,11 @@ class WorkQueue:
         for model in self._models.values():
             lines += model.lines(now_s)
         lanes = Lanes(self._lanes, self._idle_lanes, list(self._ends_s.values()), idle_since_s, self._bulk_ran_s)
-        outlook = _NOTHING_TO_COME if self._is_closed else self._look_out(now_s)
+        outlook = _NOTHING_TO_COME
+        if not self._is_closed:
+            interactive = len(self._expected[Priority.INTERACTIVE])
+            outlook = Outlook(self.expected, interactive, self._arrivals.per_s(now_s))
         return decide(lines, lanes, outlook, target_ms=self._target_ms, now_s=now_s)
-
-    def _look_out(self, now_s: float) -> Outlook:
-        return Outlook(self.announced, len(self._announced[Priority.INTERACTIVE]), self._arrivals.per_s(now_s))
 
     def _take_batch(self, run: Run, now_s: float) -> Batch | None:
         model = self._models[run.model]
@@ -263,22 +251,20 @@ class WorkQueue:
 
         items = model.take(run.priority, run.size, is_live=is_live)
         self._length -= length - len(line)
-        was_held = (run.model, run.priority) in self._held
-        self._held.discard((run.model, run.priority))
         if expired:
             self._on_expired(expired)
         if not items:
             return None
         if run.priority is Priority.BULK:
             self._bulk_ran_s = now_s
-        reason = items[0].reason
-        if reason is DispatchReason.LANE_FREE and items[0].enqueued_s < self._all_busy_s:
-            reason = DispatchReason.BACKLOG
-        if was_held and reason is not DispatchReason.RECOVERED:
-            reason = DispatchReason.HELD
-        return Batch(run.model, tuple(items), run.mode, reason, waiting=self._length)
+        return Batch(run.model, tuple(items), run.mode, self._reason_for(items[0]), waiting=self._length)
 
-    def _note_all_busy(self, now_s: float) -> None:
-        """Count what still waits as backlog: the idle lane that it found, or that held it, took other work."""
-        self._all_busy_s = now_s
-        self._held.clear()
+    def _reason_for(self, item: WorkItem) -> DispatchReason:
+        if item.lanes_lost:
+            return DispatchReason.RECOVERED
+        # Once all lanes are busy, whatever waits is backlog: the lane that it found, or that held it, took other work.
+        if item.held_s is not None and item.held_s >= self._all_busy_s:
+            return DispatchReason.HELD
+        if item.has_found_idle_lane and item.enqueued_s >= self._all_busy_s:
+            return DispatchReason.LANE_FREE
+        return DispatchReason.BACKLOG

@@ -21,8 +21,7 @@ _MAX_LANES_LOST = 2
 class Scheduler:
     """Runs the images of `queue` on lanes.
 
-    The future of each redeemed image gets a `Completion` or an error, on the scheduler's event loop, unless it is
-    already done.
+    Each image's future gets a `Completion` or an error, on the scheduler's event loop, unless it is already done.
     """
 
     def __init__(
@@ -79,9 +78,9 @@ class Scheduler:
         self.queue.close()
         give_up_s = self._clock() + timeout_s
         for number in range(len(self._lanes)):
-            # A lane that dies starts its successor before it ends.
+            # A lane that dies puts its successor into the list before it ends.
             joined = None
-            while joined is not (lane := self._find_lane(number)):
+            while joined is not (lane := self._lanes[number]):
                 if not lane.join(max(0.0, give_up_s - self._clock())):
                     break
                 joined = lane
@@ -100,8 +99,7 @@ class Scheduler:
     def _replace(self, lost: Lane, items: Sequence[WorkItem]) -> bool:
         for item in items:
             item.lanes_lost += 1
-        self.queue.release(lost.number)
-        self.queue.put_back(item for item in items if item.lanes_lost < _MAX_LANES_LOST)
+        self.queue.put_back(lost.number, [item for item in items if item.lanes_lost < _MAX_LANES_LOST])
         self._deliver([(item, _repeated_lane_loss(item)) for item in items if item.lanes_lost >= _MAX_LANES_LOST])
         self._on_lane_lost()
         successor = self._make_lane(lost.number)
@@ -114,11 +112,6 @@ class Scheduler:
                 return False
             self._lanes[lost.number] = successor
         return True
-
-    def _find_lane(self, number: int) -> Lane:
-        """Return the current lane of this number."""
-        with self._lanes_changed:
-            return self._lanes[number]
 
     def _expire(self, items: list[WorkItem]) -> None:
         self._deliver([(item, expire()) for item in items])

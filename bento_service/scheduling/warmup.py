@@ -24,6 +24,9 @@ _SHARE_OF_BUDGET = 0.25
 """Part of the time that one size may take."""
 _FEWEST_SIZES = 2
 """Timed however long they take: a size that is not measured never runs, and two images show whether batches gain."""
+_MIN_GAIN = 0.05
+"""Share by which a size has to exceed the best throughput before it. Each size that is timed keeps buffers in the
+engine, so the search ends soon without gains."""
 _SIZES_WITHOUT_GAIN = 3
 """So many in a row end the search: one disturbed size must not limit the batches, and a backlog is taken in batches
 beyond those that gain (`policy.choose_bounds`)."""
@@ -73,20 +76,11 @@ def time_batch_sizes(
     mode: EngineMode = EngineMode.THROUGHPUT,
     clock: Callable[[], float],
     budget_s: float = 1.0,
-    min_gain: float = 0.05,
 ) -> dict[int, float]:
     """Measure how long each batch size takes: the median of runs until it is stable, after one that does not count.
 
-    Args:
-        infer: The forward pass.
-        recipe: Gives the size of the input.
-        sizes: Batch sizes, ascending, 1 first.
-        mode: The engine's mode.
-        clock: Seconds, monotonic.
-        budget_s: No further size is timed once the runs that count have taken this long; two sizes are timed in any
-            case. First runs, in which an engine may compile the size, do not count.
-        min_gain: Share by which a size has to exceed the best throughput before it to count as a gain. Each size that
-            is timed keeps buffers in the engine, so the search ends soon without gains.
+    No further size is timed once the runs that count have taken `budget_s`; two are timed in any case. First runs, in
+    which an engine may compile the size, do not count.
 
     Returns:
         Duration in milliseconds by batch size, 1 included, up to the third size in a row that gains nothing or the last
@@ -115,20 +109,12 @@ def time_batch_sizes(
         spent_s += sum(samples_s)
         duration_ms[size] = median(samples_s) * 1000
         per_ms = size / duration_ms[size]
-        without_gain = without_gain + 1 if per_ms < (1 + min_gain) * best_per_ms else 0
+        without_gain = without_gain + 1 if per_ms < (1 + _MIN_GAIN) * best_per_ms else 0
         if without_gain == _SIZES_WITHOUT_GAIN:
             break
         best_per_ms = max(best_per_ms, per_ms)
-    return _cut_disturbances(duration_ms)
-
-
-def _cut_disturbances(duration_ms: dict[int, float]) -> dict[int, float]:
-    """Limit each size's duration to those of larger ones: it took longer by a disturbance."""
-    shortest_ms = math.inf
-    cut_ms: dict[int, float] = {}
-    for size in sorted(duration_ms, reverse=True):
-        shortest_ms = cut_ms[size] = min(shortest_ms, duration_ms[size])
-    return dict(sorted(cut_ms.items()))
+    # A size that took longer than a larger one was disturbed.
+    return {size: min(ms for larger, ms in duration_ms.items() if larger >= size) for size in duration_ms}
 
 
 def _time(run: Callable[[], object], *, budget_s: float, clock: Callable[[], float]) -> list[float]:

@@ -34,8 +34,9 @@ class WorkItem:
     """One decoded image in the scheduler.
 
     `pixels_hwc` is RGB, uint8, 0-255. Times are in seconds on the scheduler's clock. `future` belongs to the
-    scheduler's loop and gets a `Completion` or an error. The scheduler alone writes the last two fields: whether a lane
-    was idle when the image joined the queue, and how many lanes died while they ran it.
+    scheduler's loop and gets a `Completion` or an error. The scheduler alone writes the last three fields: whether a
+    lane was idle when the image joined the queue, when an idle lane last held it, and how many lanes died while they
+    ran it.
     """
 
     model: str
@@ -45,14 +46,8 @@ class WorkItem:
     future: "asyncio.Future[Completion]"
     priority: Priority = Priority.INTERACTIVE
     has_found_idle_lane: bool = False
+    held_s: float | None = None
     lanes_lost: int = 0
-
-    @property
-    def reason(self) -> DispatchReason:
-        """Why it is dispatched when it is, unless a lane held it."""
-        if self.lanes_lost:
-            return DispatchReason.RECOVERED
-        return DispatchReason.LANE_FREE if self.has_found_idle_lane else DispatchReason.BACKLOG
 
     def is_late(self, now_s: float) -> bool:
         """Tell whether its deadline has passed."""

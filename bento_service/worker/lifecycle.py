@@ -15,7 +15,7 @@ from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.pipeline import Pipeline
+from bento_service.pipeline.wiring import Pipeline
 from bento_service.settings import Settings
 from bento_service.worker.shared_folder import StatusTable
 from bento_service.worker.shutdown import GracefulShutdown

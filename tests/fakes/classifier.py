@@ -12,8 +12,7 @@ from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Predict
 from bento_service.domain.service import ModelState, ServedModel
 from bento_service.errors import LightboxError
 from bento_service.pipeline.classifier import Classifier
-from bento_service.pipeline.preview_request import PreviewRequest
-from bento_service.pipeline.request import ImageRequest, name_outcome
+from bento_service.pipeline.request import ImageRequest, PreviewRequest, name_outcome
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 LABELS = tuple(f"class {class_id}" for class_id in range(10))

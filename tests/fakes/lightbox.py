@@ -7,7 +7,7 @@ from typing import Any, cast
 from bento_service.machine import Division
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
-from bento_service.pipeline.pipeline import Pipeline
+from bento_service.pipeline.wiring import Pipeline
 from bento_service.settings import Settings
 from tests.fakes.journal import FakeJournal
 

@@ -52,13 +52,13 @@ class RecordingObserver:
     """Keeps receipts and the reasons of rejections."""
 
     receipts: list[Receipt] = field(default_factory=list)
-    sheds: list[str] = field(default_factory=list)
+    rejections: list[str] = field(default_factory=list)
 
     def observe_receipt(self, receipt: Receipt) -> None:
         self.receipts.append(receipt)
 
-    def observe_shed(self, reason: str) -> None:
-        self.sheds.append(reason)
+    def observe_rejection(self, reason: str) -> None:
+        self.rejections.append(reason)
 
 
 class GpuEngine(FakeEngine):
@@ -76,6 +76,11 @@ class ObservedClassifier:
         self.queue = running.scheduler.queue
         self._pool = running.decode_pool
         self._clock = clock
+
+    def check_left_nothing(self) -> None:
+        """Assert that no image has a place, waits or is expected."""
+        assert (self.classifier.in_flight, self.classifier.predicted_wait_ms) == (0, 0)
+        assert (len(self.queue), self.queue.expected) == (0, 0)
 
     @property
     def receipt(self) -> Receipt:
@@ -103,6 +108,17 @@ class ObservedClassifier:
         task = await self.start(encoded, deadline_ms=deadline_ms)
         while len(self.queue) == waiting:
             await self.flush_decoding()
+        return task
+
+    async def start_many(self, count: int, encoded: bytes | None = None) -> "list[asyncio.Task[Answer]]":
+        """Start so many images, all of them `encoded` or each one different."""
+        return [await self.start(encoded or encode_image(value)) for value in range(count)]
+
+    async def occupy_lane(self, infer: FakeInfer, encoded: bytes = b"") -> "asyncio.Task[Answer]":
+        """Return once the lane is held at the closed gate of a model."""
+        infer.gate.clear()
+        task = await self.start(encoded or encode_image(1))
+        await asyncio.to_thread(infer.wait_for_lane)
         return task
 
     async def flush_decoding(self) -> None:

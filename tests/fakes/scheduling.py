@@ -22,11 +22,11 @@ async def run_image(
     clock: Callable[[], float] = time.perf_counter,
 ) -> Completion:
     """Run one image and wait for it; cancelling removes it from the queue."""
-    announcement = scheduler.queue.announce(priority)
+    arrival = scheduler.queue.expect(priority)
     item = WorkItem(model, pixels_hwc, clock(), deadline_s, asyncio.get_running_loop().create_future(), priority)
     try:
-        scheduler.queue.redeem(announcement, item)
+        scheduler.queue.add(arrival, item)
         return await item.future
     except asyncio.CancelledError:
-        scheduler.queue.withdraw(announcement)
+        scheduler.queue.withdraw(arrival)
         raise

@@ -63,7 +63,7 @@ async def check_counts(service: FaultedService) -> None:
     """Find nothing in any part of the service, once the threads have put away what nobody wants any more."""
     await asyncio.to_thread(service.settle)
     assert (service.classifier.in_flight, service.classifier.predicted_wait_ms) == (0, 0)
-    assert (len(service.scheduler.queue), service.scheduler.queue.announced) == (0, 0)
+    assert (len(service.scheduler.queue), service.scheduler.queue.expected) == (0, 0)
     assert service.count("lightbox_queue_depth_images") == 0
 
 

@@ -24,7 +24,7 @@ class ReceiptBook:
             self._receipts.append(receipt)
             self._has_more.notify_all()
 
-    def observe_shed(self, reason: str) -> None:
+    def observe_rejection(self, reason: str) -> None:
         """The receipt says it."""
 
     def outcomes(self) -> Counter[str]:

@@ -69,7 +69,7 @@ async def test_clients_that_hang_up_while_they_wait_for_a_decode_thread_cost_no_
             for request in leaving:
                 asking.pop(request).cancel()
             await asyncio.to_thread(service.book.wait_for, len(leaving), outcome="cancelled")
-            assert service.decode_pool.waiting == service.scheduler.queue.announced == len(asking)
+            assert service.decode_pool.waiting == service.scheduler.queue.expected == len(asking)
         replies = await asyncio.gather(*asking.values())
 
         check_books(service, replies, outcomes=["ok"], hung_up=leaving)

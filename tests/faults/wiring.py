@@ -115,9 +115,7 @@ class FaultedService:
         give_up_s = time.monotonic() + PATIENCE_S
         while not is_so():
             if time.monotonic() > give_up_s:
-                raise TimeoutError(
-                    f"{self.scheduler.queue.announced} images announced, {len(self.scheduler.queue)} wait"
-                )
+                raise TimeoutError(f"{self.scheduler.queue.expected} images expected, {len(self.scheduler.queue)} wait")
             asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(PATIENCE_S)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bento_service.cache.base import CachedResult
 from bento_service.cache.memory import MemoryStore
-from bento_service.cache.result_cache import Found, ResultCache
+from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, UndecodableImageError
 from tests.fakes.cache import CountingObserver, make_result
@@ -51,7 +51,7 @@ class Counter:
         self._cache = cache
         self.computed = [0] * (BROKEN + 1)
 
-    async def serve(self, client: Client) -> Found:
+    async def serve(self, client: Client) -> CachedResult:
         for _ in range(client.comes_at):
             await asyncio.sleep(0)
         return await self._cache.fetch(
@@ -69,7 +69,7 @@ class Counter:
         return make_result(client.image)
 
 
-async def leave(task: "asyncio.Task[Found]", client: Client) -> None:
+async def leave(task: "asyncio.Task[CachedResult]", client: Client) -> None:
     if client.leaves_at is not None:
         for _ in range(client.leaves_at):
             await asyncio.sleep(0)
@@ -85,9 +85,9 @@ async def run(requests: list[Client]) -> None:
         asyncio.gather(*tasks, return_exceptions=True), asyncio.gather(*leaving, return_exceptions=True)
     )
     for client, outcome in zip(requests, outcomes, strict=True):
-        if isinstance(outcome, Found):
+        if isinstance(outcome, CachedResult):
             assert client.image != BROKEN
-            assert outcome.result.image == make_result(client.image).image
+            assert outcome.image == make_result(client.image).image
         elif isinstance(outcome, asyncio.CancelledError):
             assert client.leaves_at is not None
         elif isinstance(outcome, DeadlineExceededError):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bento_service.domain.requests import Priority
-from bento_service.domain.runner import DispatchReason, EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.policy import (
     BULK_SHARE,
@@ -45,7 +45,6 @@ lines = st.lists(
         oldest_s=st.floats(NOW_S - 2, NOW_S),
         sizes=st.tuples(st.integers(1, 32), st.integers(1, 32)),
         curves=all_curves,
-        reason=st.sampled_from([DispatchReason.LANE_FREE, DispatchReason.BACKLOG]),
         arrivals_per_s=st.floats(0, 1e5),
     ),
     unique_by=lambda line: (line.model, line.priority),
@@ -92,20 +91,48 @@ def is_overdue(line: Line, lanes: Lanes) -> bool:
     return line.priority is Priority.BULK and max(line.oldest_s, lanes.bulk_ran_s) <= since_s
 
 
-@given(lines=lines, lanes=lanes, outlook=outlooks)
-def test_a_free_lane_runs_what_waits_or_holds_it_for_a_bounded_time_and_rests_only_where_nothing_waits(
+situations = {"lines": lines.filter(bool), "lanes": lanes, "outlook": outlooks}
+
+
+def test_a_free_lane_rests_only_where_nothing_waits() -> None:
+    assert choose([], Lanes(1, 1, (), NOW_S), Outlook(0, 0, 0)) is None
+
+
+@given(**situations)
+def test_a_batch_is_no_larger_than_line_ceiling_and_what_each_lane_could_take(
     lines: list[Line], lanes: Lanes, outlook: Outlook
 ) -> None:
     decision = choose(lines, lanes, outlook)
-    assert (decision is None) == (not lines)
+    if isinstance(decision, Run):
+        line = find_line(lines, decision)
+        assert 1 <= decision.size <= min(line.length, line.ceiling)
+        assert decision.size <= line.knee or line.length - decision.size >= lanes.total * decision.size
+        if decision.mode is EngineMode.LATENCY:
+            assert [line.length for line in lines] == [1]
+            assert lanes.idle == lanes.total
+            assert outlook.expected == 0
+            assert EngineMode.LATENCY in lines[0].curves
+
+
+@given(**situations)
+def test_a_hold_is_bounded_leaves_time_to_run_and_never_lets_the_device_rest(
+    lines: list[Line], lanes: Lanes, outlook: Outlook
+) -> None:
+    decision = choose(lines, lanes, outlook)
+    assert decision is not None
     if isinstance(decision, Hold):
         line = find_line(lines, decision)
-        batch_s = line.curves[EngineMode.THROUGHPUT].predict_ms(line.ceiling) / 1000
-        assert NOW_S < decision.until_s <= max(line.oldest_s, lanes.idle_since_s) + batch_s
+        curve = line.curves[EngineMode.THROUGHPUT]
+        is_bulk = decision.priority is Priority.BULK
+        latest_s = max(line.oldest_s, lanes.idle_since_s) + curve.predict_ms(line.ceiling) / 1000
+        assert NOW_S < decision.until_s <= latest_s
+        assert is_bulk or (decision.until_s - line.oldest_s) * 1000 + curve.predict_ms(line.length) <= TARGET_MS / 2
+        is_busy = any(end_s >= decision.until_s for end_s in lanes.ends_s)
+        assert is_busy or (is_bulk and lanes.idle == 1 < lanes.total and outlook.expected_interactive)
 
 
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_interactive_work_goes_before_bulk_and_within_each_whoever_has_waited_longest(
+@given(**situations)
+def test_interactive_work_goes_before_bulk_and_the_oldest_first(
     lines: list[Line], lanes: Lanes, outlook: Outlook
 ) -> None:
     lines = [line for line in lines if not is_overdue(line, lanes)] or lines[:1]
@@ -117,10 +144,8 @@ def test_interactive_work_goes_before_bulk_and_within_each_whoever_has_waited_lo
     assert oldest_s[decision.model] == min(oldest_s.values())
 
 
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_bulk_work_that_was_passed_over_for_as_long_as_the_target_goes_next_and_at_once_the_oldest_first(
-    lines: list[Line], lanes: Lanes, outlook: Outlook
-) -> None:
+@given(**situations)
+def test_overdue_bulk_work_runs_at_once_and_the_oldest_first(lines: list[Line], lanes: Lanes, outlook: Outlook) -> None:
     overdue = [line for line in lines if is_overdue(line, lanes)]
     decision = choose(lines, lanes, outlook)
     if overdue:
@@ -130,77 +155,32 @@ def test_bulk_work_that_was_passed_over_for_as_long_as_the_target_goes_next_and_
         assert line.oldest_s == min(line.oldest_s for line in overdue)
 
 
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_within_the_target_after_a_bulk_batch_interactive_work_never_waits_for_another(
+@given(**situations)
+def test_within_the_target_after_a_bulk_batch_interactive_work_goes_first(
     lines: list[Line], lanes: Lanes, outlook: Outlook
 ) -> None:
-    lanes = lanes._replace(bulk_ran_s=NOW_S - TARGET_MS / 2000)
-    decision = choose(lines, lanes, outlook)
+    decision = choose(lines, lanes._replace(bulk_ran_s=NOW_S - TARGET_MS / 2000), outlook)
     assert decision is not None
     if any(line.priority is Priority.INTERACTIVE for line in lines):
         assert decision.priority is Priority.INTERACTIVE
 
 
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_a_batch_holds_no_more_than_waits_and_no_more_than_its_ceiling(
-    lines: list[Line], lanes: Lanes, outlook: Outlook
-) -> None:
-    decision = choose(lines, lanes, outlook)
-    if isinstance(decision, Run):
-        line = find_line(lines, decision)
-        assert 1 <= decision.size <= min(line.length, line.ceiling)
-        assert decision.reason is line.reason
-
-
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_an_interactive_image_never_waits_for_a_bulk_batch_longer_than_bulks_share_or_one_image(
+@given(**situations)
+def test_a_bulk_batch_takes_no_longer_than_its_share_or_one_image(
     lines: list[Line], lanes: Lanes, outlook: Outlook
 ) -> None:
     bulk = [line._replace(priority=Priority.BULK) for line in lines[:1]]
     decision = choose(bulk, lanes, outlook)
     if isinstance(decision, Run) and decision.size > 1:
-        curve = bulk[0].curves[EngineMode.THROUGHPUT]
-        assert curve.predict_ms(decision.size) <= BULK_SHARE * TARGET_MS
+        assert bulk[0].curves[EngineMode.THROUGHPUT].predict_ms(decision.size) <= BULK_SHARE * TARGET_MS
 
 
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_every_thread_goes_to_one_image_only_while_it_is_the_only_one_known_of(
-    lines: list[Line], lanes: Lanes, outlook: Outlook
-) -> None:
-    decision = choose(lines, lanes, outlook)
-    if isinstance(decision, Run) and decision.mode is EngineMode.LATENCY:
-        assert [line.length for line in lines] == [1]
-        assert lanes.idle == lanes.total
-        assert outlook.expected == 0
-        assert EngineMode.LATENCY in lines[0].curves
-
-
-@given(lines=lines, lanes=lanes, outlook=outlooks)
-def test_where_batching_gains_nothing_no_interactive_image_is_ever_held(
+@given(**situations)
+def test_where_batching_gains_nothing_no_interactive_image_is_held(
     lines: list[Line], lanes: Lanes, outlook: Outlook
 ) -> None:
     flat = [line._replace(curves={EngineMode.THROUGHPUT: FLAT}, priority=Priority.INTERACTIVE) for line in lines[:1]]
-    assert not isinstance(choose(flat, lanes, outlook), Hold)
-
-
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_a_lane_holds_only_while_another_one_works_or_bulk_work_would_take_the_last(
-    lines: list[Line], lanes: Lanes, outlook: Outlook
-) -> None:
-    decision = choose(lines, lanes, outlook)
-    if isinstance(decision, Hold):
-        is_busy = any(end_s >= decision.until_s for end_s in lanes.ends_s)
-        yields = decision.priority is Priority.BULK and lanes.idle == 1 < lanes.total and outlook.expected_interactive
-        assert is_busy or yields
-
-
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_a_hold_leaves_time_to_run_within_half_of_the_target(lines: list[Line], lanes: Lanes, outlook: Outlook) -> None:
-    decision = choose(lines, lanes, outlook)
-    if isinstance(decision, Hold) and decision.priority is Priority.INTERACTIVE:
-        line = find_line(lines, decision)
-        curve = line.curves[EngineMode.THROUGHPUT]
-        assert (decision.until_s - line.oldest_s) * 1000 + curve.predict_ms(line.length) <= TARGET_MS / 2
+    assert isinstance(choose(flat, lanes, outlook), Run)
 
 
 @given(length=st.integers(1, 500), ceiling=st.integers(1, 256), lanes=st.integers(1, 64))
@@ -219,16 +199,6 @@ def test_idle_lanes_share_a_backlog_and_leave_nothing_that_they_could_run(
     assert len(sizes) >= min(lanes, math.ceil(length / ceiling))
 
 
-@given(lines=lines.filter(bool), lanes=lanes, outlook=outlooks)
-def test_a_batch_beyond_the_knee_leaves_as_much_for_every_lane(
-    lines: list[Line], lanes: Lanes, outlook: Outlook
-) -> None:
-    decision = choose(lines, lanes, outlook)
-    if isinstance(decision, Run):
-        line = find_line(lines, decision)
-        assert decision.size <= line.knee or line.length - decision.size >= lanes.total * decision.size
-
-
 @given(duration_ms=durations_ms, budget_ms=st.floats(0, 1e5))
 def test_knee_and_ceiling_are_measured_sizes_that_fit_into_the_budget(
     duration_ms: dict[int, float], budget_ms: float
@@ -239,17 +209,9 @@ def test_knee_and_ceiling_are_measured_sizes_that_fit_into_the_budget(
 
 
 @given(duration_ms=durations_ms)
-def test_the_knee_gives_up_no_more_throughput_than_is_tolerated(duration_ms: dict[int, float]) -> None:
-    knee, _ = choose_bounds(duration_ms, budget_ms=math.inf, tolerance=0.1)
-    best = max(size / ms for size, ms in duration_ms.items())
-    assert knee / duration_ms[knee] >= 0.9 * best
-
-
-@given(duration_ms=durations_ms)
-def test_no_size_between_knee_and_ceiling_falls_far_behind_the_knee_once_turns_count(
-    duration_ms: dict[int, float],
-) -> None:
+def test_knee_and_ceiling_give_up_a_tenth_of_the_throughput_at_most(duration_ms: dict[int, float]) -> None:
     knee, ceiling = choose_bounds(duration_ms, budget_ms=math.inf, tolerance=0.1)
+    assert knee / duration_ms[knee] >= 0.9 * max(size / ms for size, ms in duration_ms.items())
     turn_ms = 0.2 * duration_ms[1]
     rates = {size: size / (ms + turn_ms) for size, ms in duration_ms.items() if knee <= size <= ceiling}
     assert min(rates.values()) >= 0.9 * rates[knee]

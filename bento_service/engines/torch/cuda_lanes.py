@@ -1,8 +1,7 @@
 """GPU lanes: each has a CUDA stream, fixed buffers, and a CUDA graph of the forward pass for each batch size."""
 
 import logging
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,26 +15,8 @@ logger = logging.getLogger(__name__)
 
 
 def list_buckets(max_batch: int) -> tuple[int, ...]:
-    """Return the powers of two below `max_batch`, and `max_batch`, so that less than half of a bucket is padding.
-
-    Raises:
-        ValueError: `max_batch` is below 1.
-    """
-    if max_batch < 1:
-        raise ValueError(f"max_batch is {max_batch}; it has to be at least 1.")
+    """Return the powers of two below `max_batch`, and `max_batch`, so that less than half of a bucket is padding."""
     return (*(2**power for power in range((max_batch - 1).bit_length())), max_batch)
-
-
-def choose_bucket(count: int, buckets: Sequence[int]) -> int:
-    """Return the smallest of the ascending `buckets` that holds `count` images.
-
-    Raises:
-        ValueError: There are more than the last one holds.
-    """
-    index = bisect_left(buckets, count)
-    if index == len(buckets):
-        raise ValueError(f"{count} images were given; the largest bucket holds {buckets[-1]}.")
-    return buckets[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +100,7 @@ class CudaLane:
     def _step_for(self, count: int) -> Step:
         if not self._recorded:
             return self._step(count)
-        return self._recorded[choose_bucket(count, self.bucket_sizes)]
+        return self._recorded[min(size for size in self._recorded if size >= count)]
 
     def _step(self, size: int) -> Step:
         images = self._pixels[:size]

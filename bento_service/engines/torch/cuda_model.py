@@ -29,8 +29,6 @@ logger = logging.getLogger(__name__)
 
 Forward = Callable[["torch.Tensor"], "torch.Tensor"]
 """uint8 images, shape (n, height, width, 3), to f32 probabilities, shape (n, classes), on one device."""
-
-
 Compiler = Callable[["nn.Module"], Forward]
 
 

@@ -47,10 +47,10 @@ class TorchEngine:
         compile_model: bool = False,
         max_batch: int = 128,
     ) -> None:
-        """Load the program onto a device.
+        """Load the program, a `torch.export` file that takes and returns what `Engine.infer` does, onto a device.
 
         Args:
-            program_path: A `torch.export` file that takes and returns what `Engine.infer` does.
+            program_path: The file.
             card: Gives the size of the input and the number of classes.
             device: Where it runs. The arguments after `threads` apply to GPUs only.
             threads: Compute threads of a CPU engine; all lanes share them.
@@ -150,10 +150,9 @@ def _explain_load(error: RuntimeError, name: str, device: Device) -> ModelLoadEr
 
 
 class CudaProgram:
-    """Runs a model on a number of lanes; further callers wait for a free one. Thread-safe."""
+    """Runs a model on a number of lanes, see `open_lanes`; further callers wait for a free one. Thread-safe."""
 
     def __init__(self, model: LaneModel, *, max_batch: int, lanes: int, runtime: CudaRuntime) -> None:
-        """Open the lanes; see `open_lanes`."""
         opened = open_lanes(model, max_batch=max_batch, lanes=lanes, runtime=runtime)
         self.max_batch = opened[0].max_batch
         self.bucket_sizes = opened[0].bucket_sizes

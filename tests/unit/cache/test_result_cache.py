@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 
-from bento_service.cache.base import CachedResult, Lookup
+from bento_service.cache.base import CachedResult
 from bento_service.cache.memory import MemoryStore
-from bento_service.cache.result_cache import Found, ResultCache, name_scope
+from bento_service.cache.result_cache import ResultCache, name_scope
 from bento_service.domain.requests import Priority
 from bento_service.errors import (
     DeadlineExceededError,
@@ -18,6 +18,8 @@ from bento_service.errors import (
     UndecodableImageError,
 )
 from tests.fakes.cache import Computation, CountingObserver, make_result
+from tests.fakes.clock import FakeTimeLoop
+from tests.fakes.pipeline import fake_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -25,12 +27,20 @@ DIGEST = "d" * 64
 SCOPE = "scope"
 
 
+class StuckStore(MemoryStore):
+    """A store whose connection never closes."""
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
 class CacheUser:
-    """Sends requests to a cache in memory."""
+    """Sends requests to a cache in memory; `lookups` counts them by `Lookup`."""
 
     def __init__(self) -> None:
-        self.counts = CountingObserver()
-        self.cache = ResultCache(MemoryStore(1_000_000), observer=self.counts)
+        observer = CountingObserver()
+        self.lookups = observer.lookups
+        self.cache = ResultCache(MemoryStore(1_000_000), observer=observer)
 
     async def fetch(
         self,
@@ -39,30 +49,20 @@ class CacheUser:
         digest: str = DIGEST,
         scope: str = SCOPE,
         priority: Priority = Priority.INTERACTIVE,
-    ) -> Found:
+    ) -> CachedResult:
         return await self.cache.fetch(digest, scope=scope, priority=priority, compute=compute)
 
     async def start(
         self, compute: Callable[[], Awaitable[CachedResult]], *, priority: Priority = Priority.INTERACTIVE
-    ) -> "asyncio.Task[Found]":
+    ) -> "asyncio.Task[CachedResult]":
         """Return once the request computes, or waits for one that does."""
         task = asyncio.create_task(self.fetch(compute, priority=priority))
         await asyncio.sleep(0)
         return task
 
 
-def answering(result: CachedResult) -> Callable[[], Awaitable[CachedResult]]:
-    async def compute() -> CachedResult:
-        return result
-
-    return compute
-
-
-def failing(error: Exception) -> Callable[[], Awaitable[CachedResult]]:
-    async def compute() -> CachedResult:
-        raise error
-
-    return compute
+async def compute_at_once() -> CachedResult:
+    return make_result()
 
 
 async def never() -> CachedResult:
@@ -71,19 +71,20 @@ async def never() -> CachedResult:
 
 async def test_a_second_request_is_served_from_the_cache() -> None:
     user = CacheUser()
-    first = await user.fetch(answering(make_result()))
-    second = await user.fetch(never)
-    assert (first.lookup, second.lookup) == (Lookup.MISS, Lookup.HIT)
-    assert (first.is_cached, second.is_cached) == (False, True)
-    assert second.result is first.result
-    assert user.counts.lookups == {"miss": 1, "hit": 1}
+    first = await user.fetch(compute_at_once)
+    assert await user.fetch(never) is first
+    described = dict(user.cache.describe())
+    assert described.pop("bytes") > 0
+    assert described == {"hit": 1, "shared": 0, "miss": 1, "recent_hit_rate": 0.5, "entries": 1}
+    assert user.lookups == {"miss": 1, "hit": 1}
 
 
 async def test_another_image_or_another_scope_finds_nothing() -> None:
     user = CacheUser()
-    await user.fetch(answering(make_result()))
-    assert (await user.fetch(answering(make_result()), digest="e" * 64)).lookup is Lookup.MISS
-    assert (await user.fetch(answering(make_result()), scope="other")).lookup is Lookup.MISS
+    await user.fetch(compute_at_once)
+    await user.fetch(compute_at_once, digest="e" * 64)
+    await user.fetch(compute_at_once, scope="other")
+    assert user.lookups == {"miss": 3}
 
 
 async def test_identical_requests_in_flight_share_one_computation() -> None:
@@ -93,13 +94,12 @@ async def test_identical_requests_in_flight_share_one_computation() -> None:
     followers = [await user.start(never) for _ in range(3)]
     computation.result.set_result(make_result())
     found = await asyncio.gather(leader, *followers)
-    assert [each.lookup for each in found] == [Lookup.MISS, Lookup.SHARED, Lookup.SHARED, Lookup.SHARED]
-    assert len({id(each.result) for each in found}) == 1
-    assert computation.started == 1
+    assert len(set(map(id, found))) == 1
+    assert user.lookups == {"miss": 1, "shared": 3}
 
 
 @pytest.mark.parametrize(
-    "error", [asyncio.CancelledError(), DeadlineExceededError("too late")], ids=["cancel", "deadline"]
+    "error", [asyncio.CancelledError(), DeadlineExceededError("too late"), ValueError("a defect")], ids=repr
 )
 async def test_a_follower_takes_over_from_a_leader_that_is_given_up(error: BaseException) -> None:
     user = CacheUser()
@@ -112,35 +112,27 @@ async def test_a_follower_takes_over_from_a_leader_that_is_given_up(error: BaseE
         given_up.result.set_exception(error)
     with pytest.raises(type(error)):
         await leader
+    while not computation.started:  # noqa: ASYNC110 - a computation tells nobody
+        await asyncio.sleep(0)
     computation.result.set_result(make_result())
-    found = await asyncio.gather(*followers)
-    assert sorted(each.lookup for each in found) == [Lookup.MISS, Lookup.SHARED, Lookup.SHARED]
+    await asyncio.gather(*followers)
+    assert user.lookups == {"miss": 2, "shared": 2}
     assert computation.started == 1
 
 
-async def test_a_follower_that_hangs_up_disturbs_neither_leader_nor_followers() -> None:
+async def test_a_follower_that_leaves_disturbs_neither_leader_nor_followers() -> None:
     user = CacheUser()
     computation = Computation()
     leader = await user.start(computation)
     gone, patient = await user.start(never), await user.start(never)
     gone.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await gone
-    computation.result.set_result(make_result())
-    assert (await leader).lookup is Lookup.MISS
-    assert (await patient).lookup is Lookup.SHARED
-    assert computation.cancelled == 0
-
-
-async def test_a_follower_leaves_at_its_own_deadline() -> None:
-    user = CacheUser()
-    computation = Computation()
-    leader = await user.start(computation)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0):
             await user.fetch(never)
     computation.result.set_result(make_result())
-    assert (await leader).lookup is Lookup.MISS
+    assert await leader is await patient
+    assert gone.cancelled()
+    assert computation.cancelled == 0
 
 
 @pytest.mark.parametrize("error", [UndecodableImageError("truncated", at=5), InferenceFailedError("not a number")])
@@ -152,33 +144,15 @@ async def test_an_error_of_the_image_is_shared_and_not_kept(error: LightboxError
     computation.result.set_exception(error)
     raised = await asyncio.gather(leader, *followers, return_exceptions=True)
     # Each task raises its own copy, since a traceback is written into the exception.
-    assert len({id(each) for each in raised}) == 3
+    assert len(set(map(id, raised))) == 3
     for each in raised:
         assert isinstance(each, type(error))
-        assert each.message == error.message
-        assert each.details == error.details
-    assert (await user.fetch(answering(make_result()))).lookup is Lookup.MISS
+        assert (each.message, each.details) == (error.message, error.details)
+    await user.fetch(compute_at_once)
+    assert user.lookups == {"miss": 2, "shared": 2}
 
 
-async def test_after_an_unexpected_error_the_next_request_computes() -> None:
-    user = CacheUser()
-    with pytest.raises(ValueError, match="our mistake"):
-        await user.fetch(failing(ValueError("our mistake")))
-    assert (await user.fetch(answering(make_result()))).lookup is Lookup.MISS
-
-
-async def test_an_interactive_request_waits_for_no_bulk_one() -> None:
-    user = CacheUser()
-    slow, fast = Computation(), Computation()
-    bulk = await user.start(slow, priority=Priority.BULK)
-    interactive = await user.start(fast)
-    fast.result.set_result(make_result())
-    assert (await interactive).lookup is Lookup.MISS
-    slow.result.set_result(make_result())
-    assert (await bulk).lookup is Lookup.MISS
-
-
-async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -> None:
+async def test_bulk_requests_wait_for_each_other_and_for_interactive_ones_only() -> None:
     user = CacheUser()
     slow, fast = Computation(), Computation()
     first_bulk = await user.start(slow, priority=Priority.BULK)
@@ -186,35 +160,27 @@ async def test_bulk_requests_share_with_each_other_and_with_interactive_ones() -
     interactive = await user.start(fast)
     late_bulk = await user.start(never, priority=Priority.BULK)
     fast.result.set_result(make_result(1))
-    assert (await interactive).result is (await late_bulk).result
+    assert await interactive is await late_bulk
     slow.result.set_result(make_result(2))
-    assert (await first_bulk).result is (await second_bulk).result
+    assert await first_bulk is await second_bulk
 
 
-async def test_a_bulk_leader_that_was_passed_keeps_its_followers_where_the_interactive_one_gives_up() -> None:
+@pytest.mark.parametrize(("given_up", "kept"), [tuple(Priority), tuple(reversed(Priority))])
+async def test_a_leader_that_gives_up_leaves_that_of_the_other_priority_its_followers(
+    given_up: Priority, kept: Priority
+) -> None:
     user = CacheUser()
-    slow, refused = Computation(), Computation()
-    bulk = await user.start(slow, priority=Priority.BULK)
-    interactive = await user.start(refused)
-    refused.result.set_exception(DeadlineExceededError("too late"))
+    computations = {priority: Computation() for priority in Priority}
+    leaders = {
+        priority: await user.start(computations[priority], priority=priority)
+        for priority in (Priority.BULK, Priority.INTERACTIVE)
+    }
+    computations[given_up].result.set_exception(DeadlineExceededError("too late"))
     with pytest.raises(DeadlineExceededError):
-        await interactive
-    follower = await user.start(never, priority=Priority.BULK)
-    slow.result.set_result(make_result())
-    assert (await bulk).result is (await follower).result
-
-
-async def test_a_bulk_leader_that_was_passed_leaves_the_interactive_one_its_followers() -> None:
-    user = CacheUser()
-    slow, fast = Computation(), Computation()
-    bulk = await user.start(slow, priority=Priority.BULK)
-    interactive = await user.start(fast)
-    slow.result.set_exception(DeadlineExceededError("too late"))
-    with pytest.raises(DeadlineExceededError):
-        await bulk
-    follower = await user.start(never)
-    fast.result.set_result(make_result())
-    assert (await interactive).result is (await follower).result
+        await leaders[given_up]
+    follower = await user.start(never, priority=kept)
+    computations[kept].result.set_result(make_result())
+    assert await leaders[kept] is await follower
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1_000, 262_144, 262_145, 3_000_000])
@@ -225,13 +191,16 @@ async def test_the_digest_is_the_sha256_of_the_bytes_whatever_their_number(size_
     await user.cache.close()
 
 
-async def test_the_cache_describes_its_lookups_and_its_store() -> None:
-    user = CacheUser()
-    await user.fetch(answering(make_result()))
-    await user.fetch(never)
-    described = dict(user.cache.describe())
-    assert described.pop("bytes") > 0
-    assert described == {"hit": 1, "shared": 0, "miss": 1, "recent_hit_rate": 0.5, "entries": 1}
+def test_closing_gives_up_on_a_store_that_hangs(caplog: pytest.LogCaptureFixture) -> None:
+    async def close() -> None:
+        closing = asyncio.create_task(ResultCache(StuckStore(1_000), observer=CountingObserver()).close())
+        await asyncio.sleep(0)
+        fake_clock().advance_ms(10_000)
+        await closing
+
+    with asyncio.Runner(loop_factory=FakeTimeLoop) as runner:
+        runner.run(close())
+    assert "took longer than" in caplog.text
 
 
 def test_the_scope_differs_for_everything_that_changes_scores() -> None:

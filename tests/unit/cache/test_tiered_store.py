@@ -9,50 +9,38 @@ from tests.fakes.cache import make_result
 pytestmark = pytest.mark.anyio
 
 SAMPLED, OTHER = "...0", "...1"
+Stores = tuple[TieredStore, MemoryStore, MemoryStore]
 
 
-async def test_a_result_is_put_into_both_stores() -> None:
+@pytest.fixture
+def stores() -> Stores:
+    """Return the whole, the local one and the shared one."""
     local, shared = MemoryStore(100_000), MemoryStore(100_000)
-    TieredStore(local, shared).put("a", make_result())
-    assert await local.get("a") is not None
-    assert await shared.get("a") is not None
+    return TieredStore(local, shared), local, shared
 
 
-async def test_a_result_of_the_shared_store_is_local_from_then_on() -> None:
-    local, shared = MemoryStore(100_000), MemoryStore(100_000)
-    store = TieredStore(local, shared)
-    shared.put("a", make_result())
+async def test_a_result_is_put_into_both_and_found_in_either(stores: Stores) -> None:
+    store, local, shared = stores
+    assert await store.get("a") is None
+    store.put("a", make_result())
+    await local.close()
     found = await store.get("a")
     await shared.close()
+    assert found is not None
     assert await store.get("a") is found
 
 
-async def test_a_result_in_neither_store_is_not_found() -> None:
-    assert await TieredStore(MemoryStore(100_000), MemoryStore(100_000)).get("a") is None
-
-
-async def test_while_hardly_anything_is_found_the_shared_store_is_used_for_a_sample_only() -> None:
-    local, shared = MemoryStore(100_000), MemoryStore(100_000)
-    store = TieredStore(local, shared)
+async def test_while_hardly_anything_is_found_the_shared_store_is_used_for_a_sample(stores: Stores) -> None:
+    store, local, shared = stores
     for number in range(1_100):
         await store.get(str(number))
-
     for key in (SAMPLED, OTHER):
         store.put(key, make_result())
-        await local.close()
-    assert [await shared.get(SAMPLED) is not None, await shared.get(OTHER) is not None] == [True, False]
+    await local.close()
+    assert [await shared.get(key) is not None for key in (SAMPLED, OTHER)] == [True, False]
 
     shared.put(OTHER, make_result())
     assert await store.get(OTHER) is None
-
-
-async def test_a_few_hits_of_the_sample_bring_the_shared_store_back_for_every_image() -> None:
-    local, shared = MemoryStore(100_000), MemoryStore(100_000)
-    store = TieredStore(local, shared)
-    for number in range(1_100):
-        await store.get(str(number))
-    shared.put(OTHER, make_result())
-    shared.put(SAMPLED, make_result())
     for _ in range(10):
         await store.get(SAMPLED)
         await local.close()

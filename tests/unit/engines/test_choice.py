@@ -89,9 +89,6 @@ def test_torch_is_not_asked_for_a_gpu_that_would_not_be_used() -> None:
     assert choose_engine("openvino", "auto", has_cuda=fail) == ("openvino", "cpu")
     assert choose_engine("auto", "cpu", has_cuda=fail) == ("openvino", "cpu")
     check_engine("auto", "auto", has_cuda=fail)
-
-
-def test_settings_that_cannot_be_met_are_refused_before_any_engine_is_made() -> None:
     with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
         check_engine("auto", "cuda", has_cuda=lambda: False)
 

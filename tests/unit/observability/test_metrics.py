@@ -102,7 +102,7 @@ def test_the_cache_counts_by_result_and_its_failures_by_operation() -> None:
 
 def test_a_shed_counts_by_its_reason() -> None:
     scrape = Scrape()
-    scrape.metrics.observe_shed("queue_full")
+    scrape.metrics.observe_rejection("queue_full")
     assert scrape.read("lightbox_shed_total", reason="queue_full") == 1
 
 

@@ -11,103 +11,107 @@ from tests.fakes.engine import PATIENCE_S
 
 
 class Decoder:
-    """Jobs that say when they begin and wait until they may end."""
+    """A pool whose jobs wait at a gate; `begun` has their names in the order in which they began."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1, *, patience_s: float = 1e9) -> None:
+        self.clock = FakeClock()
+        self.pool = DecodePool(threads, patience_s=patience_s, clock=self.clock)
         self.begun: list[str] = []
-        self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
+        self._entered = threading.Semaphore(0)
 
-    def make(self, name: str) -> Callable[[], None]:
+    def submit(self, *names: str, priority: Priority = Priority.INTERACTIVE) -> None:
+        for name in names:
+            self.pool.submit(self._make_job(name), priority=priority)
+
+    def occupy(self) -> None:
+        """Keep a thread at the gate."""
+        self.submit("first")
+        self.wait_for_thread()
+
+    def wait_for_thread(self) -> None:
+        assert self._entered.acquire(timeout=PATIENCE_S)
+
+    def finish(self) -> None:
+        """Open the gate, and return once the pool's only thread has done what it was given so far."""
+        self.gate.set()
+        drain(self.pool)
+
+    def _make_job(self, name: str) -> Callable[[], None]:
         def job() -> None:
             self.begun.append(name)
-            self.entered.release()
-            if not self.gate.wait(PATIENCE_S):
-                raise TimeoutError("nobody opened the gate")
+            self._entered.release()
+            assert self.gate.wait(PATIENCE_S)
 
         return job
 
-    def wait_for_thread(self) -> None:
-        if not self.entered.acquire(timeout=PATIENCE_S):
-            raise TimeoutError("no thread took the job")
-
 
 @pytest.fixture
-def decoder() -> Iterator[Decoder]:
-    decoder = Decoder()
-    yield decoder
-    decoder.gate.set()
+def decoders() -> Iterator[Callable[..., Decoder]]:
+    made: list[Decoder] = []
+
+    def make(threads: int = 1, *, patience_s: float = 1e9) -> Decoder:
+        made.append(Decoder(threads, patience_s=patience_s))
+        return made[-1]
+
+    yield make
+    for decoder in made:
+        decoder.gate.set()
+        decoder.pool.close()
 
 
 def drain(pool: DecodePool) -> None:
-    """Return once the pool's only thread has done what it was given so far."""
     done = threading.Event()
     pool.submit(done.set, priority=Priority.BULK)
     assert done.wait(PATIENCE_S)
 
 
-def test_interactive_jobs_pass_bulk_ones_and_each_kind_keeps_its_order(decoder: Decoder) -> None:
-    pool = DecodePool(1)
-    pool.submit(decoder.make("first"))
-    decoder.wait_for_thread()
-    for name in ("bulk 1", "bulk 2"):
-        pool.submit(decoder.make(name), priority=Priority.BULK)
-    for name in ("interactive 1", "interactive 2"):
-        pool.submit(decoder.make(name))
-    decoder.gate.set()
-    drain(pool)
+def test_interactive_jobs_go_before_bulk_ones_each_in_order(decoders: Callable[..., Decoder]) -> None:
+    decoder = decoders()
+    decoder.occupy()
+    decoder.submit("bulk 1", "bulk 2", priority=Priority.BULK)
+    decoder.submit("interactive 1", "interactive 2")
+    decoder.finish()
     assert decoder.begun == ["first", "interactive 1", "interactive 2", "bulk 1", "bulk 2"]
-    pool.close()
 
 
-def test_a_bulk_job_that_waited_for_long_goes_first_and_the_next_one_has_to_wait_as_long(decoder: Decoder) -> None:
-    clock = FakeClock()
-    pool = DecodePool(1, patience_s=1.0, clock=clock)
-    pool.submit(decoder.make("first"))
-    decoder.wait_for_thread()
-    for name in ("bulk 1", "bulk 2"):
-        pool.submit(decoder.make(name), priority=Priority.BULK)
-    for name in ("interactive 1", "interactive 2"):
-        pool.submit(decoder.make(name))
-    clock.advance(1.0)
-    decoder.gate.set()
-    drain(pool)
+def test_an_overdue_bulk_job_goes_first_and_the_next_waits_as_long(decoders: Callable[..., Decoder]) -> None:
+    decoder = decoders(patience_s=1.0)
+    decoder.occupy()
+    decoder.submit("bulk 1", "bulk 2", priority=Priority.BULK)
+    decoder.submit("interactive 1", "interactive 2")
+    decoder.clock.advance(1.0)
+    decoder.finish()
     assert decoder.begun == ["first", "bulk 1", "interactive 1", "interactive 2", "bulk 2"]
-    pool.close()
 
 
-def test_bulk_jobs_leave_a_thread_to_interactive_ones(decoder: Decoder) -> None:
-    pool = DecodePool(2)
-    for number in range(3):
-        pool.submit(decoder.make(f"bulk {number}"), priority=Priority.BULK)
+def test_bulk_jobs_leave_a_thread_to_interactive_ones(decoders: Callable[..., Decoder]) -> None:
+    decoder = decoders(2)
+    decoder.submit("bulk 0", "bulk 1", "bulk 2", priority=Priority.BULK)
     decoder.wait_for_thread()
-    pool.submit(decoder.make("interactive"))
+    decoder.submit("interactive")
     decoder.wait_for_thread()
     assert decoder.begun == ["bulk 0", "interactive"]
     decoder.gate.set()
     for _ in range(2):
         decoder.wait_for_thread()
     assert sorted(decoder.begun) == ["bulk 0", "bulk 1", "bulk 2", "interactive"]
-    pool.close()
 
 
-def test_a_job_that_waits_can_be_taken_out_and_one_that_runs_cannot(decoder: Decoder) -> None:
-    pool = DecodePool(1)
-    running = pool.submit(decoder.make("running"))
-    decoder.wait_for_thread()
-    waiting = pool.submit(decoder.make("waiting"))
-    assert pool.waiting == 1
-    assert pool.withdraw(waiting)
-    assert not pool.withdraw(waiting)
-    assert not pool.withdraw(running)
-    decoder.gate.set()
-    drain(pool)
-    assert decoder.begun == ["running"]
-    pool.close()
+def test_a_waiting_job_can_be_withdrawn_and_a_running_one_cannot(decoders: Callable[..., Decoder]) -> None:
+    decoder = decoders()
+    decoder.occupy()
+    waiting = decoder.pool.submit(lambda: decoder.begun.append("withdrawn"))
+    assert decoder.pool.waiting == 1
+    for _ in range(2):
+        decoder.pool.withdraw(waiting)
+    assert decoder.pool.waiting == 0
+    decoder.finish()
+    assert decoder.begun == ["first"]
 
 
 @pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt])
-def test_a_job_that_raises_costs_no_thread(error: type[BaseException]) -> None:
+def test_a_job_that_raises_ends_no_thread(error: type[BaseException]) -> None:
     def job() -> None:
         raise error
 
@@ -118,19 +122,14 @@ def test_a_job_that_raises_costs_no_thread(error: type[BaseException]) -> None:
     pool.close()
 
 
-def test_closing_drops_what_waits_and_ends_after_what_runs(decoder: Decoder) -> None:
-    pool = DecodePool(1)
-    pool.submit(decoder.make("running"))
-    decoder.wait_for_thread()
-    pool.submit(decoder.make("waiting"))
-    assert pool.close(wait=False) == 1
+def test_closing_drops_waiting_jobs_and_ends_after_running_ones(decoders: Callable[..., Decoder]) -> None:
+    decoder = decoders()
+    dropped: list[None] = []
+    decoder.occupy()
+    decoder.pool.submit(lambda: decoder.begun.append("waiting"), on_dropped=lambda: dropped.append(None))
+    decoder.pool.close(wait=False)
     decoder.gate.set()
-    pool.close()
-    assert decoder.begun == ["running"]
-
-
-def test_a_closed_pool_takes_no_job() -> None:
-    pool = DecodePool(1)
-    pool.close()
+    decoder.pool.close()
+    assert (decoder.begun, len(dropped)) == (["first"], 1)
     with pytest.raises(DrainingError):
-        pool.submit(lambda: None)
+        decoder.pool.submit(lambda: None)

@@ -58,7 +58,7 @@ class Outcome:
 class Simulation:
     """One policy under load. On a shared device a batch starts as the one before it ends, whichever lane it is on.
 
-    `turn_ms` is what each batch costs beside its curve, see `policy._find_limit`.
+    `turn_ms` is what each batch costs beside its curve, see `policy.choose_bounds`.
     """
 
     choose: Decide

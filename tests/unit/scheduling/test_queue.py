@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -8,119 +8,10 @@ from bento_service.domain.requests import Priority
 from bento_service.domain.runner import DispatchReason, EngineMode
 from bento_service.errors import DrainingError
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.queue import Announcement, WorkQueue
+from bento_service.scheduling.queue import Arrival, WorkQueue
 from bento_service.scheduling.work import Batch, WorkItem
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import PATIENCE_S, make_image
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
-
-
-def put(queue: WorkQueue, item: WorkItem) -> Announcement:
-    announcement = queue.announce(item.priority)
-    queue.redeem(announcement, item)
-    return announcement
-
-
-class Desk:
-    """A queue with a clock, and whatever expired in it. Each model is worth its ceiling."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, *, target_ms: float = 1e6, **ceilings: int) -> None:
-        self.clock = FakeClock()
-        self.expired: list[WorkItem] = []
-        costs = {
-            model: {EngineMode.THROUGHPUT: CostModel({size: 1 + size for size in (1, ceiling)})}
-            for model, ceiling in ceilings.items()
-        }
-        self.queue = WorkQueue(costs, lanes=1, target_ms=target_ms, clock=self.clock, on_expired=self.expired.extend)
-        self._loop = loop
-
-    def put(
-        self, model: str, *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
-    ) -> WorkItem:
-        return self.announce_and_put(model, deadline_s=deadline_s, priority=priority)[1]
-
-    def announce_and_put(
-        self, model: str, *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
-    ) -> tuple[Announcement, WorkItem]:
-        item = WorkItem(model, make_image(0), self.clock(), deadline_s, self._loop.create_future(), priority)
-        announcement = put(self.queue, item)
-        self.clock.advance(1)
-        return announcement, item
-
-    def take_batch(self) -> Batch:
-        batch = self.queue.take(0)
-        assert batch is not None
-        return batch
-
-    def take(self) -> list[WorkItem]:
-        return list(self.take_batch().items)
-
-
-def test_images_of_one_model_leave_in_the_order_in_which_they_came(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=2)
-    items = [desk.put("a") for _ in range(5)]
-    assert desk.take() + desk.take() + desk.take() == items
-
-
-def test_the_model_whose_first_image_has_waited_longest_goes_next_so_that_none_starves(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    desk = Desk(loop, busy=4, rare=4)
-    first = [desk.put("busy") for _ in range(4)]
-    rare = desk.put("rare")
-    later = [desk.put("busy") for _ in range(4)]
-    assert [desk.take() for _ in range(3)] == [first, [rare], later]
-
-
-def test_an_image_whose_deadline_passed_while_it_waited_is_handed_back_and_its_place_goes_to_the_next(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    desk = Desk(loop, a=2)
-    late = desk.put("a", deadline_s=desk.clock() + 1)
-    others = [desk.put("a"), desk.put("a")]
-    assert desk.take() == others
-    assert desk.expired == [late]
-
-
-def test_a_lane_takes_live_images_behind_a_line_of_expired_ones(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1, b=1)
-    late = [desk.put("a", deadline_s=desk.clock()) for _ in range(3)]
-    live = desk.put("b")
-    assert desk.take() == [live]
-    assert desk.expired == late
-
-
-def test_an_image_that_is_taken_out_leaves_nothing_behind(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=8)
-    (gone, _), kept = desk.announce_and_put("a"), desk.put("a")
-    desk.queue.withdraw(gone)
-    desk.queue.withdraw(gone)
-    assert len(desk.queue) == 1
-    assert desk.take() == [kept]
-
-
-def test_taking_out_an_image_that_a_lane_has_already_is_without_effect(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
-    (announcement, taken), waiting = desk.announce_and_put("a"), desk.put("a")
-    assert desk.take() == [taken]
-    desk.queue.withdraw(announcement)
-    assert len(desk.queue) == 1
-    assert desk.take() == [waiting]
-
-
-def test_images_of_clients_that_disconnect_while_every_lane_is_busy_do_not_pile_up(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    desk = Desk(loop, a=1)
-    for _ in range(1000):
-        desk.queue.withdraw(desk.announce_and_put("a")[0])
-    assert desk.queue.clear() == []
 
 
 class WatchedClock(FakeClock):
@@ -134,82 +25,220 @@ class WatchedClock(FakeClock):
         self.looks.release()
         return super().__call__()
 
+    def wait_for_looks(self, count: int) -> None:
+        for _ in range(count):
+            assert self.looks.acquire(timeout=PATIENCE_S)
 
-def test_an_image_that_comes_after_a_held_one_was_taken_out_has_not_been_held(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    clock = WatchedClock()
-    costs = {"a": {EngineMode.THROUGHPUT: CostModel({1: 1e6})}}
-    queue = WorkQueue(costs, lanes=2, target_ms=1e6, clock=clock, on_expired=lambda items: None)
-    held, later = (
-        WorkItem("a", make_image(0), FakeClock()(), None, loop.create_future(), Priority.BULK) for _ in range(2)
-    )
-    batches: list[Batch | None] = []
 
-    def take() -> None:
-        batches.extend(queue.take(lane) for lane in (0, 1))
+class Desk:
+    """A queue with a clock, and whatever expired in it. Each model is worth its ceiling.
 
-    put(queue, WorkItem("a", make_image(0), FakeClock()(), None, loop.create_future()))
-    coming = queue.announce(Priority.INTERACTIVE)
-    waiting = put(queue, held)
-    lane = threading.Thread(target=take, daemon=True)
+    A second passes after each image that is put.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, lanes: int = 1, target_ms: float = 1e6, **ceilings: int
+    ) -> None:
+        self.clock = WatchedClock()
+        self.expired: list[WorkItem] = []
+        costs = {
+            model: {EngineMode.THROUGHPUT: CostModel({size: 1 + size for size in (1, ceiling)})}
+            for model, ceiling in ceilings.items()
+        }
+        self.queue = WorkQueue(
+            costs, lanes=lanes, target_ms=target_ms, clock=self.clock, on_expired=self.expired.extend
+        )
+        self._loop = loop
+
+    def make_item(
+        self, model: str = "a", *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
+    ) -> WorkItem:
+        return WorkItem(model, make_image(0), self.clock.now_s, deadline_s, self._loop.create_future(), priority)
+
+    def put(
+        self, model: str = "a", *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
+    ) -> WorkItem:
+        item = self.make_item(model, deadline_s=deadline_s, priority=priority)
+        self.add(item)
+        self.clock.advance(1)
+        return item
+
+    def add(self, item: WorkItem) -> Arrival:
+        arrival = self.queue.expect(item.priority)
+        self.queue.add(arrival, item)
+        return arrival
+
+    def take_batch(self, lane: int = 0) -> Batch:
+        batch = self.queue.take(lane)
+        assert batch is not None
+        return batch
+
+    def take(self) -> list[WorkItem]:
+        return list(self.take_batch().items)
+
+    def lose_lane(self, batch: Batch) -> None:
+        """Put the images of a batch back as those of a dead lane."""
+        for item in batch.items:
+            item.lanes_lost += 1
+        self.queue.put_back(0, batch.items)
+
+
+@pytest.fixture
+def make_desk() -> Iterator[Callable[..., Desk]]:
+    loop = asyncio.new_event_loop()
+
+    def make(*, lanes: int = 1, target_ms: float = 1e6, **ceilings: int) -> Desk:
+        return Desk(loop, lanes=lanes, target_ms=target_ms, **ceilings)
+
+    yield make
+    loop.close()
+
+
+MakeDesk = Callable[..., Desk]
+
+
+def test_images_of_one_model_leave_in_their_order(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=2)
+    items = [desk.put() for _ in range(5)]
+    assert desk.take() + desk.take() + desk.take() == items
+
+
+def test_the_model_whose_image_waited_longest_goes_next(make_desk: MakeDesk) -> None:
+    desk = make_desk(busy=4, rare=4)
+    first = [desk.put("busy") for _ in range(4)]
+    rare = desk.put("rare")
+    later = [desk.put("busy") for _ in range(4)]
+    assert [desk.take() for _ in range(3)] == [first, [rare], later]
+
+
+def test_interactive_images_go_before_bulk_ones_of_any_model(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=4, b=4)
+    bulk = [desk.put(priority=Priority.BULK) for _ in range(2)]
+    interactive = [desk.put("b"), desk.put()]
+    assert [desk.take() for _ in range(3)] == [[interactive[0]], [interactive[1]], bulk]
+
+
+def test_under_endless_interactive_work_one_bulk_batch_runs_per_target(make_desk: MakeDesk) -> None:
+    desk = make_desk(target_ms=10_000, a=1, b=1)
+    for model in "ab":
+        desk.put(model, priority=Priority.BULK)
+    passed = []
+    for _ in range(40):
+        desk.put()
+        [item] = desk.take()
+        if item.priority is Priority.BULK:
+            passed.append((item.model, desk.clock() - item.enqueued_s))
+    assert passed == [("a", 10), ("b", 19)]
+
+
+def test_expired_and_cancelled_images_give_their_places_to_the_next(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=2, b=1)
+    late = [desk.put(deadline_s=desk.clock() + 1), desk.put(deadline_s=desk.clock())]
+    desk.put().future.cancel()
+    live = [desk.put(), desk.put()]
+    assert desk.take() == live
+    assert desk.expired == late
+    late.append(desk.put(deadline_s=desk.clock()))
+    other = desk.put("b")
+    assert desk.take() == [other]
+    assert desk.expired == late
+    assert len(desk.queue) == 0
+
+
+def test_a_withdrawn_image_leaves_at_once_and_one_on_a_lane_stays(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=1)
+    taken = desk.add(desk.make_item())
+    desk.take()
+    gone, kept = desk.add(desk.make_item()), desk.put()
+    for arrival in (gone, gone, taken):
+        desk.queue.withdraw(arrival)
+    assert len(desk.queue) == 1
+    assert desk.queue.clear() == [kept]
+    assert len(desk.queue) == 0
+
+
+def test_an_expected_image_counts_until_it_is_added_or_withdrawn(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=1)
+    added, gone, late = [desk.queue.expect() for _ in range(3)]
+    desk.queue.add(added, desk.make_item())
+    assert (len(desk.queue), desk.queue.expected) == (1, 2)
+    for _ in range(2):
+        desk.queue.withdraw(gone)
+    desk.queue.add(gone, desk.make_item())
+    assert (len(desk.queue), desk.queue.expected) == (1, 1)
+    desk.queue.close()
+    with pytest.raises(DrainingError):
+        desk.queue.add(late, desk.make_item())
+    assert (len(desk.queue), desk.queue.expected) == (1, 0)
+
+
+def test_an_image_after_a_withdrawn_held_one_has_not_been_held(make_desk: MakeDesk) -> None:
+    desk = make_desk(lanes=2, a=1)
+    held, later = (desk.make_item(priority=Priority.BULK) for _ in range(2))
+    batches: list[Batch] = []
+    desk.add(desk.make_item())
+    coming = desk.queue.expect(Priority.INTERACTIVE)
+    waiting = desk.add(held)
+    lane = threading.Thread(target=lambda: batches.extend(map(desk.take_batch, (0, 1))), daemon=True)
     lane.start()
     # Two looks in each `take`, the queue locked from the first until it lets go or holds.
-    for _ in range(4):
-        assert clock.looks.acquire(timeout=PATIENCE_S)
-    queue.withdraw(waiting)
-    queue.withdraw(coming)
-    put(queue, later)
+    desk.clock.wait_for_looks(4)
+    desk.queue.withdraw(waiting)
+    desk.queue.withdraw(coming)
+    desk.add(later)
     lane.join(PATIENCE_S)
-    assert [batch and (batch.items, batch.reason) for batch in batches[1:]] == [((later,), DispatchReason.LANE_FREE)]
+    assert [(batch.items, batch.reason) for batch in batches[1:]] == [((later,), DispatchReason.LANE_FREE)]
 
 
-def test_an_image_whose_idle_lane_takes_another_image_first_is_backlog(loop: asyncio.AbstractEventLoop) -> None:
-    clock = WatchedClock()
-    costs = {"a": {EngineMode.THROUGHPUT: CostModel({1: 1e6})}}
-    queue = WorkQueue(costs, lanes=2, target_ms=1e6, clock=clock, on_expired=lambda items: None)
-    batches: list[Batch | None] = []
-    lane = threading.Thread(target=lambda: batches.extend(queue.take(0) for _ in range(2)), daemon=True)
-
-    def make_item(priority: Priority) -> WorkItem:
-        return WorkItem("a", make_image(0), FakeClock.__call__(clock), None, loop.create_future(), priority)
-
+@pytest.mark.parametrize("comes", [True, False])
+def test_bulk_work_is_held_for_an_expected_image_until_that_comes_or_is_withdrawn(
+    make_desk: MakeDesk, comes: bool
+) -> None:
+    desk = make_desk(lanes=2, a=1)
+    batches: list[Batch] = []
+    lane = threading.Thread(target=lambda: batches.extend(desk.take_batch() for _ in range(1 + comes)), daemon=True)
     lane.start()
     # Two looks at the clock until the lane waits for work, and a third until it holds the bulk image.
-    for _ in range(2):
-        assert clock.looks.acquire(timeout=PATIENCE_S)
-    coming = queue.announce(Priority.INTERACTIVE)
-    bulk = make_item(Priority.BULK)
-    put(queue, bulk)
-    assert clock.looks.acquire(timeout=PATIENCE_S)
-    clock.advance(1)
-    interactive = make_item(Priority.INTERACTIVE)
-    queue.redeem(coming, interactive)
-    lane.join(PATIENCE_S)
+    desk.clock.wait_for_looks(2)
+    coming = desk.queue.expect(Priority.INTERACTIVE)
+    bulk = desk.make_item(priority=Priority.BULK)
+    desk.add(bulk)
+    desk.clock.wait_for_looks(1)
     assert bulk.has_found_idle_lane
-    assert [batch and (batch.items, batch.reason) for batch in batches] == [
-        ((interactive,), DispatchReason.BACKLOG),
-        ((bulk,), DispatchReason.BACKLOG),
-    ]
+    if comes:
+        desk.clock.advance(1)
+        interactive = desk.make_item()
+        desk.queue.add(coming, interactive)
+        expected = [((interactive,), DispatchReason.BACKLOG), ((bulk,), DispatchReason.BACKLOG)]
+    else:
+        desk.queue.withdraw(coming)
+        expected = [((bulk,), DispatchReason.HELD)]
+    lane.join(PATIENCE_S)
+    assert [(batch.items, batch.reason) for batch in batches] == expected
 
 
-def test_a_closed_queue_gives_out_what_waits_and_then_nothing(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
-    items = [desk.put("a"), desk.put("a")]
+def test_a_batch_has_its_reason_and_the_number_of_images_left(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=2, b=1)
+    for model in "aaab":
+        desk.put(model)
+    batch = desk.take_batch()
+    assert (batch.reason, batch.waiting) == (DispatchReason.BACKLOG, 2)
+
+
+def test_a_closed_queue_gives_out_what_waits_and_refuses_the_rest(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=1)
+    items = [desk.put(), desk.put()]
     desk.queue.close()
+    with pytest.raises(DrainingError):
+        desk.put()
+    batch = desk.take_batch()
+    desk.lose_lane(batch)
     assert [desk.take(), desk.take()] == [[items[0]], [items[1]]]
     assert desk.queue.take(0) is None
 
 
-def test_a_closed_queue_refuses_an_image_that_no_lane_would_ever_take(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
-    desk.queue.close()
-    with pytest.raises(DrainingError):
-        desk.put("a")
-
-
-def test_closing_wakes_every_waiting_lane(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
+def test_closing_wakes_every_waiting_lane(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=1)
     lanes = [threading.Thread(target=desk.queue.take, args=(0,), daemon=True) for _ in range(4)]
     for lane in lanes:
         lane.start()
@@ -219,119 +248,40 @@ def test_closing_wakes_every_waiting_lane(loop: asyncio.AbstractEventLoop) -> No
     assert not any(lane.is_alive() for lane in lanes)
 
 
-def test_an_image_that_finds_lanes_busy_is_backlog(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
-    assert desk.put("a").reason is DispatchReason.BACKLOG
-
-
-def test_interactive_images_pass_bulk_ones_of_any_model(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=4, b=4)
-    bulk = [desk.put("a", priority=Priority.BULK), desk.put("a", priority=Priority.BULK)]
-    interactive = [desk.put("b"), desk.put("a")]
-    assert [desk.take() for _ in range(3)] == [[interactive[0]], [interactive[1]], bulk]
-
-
-def test_bulk_images_under_endless_interactive_work_get_one_batch_in_for_each_time_the_target_passes(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    desk = Desk(loop, target_ms=10_000, a=1, b=1)
-    for model in "ab":
-        desk.put(model, priority=Priority.BULK)
-    passed = []
-    for _ in range(40):
-        desk.put("a")
-        [item] = desk.take()
-        if item.priority is Priority.BULK:
-            passed.append((item.model, desk.clock() - item.enqueued_s))
-    assert passed == [("a", 10), ("b", 19)]
-
-
-def test_a_cancelled_image_is_not_taken(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=4)
-    gone, kept = desk.put("a"), desk.put("a")
-    gone.future.cancel()
-    assert desk.take() == [kept]
-    assert len(desk.queue) == 0
-
-
-def test_images_of_a_lane_that_died_go_first_and_each_alone(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=4)
-    first = [desk.put("a"), desk.put("a")]
+def test_images_of_a_dead_lane_go_first_and_each_alone(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=4)
+    first = [desk.put(), desk.put()]
     taken = desk.take_batch()
-    later = desk.put("a")
-    for item in taken.items:
-        item.lanes_lost += 1
-    desk.queue.put_back(taken.items)
+    later = desk.put()
+    desk.lose_lane(taken)
     batches = [desk.take_batch() for _ in range(3)]
     assert [list(batch.items) for batch in batches] == [[first[0]], [first[1]], [later]]
     assert [batch.reason for batch in batches[:2]] == [DispatchReason.RECOVERED] * 2
 
 
-def test_images_of_two_lanes_that_died_go_in_the_order_in_which_they_came(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
+def test_images_of_two_dead_lanes_keep_their_order(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=1)
     batches = []
     for _ in range(2):
-        desk.put("a")
-        desk.clock.advance(0.001)
+        desk.put()
         batches.append(desk.take_batch())
     for batch in batches:
-        batch.items[0].lanes_lost += 1
-        desk.queue.put_back(batch.items)
+        desk.lose_lane(batch)
     assert [desk.take() for _ in range(2)] == [list(batch.items) for batch in batches]
 
 
-def test_a_closed_queue_takes_back_the_images_of_a_lane_that_died(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=4)
-    desk.put("a")
-    batch = desk.take_batch()
-    desk.queue.close()
-    desk.queue.put_back(batch.items)
-    assert desk.take() == list(batch.items)
-
-
-def test_out_of_memory_halves_the_ceiling_and_time_brings_it_back(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=8)
+def test_out_of_memory_halves_the_ceiling_and_time_brings_it_back(make_desk: MakeDesk) -> None:
+    desk = make_desk(a=8)
     for _ in range(8):
-        desk.put("a")
+        desk.put()
     batch = desk.take_batch()
 
-    def run_half() -> None:
+    def run_half() -> dict[str, int]:
         now_s = desk.clock()
         desk.queue.note_run(batch, 4, DispatchReason.SHRUNK, started_s=now_s - 0.005, finished_s=now_s)
+        return desk.queue.ceilings()
 
     desk.queue.note_out_of_memory(batch, 8)
-    assert desk.queue.ceilings() == {"a": 4}
-    run_half()
-    assert desk.queue.ceilings() == {"a": 4}
+    assert run_half() == {"a": 4}
     desk.clock.advance(1)
-    run_half()
-    assert desk.queue.ceilings() == {"a": 8}
-
-
-def test_an_announcement_counts_until_it_is_redeemed_even_by_a_closed_queue(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
-    announcements = [desk.queue.announce() for _ in range(2)]
-    item = WorkItem("a", make_image(0), desk.clock(), None, loop.create_future())
-    desk.queue.redeem(announcements[0], item)
-    assert desk.queue.announced == 1
-    desk.queue.close()
-    with pytest.raises(DrainingError):
-        desk.queue.redeem(announcements[1], item)
-    assert desk.queue.announced == 0
-
-
-def test_an_image_that_was_withdrawn_while_it_was_decoded_does_not_join(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=1)
-    announcement = desk.queue.announce()
-    desk.queue.withdraw(announcement)
-    desk.queue.withdraw(announcement)
-    assert desk.queue.announced == 0
-    desk.queue.redeem(announcement, WorkItem("a", make_image(0), desk.clock(), None, loop.create_future()))
-    assert (len(desk.queue), desk.queue.announced) == (0, 0)
-
-
-def test_a_batch_says_how_many_images_it_left_waiting(loop: asyncio.AbstractEventLoop) -> None:
-    desk = Desk(loop, a=2, b=1)
-    for model in "aaab":
-        desk.put(model)
-    assert desk.take_batch().waiting == 2
+    assert run_half() == {"a": 8}

@@ -132,9 +132,9 @@ async def test_a_lone_image_gets_every_thread_and_those_who_come_meanwhile_start
 async def test_an_image_is_not_alone_while_another_is_being_decoded() -> None:
     infer = FakeInfer()
     async with running({"a": infer}, has_latency_mode=True) as bench:
-        announcement = bench.scheduler.queue.announce()
+        arrival = bench.scheduler.queue.expect()
         await (await bench.submit(1))
-        bench.scheduler.queue.withdraw(announcement)
+        bench.scheduler.queue.withdraw(arrival)
         await (await bench.submit(2))
     assert infer.modes == [EngineMode.THROUGHPUT, EngineMode.LATENCY]
 
@@ -143,10 +143,10 @@ async def test_an_image_may_be_handed_in_from_the_thread_that_decoded_it() -> No
     async with running({"a": FakeInfer()}) as bench:
         future = asyncio.get_running_loop().create_future()
         item = WorkItem("a", make_image(7), bench.clock(), None, future)
-        announcement = bench.scheduler.queue.announce()
-        await asyncio.to_thread(bench.scheduler.queue.redeem, announcement, item)
+        arrival = bench.scheduler.queue.expect()
+        await asyncio.to_thread(bench.scheduler.queue.add, arrival, item)
         completion = await future
-        assert bench.scheduler.queue.announced == 0
+        assert bench.scheduler.queue.expected == 0
     assert np.array_equal(completion.scores, expected_scores(7))
 
 

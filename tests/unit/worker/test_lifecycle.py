@@ -15,7 +15,7 @@ from bento_service.http.in_flight import InFlightRequests
 from bento_service.journal.base import JournalCounts
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
-from bento_service.pipeline.pipeline import Pipeline
+from bento_service.pipeline.wiring import Pipeline
 from bento_service.settings import Settings
 from bento_service.worker.lifecycle import Lifecycle
 from bento_service.worker.shared_folder import StatusTable

@@ -1,6 +1,7 @@
 """The lanes of a GPU on a runtime that is the CPU."""
 
 import logging
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
-from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, choose_bucket, list_buckets, open_lanes
+from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, list_buckets, open_lanes
 from tests.fakes.cuda import FakeRuntime
 
 RECIPE = InputRecipe(2, 2, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -43,33 +44,19 @@ def test_every_image_of_every_batch_gets_its_own_answer(batches: list[list[int]]
         np.testing.assert_array_equal(answer, make_batch(batch)[:, 0, 0])
 
 
-@pytest.mark.parametrize("count", range(1, 9))
-def test_a_batch_runs_in_the_smallest_bucket_that_holds_it(count: int) -> None:
+@pytest.mark.parametrize(("count", "bucket"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (8, 8)])
+def test_a_batch_runs_in_the_smallest_bucket_and_is_read_after_the_stream_has_finished(count: int, bucket: int) -> None:
     runtime = FakeRuntime()
-
     open_one(runtime).run(make_batch([1] * count))
-
-    assert runtime.streams[0].replays == [choose_bucket(count, (1, 2, 4, 8))]
+    assert (runtime.streams[0].replays, runtime.streams[0].finished) == ([bucket], 1)
 
 
 def test_each_lane_records_every_bucket_on_a_stream_of_its_own() -> None:
     runtime = FakeRuntime()
-
     lanes = open_lanes(MODEL, max_batch=4, lanes=2, runtime=runtime)
-
     assert [lane.bucket_sizes for lane in lanes] == [(1, 2, 4)] * 2
-    assert [(runtime.streams.index(stream), size) for stream, size in runtime.recorded] == [
-        *((0, size) for size in (4, 2, 1)),
-        *((1, size) for size in (4, 2, 1)),
-    ]
-
-
-def test_scores_are_read_only_after_the_stream_has_finished() -> None:
-    runtime = FakeRuntime()
-
-    open_one(runtime).run(make_batch([1]))
-
-    assert runtime.streams[0].finished == 1
+    recorded = [(runtime.streams.index(stream), size) for stream, size in runtime.recorded]
+    assert recorded == [(lane, size) for lane in (0, 1) for size in (4, 2, 1)]
 
 
 def test_with_little_memory_the_largest_buckets_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
@@ -127,32 +114,8 @@ def test_a_lane_waits_for_what_it_launched_even_where_the_model_fails() -> None:
     assert runtime.streams[0].finished == 1
 
 
-bucket_sizes = st.integers(1, 4096)
-
-
-@given(bucket_sizes)
-def test_buckets_ascend_from_one_to_the_largest_batch(max_batch: int) -> None:
+@given(st.integers(1, 4096))
+def test_buckets_ascend_to_the_largest_batch_by_a_factor_of_two_at_most(max_batch: int) -> None:
     buckets = list_buckets(max_batch)
-
-    assert buckets[0] == 1
-    assert buckets[-1] == max_batch
-    assert list(buckets) == sorted(set(buckets))
-
-
-@given(bucket_sizes, bucket_sizes)
-def test_less_than_half_of_a_bucket_is_padding(first: int, second: int) -> None:
-    count, max_batch = sorted((first, second))
-
-    bucket = choose_bucket(count, list_buckets(max_batch))
-
-    assert count <= bucket < 2 * count
-
-
-def test_more_images_than_the_largest_bucket_holds_are_refused_with_both_numbers() -> None:
-    with pytest.raises(ValueError, match=r"129 images.*128"):
-        choose_bucket(129, list_buckets(128))
-
-
-def test_a_largest_batch_of_no_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        list_buckets(0)
+    assert (buckets[0], buckets[-1]) == (1, max_batch)
+    assert all(smaller < larger <= 2 * smaller for smaller, larger in pairwise(buckets))

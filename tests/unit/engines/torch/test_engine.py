@@ -13,14 +13,9 @@ from bento_service.engines.torch.cuda_lanes import LaneModel
 from bento_service.engines.torch.engine import CudaProgram, explain
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 from tests.fakes.cuda import FakeRuntime
-from tests.unit.engines.torch.small_programs import CLASSES, RECIPE, SIDE_PX
+from tests.unit.engines.torch.small_programs import CLASSES, RECIPE
 
 PATIENCE_S = 10
-
-
-@pytest.fixture(scope="module")
-def images() -> NDArray[np.uint8]:
-    return np.random.default_rng(7).integers(0, 256, (8, SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
 
 
 def open_program(

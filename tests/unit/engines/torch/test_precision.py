@@ -1,5 +1,3 @@
-import logging
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -35,28 +33,21 @@ def choose(*, fp16: Classify = AS_F32, bf16: Classify = AS_F32, f32: Classify = 
     return choose_precision(list_candidates("auto", has_bf16=True), ways.__getitem__, DECIDED, PROBES)[0]
 
 
-def test_fp16_is_taken_where_it_answers_as_f32_does() -> None:
-    assert choose(fp16=answer(DECIDED + 0.01)) == "fp16"
+OFF = answer(DECIDED + 0.03)
 
 
-def test_bf16_is_next_and_f32_the_last() -> None:
-    off = answer(DECIDED + 0.03)
-
-    assert choose(fp16=off) == "bf16"
-    assert choose(fp16=off, bf16=off) == "f32"
-
-
-def test_an_overflow_is_no_answer() -> None:
-    assert choose(fp16=answer(np.full_like(DECIDED, np.nan))) == "bf16"
-
-
-def test_a_precision_in_which_the_model_fails_is_skipped_with_the_reason(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert choose(fp16=fail) == "bf16"
-
-    assert "found Half" in caplog.text
+@pytest.mark.parametrize(
+    ("fp16", "bf16", "chosen"),
+    [
+        pytest.param(answer(DECIDED + 0.01), AS_F32, "fp16", id="fp16 answers as f32"),
+        pytest.param(OFF, AS_F32, "bf16", id="bf16 is next"),
+        pytest.param(OFF, OFF, "f32", id="f32 is last"),
+        pytest.param(answer(np.full_like(DECIDED, np.nan)), AS_F32, "bf16", id="an overflow fails the gate"),
+        pytest.param(fail, AS_F32, "bf16", id="an error fails it too"),
+    ],
+)
+def test_the_fastest_precision_that_passes_the_gate_is_chosen(fp16: Classify, bf16: Classify, chosen: str) -> None:
+    assert choose(fp16=fp16, bf16=bf16) == chosen
 
 
 def test_a_model_that_fails_in_every_arithmetic_fails() -> None:
@@ -65,10 +56,7 @@ def test_a_model_that_fails_in_every_arithmetic_fails() -> None:
 
 
 def test_a_configured_precision_is_used_even_if_it_fails_the_gate() -> None:
-    off = answer(DECIDED + 0.03)
-
-    precision, parity = choose_precision(list_candidates("fp16", has_bf16=True), lambda precision: off, DECIDED, PROBES)
-
+    precision, parity = choose_precision(list_candidates("fp16", has_bf16=True), lambda precision: OFF, DECIDED, PROBES)
     assert precision == "fp16"
     assert not parity.passes_gate
 

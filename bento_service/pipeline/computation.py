@@ -1,0 +1,101 @@
+"""From an image's bytes to its scores: a decode thread, then a lane, and only then the event loop again."""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bento_service.domain.models import ModelCard
+from bento_service.domain.requests import PreprocessedImage, Priority
+from bento_service.errors import DeadlineExceededError
+from bento_service.images.header import ImageHeader
+from bento_service.images.preprocessing import ImageLimits, preprocess
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.work_estimate import WorkEstimator
+from bento_service.scheduling.queue import Arrival, WorkQueue
+from bento_service.scheduling.work import Completion, WorkItem
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """What computes images: decode threads, and the queue to the lanes.
+
+    `min_oversampling` is that of `images.preprocessing.preprocess`. `clock` gives seconds, monotonic.
+    """
+
+    decode_pool: DecodePool
+    queue: WorkQueue
+    estimator: WorkEstimator
+    limits: ImageLimits
+    min_oversampling: int | None
+    clock: Callable[[], float]
+
+
+@dataclass(slots=True, eq=False)
+class Computation:
+    """One image's decoding and inference. Made on the event loop, which awaits `run`.
+
+    The thread that decodes the image hands it to the lanes itself: a turn of the event loop in between would cost as
+    much as everything else that the loop does for a request.
+
+    `digest` is the SHA-256 of `encoded` in hex, or empty: then the decode thread computes it. Once `deadline_s` on the
+    runner's clock has passed, neither decoding nor inference begins. The fields below it are set as far as the image
+    came.
+    """
+
+    runner: Runner
+    model: ModelCard
+    encoded: bytes
+    header: ImageHeader | None
+    digest: str
+    priority: Priority
+    deadline_s: float | None
+    preprocessed: PreprocessedImage | None = None
+    completion: Completion | None = None
+    decode_started_s: float | None = None
+    decode_finished_s: float | None = None
+
+    async def run(self) -> tuple[Completion, PreprocessedImage]:
+        """Decode the image and run it. Cancelling the call spares what has not begun.
+
+        Raises:
+            LightboxError: Any of the errors of intake, scheduling and inference.
+        """
+        queue = self.runner.queue
+        future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+        arrival = queue.expect(self.priority)
+        try:
+            self.completion = await self.runner.decode_pool.run(
+                lambda: self._decode(arrival, future), future, priority=self.priority
+            )
+        except BaseException:
+            queue.withdraw(arrival)
+            raise
+        if self.preprocessed is None:
+            raise RuntimeError("a lane ran an image that was not decoded")
+        return self.completion, self.preprocessed
+
+    def _decode(self, arrival: Arrival, future: "asyncio.Future[Completion]") -> None:
+        """Decode the image and add it to the queue, in a decode thread."""
+        runner, started_s = self.runner, self.runner.clock()
+        self.decode_started_s = started_s
+        if self.deadline_s is not None and self.deadline_s <= started_s:
+            raise DeadlineExceededError("The deadline passed before the image was decoded; it was dropped.")
+        on_processor_s = time.thread_time()
+        if not self.digest:
+            self.digest = hashlib.sha256(self.encoded).hexdigest()
+        try:
+            self.preprocessed = preprocess(
+                self.encoded,
+                self.model.recipe,
+                runner.limits,
+                min_oversampling=runner.min_oversampling,
+            )
+        finally:
+            finished_s = self.decode_finished_s = runner.clock()
+        decode_ms = (time.thread_time() - on_processor_s) * 1000
+        runner.estimator.learn_decode(len(self.encoded), self.header, self.preprocessed.info, decode_ms=decode_ms)
+        pixels_hwc = self.preprocessed.pixels_hwc
+        item = WorkItem(self.model.name, pixels_hwc, finished_s, self.deadline_s, future, self.priority)
+        runner.queue.add(arrival, item)
