@@ -53,7 +53,7 @@ def test_a_cat_is_classified_as_a_cat(service: RunningService, chelsea: bytes, i
     # Each never seen before, so that the model runs.
     encoded = chelsea + bytes([is_form])
     sent = {"files": {"image": ("chelsea.png", encoded)}} if is_form else {"data": encoded}
-    response = requests.post(f"{service.url}/v1/classify", timeout=60, **sent)  # type: ignore[arg-type] # either
+    response = requests.post(f"{service.url}/v1/classify", timeout=60, **sent)
 
     answer = response.json()
     assert response.status_code == 200
