@@ -40,29 +40,22 @@ async def test_further_images_of_an_admitted_request_are_admitted_until_the_drai
     assert [receipt.outcome for receipt in observed.observer.receipts] == ["ok", "draining"]
 
 
-async def test_draining_waits_for_the_receipt_of_each_admitted_image() -> None:
-    infer = FakeInfer()
-    async with running({"a": infer}) as observed:
-        infer.gate.clear()
-        request = await observed.start(encode_image(1))
-        drain = asyncio.create_task(observed.classifier.drain(timeout_s=60))
-        await asyncio.sleep(0)
-        assert observed.classifier.is_draining
-        assert not drain.done()
-        infer.gate.set()
-        await request
-        assert await drain == 0
-    assert observed.receipt.outcome == "ok"
-
-
-async def test_a_drain_that_ran_out_of_time_returns_the_number_of_unanswered_images() -> None:
+@pytest.mark.parametrize("is_in_time", [True, False])
+async def test_a_drain_waits_for_admitted_images_until_its_time_is_up(is_in_time: bool) -> None:
     infer = FakeInfer()
     async with running({"a": infer}) as observed:
         infer.gate.clear()
         requests = [await observed.start(encode_image(value)) for value in (1, 2)]
-        assert await observed.classifier.drain(timeout_s=0) == 2
+        drain = asyncio.create_task(observed.classifier.drain(timeout_s=60 if is_in_time else 0))
+        await asyncio.sleep(0)
+        assert observed.classifier.is_draining
+        if is_in_time:
+            assert not drain.done()
+            infer.gate.set()
+        assert await drain == (0 if is_in_time else 2)
         infer.gate.set()
         await asyncio.gather(*requests)
+    assert [receipt.outcome for receipt in observed.observer.receipts] == ["ok", "ok"]
 
 
 async def test_a_request_that_is_cancelled_after_the_drain_ended_counts_as_draining_not_cancelled() -> None:
