@@ -1,4 +1,4 @@
-"""A caller of the scheduler that has an image decoded already."""
+"""Runs an image that is already decoded."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ async def run_image(
     priority: Priority = Priority.INTERACTIVE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Completion:
-    """Run one image and wait for it. Cancelling the call takes it out of the queue."""
+    """Run one image and wait for it; cancelling removes it from the queue."""
     arrival = scheduler.queue.expect(priority)
     item = WorkItem(model, pixels_hwc, clock(), deadline_s, asyncio.get_running_loop().create_future(), priority)
     try:

@@ -19,11 +19,6 @@ from tests.unit.scheduling.scheduler_bench import running
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_a_model_that_raises_costs_neither_its_lane_nor_the_next_image() -> None:
     infer = FakeInfer(poison=[13], error=MemoryError)
     async with running({"a": infer}) as bench:
