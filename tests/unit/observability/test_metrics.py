@@ -121,7 +121,7 @@ def test_a_rejection_counts_by_its_reason() -> None:
     assert scrape.read("lightbox_shed_total", reason="queue_full") == 1
 
 
-def test_a_worker_that_starts_is_counted_with_its_settings_and_gets_ready() -> None:
+def test_a_start_is_counted_with_its_settings() -> None:
     scrape = Scrape(target_p99_s=0.3)
     scrape.begin_worker()
     assert scrape.read("lightbox_workers") == 2
