@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from bento_service.domain.models import Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import RunnableModel
-from bento_service.scheduling.work import Infer
 
 PATIENCE_S = 60.0
 """Longest that a fake waits for a test; then something is stuck and the test fails."""
@@ -30,15 +28,15 @@ class LaneKilledError(BaseException):
     """What no batch survives, nor the lane that runs it."""
 
 
-def make_model(
-    infer: Infer, *, ceiling: int = 8, has_latency_mode: bool = False, is_flat: bool = False
-) -> RunnableModel:
-    """Make a model that is worth its ceiling: half of a batch takes half as long and a bit. `is_flat` gains nothing."""
+def make_costs(
+    ceiling: int = 8, *, has_latency_mode: bool = False, is_flat: bool = False
+) -> dict[EngineMode, CostModel]:
+    """Make costs worth the ceiling: half of a batch takes half as long and a bit. `is_flat` gains nothing."""
     fixed_ms = 0.0 if is_flat else 0.5
     costs = {EngineMode.THROUGHPUT: CostModel({size: fixed_ms + (1 - fixed_ms) * size for size in (1, ceiling)})}
     if has_latency_mode:
         costs[EngineMode.LATENCY] = CostModel({1: 0.5})
-    return RunnableModel(infer, costs)
+    return costs
 
 
 class FakeInfer:
