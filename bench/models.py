@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.peers.classifier import MODEL_VARIABLE
 from bento_service.domain.models import StoredModel
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.sources.bundled import BUNDLED_NAMES
+from bento_service.preparation.sources.base import BUNDLED_NAMES
 
 CACHE = Path(__file__).parents[1] / ".cache"
 MODEL = "efficientnet_lite0"

@@ -23,13 +23,13 @@ from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
 from bento_service.machine import Division, count_cpus, divide
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.gate import load_to_serve
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
 from bento_service.pipeline.wiring import Limits, Pipeline, RunningClassifier, start_classifier
 from bento_service.preparation.parity import measure_over
-from bento_service.preparation.prepare import Preparer
+from bento_service.preparation.prepare import Progress, prepare_missing
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
@@ -56,17 +56,12 @@ class _JournalObserver:
         """Do nothing: the rejection has a receipt."""
 
 
-def open_catalogue(also: Path | None) -> Catalogue:
-    """Return the models of BentoML's store and of the store `also` (LIGHTBOX_MODEL_STORE)."""
-    return Catalogue(BentoModelStore(also=also))
-
-
-def open_preparer(also: Path | None) -> Preparer:
-    """Return what prepares models for BentoML's store, except those that the store `also` has.
+def prepare_models(also: Path | None, names: Sequence[str], on_progress: Progress) -> None:
+    """Prepare models for BentoML's store, except those that the store `also` has.
 
     Parity is measured over the sample photographs. A serving container has none, and prepares no models.
     """
-    return Preparer(BentoModelStore(also=also), measure_parity=measure_over(_PHOTOGRAPHS))
+    prepare_missing(names, BentoModelStore(also=also), on_progress, measure_parity=measure_over(_PHOTOGRAPHS))
 
 
 def preflight(settings: Settings) -> None:
@@ -162,13 +157,13 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _LoadedModels:
         lanes=settings.lanes,
         decode_threads=settings.decode_threads,
     )
-    catalogue = open_catalogue(settings.model_store)
+    store = BentoModelStore(also=settings.model_store)
     models: list[WarmModel] = []
     costs: dict[str, Mapping[EngineMode, CostModel]] = {}
     with ExitStack() as engines:
 
         def load(name: str) -> tuple[StoredModel, Engine]:
-            stored = catalogue.load_to_serve(name, kind, allow_inexact=settings.allow_inexact)
+            stored = load_to_serve(store, name, kind, allow_inexact=settings.allow_inexact)
             engine = create_engine(
                 kind,
                 device,

@@ -16,7 +16,7 @@ from bentoml.validators import ContentType
 from pydantic import Field
 from starlette.types import ASGIApp
 
-from bento_service.bootstrap import open_catalogue, open_pipeline, preflight
+from bento_service.bootstrap import open_pipeline, preflight
 from bento_service.cli.errors import explained_start, read_settings
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.domain.service import ServiceState
@@ -30,6 +30,7 @@ from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.responses.serializers import to_classification
 from bento_service.journal.store import migrate
 from bento_service.machine import count_cpus
+from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.observability.multiprocess import keep_series_by_worker
 from bento_service.settings import Settings
@@ -60,7 +61,7 @@ def _prepare_deployment(settings: Settings) -> None:
         JournalTooNewError: A newer Lightbox wrote the journal.
     """
     preflight(settings)
-    missing = open_catalogue(settings.model_store).missing(settings.models)
+    missing = BentoModelStore(also=settings.model_store).missing(settings.models)
     if missing:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))
         prepare_in_subprocess(missing)

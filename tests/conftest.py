@@ -8,8 +8,9 @@ import skimage
 from hypothesis import settings
 
 from bench.photographs import write_photographs
-from bento_service.preparation.prepare import Preparer
-from bento_service.preparation.sources.bundled import BUNDLED_NAMES
+from bento_service.models.store import BentoModelStore
+from bento_service.preparation.prepare import prepare_missing
+from bento_service.preparation.sources.base import BUNDLED_NAMES
 
 _BENTOML_HOME = Path(__file__).parents[1] / ".cache" / "test-bentoml"
 
@@ -30,7 +31,7 @@ _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "mot
 def bentoml_home() -> Path:
     """A BentoML home whose store has the three bundled models. The first run prepares them, in about half a minute."""
     _BENTOML_HOME.mkdir(parents=True, exist_ok=True)
-    Preparer().prepare(BUNDLED_NAMES, lambda model, step: print(f"{model}: {step}"))
+    prepare_missing(BUNDLED_NAMES, BentoModelStore(), lambda model, step: print(f"{model}: {step}"))
     return _BENTOML_HOME
 
 

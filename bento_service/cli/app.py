@@ -1,14 +1,12 @@
-"""The `lightbox` command: what can be typed. What each subcommand does is in the other modules of this room.
-
-Neither PyTorch, BentoML nor OpenVINO is imported before a subcommand needs them, so that help comes at once.
-"""
+"""The `lightbox` command and its options; PyTorch, BentoML and OpenVINO are imported only where they are needed."""
 
 import io
 import os
 import sys
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +19,7 @@ from bento_service.cli.image_files import find_images
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.variables import warn_of_unknown
@@ -52,11 +50,12 @@ def _strip(value: str | None) -> str | None:
 
 
 Url = Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.", callback=_strip)]
+Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")]
 Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default=FROM_SETTINGS)]
-Port = Annotated[
-    int | None,
-    typer.Option(min=1, max=65_535, metavar="PORT", help="Port to listen on.", show_default=FROM_SETTINGS),
-]
+
+
+def _port(text: str) -> Any:  # noqa: ANN401 - as typer's own
+    return typer.Option(min=1, max=65_535, metavar="PORT", help=text, show_default=FROM_SETTINGS)
 
 
 def main() -> None:
@@ -105,9 +104,7 @@ def classify(
     ],
     url: Url = DEFAULT_URL,
     local: Annotated[bool, typer.Option("--local", help="Classify in this process; no service is needed.")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
-    ] = None,
+    model: Model = None,
     top_k: Annotated[int, typer.Option(min=1, metavar="N", help="Predictions for each image.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON lines: one document a file.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Write CSV: a row a prediction, with a header.")] = False,
@@ -128,15 +125,14 @@ def classify(
     if local and origin is not None and origin.name == "COMMANDLINE":
         raise typer.BadParameter("--local and --url exclude each other")
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.TABLE
-    with explained_errors():
+    with explained_errors(), ExitStack() as stack:
         inputs = require_images(find_images(images))
         if local:
             source = _local_source(model, top_k)
-            classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
-            return
-        with Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S) as client:
+        else:
+            client = stack.enter_context(Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S))
             source = by_service(client, model=model, top_k=top_k, concurrency=concurrency)
-            classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
+        classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
 
 
 @app.command()
@@ -151,9 +147,7 @@ def bench(
         ),
     ] = None,
     url: Url = DEFAULT_URL,
-    model: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")
-    ] = None,
+    model: Model = None,
     target_ms: Annotated[
         float | None, typer.Option(min=1, metavar="MS", help="Latency to keep at p99.", show_default="the service's")
     ] = None,
@@ -213,11 +207,11 @@ def models(
     if context.invoked_subcommand is not None:
         return
     with explained_errors():
-        if url is not None:
+        if url is None:
+            rows = model_listing.list_prepared(_store(), read_settings().models)
+        else:
             with Client(url) as client:
                 rows = model_listing.list_served(client)
-        else:
-            rows = model_listing.list_prepared(_catalogue(), read_settings().models)
         model_listing.write_rows(rows, sys.stdout)
 
 
@@ -233,16 +227,17 @@ def prepare_models(
     Loads their weights, exports them to ONNX and keeps them in BentoML's model store.
     """
     with explained_errors():
-        from bento_service.bootstrap import open_preparer  # noqa: PLC0415 - help needs no preparer
+        from bento_service import bootstrap  # noqa: PLC0415 - help needs none of it
 
         settings = read_settings()
-        model_listing.prepare(open_preparer(settings.model_store).prepare, names or settings.models, sys.stderr)
+        prepare_missing = partial(bootstrap.prepare_models, settings.model_store)
+        model_listing.prepare(prepare_missing, names or settings.models, sys.stderr)
 
 
 @app.command()
 def serve(
     host: Host = None,
-    port: Port = None,
+    port: Annotated[int | None, _port("Port to listen on.")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, metavar="N", help="Service processes.", show_default=FROM_SETTINGS)
     ] = None,
@@ -255,7 +250,7 @@ def serve(
 @app.command()
 def dashboard(
     host: Host = None,
-    port: Port = None,
+    port: Annotated[int | None, _port("Port to listen on.")] = None,
     url: Annotated[
         str | None,
         typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to show.", show_default="this machine's"),
@@ -269,24 +264,16 @@ def dashboard(
 
 @app.command()
 def up(
-    port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65_535, metavar="PORT", help="Port of the service.", show_default=FROM_SETTINGS),
-    ] = None,
-    dashboard_port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65_535, metavar="PORT", help="Port of the dashboard.", show_default=FROM_SETTINGS),
-    ] = None,
+    port: Annotated[int | None, _port("Port of the service.")] = None,
+    dashboard_port: Annotated[int | None, _port("Port of the dashboard.")] = None,
 ) -> None:
     """Run service and dashboard together, until Ctrl-C."""
     with explained_errors():
         run_both(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
 
 
-def _catalogue() -> Catalogue:
-    from bento_service.bootstrap import open_catalogue  # noqa: PLC0415 - help and --url need no catalogue
-
-    return open_catalogue(read_settings().model_store)
+def _store() -> BentoModelStore:
+    return BentoModelStore(also=read_settings().model_store)
 
 
 def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
@@ -294,7 +281,7 @@ def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[
 
     settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
     name = model or settings.default_model_name
-    if _catalogue().missing([name]):
+    if _store().missing([name]):
         model_listing.prepare_in_subprocess([name])
     return in_process(lambda: open_local(settings, model=name), model=name, top_k=top_k)
 

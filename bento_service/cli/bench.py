@@ -7,7 +7,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ from bento_service.load_test.generator import run_closed, run_open
 from bento_service.load_test.page import write_page
 from bento_service.load_test.payloads import LoadOptions
 from bento_service.load_test.report import BenchReport, Subject, describe_run_line, to_json, write_text
-from bento_service.load_test.survey import NothingMeasuredError, SurveyPlan, survey
+from bento_service.load_test.survey import SurveyPlan, survey
 from lightbox_client import Client
 from lightbox_client.contract import ModelCard, Status
 from lightbox_client.errors import InvalidImageError
@@ -54,14 +54,6 @@ class BenchOptions:
     html_path: Path | None
 
 
-@dataclass(frozen=True, slots=True)
-class BenchImage:
-    """An encoded image and its path."""
-
-    path: Path
-    encoded: bytes
-
-
 def parse_rates(text: str | None) -> tuple[float, ...]:
     """Parse `50,100,200`; raises `CommandError` for anything else."""
     if text is None:
@@ -87,11 +79,11 @@ def bench(options: BenchOptions) -> None:
     _require_writable(options)
     address = resolve(options.url)
     require_nearby(address, is_remote_allowed=options.is_remote_allowed)
-    chosen, unread = _read_images(options.images, options.seed)
+    images, unread = _read_images(options.images, options.seed)
     begun_at = datetime.now(UTC).isoformat(timespec="seconds")
     with Client(options.url) as client:
         status, card = _ask(client, options)
-        images = _keep_readable(chosen, client, options.model)
+        _drop_unreadable(images, client, options.model)
         subject = _describe(client, options, address=address, status=status, card=card, images=images)
     target_ms = options.target_ms or status.target_p99_ms
     plan = SurveyPlan(
@@ -104,7 +96,7 @@ def bench(options: BenchOptions) -> None:
     load = LoadOptions(
         timeout_s=max(MIN_TIMEOUT_S, 2 * target_ms / 1000), reads_answers=True, makes_unique=not options.uses_cache
     )
-    target = f"{options.url.rstrip('/')}/v1/classify{query}", [image.encoded for image in images]
+    target = f"{options.url.rstrip('/')}/v1/classify{query}", list(images.values())
     try:
         found = survey(
             plan,
@@ -112,7 +104,7 @@ def bench(options: BenchOptions) -> None:
             run_open=partial(run_open, *target, seed=options.seed, options=load),
             on_run=lambda run: _say(describe_run_line(run)),
         )
-    except NothingMeasuredError as error:
+    except KeyboardInterrupt as error:
         raise CommandError("interrupted before anything was measured") from error
     report = BenchReport(
         begun_at=begun_at,
@@ -143,8 +135,8 @@ def require_nearby(address: Address, *, is_remote_allowed: bool) -> None:
     raise CommandError(message, ExitCode.BAD_INPUT)
 
 
-def _read_images(arguments: Sequence[str], seed: int) -> tuple[list[BenchImage], int]:
-    """Return the images that the arguments name, or the dashboard's samples, and how many inputs cannot be read.
+def _read_images(arguments: Sequence[str], seed: int) -> tuple[dict[Path, bytes], int]:
+    """Return the encoded images that the arguments name, or the dashboard's samples, and how many cannot be read.
 
     Of more images than fit, a random draw by `seed`.
 
@@ -158,19 +150,19 @@ def _read_images(arguments: Sequence[str], seed: int) -> tuple[list[BenchImage],
         _say("No images were named, so the dashboard's samples are sent; your own give a truer figure.")
     paths = list(found.paths)
     random.Random(seed).shuffle(paths)  # noqa: S311 - a draw, no secret
-    images: list[BenchImage] = []
+    images: dict[Path, bytes] = {}
     size_bytes = unread = 0
     for path in paths[:MAX_IMAGES]:
         try:
-            image = BenchImage(path, path.read_bytes())
+            encoded = path.read_bytes()
         except OSError as error:
             _say(f"{to_line(path)} is left out: {error.strerror}")
             unread += 1
             continue
-        size_bytes += len(image.encoded)
+        size_bytes += len(encoded)
         if images and size_bytes > MAX_BYTES:
             break
-        images.append(image)
+        images[path] = encoded
     if not images:
         raise CommandError("there is no image to send", ExitCode.BAD_INPUT)
     if len(images) + unread < len(paths):
@@ -178,28 +170,24 @@ def _read_images(arguments: Sequence[str], seed: int) -> tuple[list[BenchImage],
     return images, unread + len(found.problems)
 
 
-def _keep_readable(images: Sequence[BenchImage], client: Client, model: str | None) -> list[BenchImage]:
-    """Classify each image once, for `CHECK_S` at most, and leave out those that the service cannot read.
+def _drop_unreadable(images: dict[Path, bytes], client: Client, model: str | None) -> None:
+    """Classify each image once, for `CHECK_S` at most, and drop those that the service cannot read.
 
     Raises:
         CommandError: Nothing is left.
         LightboxClientError: The service refused for another reason.
     """
-    kept: list[BenchImage] = []
     end_s = time.monotonic() + CHECK_S
-    for number, image in enumerate(images):
+    for path, encoded in tuple(images.items()):
         if time.monotonic() > end_s:
-            kept += images[number:]
             break
         try:
-            client.classify(image.encoded, model=model, top_k=1)
+            client.classify(encoded, model=model, top_k=1)
         except InvalidImageError as error:
-            _say(f"{to_line(image.path)} is left out: {error}")
-        else:
-            kept.append(image)
-    if not kept:
+            _say(f"{to_line(path)} is left out: {error}")
+            del images[path]
+    if not images:
         raise CommandError("the service can read none of the images", ExitCode.BAD_INPUT)
-    return kept
 
 
 def _sample_folder() -> Path:
@@ -241,7 +229,7 @@ def _describe(
     address: Address,
     status: Status,
     card: ModelCard,
-    images: list[BenchImage],
+    images: dict[Path, bytes],
 ) -> Subject:
     device = f"{status.device.name}, {status.device.cores} cores" if status.device else "unknown"
     return Subject(
@@ -254,23 +242,18 @@ def _describe(
             "device": device,
             "cache": "in use" if options.uses_cache else "not in use: each image was sent with bytes of its own",
         },
-        image_names=tuple(to_text(image.path.name) for image in images),
-        image_bytes_median=int(statistics.median(len(image.encoded) for image in images)),
+        image_names=tuple(to_text(path.name) for path in images),
+        image_bytes_median=int(statistics.median(map(len, images.values()))),
         is_loopback=address.is_loopback,
     )
 
 
 def _write(options: BenchOptions, report: BenchReport) -> None:
     write_text(report, plain_console(sys.stdout))
-    renderings: list[tuple[Path | None, Callable[[BenchReport], str]]] = [
-        (options.json_path, to_json),
-        (options.html_path, write_page),
-    ]
-    for path, render in renderings:
-        if path is None:
-            continue
+    for path, render in ((options.json_path, to_json), (options.html_path, write_page)):
         try:
-            path.write_text(render(report), encoding="utf-8")
+            if path is not None:
+                path.write_text(render(report), encoding="utf-8")
         except OSError as error:
             raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -12,7 +12,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bento_service.cli.classification import Classify, Outcome, classify_in_order
+from bento_service.cli.classification import Classify, classify_in_order
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.image_files import Inputs, to_line
 from bento_service.cli.output import CsvReport, JsonLinesReport, Report, TableReport
@@ -53,8 +53,7 @@ def classify_files(
         LightboxError, LightboxClientError: The run ended early; the answers so far are written.
     """
     with _opened(output) as stream:
-        report = _Written(_REPORTS[form], stream)
-        failed = asyncio.run(_classify_all(inputs.paths, source, report, _stderr(), concurrency))
+        failed = asyncio.run(_classify_all(inputs.paths, source, _REPORTS[form], stream, concurrency))
     failed += len(inputs.problems)
     if failed:
         total = len(inputs.paths) + len(inputs.problems)
@@ -64,64 +63,49 @@ def classify_files(
 async def _classify_all(
     paths: Sequence[Path],
     source: AbstractAsyncContextManager[Classify],
-    report: Report,
-    console: Console,
+    open_report: Callable[[TextIO], Report],
+    stream: TextIO,
     concurrency: int,
 ) -> int:
     """Report each file and return how many failed."""
     failed = 0
+    console = _stderr()
+    with _explained_writes(stream):
+        report = open_report(stream)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
             task = progress.add_task("classifying", total=len(paths))
             async with source as classify:
                 async for outcome in classify_in_order(paths, classify, concurrency=concurrency):
-                    failed += _take(outcome, report, console)
+                    with _explained_writes(stream):
+                        report.add(outcome)
+                    if failure := outcome.failure:
+                        console.print(f"{to_line(outcome.path)}: {failure.message} ({failure.code})")
+                        failed += 1
                     progress.advance(task)
     finally:
-        report.finish()
+        with _explained_writes(stream):
+            report.finish()
     return failed
 
 
-class _Written:
-    """A report that turns a failing stream, such as a full disk, into a `CommandError`; typer handles a closed pipe."""
-
-    def __init__(self, open_report: Callable[[TextIO], Report], stream: TextIO) -> None:
-        self._stream = stream
-        with self._explained():
-            self._report = open_report(stream)
-
-    def add(self, outcome: Outcome) -> None:
-        with self._explained():
-            self._report.add(outcome)
-
-    def finish(self) -> None:
-        with self._explained():
-            self._report.finish()
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            # Closing the stream would flush the rest and fail again.
-            with Path(os.devnull).open("wb") as nowhere:
-                os.dup2(nowhere.fileno(), self._stream.fileno())
-            raise CommandError(f"cannot write {self._stream.name}: {error.strerror or error}") from error
+@contextmanager
+def _explained_writes(stream: TextIO) -> Iterator[None]:
+    """Turn a failed write, such as to a full disk, into a `CommandError`; typer handles a closed pipe."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # Closing the stream would flush the rest and fail again.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
+        raise CommandError(f"cannot write {stream.name}: {error.strerror or error}") from error
 
 
 def _stderr() -> Console:
     return Console(stderr=True, highlight=False, emoji=False, markup=False, soft_wrap=True)
-
-
-def _take(outcome: Outcome, report: Report, console: Console) -> int:
-    report.add(outcome)
-    if outcome.failure is None:
-        return 0
-    console.print(f"{to_line(outcome.path)}: {outcome.failure.message} ({outcome.failure.code})")
-    return 1
 
 
 @contextmanager

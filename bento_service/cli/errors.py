@@ -8,7 +8,6 @@ from typing import get_args
 
 import typer
 from pydantic import SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
@@ -18,7 +17,7 @@ from lightbox_client.errors import LightboxClientError
 
 
 class ExitCode(IntEnum):
-    """What the shell is told."""
+    """The exit codes of every subcommand."""
 
     FAILED = 1
     """The service cannot be reached, a model cannot be had, a port is taken, a child died."""
@@ -49,16 +48,14 @@ _BAD_INPUT_ERRORS = (
 
 @contextmanager
 def explained_errors() -> Iterator[None]:
-    """Say what went wrong in one line and leave with the fitting code; what nobody expected keeps its traceback."""
+    """Say in one line what went wrong and exit with the code for it; an unexpected error keeps its traceback."""
     try:
         yield
-    except ExplainedError as error:
-        raise typer.Exit(error.exit_code) from error
-    except CommandError as error:
-        raise _exit(str(error), error.exit_code) from error
-    except (LightboxError, LightboxClientError) as error:
-        is_bad_input = isinstance(error, _BAD_INPUT_ERRORS)
-        raise _exit(str(error), ExitCode.BAD_INPUT if is_bad_input else ExitCode.FAILED) from error
+    except (CommandError, LightboxError, LightboxClientError) as error:
+        if not isinstance(error, ExplainedError):
+            sys.stderr.write(f"lightbox: {error}\n")
+        code = ExitCode.BAD_INPUT if isinstance(error, _BAD_INPUT_ERRORS) else ExitCode.FAILED
+        raise typer.Exit(getattr(error, "exit_code", code)) from error
 
 
 @contextmanager
@@ -83,15 +80,12 @@ def read_settings(**chosen: object) -> Settings:
     try:
         return Settings.model_validate({name: value for name, value in chosen.items() if value is not None})
     except ValidationError as error:
-        raise CommandError(describe_invalid_settings(error), ExitCode.BAD_INPUT) from error
-
-
-def describe_invalid_settings(error: ValidationError) -> str:
-    """Name each variable with its value, unless that is a secret, and what it may be."""
-    return "\n".join(_describe(found) for found in error.errors(include_url=False))
+        described = "\n".join(_describe(found) for found in error.errors(include_url=False))
+        raise CommandError(described, ExitCode.BAD_INPUT) from error
 
 
 def _describe(found: ErrorDetails) -> str:
+    """Name the variable with its value, unless that is a secret, and what it may be."""
     message = found["msg"].removeprefix("Value error, ")
     # An environment variable is located by its own name, a value of the command line by its field's.
     name = str(found["loc"][0]).removeprefix("LIGHTBOX_").lower() if found["loc"] else ""
@@ -100,14 +94,6 @@ def _describe(found: ErrorDetails) -> str:
         return message
     if found["type"] == "too_short":
         return f"LIGHTBOX_{name.upper()} names nothing; name at least one. ({field.description})"
-    given = "(not shown)" if _is_secret(field) else repr(found["input"])
+    is_secret = SecretStr in (field.annotation, *get_args(field.annotation))
+    given = "(not shown)" if is_secret else repr(found["input"])
     return f"LIGHTBOX_{name.upper()} is {given}: {message[:1].lower()}{message[1:]}. ({field.description})"
-
-
-def _is_secret(field: FieldInfo) -> bool:
-    return SecretStr in (field.annotation, *get_args(field.annotation))
-
-
-def _exit(message: str, code: ExitCode) -> typer.Exit:
-    sys.stderr.write(f"lightbox: {message}\n")
-    return typer.Exit(code)

@@ -71,13 +71,13 @@ def _expand(argument: str, complain: Complain) -> list[Path]:
         return []
     path = Path(argument)
     try:
-        status = path.stat()
+        path.stat()
     except OSError as error:
         if glob.has_magic(argument):
             return _match(argument, complain)
         complain(_describe_error(argument, error))
         return []
-    return _take(path, status, complain)
+    return _take(path, complain)
 
 
 def _describe_error(argument: str, error: OSError) -> str:
@@ -95,17 +95,10 @@ def _describe_nothing(argument: str) -> str:
 
 
 def _match(pattern: str, complain: Complain) -> list[Path]:
-    is_deep = _ANY_DEPTH.search(pattern) is not None
-    files: list[Path] = []
-    for path in sorted(set(map(Path, _glob(pattern, complain)))):
-        try:
-            status = path.stat()
-        except OSError:
-            files.append(path)  # reading it says what is wrong
-            continue
-        if not (is_deep and stat.S_ISDIR(status.st_mode) and path.is_symlink()):
-            files += _take(path, status, complain)
-    return files
+    paths = sorted(set(map(Path, _glob(pattern, complain))))
+    if _ANY_DEPTH.search(pattern):
+        paths = [path for path in paths if not (path.is_symlink() and path.is_dir())]
+    return [file for path in paths for file in _take(path, complain)]
 
 
 def _glob(pattern: str, complain: Complain) -> Iterator[str]:
@@ -120,7 +113,11 @@ def _glob(pattern: str, complain: Complain) -> Iterator[str]:
             yield from _glob(os.path.join(glob.escape(folder), tail), complain)  # noqa: PTH118 - a pattern
 
 
-def _take(path: Path, status: os.stat_result, complain: Complain) -> list[Path]:
+def _take(path: Path, complain: Complain) -> list[Path]:
+    try:
+        status = path.stat()
+    except OSError:
+        return [path]  # reading it says what is wrong
     if stat.S_ISDIR(status.st_mode):
         return _search(path, complain)
     if not _is_finite(path, status):
@@ -142,20 +139,9 @@ def _is_finite(path: Path, status: os.stat_result) -> bool:
 
 
 def _search(top: Path, complain: Complain) -> list[Path]:
-    files: list[Path] = []
-    for _, entries in _walk(str(top), complain):
-        for entry in entries:
-            path = Path(entry)
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
-                continue
-            try:
-                status = path.stat()
-            except OSError:
-                files.append(path)  # reading it says what is wrong
-                continue
-            if not stat.S_ISDIR(status.st_mode):
-                files += _take(path, status, complain)
-    return sorted(files)
+    paths = sorted(Path(entry) for _, entries in _walk(str(top), complain) for entry in entries)
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
+    return [file for path in images for file in _take(path, complain)]
 
 
 def _walk(top: str, complain: Complain) -> Iterator[tuple[str, list["os.DirEntry[str]"]]]:

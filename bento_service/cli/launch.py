@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from types import FrameType
 
 import psutil
 import requests
@@ -41,14 +40,6 @@ class Child:
     command: Command
     ready_url: str
     log: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait for readiness, and for a child to leave after SIGTERM until it is killed; in seconds."""
-
-    ready_s: float = 600.0
-    stop_s: float = 40.0
 
 
 class MarkedProcesses:
@@ -92,35 +83,28 @@ class ChildFailedError(Exception):
 
 
 class StopRequest:
-    """Set when the children are to stop; a second request means at once. Safe to set from a signal handler."""
+    """Set when the children are to stop. Safe to set from a signal handler."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
-        self._urged = threading.Event()
+        self.is_urgent = False
+        """Whether it was asked twice: the children are killed without waiting for them."""
 
     def ask(self) -> None:
-        """Ask to stop; asked again, the children are killed without waiting for them."""
-        (self._urged if self._asked.is_set() else self._asked).set()
+        """Ask to stop."""
+        self.is_urgent = self._asked.is_set()
+        self._asked.set()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until asked, at most that long; whether it was."""
         return self._asked.wait(timeout_s)
-
-    @property
-    def is_urgent(self) -> bool:
-        """Whether it was asked twice."""
-        return self._urged.is_set()
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
     """Turn Ctrl-C, SIGTERM and a closed terminal into a stop request. Main thread only; restores the handlers."""
     request = StopRequest()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        request.ask()
-
-    previous = {number: signal.signal(number, ask) for number in _STOP_SIGNALS}
+    previous = {number: signal.signal(number, lambda *_: request.ask()) for number in _STOP_SIGNALS}
     try:
         yield request
     finally:
@@ -131,8 +115,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
 def run_to_end(argv: Sequence[str]) -> int:
     """Run a command in the foreground and return its exit code; what it prints to stdout goes to stderr.
 
-    Where this process is asked to stop, the command is ended first, so that it never outlives who wanted it. Main
-    thread only.
+    Where this process is asked to stop, the command is ended first. Main thread only.
     """
     with stop_on_signals() as stop, subprocess.Popen(argv, stdout=_STDERR) as process:  # noqa: S603 - our own command
         while process.poll() is None:
@@ -148,34 +131,27 @@ def run_together(
     *,
     announce: Callable[[str], None],
     on_ready: Callable[[], None],
-    patience: Patience | None = None,
+    stop_timeout_s: float = 40.0,
+    ready_timeout_s: float = 600.0,
 ) -> None:
     """Start the children, call `on_ready` once all of them answer, and return after `stop` was asked for.
 
-    All of them are gone as this returns or raises, with all that descends from them, whatever happened: SIGTERM first,
-    SIGKILL after `patience.stop_s`.
-
-    Args:
-        children: What to start, in this order and without waiting for one another.
-        stop: Asks for the end.
-        announce: Takes a line for the person who waits.
-        on_ready: Called once.
-        patience: Limits on waiting.
+    When this returns or raises, the children and all their descendants have ended: by SIGTERM, or by SIGKILL after
+    `stop_timeout_s`. `announce` gets lines for the person who waits.
 
     Raises:
         ChildFailedError: A child ended by itself, failed to start, or was not ready in time.
         OSError: The folder of a log cannot be made, or a log not be written.
     """
-    patience = patience or Patience()
     running: list[_Running] = []
     try:
         running.extend(_start(child) for child in children)
-        if _wait_until_ready(running, stop, announce, patience.ready_s):
+        if _wait_until_ready(running, stop, announce, ready_timeout_s):
             on_ready()
             while not stop.wait(_POLL_S):
                 _check_alive(running)
     finally:
-        _stop_all(running, stop, patience.stop_s)
+        _stop_all(running, stop, stop_timeout_s)
 
 
 def _start(child: Child) -> _Running:
@@ -195,10 +171,7 @@ def _start(child: Child) -> _Running:
 
 
 def _wait_until_ready(
-    running: Sequence[_Running],
-    stop: StopRequest,
-    announce: Callable[[str], None],
-    limit_s: float,
+    running: Sequence[_Running], stop: StopRequest, announce: Callable[[str], None], timeout_s: float
 ) -> bool:
     """Whether all became ready; False where a stop was asked for first."""
     started_s = time.monotonic()
@@ -209,12 +182,11 @@ def _wait_until_ready(
             return False
         _check_alive(running)
         waited_s = time.monotonic() - started_s
-        for child in [each for each in waiting if _status_of(each.ready_url) == HTTPStatus.OK]:
+        for child in [each for each in waiting if _is_ready(each.ready_url)]:
             waiting.remove(child)
             announce(f"  {child.name} is ready after {waited_s:.1f} s")
-        if waiting and waited_s > limit_s:
-            late = waiting[0]
-            raise ChildFailedError(f"{late.name} was not ready within {limit_s:g} s.{_tail(late.log)}")
+        if waiting and waited_s > timeout_s:
+            raise ChildFailedError(f"{waiting[0].name} was not ready within {timeout_s:g} s.{_tail(waiting[0].log)}")
     return True
 
 
@@ -225,13 +197,13 @@ def _check_alive(running: Sequence[_Running]) -> None:
             raise ChildFailedError(f"{server.child.name} {describe_exit(code)}.{_tail(server.child.log)}")
 
 
-def _status_of(url: str) -> int | None:
+def _is_ready(url: str) -> bool:
     with requests.Session() as session:
         session.trust_env = False  # the children are on this machine, and no proxy leads there
         try:
-            return session.get(url, timeout=2).status_code
+            return session.get(url, timeout=2).status_code == HTTPStatus.OK
         except requests.RequestException:
-            return None
+            return False
 
 
 def _tail(log: Path) -> str:

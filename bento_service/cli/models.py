@@ -4,15 +4,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TextIO, TypeAlias
+from typing import NamedTuple, TextIO, TypeAlias
 
 from bento_service.cli.errors import CommandError, ExplainedError
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.output import new_table, plain_console
 from bento_service.domain.models import ModelCard
-from bento_service.models.catalogue import Catalogue
-from lightbox_client import Client
+from bento_service.models.store import BentoModelStore
+from lightbox_client import Client, contract
 
 MISSING = "missing"
 PREPARED = "prepared"
@@ -21,8 +20,7 @@ PrepareMissing: TypeAlias = Callable[[Sequence[str], Callable[[str, str], None]]
 """Takes names, and a callback that gets a model's name and a step."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRow:
+class ModelRow(NamedTuple):
     """A line of the listing; a missing model has only a name and a state."""
 
     name: str
@@ -33,25 +31,23 @@ class ModelRow:
     source: str = ""
 
 
-def list_prepared(catalogue: Catalogue, names: Sequence[str]) -> list[ModelRow]:
+def list_prepared(store: BentoModelStore, names: Sequence[str]) -> list[ModelRow]:
     """Return a row for each name: `prepared`, or `missing`."""
-    missing = catalogue.missing(names)
-    return [ModelRow(name, MISSING) if name in missing else _row_of(catalogue.load(name).card) for name in names]
+    missing = store.missing(names)
+    return [ModelRow(name, MISSING) if name in missing else _row_of(store.load(name).card) for name in names]
 
 
 def list_served(client: Client) -> list[ModelRow]:
     """Return a row for each model that a service has; raises `LightboxClientError`."""
-    return [
-        ModelRow(
-            name=card.name,
-            state=card.state,
-            version=card.version,
-            input_size=f"{card.input_size.width}×{card.input_size.height}",
-            licence=card.licence,
-            source=card.source,
-        )
-        for card in client.models().models
-    ]
+    return [_row_of(card) for card in client.models().models]
+
+
+def _row_of(card: ModelCard | contract.ModelCard) -> ModelRow:
+    if isinstance(card, ModelCard):
+        state, size = PREPARED, f"{card.recipe.width_px}×{card.recipe.height_px}"
+    else:
+        state, size = card.state, f"{card.input_size.width}×{card.input_size.height}"
+    return ModelRow(card.name, state, card.version, size, card.licence, card.source)
 
 
 def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
@@ -61,7 +57,7 @@ def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
         table.add_column(heading, no_wrap=True)
     table.add_column("source", overflow="fold")
     for row in rows:
-        table.add_row(row.name, row.state, row.version, row.input_size, row.licence, row.source)
+        table.add_row(*row)
     plain_console(stream).print(table)
     if any(row.state == MISSING for row in rows):
         stream.write("\nBring in what is missing with `lightbox models prepare`.\n")
@@ -94,15 +90,3 @@ def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], i
         raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:
         raise ExplainedError(f"the models were not prepared (exit code {code})")
-
-
-def _row_of(card: ModelCard) -> ModelRow:
-    recipe = card.recipe
-    return ModelRow(
-        name=card.name,
-        state=PREPARED,
-        version=card.version,
-        input_size=f"{recipe.width_px}×{recipe.height_px}",
-        licence=card.licence,
-        source=card.source,
-    )

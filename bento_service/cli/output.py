@@ -2,7 +2,7 @@
 
 import codecs
 import csv
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -27,11 +27,15 @@ def new_table() -> Table:
     return Table(box=None, pad_edge=False, header_style="bold")
 
 
-class Report(Protocol):
-    """Takes outcomes in their order."""
+class Report:
+    """Takes outcomes in their order, and writes each at once where the form allows it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def add(self, outcome: Outcome) -> None:
-        """Take one; written at once where the form allows it."""
+        """Take the next outcome."""
+        raise NotImplementedError
 
     def finish(self) -> None:
         """Write what is left."""
@@ -48,35 +52,29 @@ class _Line(BaseModel):
     error: _Failure | None
 
 
-class JsonLinesReport:
+class JsonLinesReport(Report):
     """One JSON document per line and file: `file`, `result` as in the HTTP contract or null, `error` or null.
 
     A stream that is not UTF-8 gets JSON's escapes in place of characters outside ASCII.
     """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._is_ascii = codecs.lookup(stream.encoding or "ascii").name != "utf-8"
 
     def add(self, outcome: Outcome) -> None:
         """Write a line."""
         failure = outcome.failure
         error = _Failure(code=failure.code, message=failure.message) if failure else None
         line = _Line(file=to_text(outcome.path), result=outcome.answer, error=error)
-        self._stream.write(line.model_dump_json(ensure_ascii=self._is_ascii) + "\n")
+        is_ascii = codecs.lookup(self._stream.encoding or "ascii").name != "utf-8"
+        self._stream.write(line.model_dump_json(ensure_ascii=is_ascii) + "\n")
         self._stream.flush()
 
-    def finish(self) -> None:
-        """Do nothing: every line is written already."""
 
-
-class CsvReport:
+class CsvReport(Report):
     """A header, then a row for each prediction. A file without an answer has one row, with its error."""
 
     COLUMNS = ("file", "model", "rank", "class_id", "label", "score", "total_ms", "error_code", "error")
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._rows: Any = csv.DictWriter(stream, self.COLUMNS, lineterminator="\n")
         self._rows.writeheader()
 
@@ -93,33 +91,27 @@ class CsvReport:
                 self._rows.writerow(shared | {"rank": rank} | prediction.model_dump())
         self._stream.flush()
 
-    def finish(self) -> None:
-        """Do nothing: every line is written already."""
 
-
-class TableReport:
-    """A table with a row for each prediction. It is written at the end, when the widths of its columns are known."""
+class TableReport(Report):
+    """A table with a row for each prediction, written at the end, when the widths of its columns are known."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._table = new_table()
-        self._table.add_column("file", overflow="fold")
-        self._table.add_column("class", overflow="fold")
-        self._table.add_column("score", justify="right", no_wrap=True)
-        self._table.add_column("id", justify="right", no_wrap=True)
-        self._table.add_column("ms", justify="right", no_wrap=True)
+        for column in ("file", "class"):
+            self._table.add_column(column, overflow="fold")
+        for column in ("score", "id", "ms"):
+            self._table.add_column(column, justify="right", no_wrap=True)
 
     def add(self, outcome: Outcome) -> None:
         """Keep the file's rows; files without an answer are only reported as errors."""
         if outcome.answer is None:
             return
-        first, *others = outcome.answer.predictions
-        total_ms = f"{outcome.answer.timings_ms.total:.1f}"
-        self._table.add_row(
-            to_line(outcome.path), first.label, f"{first.score:.1%}", str(first.class_id), total_ms, style="bold"
-        )
-        for prediction in others:
-            self._table.add_row("", prediction.label, f"{prediction.score:.1%}", str(prediction.class_id), "")
+        file, total_ms, style = to_line(outcome.path), f"{outcome.answer.timings_ms.total:.1f}", "bold"
+        for prediction in outcome.answer.predictions:
+            score, class_id = f"{prediction.score:.1%}", str(prediction.class_id)
+            self._table.add_row(file, prediction.label, score, class_id, total_ms, style=style)
+            file = total_ms = style = ""
 
     def finish(self) -> None:
         """Write the table, unless it is empty."""

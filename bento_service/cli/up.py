@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from bento_service.cli.errors import CommandError, ExitCode
-from bento_service.cli.launch import Child, ChildFailedError, Patience, run_together, stop_on_signals
+from bento_service.cli.launch import Child, ChildFailedError, run_together, stop_on_signals
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.cli.serve import (
     ANY_ADDRESSES,
@@ -51,10 +51,10 @@ def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]],
             announce(f"\n  Dashboard  {dashboard_url}\n  Service    {service_url}  (API: {service_url}/v1/docs)")
             announce(f"  Logs       {logs}\n\nCtrl-C stops both.")
 
-        patience = Patience(stop_s=settings.stop_timeout_s + STOP_MARGIN_S)
+        stop_timeout_s = settings.stop_timeout_s + STOP_MARGIN_S
         with stop_on_signals() as stop:
             try:
-                run_together(children, stop, announce=announce, on_ready=greet, patience=patience)
+                run_together(children, stop, announce=announce, on_ready=greet, stop_timeout_s=stop_timeout_s)
             except ChildFailedError as error:
                 raise CommandError(str(error)) from error
             except BrokenPipeError:

@@ -35,7 +35,7 @@ class ServiceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """The status of a worker.
+    """The status of a worker; the defaults are those of one that loads.
 
     `device` is None until a model is loaded. `queue_depth` counts images admitted and not yet answered, `batch_ceiling`
     is the largest batch by model, `journal` has the rows waiting, written and dropped. `recent_dispatches` is newest
@@ -43,17 +43,17 @@ class ServiceStatus:
     """
 
     state: ServiceState
-    device: Device | None
-    engine: str
     workers: int
-    lanes: int
-    decode_threads: int
-    queue_depth: int
-    batch_ceiling: Mapping[str, int]
-    predicted_wait_ms: float
     target_p99_ms: float
     uptime_s: float
-    journal: Mapping[str, int]
+    device: Device | None = None
+    engine: str = ""
+    lanes: int = 0
+    decode_threads: int = 0
+    queue_depth: int = 0
+    batch_ceiling: Mapping[str, int] = field(default_factory=dict)
+    predicted_wait_ms: float = 0.0
+    journal: Mapping[str, int] = field(default_factory=dict)
     cost: tuple[ModelCost, ...] = ()
     recent_dispatches: tuple[Dispatch, ...] = ()
     cache: Mapping[str, float] = field(default_factory=dict)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 MAX_OBUS = 256
 """Most units of a stream that are read; a still picture has three."""
 _SEQUENCE_HEADER = 1
-_HEADER_BYTES = 512
+_UNIT_HEADER_BYTES = 10
+_SEQUENCE_HEADER_BYTES = 512
 """Bytes of a sequence header that are read: the sizes follow at most 32 operating points of up to 11 bytes."""
 
 
@@ -19,29 +20,16 @@ def read_frame_sizes(stream: memoryview) -> Iterator[tuple[int, int]]:
     for _ in range(MAX_OBUS):
         if position >= len(stream):
             return
-        header = stream[position]
-        position += 2 if header & 4 else 1
-        size = len(stream) - position
-        if header & 2:
-            size, position = _read_leb128(stream, position)
-        if header >> 3 & 15 == _SEQUENCE_HEADER:
-            yield _read_sequence_header(stream[position : position + min(size, _HEADER_BYTES)])
+        bits = _Bits(stream[position : position + _UNIT_HEADER_BYTES])
+        bits.take(1)
+        kind, has_extension, has_size = bits.take(4), bits.take(1), bits.take(1)
+        bits.take(9 if has_extension else 1)
+        size = bits.take_leb128() if has_size else len(stream)
+        position += bits.position // 8
+        if kind == _SEQUENCE_HEADER:
+            yield _read_sequence_header(stream[position : position + min(size, _SEQUENCE_HEADER_BYTES)])
         position += size
     raise ValueError(f"its AV1 stream has more than {MAX_OBUS:,} units")
-
-
-def _read_leb128(stream: memoryview, position: int) -> tuple[int, int]:
-    """Return a number and the position after it."""
-    value = 0
-    for index in range(8):
-        if position >= len(stream):
-            break
-        byte = stream[position]
-        position += 1
-        value |= (byte & 0x7F) << 7 * index
-        if not byte & 0x80:
-            return value, position
-    raise ValueError("its AV1 stream is cut off")
 
 
 class _Bits:
@@ -49,17 +37,28 @@ class _Bits:
 
     def __init__(self, data: memoryview) -> None:
         self._value = int.from_bytes(data, "big")
-        self._left = 8 * len(data)
+        self._size = 8 * len(data)
+        self.position = 0
 
     def take(self, width: int) -> int:
         """Return the next `width` bits as an integer."""
-        self._left -= width
-        if self._left < 0:
-            raise ValueError("its AV1 sequence header is cut off")
-        return self._value >> self._left & (1 << width) - 1
+        self.position += width
+        if self.position > self._size:
+            raise ValueError("its AV1 stream is cut off")
+        return self._value >> self._size - self.position & (1 << width) - 1
+
+    def take_leb128(self) -> int:
+        """Return the next integer of 1 to 8 bytes, least significant byte first (4.10.5)."""
+        value = 0
+        for shift in range(0, 56, 7):
+            is_continued = self.take(1)
+            value |= self.take(7) << shift
+            if not is_continued:
+                return value
+        raise ValueError("its AV1 stream has a unit of impossible size")
 
     def skip_uvlc(self) -> None:
-        """Skip a variable-length integer."""
+        """Skip a variable-length integer (4.10.3)."""
         zeros = 0
         while not self.take(1):
             zeros += 1

@@ -1,7 +1,6 @@
 """Convert a decoded image of any mode and bit depth to RGB or 8-bit grey, and name each conversion."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,52 +8,49 @@ from PIL import Image, ImageChops, ImageCms
 
 from bento_service.domain.requests import ImageWarning
 
-DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
+_DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 """Pillow's one-channel modes of more than 8 bits."""
-_GREY_MODES = frozenset({"1", "L", "LA", "La"}) | DEEP_MODES
+_GREY_MODES = frozenset({"1", "L", "LA", "La"}) | _DEEP_MODES
+_CONVERSIONS = {
+    **dict.fromkeys(_GREY_MODES, ImageWarning.GREYSCALE_CONVERTED),
+    **dict.fromkeys(("P", "PA"), ImageWarning.PALETTE_CONVERTED),
+    "CMYK": ImageWarning.CMYK_CONVERTED,
+    "LAB": ImageWarning.LAB_CONVERTED,
+}
 _FLOAT_SCALES = (1.0, 255.0, 65_535.0)
 _INTEGER_SCALES = (255.0, 65_535.0, 2.0**32 - 1, 2.0**64 - 1)
 _BAND_ROWS = 64
 _STRAIGHT_ALPHA = {"La": "LA", "RGBa": "RGBA", "PA": "RGBA"}
 
 
-@dataclass(frozen=True, slots=True)
-class SampleLayout:
-    """What Pillow's mode does not tell about samples: bits of each, and whether 0 is white (TIFF's WhiteIsZero)."""
-
-    bits: int = 8
-    is_white_zero: bool = False
-
-
-def to_rgb_or_grey(image: Image.Image, layout: SampleLayout) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
+def to_rgb_or_grey(
+    image: Image.Image, sample_bits: int, *, is_white_zero: bool = False
+) -> tuple[Image.Image, list[ImageWarning]]:
     """Convert a loaded image to mode `RGB`, or to `L` where it is grey, with any transparency laid over white.
 
     Grey stays one channel, which costs a third to resize. At most two full-size copies exist at once.
 
+    Args:
+        image: Not changed.
+        sample_bits: Significant bits of a sample, as the file declares.
+        is_white_zero: Whether 0 is white, which Pillow does not invert in modes of more than 8 bits.
+
     Raises:
         ValueError: Pillow cannot convert the image's mode to RGB.
     """
-    warnings: list[ImageWarning] = []
-    if layout.bits > 8:
-        warnings.append(ImageWarning.BIT_DEPTH_REDUCED)
-    if image.mode in _GREY_MODES:
-        warnings.append(ImageWarning.GREYSCALE_CONVERTED)
-    elif image.mode in {"P", "PA"}:
-        warnings.append(ImageWarning.PALETTE_CONVERTED)
-    elif image.mode == "CMYK":
-        warnings.append(ImageWarning.CMYK_CONVERTED)
-    elif image.mode == "LAB":
-        warnings.append(ImageWarning.LAB_CONVERTED)
-    if image.mode in DEEP_MODES:
-        image = _reduce_depth(image, layout)
+    warnings = [ImageWarning.BIT_DEPTH_REDUCED] if sample_bits > 8 else []
+    if image.mode in _CONVERSIONS:
+        warnings.append(_CONVERSIONS[image.mode])
+    if image.mode in _DEEP_MODES:
+        image = _reduce_depth(image, sample_bits, is_white_zero=is_white_zero)
     elif image.mode == "LAB":
         image = _convert_lab(image)
     if image.has_transparency_data:
         warnings.append(ImageWarning.ALPHA_FLATTENED)
-        return _flatten(image), tuple(warnings)
+        return _flatten(image), warnings
     if image.mode not in {"L", "RGB"}:
         image = image.convert("L" if image.mode == "1" else "RGB")
-    return image, tuple(warnings)
+    return image, warnings
 
 
 def convert_inverted_cmyk(image: Image.Image) -> Image.Image:
@@ -62,14 +58,17 @@ def convert_inverted_cmyk(image: Image.Image) -> Image.Image:
     return ImageChops.invert(image).convert("RGB")
 
 
-def _reduce_depth(image: Image.Image, layout: SampleLayout) -> Image.Image:
-    """Convert to `L`, or to `LA` where a PNG's tRNS makes one grey level transparent."""
-    grey = to_eight_bits(image, sample_bits=layout.bits, is_white_zero=layout.is_white_zero)
+def _reduce_depth(image: Image.Image, sample_bits: int, *, is_white_zero: bool) -> Image.Image:
+    """Convert one of `_DEEP_MODES` to `L`, or to `LA` where a PNG's tRNS makes one grey level transparent.
+
+    By the samples' full scale, since Pillow clips (its issue 1108).
+    """
+    samples = np.asarray(image)
+    reduced = reduce_samples(samples, sample_bits)
+    grey = Image.fromarray(255 - reduced if is_white_zero else reduced)
     transparent = image.info.get("transparency")
-    if not isinstance(transparent, int):
-        return grey
-    alpha = np.where(np.asarray(image) == transparent, 0, 255).astype(np.uint8)
-    grey.putalpha(Image.fromarray(alpha))
+    if isinstance(transparent, int):
+        grey.putalpha(Image.fromarray(np.where(samples == transparent, 0, 255).astype(np.uint8)))
     return grey
 
 
@@ -93,18 +92,6 @@ def _flatten(image: Image.Image) -> Image.Image:
     canvas = Image.new("L" if image.mode == "LA" else "RGB", image.size, "white")
     canvas.paste(image, mask=image)
     return canvas
-
-
-def to_eight_bits(image: Image.Image, *, sample_bits: int, is_white_zero: bool) -> Image.Image:
-    """Convert a loaded image of one of `DEEP_MODES` to mode `L`, by its full scale: Pillow clips (its issue 1108).
-
-    Args:
-        image: Not changed.
-        sample_bits: Significant bits of a sample, as the file declares.
-        is_white_zero: 0 is white, which Pillow does not invert in these modes.
-    """
-    grey = reduce_samples(np.asarray(image), sample_bits)
-    return Image.fromarray(255 - grey if is_white_zero else grey)
 
 
 def reduce_samples(samples: NDArray[np.generic], sample_bits: int) -> NDArray[np.uint8]:

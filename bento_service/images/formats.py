@@ -36,15 +36,13 @@ _HEIF_BRANDS = frozenset({b"mif1", b"mif2", b"msf1"})
 _MAX_BRANDS = 32
 
 
-def _read_brands(encoded: bytes) -> list[bytes]:
-    """Return the brands in the `ftyp` box, the major one first (ISO/IEC 14496-12, 4.3)."""
-    end = min(int.from_bytes(encoded[:4], "big"), 16 + 4 * _MAX_BRANDS, len(encoded))
-    return [encoded[at : at + 4] for at in (8, *range(16, end - 3, 4))]
-
-
 def _find_heif(encoded: bytes) -> ImageFormat | None:
-    """Tell HEIC and AVIF apart by brand. A HEIF file without either brand counts as HEIC; the decoder checks it."""
-    brands = _read_brands(encoded)
+    """Tell HEIC and AVIF apart by the brands of the `ftyp` box, the major one first (ISO/IEC 14496-12, 4.3).
+
+    A HEIF file without a brand of either codec counts as HEIC; the decoder checks it.
+    """
+    end = min(int.from_bytes(encoded[:4], "big"), 16 + 4 * _MAX_BRANDS, len(encoded))
+    brands = [encoded[at : at + 4] for at in (8, *range(16, end - 3, 4))]
     for brand in brands:
         if brand in _HEVC_BRANDS:
             return ImageFormat.HEIC
@@ -72,7 +70,8 @@ def sniff(encoded: bytes) -> ImageFormat:
     image_format = find_format(encoded)
     if image_format is not None:
         return image_format
-    allowed = ", ".join(ImageFormat)
     advice = advise(encoded, lambda head: find_format(head) is not None)
-    what = advice or "This is not an image Lightbox can read; convert it to one of these formats."
-    raise UnsupportedFormatError(f"{what} Allowed: {allowed}.", allowed=list(ImageFormat))
+    what = (
+        f"You sent {advice}" if advice else "This is not an image Lightbox can read; convert it to one of these formats"
+    )
+    raise UnsupportedFormatError(f"{what}. Allowed: {', '.join(ImageFormat)}.", allowed=list(ImageFormat))

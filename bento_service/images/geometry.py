@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +13,28 @@ from bento_service.domain.models import InputRecipe
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
-    """Size of the resized image and place of the crop in it.
+class Axis:
+    """A resize and crop along one axis; `start_px` is negative where the crop is larger than the resized image."""
 
-    `left_px` or `top_px` is negative where the crop is larger than the image.
-    """
+    resized_px: int
+    start_px: int
+    crop_px: int
 
-    resized_width_px: int
-    resized_height_px: int
-    left_px: int
-    top_px: int
-    crop_width_px: int
-    crop_height_px: int
+    @property
+    def end_px(self) -> int:
+        """Where the crop ends in the resized image."""
+        return self.start_px + self.crop_px
+
+    def reverse(self) -> "Axis":
+        """Return the same crop, counted from the other end."""
+        return Axis(self.resized_px, self.resized_px - self.end_px, self.crop_px)
+
+
+class Geometry(NamedTuple):
+    """A resize and crop of an image."""
+
+    across: Axis
+    down: Axis
 
 
 def plan_geometry(width_px: int, height_px: int, recipe: InputRecipe) -> Geometry:
@@ -41,21 +51,14 @@ def plan_geometry(width_px: int, height_px: int, recipe: InputRecipe) -> Geometr
     else:
         ratio = min(height_px / target_height_px, width_px / target_width_px)
         resized = (round(width_px / ratio), round(height_px / ratio))
-    return Geometry(
-        resized_width_px=resized[0],
-        resized_height_px=resized[1],
-        left_px=_centre(resized[0], recipe.width_px),
-        top_px=_centre(resized[1], recipe.height_px),
-        crop_width_px=recipe.width_px,
-        crop_height_px=recipe.height_px,
-    )
+    return Geometry(_centre(resized[0], recipe.width_px), _centre(resized[1], recipe.height_px))
 
 
-def _centre(resized_px: int, crop_px: int) -> int:
+def _centre(resized_px: int, crop_px: int) -> Axis:
     """Place a crop as torchvision's center_crop does: padding has its smaller half first, offsets round to even."""
     if crop_px > resized_px:
-        return -((crop_px - resized_px) // 2)
-    return round((resized_px - crop_px) / 2)
+        return Axis(resized_px, -((crop_px - resized_px) // 2), crop_px)
+    return Axis(resized_px, round((resized_px - crop_px) / 2), crop_px)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +77,15 @@ class Orientation:
         upright = pixels.swapaxes(0, 1) if self.is_transposed else pixels
         return upright[:: -1 if self.is_flipped else 1, :: -1 if self.is_mirrored else 1]
 
+    def turn_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the upright width and height of an image that is stored in this size."""
+        return size[::-1] if self.is_transposed else size
+
     def find_stored(self, upright: Geometry) -> Geometry:
         """Return the geometry of the same crop in the stored image."""
-        if self == UPRIGHT:
-            return upright
-        left_px, top_px = upright.left_px, upright.top_px
-        if self.is_mirrored:
-            left_px = upright.resized_width_px - upright.left_px - upright.crop_width_px
-        if self.is_flipped:
-            top_px = upright.resized_height_px - upright.top_px - upright.crop_height_px
-        if self.is_transposed:
-            return Geometry(
-                resized_width_px=upright.resized_height_px,
-                resized_height_px=upright.resized_width_px,
-                left_px=top_px,
-                top_px=left_px,
-                crop_width_px=upright.crop_height_px,
-                crop_height_px=upright.crop_width_px,
-            )
-        return replace(upright, left_px=left_px, top_px=top_px)
+        across = upright.across.reverse() if self.is_mirrored else upright.across
+        down = upright.down.reverse() if self.is_flipped else upright.down
+        return Geometry(down, across) if self.is_transposed else Geometry(across, down)
 
 
 UPRIGHT: Final = Orientation()

@@ -1,35 +1,35 @@
 """Format and size of an image from its first bytes, in microseconds and without a decoder."""
 
+import math
 import struct
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from PIL.ExifTags import Base as Tag
 
 from bento_service.errors import LightboxError, TooManyPixelsError, UndecodableImageError
 from bento_service.images.formats import ImageFormat, find_format
 from bento_service.images.isobmff import BoxError, find_properties
-from bento_service.images.tiff_directory import Directory, find_picture
+from bento_service.images.tiff_directory import find_picture
 
 _MAX_BLOCKS = 64
-"""Segments, fill bytes or blocks read before the size. Cameras write about ten, a large ICC profile adds some."""
+"""Segments and fill bytes read before the size. Cameras write about ten, a large ICC profile adds some."""
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1)."""
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
     """A file's format and its size in pixels, not verified. `pixels` is None where the size was not found.
 
-    `is_progressive` is for JPEGs: decoding one takes several passes over its pixels. `tiff` is the directory of a
-    TIFF's picture, for `preprocess`, which need not read it again.
+    `is_progressive` is for JPEGs: decoding one takes several passes over its pixels.
     """
 
     format: ImageFormat
     pixels: int | None
     is_progressive: bool = False
-    tiff: Directory | None = field(default=None, repr=False, compare=False)
 
 
 def read_header(encoded: bytes) -> ImageHeader | None:
@@ -40,11 +40,10 @@ def read_header(encoded: bytes) -> ImageHeader | None:
     try:
         if image_format is ImageFormat.JPEG:
             return _read_jpeg_header(encoded)
-        if image_format is ImageFormat.TIFF:
-            return _read_tiff_header(encoded)
-        return ImageHeader(image_format, _COUNTERS[image_format](encoded))
+        width_px, height_px = _SIZE_READERS[image_format](encoded)
     except (IndexError, OverflowError, struct.error, BoxError, LightboxError):
         return ImageHeader(image_format, None)
+    return ImageHeader(image_format, abs(width_px * height_px) or None)
 
 
 def check_pixels(width_px: int, height_px: int, max_pixels: int) -> None:
@@ -93,67 +92,41 @@ def _read_jpeg_header(encoded: bytes) -> ImageHeader:
     return ImageHeader(ImageFormat.JPEG, None)
 
 
-def _read_tiff_header(encoded: bytes) -> ImageHeader:
+def _read_tiff_size(encoded: bytes) -> tuple[int, int]:
     picture = find_picture(encoded)
-    pixels = picture.number(Tag.ImageWidth, 0) * picture.number(Tag.ImageLength, 0)
-    return ImageHeader(ImageFormat.TIFF, pixels or None, tiff=picture)
+    return picture.number(Tag.ImageWidth, 0), picture.number(Tag.ImageLength, 0)
 
 
-def _count_png(encoded: bytes) -> int:
+def _read_png_size(encoded: bytes) -> tuple[int, int]:
     width_px, height_px = struct.unpack_from(">II", encoded, 16)
-    return int(width_px * height_px)
+    return width_px, height_px
 
 
-def _count_webp(encoded: bytes) -> int:
-    width_px, height_px = read_webp_size(encoded)
-    return width_px * height_px
+def _read_bmp_size(encoded: bytes) -> tuple[int, int]:
+    """Read the size, with a negative height where rows run from the top down; OS/2's header has 16 bits a side."""
+    is_os2 = encoded[14:18] == b"\x0c\0\0\0"
+    width_px, height_px = struct.unpack_from("<HH" if is_os2 else "<ii", encoded, 18)
+    return width_px, height_px
 
 
-def _count_bmp(encoded: bytes) -> int:
-    if struct.unpack_from("<I", encoded, 14) == (12,):  # OS/2's header
-        width_px, height_px = struct.unpack_from("<HH", encoded, 18)
-    else:
-        width_px, height_px = struct.unpack_from("<ii", encoded, 18)  # negative heights: rows from the top down
-    return abs(int(width_px * height_px))
+def _read_gif_size(encoded: bytes) -> tuple[int, int]:
+    width_px, height_px = struct.unpack_from("<HH", encoded, 6)
+    return width_px, height_px
 
 
-def _count_gif(encoded: bytes) -> int | None:
-    """Count the pixels of the logical screen, extended to hold the first frame."""
-    screen = struct.unpack_from("<HH", encoded, 6)
-    position = 13 + palette_bytes(encoded[10])
-    for _ in range(_MAX_BLOCKS):
-        if encoded[position] == _GIF_IMAGE:
-            left, top, width_px, height_px = struct.unpack_from("<HHHH", encoded, position + 1)
-            return int(max(screen[0], left + width_px) * max(screen[1], top + height_px))
-        if encoded[position] != _GIF_EXTENSION:
-            return None
-        position += 2
-        for _ in range(_MAX_BLOCKS):
-            size = encoded[position]
-            position += 1 + size
-            if size == 0:
-                break
-    return None
+def _read_heif_size(encoded: bytes) -> tuple[int, int]:
+    """Read the size of the largest item, which is the whole picture and not a tile, thumbnail or depth map."""
+    boxes = (box for box in find_properties(encoded) if box.kind == b"ispe")
+    sizes = (struct.unpack_from(">II", encoded, box.start + 4) for box in boxes)
+    return max(sizes, key=math.prod, default=(0, 0))
 
 
-def palette_bytes(flags: int) -> int:
-    """Return the size of a GIF's colour table, by the flags before it (GIF89a, 18 and 20)."""
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
-
-
-def _count_heif(encoded: bytes) -> int | None:
-    """Count the pixels of the largest item, which is the whole picture and not a tile, thumbnail or depth map."""
-    sizes = (
-        struct.unpack_from(">II", encoded, box.start + 4) for box in find_properties(encoded) if box.kind == b"ispe"
-    )
-    return max((width_px * height_px for width_px, height_px in sizes), default=None)
-
-
-_COUNTERS = {
-    ImageFormat.PNG: _count_png,
-    ImageFormat.WEBP: _count_webp,
-    ImageFormat.GIF: _count_gif,
-    ImageFormat.BMP: _count_bmp,
-    ImageFormat.HEIC: _count_heif,
-    ImageFormat.AVIF: _count_heif,
+_SIZE_READERS: Final[Mapping[ImageFormat, Callable[[bytes], tuple[int, int]]]] = {
+    ImageFormat.PNG: _read_png_size,
+    ImageFormat.WEBP: read_webp_size,
+    ImageFormat.GIF: _read_gif_size,
+    ImageFormat.BMP: _read_bmp_size,
+    ImageFormat.TIFF: _read_tiff_size,
+    ImageFormat.HEIC: _read_heif_size,
+    ImageFormat.AVIF: _read_heif_size,
 }

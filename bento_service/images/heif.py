@@ -4,8 +4,10 @@ Both decoders apply orientation, crop and grids from the file's item properties.
 requires (ISO/IEC 23008-12, 6.5) and as browsers and `heif-convert` do.
 """
 
+import functools
 import io
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 import pi_heif
@@ -80,11 +82,10 @@ class AvifFile(AvifImagePlugin.AvifImageFile):
 def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
     """Open a HEIC or AVIF; the pixels stay encoded until `load`, which decodes in the calling thread.
 
+    Damaged boxes or headers raise any exception.
+
     Raises:
         TooManyPixelsError: Decoding needs more than `max_pixels` times `DECODED_SHARE`.
-        ValueError: The boxes cannot be read, or the file has no still picture.
-        struct.error: The boxes are cut off.
-        SyntaxError: The decoder rejects the header.
     """
     file = read_items(encoded)
     _check_cost(encoded, file, max_pixels)
@@ -124,7 +125,7 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
         size = _read_size(encoded, primary)
         if size[0] * size[1] > most:
             check_pixels(*size, max_pixels)
-        pixels = _PixelCount(encoded, file).count(file.primary_id or 0)
+        pixels = _count_pixels(encoded, file.items, file.primary_id or 0)
         if pixels > most:
             raise TooManyPixelsError(
                 f"The image is {size[0]} x {size[1]} pixels and its decoder has to hold {pixels:,} of its parts; "
@@ -138,47 +139,33 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
                 check_pixels(*frame, max_pixels)
 
 
-class _PixelCount:
-    """Counts the pixels that decoding an item takes: the largest of its own, its parts' and its auxiliary images'.
+def _count_pixels(encoded: bytes, items: Mapping[int, Item], primary_id: int) -> int:
+    """Count the pixels that decoding an item takes: the largest of its own, its parts' and its auxiliary images'.
 
     Alpha planes are decoded too. Depth and gain maps are counted, though not decoded: they are small.
+
+    Raises:
+        BoxError: An item has no size, its data lie beyond the file, or it contains itself, which makes libheif 1.23
+            wait for ever.
     """
 
-    def __init__(self, encoded: bytes, file: ItemFile) -> None:
-        self._encoded = encoded
-        self._items = file.items
-        self._counted: dict[int, int] = {}
-        self._auxiliary: dict[int, list[int]] = {}
-        for item_id, item in file.items.items():
-            for target in item.references.get(b"auxl", ()):
-                self._auxiliary.setdefault(target, []).append(item_id)
-
-    def count(self, item_id: int, depth: int = _MAX_DEPTH) -> int:
-        """Count the pixels of an item.
-
-        Raises:
-            BoxError: It has no size, its data lie beyond the file, or it contains itself, which makes libheif 1.23
-                wait for ever.
-        """
-        if item_id not in self._items:
+    @functools.cache
+    def count(item_id: int, depth: int) -> int:
+        item = items.get(item_id)
+        if item is None:
             return 0
-        if item_id not in self._counted:
-            item = self._items[item_id]
-            end = max((end for _, end in item.extents), default=0)
-            if end > len(self._encoded):
-                raise BoxError(f"its pixels end at byte {end:,} and the file has {len(self._encoded):,}")
-            parts, auxiliary = item.references.get(b"dimg", []), self._auxiliary.get(item_id, [])
-            if depth == 0 and (parts or auxiliary):
-                raise BoxError(f"its image is made of images of images, more than {_MAX_DEPTH} deep")
-            of_parts = sum(self.count(part, depth - 1) for part in parts)
-            of_auxiliary = sum(self.count(other, depth - 1) for other in auxiliary)
-            self._counted[item_id] = max(self._count_own(item), of_parts, of_auxiliary)
-        return self._counted[item_id]
+        end = max((end for _, end in item.extents), default=0)
+        if end > len(encoded):
+            raise BoxError(f"its pixels end at byte {end:,} and the file has {len(encoded):,}")
+        if depth == 0 and (item.parts or item.auxiliary):
+            raise BoxError(f"its image is made of images of images, more than {_MAX_DEPTH} deep")
+        frames = [_read_size(encoded, item)]
+        if item.kind == _AV1:
+            frames += read_frame_sizes(_join(encoded, item))
+        of_others = (sum(count(other, depth - 1) for other in others) for others in (item.parts, item.auxiliary))
+        return max(*(width_px * height_px for width_px, height_px in frames), *of_others)
 
-    def _count_own(self, item: Item) -> int:
-        width_px, height_px = _read_size(self._encoded, item)
-        frames = read_frame_sizes(_join(self._encoded, item)) if item.kind == _AV1 else ()
-        return max([width_px * height_px, *(width * height for width, height in frames)])
+    return count(primary_id, _MAX_DEPTH)
 
 
 def _read_size(encoded: bytes, item: Item) -> tuple[int, int]:
@@ -197,11 +184,8 @@ def _join(encoded: bytes, item: Item) -> memoryview:
 def _find_coded(file: ItemFile) -> Item | None:
     """Return the primary item, or its first part where it has parts; None where the file has only a track."""
     item = file.items.get(file.primary_id or 0)
-    for _ in range(_MAX_DEPTH):
-        parts = () if item is None else item.references.get(b"dimg", ())
-        if not parts:
-            break
-        item = file.items.get(parts[0])
+    while item is not None and item.parts:
+        item = file.items.get(item.parts[0])
     return item
 
 

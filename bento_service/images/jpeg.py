@@ -9,7 +9,6 @@ from PIL.JpegImagePlugin import JpegImageFile
 from bento_service.domain.requests import ImageWarning
 from bento_service.errors import UndecodableImageError
 from bento_service.images.colour import convert_inverted_cmyk
-from bento_service.images.geometry import Geometry
 from bento_service.images.resize import RGBX_MODE
 
 OPT_IN_OVERSAMPLING = 5
@@ -25,16 +24,17 @@ Progressive encoders write about ten (libjpeg's jpeg_simple_progression); libjpe
 
 _DECODED_AS = {"Gray": "GRAY", "YCbCr": "RGBX", "RGB": "RGBX", "CMYK": "CMYK", "YCCK": "CMYK"}
 """By colour space. Decoding to four bytes a pixel costs no more than to three, and Pillow takes the buffer as it is."""
-_BROKEN_PROFILE = "bad ICC marker"
+_DAMAGE = ("Premature end", "Corrupt JPEG data", "Inconsistent progression")
+"""How libjpeg's messages of lost pixels begin."""
+_STRAY_BYTES = "extraneous bytes"
+"""In a message of stray bytes, which some cameras write; every browser shows such files."""
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """A marker that ends a scan: within entropy-coded data, 0xFF is followed by 0 or a restart marker (T.81, B.1.1.2)."""
 _START_OF_SCAN = 0xDA
 _END_OF_IMAGE = 0xD9
 
 
-def decode_jpeg(
-    encoded: bytes, size: tuple[int, int], geometry: Geometry, *, min_oversampling: int | None
-) -> tuple[Image.Image | None, tuple[ImageWarning, ...]]:
+def decode_jpeg(encoded: bytes, size: tuple[int, int], scale: int) -> tuple[Image.Image | None, list[ImageWarning]]:
     """Decode a JPEG without applying its orientation.
 
     CMYK and YCCK are read as inverted, with or without Adobe's marker, as Chromium, Pillow and ImageMagick do: a file
@@ -43,8 +43,7 @@ def decode_jpeg(
     Args:
         encoded: The file.
         size: Width and height as Pillow read them.
-        geometry: The resize of the stored, not yet upright image.
-        min_oversampling: A scaled decode keeps at least this many times the resized size; None decodes in full.
+        scale: The divisor of a scaled decode, see `choose_scale`; 1 decodes in full.
 
     Returns:
         The image in mode `RGBX_MODE`, `RGB` or `L`; None where Pillow has to decode it: unusual subsampling, and
@@ -56,26 +55,26 @@ def decode_jpeg(
     try:
         height_px, width_px, colour_space, _ = simplejpeg.decode_jpeg_header(encoded, strict=False)
     except ValueError:
-        return None, ()
+        return None, []
     if (width_px, height_px) != size:
         raise UndecodableImageError(
             f"The JPEG is corrupt: it declares {size} and {(width_px, height_px)} pixels; export it again."
         )
     decoded_as = _DECODED_AS.get(colour_space)
     if decoded_as is None:
-        return None, ()
-    resized = (geometry.resized_width_px, geometry.resized_height_px)
-    scale = 1 if min_oversampling is None else choose_scale(size, resized, min_oversampling)
+        return None, []
     try:
         pixels = simplejpeg.decode_jpeg(
             encoded, decoded_as, min_width=-(-width_px // scale), min_height=-(-height_px // scale), strict=True
         )
     except ValueError as error:
-        if _is_damage(str(error)):
+        if _STRAY_BYTES in str(error):
+            return None, [ImageWarning.DAMAGE_TOLERATED]
+        if str(error).startswith(_DAMAGE):
             raise UndecodableImageError(
                 f"The JPEG is truncated or corrupt ({error}); send the whole file, or export it again."
             ) from error
-        return None, (ImageWarning.DAMAGE_TOLERATED,) if "extraneous bytes" in str(error) else ()
+        return None, []
     warnings = [ImageWarning.SCALED_DECODING] if scale > 1 else []
     mode = "L" if decoded_as == "GRAY" else RGBX_MODE
     image = Image.frombuffer(mode, pixels.shape[1::-1], pixels, "raw", mode, 0, 1)
@@ -84,7 +83,7 @@ def decode_jpeg(
     elif decoded_as == "CMYK":
         warnings.append(ImageWarning.CMYK_CONVERTED)
         image = convert_inverted_cmyk(image)
-    return image, tuple(warnings)
+    return image, warnings
 
 
 def check_icc_profile(encoded: bytes) -> None:
@@ -96,23 +95,20 @@ def check_icc_profile(encoded: bytes) -> None:
     try:
         simplejpeg.decode_jpeg_header(encoded, strict=True)
     except ValueError as error:
-        if _BROKEN_PROFILE in str(error):
+        if "bad ICC marker" in str(error):
             raise UndecodableImageError(f"The JPEG's ICC profile is corrupt ({error}); export it again.") from error
 
 
 def check_scans(encoded: bytes, image: JpegImageFile) -> None:
-    """Refuse a JPEG with more than `MAX_SCANS` scans.
+    """Refuse a JPEG with more than `MAX_SCANS` scans. `image` is the same, opened by Pillow.
 
     A sequential file whose first scan holds all components is not searched, since libjpeg stops at a further scan
     there; searching 2 MB would hold the GIL for half a millisecond.
 
-    Args:
-        encoded: The file.
-        image: The same, opened by Pillow, which stops before the first scan's data.
-
     Raises:
         UndecodableImageError: There are more.
     """
+    # Pillow stops reading before the first scan's data.
     first_scan = 0 if image.fp is None else image.fp.tell()
     if "progressive" not in image.info and _holds_all(encoded, first_scan, image.layers):
         return
@@ -141,16 +137,6 @@ def choose_scale(stored: tuple[int, int], resized: tuple[int, int], min_oversamp
         if all(-(-side // scale) >= min_oversampling * goal for side, goal in zip(stored, resized, strict=True)):
             return scale
     return 1
-
-
-def _is_damage(message: str) -> bool:
-    """Whether libjpeg's message means lost pixels.
-
-    Stray bytes, odd version numbers and the like do not: some cameras write them, and every browser shows such files.
-    """
-    if "extraneous bytes" in message:
-        return False
-    return message.startswith(("Premature end", "Corrupt JPEG data", "Inconsistent progression"))
 
 
 def _holds_all(encoded: bytes, scan_data: int, components: int) -> bool:

@@ -3,13 +3,12 @@
 import re
 import struct
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from bento_service.errors import UndecodableImageError
 from bento_service.images.formats import ImageFormat
-from bento_service.images.header import palette_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +63,14 @@ def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:
 
 
 def _drop_png_chunks(encoded: bytes) -> BareFile:
-    """Keep the critical chunks, and tRNS where it is valid."""
-    parts, info, before = [encoded[:8]], dict[str, bytes](), set[bytes]()
-    for chunk in _walk_png_chunks(encoded):
-        is_transparency = chunk.kind == b"tRNS" and _is_transparency_usable(encoded, chunk, before)
-        if chunk.is_critical or is_transparency:
-            parts.append(encoded[chunk.start : chunk.end])
-        elif chunk.kind == b"eXIf" and chunk.is_checksum_right:
-            info.setdefault("exif", _EXIF + encoded[chunk.start + 8 : chunk.end - 4])
-        before.add(chunk.kind)
+    """Keep the critical chunks (PNG specification, 5.4), and tRNS where it is valid."""
+    parts, info = [encoded[:_PNG_SIGNATURE_BYTES]], dict[str, bytes]()
+    for kind, start, end, is_valid in _walk_png_chunks(encoded):
+        is_critical = not kind[0] & 0x20
+        if is_critical or (kind == b"tRNS" and is_valid):
+            parts.append(encoded[start:end])
+        elif kind == b"eXIf" and is_valid:
+            info.setdefault("exif", _EXIF + encoded[start + 8 : end - 4])
     return BareFile(b"".join(parts), info)
 
 
@@ -101,14 +99,14 @@ def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
 
 def _drop_gif_extensions(encoded: bytes) -> BareFile:
     """Keep the first frame and complete graphic control extensions, which hold its transparency (GIF89a, 23)."""
-    position = 13 + palette_bytes(encoded[10])
+    position = 13 + _palette_bytes(encoded[10])
     parts = [encoded[:position]]
     for label, start, end in _walk_gif_extensions(encoded):
         if label == _GIF_GRAPHIC_CONTROL and encoded[start] >= 4:
             parts.append(encoded[start - 2 : end])
         position = end
     if encoded[position] == _GIF_IMAGE:
-        data = position + 10 + palette_bytes(encoded[position + 9])
+        data = position + 10 + _palette_bytes(encoded[position + 9])
         parts.append(encoded[position : _find_end_of_blocks(encoded, data + 1)])
     return BareFile(b"".join(parts) + b";", {})
 
@@ -121,15 +119,11 @@ def check_png_chunks(encoded: bytes) -> None:
     Raises:
         UndecodableImageError: A chunk is cut off, its checksum is wrong, or tRNS is misplaced.
     """
-    before: set[bytes] = set()
-    for chunk in _walk_png_chunks(encoded):
-        if not chunk.is_checksum_right:
+    for kind, _, _, is_valid in _walk_png_chunks(encoded):
+        if not is_valid:
             raise UndecodableImageError(
-                f"The PNG is corrupt: the checksum of its {chunk.kind!r} chunk is wrong; export the image again."
+                f"The PNG is corrupt: its {kind!r} chunk has a wrong checksum, size or place; export the image again."
             )
-        if chunk.kind == b"tRNS" and not _is_transparency_usable(encoded, chunk, before):
-            raise UndecodableImageError("The PNG's tRNS chunk is too short or misplaced; export the image again.")
-        before.add(chunk.kind)
 
 
 def check_gif_extensions(encoded: bytes) -> None:
@@ -147,30 +141,17 @@ def check_gif_extensions(encoded: bytes) -> None:
             raise UndecodableImageError("The GIF has a malformed extension before its first frame; export it again.")
 
 
-@dataclass(frozen=True, slots=True)
-class _PngChunk:
-    """A chunk; from `start` to `end` it includes its length, type and checksum."""
+def _walk_png_chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
+    """Yield type, start, end and validity of each chunk up to IEND.
 
-    kind: bytes
-    start: int
-    end: int
-    is_checksum_right: bool
-
-    @property
-    def is_critical(self) -> bool:
-        """Whether the pixels cannot be decoded without it (PNG specification, 5.4)."""
-        return self.kind[0] & 0x20 == 0
-
-
-def _walk_png_chunks(encoded: bytes) -> Iterator[_PngChunk]:
-    """Yield the chunks up to IEND.
+    From start to end it includes its length, type and checksum. A tRNS chunk is valid where libpng uses it: before the
+    pixels, and after the palette of a palette image.
 
     Raises:
         UndecodableImageError: A chunk is cut off, or there is no IEND.
     """
     view = memoryview(encoded)
-    start = _PNG_SIGNATURE_BYTES
-    kind = b""
+    start, kind, before = _PNG_SIGNATURE_BYTES, b"", set[bytes]()
     while kind != b"IEND":
         if start + _PNG_FRAME_BYTES > len(view):
             raise UndecodableImageError("The PNG is truncated: it ends before its IEND chunk; send the whole file.")
@@ -181,29 +162,28 @@ def _walk_png_chunks(encoded: bytes) -> Iterator[_PngChunk]:
                 f"The PNG is truncated: its {kind.decode('ascii', 'replace')} chunk needs {end} bytes and the file has "
                 f"{len(view)}; send the whole file."
             )
-        checksum = int.from_bytes(view[end - 4 : end], "big")
-        yield _PngChunk(kind, start, end, zlib.crc32(view[start + 4 : end - 4]) == checksum)
+        is_valid = zlib.crc32(view[start + 4 : end - 4]) == int.from_bytes(view[end - 4 : end], "big")
+        if kind == b"tRNS":
+            colour_type = view[_PNG_COLOUR_TYPE_OFFSET]
+            is_in_place = b"IDAT" not in before and (colour_type != _PNG_PALETTE or b"PLTE" in before)
+            is_valid &= is_in_place and length >= _MIN_TRANSPARENCY_BYTES.get(colour_type, 1)
+        yield kind, start, end, is_valid
+        before.add(kind)
         start = end
-
-
-def _is_transparency_usable(encoded: bytes, chunk: _PngChunk, before: Collection[bytes]) -> bool:
-    """Whether libpng uses a tRNS chunk: intact, before the pixels, and after the palette of a palette image.
-
-    `before` has the types of the preceding chunks.
-    """
-    colour_type = encoded[_PNG_COLOUR_TYPE_OFFSET]
-    is_long_enough = chunk.end - chunk.start - _PNG_FRAME_BYTES >= _MIN_TRANSPARENCY_BYTES.get(colour_type, 1)
-    is_in_place = b"IDAT" not in before and (colour_type != _PNG_PALETTE or b"PLTE" in before)
-    return chunk.is_checksum_right and is_long_enough and is_in_place
 
 
 def _walk_gif_extensions(encoded: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield label, start and end of the data of each extension before the first frame."""
-    position = 13 + palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
+    position = 13 + _palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
     while encoded[position : position + 1] == bytes([_GIF_EXTENSION]) and position + 2 < len(encoded):
         end = _find_end_of_blocks(encoded, position + 2)
         yield encoded[position + 1], position + 2, end
         position = end
+
+
+def _palette_bytes(flags: int) -> int:
+    """Return the size of a GIF's colour table, by the flags before it (GIF89a, 18 and 20)."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _find_end_of_blocks(encoded: bytes, position: int) -> int:

@@ -13,11 +13,9 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from bento_service.errors import LightboxError, TooManyPixelsError, UndecodableImageError
-from bento_service.images.colour import SampleLayout
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import check_pixels, read_webp_size
 from bento_service.images.heif import AvifFile, HeicFile, open_heif
@@ -30,7 +28,6 @@ _READERS: Final[Mapping[ImageFormat, type[ImageFile]]] = {
     ImageFormat.WEBP: WebPImageFile,
     ImageFormat.GIF: GifImageFile,
     ImageFormat.BMP: BmpImageFile,
-    ImageFormat.TIFF: TiffImageFile,
 }
 _PNG_BIT_DEPTH_OFFSET = 24
 
@@ -67,25 +64,19 @@ def reporting_damage(image_format: ImageFormat) -> Iterator[None]:
 
 
 def open_image(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
-    """Open a file and read its header; the pixels stay encoded until `load`.
+    """Open a file and read its header; the pixels stay encoded until `load`. A damaged header raises any exception.
 
     Raises:
-        TooManyPixelsError: The image or one of its tiles exceeds `max_pixels`.
-        UndecodableImageError: The header is damaged.
+        TooManyPixelsError: The image exceeds `max_pixels`.
     """
-    with reporting_damage(image_format):
-        if image_format is ImageFormat.WEBP:
-            # Pillow allocates two canvases when it opens a WebP.
-            check_pixels(*read_webp_size(encoded), max_pixels)
-        if image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
-            image = open_heif(encoded, image_format, max_pixels)
-        else:
-            image = _READERS[image_format](io.BytesIO(encoded))
+    if image_format is ImageFormat.WEBP:
+        # Pillow allocates two canvases when it opens a WebP.
+        check_pixels(*read_webp_size(encoded), max_pixels)
+    if image_format in {ImageFormat.HEIC, ImageFormat.AVIF}:
+        image = open_heif(encoded, image_format, max_pixels)
+    else:
+        image = _READERS[image_format](io.BytesIO(encoded))
     check_pixels(*image.size, max_pixels)
-    if isinstance(image, TiffImageFile):
-        tile_size = image.tag_v2.get(Tag.TileWidth, 0), image.tag_v2.get(Tag.TileLength, 0)
-        with reporting_damage(image_format):
-            check_pixels(int(tile_size[0]), int(tile_size[1]), max_pixels)
     return image
 
 
@@ -102,8 +93,8 @@ def read_orientation(image: ImageFile) -> int | None:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
-def read_layout(image: ImageFile, encoded: bytes) -> SampleLayout:
+def read_sample_bits(image: ImageFile, encoded: bytes) -> int:
     """Read the bits of a sample, of any format but TIFF."""
     if isinstance(image, HeicFile | AvifFile):
-        return SampleLayout(image.sample_bits)
-    return SampleLayout(encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(image, PngImageFile) else 8)
+        return image.sample_bits
+    return encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(image, PngImageFile) else 8

@@ -14,14 +14,12 @@ from bento_service.domain.requests import ImageInfo, ImageWarning, PreprocessedI
 from bento_service.errors import ImageTooLargeError, MissingImageError, UndecodableImageError
 from bento_service.images.colour import to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
-from bento_service.images.geometry import BY_EXIF, UPRIGHT, Geometry, Orientation, plan_geometry
-from bento_service.images.header import ImageHeader
-from bento_service.images.jpeg import check_icc_profile, check_scans, decode_jpeg
+from bento_service.images.geometry import BY_EXIF, UPRIGHT, Axis, Geometry, Orientation, plan_geometry
+from bento_service.images.jpeg import check_icc_profile, check_scans, choose_scale, decode_jpeg
 from bento_service.images.metadata_repair import check_gif_extensions, check_png_chunks, drop_metadata
-from bento_service.images.pillow_reader import open_image, read_layout, read_orientation, reporting_damage
+from bento_service.images.pillow_reader import open_image, read_orientation, read_sample_bits, reporting_damage
 from bento_service.images.resize import resize_and_crop
-from bento_service.images.tiff import open_tiff
-from bento_service.images.tiff_directory import Directory
+from bento_service.images.tiff import decode_tiff
 
 MAX_PREVIEW_PX = 640
 """Longest side of a preview, in pixels."""
@@ -44,7 +42,6 @@ def preprocess(
     recipe: InputRecipe,
     limits: ImageLimits,
     *,
-    header: ImageHeader | None = None,
     min_oversampling: int | None = None,
 ) -> PreprocessedImage:
     """Turn an encoded image into a model's input, in the calling thread. Thread-safe.
@@ -56,7 +53,6 @@ def preprocess(
         encoded: The file.
         recipe: The model's input recipe.
         limits: The largest image allowed.
-        header: What `read_header` returned for the same bytes, if the caller has it: it is not read again.
         min_oversampling: Scale large JPEGs while decoding as long as this many times the resized size remain: faster,
             not exact (see `jpeg.OPT_IN_OVERSAMPLING`). None always decodes in full.
 
@@ -71,49 +67,31 @@ def preprocess(
     def plan(width_px: int, height_px: int) -> Geometry:
         return plan_geometry(width_px, height_px, recipe)
 
-    return _preprocess(
-        encoded, limits, header, plan, interpolation=recipe.interpolation, min_oversampling=min_oversampling
-    )
+    return _preprocess(encoded, limits, plan, interpolation=recipe.interpolation, min_oversampling=min_oversampling)
 
 
-def draw_preview(encoded: bytes, limits: ImageLimits, *, header: ImageHeader | None = None) -> Preview:
+def draw_preview(encoded: bytes, limits: ImageLimits) -> Preview:
     """Decode an image as `preprocess` does and encode the whole of it as a PNG; raises as `preprocess`."""
 
     def plan(width_px: int, height_px: int) -> Geometry:
         scale = min(1.0, MAX_PREVIEW_PX / max(width_px, height_px))
         scaled = max(1, round(width_px * scale)), max(1, round(height_px * scale))
-        return Geometry(*scaled, 0, 0, *scaled)
+        return Geometry(*(Axis(side_px, 0, side_px) for side_px in scaled))
 
-    prepared = _preprocess(encoded, limits, header, plan, interpolation="bicubic", min_oversampling=None)
+    shown = _preprocess(encoded, limits, plan, interpolation="bicubic")
     png = io.BytesIO()
-    Image.fromarray(prepared.pixels_hwc).save(png, "PNG", compress_level=_FASTEST)
-    return Preview(png.getvalue(), prepared.info, prepared.warnings)
+    Image.fromarray(shown.pixels_hwc).save(png, "PNG", compress_level=_FASTEST)
+    return Preview(png.getvalue(), shown.info, shown.warnings)
 
 
 def _preprocess(
     encoded: bytes,
     limits: ImageLimits,
-    header: ImageHeader | None,
     plan: Plan,
     *,
     interpolation: Interpolation,
-    min_oversampling: int | None,
+    min_oversampling: int | None = None,
 ) -> PreprocessedImage:
-    _check_bytes(encoded, limits)
-    image_format = header.format if header else sniff(encoded)
-    with reporting_damage(image_format):
-        if image_format is ImageFormat.TIFF:
-            decoded = _decode_tiff(encoded, header.tiff if header else None, plan, limits.max_pixels)
-        else:
-            file = _open(encoded, image_format, limits.max_pixels)
-            decoded = _decode(file, image_format, plan, min_oversampling)
-        pixels_hwc = resize_and_crop(decoded.stored, decoded.geometry, interpolation, decoded.orientation)
-    return PreprocessedImage(
-        pixels_hwc=pixels_hwc, info=decoded.info, warnings=tuple(warning.value for warning in decoded.warnings)
-    )
-
-
-def _check_bytes(encoded: bytes, limits: ImageLimits) -> None:
     if not encoded:
         raise MissingImageError("The image is empty: 0 bytes; send an encoded image.")
     if len(encoded) > limits.max_bytes:
@@ -122,36 +100,44 @@ def _check_bytes(encoded: bytes, limits: ImageLimits) -> None:
             bytes=len(encoded),
             max_bytes=limits.max_bytes,
         )
+    image_format = sniff(encoded)
+    with reporting_damage(image_format):
+        if image_format is ImageFormat.TIFF:
+            image, declared, tiff_warnings = decode_tiff(encoded, limits.max_pixels)
+            decoded = _Decoded(image, image.size, BY_EXIF[declared], tiff_warnings)
+        else:
+            decoded = _decode(encoded, image_format, limits.max_pixels, plan, min_oversampling)
+        size = decoded.orientation.turn_size(decoded.size)
+        pixels_hwc = resize_and_crop(decoded.image, plan(*size), interpolation, decoded.orientation)
+    if decoded.orientation is not UPRIGHT:
+        decoded.warnings.append(ImageWarning.EXIF_ORIENTATION_APPLIED)
+    warnings = tuple(warning.value for warning in decoded.warnings)
+    return PreprocessedImage(pixels_hwc, ImageInfo(image_format.value, *size), warnings)
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenFile:
-    """A file whose header is read; its pixels may still be encoded."""
+def _open(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> tuple[bytes, ImageFile, bool]:
+    """Open a file; where its metadata stop the decoder, open a copy without them.
 
-    encoded: bytes
-    image: ImageFile
-    is_metadata_ignored: bool = False
-
-
-def _open(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> _OpenFile:
-    """Open a file; where its metadata stop the decoder, open a copy without them."""
+    Returns:
+        The file or its copy, the same opened, and whether it is the copy.
+    """
     try:
-        return _OpenFile(encoded, _open_checked(encoded, image_format, max_pixels))
+        return encoded, _open_checked(encoded, image_format, max_pixels), False
     except UndecodableImageError:
         bare = drop_metadata(encoded, image_format)
         if bare is None:
             raise
     image = _open_checked(bare.encoded, image_format, max_pixels)
     image.info.update(bare.info)
-    return _OpenFile(bare.encoded, image, is_metadata_ignored=True)
+    return bare.encoded, image, True
 
 
 def _open_checked(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
     """Open a file and read every part of it in which damaged metadata can stop the decoder."""
-    if image_format is ImageFormat.GIF:
-        check_gif_extensions(encoded)
-    image = open_image(encoded, image_format, max_pixels)
     with reporting_damage(image_format):
+        if image_format is ImageFormat.GIF:
+            check_gif_extensions(encoded)
+        image = open_image(encoded, image_format, max_pixels)
         if image_format is ImageFormat.JPEG:
             check_icc_profile(encoded)
         elif image_format is ImageFormat.PNG:
@@ -164,56 +150,39 @@ def _open_checked(encoded: bytes, image_format: ImageFormat, max_pixels: int) ->
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """A decoded image, not yet upright, and its resize and crop. `stored` may be smaller than `info` says."""
+    """A decoded image, not yet upright. `size` is its stored width and height; a scaled decode is smaller."""
 
-    stored: Image.Image
+    image: Image.Image
+    size: tuple[int, int]
     orientation: Orientation
-    geometry: Geometry
-    info: ImageInfo
-    warnings: tuple[ImageWarning, ...]
+    warnings: list[ImageWarning]
 
 
-def _decode(file: _OpenFile, image_format: ImageFormat, plan: Plan, min_oversampling: int | None) -> _Decoded:
-    image = file.image
+def _decode(
+    encoded: bytes, image_format: ImageFormat, max_pixels: int, plan: Plan, min_oversampling: int | None
+) -> _Decoded:
+    encoded, image, is_metadata_ignored = _open(encoded, image_format, max_pixels)
     warnings: list[ImageWarning] = []
     if getattr(image, "is_animated", False):
         warnings.append(ImageWarning.FIRST_FRAME_USED)
     if image.info.get("icc_profile"):
         warnings.append(ImageWarning.ICC_PROFILE_IGNORED)
     declared = read_orientation(image)
-    if file.is_metadata_ignored or declared is None:
+    if is_metadata_ignored or declared is None:
         warnings.append(ImageWarning.METADATA_IGNORED)
     orientation = BY_EXIF[declared or 1]
-    info = _describe(image_format, image.size, orientation)
-    geometry = plan(info.width_px, info.height_px)
-
-    stored: Image.Image | None = None
+    size = image.size
+    decoded: Image.Image | None = None
     if isinstance(image, JpegImageFile):
-        check_scans(file.encoded, image)
-        stored, jpeg_warnings = decode_jpeg(
-            file.encoded, image.size, orientation.find_stored(geometry), min_oversampling=min_oversampling
-        )
-        warnings.extend(jpeg_warnings)
-    if stored is None:
+        check_scans(encoded, image)
+        scale = 1
+        if min_oversampling is not None:
+            across, down = orientation.find_stored(plan(*orientation.turn_size(size)))
+            scale = choose_scale(size, (across.resized_px, down.resized_px), min_oversampling)
+        decoded, conversions = decode_jpeg(encoded, size, scale)
+        warnings += conversions
+    if decoded is None:
         image.load()
-        stored, conversions = to_rgb_or_grey(image, read_layout(image, file.encoded))
-        warnings.extend(conversions)
-    if orientation is not UPRIGHT:
-        warnings.append(ImageWarning.EXIF_ORIENTATION_APPLIED)
-    return _Decoded(stored, orientation, geometry, info, tuple(warnings))
-
-
-def _decode_tiff(encoded: bytes, directory: Directory | None, plan: Plan, max_pixels: int) -> _Decoded:
-    tiff = open_tiff(encoded, max_pixels, directory)
-    orientation = BY_EXIF[tiff.orientation]
-    image, layout, tiff_warnings = tiff.load(max_pixels)
-    stored, conversions = to_rgb_or_grey(image, layout)
-    warnings = [*tiff.warnings, *tiff_warnings, *conversions]
-    if orientation is not UPRIGHT:
-        warnings.append(ImageWarning.EXIF_ORIENTATION_APPLIED)
-    info = _describe(ImageFormat.TIFF, tiff.size, orientation)
-    return _Decoded(stored, orientation, plan(info.width_px, info.height_px), info, tuple(warnings))
-
-
-def _describe(image_format: ImageFormat, stored: tuple[int, int], orientation: Orientation) -> ImageInfo:
-    return ImageInfo(image_format.value, *(stored[::-1] if orientation.is_transposed else stored))
+        decoded, conversions = to_rgb_or_grey(image, read_sample_bits(image, encoded))
+        warnings += conversions
+    return _Decoded(decoded, size, orientation, warnings)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.domain.models import Interpolation
-from bento_service.images.geometry import UPRIGHT, Geometry, Orientation
+from bento_service.images.geometry import UPRIGHT, Axis, Geometry, Orientation
 
 RGBX_MODE: Final = "CMYK"
 """The mode of images with four bytes a pixel: red, green, blue and an unused one.
@@ -30,8 +30,6 @@ _FILTERS: Final = {"bilinear": FilterType.bilinear, "bicubic": FilterType.catmul
 _RESAMPLING: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _REACH: Final = {"bilinear": 1, "bicubic": 2}
 """Radius of each filter, in pixels of the larger of source and result."""
-_COLUMNS_FIRST_ASPECT: Final = 2
-"""Pillow 13 reduces the columns of an image taller than this many times its width before its rows."""
 
 
 def resize_and_crop(
@@ -50,50 +48,52 @@ def resize_and_crop(
         orientation: Makes the image upright.
 
     Returns:
-        RGB, 0-255, shape (geometry.crop_height_px, geometry.crop_width_px, 3), C-contiguous and writable.
+        RGB, 0-255, shape (geometry.down.crop_px, geometry.across.crop_px, 3), C-contiguous and writable.
     """
     stored = orientation.find_stored(geometry)
-    if image.width < stored.resized_width_px or image.height < stored.resized_height_px:
+    if image.width < stored.across.resized_px or image.height < stored.down.resized_px:
         visible = np.asarray(_enlarge_visible(image, geometry, interpolation, orientation))
     else:
-        upright_width_px, upright_height_px = image.size[::-1] if orientation.is_transposed else image.size
-        is_tall = upright_height_px > _COLUMNS_FIRST_ASPECT * upright_width_px
-        is_columns_first = is_tall is not orientation.is_transposed
-        reduced = _reduce_visible(image, stored, interpolation, is_columns_first=is_columns_first)
+        width_px, height_px = orientation.turn_size(image.size)
+        # Pillow 13 reduces the columns of an image that is more than twice as tall as wide before its rows.
+        is_columns_first = (height_px > 2 * width_px) is not orientation.is_transposed
+        reduced = _reduce_visible(image, stored, interpolation, last_axis=0 if is_columns_first else 1)
         visible = orientation.turn(np.asarray(reduced))
-    height_px, width_px = visible.shape[:2]
-    rgb_hwc = np.zeros((geometry.crop_height_px, geometry.crop_width_px, 3), dtype=np.uint8)
-    top_px, left_px = max(-geometry.top_px, 0), max(-geometry.left_px, 0)
+    rgb_hwc = np.zeros((geometry.down.crop_px, geometry.across.crop_px, 3), dtype=np.uint8)
+    top_px, left_px = max(-geometry.down.start_px, 0), max(-geometry.across.start_px, 0)
+    place = rgb_hwc[top_px : top_px + visible.shape[0], left_px : left_px + visible.shape[1]]
     for channel in range(3):  # several times as fast as copying three of four bytes in one assignment
-        place = rgb_hwc[top_px : top_px + height_px, left_px : left_px + width_px, channel]
-        place[...] = visible if visible.ndim == 2 else visible[:, :, channel]
+        place[:, :, channel] = visible if visible.ndim == 2 else visible[:, :, channel]
     return rgb_hwc
 
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """One axis of a crop and resize; `start_px` and `length_px` are in pixels of the result."""
+    """The part of a crop within the image, along one axis: in pixels of the result, and in those of the source."""
 
-    source_px: int
     start_px: int
     length_px: int
     scale: float
+    source_px: int
+    source_start: float
+    source_length: float
 
-    @property
-    def source_start(self) -> float:
-        """Start of the crop in source pixels."""
-        return self.start_px * self.scale
-
-    @property
-    def source_length(self) -> float:
-        """Length of the crop in source pixels, clipped because a product may round beyond the edge."""
-        return min(self.length_px * self.scale, self.source_px - self.source_start)
-
-    def find_weighing(self, reach: int) -> tuple[int, int]:
+    def find_weighing(self, interpolation: Interpolation) -> tuple[int, int]:
         """Return the range of source pixels that the crop depends on, at most one pixel too wide at either end."""
-        reach_px = reach * max(self.scale, 1.0) + 1
+        reach_px = _REACH[interpolation] * max(self.scale, 1.0) + 1
         stop = self.source_start + self.source_length
         return max(math.floor(self.source_start - reach_px), 0), min(math.ceil(stop + reach_px), self.source_px)
+
+
+def _cut(axis: Axis, source_px: int) -> _Span:
+    """Clip a crop to the image."""
+    scale = source_px / axis.resized_px
+    start_px = max(axis.start_px, 0)
+    length_px = min(axis.end_px, axis.resized_px) - start_px
+    source_start = start_px * scale
+    # Clipped, because a product may round beyond the edge.
+    source_length = min(length_px * scale, source_px - source_start)
+    return _Span(start_px, length_px, scale, source_px, source_start, source_length)
 
 
 def _enlarge_visible(
@@ -101,30 +101,28 @@ def _enlarge_visible(
 ) -> Image.Image:
     """Return the part of the enlarged upright image that lies within the crop, by Pillow."""
     # Turned before the resize, because Pillow's two passes round differently; the image is small.
-    width_px, height_px = image.size[::-1] if orientation.is_transposed else image.size
-    across = _cut(width_px, geometry.resized_width_px, geometry.left_px, geometry.crop_width_px)
-    down = _cut(height_px, geometry.resized_height_px, geometry.top_px, geometry.crop_height_px)
-    if geometry.resized_width_px * geometry.resized_height_px <= MAX_ENLARGED_PX:
-        size = (geometry.resized_width_px, geometry.resized_height_px)
-        enlarged = _turn(image, orientation).resize(size, _RESAMPLING[interpolation])
+    across, down = map(_cut, geometry, orientation.turn_size(image.size))
+    resampling = _RESAMPLING[interpolation]
+    if geometry.across.resized_px * geometry.down.resized_px <= MAX_ENLARGED_PX:
+        size = (geometry.across.resized_px, geometry.down.resized_px)
         right_px, bottom_px = across.start_px + across.length_px, down.start_px + down.length_px
+        enlarged = _turn(image, orientation).resize(size, resampling)
         return enlarged.crop((across.start_px, down.start_px, right_px, bottom_px))
-    left, right = across.find_weighing(_REACH[interpolation])
-    top, bottom = down.find_weighing(_REACH[interpolation])
-    place = orientation.find_stored(Geometry(width_px, height_px, left, top, right - left, bottom - top))
-    stored_right, stored_bottom = place.left_px + place.crop_width_px, place.top_px + place.crop_height_px
-    part = _turn(image.crop((place.left_px, place.top_px, stored_right, stored_bottom)), orientation)
+    (left, right), (top, bottom) = across.find_weighing(interpolation), down.find_weighing(interpolation)
+    columns, rows = orientation.find_stored(
+        Geometry(Axis(across.source_px, left, right - left), Axis(down.source_px, top, bottom - top))
+    )
+    part = _turn(image.crop((columns.start_px, rows.start_px, columns.end_px, rows.end_px)), orientation)
     # Pillow resizes rows first for any shape. Two calls keep that order for the part, whose shape differs.
     start = across.source_start - left
-    columns = (start, 0, min(start + across.source_length, part.width), part.height)
-    part = part.resize((across.length_px, part.height), _RESAMPLING[interpolation], columns)
+    box: tuple[float, float, float, float] = (start, 0, min(start + across.source_length, part.width), part.height)
+    part = part.resize((across.length_px, part.height), resampling, box)
     start = down.source_start - top
-    rows = (0, start, part.width, min(start + down.source_length, part.height))
-    return part.resize((across.length_px, down.length_px), _RESAMPLING[interpolation], rows)
+    box = (0, start, part.width, min(start + down.source_length, part.height))
+    return part.resize((across.length_px, down.length_px), resampling, box)
 
 
 def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
-    """Return an upright image; the same object where it is upright already."""
     if orientation == UPRIGHT:
         return image
     turned = np.ascontiguousarray(orientation.turn(np.asarray(image)))
@@ -132,43 +130,32 @@ def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
 
 
 def _reduce_visible(
-    image: Image.Image, geometry: Geometry, interpolation: Interpolation, *, is_columns_first: bool
+    image: Image.Image, geometry: Geometry, interpolation: Interpolation, *, last_axis: int
 ) -> Image.Image:
-    """Return the part of the reduced image that lies within the crop, axis by axis in Pillow's order."""
-    across = _cut(image.width, geometry.resized_width_px, geometry.left_px, geometry.crop_width_px)
-    down = _cut(image.height, geometry.resized_height_px, geometry.top_px, geometry.crop_height_px)
+    """Return the part of the reduced image that lies within the crop.
+
+    `last_axis` is the one that is reduced last, as by Pillow: 0 for across, 1 for down.
+    """
     # One axis a call: with both, cykooz_resizer 4.0.1 takes columns first, and reads out of bounds where a crop begins
     # or ends at a weight of zero.
-    if is_columns_first:
-        first, last = across.find_weighing(_REACH[interpolation])
-        box = CropBox(first, down.source_start, last - first, down.source_length)
-        image = _convolve(image, (last - first, down.length_px), box, interpolation)
-        left = across.source_start - first
-        box = CropBox(left, 0, min(across.source_length, image.width - left), image.height)
-    else:
-        first, last = down.find_weighing(_REACH[interpolation])
-        box = CropBox(across.source_start, first, across.source_length, last - first)
-        image = _convolve(image, (across.length_px, last - first), box, interpolation)
-        top = down.source_start - first
-        box = CropBox(0, top, image.width, min(down.source_length, image.height - top))
-    return _convolve(image, (across.length_px, down.length_px), box, interpolation)
+    spans = [*map(_cut, geometry, image.size)]
+    last = spans[last_axis]
+    first_px, end_px = last.find_weighing(interpolation)
+    size = [span.length_px for span in spans]
+    box = [span.source_start for span in spans] + [span.source_length for span in spans]
+    size[last_axis] = end_px - first_px
+    box[last_axis], box[last_axis + 2] = first_px, end_px - first_px
+    image = _convolve(image, size, box, interpolation)
+    start = last.source_start - first_px
+    box = [0, 0, *image.size]
+    box[last_axis], box[last_axis + 2] = start, min(last.source_length, image.size[last_axis] - start)
+    return _convolve(image, [span.length_px for span in spans], box, interpolation)
 
 
-def _convolve(image: Image.Image, size: tuple[int, int], box: CropBox, interpolation: Interpolation) -> Image.Image:
-    """Resize a box of an image, in the calling thread and without the GIL."""
-    resized = Image.new(image.mode, size)
-    algorithm = ResizeAlg.convolution(_FILTERS[interpolation])
+def _convolve(image: Image.Image, size: list[int], box: list[float], interpolation: Interpolation) -> Image.Image:
+    """Resize a box (left, top, width, height) of an image, in the calling thread and without the GIL."""
+    resized = Image.new(image.mode, (size[0], size[1]))
+    options = ResizeOptions(resize_alg=ResizeAlg.convolution(_FILTERS[interpolation]), crop_box=CropBox(*box))
     # Creating one is free. A shared one would keep memory for the largest image and serve one thread at a time.
-    Resizer().resize_pil(image, resized, ResizeOptions(resize_alg=algorithm, crop_box=box))
+    Resizer().resize_pil(image, resized, options)
     return resized
-
-
-def _cut(source_px: int, resized_px: int, start_px: int, length_px: int) -> _Span:
-    """Clip a crop to the resized image."""
-    first_px = max(start_px, 0)
-    return _Span(
-        source_px=source_px,
-        start_px=first_px,
-        length_px=min(start_px + length_px, resized_px) - first_px,
-        scale=source_px / resized_px,
-    )

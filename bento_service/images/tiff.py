@@ -4,21 +4,20 @@ Pillow does not read, or reads wrongly: planar, signed, floating-point, 32-bit a
 libtiff decompresses those as an image of bytes, as many per row as the samples take, and numpy reads the samples.
 """
 
+import io
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.ExifTags import Base as Tag
+from PIL.TiffImagePlugin import TiffImageFile
 
 from bento_service.domain.requests import ImageWarning
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.colour import SampleLayout, find_scale, reduce_samples
-from bento_service.images.formats import ImageFormat
+from bento_service.images.colour import find_scale, reduce_samples, to_rgb_or_grey
 from bento_service.images.header import check_pixels
-from bento_service.images.pillow_reader import open_image
 from bento_service.images.tiff_directory import Directory, find_picture, has_several_pages, write_directory
 from bento_service.images.tiff_layout import (
     BLACK_IS_ZERO,
@@ -52,42 +51,20 @@ _HORIZONTAL, _FLOATING_POINT = 2, 3
 _KEPT: Final = frozenset({Tag.ImageLength, Tag.Compression, Tag.FillOrder, Tag.RowsPerStrip, Tag.TileLength})
 
 
-@dataclass(frozen=True, slots=True)
-class TiffPicture:
-    """The picture of a TIFF, not yet decoded. `orientation` is 1 to 8."""
+def decode_tiff(encoded: bytes, max_pixels: int) -> tuple[Image.Image, int, list[ImageWarning]]:
+    """Find the picture in a TIFF, check that Lightbox decodes its pixels correctly, and decode them.
 
-    directory: Directory
-    layout: TiffLayout
-    orientation: int
-    warnings: tuple[ImageWarning, ...]
+    Damaged pixels raise any exception.
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels, as they are stored."""
-        return self.layout.width_px, self.layout.height_px
-
-    def load(self, max_pixels: int) -> tuple[Image.Image, SampleLayout, tuple[ImageWarning, ...]]:
-        """Decode the pixels, without applying the orientation. Damaged data raise any exception."""
-        layout = self.layout
-        if not layout.is_left_to_pillow:
-            samples, warnings = read_samples(self.directory, layout, max_pixels)
-            return samples, SampleLayout(layout.bits), warnings
-        rewritten = write_directory(self.directory, KEPT_TAGS, _list_explicit_tags(self.directory, layout))
-        image = open_image(rewritten, ImageFormat.TIFF, max_pixels)
-        image.load()
-        return image, SampleLayout(layout.bits, is_white_zero=layout.photometric == WHITE_IS_ZERO), ()
-
-
-def open_tiff(encoded: bytes, max_pixels: int, directory: Directory | None = None) -> TiffPicture:
-    """Find the picture in a TIFF and check that Lightbox decodes its pixels correctly; nothing is decoded yet.
-
-    `directory` is the picture's, where `find_picture` has found it already.
+    Returns:
+        The picture as it is stored, in mode `RGB` or `L`, and its EXIF orientation, 1 to 8.
 
     Raises:
-        TooManyPixelsError: The picture, or a tile of it, exceeds `max_pixels`.
+        TooManyPixelsError: The picture, or a tile of it, exceeds `max_pixels`, or its samples take more than four bytes
+            for each of those.
         UndecodableImageError: The file is truncated, or the samples are of a kind that Lightbox does not read.
     """
-    directory = directory or find_picture(encoded)
+    directory = find_picture(encoded)
     lost = directory.damaged & KEPT_TAGS
     if lost:
         raise UndecodableImageError(
@@ -97,7 +74,7 @@ def open_tiff(encoded: bytes, max_pixels: int, directory: Directory | None = Non
     check_pixels(directory.number(Tag.ImageWidth, 0), directory.number(Tag.ImageLength, 0), max_pixels)
     check_pixels(directory.number(Tag.TileWidth, 0), directory.number(Tag.TileLength, 0), max_pixels)
     layout = read_layout(directory)
-    _check_places(directory, layout)
+    _check_places(layout)
     warnings = []
     if has_several_pages(encoded):
         warnings.append(ImageWarning.FIRST_FRAME_USED)
@@ -105,16 +82,31 @@ def open_tiff(encoded: bytes, max_pixels: int, directory: Directory | None = Non
         warnings.append(ImageWarning.ICC_PROFILE_IGNORED)
     if directory.damaged:
         warnings.append(ImageWarning.METADATA_IGNORED)
-    return TiffPicture(directory, layout, _read_orientation(directory), tuple(warnings))
+    if layout.is_left_to_pillow:
+        image = _open(write_directory(directory, KEPT_TAGS, _list_explicit_tags(layout)), max_pixels)
+    else:
+        image, is_stretched = _read_samples(layout, max_pixels)
+        if is_stretched:
+            warnings.append(ImageWarning.RANGE_STRETCHED)
+    image, conversions = to_rgb_or_grey(image, layout.bits, is_white_zero=layout.photometric == WHITE_IS_ZERO)
+    return image, _read_orientation(directory), [*warnings, *conversions]
 
 
-def _check_places(directory: Directory, layout: TiffLayout) -> None:
+def _open(encoded: bytes, max_pixels: int) -> Image.Image:
+    image = TiffImageFile(io.BytesIO(encoded))
+    check_pixels(*image.size, max_pixels)
+    image.load()
+    return image
+
+
+def _check_places(layout: TiffLayout) -> None:
     """Refuse strips and tiles that end beyond the file: decoders would read what `write_directory` appends."""
+    directory = layout.directory
     if layout.compression == OLD_JPEG:
         return
     offsets, byte_counts = map(directory.numbers, directory.block_tags)
     if layout.compression == UNCOMPRESSED:
-        byte_counts = tuple(_find_block_sizes(directory, layout, len(offsets)))
+        byte_counts = tuple(_find_block_sizes(layout, len(offsets)))
     if not offsets or len(byte_counts) < len(offsets):
         raise UndecodableImageError("The TIFF is corrupt: it does not say where its pixels lie; export it again.")
     end = max(offset + size_bytes for offset, size_bytes in zip(offsets, byte_counts, strict=False))
@@ -125,8 +117,9 @@ def _check_places(directory: Directory, layout: TiffLayout) -> None:
         )
 
 
-def _find_block_sizes(directory: Directory, layout: TiffLayout, blocks: int) -> list[int]:
+def _find_block_sizes(layout: TiffLayout, blocks: int) -> list[int]:
     """Return the bytes of each strip or tile of an uncompressed image."""
+    directory = layout.directory
     channels = 1 if layout.is_planar else layout.channels
     if directory.is_tiled:
         row_bytes = -(-directory.number(Tag.TileWidth, 0) * channels * layout.bits // 8)
@@ -138,14 +131,17 @@ def _find_block_sizes(directory: Directory, layout: TiffLayout, blocks: int) -> 
     return [row_bytes * (last_rows if block % strips == strips - 1 else rows) for block in range(blocks)]
 
 
-def _list_explicit_tags(directory: Directory, layout: TiffLayout) -> dict[int, tuple[int, ...]]:
-    """Return tags for which Pillow's defaults differ from libtiff's."""
-    changes: dict[int, tuple[int, ...]] = {Tag.PhotometricInterpretation: (layout.photometric,)}
+def _list_explicit_tags(layout: TiffLayout) -> dict[int, tuple[int, ...]]:
+    """Return tags for which Pillow's defaults differ from libtiff's, and the planes of more than one channel."""
+    changes: dict[int, tuple[int, ...]] = {
+        Tag.PhotometricInterpretation: (layout.photometric,),
+        Tag.PlanarConfiguration: (2 if layout.is_planar else 1,),
+    }
     if layout.compression != OLD_JPEG:
         changes |= {Tag.BitsPerSample: (layout.bits,) * layout.channels, Tag.SamplesPerPixel: (layout.channels,)}
     if layout.extra_samples:
         changes[Tag.ExtraSamples] = layout.extra_samples
-    colour_map = directory.numbers(Tag.ColorMap)
+    colour_map = layout.directory.numbers(Tag.ColorMap)
     if colour_map and max(colour_map) <= _MAX_COLOUR_OF_EIGHT_BITS:
         changes[Tag.ColorMap] = tuple(colour << 8 for colour in colour_map)
     return changes
@@ -160,10 +156,8 @@ def _read_orientation(directory: Directory) -> int:
     return orientation if 1 <= orientation <= 8 else 1
 
 
-def read_samples(
-    directory: Directory, layout: TiffLayout, max_pixels: int
-) -> tuple[Image.Image, tuple[ImageWarning, ...]]:
-    """Decode a losslessly compressed image to 8 bits, in the mode for its channels.
+def _read_samples(layout: TiffLayout, max_pixels: int) -> tuple[Image.Image, bool]:
+    """Decode a losslessly compressed image to 8 bits, in the mode for its channels; the flag tells of a guessed scale.
 
     Raises:
         TooManyPixelsError: The samples take more than four bytes for each pixel allowed.
@@ -171,26 +165,29 @@ def read_samples(
     """
     alpha = layout.alpha if layout.photometric != SEPARATED else None
     channels = [*range(layout.colours), *([] if alpha is None else [alpha[0]])]
-    samples = _read_channels(directory, layout, channels, max_pixels)
-    pixels, warnings = _reduce(samples[:, :, : layout.colours], layout.bits)
+    samples = _read_channels(layout, channels, max_pixels)
+    pixels, is_stretched = _reduce(samples[:, :, : layout.colours], layout.bits)
     if layout.photometric == WHITE_IS_ZERO:
         pixels = 255 - pixels
     if alpha is not None:
         opacity, _ = _reduce(samples[:, :, layout.colours :], layout.bits)
         pixels = np.concatenate([pixels, opacity], axis=2)
     pixels, mode = np.ascontiguousarray(pixels), _MODES[layout.colours, None if alpha is None else alpha[1]]
-    return Image.frombuffer(mode, (layout.width_px, layout.height_px), pixels, "raw", mode, 0, 1), warnings
+    image = Image.frombuffer(mode, (layout.width_px, layout.height_px), pixels, "raw", mode, 0, 1)
+    return image, is_stretched
 
 
-def _read_channels(
-    directory: Directory, layout: TiffLayout, channels: list[int], max_pixels: int
-) -> NDArray[np.generic]:
+def _read_channels(layout: TiffLayout, channels: list[int], max_pixels: int) -> NDArray[np.generic]:
     """Return samples of shape (height, width, channels), reduced to 8 bits where their scale is known."""
+    directory = layout.directory
     dtype = np.dtype(f"{directory.order}{_DTYPES[layout.sample_format]}{layout.bits // 8}")
-    block_px = directory.number(Tag.TileWidth, 0) if directory.is_tiled else layout.width_px
-    # Whole tiles, of which the last may be wider than the image: predictors work on whole tiles.
+    block_px, block_rows = layout.width_px, 1
+    if directory.is_tiled:
+        block_px, block_rows = directory.number(Tag.TileWidth, 0), directory.number(Tag.TileLength, 0)
+    # Whole tiles, of which the last may reach beyond the image: predictors work on whole tiles.
     width_px = -(-layout.width_px // block_px) * block_px
-    size_bytes = width_px * layout.height_px * layout.channels * dtype.itemsize
+    height_px = -(-layout.height_px // block_rows) * block_rows
+    size_bytes = width_px * height_px * layout.channels * dtype.itemsize
     max_bytes = max_pixels * _MAX_PIXEL_BYTES
     if size_bytes > max_bytes:
         raise TooManyPixelsError(
@@ -200,7 +197,7 @@ def _read_channels(
         )
     planes = []
     for plane in channels if layout.is_planar else [0]:
-        rows = _read_bytes(directory, layout, plane, width_px, max_bytes)
+        rows = _read_bytes(layout, plane, width_px, max_bytes)
         blocks = rows.reshape(layout.height_px, width_px // block_px, -1)
         pixels = _undo_predictor(blocks, layout, dtype).reshape(layout.height_px, width_px, -1)[:, : layout.width_px]
         pixels = pixels if layout.is_planar or layout.channels == len(channels) else pixels[:, :, channels]
@@ -209,7 +206,8 @@ def _read_channels(
     return np.concatenate(planes, axis=2) if layout.is_planar else planes[0]
 
 
-def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8], tuple[ImageWarning, ...]]:
+def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8], bool]:
+    """Scale samples to 8 bits; the flag tells whether their scale is a guess."""
     if samples.dtype.kind == "i":
         lowest = int(samples.min())
         if lowest < 0:
@@ -217,17 +215,15 @@ def _reduce(samples: NDArray[np.generic], bits: int) -> tuple[NDArray[np.uint8],
                 f"The TIFF has signed samples down to {lowest:,}, and nothing says which value is black; "
                 "save it with unsigned samples."
             )
-    is_scale_known = samples.dtype.kind == "u" or find_scale(samples)[2]
-    return reduce_samples(samples, bits), () if is_scale_known else (ImageWarning.RANGE_STRETCHED,)
+    return reduce_samples(samples, bits), samples.dtype.kind != "u" and not find_scale(samples)[2]
 
 
-def _read_bytes(
-    directory: Directory, layout: TiffLayout, plane: int, width_px: int, max_bytes: int
-) -> NDArray[np.uint8]:
+def _read_bytes(layout: TiffLayout, plane: int, width_px: int, max_bytes: int) -> NDArray[np.uint8]:
     """Decompress one plane to the bytes of its samples, shape (height, bytes of a row).
 
     Read as CMYK where a pixel has a multiple of four bytes, else as grey: Pillow refuses more than 179 megapixels.
     """
+    directory = layout.directory
     planes, channels = (layout.channels, 1) if layout.is_planar else (1, layout.channels)
     pixel_bytes = channels * layout.bits // 8
     bytes_read = 4 if pixel_bytes % 4 == 0 and layout.fill_order == 1 else 1
@@ -244,8 +240,7 @@ def _read_bytes(
             changes[tag] = numbers[plane * blocks : (plane + 1) * blocks]
     if directory.is_tiled:
         changes[Tag.TileWidth] = (directory.number(Tag.TileWidth, 0) * pixel_bytes // bytes_read,)
-    image = open_image(write_directory(directory, _KEPT, changes), ImageFormat.TIFF, max_bytes // bytes_read)
-    image.load()
+    image = _open(write_directory(directory, _KEPT, changes), max_bytes // bytes_read)
     return np.asarray(image).reshape(layout.height_px, -1)
 
 
@@ -255,7 +250,7 @@ def _undo_predictor(rows: NDArray[np.uint8], layout: TiffLayout, dtype: np.dtype
     Predictor 2 stores differences to the pixel on the left (TIFF 6.0, section 14). Predictor 3 stores a row of floats
     byte plane by byte plane, most significant first, as differences (Adobe, TIFF Technical Note 3).
     """
-    predictor = 1 if layout.compression in _IGNORE_PREDICTOR else layout.predictor
+    predictor = 1 if layout.compression in _IGNORE_PREDICTOR else layout.directory.number(Tag.Predictor, 1)
     channels = 1 if layout.is_planar else layout.channels
     native = dtype.newbyteorder("=")
     if predictor == _HORIZONTAL:

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 from PIL.ExifTags import Base as Tag
@@ -114,19 +114,38 @@ def find_picture(encoded: bytes) -> Directory:
     Raises:
         UndecodableImageError: The first directory is damaged.
     """
-    first = read_directory(encoded, _read_first_offset(encoded))
-    candidates = chain(_read_subdirectories(first), _walk_pages(first))
-    return first if first.is_picture else next((found for found in candidates if found.is_picture), first)
+    first = _read_directory(encoded)
+    if first.is_picture:
+        return first
+    subdirectories = (_try_to_read(encoded, offset) for offset in first.numbers(_SUB_DIRECTORIES)[:MAX_DIRECTORIES])
+    candidates = chain(filter(None, subdirectories), _walk_pages(first))
+    return next((found for found in candidates if found.is_picture), first)
 
 
 def has_several_pages(encoded: bytes) -> bool:
     """Whether more than one page is a full-size picture."""
-    pages = _walk_pages(read_directory(encoded, _read_first_offset(encoded)))
-    return len(list(islice((page for page in pages if page.is_picture), 2))) > 1
+    return sum(page.is_picture for page in _walk_pages(_read_directory(encoded))) > 1
 
 
-def read_directory(encoded: bytes, offset: int) -> Directory:
-    """Read the directory at a byte offset.
+def _walk_pages(first: Directory) -> Iterator[Directory]:
+    """Yield the pages up to the first unreadable one."""
+    page: Directory | None = first
+    seen = {0}
+    while page is not None and len(seen) <= MAX_DIRECTORIES:
+        yield page
+        seen.add(page.offset)
+        page = None if page.next_offset in seen else _try_to_read(first.encoded, page.next_offset)
+
+
+def _try_to_read(encoded: bytes, offset: int) -> Directory | None:
+    try:
+        return _read_directory(encoded, offset)
+    except UndecodableImageError:
+        return None
+
+
+def _read_directory(encoded: bytes, offset: int | None = None) -> Directory:
+    """Read the directory at a byte offset, or the first one.
 
     Raises:
         UndecodableImageError: It lies outside the file, or has more than `MAX_ENTRIES` tags.
@@ -137,6 +156,8 @@ def read_directory(encoded: bytes, offset: int) -> Directory:
     entries: dict[int, Entry] = {}
     damaged = set()
     try:
+        if offset is None:
+            (offset,) = struct.unpack_from(pointer, encoded, inline_bytes)
         (count,) = struct.unpack_from(order + count_code, encoded, offset)
         if count > MAX_ENTRIES:
             raise UndecodableImageError(
@@ -158,8 +179,7 @@ def read_directory(encoded: bytes, offset: int) -> Directory:
         (next_offset,) = struct.unpack_from(pointer, encoded, start + count * entry_bytes)
     except (struct.error, OverflowError) as error:
         raise UndecodableImageError(
-            f"The TIFF is truncated or corrupt: its directory at byte {offset:,} lies outside the file; "
-            "send the whole file."
+            "The TIFF is truncated or corrupt: one of its directories lies outside the file; send the whole file."
         ) from error
     return Directory(encoded, offset, order, entries, frozenset(damaged), next_offset)
 
@@ -177,59 +197,19 @@ def write_directory(directory: Directory, kept: frozenset[int], changes: Mapping
     entries_kept = {tag: directory.entries[tag] for tag in kept & directory.entries.keys()}
     if sum(entry.size_bytes for entry in entries_kept.values()) > len(directory.encoded):
         raise UndecodableImageError("The TIFF's tags overlap: they hold more bytes than the file; export it again.")
-    packed: dict[int, tuple[int, int, bytes]] = {}
-    for tag, entry in entries_kept.items():
-        if entry.kind in _BIG_INTEGERS:
-            changes = {tag: directory.numbers(tag), **changes}
-        packed[tag] = entry.kind, entry.count, directory.data(tag)
-    for tag, numbers in changes.items():
+    packed = {tag: (entry.kind, entry.count, directory.data(tag)) for tag, entry in entries_kept.items()}
+    big = {tag: directory.numbers(tag) for tag, entry in entries_kept.items() if entry.kind in _BIG_INTEGERS}
+    for tag, numbers in {**big, **changes}.items():
         if max(numbers) > _MAX_LONG:
             raise UndecodableImageError(f"The TIFF is corrupt: its tag {tag} is {max(numbers):,}; export it again.")
         packed[tag] = _LONG, len(numbers), struct.pack(f"{order}{len(numbers)}I", *numbers)
     start = len(directory.encoded) + len(directory.encoded) % 2
     values_at = start + 2 + 12 * len(packed) + 4
-    entries, values = [], []
+    entries, values = b"", b""
     for tag, (kind, count, data) in sorted(packed.items()):
-        entries.append(struct.pack(order + "HHI", tag, kind, count))
-        if len(data) > 4:
-            entries.append(struct.pack(order + "I", values_at))
-            values.append(data)
-            values_at += len(data)
-        else:
-            entries.append(data.ljust(4, b"\0"))
+        inline = data if len(data) <= 4 else struct.pack(order + "I", values_at + len(values))
+        entries += struct.pack(order + "HHI", tag, kind, count) + inline.ljust(4, b"\0")
+        values += data if len(data) > 4 else b""
     header = directory.encoded[:2] + struct.pack(order + "HI", _PLAIN_TIFF, start)
     pixels = directory.encoded[8:] + bytes(start - len(directory.encoded))
-    return b"".join([header, pixels, struct.pack(order + "H", len(packed)), *entries, bytes(4), *values])
-
-
-def _read_first_offset(encoded: bytes) -> int:
-    is_big = encoded[2:4] in {b"+\0", b"\0+"}
-    order = "<" if encoded.startswith(b"II") else ">"
-    try:
-        return int(struct.unpack_from(order + ("Q" if is_big else "I"), encoded, 8 if is_big else 4)[0])
-    except struct.error as error:
-        raise UndecodableImageError("The TIFF ends within its header; send the whole file.") from error
-
-
-def _read_subdirectories(directory: Directory) -> Iterator[Directory]:
-    for offset in directory.numbers(_SUB_DIRECTORIES)[:MAX_DIRECTORIES]:
-        subdirectory = _try_to_read(directory.encoded, offset)
-        if subdirectory is not None:
-            yield subdirectory
-
-
-def _walk_pages(first: Directory) -> Iterator[Directory]:
-    """Yield the pages up to the first unreadable one."""
-    page: Directory | None = first
-    seen = {0}
-    while page is not None and len(seen) <= MAX_DIRECTORIES:
-        yield page
-        seen.add(page.offset)
-        page = None if page.next_offset in seen else _try_to_read(first.encoded, page.next_offset)
-
-
-def _try_to_read(encoded: bytes, offset: int) -> Directory | None:
-    try:
-        return read_directory(encoded, offset)
-    except UndecodableImageError:
-        return None
+    return b"".join([header, pixels, struct.pack(order + "H", len(packed)), entries, bytes(4), values])

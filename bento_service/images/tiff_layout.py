@@ -50,13 +50,12 @@ class TiffLayout:
     the others (1: premultiplied alpha, 2: straight alpha).
     """
 
+    directory: Directory
     width_px: int
     height_px: int
     photometric: int
     compression: int
-    predictor: int
     fill_order: int
-    is_big_endian: bool
     is_planar: bool
     bits: int
     sample_format: int
@@ -80,7 +79,7 @@ class TiffLayout:
         if self.fill_order == _REVERSED and self.is_plain:
             return False  # Pillow lacks some raw modes for it
         bits = (self.bits,) * self.channels
-        mark = b"MM" if self.is_big_endian else b"II"
+        mark = self.directory.encoded[:2]
         key = (mark, self.photometric, (self.sample_format,), self.fill_order, bits, self.extra_samples)
         is_read_by_plane = self.compression == JPEG and self.photometric == RGB
         is_right = self.sample_format == UNSIGNED and self.bits <= 16 and (not self.is_planar or is_read_by_plane)
@@ -117,13 +116,12 @@ def read_layout(directory: Directory) -> TiffLayout:
         raise refuse(f"samples of different kinds in a pixel ({', '.join(map(str, bits))} bits)")
     assumed_extra = (_STRAIGHT_ALPHA,) if (photometric, channels) == (RGB, 4) else ()
     layout = TiffLayout(
+        directory=directory,
         width_px=width_px,
         height_px=height_px,
         photometric=photometric,
         compression=compression,
-        predictor=directory.number(Tag.Predictor, 1),
         fill_order=directory.number(Tag.FillOrder, 1),
-        is_big_endian=directory.order == ">",
         is_planar=channels > 1 and directory.number(Tag.PlanarConfiguration, 1) == _PLANAR,
         bits=bits[0],
         sample_format=UNSIGNED if formats[0] == _UNDEFINED else formats[0],

@@ -9,6 +9,7 @@ from lightbox_client.errors import InvalidAddressError, ServiceUnreachableError
 from lightbox_client.proxies import find_proxy, without_credentials
 
 _PORTS = {"http": 80, "https": 443}
+_CONNECT_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +37,24 @@ class Address:
         return ipaddress.ip_address(self.ip).is_private
 
 
-def resolve(url: str, *, connect_timeout_s: float = 3.0) -> Address:
+def resolve(url: str) -> Address:
     """Resolve the URL's host and connect to it once. Proxies of the environment are not used: they would be measured.
 
     Raises:
         InvalidAddressError: It is no http or https URL.
         ServiceUnreachableError: There is no such host, or nothing takes connections there.
     """
-    parts = _split(url)
-    hostname, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    parts, port = _split(url)
+    hostname = parts.hostname or ""
     try:
-        with socket.create_connection((hostname, port), connect_timeout_s) as probe:
+        with socket.create_connection((hostname, port), _CONNECT_TIMEOUT_S) as probe:
             ip = str(probe.getpeername()[0])
-    except (OSError, UnicodeError) as error:
-        # Python's codec for international names raises UnicodeError.
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host, says Python's codec
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "no such name"
-        proxy = find_proxy(url)
-        unused = f" The proxy {proxy} is not used, since it would be measured too." if proxy else ""
-        shown = without_credentials(url)
-        raise ServiceUnreachableError(
-            f"cannot reach {shown} ({reason}); is the service running there?{unused}"
-        ) from error
+        message = f"cannot reach {without_credentials(url)} ({reason}); is the service running there?"
+        if proxy := find_proxy(url):
+            message += f" The proxy {proxy} is not used, since it would be measured too."
+        raise ServiceUnreachableError(message) from error
     return Address(
         ip=ip,
         port=port,
@@ -67,13 +65,14 @@ def resolve(url: str, *, connect_timeout_s: float = 3.0) -> Address:
     )
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: str) -> tuple[SplitResult, int]:
     try:
         parts = urlsplit(url)
-        is_usable = parts.scheme in _PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
+        port = _PORTS[parts.scheme] if parts.port is None else parts.port
+        is_usable = bool(parts.hostname) and port > 0 and url.isascii() and url.isprintable() and " " not in url
+    except (ValueError, KeyError):
         is_usable = False
-    if not is_usable or not url.isascii() or any(character <= " " for character in url):
+    if not is_usable:
         shown = without_credentials(url)
         raise InvalidAddressError(f"{shown!r} is no address of a service; it looks like http://127.0.0.1:3000")
-    return parts
+    return parts, port

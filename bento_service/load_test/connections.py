@@ -1,7 +1,6 @@
 """A pool of keep-alive HTTP/1.1 connections to one server, at a fifth of the CPU time of aiohttp's (ADR 27)."""
 
 import asyncio
-import math
 import socket
 import ssl
 import time
@@ -12,16 +11,13 @@ from typing import cast
 import httptools
 
 from bento_service.load_test.address import Address
-from bento_service.load_test.exchange import BROKEN, OK, TIMED_OUT, Exchange, read_facts
-
-_RETRY_AFTER = b"retry-after"
+from bento_service.load_test.result import BROKEN, OK, TIMED_OUT, Exchange, read_facts
 
 
 class ConnectionPool:
     """Sends each request on an idle connection, or opens one, or waits for one once there are `max_connections`.
 
-    The wait for a connection is part of the request's latency, which counts from when it was due. `on_done` gets each
-    request once. All on one event loop.
+    `on_done` gets each request once. All on one event loop.
     """
 
     def __init__(
@@ -32,8 +28,8 @@ class ConnectionPool:
         self._max_connections = max_connections
         self._reads_answers = reads_answers
         self._tls = ssl.create_default_context() if address.is_tls else None
-        self._open: set[Connection] = set()
-        self._idle: list[Connection] = []
+        self._open: set[_Connection] = set()
+        self._idle: list[_Connection] = []
         self._waiting: deque[Exchange] = deque()
         self._connecting: set[asyncio.Task[None]] = set()
         self._is_closed = False
@@ -72,7 +68,7 @@ class ConnectionPool:
             connection.abort()
         await asyncio.sleep(0)  # lets the transports close their sockets
 
-    def take_answer(self, connection: "Connection", exchange: Exchange, status: int) -> None:
+    def take_answer(self, connection: "_Connection", exchange: Exchange, status: int) -> None:
         """Finish a request; its connection is free for the next."""
         exchange.status = status
         exchange.done_s = time.perf_counter()
@@ -80,7 +76,7 @@ class ConnectionPool:
             self._use(connection)
         self._on_done(exchange)
 
-    def take_loss(self, connection: "Connection", exchange: Exchange | None, *, is_stale: bool) -> None:
+    def take_loss(self, connection: "_Connection", exchange: Exchange | None, *, is_stale: bool) -> None:
         """Drop a closed connection. The request on it failed, or is sent again where the connection was stale.
 
         A connection is stale where the server closed it between two requests (RFC 9112, 9.5).
@@ -97,13 +93,13 @@ class ConnectionPool:
         if self._waiting:
             self._grow()
 
-    def _use(self, connection: "Connection") -> None:
+    def _use(self, connection: "_Connection") -> None:
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         else:
             self._idle.append(connection)
 
-    def _send(self, connection: "Connection", exchange: Exchange) -> None:
+    def _send(self, connection: "_Connection", exchange: Exchange) -> None:
         exchange.sent_s = time.perf_counter()
         connection.send(exchange)
 
@@ -133,7 +129,7 @@ class ConnectionPool:
         address = self._address
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(self, reads_answers=self._reads_answers),
+                lambda: _Connection(self, reads_answers=self._reads_answers),
                 address.ip,
                 address.port,
                 ssl=self._tls,
@@ -149,11 +145,8 @@ class ConnectionPool:
         self._use(connection)
 
 
-class Connection(asyncio.Protocol):
-    """One connection with at most one request on it: writes prepared bytes, parses the answer.
-
-    The bodies of answers are only kept where `reads_answers`.
-    """
+class _Connection(asyncio.Protocol):
+    """One connection with at most one request on it; keeps the bodies of answers only where `reads_answers`."""
 
     def __init__(self, pool: ConnectionPool, *, reads_answers: bool) -> None:
         self._pool = pool
@@ -170,7 +163,6 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether it takes another request, as far as this side knows."""
         return self._transport is not None and not self._transport.is_closing()
 
     def send(self, exchange: Exchange) -> None:
@@ -181,12 +173,10 @@ class Connection(asyncio.Protocol):
             self._transport.writelines(exchange.payload)
 
     def abort(self) -> None:
-        """Close at once; the pool is called as for any other loss."""
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
@@ -205,17 +195,10 @@ class Connection(asyncio.Protocol):
             self._end(exchange)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Hand the request on it, if any, back to the pool."""
         exchange, self.exchange, self._transport = self.exchange, None, None
         self._pool.take_loss(self, exchange, is_stale=self._is_used and not self._has_bytes)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Note Retry-After where it is a number of seconds."""
-        if len(name) == len(_RETRY_AFTER) and name.lower() == _RETRY_AFTER and self.exchange is not None:
-            self.exchange.retry_after_s = float(value) if value.isdigit() else math.nan
-
     def on_body(self, body: bytes) -> None:
-        """Collect the body where it is read."""
         if self._reads_answers:
             self._body.append(body)
 

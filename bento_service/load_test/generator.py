@@ -1,9 +1,7 @@
 """Sends a load to a server: an open loop by a schedule, or a closed loop with a fixed number of connections.
 
-Load generator and server usually share a machine, so it is one thread without a task for each request. Other work in
-the same process makes it late; the event loop's timer makes it up to 1 ms late. Latency counts from the moment at which
-a request was due, even where the client could not send it then, so that a stalled server is charged for the requests
-that would have come meanwhile (coordinated omission: Tene, How NOT to Measure Latency, 2015).
+Latency counts from when a request was due, even where the client could not send it then: a stalled server is charged
+for the requests that come meanwhile (coordinated omission: Tene, How NOT to Measure Latency, 2015).
 """
 
 import asyncio
@@ -12,20 +10,16 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 
 import numpy as np
 import uvloop
-from numpy.typing import NDArray
 
 from bento_service.errors import InvalidParameterError
 from bento_service.load_test.address import Address, resolve
 from bento_service.load_test.connections import ConnectionPool
-from bento_service.load_test.exchange import BROKEN, Exchange
 from bento_service.load_test.payloads import DEFAULT_OPTIONS, LoadOptions, prepare_payloads
-from bento_service.load_test.result import LoadResult, summarise
+from bento_service.load_test.result import BROKEN, Exchange, Floats, LoadResult
 
-MAX_DURATION_S = 3600.0
 MAX_REQUESTS = 2_000_000
 """In one run: each is kept until the end, at about 300 bytes."""
 _SWEEP_S = 0.1
@@ -47,14 +41,19 @@ def run_open(
     Blocks for `duration_s`, and at most `options.timeout_s` more. Equal arguments make equal schedules.
 
     Raises:
-        InvalidParameterError: No body, or a rate or a duration that is none or too large.
+        InvalidParameterError: Rate and duration make no request, or more than MAX_REQUESTS.
         InvalidAddressError: `url` is no http or https URL.
         ServiceUnreachableError: Nothing takes connections there.
         KeyboardInterrupt: Ctrl-C; nothing of this run is kept.
     """
-    _check(bodies, duration_s, rate_per_s * duration_s)
+    if not 1 <= round(rate_per_s * duration_s) <= MAX_REQUESTS:
+        raise InvalidParameterError(
+            f"{rate_per_s:g} requests/s for {duration_s:g} s cannot be sent; 1 to {MAX_REQUESTS} requests can: change "
+            "the rate or the duration"
+        )
     arrivals_s = draw_arrivals(rate_per_s, duration_s, seed).tolist()
-    load = _OpenLoop(resolve(url), bodies, options, duration_s, options.max_connections, arrivals_s)
+    load = _OpenLoop(resolve(url), bodies, options, duration_s, options.max_connections)
+    load.arrivals_s = arrivals_s
     return load.measure(offered_per_s=rate_per_s)
 
 
@@ -63,65 +62,64 @@ def run_closed(
 ) -> LoadResult:
     """Keep this many connections busy, each sending its next request when the last one is answered.
 
-    Blocks and raises as `run_open` does. A closed loop slows down with the server: it finds capacity, and says little
-    about latency under a given load.
+    Blocks as `run_open` does, and raises the same for `url`. A closed loop slows down with the server: it finds
+    capacity, and says little about latency under a given load.
     """
-    _check(bodies, duration_s, connections)
     return _ClosedLoop(resolve(url), bodies, options, duration_s, connections).measure(offered_per_s=None)
 
 
-def draw_arrivals(rate_per_s: float, duration_s: float, seed: int) -> NDArray[np.float64]:
+def draw_arrivals(rate_per_s: float, duration_s: float, seed: int) -> Floats:
     """Draw the arrivals of a Poisson process over `[0, duration_s)`, as seconds, ascending.
 
     The process is conditioned on its count, `round(rate_per_s * duration_s)`, so that the offered rate is exact.
     Exponential gaps divided by their sum are such a draw (Devroye, Non-Uniform Random Variate Generation, 1986, V.2).
-
-    Raises:
-        ValueError: There would be no arrival.
     """
-    count = round(rate_per_s * duration_s)
-    if count < 1:
-        raise ValueError(f"{rate_per_s:g} requests/s for {duration_s:g} s is less than one request; ask for more")
-    gaps = np.random.default_rng(seed).exponential(size=count + 1)
-    arrivals: NDArray[np.float64] = np.cumsum(gaps)[:-1] * (duration_s / gaps.sum())
+    gaps = np.random.default_rng(seed).exponential(size=round(rate_per_s * duration_s) + 1)
+    arrivals: Floats = np.cumsum(gaps)[:-1] * (duration_s / gaps.sum())
     return arrivals
 
 
-@dataclass
 class _Loop:
-    """Sends requests, counts answers and ends; the two kinds differ in when they send."""
+    """Sends requests, counts answers and ends; the two kinds differ in when they send. One thread, one task."""
 
-    address: Address
-    bodies: Sequence[bytes]
-    options: LoadOptions
-    duration_s: float
-    max_connections: int
-    exchanges: list[Exchange] = field(default_factory=list, init=False)
-    begun_s: float = field(default=0.0, init=False)
-
-    def __post_init__(self) -> None:
-        self._payloads = prepare_payloads(self.address, self.bodies, self.options)
+    def __init__(
+        self,
+        address: Address,
+        bodies: Sequence[bytes],
+        options: LoadOptions,
+        duration_s: float,
+        max_connections: int,
+    ) -> None:
+        self.duration_s = duration_s
+        self.max_connections = max_connections
+        self.begun_s = 0.0
+        self.exchanges: list[Exchange] = []
+        self._timeout_s = options.timeout_s
+        self._payloads = prepare_payloads(address, bodies, options)
         self._pool = ConnectionPool(
-            self.address,
-            self._take,
-            max_connections=self.max_connections,
-            reads_answers=self.options.reads_answers,
+            address, self._take, max_connections=max_connections, reads_answers=options.reads_answers
         )
         self._outstanding = 0
         self._is_over = False
         self._all_done = asyncio.Event()
 
     def measure(self, offered_per_s: float | None) -> LoadResult:
-        """Run to the end and summarise."""
         with _without_collector(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             cpu_s = time.thread_time()
             runner.run(self._run())
             cpu_s = time.thread_time() - cpu_s
-        return summarise(
-            self.exchanges,
-            begun_s=self.begun_s,
+
+        def column(name: str) -> Floats:
+            return np.array([getattr(exchange, name) for exchange in self.exchanges], dtype=np.float64)
+
+        return LoadResult(
             offered_per_s=offered_per_s,
             duration_s=self.duration_s,
+            due_s=column("due_s") - self.begun_s,
+            sent_s=column("sent_s") - self.begun_s,
+            done_s=column("done_s") - self.begun_s,
+            statuses=column("status").astype(np.int16),
+            facts=tuple(exchange.facts for exchange in self.exchanges),
             connections=self._pool.peak_connections,
             exhausted=self._pool.exhausted,
             client_cpu_s=cpu_s,
@@ -135,7 +133,6 @@ class _Loop:
         """Send the request that follows an answer, if there is one."""
 
     def send(self, due_s: float) -> None:
-        """Send the next request."""
         exchange = Exchange(next(self._payloads), due_s)
         self.exchanges.append(exchange)
         self._outstanding += 1
@@ -152,7 +149,7 @@ class _Loop:
         try:
             while not self._all_done.is_set():
                 # One sweep for all: a timer for each request would cost more than sending it.
-                self._pool.expire(time.perf_counter() - self.options.timeout_s)
+                self._pool.expire(time.perf_counter() - self._timeout_s)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._all_done.wait(), _SWEEP_S)
         finally:
@@ -168,42 +165,33 @@ class _Loop:
             self._all_done.set()
 
 
-@dataclass
 class _OpenLoop(_Loop):
     """Sends each request when it is due, whether or not earlier ones are answered."""
 
-    arrivals_s: Sequence[float]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._next = 0
+    arrivals_s: Sequence[float] = ()
 
     def start(self) -> None:
         """Send what is due and schedule the next call."""
         elapsed_s = time.perf_counter() - self.begun_s
-        while self._next < len(self.arrivals_s) and self.arrivals_s[self._next] <= elapsed_s:
-            self.send(self.begun_s + self.arrivals_s[self._next])
-            self._next += 1
-        if self._next == len(self.arrivals_s):
+        while (sent := len(self.exchanges)) < len(self.arrivals_s) and self.arrivals_s[sent] <= elapsed_s:
+            self.send(self.begun_s + self.arrivals_s[sent])
+        if sent == len(self.arrivals_s):
             self.end()
             return
         # uvloop rounds timers to milliseconds: less than one would be now, and spin until the moment.
-        wait_s = math.ceil((self.arrivals_s[self._next] - elapsed_s) * 1000) / 1000
+        wait_s = math.ceil((self.arrivals_s[sent] - elapsed_s) * 1000) / 1000
         asyncio.get_running_loop().call_later(wait_s, self.start)
 
 
-@dataclass
 class _ClosedLoop(_Loop):
     """Keeps every connection busy until the time is over."""
 
     def start(self) -> None:
-        """Send one request on each connection."""
         asyncio.get_running_loop().call_later(self.duration_s, self.end)
         for _ in range(self.max_connections):
             self._send_now()
 
     def follow(self, exchange: Exchange) -> None:
-        """Send the next request, after a pause where the connection broke."""
         if exchange.status == BROKEN:
             asyncio.get_running_loop().call_later(_PAUSE_AFTER_BREAK_S, self._send_now)
         else:
@@ -213,17 +201,6 @@ class _ClosedLoop(_Loop):
         now_s = time.perf_counter()
         if now_s - self.begun_s < self.duration_s and len(self.exchanges) < MAX_REQUESTS:
             self.send(now_s)
-
-
-def _check(bodies: Sequence[bytes], duration_s: float, requests: float) -> None:
-    if not bodies:
-        raise InvalidParameterError("there is no body to send; give at least one")
-    if not 0 < duration_s <= MAX_DURATION_S:
-        raise InvalidParameterError(f"a run of {duration_s:g} s cannot be; it takes up to {MAX_DURATION_S:g} s")
-    if not 1 <= round(requests) <= MAX_REQUESTS:
-        raise InvalidParameterError(
-            f"a run of {requests:g} requests cannot be; it takes 1 to {MAX_REQUESTS}: change the rate or the duration"
-        )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The report as one HTML page that loads nothing: no network, no script; light or dark as the reader's system."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 
 from jinja2 import Environment
 from markupsafe import Markup
@@ -9,21 +10,21 @@ from markupsafe import Markup
 from bento_service.load_test.figures import CDF_POINTS, STAGES, RunFigures
 from bento_service.load_test.plots import Axis, Bar, Guide, Series, draw_bars, draw_lines
 from bento_service.load_test.report import (
+    OUTCOME,
     BenchReport,
-    describe_p99,
-    explain_limit,
-    format_rate,
+    explain_verdict,
     give_verdict,
+    list_cells,
     list_notes,
     name_load,
-    name_outcome,
 )
 
-MAX_NAMES = 50
-COLUMNS = ("load", "images/s", "within target", "p50", "p90", "p95", "p99", "refused", "failed", "requests", "")
+_MAX_NAMES = 50
+_QUANTILES = ("p50 ms", "p90 ms", "p95 ms", "p99 ms")
+_COLUMNS = ("load", "images/s", "within target", *_QUANTILES, "refused", "failed", "requests", OUTCOME)
 
 # The content policy holds back what escaping might miss. Colours: Okabe and Ito (https://jfly.uni-koeln.de/color/).
-TEMPLATE = """<!doctype html>
+_TEMPLATE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -67,60 +68,54 @@ dd { margin: 0; overflow-wrap: anywhere; }
 
 def write_page(report: BenchReport) -> str:
     """Return the page; every name in it, also of files, is escaped."""
-    kept = report.kept
-    steps = sorted(report.survey.steps, key=_rate)
     return (
         Environment(autoescape=True)
-        .from_string(TEMPLATE)
+        .from_string(_TEMPLATE)
         .render(
             report=report,
             verdict=give_verdict(report),
-            basis=(f"There p99 was {describe_p99(kept)} over {kept.requests} requests. " if kept else "")
-            + explain_limit(report),
+            basis=" ".join(explain_verdict(report)),
             notes=list_notes(report),
-            plots=[(title, Markup(svg)) for title, svg in _plots(report, steps).items()],  # noqa: S704 - escaped there
-            columns=COLUMNS,
-            rows=[_row(run, "") for run in report.survey.probes] + [_row(run, name_outcome(run)) for run in steps],
+            plots=[(title, Markup(svg)) for title, svg in _plots(report).items()],  # noqa: S704 - escaped there
+            columns=_COLUMNS,
+            rows=[[list_cells(run)[column] for column in _COLUMNS] for run in report.runs],
             facts=_facts(report),
         )
     )
 
 
-def _plots(report: BenchReport, steps: Sequence[RunFigures]) -> dict[str, str]:
+def _plots(report: BenchReport) -> dict[str, str]:
     """Return each plot by its title."""
-    offered = Axis("images/s offered")
+    steps = [run for run in report.runs if run.offered_per_s is not None]
+    one = report.kept or next(iter(report.survey.steps or report.survey.probes))
+
+    def line(name: str, style: str, value: Callable[[RunFigures], float | None]) -> Series:
+        return Series(name, style, [(run.offered_per_s or 0.0, value(run)) for run in steps])
+
+    offered, ms = Axis("images/s offered"), Axis("ms", is_log=True)
     target = Guide(f"target {report.target_ms:g} ms", y=report.target_ms)
-    chosen = [Guide("kept", x=report.kept.offered_per_s)] if report.kept else []
-    latencies = [
-        Series(name, name, [(_rate(run), getattr(run, f"{name}_ms")) for run in steps])
-        for name in ("p50", "p95", "p99")
-    ]
+    kept = [Guide("kept", x=report.kept.offered_per_s)] if report.kept else []
+    latencies = [line(name, name, attrgetter(f"{name}_ms")) for name in ("p50", "p95", "p99")]
     rates = [
-        Series("answered", "answered", [(_rate(run), run.throughput_per_s) for run in steps]),
-        Series("answered within the target", "good", [(_rate(run), run.goodput_per_s) for run in steps]),
+        line("answered", "answered", attrgetter("throughput_per_s")),
+        line("answered within the target", "good", attrgetter("goodput_per_s")),
     ]
     lost = [
-        Series(name, name, [(_rate(run), 100 * getattr(run, name) / max(run.requests, 1)) for run in steps])
-        for name in ("refused", "failed")
+        line("refused", "refused", lambda run: 100 * run.refused / max(run.requests, 1)),
+        line("failed", "failed", lambda run: 100 * run.failed / max(run.requests, 1)),
     ]
-    one = report.kept or next(iter(report.survey.steps or report.survey.probes))
-    points = [(ms, 100 * number / CDF_POINTS) for number, ms in enumerate(one.cdf_ms)]
+    points = [(value_ms, 100 * number / CDF_POINTS) for number, value_ms in enumerate(one.cdf_ms)]
+    distribution = [Series("answered", "answered", points)]
     bars = [
         Bar(name_load(run) if run.offered_per_s else "alone", [(stage, run.stages_ms[stage]) for stage in STAGES])
         for run in [*report.survey.probes[:1], *steps]
         if run.stages_ms
     ]
-    ms = Axis("ms", is_log=True)
     plots: dict[str, Callable[..., str]] = {
-        "Latency against offered rate": partial(draw_lines, offered, ms, latencies, [target, *chosen]),
-        "Throughput against offered rate": partial(draw_lines, offered, Axis("images/s"), rates, chosen),
+        "Latency against offered rate": partial(draw_lines, offered, ms, latencies, [target, *kept]),
+        "Throughput against offered rate": partial(draw_lines, offered, Axis("images/s"), rates, kept),
         f"Answers within a latency, at {name_load(one)}": partial(
-            draw_lines,
-            ms,
-            Axis("% of answers"),
-            [Series("answered", "answered", points)],
-            [Guide("target", x=report.target_ms)],
-            dots=False,
+            draw_lines, ms, Axis("% of answers"), distribution, [Guide("target", x=report.target_ms)], dots=False
         ),
         "Where an answer's time went": partial(draw_bars, "ms, mean", bars, STAGES),
         "Refused and failed": partial(draw_lines, offered, Axis("% of requests"), lost),
@@ -128,15 +123,9 @@ def _plots(report: BenchReport, steps: Sequence[RunFigures]) -> dict[str, str]:
     return {title: draw(title=title) for title, draw in plots.items()}
 
 
-def _row(run: RunFigures, outcome: str) -> list[str]:
-    percentiles = [f"{ms:.1f}" if ms is not None else "–" for ms in (run.p50_ms, run.p90_ms, run.p95_ms, run.p99_ms)]
-    rates = [format_rate(run.throughput_per_s), format_rate(run.goodput_per_s)]
-    return [name_load(run), *rates, *percentiles, str(run.refused), str(run.failed), str(run.requests), outcome]
-
-
 def _facts(report: BenchReport) -> dict[str, str]:
     subject = report.subject
-    names = ", ".join(subject.image_names[:MAX_NAMES]) + (", …" if len(subject.image_names) > MAX_NAMES else "")
+    names = ", ".join(subject.image_names[:_MAX_NAMES]) + (", …" if len(subject.image_names) > _MAX_NAMES else "")
     return {
         "model": f"{subject.model} ({subject.model_version})",
         **subject.service,
@@ -145,7 +134,3 @@ def _facts(report: BenchReport) -> dict[str, str]:
         "method": "Poisson arrivals, drawn in advance; latency counts from when a request was due",
         "command": report.command,
     }
-
-
-def _rate(run: RunFigures) -> float:
-    return run.offered_per_s or 0.0

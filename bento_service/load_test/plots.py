@@ -60,16 +60,6 @@ class Canvas:
     style_sheet: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Area:
-    """The rectangle inside the axes, in pixels."""
-
-    left: float
-    right: float
-    top: float
-    bottom: float
-
-
 def draw_lines(
     x_axis: Axis,
     y_axis: Axis,
@@ -80,47 +70,116 @@ def draw_lines(
     dots: bool = True,
     canvas: Canvas = Canvas(),
 ) -> str:
-    """Return a plot of lines with its legend."""
-    shown = [Series(one.name, one.style, _usable(one.points, x_axis, y_axis)) for one in series]
-    points = [point for one in shown for point in one.points]
+    """Return a plot of lines with its legend; a text where there is no point."""
+    plot = _Plot(title, canvas)
+    placed = {(one.name, one.style): _usable(one.points, x_axis, y_axis) for one in series}
+    points = [point for some in placed.values() for point in some]
     if not points:
-        return _svg(title, [_text(canvas.width_px / 2, canvas.height_px / 2, "nothing was answered", "middle")], canvas)
-    legend, area = _lay_out([(one.name, one.style) for one in shown], canvas)
+        return plot.finish_empty("nothing was answered")
+    plot.add_legend(list(placed))
     xs = [x for x, _ in points] + [guide.x for guide in guides if guide.x is not None]
-    ys = [y for _, y in points if y is not None] + [guide.y for guide in guides if guide.y is not None]
-    place_x, ticks_x = _scale(xs, area.left, area.right, x_axis)
-    place_y, ticks_y = _scale(ys, area.bottom, area.top, y_axis)
-    parts = [*legend, *_grid(area, ticks_x, ticks_y, place_x, place_y), *_titles(area, x_axis, y_axis)]
-    parts += [_guide(area, guide, place_x, place_y) for guide in guides]
-    for one in shown:
-        placed = [(place_x(x), place_y(y)) for x, y in one.points if y is not None]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-        parts.append(f'<polyline class="line {one.style}" points="{path}"/>')
+    ys = [y for _, y in points] + [guide.y for guide in guides if guide.y is not None]
+    place_x, place_y = plot.add_x_axis(xs, x_axis), plot.add_y_axis(ys, y_axis)
+    for guide in guides:
+        if guide.x is not None:
+            x = place_x(guide.x)
+            plot.add_line("guide", x, plot.top, x, plot.bottom)
+            plot.add_text(x - 4, plot.bottom - 6, guide.name, "end")
+        if guide.y is not None:
+            y = place_y(guide.y)
+            plot.add_line("guide", plot.left, y, plot.right, y)
+            plot.add_text(plot.left + 4, y - 4 if y - 4 > plot.top + 8 else y + 13, guide.name, "start")
+    for (_, style), some in placed.items():
+        pixels = [(f"{place_x(x):.1f}", f"{place_y(y):.1f}") for x, y in some]
+        plot.parts.append(f'<polyline class="line {style}" points="{" ".join(f"{x},{y}" for x, y in pixels)}"/>')
         if dots:
-            parts += [f'<circle class="dot {one.style}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in placed]
-    return _svg(title, parts, canvas)
+            plot.parts += [f'<circle class="dot {style}" cx="{x}" cy="{y}" r="3"/>' for x, y in pixels]
+    return plot.finish()
 
 
 def draw_bars(unit: str, bars: Sequence[Bar], styles: Sequence[str], *, title: str) -> str:
     """Return stacked horizontal bars; `styles` are the classes of the parts, which are also their names."""
-    canvas = Canvas()
+    plot = _Plot(title, Canvas())
     longest = max((sum(length for _, length in bar.parts) for bar in bars), default=0.0)
     if longest <= 0:
-        return _svg(title, [_text(canvas.width_px / 2, canvas.height_px / 2, "no timings", "middle")], canvas)
-    legend, area = _lay_out([(style, style) for style in styles], canvas)
-    axis = Axis(unit)
-    place, ticks = _scale([longest], area.left, area.right, axis)
-    height = (area.bottom - area.top) / len(bars)
-    parts = [*legend, *_grid(area, ticks, [], place, place), *_titles(area, axis, Axis(""))]
+        return plot.finish_empty("no timings")
+    plot.add_legend([(style, style) for style in styles])
+    place = plot.add_x_axis([longest], Axis(unit))
+    height = (plot.bottom - plot.top) / len(bars)
     for number, bar in enumerate(bars):
-        top, begun = area.top + height * (number + 0.15), 0.0
-        parts.append(_text(LEFT_PX - 6, top + height * 0.45, bar.name, "end"))
+        top, begun = plot.top + height * (number + 0.15), 0.0
+        plot.add_text(LEFT_PX - 6, top + height * 0.45, bar.name, "end")
         for style, length in bar.parts:
             left, right = place(begun), place(begun + length)
-            box = f'x="{left:.1f}" y="{top:.1f}" width="{right - left:.1f}" height="{height * 0.7:.1f}"'
-            parts.append(f'<rect class="bar {style}" {box}><title>{escape(style)}: {length:.1f}</title></rect>')
+            plot.add_box(style, left, top, (right - left, height * 0.7), f"{style}: {length:.1f}")
             begun += length
-    return _svg(title, parts, canvas)
+    return plot.finish()
+
+
+class _Plot:
+    """The parts of an SVG, and the area between its axes in pixels."""
+
+    def __init__(self, title: str, canvas: Canvas) -> None:
+        self.parts: list[str] = []
+        self.left, self.right = float(LEFT_PX), float(canvas.width_px - RIGHT_PX)
+        self.top, self.bottom = 10.0 + (LEGEND_ROW_PX if canvas.style_sheet else 0), float(canvas.height_px - BOTTOM_PX)
+        self._title = escape(title, quote=True)
+        self._canvas = canvas
+
+    def add_line(self, style: str, x1: float, y1: float, x2: float, y2: float) -> None:
+        self.parts.append(f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>')
+
+    def add_text(self, x: float, y: float, words: str, anchor: str, *, is_turned: bool = False) -> None:
+        place = f'transform="translate({x:.0f} {y:.0f}) rotate(-90)"' if is_turned else f'x="{x:.1f}" y="{y:.1f}"'
+        self.parts.append(f'<text class="axis" {place} text-anchor="{anchor}">{escape(words)}</text>')
+
+    def add_box(self, style: str, x: float, y: float, size: tuple[float, float], hint: str = "") -> None:
+        place = f'x="{x:.1f}" y="{y:.1f}" width="{size[0]:.1f}" height="{size[1]:.1f}"'
+        self.parts.append(f'<rect class="bar {style}" {place}>{hint and f"<title>{escape(hint)}</title>"}</rect>')
+
+    def add_legend(self, entries: Sequence[tuple[str, str]]) -> None:
+        """Draw names with their styles, in as many rows as they need, and move the top of the area below them."""
+        x, y = self.left, self.top
+        for name, style in entries:
+            width = 26 + 6.6 * len(name)
+            if x > self.left and x + width > self._canvas.width_px:
+                x, y = self.left, y + LEGEND_ROW_PX
+            self.add_box(style, x, y, (10, 10))
+            self.add_text(x + 14, y + 9, name, "start")
+            x += width
+        self.top = y + TOP_PX - 10
+
+    def add_x_axis(self, values: Sequence[float], axis: Axis) -> Place:
+        """Draw an axis with its ticks, and return its scale."""
+        place, ticks = _scale(values, self.left, self.right, axis)
+        for tick in ticks:
+            self.add_line("grid", place(tick), self.top, place(tick), self.bottom)
+            self.add_text(place(tick), self.bottom + 15, f"{tick:g}", "middle")
+        self.add_text((self.left + self.right) / 2, self.bottom + BOTTOM_PX - 10, axis.title, "middle")
+        return place
+
+    def add_y_axis(self, values: Sequence[float], axis: Axis) -> Place:
+        """As `add_x_axis`."""
+        place, ticks = _scale(values, self.bottom, self.top, axis)
+        for tick in ticks:
+            self.add_line("grid", self.left, place(tick), self.right, place(tick))
+            self.add_text(self.left - 6, place(tick) + 4, f"{tick:g}", "end")
+        self.add_text(14, (self.top + self.bottom) / 2, axis.title, "middle", is_turned=True)
+        return place
+
+    def finish_empty(self, words: str) -> str:
+        self.add_text(self._canvas.width_px / 2, self._canvas.height_px / 2, words, "middle")
+        return self.finish()
+
+    def finish(self) -> str:
+        width_px, height_px, style_sheet = self._canvas.width_px, self._canvas.height_px, self._canvas.style_sheet
+        xmlns = ground = ""
+        if style_sheet:
+            xmlns = ' xmlns="http://www.w3.org/2000/svg"'
+            ground = f'<style>{style_sheet}</style><rect width="{width_px}" height="{height_px}" fill="#fff"/>'
+            ground += f'<text class="title" x="{LEFT_PX}" y="18">{self._title}</text>\n'
+        head = f'<svg{xmlns} viewBox="0 0 {width_px} {height_px}" role="img" aria-label="{self._title}">'
+        return "\n".join([head + ground, *self.parts, "</svg>\n"])
 
 
 def _usable(points: Sequence[tuple[float, float | None]], x_axis: Axis, y_axis: Axis) -> list[tuple[float, float]]:
@@ -153,68 +212,3 @@ def _log_ticks(low: float, high: float) -> tuple[float, ...]:
 def _round_step(step: float) -> float:
     power = 10.0 ** math.floor(math.log10(step))
     return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= step * 0.999)
-
-
-def _lay_out(entries: Sequence[tuple[str, str]], canvas: Canvas) -> tuple[list[str], _Area]:
-    """Return the legend, in as many rows as it needs, and the area below it."""
-    parts: list[str] = []
-    x, y = float(LEFT_PX), 10.0 + (LEGEND_ROW_PX if canvas.style_sheet else 0)
-    for name, style in entries:
-        width = 26 + 6.6 * len(name)
-        if x > LEFT_PX and x + width > canvas.width_px:
-            x, y = float(LEFT_PX), y + LEGEND_ROW_PX
-        parts.append(f'<rect class="bar {style}" x="{x:.0f}" y="{y:.0f}" width="10" height="10"/>')
-        parts.append(_text(x + 14, y + 9, name, "start"))
-        x += width
-    right, bottom = canvas.width_px - RIGHT_PX, canvas.height_px - BOTTOM_PX
-    return parts, _Area(LEFT_PX, right, y + TOP_PX - 10, bottom)
-
-
-def _grid(area: _Area, ticks_x: Sequence[float], ticks_y: Sequence[float], place_x: Place, place_y: Place) -> list[str]:
-    parts: list[str] = []
-    for tick in ticks_x:
-        parts.append(_line("grid", place_x(tick), area.top, place_x(tick), area.bottom))
-        parts.append(_text(place_x(tick), area.bottom + 15, f"{tick:g}", "middle"))
-    for tick in ticks_y:
-        parts.append(_line("grid", area.left, place_y(tick), area.right, place_y(tick)))
-        parts.append(_text(area.left - 6, place_y(tick) + 4, f"{tick:g}", "end"))
-    return parts
-
-
-def _titles(area: _Area, x_axis: Axis, y_axis: Axis) -> list[str]:
-    turned = f"translate(14 {(area.top + area.bottom) / 2:.0f}) rotate(-90)"
-    return [
-        _text((area.left + area.right) / 2, area.bottom + BOTTOM_PX - 10, x_axis.title, "middle"),
-        f'<text class="axis" transform="{turned}" text-anchor="middle">{escape(y_axis.title)}</text>',
-    ]
-
-
-def _guide(area: _Area, guide: Guide, place_x: Place, place_y: Place) -> str:
-    if guide.x is not None:
-        x = place_x(guide.x)
-        return _line("guide", x, area.top, x, area.bottom) + _text(x - 4, area.bottom - 6, guide.name, "end")
-    y = place_y(guide.y or 0.0)
-    above = y - 4 if y - 4 > area.top + 8 else y + 13
-    return _line("guide", area.left, y, area.right, y) + _text(area.left + 4, above, guide.name, "start")
-
-
-def _line(style: str, x1: float, y1: float, x2: float, y2: float) -> str:
-    return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text class="axis" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def _svg(title: str, parts: Sequence[str], canvas: Canvas) -> str:
-    size = f'viewBox="0 0 {canvas.width_px} {canvas.height_px}"'
-    name = escape(title, quote=True)
-    ground = ""
-    if canvas.style_sheet:
-        ground = (
-            f'<style>{canvas.style_sheet}</style><rect width="{canvas.width_px}" height="{canvas.height_px}" '
-            f'fill="#fff"/><text class="title" x="{LEFT_PX}" y="18">{name}</text>\n'
-        )
-    xmlns = ' xmlns="http://www.w3.org/2000/svg"' if canvas.style_sheet else ""
-    lines = "\n".join(parts)
-    return f'<svg{xmlns} {size} role="img" aria-label="{name}">{ground}{lines}</svg>\n'

@@ -1,8 +1,11 @@
 """The report of a survey: its verdict and notes, as text for a terminal and as JSON."""
 
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,8 +18,11 @@ SCHEMA = "lightbox-bench/1"
 CACHED_SHARE = 0.01
 FEW_REQUESTS = 500
 """Below it the 99th percentile depends on fewer than five requests."""
+OUTCOME = ""
+"""Heading of the column that says whether a rate was kept, and if not, why."""
+_NO_FAILURES = {"200", "429", "503"}
 _STAGES = ("decode", "queue", "inference")
-_COLUMNS = ("load", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused", "failed", *_STAGES, "")
+_COLUMNS = ("load", "images/s", "p50 ms", "p95 ms", "p99 ms", "refused", "failed", *_STAGES, OUTCOME)
 _WIDE_COLUMNS = 110
 """A narrower terminal shows no stages: it needs the room for the reasons."""
 
@@ -47,6 +53,11 @@ class BenchReport:
     survey: Survey
 
     @property
+    def runs(self) -> list[RunFigures]:
+        """Every run: the probes, then the steps by rate."""
+        return [*self.survey.probes, *sorted(self.survey.steps, key=lambda step: step.offered_per_s or 0.0)]
+
+    @property
     def kept(self) -> RunFigures | None:
         """The run at the largest rate that was kept."""
         kept_per_s = self.survey.kept_per_s
@@ -73,8 +84,8 @@ def _say_rate(report: BenchReport) -> str:
     if not steps:
         best = max(report.survey.probes, key=lambda probe: probe.throughput_per_s)
         return f"{format_rate(best.throughput_per_s)} images/s from {name_load(best)}, and no rate was offered"
-    lowest = min(steps, key=lambda step: step.offered_per_s or 0.0)
-    return f"no rate kept {target}, not even {format_rate(lowest.offered_per_s)} images/s"
+    lowest_per_s = min(step.offered_per_s or 0.0 for step in steps)
+    return f"no rate kept {target}, not even {format_rate(lowest_per_s)} images/s"
 
 
 def _say_limit(report: BenchReport) -> str:
@@ -86,59 +97,61 @@ def _say_limit(report: BenchReport) -> str:
     return f"limited by {found.limit}{network}{doubt}"
 
 
-def explain_limit(report: BenchReport) -> str:
-    """Give the utilisation behind the verdict; empty where it is unknown."""
+def explain_verdict(report: BenchReport) -> list[str]:
+    """Return sentences with the figures behind the verdict: p99 with its 95 % confidence interval, and utilisation."""
+    sentences = []
+    if (kept := report.kept) is not None:
+        high = f"to {_ms(kept.p99_high_ms)}" if kept.p99_high_ms is not None else "or more"
+        interval = f"95 % confidence: {_ms(kept.p99_low_ms)} {high}"
+        sentences.append(f"There p99 was {_ms(kept.p99_ms)} ms ({interval}) over {kept.requests} requests.")
     found = report.survey.bottleneck
-    if found.decode_busy is None or found.inference_busy is None:
-        return ""
-    lone = report.survey.lone_http_ms
-    http = f"; of a lone request's time, {lone:.1f} ms were HTTP" if lone is not None else ""
-    return (
-        f"At capacity the decode threads were busy {min(found.decode_busy, 1):.0%} of the time and the lanes "
-        f"{min(found.inference_busy, 1):.0%}{http}."
-    )
+    if found.decode_busy is not None and found.inference_busy is not None:
+        lone_ms = report.survey.lone_http_ms
+        http = f"; of a lone request's time, {lone_ms:.1f} ms were HTTP" if lone_ms is not None else ""
+        sentences.append(
+            f"At capacity the decode threads were busy {min(found.decode_busy, 1):.0%} of the time and the lanes "
+            f"{min(found.inference_busy, 1):.0%}{http}."
+        )
+    return sentences
 
 
 def list_notes(report: BenchReport) -> list[str]:
     """Return the reservations that belong to the verdict."""
-    survey, notes = report.survey, []
+    survey, kept = report.survey, report.kept
     runs = survey.probes + survey.steps
-    kept = report.kept
-    if survey.is_interrupted:
-        notes.append("Interrupted: the figures are of the runs that had ended.")
-    if kept is not None and kept.requests < FEW_REQUESTS:
-        notes.append(
-            f"The p99 at that rate rests on {kept.requests} requests; a longer --duration gives a surer figure."
-        )
-    answered = sum(run.answered for run in runs)
-    cached = sum(run.cached for run in runs)
-    if answered and cached / answered > CACHED_SHARE:
-        notes.append(f"{cached / answered:.0%} of the answers came from the cache, so this is not the model's speed.")
-    kept_per_s = survey.kept_per_s or 0.0
-    if any(not run.is_kept and (run.offered_per_s or 0.0) < kept_per_s for run in survey.steps):
-        notes.append(
-            "Some lower rates were not kept: something else used the machine, or its speed changed. Repeat it."
-        )
-    if any(run.queue_growth and run.p99_ms is not None and run.p99_ms <= report.target_ms for run in survey.steps):
-        notes.append(
-            "A rate at which the queue grows is not kept: p99 is within the target only because the run is short."
-        )
-    late_per_s = sorted(run.offered_per_s or 0.0 for run in survey.steps if run.is_client_bound)
-    if late_per_s:
-        late = ", ".join(format_rate(rate) for rate in late_per_s)
-        notes.append(
-            f"At {late} images/s the client was the limit: it was late, out of connections or out of CPU, and that "
-            "time counts. Run it on another machine to be sure."
-        )
-    failed: dict[str, int] = {}
+    cached_share = sum(run.cached for run in runs) / max(sum(run.answered for run in runs), 1)
+    late = ", ".join(map(format_rate, sorted(run.offered_per_s or 0.0 for run in survey.steps if run.is_client_bound)))
+    failed: Counter[str] = Counter()
     for run in runs:
-        for status, count in run.statuses.items():
-            if status not in {"200", "429", "503"}:
-                failed[status] = failed.get(status, 0) + count
-    if failed:
-        listed = ", ".join(f"{status} ({count})" for status, count in failed.items())
-        notes.append(f"Some requests failed: {listed}. A rate with a failure is not kept.")
-    return notes
+        failed.update({status: count for status, count in run.statuses.items() if status not in _NO_FAILURES})
+    listed = ", ".join(f"{status} ({count})" for status, count in failed.items())
+    notes = [
+        (survey.is_interrupted, "Interrupted: the figures are of the runs that had ended."),
+        (
+            kept is not None and kept.requests < FEW_REQUESTS,
+            f"The p99 at that rate rests on {kept.requests if kept else 0} requests; a longer --duration gives a surer "
+            "figure.",
+        ),
+        (
+            cached_share > CACHED_SHARE,
+            f"{cached_share:.0%} of the answers came from the cache, so this is not the model's speed.",
+        ),
+        (
+            any(not run.is_kept and (run.offered_per_s or 0.0) < (survey.kept_per_s or 0.0) for run in survey.steps),
+            "Some lower rates were not kept: something else used the machine, or its speed changed. Repeat it.",
+        ),
+        (
+            any(run.queue_growth and (run.p99_ms or math.inf) <= report.target_ms for run in survey.steps),
+            "A rate at which the queue grows is not kept: p99 is within the target only because the run is short.",
+        ),
+        (
+            late,
+            f"At {late} images/s the client was the limit: it was late, out of connections or out of CPU, and that "
+            "time counts. Run it on another machine to be sure.",
+        ),
+        (listed, f"Some requests failed: {listed}. A rate with a failure is not kept."),
+    ]
+    return [note for applies, note in notes if applies]
 
 
 def name_load(run: RunFigures) -> str:
@@ -148,11 +161,6 @@ def name_load(run: RunFigures) -> str:
     return "1 connection" if run.connections == 1 else f"{run.connections} connections"
 
 
-def name_outcome(run: RunFigures) -> str:
-    """Return whether a rate was kept, and if not, why."""
-    return f"not kept: {run.not_kept_because}" if run.not_kept_because else "kept"
-
-
 def format_rate(rate_per_s: float | None) -> str:
     """Return a rate with three digits."""
     if rate_per_s is None:
@@ -160,46 +168,45 @@ def format_rate(rate_per_s: float | None) -> str:
     return f"{rate_per_s:.0f}" if rate_per_s >= 99.5 else f"{rate_per_s:.3g}"
 
 
+def list_cells(run: RunFigures) -> dict[str, str]:
+    """Return a run's row of a table, by heading; stages in ms."""
+    return {
+        "load": name_load(run),
+        "images/s": format_rate(run.throughput_per_s),
+        "within target": format_rate(run.goodput_per_s),
+        **{f"{name} ms": _ms(getattr(run, f"{name}_ms")) for name in ("p50", "p90", "p95", "p99")},
+        **{name: str(getattr(run, name)) for name in ("refused", "failed", "requests")},
+        **{stage: f"{run.stages_ms[stage]:.1f}" if run.stages_ms else "–" for stage in _STAGES},
+        OUTCOME: "" if run.offered_per_s is None else _name_outcome(run),
+    }
+
+
 def write_text(report: BenchReport, console: Console) -> None:
     """Write the runs as a table, then the verdict with its notes."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     columns = [column for column in _COLUMNS if column not in _STAGES or console.width >= _WIDE_COLUMNS]
     for column in columns:
-        table.add_column(column, justify="left" if column in {"load", ""} else "right", no_wrap=column != "")
-    steps = sorted(report.survey.steps, key=lambda run: run.offered_per_s or 0.0)
-    for run in (*report.survey.probes, *steps):
-        cells = dict(zip(_COLUMNS, _cells(run), strict=True))
+        justify: Literal["left", "right"] = "left" if column in {"load", OUTCOME} else "right"
+        table.add_column(column, justify=justify, no_wrap=column != OUTCOME)
+    for run in report.runs:
+        cells = list_cells(run)
         table.add_row(*(cells[column] for column in columns))
     console.print(table)
     console.print()
     console.print(give_verdict(report), style="bold")
-    kept = report.kept
-    if kept is not None:
-        console.print(f"There p99 was {describe_p99(kept)} over {kept.requests} requests.")
-    for line in (explain_limit(report), *list_notes(report)):
-        if line:
-            console.print(line)
+    for line in (*explain_verdict(report), *list_notes(report)):
+        console.print(line)
 
 
 def describe_run_line(run: RunFigures) -> str:
     """Return a run in one line, as it ends."""
     if run.offered_per_s is None:
         return f"{name_load(run)}: {format_rate(run.throughput_per_s)} images/s, p50 {_ms(run.p50_ms)} ms"
-    return f"{format_rate(run.offered_per_s)} images/s offered: p99 {_ms(run.p99_ms)} ms, {name_outcome(run)}"
+    return f"{format_rate(run.offered_per_s)} images/s offered: p99 {_ms(run.p99_ms)} ms, {_name_outcome(run)}"
 
 
-def describe_p99(run: RunFigures) -> str:
-    """Return a run's p99 with its 95 % confidence interval."""
-    high = f"to {_ms(run.p99_high_ms)}" if run.p99_high_ms is not None else "or more"
-    return f"{_ms(run.p99_ms)} ms (95 % confidence: {_ms(run.p99_low_ms)} {high})"
-
-
-def _cells(run: RunFigures) -> tuple[str, ...]:
-    stages = (f"{run.stages_ms[stage]:.1f}" if run.stages_ms else "–" for stage in _STAGES)
-    percentiles = (_ms(value) for value in (run.p50_ms, run.p95_ms, run.p99_ms))
-    counts = (str(run.refused), str(run.failed))
-    outcome = "" if run.offered_per_s is None else name_outcome(run)
-    return (name_load(run), format_rate(run.throughput_per_s), *percentiles, *counts, *stages, outcome)
+def _name_outcome(run: RunFigures) -> str:
+    return f"not kept: {run.not_kept_because}" if run.not_kept_because else "kept"
 
 
 def _ms(value: float | None) -> str:

@@ -1,27 +1,83 @@
-"""What became of a load, request by request, and the figures that are read from it."""
+"""The requests of one run, and the figures that are read from them."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from bento_service.load_test.exchange import BROKEN, OK, TIMED_OUT, AnswerFacts, Exchange
+from lightbox_client.contract import TimingsMs, WireModel
 
+OK = 200
 REFUSALS = (429, 503)
-STAGES = ("receive", "decode", "queue", "inference", "total")
+TIMED_OUT = -1
+"""A status: no answer in time, counted from when the request was due."""
+BROKEN = -2
+"""A status: no connection, or it broke before the answer was complete."""
+STAGES = ("receive", "decode", "queue", "inference")
 SETTLING_SHARE = 0.2
 MAX_SETTLING_S = 1.0
 MAX_SHORTFALL = 0.05
 """Share of the requests due that need not be done by the end of the run."""
+CLIENT_BUSY = 0.8
+"""Share of one CPU above which the client itself is the limit."""
 LATE_MS = 5.0
 LATE_SHARE = 0.1
-"""The client's own lateness is worth a word beyond both: so long, and such a share of the latency at p99."""
+"""The client is late where it sends later than both: so many ms, and this share of the latency at p99."""
 
 Floats = NDArray[np.float64]
+
+
+class AnswerFacts(NamedTuple):
+    """The timings in a Lightbox answer, in milliseconds, and how it was computed."""
+
+    receive_ms: float
+    decode_ms: float
+    queue_ms: float
+    inference_ms: float
+    batch_size: int
+    is_cached: bool
+
+
+class Exchange:
+    """One request: when it was due, sent and answered, in seconds of one clock, and its status.
+
+    `status` is an HTTP status, TIMED_OUT or BROKEN. Not a dataclass: one is made for each request, while the load runs.
+    """
+
+    __slots__ = ("done_s", "due_s", "facts", "payload", "sent_s", "status")
+
+    def __init__(self, payload: tuple[bytes, ...], due_s: float) -> None:
+        self.payload = payload
+        self.due_s = due_s
+        self.sent_s = math.nan
+        self.done_s = math.nan
+        self.status = 0
+        self.facts: AnswerFacts | None = None
+
+
+class _Answer(WireModel):
+    """The part of a Lightbox answer that is read: parsing all of it would cost the client CPU time."""
+
+    timings_ms: TimingsMs
+    batch_size: int
+    cached: bool
+
+
+def read_facts(body: bytes) -> AnswerFacts | None:
+    """Read the timings in a Lightbox answer; None where the body is another server's."""
+    try:
+        answer = _Answer.model_validate_json(body)
+    except ValidationError:
+        return None
+    times = answer.timings_ms
+    stages = times.receive, times.decode, times.queue, times.inference
+    return AnswerFacts(*stages, answer.batch_size, answer.cached)
 
 
 @dataclass(frozen=True)
@@ -29,10 +85,9 @@ class LoadResult:
     """One run of an open or a closed loop. Arrays have one element a request, in the order in which they were due.
 
     `offered_per_s` is None for a closed loop. `due_s`, `sent_s` and `done_s` count from the start of the run; `sent_s`
-    is NaN where the request never had a connection. `statuses` holds HTTP statuses, TIMED_OUT or BROKEN.
-    `retry_after_s` is NaN where the answer asked for no wait. `facts` are of Lightbox's answers, where they were read.
-    `exhausted` counts requests that waited because all `max_connections` were taken; `client_cpu_s` is the CPU time of
-    the generator itself.
+    is NaN where the request never had a connection. `statuses` holds HTTP statuses, TIMED_OUT or BROKEN. `facts` are
+    of Lightbox's answers, where they were read. `exhausted` counts requests that waited because all connections were
+    in use; `client_cpu_s` is the CPU time of the generator itself.
     """
 
     offered_per_s: float | None
@@ -41,7 +96,6 @@ class LoadResult:
     sent_s: Floats
     done_s: Floats
     statuses: NDArray[np.int16]
-    retry_after_s: Floats
     facts: tuple[AnswerFacts | None, ...]
     connections: int
     exhausted: int
@@ -59,7 +113,7 @@ class LoadResult:
 
     @cached_property
     def latencies_ms(self) -> Floats:
-        """From when each request was due to when its answer was whole, or it was given up."""
+        """From when each request was due to its complete answer, or until it was given up."""
         latencies_ms: Floats = (self.done_s - self.due_s) * 1000
         return latencies_ms
 
@@ -85,20 +139,25 @@ class LoadResult:
         return self.requests - len(self.answered_ms) - self.refused
 
     @property
-    def waits_ms(self) -> Floats:
-        """From when each request was due to when it was sent: a late timer, or no connection. NaN if never sent."""
-        waits_ms: Floats = (self.sent_s - self.due_s) * 1000
-        return waits_ms
+    def is_client_busy(self) -> bool:
+        """Whether the client's thread had no CPU time to spare."""
+        return self.client_cpu_s > CLIENT_BUSY * self.duration_s
 
     @property
-    def client_cpu_us(self) -> float:
-        """CPU time of the generator a request, in microseconds."""
-        return self.client_cpu_s / max(self.requests, 1) * 1e6
+    def is_client_bound(self) -> bool:
+        """Whether the client itself was the limit: out of connections, out of CPU, or late with its requests."""
+        if self.exhausted or self.is_client_busy:
+            return True
+        waits_ms = (self.sent_s - self.due_s)[np.isfinite(self.sent_s)] * 1000
+        if self.offered_per_s is None or not len(waits_ms):
+            return False
+        limit_ms = max(LATE_MS, LATE_SHARE * float(np.quantile(self.latencies_ms, 0.99)))
+        return float(np.quantile(waits_ms, 0.99)) > limit_ms
 
     def percentile_ms(self, share: float) -> float:
-        """Return the least latency that this share of all requests kept; what was not answered with 200 took forever.
+        """Return the least latency that this share of all requests kept, where only status 200 counts as answered.
 
-        NaN if there was none, infinite where too many were refused or failed.
+        NaN if there was no request, infinite where too many were refused or failed.
         """
         if not self.requests:
             return math.nan
@@ -123,8 +182,8 @@ class LoadResult:
     def goodput_per_s(self, target_ms: float) -> float:
         """Return images answered within the target a second.
 
-        Counts answers by the moment they came, from the end of settling (a fifth of the run, at most a second) to the
-        end of the schedule. So a queue that fills in an overload is not taken for throughput, nor what drains after it.
+        Counts answers by when they came, from the end of settling (a fifth of the run, at most a second) to the end of
+        the schedule. What fills a queue in an overload, or drains from it afterwards, does not count.
         """
         is_good = (self.statuses == OK) & (self.latencies_ms <= target_ms)
         return self._count_settled(self.done_s[is_good]) / (self.duration_s - self._settled_s)
@@ -142,28 +201,6 @@ class LoadResult:
         growth = due - self._count_settled(self.done_s)
         return growth if growth > allowed else 0
 
-    @property
-    def is_client_bound(self) -> bool:
-        """Whether the client itself was the limit: out of connections, out of CPU, or late with its requests."""
-        waits_ms = self.waits_ms[np.isfinite(self.waits_ms)]
-        late_ms = float(np.quantile(waits_ms, 0.99)) if self.offered_per_s is not None and len(waits_ms) else 0.0
-        is_late = late_ms > max(LATE_MS, LATE_SHARE * float(np.quantile(self.latencies_ms, 0.99)))
-        is_busy = self.client_cpu_s > 0.8 * self.duration_s
-        return self.exhausted > 0 or is_late or is_busy
-
-    @cached_property
-    def http_ms(self) -> Floats:
-        """What an answer spent in none of decode, queue and inference: sending, HTTP, event loops; of computed ones."""
-        pairs = zip(self.latencies_ms.tolist(), self.facts, strict=True)
-        spent = [ms - one.decode_ms - one.queue_ms - one.inference_ms for ms, one in pairs if one and not one.is_cached]
-        return np.array(spent, dtype=np.float64)
-
-    @cached_property
-    def inference_per_image_ms(self) -> Floats:
-        """The share of each computed answer in its batch's inference."""
-        shares = [one.inference_ms / max(one.batch_size, 1) for one in self.facts if one and not one.is_cached]
-        return np.array(shares, dtype=np.float64)
-
     @cached_property
     def cached(self) -> int:
         """Answers that came from the server's cache."""
@@ -171,10 +208,27 @@ class LoadResult:
 
     @cached_property
     def stages_ms(self) -> Mapping[str, Floats]:
-        """The server's own timings by stage, of answers that were computed; empty arrays where none has any."""
-        rows = [one[: len(STAGES)] for one in self.facts if one is not None and not one.is_cached]
-        table = np.array(rows, dtype=np.float64).reshape(-1, len(STAGES))
-        return {stage: table[:, column] for column, stage in enumerate(STAGES)}
+        """The server's own timings by stage, of computed answers, in their order; empty arrays without any."""
+        columns = self._computed[:, : len(STAGES)].T
+        return dict(zip(STAGES, columns, strict=True))
+
+    @cached_property
+    def inference_per_image_ms(self) -> Floats:
+        """The share of each computed answer in its batch's inference."""
+        return self.stages_ms["inference"] / np.maximum(self._computed[:, AnswerFacts._fields.index("batch_size")], 1)
+
+    @cached_property
+    def http_ms(self) -> Floats:
+        """What each computed answer spent in none of decode, queue and inference: sending, HTTP, event loops."""
+        is_computed = np.array([one is not None and not one.is_cached for one in self.facts], dtype=bool)
+        http_ms: Floats = self.latencies_ms[is_computed] - self._computed[:, 1 : len(STAGES)].sum(axis=1)
+        return http_ms
+
+    @cached_property
+    def _computed(self) -> Floats:
+        """The facts of computed answers, a row each."""
+        rows = [one for one in self.facts if one is not None and not one.is_cached]
+        return np.array(rows, dtype=np.float64).reshape(-1, len(AnswerFacts._fields))
 
     @cached_property
     def _ranked_ms(self) -> Floats:
@@ -189,40 +243,5 @@ class LoadResult:
 
 
 def _rank(count: int, share: float) -> float:
-    """Return the rank of a percentile, from 1, rid of what the product's last bits say: 990 of 1000 is no 991."""
+    """Return the rank of a percentile, from 1, without the product's rounding error: 990 of 1000, not 991."""
     return max(round(count * share, 6), 1.0)
-
-
-def summarise(
-    exchanges: Sequence[Exchange],
-    *,
-    begun_s: float,
-    offered_per_s: float | None,
-    duration_s: float,
-    connections: int,
-    exhausted: int,
-    client_cpu_s: float,
-) -> LoadResult:
-    """Gather finished requests; `begun_s` is the start of the run on their clock."""
-
-    def column(name: str) -> Floats:
-        return np.array([getattr(exchange, name) for exchange in exchanges], dtype=np.float64)
-
-    return LoadResult(
-        offered_per_s=offered_per_s,
-        duration_s=duration_s,
-        due_s=column("due_s") - begun_s,
-        sent_s=column("sent_s") - begun_s,
-        done_s=column("done_s") - begun_s,
-        statuses=np.array([exchange.status for exchange in exchanges], dtype=np.int16),
-        retry_after_s=column("retry_after_s"),
-        facts=tuple(exchange.facts for exchange in exchanges),
-        connections=connections,
-        exhausted=exhausted,
-        client_cpu_s=client_cpu_s,
-    )
-
-
-def name_status(status: int) -> str:
-    """Return a status for people: `200`, or words where none came."""
-    return {TIMED_OUT: "timed out", BROKEN: "connection broken"}.get(status, str(status))

@@ -1,13 +1,9 @@
-"""Finds the capacity of a server by closed loops, then by open loops the largest rate that it keeps within a target.
-
-The search offers a ladder of rates around the capacity, which makes the curve of the report, then halves the interval
-in which the server begins to break the target.
-"""
+"""Finds the capacity of a server by closed loops, then by open loops the largest rate that it keeps within a target."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from bento_service.load_test.bottleneck import Bottleneck, ServiceCapacity, find_bottleneck
 from bento_service.load_test.figures import RunFigures, describe_run
@@ -21,7 +17,7 @@ STEP_SHARE = 0.9
 """The rest of a step's time is for the answers that come after its schedule has ended."""
 MIN_STEP_S = 1.0
 LADDER = (0.25, 0.5, 0.7, 0.85, 1.0, 1.25)
-"""Shares of the capacity."""
+"""Shares of the capacity that are offered first; then the interval in which the target begins to break is halved."""
 STEPS = len(LADDER) + 3
 """Rates that a survey has time for: the ladder, and three halvings, from 15 % of the capacity to 2 %."""
 PRECISION = 1.03
@@ -59,16 +55,11 @@ class Survey:
     is_interrupted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """An offered rate, and whether it was kept."""
 
     rate_per_s: float
     is_kept: bool
-
-
-class NothingMeasuredError(Exception):
-    """The survey was interrupted before its first run ended."""
 
 
 def survey(
@@ -82,95 +73,63 @@ def survey(
     """Probe the capacity, then search; `on_run` gets each run when it ends. Ctrl-C ends the survey early.
 
     Raises:
-        NothingMeasuredError: Ctrl-C came before the first run had ended.
+        KeyboardInterrupt: Ctrl-C came before the first run had ended.
     """
-    runs = _Runs(plan, on_run, clock)
+    ends_s = clock() + plan.duration_s
+    closed: list[LoadResult] = []
+    probes: list[RunFigures] = []
+    steps: list[RunFigures] = []
+
+    def add(run: LoadResult, runs: list[RunFigures]) -> None:
+        runs.append(describe_run(run, plan.target_ms))
+        on_run(runs[-1])
+
     is_interrupted = False
     try:
-        _probe(run_closed, runs)
-        _search(run_open, runs)
+        for probe in _probe(run_closed, plan.duration_s):
+            closed.append(probe)
+            add(probe, probes)
+        capacity_per_s = max(run.throughput_per_s for run in closed)
+        duration_s = max(MIN_STEP_S, STEP_SHARE * (ends_s - clock()) / (len(plan.rates_per_s) or STEPS))
+        for rate_per_s in plan.rates_per_s or _search(steps, capacity_per_s):
+            is_out_of_time = ends_s - clock() < duration_s and not plan.rates_per_s
+            if is_out_of_time or rate_per_s * duration_s < 1:
+                break
+            add(run_open(rate_per_s, duration_s), steps)
     except KeyboardInterrupt:
+        if not closed:
+            raise
         is_interrupted = True
-        if not runs.closed:
-            raise NothingMeasuredError from None
-    return runs.conclude(is_interrupted=is_interrupted)
+    lone_ms = sorted(closed[0].http_ms.tolist())
+    return Survey(
+        probes=tuple(probes),
+        steps=tuple(steps),
+        kept_per_s=best_rate(_attempts(steps)),
+        bottleneck=find_bottleneck(max(closed, key=lambda run: run.throughput_per_s), plan.capacity),
+        lone_http_ms=lone_ms[len(lone_ms) // 2] if lone_ms else None,
+        is_interrupted=is_interrupted,
+    )
 
 
-class _Runs:
-    """The runs so far."""
-
-    def __init__(self, plan: SurveyPlan, on_run: Callable[[RunFigures], None], clock: Callable[[], float]) -> None:
-        self.plan = plan
-        self.closed: list[LoadResult] = []
-        self.probes: list[RunFigures] = []
-        self.steps: list[RunFigures] = []
-        self._on_run = on_run
-        self._clock = clock
-        self._ends_s = clock() + plan.duration_s
-
-    @property
-    def left_s(self) -> float:
-        return self._ends_s - self._clock()
-
-    @property
-    def at_capacity(self) -> LoadResult:
-        return max(self.closed, key=lambda run: run.throughput_per_s)
-
-    @property
-    def attempts(self) -> list[Attempt]:
-        return [Attempt(step.offered_per_s or 0.0, step.is_kept) for step in self.steps]
-
-    def add_closed(self, run: LoadResult) -> None:
-        self.closed.append(run)
-        self._add(run, self.probes)
-
-    def add_open(self, run: LoadResult) -> None:
-        self._add(run, self.steps)
-
-    def conclude(self, *, is_interrupted: bool) -> Survey:
-        lone = self.closed[0].http_ms
-        return Survey(
-            probes=tuple(self.probes),
-            steps=tuple(self.steps),
-            kept_per_s=best_rate(self.attempts),
-            bottleneck=find_bottleneck(self.at_capacity, self.plan.capacity),
-            lone_http_ms=sorted(lone.tolist())[len(lone) // 2] if len(lone) else None,
-            is_interrupted=is_interrupted,
-        )
-
-    def _add(self, run: LoadResult, figures: list[RunFigures]) -> None:
-        figures.append(describe_run(run, self.plan.target_ms))
-        self._on_run(figures[-1])
-
-
-def _probe(run_closed: RunClosed, runs: _Runs) -> None:
+def _probe(run_closed: RunClosed, duration_s: float) -> Iterator[LoadResult]:
     """Add connections until throughput stops growing."""
-    duration_s = min(MAX_PROBE_S, max(MIN_PROBE_S, PROBE_SHARE * runs.plan.duration_s))
     best_per_s = 0.0
     for connections in CONNECTIONS:
-        run = run_closed(connections, duration_s)
-        runs.add_closed(run)
+        run = run_closed(connections, min(MAX_PROBE_S, max(MIN_PROBE_S, PROBE_SHARE * duration_s)))
+        yield run
         if run.throughput_per_s < ENOUGH_GAIN * best_per_s:
             return
         best_per_s = run.throughput_per_s
 
 
-def _search(run_open: RunOpen, runs: _Runs) -> None:
-    capacity_per_s = runs.at_capacity.throughput_per_s
-    steps = len(runs.plan.rates_per_s) or STEPS
-    duration_s = max(MIN_STEP_S, STEP_SHARE * runs.left_s / steps)
-    for rate_per_s in _rates(runs, capacity_per_s):
-        if rate_per_s * duration_s < 1 or (runs.left_s < duration_s and not runs.plan.rates_per_s):
-            return
-        runs.add_open(run_open(rate_per_s, duration_s))
-
-
-def _rates(runs: _Runs, capacity_per_s: float) -> Iterator[float]:
-    if runs.plan.rates_per_s:
-        yield from runs.plan.rates_per_s
-        return
-    while (rate_per_s := choose_rate(runs.attempts, capacity_per_s)) is not None:
+def _search(steps: Sequence[RunFigures], capacity_per_s: float) -> Iterator[float]:
+    """Yield rates to offer; `steps` grows meanwhile."""
+    while (rate_per_s := choose_rate(_attempts(steps), capacity_per_s)) is not None:
         yield rate_per_s
+
+
+def _attempts(steps: Sequence[RunFigures]) -> list[Attempt]:
+    return [Attempt(step.offered_per_s or 0.0, step.is_kept) for step in steps]
 
 
 def choose_rate(attempts: Sequence[Attempt], capacity_per_s: float) -> float | None:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ class BentoModelStore:
         self._also = also
 
     def find(self, name: str) -> StoredModel | None:
-        """Return the model of this name that was stored last, or None.
+        """Return the model of this name that was stored last, or None. Takes milliseconds.
 
         Models of another file format and incompletely stored ones are ignored.
 
@@ -69,14 +69,30 @@ class BentoModelStore:
             ModelLoadError: A store exists and cannot be read.
         """
         try:
-            found = _find(name, self._bento_store())
-            return found or (_find_without_writing(name, self._also) if self._also is not None else None)
+            return _find(name, self._folder()) or (_find(name, self._also) if self._also else None)
         except OSError as error:
             raise ModelLoadError(
                 f"The model {name!r} cannot be read by the user with the id {os.getuid()}: {error.filename} "
                 f"({error.strerror}). Let others read the model store (`chmod -R a+rX`).",
                 model=name,
             ) from error
+
+    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the `names` that are not prepared."""
+        return tuple(name for name in names if self.find(name) is None)
+
+    def load(self, name: str) -> StoredModel:
+        """Return a prepared model.
+
+        Raises:
+            ModelLoadError: It is not prepared.
+        """
+        stored = self.find(name)
+        if stored is None:
+            raise ModelLoadError(
+                f"The model {name!r} is not prepared. Run `lightbox models prepare {name}` first.", model=name
+            )
+        return stored
 
     def save(
         self,
@@ -94,9 +110,9 @@ class BentoModelStore:
         """
         import bentoml
 
-        store = self._bento_store()
+        store = _open_store(self._folder())
         tag = f"{bento_name(card.name)}:{card.version}"
-        shutil.rmtree(Path(store._path) / bento_name(card.name) / card.version, ignore_errors=True)
+        shutil.rmtree(self._folder() / bento_name(card.name) / card.version, ignore_errors=True)
         metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
         with bentoml.models.create(tag, metadata=metadata, _model_store=store) as model:
             write_model(Path(model.path_of(_ONNX)), Path(model.path_of(_PROGRAM)))
@@ -121,7 +137,7 @@ class BentoModelStore:
         """
         from filelock import FileLock
 
-        folder = Path(self._bento_store()._path)
+        folder = self._folder()
         lock = FileLock(folder / f".{bento_name(name)}.lock")
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -137,12 +153,13 @@ class BentoModelStore:
         finally:
             lock.release()
 
-    def _bento_store(self) -> "ModelStore":
+    def _folder(self) -> Path:
+        if self._root is not None:
+            return self._root
         # BentoML has no public API for its store or for another one; bentoml is pinned.
         from bentoml._internal.configuration.containers import BentoMLContainer
 
-        store: ModelStore = BentoMLContainer.model_store.get() if self._root is None else _open_store(self._root)
-        return store
+        return Path(BentoMLContainer.model_store.get()._path)
 
 
 def _open_store(root: Path) -> "ModelStore":
@@ -151,31 +168,22 @@ def _open_store(root: Path) -> "ModelStore":
     return ModelStore(root)
 
 
-def _find(name: str, store: "ModelStore") -> StoredModel | None:
-    model = _get(f"{bento_name(name)}:latest", store)
-    return _read(model) if model is not None and _is_whole(model) else None
-
-
-def _find_without_writing(name: str, root: Path) -> StoredModel | None:
+def _find(name: str, root: Path) -> StoredModel | None:
     """Find the newest version. BentoML's own `latest` would write that name into the store."""
-    store, bento = _open_store(root), bento_name(name)
-    try:
-        versions = [folder.name for folder in (root / bento).iterdir() if folder.is_dir()]
-    except FileNotFoundError:
-        return None
-    found = [model for version in versions if (model := _get(f"{bento}:{version}", store)) and _is_whole(model)]
-    return _read(max(found, key=lambda model: model.info.creation_time)) if found else None
-
-
-def _get(tag: str, store: "ModelStore") -> "Model | None":
     import bentoml
     from bentoml.exceptions import BentoMLException
 
+    store, found = _open_store(root), list["Model"]()
     try:
-        # BentoML raises BentoMLException for a folder without its YAML: a model that is being stored now.
-        return bentoml.models.get(tag, _model_store=store)
-    except BentoMLException:
+        versions = [folder.name for folder in (root / bento_name(name)).iterdir() if folder.is_dir()]
+    except FileNotFoundError:
         return None
+    for version in versions:
+        # BentoML raises BentoMLException for a folder without its YAML: a model that is being stored now.
+        with contextlib.suppress(BentoMLException):
+            found.append(bentoml.models.get(f"{bento_name(name)}:{version}", _model_store=store))
+    whole = [model for model in found if _is_whole(model)]
+    return _read(max(whole, key=lambda model: model.info.creation_time)) if whole else None
 
 
 def _let_others_read(folder: Path) -> None:
@@ -188,10 +196,8 @@ def _let_others_read(folder: Path) -> None:
 def _is_whole(model: "Model") -> bool:
     """Whether each file has its final size: BentoML copies into its store file by file."""
     metadata = model.info.metadata
-    if metadata.get("file_format") != FILE_FORMAT:
-        return False
     sizes = metadata.get("file_bytes")
-    if not isinstance(sizes, Mapping):
+    if metadata.get("file_format") != FILE_FORMAT or not isinstance(sizes, Mapping):
         return False
     paths = {Path(model.path_of(file_name)): size for file_name, size in sizes.items()}
     return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())

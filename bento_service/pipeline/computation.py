@@ -90,7 +90,6 @@ class Computation:
                 self.encoded,
                 self.model.recipe,
                 runner.limits,
-                header=self.header,
                 min_oversampling=runner.min_oversampling,
             )
         finally:

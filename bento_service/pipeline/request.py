@@ -229,7 +229,7 @@ class PreviewRequest:
         future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
 
         def job() -> None:
-            preview = draw_preview(encoded, self.runner.limits, header=header)
+            preview = draw_preview(encoded, self.runner.limits)
             call_on_loop(future, lambda: future.set_result(preview))
 
         return await self.runner.decode_pool.run(job, future, priority=self.permit.priority)

@@ -17,7 +17,6 @@ from bento_service.errors import ModelLoadError
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 INPUT_NAME = "images"
@@ -43,7 +42,12 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
         with torch.no_grad(), _quietly():
             program = torch.export.export(graph, (example,), dynamic_shapes={INPUT_NAME: {0: batch}})
             torch.export.save(program, program_path)
-            _write_onnx(program, example, onnx_path)
+            onnx_program = torch.onnx.export(
+                program, (example,), dynamo=True, verbose=False, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME]
+            )
+            if onnx_program is None:
+                raise ValueError("the ONNX exporter returned nothing")
+            onnx_program.save(onnx_path)
     # torch.export and the ONNX exporter raise any exception of the model's code or of a pass over its graph.
     except Exception as error:
         raise ModelLoadError(
@@ -76,17 +80,6 @@ def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
             return torch.softmax(logits.to(torch.float32), dim=1)
 
     return ServingGraph().eval()
-
-
-def _write_onnx(program: "torch.export.ExportedProgram", example: "torch.Tensor", path: Path) -> None:
-    import torch
-
-    onnx_program = torch.onnx.export(
-        program, (example,), dynamo=True, verbose=False, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME]
-    )
-    if onnx_program is None:
-        raise ValueError("the ONNX exporter returned nothing")
-    onnx_program.save(path)
 
 
 @contextlib.contextmanager

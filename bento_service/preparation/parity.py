@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain.models import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import InputRecipe, Parity
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import is_installed
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
@@ -123,7 +123,7 @@ def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Pari
 
 def _open_engines(model: LoadedModel, onnx_path: Path) -> Iterator[Engine]:
     """Yield the installed CPU engines with the file loaded; each is closed before the next one opens."""
-    card = ModelCard(model.name, "", model.labels, model.recipe, model.source, model.licence)
+    card = model.to_card(version="")
     threads = count_cpus()
     with closing(OpenVINOEngine(onnx_path, card, lanes=1, threads=threads)) as openvino:
         yield openvino

@@ -1,7 +1,6 @@
 """Finds workers that hang: those whose event loop no longer renews their status."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from bento_service.domain.service import ServiceState
 from bento_service.worker.shared_folder import WorkerStatus
@@ -13,12 +12,6 @@ LOADING_CHECKS = 600
 all. The container's health check has the same patience."""
 
 
-@dataclass(slots=True)
-class _Seen:
-    status: WorkerStatus | None
-    checks: int = 0
-
-
 class HangDetector:
     """Compares the statuses of the workers from one check to the next. Not thread-safe.
 
@@ -27,33 +20,28 @@ class HangDetector:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[int, tuple[WorkerStatus | None, int]] = {}
+        """What each worker said last, and the checks since it said something else; by process id."""
 
     def check(self, statuses: Mapping[int, WorkerStatus | None], *, hang_checks: int | None = None) -> dict[int, int]:
-        """Take the statuses of all workers that live, by process id.
+        """Take the last statuses of all workers that live, and return the checks since a worker that hangs renewed its.
 
-        Args:
-            statuses: What each worker said last.
-            hang_checks: The limit for all of them; by their state if None.
-
-        Returns:
-            By process id of each worker that hangs, the checks since it renewed its status.
+        Both by process id. `hang_checks` is the limit for all workers; by their state if None.
         """
-        self._seen = {process_id: self._compare(process_id, status) for process_id, status in statuses.items()}
+        before, self._seen = self._seen, {}
+        for process_id, status in statuses.items():
+            old, checks = before.get(process_id, (None, 0))
+            self._seen[process_id] = (status, checks + 1 if status == old else 0)
         return {
-            process_id: seen.checks
-            for process_id, seen in self._seen.items()
-            if seen.status is not None and seen.checks >= (hang_checks or _limit_of(seen.status))
+            process_id: checks
+            for process_id, (status, checks) in self._seen.items()
+            if status is not None and checks >= (hang_checks or _limit_of(status))
         }
 
     def grant(self, checks: int, *, hang_checks: int) -> None:
         """Leave each worker at least that many checks until it hangs by a limit of `hang_checks`."""
-        for seen in self._seen.values():
-            seen.checks = min(seen.checks, hang_checks - checks)
-
-    def _compare(self, process_id: int, status: WorkerStatus | None) -> _Seen:
-        before = self._seen.get(process_id)
-        return _Seen(status, before.checks + 1 if before is not None and before.status == status else 0)
+        for process_id, (status, passed) in self._seen.items():
+            self._seen[process_id] = (status, min(passed, hang_checks - checks))
 
 
 def _limit_of(status: WorkerStatus) -> int:

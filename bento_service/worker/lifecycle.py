@@ -88,11 +88,7 @@ class Lifecycle:
         return ServiceState.DRAINING if self._pipeline.classifier.is_draining else ServiceState.READY
 
     def pipeline(self) -> Pipeline:
-        """Return the wired parts.
-
-        Raises:
-            NotReadyError: The models are still loading.
-        """
+        """Return the wired parts, or raise `NotReadyError` while the models load."""
         if self._pipeline is None:
             raise NotReadyError(
                 "The models are still loading and warming up. Try again after the time in Retry-After.",
@@ -101,11 +97,7 @@ class Lifecycle:
         return self._pipeline
 
     def app_state(self) -> AppState:
-        """Return what endpoints need.
-
-        Raises:
-            NotReadyError: The models are still loading.
-        """
+        """Return what endpoints need, or raise `NotReadyError` while the models load."""
         pipeline = self.pipeline()
         return AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget)
 
@@ -115,24 +107,15 @@ class Lifecycle:
             return self._pipeline.status()
         return ServiceStatus(
             state=self.state,
-            device=None,
-            engine="",
             workers=self.settings.worker_count,
-            lanes=0,
-            decode_threads=0,
-            queue_depth=0,
-            batch_ceiling={},
-            predicted_wait_ms=0.0,
             target_p99_ms=self.settings.target_p99_ms,
             uptime_s=time.monotonic() - self._started_s,
-            journal={},
         )
 
     async def start(self, requests: InFlightRequests) -> None:
         """Begin to load, and return once this worker may accept connections: the server does so after this hook.
 
-        Args:
-            requests: The open requests, which a drain waits for, and ends when its time is up.
+        A drain waits for the open `requests`, and ends them when its time is up.
         """
         # BentoML's log shows warnings only of loggers other than its own.
         logging.getLogger("bento_service").setLevel(self.settings.log_level)

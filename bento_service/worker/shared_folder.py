@@ -35,7 +35,7 @@ _STATES = tuple(ServiceState)
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
-    """What a worker said last. It may accept connections before its models are loaded."""
+    """A worker's last status. It may accept connections before its models are loaded."""
 
     renewed_s: float
     state: ServiceState

@@ -38,8 +38,7 @@ class GracefulShutdown:
 
         Args:
             requests: The open requests.
-            begin_drain: Stops admitting; returns when the drain ends, by the event loop's clock. Called for each
-                signal.
+            begin_drain: Stops admitting, at each signal; returns when the drain ends, by the event loop's clock.
             is_serving: Whether there can be open requests to wait for.
             stop_accepting: Called just before uvicorn stops.
         """

@@ -78,14 +78,7 @@ class Supervisor(bentoml_circus.Arbiter):
     """
 
     def __init__(self, *args: Any, settings: Settings, check_s: float = _CHECK_S, **options: Any) -> None:  # noqa: ANN401 - circus's own
-        """Start nothing yet.
-
-        Args:
-            args: As circus's arbiter takes them.
-            settings: The service's.
-            check_s: How often to look for workers that died or hang, in seconds.
-            options: As circus's arbiter takes them.
-        """
+        """Look for dead and hanging workers every `check_s` seconds; the other arguments are circus's."""
         super().__init__(*args, **options | {"check_delay": check_s})
         self._settings = settings
         self._check_s = check_s
@@ -104,11 +97,7 @@ class Supervisor(bentoml_circus.Arbiter):
         self._service.hooks |= hooks
 
     def start(self, cb: Callable[[Any], Any] | None = None) -> None:
-        """Run until the service is stopped.
-
-        Raises:
-            SystemExit: The shared folder cannot be made, or no worker got ready; the log says why.
-        """
+        """Run until the service is stopped; raise `SystemExit` if the shared folder fails or no worker gets ready."""
         with ExitStack() as at_the_end:
             self._make_shared_folder(at_the_end)
             try:
@@ -265,12 +254,16 @@ class Supervisor(bentoml_circus.Arbiter):
         drop_gauges(number, self._folder / SERIES)
 
     def _handle_early_death(self, watcher: Watcher, how: str) -> None:
-        """Start another worker at once, or later if others serve; end the service if no worker gets ready."""
+        """Start another worker at once, or later if others serve; end the service after too many deaths."""
         if any(worker.was_ready for worker in self._workers.values()):
             pause_s = min(_FIRST_PAUSE_S * 2.0 ** min(self._early_deaths - 1, 10), _LONGEST_PAUSE_S)
             logger.warning("Another worker is started in %.0f s; the others serve meanwhile.", pause_s)
             watcher.numprocesses -= 1
-            self.loop.call_later(pause_s, self._resume, watcher)
+
+            def resume() -> None:
+                watcher.numprocesses += 1
+
+            self.loop.call_later(pause_s, resume)
         elif self._early_deaths >= EARLY_DEATHS_A_WORKER * self._settings.worker_count and not self._has_given_up:
             self._has_given_up = True
             logger.critical(
@@ -281,9 +274,6 @@ class Supervisor(bentoml_circus.Arbiter):
             )
             # Circus stops a service that has no worker.
             watcher.numprocesses = 0
-
-    def _resume(self, watcher: Watcher) -> None:
-        watcher.numprocesses += 1
 
 
 def _has_loaded(status: WorkerStatus | None) -> bool:

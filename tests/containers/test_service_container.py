@@ -7,7 +7,7 @@ import requests
 
 from bento_service import __version__
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.prepare import Preparer
+from bento_service.preparation.prepare import prepare_missing
 from tests.containers.docker_cli import (
     CAT,
     CHELSEA,
@@ -19,7 +19,7 @@ from tests.containers.docker_cli import (
     volume,
     wait_until,
 )
-from tests.unit.preparation.test_prepare import TinySource
+from tests.unit.preparation.test_prepare import load_tiny
 
 # Several waits in each, none of which is to be cut short on a slow machine.
 pytestmark = pytest.mark.timeout(900)
@@ -83,7 +83,7 @@ def test_another_user_serves_and_keeps_a_journal() -> None:
 
 
 def test_a_model_from_a_read_only_folder_is_served(tmp_path: Path) -> None:
-    Preparer(BentoModelStore(tmp_path / "models"), [TinySource()]).prepare(["tiny"], lambda model, step: None)
+    prepare_missing(["tiny"], BentoModelStore(tmp_path / "models"), lambda model, step: None, load=load_tiny)
     tmp_path.chmod(0o755)
     options = ("--volume", f"{tmp_path / 'models'}:/models:ro", "--env", "LIGHTBOX_MODELS=tiny,efficientnet_lite0")
     with container(SERVICE_IMAGE, *HARDENED, *options) as running:

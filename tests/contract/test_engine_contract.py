@@ -14,7 +14,7 @@ from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.errors import InferenceFailedError
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 
 LANES = 2
 KINDS = ("openvino", "onnxruntime", "torch")
@@ -23,7 +23,7 @@ MODES = tuple(EngineMode)
 
 @pytest.fixture(scope="module")
 def model(bentoml_home: Path) -> StoredModel:
-    return Catalogue().load("efficientnet_lite0")
+    return BentoModelStore().load("efficientnet_lite0")
 
 
 @pytest.fixture(scope="module", params=KINDS)

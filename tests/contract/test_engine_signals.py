@@ -9,11 +9,12 @@ import pytest
 USED_AND_LEFT = """
 import signal, sys, threading
 from bento_service.engines.choice import create_engine
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 
 class Holder:
     def __init__(self):
-        self.engine = create_engine(sys.argv[1], "cpu", Catalogue().load("efficientnet_lite0"), lanes=2, threads=2)
+        stored = BentoModelStore().load("efficientnet_lite0")
+        self.engine = create_engine(sys.argv[1], "cpu", stored, lanes=2, threads=2)
 
     def drop(self):
         self.engine.close()

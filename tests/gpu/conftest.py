@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bento_service.domain.models import StoredModel
 from bento_service.engines.torch.engine import TorchEngine
 from bento_service.engines.torch.precision import Precision
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 
 OpenEngine = Callable[..., TorchEngine]
 
@@ -24,7 +24,7 @@ def _needs_a_gpu() -> None:
 
 @pytest.fixture(scope="session")
 def model(_needs_a_gpu: None, bentoml_home: Path) -> StoredModel:
-    return Catalogue().load("efficientnet_lite0")
+    return BentoModelStore().load("efficientnet_lite0")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ PATIENCE_S = 30.0
 
 
 def connect(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client
 
 
 def read_answer(client: socket.socket) -> bytes:
@@ -52,9 +54,13 @@ def send_until_closed(client: socket.socket, piece: bytes, *, pieces: int, pause
     return pieces
 
 
-def read_refusal(client: socket.socket) -> tuple[bytes, dict[str, str], dict[str, object]]:
-    """Reads to the connection's end: status line, headers, and the problem."""
+def expect_refusal(client: socket.socket, status: int, code: str) -> tuple[dict[str, str], dict[str, object]]:
+    """Reads a problem to the connection's end; returns its headers and its members."""
     with client.makefile("rb") as file:
         status_line = file.readline()
         headers = dict(line.decode().rstrip().split(": ") for line in iter(file.readline, b"\r\n"))
-        return status_line, headers, json.loads(file.read())
+        problem: dict[str, object] = json.loads(file.read())
+    assert int(status_line.split()[1]) == problem["status"] == status
+    assert (headers["content-type"], headers["connection"]) == ("application/problem+json", "close")
+    assert (problem["code"], problem["request_id"]) == (code, headers["x-request-id"])
+    return headers, problem

@@ -1,12 +1,12 @@
-"""Requests that are still open as a server's time is up."""
+"""Requests that are still open when a server's time is up."""
 
 import asyncio
 
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bento_service.http.in_flight import InFlightRequests
-from lightbox_client.contract import Problem
+from tests.http.exchange import Exchange, http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -16,25 +16,12 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-class Conversation:
-    """One request to an application, which never gets its body."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.sent: list[Message] = []
-        self.is_receiving = asyncio.Event()
-        scope: Scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"x-request-id", b"r-1")]}
-        self.task = asyncio.create_task(self._hold(app, scope))
-
-    async def _hold(self, app: ASGIApp, scope: Scope) -> None:
-        async def receive() -> Message:
-            self.is_receiving.set()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def send(message: Message) -> None:
-            self.sent.append(message)
-
-        await app(scope, receive, send)
+async def begin(app: ASGIApp) -> tuple[Exchange, "asyncio.Task[None]"]:
+    """Sends a request that waits for its body, which never comes."""
+    exchange = Exchange([])
+    task = asyncio.create_task(exchange.run(app, http_scope("POST", "/", {"X-Request-ID": "r-1"})))
+    await exchange.waits.wait()
+    return exchange, task
 
 
 async def wait_for_body(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,17 +30,14 @@ async def wait_for_body(scope: Scope, receive: Receive, send: Send) -> None:
 
 async def test_an_open_request_is_ended_with_a_problem_that_says_why() -> None:
     requests = InFlightRequests(wait_for_body)
-    conversation = Conversation(requests)
-    await conversation.is_receiving.wait()
+    exchange, task = await begin(requests)
 
     assert requests.end_all() == 1
-    await conversation.task
+    await task
 
-    start, body = conversation.sent
-    problem = Problem.model_validate_json(body["body"])
-    assert start["status"] == 503
-    assert (b"retry-after", b"1") in start["headers"]
-    assert (problem.code, problem.request_id) == ("draining", "r-1")
+    assert (exchange.status, exchange.headers["retry-after"]) == (503, "1")
+    assert (exchange.json["code"], exchange.json["request_id"]) == ("draining", "r-1")
+    assert requests.end_all() == 0
 
 
 async def test_an_answer_that_has_begun_is_not_mixed_with_another() -> None:
@@ -62,22 +46,11 @@ async def test_an_answer_that_has_begun_is_not_mixed_with_another() -> None:
         await receive()
 
     requests = InFlightRequests(begin_answer)
-    conversation = Conversation(requests)
-    await conversation.is_receiving.wait()
+    exchange, task = await begin(requests)
     requests.end_all()
-    await conversation.task
+    await task
 
-    assert [message["type"] for message in conversation.sent] == ["http.response.start"]
-
-
-async def test_a_finished_request_is_not_ended() -> None:
-    async def finish(scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer nothing."""
-
-    requests = InFlightRequests(finish)
-    await Conversation(requests).task
-
-    assert requests.end_all() == 0
+    assert [message["type"] for message in exchange.sent] == ["http.response.start"]
 
 
 async def test_a_timeout_of_the_application_is_its_own() -> None:
@@ -85,35 +58,32 @@ async def test_a_timeout_of_the_application_is_its_own() -> None:
         async with asyncio.timeout(0):
             await receive()
 
-    conversation = Conversation(InFlightRequests(time_out))
+    exchange, task = await begin(InFlightRequests(time_out))
 
     with pytest.raises(TimeoutError):
-        await conversation.task
-    assert conversation.sent == []
+        await task
+    assert exchange.sent == []
 
 
 async def test_a_request_that_is_cancelled_from_outside_stays_cancelled() -> None:
-    conversation = Conversation(InFlightRequests(wait_for_body))
-    await conversation.is_receiving.wait()
-    conversation.task.cancel()
+    exchange, task = await begin(InFlightRequests(wait_for_body))
+    task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await conversation.task
-    assert conversation.sent == []
+        await task
+    assert exchange.sent == []
 
 
 async def test_what_is_open_is_waited_for_and_what_comes_later_is_not() -> None:
     requests = InFlightRequests(wait_for_body)
-    first = Conversation(requests)
-    await first.is_receiving.wait()
+    _, first = await begin(requests)
     finishing = asyncio.create_task(requests.finish())
     await asyncio.sleep(0)
-    later = Conversation(requests)
-    await later.is_receiving.wait()
+    _, later = await begin(requests)
     assert not finishing.done()
 
-    first.task.cancel()
+    first.cancel()
     await finishing
 
-    assert not later.task.done()
-    later.task.cancel()
+    assert not later.done()
+    later.cancel()

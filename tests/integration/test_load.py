@@ -4,11 +4,9 @@ import http.client
 import re
 import shutil
 import subprocess
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,11 +15,12 @@ import psutil
 import pytest
 
 from bento_service.journal.store import SqlJournalStore
+from tests.integration.callers import calling
 from tests.integration.running_service import RunningService, running_service, wait_until
 
 CONNECTIONS = 64
-DURATION_S = 25
-SETTLED_S = 10
+DURATION_S = 16
+SETTLED_S = 7
 TIMEOUT_S = 30
 MAX_GROWTH_BYTES = 50_000_000
 SCRIPT = Path(__file__).parents[2] / "bench" / "classify.lua"
@@ -64,39 +63,6 @@ def test_64_connections_get_only_200_and_429_and_leave_memory_level(
     assert growth_bytes < MAX_GROWTH_BYTES
 
 
-@dataclass
-class Caller:
-    """One client on one connection, which asks again as soon as it is answered, until its connection fails."""
-
-    url: str
-    number: int
-    bodies: list[bytes]
-    statuses: dict[str, int] = field(default_factory=dict)
-    unanswered: list[str] = field(default_factory=list)
-
-    def run(self) -> None:
-        address = urlsplit(self.url)
-        assert address.hostname
-        connection = http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT_S)
-        turn = 0
-        while not self.unanswered:
-            turn += 1
-            request_id = f"caller-{self.number}-{turn}"
-            try:
-                connection.request(
-                    "POST",
-                    "/v1/classify",
-                    body=self.bodies[(self.number + turn) % len(self.bodies)],
-                    headers={"X-Request-ID": request_id, "Content-Type": "image/jpeg"},
-                )
-                response = connection.getresponse()
-                response.read()
-            except (OSError, http.client.HTTPException):
-                self.unanswered.append(request_id)
-            else:
-                self.statuses[request_id] = response.status
-
-
 def journal_counts(data_dir: Path) -> Mapping[str, int]:
     now = datetime.now(UTC)
     store = SqlJournalStore(f"sqlite:///{data_dir / 'journal.sqlite3'}")
@@ -109,16 +75,14 @@ def journal_counts(data_dir: Path) -> Mapping[str, int]:
 def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
     fresh_service: RunningService, jpegs: list[Path]
 ) -> None:
-    bodies = [path.read_bytes() for path in jpegs]
-    callers = [Caller(fresh_service.url, number, bodies) for number in range(CONNECTIONS)]
-    threads = [threading.Thread(target=caller.run) for caller in callers]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: sum(len(caller.statuses) for caller in callers) > 500)
-
-    exit_code = fresh_service.terminate()
-    for thread in threads:
-        thread.join(2 * TIMEOUT_S)
+    address = urlsplit(fresh_service.url)
+    assert address.hostname
+    connections = [
+        http.client.HTTPConnection(address.hostname, address.port, timeout=TIMEOUT_S) for _ in range(CONNECTIONS)
+    ]
+    with calling(connections, [path.read_bytes() for path in jpegs]) as callers:
+        wait_until(lambda: sum(len(caller.statuses) for caller in callers) > 500)
+        exit_code = fresh_service.terminate()
 
     outcomes = fresh_service.journal_outcomes()
     counted = journal_counts(fresh_service.data_dir)
@@ -127,12 +91,12 @@ def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
     assert set(statuses.values()) <= {200, 429, 503}
     assert {request_id for request_id, outcome in outcomes.items() if outcome == "ok"} == answered
     assert set(outcomes.values()) <= {"ok", "overloaded", "draining"}
-    # Refusals beyond some a second leave no receipt of their own, and are counted all the same.
+    # Rejections beyond some a second leave no receipt of their own, and are counted all the same.
     assert set(outcomes) <= set(statuses)
     assert counted["ok"] == len(answered)
     by_status = Counter(statuses.values())
     assert counted.get("overloaded", 0) == by_status[429]
     # The process that started the workers refuses what they do not take in time, and has no journal.
     assert counted.get("draining", 0) <= by_status[503]
-    assert not {request_id for caller in callers for request_id in caller.unanswered} & set(outcomes)
+    assert not {caller.broken for caller in callers} & set(outcomes)
     assert exit_code == 0

@@ -16,9 +16,10 @@ from timm.data.transforms_factory import create_transform
 from bench.large_photographs import make_large_jpegs
 from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, Parity
 from bento_service.engines.choice import EngineKind, create_engine
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 from bento_service.preparation.parity import CROPS, classify_as_reference, classify_as_served, compare, make_crops
-from bento_service.preparation.sources.bundled import BUNDLED_NAMES, BundledSource
+from bento_service.preparation.sources.base import BUNDLED_NAMES
+from bento_service.preparation.sources.bundled import load_bundled
 
 MAX_MARGIN = 0.005
 """Between the two best classes, below which either is right."""
@@ -56,7 +57,7 @@ def model_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def timms_answers(model_name: str, crops: list[bytes]) -> NDArray[np.float32]:
     """What timm answers, asked in no way that Lightbox has a part in but for the weights."""
-    module = BundledSource().load(model_name).module
+    module = load_bundled(model_name).module
     transform = create_transform(**resolve_model_data_config(module), is_training=False)
 
     def answer(images: Sequence[bytes]) -> NDArray[np.float32]:
@@ -68,7 +69,7 @@ def timms_answers(model_name: str, crops: list[bytes]) -> NDArray[np.float32]:
 
 
 def measure(kind: EngineKind, model_name: str, crops: list[bytes], timms_answers: NDArray[np.float32]) -> Parity:
-    stored = Catalogue().load(model_name)
+    stored = BentoModelStore().load(model_name)
     engine = create_engine(kind, "cpu", stored, lanes=2, threads=2 if kind == "openvino" else 1)
     try:
         served = in_two_threads(lambda images: classify_as_served(engine, stored.card.recipe, images), crops)
@@ -103,15 +104,15 @@ def test_pytorchs_engine_answers_as_timm_does(
 def test_the_reference_of_the_cards_is_timms_own(
     model_name: str, crops: list[bytes], timms_answers: NDArray[np.float32]
 ) -> None:
-    reference = classify_as_reference(BundledSource().load(model_name), crops[:20])
+    reference = classify_as_reference(load_bundled(model_name), crops[:20])
 
     np.testing.assert_allclose(reference, timms_answers[:20], atol=1e-5)
 
 
 def test_large_jpegs_are_answered_as_timm_does_but_for_what_is_a_tie(bentoml_home: Path) -> None:
     large = list(make_large_jpegs(24, seed=1))
-    stored = Catalogue().load("efficientnet_lite0")
-    model = BundledSource().load("efficientnet_lite0")
+    stored = BentoModelStore().load("efficientnet_lite0")
+    model = load_bundled("efficientnet_lite0")
     reference = in_two_threads(lambda images: classify_as_reference(model, images), large)
     engine = create_engine("openvino", "cpu", stored, lanes=2, threads=2)
     try:

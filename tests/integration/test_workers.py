@@ -1,13 +1,11 @@
 """Two workers behind one port: both answer, one that is killed comes back, and SIGTERM drains both."""
 
 import http.client
-import itertools
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,18 +14,17 @@ import psutil
 import pytest
 
 from tests.fakes.processes import is_running
+from tests.integration.callers import PATIENCE_S, calling
 from tests.integration.new_connections import new_connections
 from tests.integration.running_service import RunningService, running_service, wait_until
 
 WORKERS = 2
 CONNECTIONS_A_WORKER = 4
 NEW_CLIENTS = 8
-PATIENCE_S = 120.0
-"""For a worker that starts, and loads its model, while the other keeps the CPUs busy."""
 SETTINGS: Mapping[str, Any] = {
     "workers": WORKERS,
     "models": "efficientnet_lite0",
-    # However slow the machine is, nobody is refused for load, and an upload may stay as it is for a whole test.
+    # However slow the machine is, nobody is rejected for load, and an upload may stay as it is for a whole test.
     "target_p99_ms": 60_000,
     "receive_timeout_s": 600,
 }
@@ -41,41 +38,15 @@ class Line:
     connection: http.client.HTTPConnection
     worker: int
 
-    def ask(self, method: str, path: str, body: bytes | None = None, request_id: str = "r") -> tuple[int, bytes]:
-        self.connection.request(method, path, body=body, headers={"X-Request-ID": request_id})
-        response = self.connection.getresponse()
-        return response.status, response.read()
-
     def status_of(self, path: str) -> int | None:
         """What the worker answers; None where it has closed the connection, as it does with one idle for seconds."""
         try:
-            return self.ask("GET", path)[0]
+            self.connection.request("GET", path)
+            response = self.connection.getresponse()
+            response.read()
+            return response.status
         except (OSError, http.client.HTTPException):
             return None
-
-
-@dataclass
-class Caller:
-    """One client that asks again as soon as it is answered, until told to stop or until its connection breaks."""
-
-    name: str
-    line: Line
-    body: bytes
-    may_go_on: threading.Event
-    statuses: dict[str, int] = field(default_factory=dict)
-    is_broken: bool = False
-
-    def run(self) -> None:
-        for turn in itertools.count():
-            if not self.may_go_on.is_set():
-                return
-            request_id = f"{self.name}-{turn}"
-            try:
-                status, _ = self.line.ask("POST", "/v1/classify", self.body, request_id)
-            except (OSError, http.client.HTTPException):
-                self.is_broken = True
-                return
-            self.statuses[request_id] = status
 
 
 def worker_ids(service: RunningService) -> set[int]:
@@ -131,22 +102,9 @@ def metric(service: RunningService, name: str) -> float:
     return sum(float(value) for value in samples)
 
 
-def start_callers(lines: list[Line], jpegs: list[Path], name: str) -> tuple[list[Caller], list[threading.Thread]]:
-    may_go_on = threading.Event()
-    may_go_on.set()
-    callers = [
-        Caller(f"{name}{number}", line, jpegs[number].read_bytes(), may_go_on) for number, line in enumerate(lines)
-    ]
-    threads = [threading.Thread(target=caller.run) for caller in callers]
-    for thread in threads:
-        thread.start()
-    return callers, threads
-
-
-def stop_callers(callers: list[Caller], threads: list[threading.Thread]) -> None:
-    callers[0].may_go_on.clear()
-    for thread in threads:
-        thread.join(PATIENCE_S)
+@pytest.fixture(scope="module")
+def bodies(jpegs: list[Path]) -> list[bytes]:
+    return [path.read_bytes() for path in jpegs]
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +114,11 @@ def pair(bentoml_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield running
 
 
-def test_both_workers_answer_and_a_scrape_adds_them_up(pair: RunningService, jpegs: list[Path]) -> None:
+def test_both_workers_answer_and_a_scrape_adds_them_up(pair: RunningService, bodies: list[bytes]) -> None:
     counted_before = metric(pair, "lightbox_requests_total")
     lines = open_lines(pair, worker_ids(pair), CONNECTIONS_A_WORKER)
-    callers, threads = start_callers(lines, jpegs, "both")
-    wait_until(lambda: all(len(caller.statuses) >= 5 for caller in callers))
-    stop_callers(callers, threads)
+    with calling([line.connection for line in lines], bodies) as callers:
+        wait_until(lambda: all(len(caller.statuses) >= 5 for caller in callers))
 
     answered = [status for caller in callers for status in caller.statuses.values()]
     assert set(answered) == {200}
@@ -169,7 +126,7 @@ def test_both_workers_answer_and_a_scrape_adds_them_up(pair: RunningService, jpe
 
 
 def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
-    pair: RunningService, jpegs: list[Path]
+    pair: RunningService, bodies: list[bytes]
 ) -> None:
     killed, other = sorted(worker_ids(pair))
     upload = next(line for line in open_lines(pair, {killed, other}, 1) if line.worker == killed)
@@ -178,17 +135,18 @@ def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
     upload.connection.endheaders(b"half an image")
     wait_until(lambda: metric(pair, "lightbox_queue_depth_images") == 1)
     # Opened last: one that is idle for seconds is closed.
-    callers, threads = start_callers(open_lines(pair, {killed, other}, CONNECTIONS_A_WORKER), jpegs, "kill")
-    wait_until(lambda: all(caller.statuses for caller in callers))
+    lines = open_lines(pair, {killed, other}, CONNECTIONS_A_WORKER)
+    with calling([line.connection for line in lines], bodies) as callers:
+        wait_until(lambda: all(caller.statuses for caller in callers))
 
-    psutil.Process(killed).kill()
-    # Seconds pass until the replacement has imported its libraries.
-    wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS - 1)
-    wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS, PATIENCE_S)
-    open_lines(pair, worker_ids(pair), 1)
-    stop_callers(callers, threads)
+        psutil.Process(killed).kill()
+        # Seconds pass until the replacement has imported its libraries.
+        wait_until(lambda: metric(pair, "lightbox_workers_ready") == WORKERS - 1)
+        wait_until(lambda: len(worker_ids(pair) - {killed}) == WORKERS, PATIENCE_S)
+        open_lines(pair, worker_ids(pair), 1)
 
-    assert {caller.line.worker for caller in callers if caller.is_broken} == {killed}
+    broken = {line.worker for line, caller in zip(lines, callers, strict=True) if caller.broken}
+    assert broken == {killed}
     assert {status for caller in callers for status in caller.statuses.values()} == {200}
     assert metric(pair, "lightbox_queue_depth_images") == 0
     assert metric(pair, "lightbox_workers_ready") == metric(pair, "lightbox_workers") == WORKERS
@@ -197,15 +155,14 @@ def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
     assert len(list(pair.data_dir.glob("lightbox-*/series/counter_*.db"))) == WORKERS
 
 
-def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, jpegs: list[Path]) -> None:
+def test_sigterm_drains_both_workers(bentoml_home: Path, tmp_path: Path, bodies: list[bytes]) -> None:
     with running_service(tmp_path, **SETTINGS) as service:
         lines = open_lines(service, worker_ids(service), CONNECTIONS_A_WORKER)
-        callers, threads = start_callers(lines, jpegs, "drain")
-        wait_until(lambda: all(caller.statuses for caller in callers))
-        with new_connections(service.url, clients=NEW_CLIENTS) as asked:
-            wait_until(lambda: asked.answered() > NEW_CLIENTS)
-            exit_code = service.terminate()
-        stop_callers(callers, threads)
+        with calling([line.connection for line in lines], bodies) as callers:
+            wait_until(lambda: all(caller.statuses for caller in callers))
+            with new_connections(service.url, clients=NEW_CLIENTS) as asked:
+                wait_until(lambda: asked.answered() > NEW_CLIENTS)
+                exit_code = service.terminate()
         outcomes = service.journal_outcomes()
 
     statuses = {request_id: status for caller in callers for request_id, status in caller.statuses.items()}

@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision import transforms
 
 from bench.peers.classifier import answer, read_model, read_port, read_workers, share_of_cpus
-from bento_service.preparation.sources.bundled import BundledSource
+from bento_service.preparation.sources.bundled import load_bundled
 
 MODEL = "efficientnet_lite0"
 
@@ -22,7 +22,7 @@ MODEL = "efficientnet_lite0"
 def create_app() -> FastAPI:
     """Load the model and make the application."""
     labels = read_model().labels
-    loaded = BundledSource().load(MODEL)
+    loaded = load_bundled(MODEL)
     recipe = loaded.recipe
     if read_workers() > 1:
         torch.set_num_threads(share_of_cpus())

@@ -42,12 +42,12 @@ async def show_version(request: Request) -> Response:
     except NotReadyError:
         models = {}
     return JsonResponse(
-        Version(lightbox=__version__, python=platform.python_version(), libraries=read_versions(), models=models)
+        Version(lightbox=__version__, python=platform.python_version(), libraries=_read_versions(), models=models)
     )
 
 
 @functools.cache
-def read_versions() -> dict[str, str]:
+def _read_versions() -> dict[str, str]:
     """Return the versions of the libraries that are installed. Cached: each reading takes milliseconds."""
     versions: dict[str, str] = {}
     for name in _LIBRARIES:

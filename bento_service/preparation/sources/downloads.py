@@ -5,7 +5,7 @@ import urllib.error
 import urllib.request
 
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.sources.bundled import BUNDLED_NAMES
+from bento_service.preparation.sources.base import BUNDLED_NAMES
 from lightbox_client.proxies import find_proxy
 
 _TIMEOUT_S = 5.0
@@ -15,12 +15,7 @@ def check_reachable(url: str, *, model: str, cache_dir: str) -> None:
     """Check that the host of a model's weights responds, with any status, through the environment's proxies.
 
     Without a network huggingface_hub 2.4 retries for 47 s, also with HF_HUB_ETAG_TIMEOUT=4, and torch.hub has no
-    time-out.
-
-    Args:
-        url: Any address on the host.
-        model: The model's name, for the error.
-        cache_dir: The library's cache of weights, for the error.
+    time-out. The model's name and the library's cache of weights are for the error.
 
     Raises:
         ModelLoadError: There was no response within five seconds.

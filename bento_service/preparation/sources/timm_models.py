@@ -17,43 +17,35 @@ _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 """The file names that timm tries in a model's repository (timm/models/_hub.py)."""
 
 
-class TimmSource:
-    """Loads any classifier of timm that has pretrained weights."""
+def load_timm(name: str, *, is_pretrained: bool = True) -> LoadedModel:
+    """Load a classifier with weights from Hugging Face's local cache or its hub.
 
-    def __init__(self, *, is_pretrained: bool = True) -> None:
-        """Choose the weights.
+    Args:
+        name: `timm/<architecture>` or `timm/<architecture>.<weights>`.
+        is_pretrained: False uses random initial weights, without a network.
 
-        Args:
-            is_pretrained: False uses timm's random initial weights, without a network.
-        """
-        self._is_pretrained = is_pretrained
+    Raises:
+        ModelLoadError: There is no such classifier, or its weights cannot be downloaded.
+    """
+    import timm
 
-    def offers(self, name: str) -> bool:
-        """Tell whether a name begins with `timm/`."""
-        return name.startswith(_PREFIX)
-
-    def load(self, name: str) -> LoadedModel:
-        """Load a model with weights from Hugging Face's local cache or its hub."""
-        import timm
-
-        cfg = _find_cfg(name)
-        recipe = recipe_of_timm(name, cfg)
-        labels = _labels(name, cfg)
-        if self._is_pretrained and not _is_cached(cfg):
-            check_reachable(_download_url(cfg), model=name, cache_dir=_cache_dir())
-        timm_name = name.removeprefix(_PREFIX)
-        try:
-            module = timm.create_model(timm_name, pretrained=self._is_pretrained)
-        except OSError as error:
-            raise no_weights(name, cache_dir=_cache_dir(), reason=str(error)) from error
-        return LoadedModel(
-            name=name,
-            module=module.eval(),
-            labels=labels,
-            recipe=recipe,
-            source=f"timm {cfg.architecture}.{cfg.tag}" if cfg.tag else f"timm {cfg.architecture}",
-            licence=cfg.license or UNKNOWN_LICENCE,
-        )
+    cfg = _find_cfg(name)
+    recipe = recipe_of_timm(name, cfg)
+    labels = _labels(name, cfg)
+    if is_pretrained and not _is_cached(cfg):
+        check_reachable(_download_url(cfg), model=name, cache_dir=_cache_dir())
+    try:
+        module = timm.create_model(name.removeprefix(_PREFIX), pretrained=is_pretrained)
+    except OSError as error:
+        raise no_weights(name, cache_dir=_cache_dir(), reason=str(error)) from error
+    return LoadedModel(
+        name=name,
+        module=module.eval(),
+        labels=labels,
+        recipe=recipe,
+        source=f"timm {cfg.architecture}.{cfg.tag}" if cfg.tag else f"timm {cfg.architecture}",
+        licence=cfg.license or UNKNOWN_LICENCE,
+    )
 
 
 def _find_cfg(name: str) -> "PretrainedCfg":

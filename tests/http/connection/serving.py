@@ -5,7 +5,8 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -28,14 +29,7 @@ class Patient(BoundedHttpProtocol):
 class Serving:
     """A running server. `loop` is its event loop, once it has had a request."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        protocol: type[BoundedHttpProtocol],
-        listener: socket.socket,
-        loop: str,
-        reject_early: RejectEarly,
-    ) -> None:
+    def __init__(self, app: ASGIApp, listener: socket.socket, **options: Any) -> None:
         self.port: int = listener.getsockname()[1]
         self.loop: asyncio.AbstractEventLoop
 
@@ -43,12 +37,8 @@ class Serving:
             self.loop = asyncio.get_running_loop()
             await app(scope, receive, send)
 
-        class Refusing(protocol):  # type: ignore[valid-type, misc] # a class that comes as an argument
-            def __init__(self, *args: object, **kwargs: object) -> None:
-                super().__init__(*args, reject_early=reject_early, **kwargs)
-
         self.server = uvicorn.Server(
-            uvicorn.Config(seen, http=Refusing, loop=loop, log_config=None, lifespan="off", timeout_keep_alive=60)
+            uvicorn.Config(seen, log_config=None, lifespan="off", timeout_keep_alive=60, **options)
         )
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]})
         self.thread.start()
@@ -73,7 +63,7 @@ def serving(
     reject_early: RejectEarly = never_reject,
 ) -> Iterator[Serving]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        service = Serving(app, protocol, listener, loop, reject_early)
+        service = Serving(app, listener, http=partial(protocol, reject_early=reject_early), loop=loop)
         try:
             yield service
             service.stop()

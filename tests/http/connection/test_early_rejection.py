@@ -1,7 +1,9 @@
-"""What is refused by its headers gets the answer that the application would have given."""
+"""A request that is rejected by its headers gets the answer that the application would have given."""
 
 import asyncio
 import json
+from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -12,15 +14,13 @@ from starlette.types import Scope
 
 from bento_service.errors import LightboxError, NotReadyError, OverloadedError
 from bento_service.http.connection.early_rejection import REPEAT_S, EarlyRejection, EarlyRejections
-from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.state import AppState
 from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 
-PATHS = ["/v1/classify", "/classify"]
+PATH = "/v1/classify"
 FULL = OverloadedError("Too much.", retry_after_s=2.2, reason="target", predicted_wait_ms=2200.0)
-REFUSALS = st.sampled_from([None, FULL])
 QUERIES = st.lists(
     st.tuples(
         st.sampled_from(["model", "top_k", "deadline_ms", "topk"]),
@@ -31,10 +31,21 @@ QUERIES = st.lists(
 PRIORITIES = st.sampled_from([None, "bulk", "interactive", "urgent"])
 
 
-def refusals_over(state: AppState, *, is_draining: bool = False) -> EarlyRejections:
-    return EarlyRejections(
-        lambda: state, pacer=RejectionPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: is_draining
-    )
+@pytest.fixture(autouse=True)
+def overloaded(classifier: FakeClassifier) -> None:
+    classifier.is_overloaded = True
+    classifier.refuse = lambda request_id: FULL
+
+
+def rejections_over(state: AppState, **options: Any) -> EarlyRejections:
+    """`options` replace the arguments."""
+    defaults: dict[str, Any] = {
+        "provide": lambda: state,
+        "pacer": RejectionPacer(cpus=1),
+        "on_request": lambda *_: None,
+        "is_draining": lambda: False,
+    }
+    return EarlyRejections(**(defaults | options))
 
 
 def scope_of(path: str, query: str = "", priority: str | None = None) -> Scope:
@@ -43,121 +54,91 @@ def scope_of(path: str, query: str = "", priority: str | None = None) -> Scope:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(asked=st.tuples(st.sampled_from(PATHS), QUERIES.map(urlencode), PRIORITIES), refusal=REFUSALS)
-def test_an_early_rejection_is_the_applications_answer_and_what_it_admits_is_left_to_it(
-    app: Starlette, state: AppState, asked: tuple[str, str, str | None], refusal: LightboxError | None
+@given(
+    asked=st.tuples(st.sampled_from([PATH, "/classify"]), QUERIES.map(urlencode), PRIORITIES),
+    error=st.sampled_from([None, FULL]),
+)
+def test_an_early_rejection_is_the_answer_of_the_application(
+    app: Starlette,
+    state: AppState,
+    classifier: FakeClassifier,
+    asked: tuple[str, str, str | None],
+    error: LightboxError | None,
 ) -> None:
-    classifier = state.classifier
-    assert isinstance(classifier, FakeClassifier)
-    classifier.is_overloaded = True
-    classifier.refuse = lambda request_id: refusal
+    classifier.refuse = lambda request_id: error
     exchange = Exchange([b"an image"])
     asyncio.run(exchange.run(app, scope_of(*asked)))
 
-    early = refusals_over(state)(scope_of(*asked))
+    early = rejections_over(state)(scope_of(*asked))
 
     if early is None:
         assert exchange.status == 200
     else:
-        assert (
-            json.loads(early.problem.render(early.request_id, is_last=False).partition(b"\r\n\r\n")[2]) == exchange.json
-        )
+        document = early.problem.render(early.request_id, is_last=False).partition(b"\r\n\r\n")[2]
+        assert json.loads(document) == exchange.json
+
+
+def load() -> AppState:
+    raise NotReadyError("Loading.", retry_after_s=1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options"),
+    [
+        ("GET", PATH, {}),
+        ("POST", "/v1/classify/batch", {}),
+        ("POST", "/", {}),
+        ("POST", PATH, {"provide": load}),
+        ("POST", PATH, {"is_draining": lambda: True}),
+    ],
+    ids=["GET", "batch", "page", "loading", "draining"],
+)
+def test_other_requests_are_left_to_the_application(
+    state: AppState, method: str, path: str, options: dict[str, Callable[[], object]]
+) -> None:
+    assert rejections_over(state, **options)(http_scope(method, path)) is None
 
 
 def test_nothing_is_looked_at_while_there_is_no_overload(state: AppState, classifier: FakeClassifier) -> None:
-    classifier.refuse = lambda request_id: FULL
+    classifier.is_overloaded = False
 
-    assert refusals_over(state)(scope_of("/v1/classify")) is None
+    assert rejections_over(state)(scope_of(PATH)) is None
     assert classifier.outcomes == {}
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/classify"), ("POST", "/v1/classify/batch"), ("POST", "/")])
-def test_other_calls_are_left_to_the_application(
-    state: AppState, classifier: FakeClassifier, method: str, path: str
-) -> None:
-    classifier.is_overloaded = True
-    classifier.refuse = lambda request_id: FULL
-
-    assert refusals_over(state)(http_scope(method, path)) is None
-
-
-def test_a_worker_that_loads_or_drains_leaves_its_refusals_to_the_application(
-    state: AppState, classifier: FakeClassifier
-) -> None:
-    def load() -> AppState:
-        raise NotReadyError("Loading.", retry_after_s=1)
-
-    classifier.is_overloaded = True
-    classifier.refuse = lambda request_id: FULL
-    loading = EarlyRejections(load, pacer=RejectionPacer(cpus=1), on_request=lambda *_: None, is_draining=lambda: False)
-
-    assert loading(scope_of("/v1/classify")) is None
-    assert refusals_over(state, is_draining=True)(scope_of("/v1/classify")) is None
-
-
-def test_what_repeats_a_refusal_is_counted_and_recorded_too_and_held_as_the_pacer_says(
-    state: AppState, classifier: FakeClassifier
-) -> None:
-    seen: list[tuple[str, str, int]] = []
-    durations_s: list[float] = []
-
-    def observe(route: str, method: str, status: int, seconds: float) -> None:
-        seen.append((route, method, status))
-        durations_s.append(seconds)
-
+def test_repeated_rejections_are_counted_recorded_and_paced(state: AppState, classifier: FakeClassifier) -> None:
+    seen: list[tuple[str, str, int, float]] = []
     # Its client is told to wait for a whole second.
     short = OverloadedError("Too much.", retry_after_s=0.07, reason="target", predicted_wait_ms=70.0)
-    classifier.is_overloaded = True
     classifier.refuse = lambda request_id: short
 
-    async def refuse_many() -> list[EarlyRejection | None]:
-        refuse = EarlyRejections(
-            lambda: state,
-            pacer=RejectionPacer(cpus=1, clock=lambda: 0.0),
-            on_request=observe,
-            is_draining=lambda: False,
-            clock=lambda: 0.0,
-        )
-        found = [refuse(http_scope("POST", "/v1/classify")) for _ in range(1000)]
+    async def reject_many() -> list[EarlyRejection | None]:
+        pacer = RejectionPacer(cpus=1, clock=lambda: 0.0)
+        reject = rejections_over(state, pacer=pacer, on_request=lambda *each: seen.append(each), clock=lambda: 0.0)
+        found = [reject(http_scope("POST", PATH)) for _ in range(1000)]
         # Timers run in the order in which they are due: what repeats is recorded by now.
         await asyncio.sleep(2 * REPEAT_S)
         return found
 
-    found = [one for one in asyncio.run(refuse_many()) if one is not None]
+    found = [one for one in asyncio.run(reject_many()) if one is not None]
 
-    assert seen == [("/v1/classify", "POST", 429)] * 1000
     assert classifier.outcomes == dict.fromkeys((one.request_id for one in found), "overloaded")
     assert (found[0].delay_s, found[-1].delay_s) == (0.0, 1.0)
-    assert durations_s == [one.delay_s for one in found]
+    assert seen == [(PATH, "POST", 429, one.delay_s) for one in found]
+    assert len(seen) == 1000
 
 
-def test_a_refusal_is_repeated_only_to_requests_that_ask_for_the_same_and_for_a_tenth_of_a_second(
-    state: AppState, classifier: FakeClassifier
-) -> None:
+def test_a_rejection_is_repeated_briefly_and_to_equal_requests_only(state: AppState) -> None:
     now_s = 0.0
-    classifier.is_overloaded = True
-    classifier.refuse = lambda request_id: FULL
+    asked = [("",), ("",), ("top_k=1",), ("top_k=1", "bulk"), ("top_k=1", "bulk")]
 
-    async def refuse_all() -> list[RawProblem]:
+    async def reject_all() -> list[EarlyRejection | None]:
         nonlocal now_s
-        refuse = EarlyRejections(
-            lambda: state,
-            pacer=RejectionPacer(cpus=1),
-            on_request=lambda *_: None,
-            is_draining=lambda: False,
-            clock=lambda: now_s,
-        )
-        scopes = [
-            scope_of("/v1/classify"),
-            scope_of("/v1/classify"),
-            scope_of("/v1/classify", "top_k=1"),
-            scope_of("/v1/classify", "top_k=1", "bulk"),
-            scope_of("/v1/classify", "top_k=1", "bulk"),
-        ]
-        found = [refuse(scope) for scope in scopes]
+        reject = rejections_over(state, clock=lambda: now_s)
+        found = [reject(scope_of(PATH, *each)) for each in asked]
         now_s += REPEAT_S
-        return [one.problem for one in (*found, refuse(scopes[-1])) if one is not None]
+        return [*found, reject(scope_of(PATH, *asked[-1]))]
 
-    problems = asyncio.run(refuse_all())
+    problems = [one.problem for one in asyncio.run(reject_all()) if one is not None]
 
     assert [problems.index(one) for one in problems] == [0, 0, 2, 3, 3, 5]

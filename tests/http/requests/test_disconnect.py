@@ -12,7 +12,7 @@ from tests.http.exchange import Exchange, http_scope
 from tests.http.requests.test_upload import FORM, part
 
 
-def test_a_client_that_hangs_up_while_sending_gets_no_answer_and_leaves_a_receipt(
+def test_a_client_that_hangs_up_while_sending_gets_no_answer(
     app: Starlette, state: AppState, classifier: FakeClassifier
 ) -> None:
     async def talk() -> Exchange:
@@ -21,49 +21,30 @@ def test_a_client_that_hangs_up_while_sending_gets_no_answer_and_leaves_a_receip
         await exchange.run(app, http_scope("POST", "/v1/classify"))
         return exchange
 
-    exchange = asyncio.run(talk())
-
-    assert exchange.sent == []
+    assert asyncio.run(talk()).sent == []
     assert list(classifier.outcomes.values()) == ["cancelled"]
     assert classifier.images == []
     assert state.budget.held_bytes == 0
 
 
-def test_a_client_that_hangs_up_while_waiting_cancels_its_image(app: Starlette, classifier: FakeClassifier) -> None:
-    async def talk() -> Exchange:
-        classifier.gate = Gate()
-        exchange = Exchange([b"image"])
-        task = asyncio.create_task(exchange.run(app, http_scope("POST", "/v1/classify")))
-        await classifier.gate.wait_for_arrivals(1)
-        exchange.hang_up()
-        await task
-        return exchange
-
-    exchange = asyncio.run(talk())
-
-    assert exchange.sent == []
-    assert list(classifier.outcomes.values()) == ["cancelled"]
-    assert classifier.in_flight == 0
-
-
-def test_a_client_that_hangs_up_on_a_batch_cancels_all_its_images(
-    app: Starlette, state: AppState, classifier: FakeClassifier
+@pytest.mark.parametrize("path", ["/v1/classify", "/v1/classify/batch"])
+def test_a_client_that_hangs_up_while_waiting_cancels_its_images(
+    app: Starlette, state: AppState, classifier: FakeClassifier, path: str
 ) -> None:
+    images = 2 if "batch" in path else 1
+
     async def talk() -> Exchange:
         classifier.gate = Gate()
-        exchange = Exchange([part("images", b"one"), part("images", b"two"), b"--cut--"])
-        task = asyncio.create_task(exchange.run(app, http_scope("POST", "/v1/classify/batch", FORM)))
-        await classifier.gate.wait_for_arrivals(2)
+        exchange = Exchange([*[part("images" if "batch" in path else "image", b"one")] * images, b"--cut--"])
+        task = asyncio.create_task(exchange.run(app, http_scope("POST", path, FORM)))
+        await classifier.gate.wait_for_arrivals(images)
         exchange.hang_up()
         await task
         return exchange
 
-    exchange = asyncio.run(talk())
-
-    assert exchange.sent == []
-    assert list(classifier.outcomes.values()) == ["cancelled", "cancelled"]
-    assert classifier.in_flight == 0
-    assert state.budget.held_bytes == 0
+    assert asyncio.run(talk()).sent == []
+    assert list(classifier.outcomes.values()) == ["cancelled"] * images
+    assert (classifier.in_flight, state.budget.held_bytes) == (0, 0)
 
 
 def scope_with(signal: DisconnectSignal) -> Scope:

@@ -1,7 +1,8 @@
+import re
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
@@ -17,24 +18,16 @@ def test_an_id_of_the_client_comes_back_whatever_the_answer(client: TestClient, 
     assert response.headers["x-request-id"] == "My-id_1.a"
 
 
-@pytest.mark.parametrize("given_id", ["", "a b", "a/b", "ü", "x" * 129, "a\tb", "<script>"])
-def test_an_id_that_is_not_safe_is_replaced(client: TestClient, given_id: str) -> None:
-    response = client.get("/v1/models", headers={b"X-Request-ID": given_id.encode()})
-
-    assert response.headers["x-request-id"] != given_id
-    assert len(response.headers["x-request-id"]) == 32
-
-
 @given(st.binary(max_size=200))
+@example(b"x" * 129)
+@example(b"safe\n")
 def test_an_id_is_always_safe_and_the_same_for_one_request(value: bytes) -> None:
     scope: dict[str, object] = {"headers": [(b"x-request-id", value)]}
 
     request_id = request_id_of(scope)
 
     assert request_id == request_id_of(scope)
-    assert 1 <= len(request_id) <= 128
-    assert request_id.isascii()
-    assert request_id.replace(".", "").replace("_", "").replace("-", "").isalnum() or set(request_id) <= set("._-")
+    assert re.fullmatch(r"[A-Za-z0-9._-]{1,128}", request_id)
 
 
 def test_two_requests_have_two_ids() -> None:

@@ -14,7 +14,7 @@ from tests.fakes.classifier import FakeClassifier
 from tests.http.exchange import Exchange, http_scope
 from tests.http.wiring import app_over
 
-CLASSIFY = "/v1/classify"
+Headers = dict[str, str]
 FORM = {"Content-Type": "multipart/form-data; boundary=cut"}
 
 
@@ -24,14 +24,17 @@ def part(name: str, content: bytes, filename: str = "cat.jpg") -> bytes:
 
 
 def send(
-    app: Starlette, chunks: Sequence[bytes], headers: dict[str, str] | None = None, path: str = "/v1/classify"
+    app: Starlette,
+    chunks: Sequence[bytes],
+    headers: Headers | None = None,
+    path: str = "/v1/classify",
+    *,
+    query: str = "",
+    is_whole: bool = True,
 ) -> Exchange:
-    async def talk() -> Exchange:
-        exchange = Exchange(chunks)
-        await exchange.run(app, http_scope("POST", path, headers))
-        return exchange
-
-    return asyncio.run(talk())
+    exchange = Exchange(chunks, is_whole=is_whole)
+    asyncio.run(exchange.run(app, http_scope("POST", path, headers, query)))
+    return exchange
 
 
 def test_an_image_of_exactly_the_limit_passes(app: Starlette, classifier: FakeClassifier) -> None:
@@ -39,24 +42,26 @@ def test_an_image_of_exactly_the_limit_passes(app: Starlette, classifier: FakeCl
     assert classifier.images == [b"x" * 1000]
 
 
-def test_an_image_is_refused_at_the_chunk_that_passes_the_limit_and_no_more_is_read(
-    app: Starlette, classifier: FakeClassifier
+@pytest.mark.parametrize(
+    ("sent", "pulled"),
+    [
+        (([b"x" * 600, b"x" * 401, b"x" * 600, b"x" * 600], {}), 2),
+        (([b"x"], {"Content-Length": "1001"}), 0),
+        (([b"x"], {"Content-Length": "9" * 5000}), 0),
+        (([part("image", b"x" * 1001), b"--cut--"], FORM), 2),
+        (([part("padding", b"p" * FORM_OVERHEAD_BYTES), part("image", b"x" * 1000), b"--cut--"], FORM), 2),
+    ],
+    ids=["counted", "declared", "declared at length", "file of a form", "rest of a form"],
+)
+def test_an_upload_over_the_limit_is_refused_and_not_read_further(
+    app: Starlette, state: AppState, classifier: FakeClassifier, sent: tuple[list[bytes], Headers], pulled: int
 ) -> None:
-    exchange = send(app, [b"x" * 600, b"x" * 401, b"x" * 600, b"x" * 600])
+    exchange = send(app, *sent)
 
-    assert exchange.status == 413
-    assert exchange.json["code"] == "image_too_large"
-    assert exchange.json["limit"] == 1000
-    assert exchange.pulled == 2
+    assert (exchange.status, exchange.json["code"], exchange.json["limit"]) == (413, "image_too_large", 1000)
+    assert exchange.pulled == pulled
     assert list(classifier.outcomes.values()) == ["image_too_large"]
-
-
-@pytest.mark.parametrize("declared", ["1001", "9" * 5000])
-def test_a_declared_length_over_the_limit_is_refused_before_anything_is_read(app: Starlette, declared: str) -> None:
-    exchange = send(app, [b"x"], {"Content-Length": declared})
-
-    assert exchange.status == 413
-    assert exchange.pulled == 0
+    assert state.budget.held_bytes == 0
 
 
 @pytest.mark.parametrize("declared", ["", "-1", "lots", "²"])
@@ -64,76 +69,66 @@ def test_a_declared_length_that_is_no_number_is_left_to_the_count(app: Starlette
     assert send(app, [b"x"], {"Content-Length": declared}).status == 200
 
 
-def test_a_file_in_a_form_over_the_limit_is_refused(app: Starlette, state: AppState) -> None:
-    exchange = send(app, [part("image", b"x" * 1001), b"--cut--"], FORM)
-
-    assert exchange.status == 413
-    assert exchange.json["limit"] == 1000
-    assert state.budget.held_bytes == 0
+def test_a_form_may_be_larger_than_its_image(app: Starlette) -> None:
+    assert send(app, [part("top_k", b"1".rjust(1000)), part("image", b"x" * 1000), b"--cut--"], FORM).status == 200
 
 
-def test_a_form_may_be_larger_than_its_image_but_not_without_end(app: Starlette) -> None:
-    padding = b"p" * FORM_OVERHEAD_BYTES
+@pytest.mark.parametrize(
+    ("parameters", "reason"),
+    [
+        ("; boundary=cut", "malformed"),
+        ("", "boundary"),
+        (f"; boundary={'b' * 257}", "longer than 256 bytes"),
+        ('; boundary="\\', "malformed"),
+        (";;=;boundary", "malformed"),
+        ("; boundary*=utf-8''x", "malformed"),
+    ],
+)
+def test_a_malformed_form_is_an_invalid_parameter(app: Starlette, parameters: str, reason: str) -> None:
+    exchange = send(app, [b"not a form at all"], {"Content-Type": f"multipart/form-data{parameters}"})
 
-    exchange = send(app, [part("top_k", b"1".rjust(1000)), part("image", b"x" * 1000), b"--cut--"], FORM)
-    assert exchange.status == 200
-
-    exchange = send(app, [part("padding", padding), part("image", b"x" * 1000), b"--cut--"], FORM)
-    assert exchange.status == 413
-    assert exchange.pulled == 2
-
-
-def test_a_malformed_form_is_an_invalid_parameter(app: Starlette) -> None:
-    exchange = send(app, [b"not a form at all"], FORM)
-
-    assert exchange.status == 400
-    assert exchange.json["code"] == "invalid_parameter"
-    assert "malformed" in exchange.json["detail"]
-
-
-def test_a_form_without_a_boundary_is_an_invalid_parameter(app: Starlette) -> None:
-    exchange = send(app, [b"x"], {"Content-Type": "multipart/form-data"})
-
-    assert exchange.status == 400
-    assert "boundary" in exchange.json["detail"]
+    assert (exchange.status, exchange.json["code"]) == (400, "invalid_parameter")
+    assert reason in exchange.json["detail"]
 
 
-def test_uploads_beyond_the_budget_of_the_worker_are_shed(state: AppState) -> None:
+@pytest.mark.parametrize("boundary", ["----=_Part_0_1.2", "===============77==", "a/b:c,d?e", "'quoted'"])
+def test_a_boundary_may_have_characters_that_clients_forget_to_quote(app: Starlette, boundary: str) -> None:
+    file = part("image", b"x" * 10).replace(b"cut", boundary.encode())
+    headers = {"Content-Type": f"multipart/form-data;\tboundary={boundary}"}
+
+    assert send(app, [file, f"--{boundary}--".encode()], headers).status == 200
+
+
+def test_uploads_beyond_the_budget_of_the_worker_are_rejected(state: AppState) -> None:
     budget = ByteBudget(1500)
     app = app_over(replace(state, budget=budget))
 
     async def talk() -> Exchange:
-        slow, shed = Exchange([b"x" * 900], is_whole=False), Exchange([b"x" * 900])
+        slow, rejected = Exchange([b"x" * 900], is_whole=False), Exchange([b"x" * 900])
         first = asyncio.create_task(slow.run(app, http_scope("POST", "/v1/classify")))
         await slow.waits.wait()
-        await shed.run(app, http_scope("POST", "/v1/classify"))
+        await rejected.run(app, http_scope("POST", "/v1/classify"))
         assert budget.held_bytes == 900
         slow.hang_up()
         await first
-        return shed
+        return rejected
 
-    shed = asyncio.run(talk())
+    rejected = asyncio.run(talk())
 
     assert budget.held_bytes == 0
-    assert shed.status == 429
-    assert shed.json["code"] == "overloaded"
-    assert shed.json["reason"] == "memory"
-    assert shed.headers["retry-after"] == "1"
+    assert (rejected.status, rejected.json["code"], rejected.json["reason"]) == (429, "overloaded", "memory")
+    assert rejected.headers["retry-after"] == "1"
 
 
-def test_a_request_that_does_not_arrive_in_time_is_refused(state: AppState, classifier: FakeClassifier) -> None:
+@pytest.mark.parametrize("query", ["", "deadline_ms=5000"])
+def test_a_request_that_does_not_arrive_in_time_is_refused(
+    state: AppState, classifier: FakeClassifier, query: str
+) -> None:
     app = app_over(replace(state, settings=state.settings.model_copy(update={"receive_timeout_s": 0.001})))
 
-    async def talk() -> Exchange:
-        exchange = Exchange([b"half"], is_whole=False)
-        await exchange.run(app, http_scope("POST", "/v1/classify"))
-        return exchange
+    exchange = send(app, [b"half"], query=query, is_whole=False)
 
-    exchange = asyncio.run(talk())
-
-    assert exchange.status == 408
-    assert exchange.json["code"] == "receive_timeout"
-    assert exchange.json["limit_s"] == 0.001
+    assert (exchange.status, exchange.json["code"], exchange.json["limit_s"]) == (408, "receive_timeout", 0.001)
     assert exchange.headers["connection"] == "close"
     assert list(classifier.outcomes.values()) == ["receive_timeout"]
 
@@ -141,49 +136,13 @@ def test_a_request_that_does_not_arrive_in_time_is_refused(state: AppState, clas
 @pytest.mark.parametrize("path", ["/v1/classify", "/classify"])
 @pytest.mark.parametrize("headers", [{}, FORM], ids=["raw", "form"])
 def test_a_request_that_does_not_arrive_before_its_deadline_is_answered_then(
-    app: Starlette, classifier: FakeClassifier, path: str, headers: dict[str, str]
+    app: Starlette, classifier: FakeClassifier, path: str, headers: Headers
 ) -> None:
-    exchange = Exchange([part("image", b"half")], is_whole=False)
+    exchange = send(app, [part("image", b"half")], headers, path, query="deadline_ms=1", is_whole=False)
 
-    asyncio.run(exchange.run(app, http_scope("POST", path, headers, query="deadline_ms=1")))
-
-    assert exchange.status == 504
-    assert exchange.json["code"] == "deadline_exceeded"
-    assert exchange.json["deadline_ms"] == 1
+    assert (exchange.status, exchange.json["code"], exchange.json["deadline_ms"]) == (504, "deadline_exceeded", 1)
     assert list(classifier.outcomes.values()) == ["deadline_exceeded"]
     assert classifier.images == []
-
-
-def test_a_deadline_beyond_the_time_to_send_leaves_that_as_it_is(state: AppState) -> None:
-    app = app_over(replace(state, settings=state.settings.model_copy(update={"receive_timeout_s": 0.001})))
-    exchange = Exchange([b"half"], is_whole=False)
-
-    asyncio.run(exchange.run(app, http_scope("POST", "/v1/classify", query="deadline_ms=5000")))
-
-    assert exchange.status == 408
-
-
-def test_a_boundary_longer_than_any_client_sends_is_refused(app: Starlette) -> None:
-    exchange = send(app, [b"x"], {"Content-Type": f"multipart/form-data; boundary={'b' * 257}"})
-
-    assert exchange.status == 400
-    assert "longer than 256 bytes" in exchange.json["detail"]
-
-
-@pytest.mark.parametrize("boundary", ["----=_Part_0_1.2", "===============77==", "a/b:c,d?e", "'quoted'"])
-def test_a_boundary_may_have_characters_that_clients_forget_to_quote(app: Starlette, boundary: str) -> None:
-    file = part("image", b"x" * 10).replace(b"cut", boundary.encode())
-
-    exchange = send(
-        app, [file, f"--{boundary}--".encode()], {"Content-Type": f"multipart/form-data;\tboundary={boundary}"}
-    )
-
-    assert exchange.status == 200
-
-
-@pytest.mark.parametrize("parameters", ['boundary="\\', ";;=;boundary", "boundary*=utf-8''x"])
-def test_an_odd_content_type_is_a_bad_request_and_no_crash(app: Starlette, parameters: str) -> None:
-    assert send(app, [b"x"], {"Content-Type": f"multipart/form-data; {parameters}"}).status == 400
 
 
 @given(

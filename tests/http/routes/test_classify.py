@@ -1,6 +1,7 @@
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -29,22 +30,18 @@ from tests.http.expectations import expect_problem
 IMAGE = b"\xff\xd8 an image"
 
 
-@pytest.mark.parametrize("content_type", ["image/jpeg", "application/x-www-form-urlencoded", "nonsense", None])
-def test_a_raw_body_is_an_image_whatever_its_declared_type(
-    client: TestClient, classifier: FakeClassifier, content_type: str | None
+@pytest.mark.parametrize(
+    "sent",
+    [
+        *({"content": IMAGE, "headers": {"Content-Type": kind}} for kind in ("image/jpeg", "text/plain", "nonsense")),
+        {"content": IMAGE},
+        {"files": {"image": ("cat.jpg", IMAGE, "image/jpg")}},
+    ],
+)
+def test_an_image_is_a_raw_body_of_any_type_or_a_field(
+    client: TestClient, classifier: FakeClassifier, sent: Mapping[str, Any]
 ) -> None:
-    headers = {} if content_type is None else {"Content-Type": content_type}
-
-    response = client.post("/v1/classify", content=IMAGE, headers=headers)
-
-    assert response.status_code == 200
-    assert classifier.images == [IMAGE]
-
-
-def test_a_form_field_named_image_is_an_image(client: TestClient, classifier: FakeClassifier) -> None:
-    response = client.post("/v1/classify", files={"image": ("cat.jpg", IMAGE, "image/jpg")})
-
-    assert response.status_code == 200
+    assert client.post("/v1/classify", **sent).status_code == 200
     assert classifier.images == [IMAGE]
 
 
@@ -71,38 +68,28 @@ def test_an_answer_has_the_shape_of_the_contract_with_every_digit_of_its_scores(
     }
 
 
-def test_top_k_is_five_unless_said_otherwise(client: TestClient) -> None:
-    assert len(client.post("/v1/classify", content=IMAGE).json()["predictions"]) == 5
-
-
 def test_model_and_deadline_reach_the_classifier(client: TestClient, classifier: FakeClassifier) -> None:
     response = client.post("/v1/classify?model=timm/resnet50.a1_in1k&deadline_ms=250.5", content=IMAGE)
 
     assert response.json()["model"]["name"] == "timm/resnet50.a1_in1k"
+    assert len(response.json()["predictions"]) == 5
     assert classifier.deadlines_ms == [250.5]
 
 
 def test_an_image_is_interactive_unless_its_header_says_bulk(client: TestClient, classifier: FakeClassifier) -> None:
     client.post("/v1/classify", content=IMAGE)
     client.post("/v1/classify", content=IMAGE, headers={"X-Priority": "Bulk"})
+    client.post("/v1/classify/batch", files=[("images", IMAGE)] * 2, headers={"X-Priority": "bulk"})
 
-    assert classifier.priorities == [Priority.INTERACTIVE, Priority.BULK]
+    assert classifier.priorities == [Priority.INTERACTIVE, Priority.BULK, Priority.BULK, Priority.BULK]
 
 
 def test_an_unknown_priority_is_refused_with_those_that_there_are(client: TestClient) -> None:
     response = client.post("/v1/classify", content=IMAGE, headers={"X-Priority": "urgent"})
 
-    assert (response.status_code, response.json()["code"]) == (400, "invalid_parameter")
-    assert response.json()["detail"] == (
+    assert expect_problem(response, 400, "invalid_parameter").detail == (
         "The header X-Priority is 'urgent'; it must be interactive or bulk, or not be sent."
     )
-
-
-def test_every_image_of_a_batch_has_the_priority_of_its_request(client: TestClient, classifier: FakeClassifier) -> None:
-    files = [("images", ("a.jpg", IMAGE)), ("images", ("b.jpg", IMAGE))]
-    client.post("/v1/classify/batch", files=files, headers={"X-Priority": "bulk"})
-
-    assert classifier.priorities == [Priority.BULK, Priority.BULK]
 
 
 @pytest.mark.parametrize(
@@ -130,50 +117,44 @@ def test_a_bad_parameter_is_named_with_what_was_given_and_what_is_allowed(
     assert allowed in problem.detail
 
 
-def test_a_top_k_beyond_the_classes_is_refused_before_the_body_is_read(
-    client: TestClient, classifier: FakeClassifier
+@pytest.mark.parametrize(
+    ("query", "status", "code", "details"),
+    [
+        ("top_k=11", 400, "invalid_parameter", None),
+        ("model=nope", 404, "unknown_model", {"models": ["lite0", "timm/resnet50.a1_in1k"]}),
+    ],
+)
+def test_what_no_model_offers_is_refused(
+    client: TestClient, query: str, status: int, code: str, details: object
 ) -> None:
-    expect_problem(client.post("/v1/classify?top_k=11", content=IMAGE), 400, "invalid_parameter")
+    problem = expect_problem(client.post(f"/v1/classify?{query}", content=IMAGE), status, code)
 
-    assert classifier.images == []
-
-
-def test_an_unknown_model_is_answered_with_those_that_exist(client: TestClient) -> None:
-    problem = expect_problem(client.post("/v1/classify?model=nope", content=IMAGE), 404, "unknown_model")
-
-    assert problem.model_extra == {"models": ["lite0", "timm/resnet50.a1_in1k"]}
+    assert details in (None, problem.model_extra)
 
 
-@pytest.mark.parametrize("content_type", ["image/jpeg", "multipart/form-data; boundary=x"])
-def test_an_empty_body_is_a_missing_image(client: TestClient, classifier: FakeClassifier, content_type: str) -> None:
-    response = client.post("/v1/classify", content=b"", headers={"Content-Type": content_type})
-
-    problem = expect_problem(response, 400, "missing_image")
-    assert classifier.outcomes == {problem.request_id: "missing_image"}
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+MIXED = {"Content-Type": "multipart/mixed; boundary=x"}
 
 
-def test_an_empty_file_is_a_missing_image(client: TestClient) -> None:
-    expect_problem(client.post("/v1/classify", files={"image": ("cat.jpg", b"")}), 400, "missing_image")
+@pytest.mark.parametrize(
+    ("sent", "code", "words"),
+    [
+        ({"content": b""}, "missing_image", "empty"),
+        ({"content": b"", "headers": FORM}, "missing_image", "empty"),
+        ({"files": {"image": ("cat.jpg", b"")}}, "missing_image", "empty"),
+        ({"files": {"picture": ("cat.jpg", IMAGE)}}, "missing_image", "no field `image`; its fields: `picture`"),
+        ({"content": IMAGE, "headers": MIXED}, "missing_image", "application/octet-stream"),
+        ({"files": [("image", ("a", IMAGE)), ("image", ("b", IMAGE))]}, "invalid_parameter", "/v1/classify/batch"),
+    ],
+    ids=["no body", "empty form", "empty file", "another field", "another kind of form", "two images"],
+)
+def test_a_body_without_one_image_is_told_how_to_send_it(
+    client: TestClient, classifier: FakeClassifier, sent: Mapping[str, Any], code: str, words: str
+) -> None:
+    problem = expect_problem(client.post("/v1/classify", **sent), 400, code)
 
-
-def test_a_form_without_the_field_is_answered_with_the_fields_it_has(client: TestClient) -> None:
-    response = client.post("/v1/classify", files={"picture": ("cat.jpg", IMAGE)})
-
-    problem = expect_problem(response, 400, "missing_image")
-    assert "`picture`" in problem.detail
-    assert "`image`" in problem.detail
-
-
-def test_a_form_of_another_kind_is_told_how_to_send_an_image(client: TestClient) -> None:
-    response = client.post("/v1/classify", content=IMAGE, headers={"Content-Type": "multipart/mixed; boundary=x"})
-
-    assert "application/octet-stream" in expect_problem(response, 400, "missing_image").detail
-
-
-def test_two_images_in_one_form_are_pointed_to_the_batch_call(client: TestClient) -> None:
-    response = client.post("/v1/classify", files=[("image", ("a", IMAGE)), ("image", ("b", IMAGE))])
-
-    assert "/v1/classify/batch" in expect_problem(response, 400, "invalid_parameter").detail
+    assert words in problem.detail
+    assert classifier.outcomes == {problem.request_id: code}
 
 
 @pytest.mark.parametrize(
@@ -188,7 +169,11 @@ def test_two_images_in_one_form_are_pointed_to_the_batch_call(client: TestClient
     ids=lambda value: getattr(value, "code", None),
 )
 def test_an_error_of_the_pipeline_is_its_problem_and_its_receipt(
-    client: TestClient, classifier: FakeClassifier, error: LightboxError, status: int
+    client: TestClient,
+    classifier: FakeClassifier,
+    caplog: pytest.LogCaptureFixture,
+    error: LightboxError,
+    status: int,
 ) -> None:
     classifier.fail = lambda encoded: error
 
@@ -196,6 +181,8 @@ def test_an_error_of_the_pipeline_is_its_problem_and_its_receipt(
 
     assert problem.detail == error.message
     assert classifier.outcomes == {problem.request_id: error.code}
+    # A failure of the service's own is logged with its cause.
+    assert [record.levelno for record in caplog.records] == ([logging.ERROR] if status == 500 else [])
 
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/classify"])
@@ -217,17 +204,6 @@ def test_an_image_that_is_not_admitted_is_refused_before_its_body_is_read(
 
     assert (exchange.status, exchange.json["code"], exchange.headers["retry-after"]) == answer
     assert exchange.pulled == 0
-
-
-def test_a_failed_inference_is_logged_with_its_cause(
-    client: TestClient, classifier: FakeClassifier, caplog: pytest.LogCaptureFixture
-) -> None:
-    classifier.fail = lambda encoded: InferenceFailedError("The model failed on this image.")
-
-    client.post("/v1/classify", content=IMAGE)
-
-    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert "The model failed on this image." in record.getMessage()
 
 
 def make_validation_error() -> ValidationError:

@@ -1,5 +1,4 @@
 import platform
-from importlib import metadata
 
 import pytest
 from starlette.testclient import TestClient
@@ -8,7 +7,6 @@ from bento_service import __version__
 from bento_service.domain.service import ServiceState
 from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
-from bento_service.http.routes.status import read_versions
 from bento_service.http.state import AppState
 from lightbox_client.contract import Status, Version
 from tests.http.expectations import expect_problem
@@ -42,23 +40,6 @@ def test_version_names_lightbox_its_libraries_and_its_models(client: TestClient)
     assert version.models == {"lite0": "v-lite0", "timm/resnet50.a1_in1k": "v-timm/resnet50.a1_in1k"}
 
 
-def test_the_libraries_versions_are_read_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-    read = metadata.version
-
-    def ask(name: str) -> str:
-        asked.append(name)
-        return read(name)
-
-    monkeypatch.setattr(metadata, "version", ask)
-
-    read_versions.cache_clear()
-    first, second = client.get("/version"), client.get("/version")
-
-    assert first.content == second.content
-    assert len(asked) == len(set(asked)) > 0
-
-
 def test_status_and_version_answer_while_the_models_load() -> None:
     client = loading_client()
 
@@ -66,15 +47,15 @@ def test_status_and_version_answer_while_the_models_load() -> None:
     assert Version.model_validate_json(client.get("/version").content).models == {}
 
 
-def test_everything_else_is_not_ready_while_the_models_load() -> None:
-    client = loading_client()
-    calls = [
-        client.post("/v1/classify", content=b"x"),
-        client.post("/v1/classify/batch", files={"images": b"x"}),
-        *(client.get(path) for path in ("/v1/models", "/v1/models/a", "/v1/models/a/labels")),
-        *(client.get(path) for path in ("/v1/history", "/v1/history/requests")),
-    ]
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("POST", path) for path in ("/v1/classify", "/v1/classify/batch", "/v1/preview")),
+        *(("GET", f"/v1/{path}") for path in ("models", "models/a", "models/a/labels", "history", "history/requests")),
+    ],
+)
+def test_everything_else_is_not_ready_while_the_models_load(method: str, path: str) -> None:
+    response = loading_client().request(method, path, content=b"x")
 
-    for response in calls:
-        expect_problem(response, 503, "not_ready")
-        assert response.headers["retry-after"] == "2"
+    expect_problem(response, 503, "not_ready")
+    assert response.headers["retry-after"] == "2"

@@ -36,7 +36,7 @@ def paths(tmp_path: Path) -> list[Path]:
     return names
 
 
-async def test_answers_come_in_the_order_of_the_files_and_in_the_words_of_the_contract(paths: list[Path]) -> None:
+async def test_answers_come_in_the_order_of_the_files_as_the_contract_has_them(paths: list[Path]) -> None:
     classifier = FakeClassifier()
 
     outcomes = await classify_all(classifier, paths)
@@ -61,25 +61,17 @@ async def test_as_many_files_as_asked_for_are_in_flight(paths: list[Path], concu
     assert classifier.most_in_flight == concurrency
 
 
-async def test_an_image_that_cannot_be_decoded_fails_alone(paths: list[Path]) -> None:
+async def test_a_bad_image_and_a_missing_file_fail_alone(paths: list[Path]) -> None:
     def fail(encoded: bytes) -> LightboxError | None:
         return UndecodableImageError("truncated") if encoded == b"0.png" else None
 
-    bad, good = await classify_all(FakeClassifier(fail=fail), paths[:2])
+    paths[1].unlink()
 
-    assert bad.failure is not None
-    assert (bad.failure.code, bad.failure.message) == ("undecodable_image", "truncated")
+    bad, gone, good = await classify_all(FakeClassifier(fail=fail), paths[:3])
+
+    failures = [(one.failure.code, one.failure.message) for one in (bad, gone) if one.failure]
+    assert failures == [("undecodable_image", "truncated"), ("unreadable_file", "No such file or directory")]
     assert good.answer is not None
-
-
-async def test_a_file_that_vanished_fails_alone(paths: list[Path]) -> None:
-    paths[0].unlink()
-
-    gone, there = await classify_all(FakeClassifier(), paths[:2])
-
-    assert gone.failure is not None
-    assert (gone.failure.code, gone.failure.message) == ("unreadable_file", "No such file or directory")
-    assert there.answer is not None
 
 
 async def test_a_model_that_does_not_exist_ends_the_run(paths: list[Path]) -> None:

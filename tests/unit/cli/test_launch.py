@@ -4,7 +4,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,6 @@ from bento_service.cli.launch import (
     Child,
     ChildFailedError,
     Command,
-    Patience,
     StopRequest,
     run_to_end,
     run_together,
@@ -25,90 +24,85 @@ SLEEPER = "import signal; signal.pause()"
 """A server as far as its process is concerned; the fake service answers for its readiness."""
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{tell}\nwhile True: signal.pause()"
 CRASHING = "import sys; [print('line', n) for n in range(40)]; sys.exit('the last word')"
-TELL = "import os, pathlib; pathlib.Path({pipe!r}).write_text(str(os.getpid()))"
-"""Tells its process id through a named pipe: whoever reads it waits until then."""
+NOWHERE = "http://127.0.0.1:9/readyz"
+
+
+class Pipe:
+    """A named pipe through which a child tells its process id: who reads it waits until then."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self._path = path
+        self.tell = f"import os, pathlib; pathlib.Path({str(path)!r}).write_text(str(os.getpid()))"
+
+    def read(self) -> int:
+        return int(self._path.read_text())
+
+    def open(self) -> None:
+        self._process = os.pidfd_open(self.read())
+
+    def has_ended(self) -> bool:
+        """Whether the process ends, collected or not; SIGKILL takes a moment."""
+        readable, _, _ = select.select([self._process], [], [], 30)
+        os.close(self._process)
+        return bool(readable)
 
 
 @pytest.fixture
-def service() -> Iterator[FakeService]:
-    with FakeService() as running:
-        yield running
-
-
-def child(name: str, script: str, ready_url: str, folder: Path) -> Child:
-    return Child(name, Command((sys.executable, "-c", script), os.environ), ready_url, folder / "logs" / f"{name}.log")
+def pipe(tmp_path: Path) -> Pipe:
+    return Pipe(tmp_path / "pid")
 
 
 @pytest.fixture
-def pipe(tmp_path: Path) -> Path:
-    path = tmp_path / "pid"
-    os.mkfifo(path)
-    return path
+def child(service: FakeService, tmp_path: Path) -> Callable[..., Child]:
+    """Makes a child of a script, with the fake service's readiness unless it has a URL of its own."""
+
+    def make(script: str = SLEEPER, *, name: str = "one", ready_url: str = "") -> Child:
+        command = Command((sys.executable, "-c", script), os.environ)
+        return Child(name, command, ready_url or f"{service.url}/readyz", tmp_path / "logs" / f"{name}.log")
+
+    return make
 
 
-def has_ended(process: int) -> bool:
-    """Whether the process behind this pidfd ends, collected or not; SIGKILL takes a moment."""
-    readable, _, _ = select.select([process], [], [], 30)
-    os.close(process)
-    return bool(readable)
+def ignore(line: str) -> None:
+    pass
 
 
-def test_both_are_started_waited_for_announced_and_stopped(service: FakeService, tmp_path: Path, pipe: Path) -> None:
-    scripts = {"one": f"{TELL.format(pipe=str(pipe))}\n{SLEEPER}", "two": SLEEPER}
-    children = [child(name, script, f"{service.url}/readyz", tmp_path) for name, script in scripts.items()]
-    stop, lines, processes = StopRequest(), list[str](), list[int]()
+MakeChild = Callable[..., Child]
+
+
+def test_children_are_started_waited_for_announced_and_stopped(child: MakeChild, pipe: Pipe) -> None:
+    children = [child(f"{pipe.tell}\n{SLEEPER}"), child(name="two")]
+    stop, lines = StopRequest(), list[str]()
 
     def ask() -> None:
-        processes.append(os.pidfd_open(int(pipe.read_text())))
+        pipe.open()
         stop.ask()
 
     run_together(children, stop, announce=lines.append, on_ready=ask)
 
     assert lines[0] == "Waiting for one and two …"
     assert [line.split(" after")[0] for line in lines[1:]] == ["  one is ready", "  two is ready"]
-    assert has_ended(processes[0])
+    assert pipe.has_ended()
 
 
-def test_no_proxy_of_the_environment_is_asked_whether_a_child_is_ready(
-    service: FakeService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_child_is_ready_once_it_answers_200_whatever_proxy_the_environment_names(
+    service: FakeService, child: MakeChild, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    service.refuse("not_ready", path="/readyz", times=3)
     stop = StopRequest()
 
-    run_together(
-        [child("one", SLEEPER, f"{service.url}/readyz", tmp_path)], stop, announce=lambda line: None, on_ready=stop.ask
-    )
+    run_together([child()], stop, announce=ignore, on_ready=stop.ask)
 
-    assert len(service.seen("/readyz")) == 1
+    assert len(service.seen("/readyz")) == 4
 
 
-def test_nothing_is_ready_before_it_answers(service: FakeService, tmp_path: Path) -> None:
-    service.is_loading = True
-    stop = StopRequest()
-    ready: list[bool] = []
-
-    def announce(line: str) -> None:
-        service.is_loading = False  # the first line comes while it is still loading
-
-    def note() -> None:
-        ready.append(not service.is_loading)
-        stop.ask()
-
-    run_together([child("one", SLEEPER, f"{service.url}/readyz", tmp_path)], stop, announce=announce, on_ready=note)
-
-    assert ready == [True]
-
-
-def test_a_child_that_dies_is_named_with_the_end_of_its_log_and_the_other_is_stopped(
-    service: FakeService, tmp_path: Path
-) -> None:
-    children = [
-        child("healthy", SLEEPER, f"{service.url}/readyz", tmp_path),
-        child("crashing", CRASHING, "http://127.0.0.1:1/readyz", tmp_path),
-    ]
+def test_a_child_that_dies_is_named_with_the_end_of_its_log(child: MakeChild) -> None:
+    children = [child(), child(CRASHING, name="crashing", ready_url=NOWHERE)]
 
     with pytest.raises(ChildFailedError) as failed:
-        run_together(children, StopRequest(), announce=lambda line: None, on_ready=pytest.fail)
+        run_together(children, StopRequest(), announce=ignore, on_ready=pytest.fail)
 
     message = str(failed.value)
     assert message.startswith("crashing ended with exit code 1.\nThe end of ")
@@ -116,123 +110,79 @@ def test_a_child_that_dies_is_named_with_the_end_of_its_log_and_the_other_is_sto
     assert "line 20\n" not in message
 
 
-def test_a_child_that_dies_later_ends_the_run_too(service: FakeService, tmp_path: Path, pipe: Path) -> None:
-    script = f"{TELL.format(pipe=str(pipe))}\n{SLEEPER}"
-    mortal = child("mortal", script, f"{service.url}/readyz", tmp_path)
+def test_a_child_that_dies_later_ends_the_run_too(child: MakeChild, pipe: Pipe) -> None:
+    mortal = child(f"{pipe.tell}\n{SLEEPER}")
 
-    def kill() -> None:
-        os.kill(int(pipe.read_text()), signal.SIGKILL)
-
-    with pytest.raises(ChildFailedError, match=r"mortal was ended by SIGKILL \(out of memory\?\)\."):
-        run_together([mortal], StopRequest(), announce=lambda line: None, on_ready=kill)
+    with pytest.raises(ChildFailedError, match=r"one was ended by SIGKILL \(out of memory\?\)\."):
+        run_together([mortal], StopRequest(), announce=ignore, on_ready=lambda: os.kill(pipe.read(), signal.SIGKILL))
 
 
-def test_a_child_that_is_never_ready_is_given_up(tmp_path: Path) -> None:
+def test_a_child_that_is_never_ready_is_given_up(child: MakeChild) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/readyz"
-    late = child("late", SLEEPER, url, tmp_path)
+        late = child(ready_url=f"http://127.0.0.1:{free.getsockname()[1]}/readyz")
 
-    with pytest.raises(ChildFailedError, match=r"late was not ready within 0\.2 s"):
-        run_together(
-            [late], StopRequest(), announce=lambda line: None, on_ready=pytest.fail, patience=Patience(ready_s=0.2)
-        )
+    with pytest.raises(ChildFailedError, match=r"one was not ready within 0\.2 s"):
+        run_together([late], StopRequest(), announce=ignore, on_ready=pytest.fail, ready_timeout_s=0.2)
 
 
-def test_a_child_that_is_not_ready_is_waited_for(service: FakeService, tmp_path: Path) -> None:
-    service.refuse("not_ready", path="/readyz", times=3)
+def test_a_stop_while_waiting_ends_the_wait(child: MakeChild) -> None:
     stop = StopRequest()
-    slow = child("slow", SLEEPER, f"{service.url}/readyz", tmp_path)
 
-    run_together([slow], stop, announce=lambda line: None, on_ready=stop.ask)
-
-    assert len(service.seen("/readyz")) == 4
-
-
-@pytest.mark.parametrize("is_urgent", [True, False])
-def test_a_child_that_ignores_sigterm_is_killed_in_time_or_at_once_when_asked_twice(
-    service: FakeService, tmp_path: Path, pipe: Path, is_urgent: bool
-) -> None:
-    script = STUBBORN.format(tell=TELL.format(pipe=str(pipe)))
-    stubborn = child("stubborn", script, f"{service.url}/readyz", tmp_path)
-    stop, processes = StopRequest(), list[int]()
-
-    def ask() -> None:
-        processes.append(os.pidfd_open(int(pipe.read_text())))
-        stop.ask()
-        if is_urgent:
-            stop.ask()
-
-    patience = Patience(stop_s=600.0 if is_urgent else 0.2)
-    run_together([stubborn], stop, announce=lambda line: None, on_ready=ask, patience=patience)
-
-    assert has_ended(processes[0])
-
-
-def test_a_stop_while_waiting_ends_the_wait(tmp_path: Path) -> None:
-    stop = StopRequest()
-    late = child("late", SLEEPER, "http://127.0.0.1:1/readyz", tmp_path)
-
-    run_together([late], stop, announce=lambda line: stop.ask(), on_ready=pytest.fail)
+    run_together([child(ready_url=NOWHERE)], stop, announce=lambda line: stop.ask(), on_ready=pytest.fail)
 
     assert stop.wait(0)
 
 
-def test_what_a_child_left_behind_goes_with_it(service: FakeService, tmp_path: Path, pipe: Path) -> None:
-    grandchild = STUBBORN.format(tell=TELL.format(pipe=str(pipe)))
-    script = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {grandchild!r}])\n{SLEEPER}"
-    stop, processes = StopRequest(), list[int]()
+@pytest.mark.parametrize("is_grandchild", [False, True])
+@pytest.mark.parametrize("is_urgent", [False, True])
+def test_what_ignores_sigterm_is_killed_after_the_limit_or_at_once_when_asked_twice(
+    child: MakeChild, pipe: Pipe, is_urgent: bool, is_grandchild: bool
+) -> None:
+    script = STUBBORN.format(tell=pipe.tell)
+    if is_grandchild:
+        script = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {script!r}])\n{SLEEPER}"
+    stop = StopRequest()
 
     def ask() -> None:
-        processes.append(os.pidfd_open(int(pipe.read_text())))
+        pipe.open()
         stop.ask()
+        if is_urgent:
+            stop.ask()
 
-    parent = child("parent", script, f"{service.url}/readyz", tmp_path)
-    run_together([parent], stop, announce=lambda line: None, on_ready=ask)
+    run_together([child(script)], stop, announce=ignore, on_ready=ask, stop_timeout_s=600.0 if is_urgent else 0.2)
 
-    assert has_ended(processes[0])
+    assert pipe.has_ended()
 
 
 @pytest.mark.parametrize("is_urgent", [False, True])
-def test_a_worker_in_a_session_of_its_own_goes_with_its_master_however_that_ends(
-    is_urgent: bool, service: FakeService, tmp_path: Path, pipe: Path
-) -> None:
-    worker = (STUBBORN if is_urgent else "{tell}\n" + SLEEPER).format(tell=TELL.format(pipe=str(pipe)))
+def test_a_worker_in_its_own_session_ends_with_its_master(is_urgent: bool, child: MakeChild, pipe: Pipe) -> None:
+    worker = (STUBBORN if is_urgent else "{tell}\n" + SLEEPER).format(tell=pipe.tell)
     start = f"subprocess.Popen([sys.executable, '-c', {worker!r}], start_new_session=True)"
     script = f"import os, signal, subprocess, sys; {start}; os.kill(os.getpid(), signal.SIGKILL)"
-    stop, processes = StopRequest(), list[int]()
-
-    def note(line: str) -> None:
-        processes.append(os.pidfd_open(int(pipe.read_text())))
-
+    stop = StopRequest()
     if is_urgent:
         stop.ask()
         stop.ask()
     with contextlib.ExitStack() as expected:
         if not is_urgent:
-            expected.enter_context(pytest.raises(ChildFailedError, match="master was ended by SIGKILL"))
-        run_together(
-            [child("master", script, "http://127.0.0.1:9/readyz", tmp_path)],
-            stop,
-            announce=note,
-            on_ready=pytest.fail,
-        )
+            expected.enter_context(pytest.raises(ChildFailedError, match="one was ended by SIGKILL"))
+        run_together([child(script, ready_url=NOWHERE)], stop, announce=lambda line: pipe.open(), on_ready=pytest.fail)
 
-    assert has_ended(processes[0])
+    assert pipe.has_ended()
 
 
-@pytest.mark.parametrize(("script", "code"), [("pass", 0), ("raise SystemExit(3)", 3)])
-def test_a_command_in_the_foreground_gives_its_exit_code(script: str, code: int) -> None:
+TELL_PARENT = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
+
+
+@pytest.mark.parametrize(("script", "code"), [("pass", 0), ("raise SystemExit(3)", 3), (TELL_PARENT, -signal.SIGTERM)])
+def test_a_command_in_the_foreground_gives_its_exit_code_and_ends_when_this_process_is_to_stop(
+    script: str, code: int
+) -> None:
     assert run_to_end([sys.executable, "-c", script]) == code
 
 
-def test_a_command_in_the_foreground_ends_with_who_wanted_it() -> None:
-    tell_parent = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
-
-    assert run_to_end([sys.executable, "-c", tell_parent]) == -signal.SIGTERM
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signals_ask_to_stop_and_are_handled_as_before_afterwards(number: signal.Signals) -> None:
+def test_signals_ask_to_stop_and_their_handlers_are_restored(number: signal.Signals) -> None:
     before = signal.getsignal(number)
 
     with stop_on_signals() as stop:

@@ -12,7 +12,6 @@ from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
 from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, write_rows
 from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
-from bento_service.models.catalogue import Catalogue
 from bento_service.models.store import BentoModelStore
 from tests.fakes.service import FakeService
 
@@ -29,23 +28,18 @@ class FakeStore(BentoModelStore):
         return StoredModel(card, Path("model.onnx"), Path("model.pt2"), parities={})
 
 
-def test_prepared_models_are_listed_with_their_cards_and_missing_ones_with_what_to_do() -> None:
+def listing(names: Sequence[str]) -> list[str]:
     stream = io.StringIO()
+    write_rows(list_prepared(FakeStore(), names), stream)
+    return stream.getvalue().splitlines()
 
-    write_rows(list_prepared(Catalogue(FakeStore()), ["lite0", "timm/resnet50"]), stream)
 
-    _, prepared, missing, _, advice = stream.getvalue().splitlines()
+def test_missing_models_are_listed_with_what_to_do() -> None:
+    _, prepared, missing, _, advice = listing(["lite0", "timm/resnet50"])
     assert prepared.split() == ["lite0", "prepared", "0123abcd", "240×224", "Apache-2.0", "bundled"]
     assert missing.split() == ["timm/resnet50", "missing"]
     assert "lightbox models prepare" in advice
-
-
-def test_nothing_is_advised_where_nothing_is_missing() -> None:
-    stream = io.StringIO()
-
-    write_rows(list_prepared(Catalogue(FakeStore()), ["lite0"]), stream)
-
-    assert "prepare`" not in stream.getvalue()
+    assert len(listing(["lite0"])) == 2  # nothing to advise
 
 
 def test_preparing_shows_each_step_with_its_time() -> None:
@@ -59,22 +53,26 @@ def test_preparing_shows_each_step_with_its_time() -> None:
     assert stream.getvalue() == "[  0.0 s] lite1: exporting to ONNX\n"
 
 
-def test_models_are_prepared_in_a_process_whose_failure_is_reported() -> None:
+@pytest.mark.parametrize(
+    ("code", "error", "message"),
+    [
+        (1, ExplainedError, r"were not prepared \(exit code 1\)"),
+        (-signal.SIGKILL, CommandError, "ended by SIGKILL"),  # which the process could not say itself
+    ],
+)
+def test_models_are_prepared_in_a_process_whose_failure_is_reported(
+    code: int, error: type[CommandError], message: str
+) -> None:
     commands: list[Sequence[str]] = []
 
     def fail(argv: Sequence[str]) -> int:
         commands.append(argv)
-        return 1
+        return code
 
-    with pytest.raises(ExplainedError, match=r"were not prepared \(exit code 1\)"):
+    with pytest.raises(error, match=message):
         prepare_in_subprocess(["lite0"], fail)
 
     assert commands == [(sys.executable, "-m", "bento_service.cli.app", "models", "prepare", "lite0")]
-
-
-def test_a_process_that_was_killed_could_not_say_so_itself() -> None:
-    with pytest.raises(CommandError, match="ended by SIGKILL"):
-        prepare_in_subprocess(["lite0"], lambda argv: -signal.SIGKILL)
 
 
 def test_what_another_process_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,11 +87,8 @@ def test_a_running_service_is_asked_for_its_models(service: FakeService) -> None
     result = CliRunner().invoke(app, ["models", "--url", service.url])
 
     assert result.exit_code == 0
-    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [
-        ["efficientnet_lite0", "ready"],
-        ["efficientnet_lite1", "ready"],
-        ["efficientnet_lite2", "ready"],
-    ]
+    states = {name: state for name, state, *_ in map(str.split, result.stdout.splitlines()[1:])}
+    assert states == dict.fromkeys((f"efficientnet_lite{number}" for number in range(3)), "ready")
 
 
 def test_a_service_that_is_still_loading_is_exit_code_1(service: FakeService) -> None:

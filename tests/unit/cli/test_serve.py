@@ -29,12 +29,8 @@ def become(file: str, args: tuple[str, ...], env: Mapping[str, str], /) -> NoRet
     raise Became(args, env)
 
 
-def test_a_free_port_is_free_and_stays_so(free_port: int) -> None:
-    require_free_port("127.0.0.1", free_port, "--port", "PORT")
-    require_free_port("127.0.0.1", free_port, "--port", "PORT")
-
-
 def test_a_port_in_use_is_taken_even_where_it_could_be_shared(free_port: int) -> None:
+    require_free_port("127.0.0.1", free_port, "--port", "PORT")
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         server.bind(("127.0.0.1", free_port))
@@ -102,18 +98,13 @@ def test_in_a_container_the_service_is_the_rest_of_the_same_process(tmp_path: Pa
     assert after == f"__main__ {before} ['serve', '--port'] 1"
 
 
-@pytest.mark.parametrize(
-    ("environment", "served"),
-    [
-        ({}, "bento_service.service:LightboxService"),
-        ({"BENTO_PATH": ""}, "bento_service.service:LightboxService"),
-        ({"BENTO_PATH": "/app/bento"}, "/app/bento"),
-    ],
-)
-def test_a_container_serves_the_bento_that_it_holds(environment: dict[str, str], served: str) -> None:
+@pytest.mark.parametrize("environment", [{}, {"BENTO_PATH": ""}, {"BENTO_PATH": "/app/bento", "MALLOC_ARENA_MAX": "8"}])
+def test_the_service_is_the_containers_bento_with_two_heaps_unless_told_otherwise(environment: dict[str, str]) -> None:
     command = service_command(Settings(), environment)
 
+    served = environment.get("BENTO_PATH") or "bento_service.service:LightboxService"
     assert command.argv[1:5] == ("-m", "bentoml", "serve", served)
+    assert command.env["MALLOC_ARENA_MAX"] == environment.get("MALLOC_ARENA_MAX", "2")
     assert {name: command.env[name] for name in environment} == environment
 
 
@@ -126,11 +117,11 @@ def test_a_container_leaves_its_models_to_the_bento(free_port: int, monkeypatch:
     assert "/app/bento" in became.value.argv
 
 
-def test_a_taken_port_is_said_before_any_model_is_prepared(taken_port: int) -> None:
-    with pytest.raises(
-        CommandError, match=rf"port {taken_port} .* is taken .* --port {taken_port + 1}, or `make up PORT="
-    ):
+def test_a_taken_port_is_said_before_anything_is_prepared(taken_port: int) -> None:
+    with pytest.raises(CommandError, match=rf"port {taken_port} .* is taken .* --port {taken_port + 1}, or `make up"):
         serve(Settings(port=taken_port), prepare=lambda names: pytest.fail("too early"), replace_process=become)
+    with pytest.raises(CommandError, match="make up DASHBOARD_PORT="):
+        show_dashboard(Settings(dashboard_port=taken_port), "http://box:3000", replace_process=become)
 
 
 @pytest.mark.parametrize("command", ["serve", "up"])
@@ -153,7 +144,7 @@ def test_a_device_that_is_none_is_said_before_any_model_is_prepared(
     assert result.stderr.startswith("lightbox: The engine `openvino` runs on CPUs, and the device is set to `cuda`.")
 
 
-def test_the_dashboard_is_streamlit_on_its_script_told_where_the_service_is(free_port: int) -> None:
+def test_the_dashboard_is_streamlit_on_its_script_with_the_services_url(free_port: int) -> None:
     with pytest.raises(Became) as became:
         show_dashboard(Settings(dashboard_port=free_port), "http://box:3000", replace_process=become)
 
@@ -164,35 +155,27 @@ def test_the_dashboard_is_streamlit_on_its_script_told_where_the_service_is(free
     assert became.value.env["LIGHTBOX_URL"] == "http://box:3000"
 
 
-def test_a_dashboard_of_what_is_no_address_is_not_started(free_port: int) -> None:
+def test_a_dashboard_needs_an_address(free_port: int) -> None:
     with pytest.raises(InvalidAddressError, match="'box:3000' is no address of a service"):
         show_dashboard(Settings(dashboard_port=free_port), "box:3000", replace_process=become)
 
 
-def test_the_dashboards_port_has_its_own_variable(taken_port: int) -> None:
-    with pytest.raises(CommandError, match="make up DASHBOARD_PORT="):
-        show_dashboard(Settings(dashboard_port=taken_port), "http://box:3000", replace_process=become)
+@pytest.mark.parametrize(
+    ("setting", "url", "message"),
+    [
+        ("journal_url", "mysql://box:s3cret@host", r"LIGHTBOX_JOURNAL_URL: .* begins with 'mysql'"),
+        ("cache_url", "memcached://box:s3cret@host", r"LIGHTBOX_CACHE_URL: .* takes `redis://"),
+    ],
+)
+def test_an_invalid_url_is_said_without_its_password_before_any_model_is_prepared(
+    free_port: int, setting: str, url: str, message: str
+) -> None:
+    settings = Settings(port=free_port).model_copy(update={setting: SecretStr(url)})
 
-
-def test_a_journal_that_is_none_is_said_before_any_model_is_prepared(free_port: int) -> None:
-    settings = Settings(port=free_port, journal_url=SecretStr("mysql://box/journal"))
-
-    with pytest.raises(CommandError, match=r"LIGHTBOX_JOURNAL_URL: .* begins with 'mysql'"):
-        serve(settings, prepare=lambda names: pytest.fail("too early"), replace_process=become)
-
-
-def test_a_cache_that_is_none_is_said_before_any_model_is_prepared(free_port: int) -> None:
-    settings = Settings(port=free_port, cache_url=SecretStr("memcached://box:s3cret@host"))
-
-    with pytest.raises(CommandError, match=r"LIGHTBOX_CACHE_URL: .* takes `redis://") as refusal:
+    with pytest.raises(CommandError, match=message) as refusal:
         serve(settings, prepare=lambda names: pytest.fail("too early"), replace_process=become)
 
     assert "s3cret" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(("given", "expected"), [({}, "2"), ({"MALLOC_ARENA_MAX": "8"}, "8")])
-def test_the_service_gets_two_heaps_unless_told_otherwise(given: dict[str, str], expected: str) -> None:
-    assert service_command(Settings(), given).env["MALLOC_ARENA_MAX"] == expected
 
 
 @pytest.mark.parametrize(
@@ -201,15 +184,11 @@ def test_the_service_gets_two_heaps_unless_told_otherwise(given: dict[str, str],
         ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
         ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
         ("LIGHTBOX_MODELS", ",", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
-        (
-            "LIGHTBOX_ENGINE",
-            "tensorrt",
-            "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino', 'onnxruntime' or 'torch'",
-        ),
+        ("LIGHTBOX_ENGINE", "tensorrt", "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino', 'onnxru"),
         (
             "LIGHTBOX_DEFAULT_MODEL",
-            "nothing",
-            "lightbox: LIGHTBOX_DEFAULT_MODEL is 'nothing', which is not among LIGHTBOX_MODELS",
+            "no",
+            "lightbox: LIGHTBOX_DEFAULT_MODEL is 'no', which is not among LIGHTBOX",
         ),
     ],
 )
@@ -226,11 +205,3 @@ def test_a_journal_url_that_is_refused_is_not_shown() -> None:
         read_settings(journal_url=b"postgresql://lightbox:s3cret\xff@db/lightbox")
 
     assert "s3cret" not in str(refusal.value)
-
-
-def test_an_option_outside_its_limits_is_named_too() -> None:
-    result = CliRunner().invoke(app, ["serve", "--port", "70000"])
-
-    assert result.exit_code == 2
-    assert "--port" in result.stderr
-    assert "65535" in result.stderr

@@ -39,9 +39,7 @@ def test_up_refuses_one_port_for_both(dashboard_host: str) -> None:
     assert "service and dashboard cannot both listen on port 3000" in result.stderr
 
 
-def test_a_second_up_on_one_data_folder_names_the_first_and_leaves_its_logs_alone(
-    free_ports: tuple[int, int], tmp_path: Path
-) -> None:
+def test_a_second_up_on_one_data_folder_names_the_first(free_ports: tuple[int, int], tmp_path: Path) -> None:
     port, dashboard_port = free_ports
     settings = Settings(port=port, dashboard_port=dashboard_port, data_dir=tmp_path)
     said: list[str] = []
@@ -59,14 +57,8 @@ def test_a_second_up_on_one_data_folder_names_the_first_and_leaves_its_logs_alon
             up(settings, io.StringIO(), prepare=prepare)
 
     first = f"process {os.getpid()}: http://127.0.0.1:{port}, http://127.0.0.1:{dashboard_port}"
-    assert (
-        said
-        == [
-            f"lightbox: another `lightbox up` ({first}) uses {tmp_path}; stop it, or choose another folder with "
-            "LIGHTBOX_DATA_DIR\n"
-        ]
-        * 2
-    )
+    expected = f"lightbox: another `lightbox up` ({first}) uses {tmp_path}; stop it, or choose another folder with "
+    assert said == [f"{expected}LIGHTBOX_DATA_DIR\n"] * 2
     assert (tmp_path / "logs" / "service.log").read_text() == "of the first"
 
 

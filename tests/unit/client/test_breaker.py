@@ -22,19 +22,21 @@ def open_breaker(clock: FakeClock) -> CircuitBreaker:
     return breaker
 
 
+def advance_to_trial(clock: FakeClock, breaker: CircuitBreaker, pause_s: float) -> None:
+    """Let the pause pass: it allows nothing before its end, and then one trial."""
+    clock.advance(pause_s - 0.01)
+    assert not breaker.allows()
+    clock.advance(0.01)
+    assert breaker.allows()
+
+
 def test_it_opens_at_the_last_of_so_many_failures_in_a_row_and_says_so_once() -> None:
     breaker = make_breaker(FakeClock())
+    fail(breaker)
+    fail(breaker)
+    assert not breaker.succeed()  # starts the count anew
     assert [fail(breaker) for _ in range(5)] == [False, False, True, False, False]
     assert not breaker.allows()
-
-
-def test_a_success_in_between_starts_the_count_anew() -> None:
-    breaker = make_breaker(FakeClock())
-    fail(breaker)
-    fail(breaker)
-    assert not breaker.succeed()
-    fail(breaker)
-    assert breaker.allows()
 
 
 def test_calls_that_were_under_way_together_count_once() -> None:
@@ -47,7 +49,7 @@ def test_calls_that_were_under_way_together_count_once() -> None:
     assert fail(breaker)
 
 
-def test_a_call_that_began_before_another_one_succeeded_and_fails_after_it_counts_as_the_first() -> None:
+def test_a_call_that_began_before_a_success_and_fails_after_it_counts_as_the_first() -> None:
     breaker = make_breaker(FakeClock())
     started = breaker.start()
     breaker.succeed()
@@ -60,48 +62,31 @@ def test_an_open_one_allows_one_trial_after_each_pause_which_doubles_up_to_a_lim
     clock = FakeClock()
     breaker = open_breaker(clock)
     for pause_s in (1, 2, 3, 3):
-        clock.advance(pause_s - 0.01)
-        assert not breaker.allows()
-        clock.advance(0.01)
-        assert breaker.allows()
+        advance_to_trial(clock, breaker, pause_s)
         assert not breaker.allows()
         fail(breaker)
 
 
-def test_many_failures_that_were_under_way_as_it_opened_do_not_lengthen_the_pause() -> None:
+def test_failures_under_way_as_it_opened_do_not_lengthen_the_pause() -> None:
     clock = FakeClock()
     breaker = make_breaker(clock)
     fail(breaker)
     fail(breaker)
     for started in [breaker.start() for _ in range(100)]:
         breaker.fail(started)
-    clock.advance(1)
-    assert breaker.allows()
+    advance_to_trial(clock, breaker, 1)
 
 
-def test_a_trial_that_succeeds_closes_it_and_after_another_one_the_next_pause_is_short_again() -> None:
+@pytest.mark.parametrize(("successes", "pauses_s"), [(1, (1, 2, 3, 3)), (2, (1, 1, 1))])
+def test_a_trial_that_succeeds_closes_it_and_another_success_makes_the_next_pause_short_again(
+    successes: int, pauses_s: tuple[float, ...]
+) -> None:
     clock = FakeClock()
     breaker = open_breaker(clock)
-    clock.advance(1)
-    assert breaker.allows()
-    assert breaker.succeed()
-    assert breaker.allows()
-    assert not breaker.succeed()
-    for _ in range(3):
-        fail(breaker)
-    clock.advance(1)
-    assert breaker.allows()
-
-
-def test_pauses_go_on_to_double_where_nothing_but_the_trial_that_closed_it_succeeds() -> None:
-    clock = FakeClock()
-    breaker = open_breaker(clock)
-    for pause_s in (1, 2, 3, 3):
-        clock.advance(pause_s - 0.01)
-        assert not breaker.allows()
-        clock.advance(0.01)
+    for pause_s in pauses_s:
+        advance_to_trial(clock, breaker, pause_s)
+        assert [breaker.succeed() for _ in range(successes)] == [True, False][:successes]
         assert breaker.allows()
-        assert breaker.succeed()
         for _ in range(3):
             fail(breaker)
 
@@ -150,14 +135,20 @@ def test_while_open_a_call_raises_the_last_failure_and_calls_nothing(
     clock.advance(2)
     fail_to_call(impatient, line)
     assert line.calls == 2
+    line.is_cut = False
+    clock.advance(2)
+    assert [call(impatient, line), call(impatient, line)] == ["hello", "hello"]
 
 
-def test_the_pause_after_a_failed_trial_starts_at_its_end(impatient: CircuitBreaker, clock: FakeClock) -> None:
+def test_during_a_trial_other_calls_still_raise_and_its_pause_starts_at_its_end(
+    impatient: CircuitBreaker, clock: FakeClock
+) -> None:
     line = Line(is_cut=True)
     fail_to_call(impatient, line)
     clock.advance(2)
 
     def time_out() -> str:
+        fail_to_call(impatient, line)
         clock.advance(10)
         raise ConnectionError("timed out")
 
@@ -166,27 +157,6 @@ def test_the_pause_after_a_failed_trial_starts_at_its_end(impatient: CircuitBrea
     clock.advance(1)
     fail_to_call(impatient, line)
     assert line.calls == 1
-
-
-def test_during_a_trial_other_calls_still_raise(impatient: CircuitBreaker, clock: FakeClock) -> None:
-    line = Line(is_cut=True)
-    fail_to_call(impatient, line)
-    clock.advance(2)
-
-    def look_around() -> str:
-        fail_to_call(impatient, line)
-        return "back"
-
-    assert call(impatient, look_around) == "back"
-    assert line.calls == 1
-
-
-def test_a_call_that_succeeds_closes_it(impatient: CircuitBreaker, clock: FakeClock) -> None:
-    line = Line(is_cut=True)
-    fail_to_call(impatient, line)
-    line.is_cut = False
-    clock.advance(2)
-    assert [call(impatient, line), call(impatient, line)] == ["hello", "hello"]
 
 
 def test_other_errors_do_not_open_it(impatient: CircuitBreaker) -> None:

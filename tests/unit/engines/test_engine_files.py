@@ -12,12 +12,12 @@ from bento_service.engines.devices import has_cuda_provider
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.torch.engine import TorchEngine
 from bento_service.errors import EngineUnavailableError, ModelLoadError
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.store import BentoModelStore
 
 
 @pytest.fixture(scope="module")
 def model(bentoml_home: Path) -> StoredModel:
-    return Catalogue().load("efficientnet_lite0")
+    return BentoModelStore().load("efficientnet_lite0")
 
 
 @pytest.mark.parametrize("kind", ["openvino", "onnxruntime", "torch"])

@@ -1,9 +1,10 @@
-"""Real photographs, encoded in every way that a stranger may send them."""
+"""Photographs, encoded in every format and mode."""
 
 import io
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import skimage
 from PIL import Image, ImageCms
 
 from bento_service.domain.models import InputRecipe
-from bento_service.images.preprocessing import ImageLimits
+from bento_service.domain.requests import PreprocessedImage
+from bento_service.images.preprocessing import ImageLimits, preprocess
 
 RECIPE = InputRecipe(
     height_px=224,
@@ -29,9 +31,25 @@ HEIC by x265 (pillow-heif), shown by `heif-convert`; `deep.avif`, of 10 bits, by
 LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
 
 
+def read(encoded: bytes, recipe: InputRecipe = RECIPE, *, max_pixels: int = LIMITS.max_pixels) -> PreprocessedImage:
+    """Preprocess a file."""
+    return preprocess(encoded, recipe, ImageLimits(LIMITS.max_bytes, max_pixels))
+
+
+def read_whole(encoded: bytes) -> Image.Image:
+    """Return a file's picture upright, neither resized nor cropped."""
+    info = read(encoded).info
+    return Image.fromarray(read(encoded, uncropped(info.width_px, info.height_px)).pixels_hwc)
+
+
+def uncropped(width_px: int, height_px: int) -> InputRecipe:
+    """Return the recipe that leaves an image of this size as it is."""
+    return replace(RECIPE, width_px=width_px, height_px=height_px, crop_fraction=1.0)
+
+
 @cache
 def load_photograph(name: str = "chelsea.png") -> Image.Image:
-    """A photograph of scikit-image, as RGB without metadata. Not to be changed."""
+    """Return a photograph of scikit-image, as RGB without metadata; do not change it."""
     with Image.open(Path(skimage.__file__).parent / "data" / name) as source:
         photograph = source.convert("RGB")
     photograph.info.clear()
@@ -46,14 +64,14 @@ def encode(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 
 def decode_with_pillow(encoded: bytes) -> Image.Image:
-    """What Pillow makes of it, in the file's own mode."""
+    """Decode with Pillow, in the file's own mode."""
     image = Image.open(io.BytesIO(encoded))
     image.load()
     return image
 
 
 def convert(photograph: Image.Image, mode: str) -> Image.Image:
-    """Convert to any mode that a file can hold, the deep ones over their full range."""
+    """Convert to any mode that a file can hold; to deep ones over their full range."""
     if mode == "LAB":
         srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
         converted = ImageCms.profileToProfile(photograph, srgb, lab, outputMode="LAB")

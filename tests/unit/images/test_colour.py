@@ -4,12 +4,13 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from PIL import Image, ImageCms
 
-from bento_service.domain.requests import PreprocessedImage
-from bento_service.images.preprocessing import preprocess
+from bento_service.images.colour import reduce_samples
 from tests.unit.images.encodings import (
-    LIMITS,
     RECIPE,
     convert,
     decode_with_pillow,
@@ -17,19 +18,17 @@ from tests.unit.images.encodings import (
     encode_every_kind,
     load_photograph,
     png_chunk,
+    read,
 )
 from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 
 ONE_PIXEL = (1, 1)
-
-
-def _preprocess(encoded: bytes) -> PreprocessedImage:
-    return preprocess(encoded, RECIPE, LIMITS)
+FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
 def _centre(encoded: bytes) -> tuple[int, ...]:
-    """The colour that a file of one colour ends as."""
-    return tuple(int(value) for value in _preprocess(encoded).pixels_hwc[112, 112])
+    """Return the colour that a file of one colour ends as."""
+    return tuple(int(value) for value in read(encoded).pixels_hwc[112, 112])
 
 
 @pytest.mark.parametrize(
@@ -50,20 +49,18 @@ def _centre(encoded: bytes) -> tuple[int, ...]:
         ("CMYK", "JPEG", ("cmyk_converted",)),
     ],
 )
-def test_a_mode_that_pillow_converts_faithfully_equals_timm_and_is_named(
-    mode: str, image_format: str, expected: tuple[str, ...]
-) -> None:
+def test_a_mode_that_pillow_converts_well_equals_timm(mode: str, image_format: str, expected: tuple[str, ...]) -> None:
     encoded = encode(convert(load_photograph(), mode), image_format)
-    prepared = _preprocess(encoded)
+    prepared = read(encoded)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
     assert prepared.warnings == expected
 
 
 @pytest.mark.parametrize("transform", [0, 2])
 @pytest.mark.parametrize("marker", ["whole", "cut short", "missing", "JFIF's instead"])
-def test_cmyk_and_ycck_jpegs_are_inverted_with_or_without_adobes_marker(marker: str, transform: int) -> None:
+def test_cmyk_and_ycck_jpegs_are_read_as_inverted(marker: str, transform: int) -> None:
     original = encode(load_photograph().convert("CMYK"), "JPEG", quality=95)
-    prepared = _preprocess(_with_adobe_marker(original, marker, transform))
+    prepared = read(_with_adobe_marker(original, marker, transform))
     twin = original if marker != "whole" else _with_adobe_marker(original, "whole", transform)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(twin), RECIPE)
     assert prepared.warnings == (*(["metadata_ignored"] if marker == "cut short" else []), "cmyk_converted")
@@ -83,7 +80,7 @@ def _with_adobe_marker(encoded: bytes, marker: str, transform: int) -> bytes:
 
 
 def test_lab_becomes_the_rgb_that_it_came_from() -> None:
-    prepared = _preprocess(encode(convert(load_photograph(), "LAB"), "TIFF"))
+    prepared = read(encode(convert(load_photograph(), "LAB"), "TIFF"))
     difference = np.abs(prepared.pixels_hwc.astype(int) - transform_with_timm(load_photograph(), RECIPE))
     assert difference.mean() < 2
     assert prepared.warnings == ("lab_converted",)
@@ -94,57 +91,52 @@ def test_transparent_colour_is_laid_over_white(image_format: str) -> None:
     options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
     encoded = encode(Image.new("RGBA", ONE_PIXEL, (255, 0, 0, 51)), image_format, **options)
     assert _centre(encoded) == (255, 204, 204)
-    assert _preprocess(encoded).warnings == ("alpha_flattened",)
-
-
-def test_fully_transparent_pixels_are_white() -> None:
-    assert _centre(encode(Image.new("RGBA", ONE_PIXEL, (1, 2, 3, 0)), "PNG")) == (255, 255, 255)
+    assert read(encoded).warnings == ("alpha_flattened",)
 
 
 def test_transparent_grey_is_laid_over_white() -> None:
     encoded = encode(Image.new("LA", ONE_PIXEL, (0, 51)), "PNG")
     assert _centre(encoded) == (204, 204, 204)
-    assert _preprocess(encoded).warnings == ("greyscale_converted", "alpha_flattened")
-
-
-@pytest.mark.parametrize("image_format", ["PNG", "GIF"])
-def test_a_transparent_palette_entry_is_laid_over_white(image_format: str) -> None:
-    image = Image.new("P", ONE_PIXEL, 1)
-    image.putpalette([0, 0, 0, 200, 0, 0])
-    encoded = encode(image, image_format, transparency=1)
-    assert _centre(encoded) == (255, 255, 255)
-    assert _preprocess(encoded).warnings == ("palette_converted", "alpha_flattened")
-
-
-def test_a_half_transparent_palette_entry_is_laid_over_white() -> None:
-    image = Image.new("P", ONE_PIXEL, 0)
-    image.putpalette([255, 0, 0])
-    assert _centre(encode(image, "PNG", transparency=b"\x33")) == (255, 204, 204)
+    assert read(encoded).warnings == ("greyscale_converted", "alpha_flattened")
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "transparency", "kinds"),
+    ("image_format", "transparency", "expected"),
+    [("PNG", 0, (255, 255, 255)), ("GIF", 0, (255, 255, 255)), ("PNG", b"\x33", (255, 204, 204))],
+)
+def test_a_transparent_palette_entry_is_laid_over_white(
+    image_format: str, transparency: object, expected: tuple[int, ...]
+) -> None:
+    image = Image.new("P", ONE_PIXEL, 0)
+    image.putpalette([255, 0, 0])
+    encoded = encode(image, image_format, transparency=transparency)
+    assert _centre(encoded) == expected
+    assert read(encoded).warnings == ("palette_converted", "alpha_flattened")
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "kinds"),
     [
-        ("RGB", (9, 8, 7), (9, 8, 7), ("alpha_flattened",)),
-        ("L", 9, 9, ("greyscale_converted", "alpha_flattened")),
-        ("1", 0, 0, ("greyscale_converted", "alpha_flattened")),
-        ("I;16", 900, 900, ("bit_depth_reduced", "greyscale_converted", "alpha_flattened")),
+        ("RGB", (9, 8, 7), ("alpha_flattened",)),
+        ("L", 9, ("greyscale_converted", "alpha_flattened")),
+        ("1", 0, ("greyscale_converted", "alpha_flattened")),
+        ("I;16", 900, ("bit_depth_reduced", "greyscale_converted", "alpha_flattened")),
     ],
 )
 def test_a_colour_that_a_png_declares_transparent_is_white(
-    mode: str, colour: int | tuple[int, ...], transparency: int | tuple[int, ...], kinds: tuple[str, ...]
+    mode: str, colour: int | tuple[int, ...], kinds: tuple[str, ...]
 ) -> None:
-    encoded = encode(Image.new(mode, ONE_PIXEL, colour), "PNG", transparency=transparency)
+    encoded = encode(Image.new(mode, ONE_PIXEL, colour), "PNG", transparency=colour)
     assert _centre(encoded) == (255, 255, 255)
-    assert _preprocess(encoded).warnings == kinds
+    assert read(encoded).warnings == kinds
 
 
 def test_an_icc_profile_is_ignored_and_noted() -> None:
     photograph = load_photograph()
     for image_format in ("JPEG", "PNG", "WEBP", "TIFF"):
         options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
-        plain = _preprocess(encode(photograph, image_format, **options))
-        profiled = _preprocess(encode(photograph, image_format, icc_profile=_make_profile(), **options))
+        plain = read(encode(photograph, image_format, **options))
+        profiled = read(encode(photograph, image_format, icc_profile=_make_profile(), **options))
         assert profiled.warnings == ("icc_profile_ignored",)
         assert (profiled.pixels_hwc == plain.pixels_hwc).all()
 
@@ -157,23 +149,14 @@ def _make_profile() -> bytes:
 def test_only_the_first_frame_of_an_animation_is_used(kind: str) -> None:
     encoded = encode_every_kind()[kind]
     first = Image.open(io.BytesIO(encoded))
-    prepared = _preprocess(encoded)
+    prepared = read(encoded)
     assert prepared.warnings[0] == "first_frame_used"
     assert_as_timm(prepared.pixels_hwc, first, RECIPE)
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp RGB lossless=True", "png RGB", "tiff RGB None"])
 def test_a_single_frame_is_no_animation(kind: str) -> None:
-    assert "first_frame_used" not in _preprocess(encode_every_kind()[kind]).warnings
-
-
-def _deep_png(colour_type: int, samples: tuple[int, ...]) -> bytes:
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, colour_type, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + _idat(samples) + png_chunk(b"IEND", b"")
-
-
-def _idat(samples: tuple[int, ...]) -> bytes:
-    return png_chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples)))
+    assert "first_frame_used" not in read(encode_every_kind()[kind]).warnings
 
 
 @pytest.mark.parametrize(
@@ -185,17 +168,52 @@ def _idat(samples: tuple[int, ...]) -> bytes:
         (6, (0xFFFF, 0x8000, 0x00FF, 0xFFFF), (255, 128, 0)),
     ],
 )
-def test_sixteen_bits_of_a_png_are_scaled_by_their_full_range_and_not_clipped(
+def test_sixteen_bits_of_a_png_are_scaled_by_their_full_range(
     colour_type: int, samples: tuple[int, ...], expected: tuple[int, int, int]
 ) -> None:
-    encoded = _deep_png(colour_type, samples)
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, colour_type, 0, 0, 0))
+    pixels = png_chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples)))
+    encoded = b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b"")
     assert _centre(encoded) == expected
-    assert "bit_depth_reduced" in _preprocess(encoded).warnings
+    assert "bit_depth_reduced" in read(encoded).warnings
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 def test_a_sixteen_bit_photograph_equals_its_eight_bit_twin(image_format: str) -> None:
-    deep = _preprocess(encode(convert(load_photograph(), "I;16"), image_format))
-    plain = _preprocess(encode(load_photograph().convert("L"), "PNG"))
+    deep = read(encode(convert(load_photograph(), "I;16"), image_format))
+    plain = read(encode(load_photograph().convert("L"), "PNG"))
     assert (deep.pixels_hwc == plain.pixels_hwc).all()
     assert deep.warnings == ("bit_depth_reduced", "greyscale_converted")
+
+
+@pytest.mark.parametrize(("bits", "value"), [(16, 0xABCD), (12, 0x0ABC), (10, 0x02AF)])
+def test_unsigned_samples_keep_their_high_byte(bits: int, value: int) -> None:
+    assert reduce_samples(np.array([value], dtype=np.uint16), bits).tolist() == [0xAB]
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "samples", "expected"),
+    [
+        pytest.param("if", [0, 1, 128, 254], [0, 1, 128, 254], id="up to 255"),
+        pytest.param("if", [0, 257, 32_896, 65_535], [0, 1, 128, 255], id="up to 65535"),
+        pytest.param("f", [0.0, 0.2, 0.5, 1.0], [0, 51, 128, 255], id="floats up to 1"),
+        pytest.param("i", [0, 1], [0, 1], id="integers up to 1"),
+        pytest.param("if", [-100, 0, 100], [0, 128, 255], id="negative values, from lowest to highest"),
+        pytest.param("f", [1e9, 2e9], [0, 255], id="no known scale, from lowest to highest"),
+        pytest.param("f", [-FLOAT_MAX, 0.0, FLOAT_MAX], [0, 128, 255], id="the whole range of a float"),
+        pytest.param("f", [np.nan, -np.inf, np.inf, 255.0, 0.0], [0, 0, 255, 255, 0], id="NaN and infinities"),
+        pytest.param("f", [np.nan, np.nan], [0, 0], id="NaN alone"),
+        pytest.param("f", [-np.inf, -np.inf], [0, 0], id="an infinity alone"),
+        pytest.param("f", [0.0, 0.0], [0, 0], id="zeros"),
+    ],
+)
+def test_other_samples_are_scaled_by_the_range_that_they_seem_to_use(
+    dtypes: str, samples: list[float], expected: list[int]
+) -> None:
+    for dtype in dtypes:
+        assert reduce_samples(np.array(samples, dtype=f"{dtype}4"), 32).tolist() == expected
+
+
+@given(arrays.arrays(np.float32, 6, elements=st.floats(0, 65_535, width=32)))
+def test_a_brighter_sample_never_becomes_darker(samples: np.ndarray) -> None:
+    assert (np.diff(reduce_samples(samples, 32)[np.argsort(samples)].astype(int)) >= 0).all()

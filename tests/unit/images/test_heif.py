@@ -1,6 +1,5 @@
 """HEIC and AVIF from phones, encoders and attackers."""
 
-import struct
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +7,7 @@ import pytest
 from PIL import Image
 
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.preprocessing import ImageLimits, preprocess
-from tests.unit.images.encodings import LIMITS, RECIPE, encode, load_photograph
+from tests.unit.images.encodings import encode, load_photograph, read, read_whole
 from tests.unit.images.heif_files import (
     Part,
     grid,
@@ -40,15 +38,8 @@ def coded(image_format: str) -> Part:
     return take_apart(encode(load_photograph().resize((64, 64)), "AVIF"))
 
 
-def decode(encoded: bytes) -> Image.Image:
-    """A file's picture, neither resized nor cropped."""
-    info = preprocess(encoded, RECIPE, LIMITS).info
-    recipe = replace(RECIPE, width_px=info.width_px, height_px=info.height_px, crop_fraction=1.0)
-    return Image.fromarray(preprocess(encoded, recipe, LIMITS).pixels_hwc)
-
-
 def assert_alike(encoded: bytes, expected: Image.Image, *, most: float = 1.0) -> None:
-    shown = decode(encoded)
+    shown = read_whole(encoded)
     assert shown.size == expected.size
     assert np.abs(np.asarray(shown).astype(int) - np.asarray(expected)).mean() <= most
 
@@ -68,9 +59,9 @@ def on_white(image: Image.Image) -> Image.Image:
         ("deep.avif", ("bit_depth_reduced",)),
     ],
 )
-def test_a_file_is_read_as_the_reference_decoder_reads_it(name: str, warnings: tuple[str, ...]) -> None:
+def test_a_file_is_read_as_by_the_reference_decoder(name: str, warnings: tuple[str, ...]) -> None:
     assert_alike(recorded(name), on_white(reference(name)))
-    prepared = preprocess(recorded(name), RECIPE, LIMITS)
+    prepared = read(recorded(name))
     assert prepared.warnings == warnings
     assert prepared.info.format == name.rpartition(".")[2].upper()
 
@@ -79,17 +70,15 @@ def test_a_file_is_read_as_the_reference_decoder_reads_it(name: str, warnings: t
 def test_an_avif_shows_what_was_encoded(mode: str, warnings: tuple[str, ...]) -> None:
     encoded = encode(photograph(mode), "AVIF", quality=95, subsampling="4:4:4")
     assert_alike(encoded, on_white(photograph(mode)), most=3)
-    assert preprocess(encoded, RECIPE, LIMITS).warnings == warnings
+    assert read(encoded).warnings == warnings
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
 @pytest.mark.parametrize("axis", [None, 0, 1])
 @pytest.mark.parametrize("quarters", range(4))
-def test_a_picture_is_turned_and_then_mirrored_once_as_its_properties_say(
-    image_format: str, quarters: int, axis: int | None
-) -> None:
+def test_a_picture_is_turned_and_then_mirrored(image_format: str, quarters: int, axis: int | None) -> None:
     part = coded(image_format)
-    expected = decode(put_together(BRANDS[image_format], [part])).rotate(90 * quarters, expand=True)
+    expected = read_whole(put_together(BRANDS[image_format], [part])).rotate(90 * quarters, expand=True)
     properties = [rotated(quarters)] if quarters else []
     if axis is not None:
         expected = expected.transpose(MIRRORED[axis])
@@ -97,24 +86,21 @@ def test_a_picture_is_turned_and_then_mirrored_once_as_its_properties_say(
     assert_alike(put_together(BRANDS[image_format], [part.having(*properties)]), expected, most=0)
 
 
-def test_the_orientation_in_exif_or_xmp_is_left_out_as_browsers_do() -> None:
-    upright = encode(photograph(), "AVIF")
-    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="3"/></x:xmpmeta>'
-    exif = Image.Exif()
-    exif[0x0113] = 6  # Pillow writes 0x0112, the orientation, as `irot`
-    encoded = encode(photograph(), "AVIF", exif=exif.tobytes()).replace(b"\x01\x13\0\x03", b"\x01\x12\0\x03")
-    for turned in (encode(photograph(), "AVIF", xmp=xmp), encoded):
-        assert_alike(turned, decode(upright), most=0)
-
-
-def test_an_orientation_in_both_exif_and_properties_is_applied_once() -> None:
-    exif = Image.Exif()
+def with_exif_orientation(exif: Image.Exif) -> bytes:
+    """Encode with an EXIF orientation of 6; Pillow writes the tag 0x0112 as `irot`, and so 0x0113 is renamed."""
     exif[0x0113] = 6
+    encoded = encode(photograph(), "AVIF", exif=exif.tobytes())
+    return encoded.replace(b"\x01\x13\0\x03", b"\x01\x12\0\x03")
+
+
+def test_the_orientation_in_exif_or_xmp_is_ignored() -> None:
+    upright = read_whole(encode(photograph(), "AVIF"))
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="3"/></x:xmpmeta>'
+    assert_alike(encode(photograph(), "AVIF", xmp=xmp), upright, most=0)
+    exif = Image.Exif()
+    assert_alike(with_exif_orientation(exif), upright, most=0)
     exif[0x0112] = 6
-    encoded = encode(photograph(), "AVIF", exif=exif.tobytes()).replace(b"\x01\x13\0\x03", b"\x01\x12\0\x03")
-    prepared = preprocess(encoded, RECIPE, LIMITS)
-    assert (prepared.info.width_px, prepared.info.height_px) == SIZE[::-1]
-    assert_alike(encoded, decode(encode(photograph(), "AVIF")).rotate(-90, expand=True), most=0)
+    assert_alike(with_exif_orientation(exif), upright.rotate(-90, expand=True), most=0)
 
 
 @pytest.mark.parametrize("metadata", [b"", b"\xff\xff\xff\xff", b"\0\0\0\x06Exif\0\0MM\0*\xff\xff\xff\xff"])
@@ -122,7 +108,7 @@ def test_an_orientation_in_both_exif_and_properties_is_applied_once() -> None:
 def test_broken_heif_metadata_do_not_matter(image_format: str, metadata: bytes) -> None:
     exif = Part(b"Exif", metadata, (), {b"cdsc": [1]})
     whole = put_together(BRANDS[image_format], [coded(image_format)])
-    assert_alike(put_together(BRANDS[image_format], [coded(image_format), exif]), decode(whole), most=0)
+    assert_alike(put_together(BRANDS[image_format], [coded(image_format), exif]), read_whole(whole), most=0)
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
@@ -130,40 +116,40 @@ def test_a_grid_is_put_together_and_cut_to_its_size(image_format: str) -> None:
     tile = coded(image_format)
     expected = Image.new("RGB", (120, 64))
     for left_px in (0, 64):
-        expected.paste(decode(put_together(BRANDS[image_format], [tile])), (left_px, 0))
+        expected.paste(read_whole(put_together(BRANDS[image_format], [tile])), (left_px, 0))
     encoded = put_together(BRANDS[image_format], [grid(1, 2, 120, 64, [2, 3]), tile, tile])
     assert_alike(encoded, expected)
-    assert preprocess(encoded, RECIPE, LIMITS).warnings == ()
+    assert read(encoded).warnings == ()
 
 
 @pytest.mark.parametrize("primary", [1, 2])
 def test_of_several_pictures_the_primary_one_is_taken(primary: int) -> None:
     parts = [coded("HEIC"), take_apart(recorded("grey_8.heic"))]
-    prepared = preprocess(put_together(b"heic", parts, primary=primary), RECIPE, LIMITS)
+    prepared = read(put_together(b"heic", parts, primary=primary))
     assert prepared.warnings == (("first_frame_used",), ("first_frame_used", "greyscale_converted"))[primary - 1]
 
 
 def test_a_thumbnail_is_no_second_picture() -> None:
     thumbnail = replace(coded("HEIC"), references={b"thmb": [1]})
-    assert preprocess(put_together(b"heic", [coded("HEIC"), thumbnail]), RECIPE, LIMITS).warnings == ()
+    assert read(put_together(b"heic", [coded("HEIC"), thumbnail])).warnings == ()
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
     encoded = encode(photograph(), "AVIF", save_all=True, append_images=[photograph().rotate(180)], subsampling="4:4:4")
-    assert preprocess(encoded, RECIPE, LIMITS).warnings == ("first_frame_used",)
+    assert read(encoded).warnings == ("first_frame_used",)
     assert_alike(encoded, photograph(), most=5)
 
 
 def test_a_motion_photo_appended_to_a_heic_is_ignored() -> None:
     encoded = put_together(b"heic", [coded("HEIC")], further=b"\0\0\0\x10mpvdSEFT\xff\xff\xff\xff" + b"trailer" * 9)
-    assert preprocess(encoded, RECIPE, LIMITS).warnings == ()
+    assert read(encoded).warnings == ()
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
 def test_a_giant_is_refused_by_its_declared_size(image_format: str) -> None:
     encoded = put_together(BRANDS[image_format], [coded(image_format).size(65_000, 65_000)])
     with pytest.raises(TooManyPixelsError, match=r"65000 x 65000 = 4,225,000,000 pixels; 50,000,000 are allowed"):
-        preprocess(encoded, RECIPE, LIMITS)
+        read(encoded)
 
 
 @pytest.mark.parametrize("image_format", BRANDS)
@@ -177,19 +163,19 @@ def test_a_giant_tile_or_alpha_of_a_small_picture_counts(image_format: str) -> N
         [grid(1, 1, 64, 64, [2]), coded(image_format), of_a_tile],
     ):
         with pytest.raises(TooManyPixelsError, match=r"its decoder has to hold 3,600,000,000"):
-            preprocess(put_together(BRANDS[image_format], parts), RECIPE, LIMITS)
+            read(put_together(BRANDS[image_format], parts))
 
 
-def test_an_av1_stream_larger_than_its_picture_counts_as_the_pixels_it_would_take() -> None:
+def test_an_av1_stream_larger_than_its_picture_counts() -> None:
     large = take_apart(encode(Image.new("L", (640, 480)), "AVIF")).size(48, 41)
     with pytest.raises(TooManyPixelsError, match=r"48 x 41 pixels and its decoder has to hold 307,200"):
-        preprocess(put_together(b"avif", [large]), RECIPE, ImageLimits(LIMITS.max_bytes, 10_000))
+        read(put_together(b"avif", [large]), max_pixels=10_000)
 
 
-def test_grids_of_grids_are_counted_without_walking_every_path() -> None:
+def test_grids_of_grids_are_counted_in_time() -> None:
     layers = [grid(16, 16, 64, 64, [number] * 256) for number in range(2, 5)]
     with pytest.raises(TooManyPixelsError):
-        preprocess(put_together(b"heic", [*layers, coded("HEIC")]), RECIPE, ImageLimits(LIMITS.max_bytes, 10**6))
+        read(put_together(b"heic", [*layers, coded("HEIC")]), max_pixels=10**6)
 
 
 @pytest.mark.parametrize(
@@ -198,15 +184,15 @@ def test_grids_of_grids_are_counted_without_walking_every_path() -> None:
         ([grid(1, 1, 64, 64, [1])], "deep"),
         ([grid(1, 1, 64, 64, [2]), replace(coded("HEIC"), references={b"auxl": [2]})], "deep"),
         ([replace(grid(1, 1, 64, 64, [2]), references={b"dimg": [2], b"auxl": [2]}), coded("HEIC")], "deep"),
-        ([coded("HEIC")] * 1100, "1,100"),
-        ([coded("HEIC"), replace(coded("HEIC"), references={b"dimg": [1] * 5000})], "4,096"),
+        ([coded("HEIC")] * 1100, "1,024 boxes"),
+        ([coded("HEIC"), replace(coded("HEIC"), references={b"dimg": [1] * 65_535})], "65,536 numbers"),
         ([replace(coded("HEIC"), properties=())], "no size"),
     ],
     ids=["a part of itself", "its own alpha", "its part's alpha", "too many items", "too many references", "no size"],
 )
-def test_a_structure_that_no_phone_writes_is_refused_with_the_reason(parts: list[Part], reason: str) -> None:
+def test_a_structure_that_no_phone_writes_is_refused(parts: list[Part], reason: str) -> None:
     with pytest.raises(UndecodableImageError, match=reason):
-        preprocess(put_together(b"heic", parts), RECIPE, LIMITS)
+        read(put_together(b"heic", parts))
 
 
 ONE, THUMBNAIL = coded("HEIC"), replace(coded("HEIC"), references={b"thmb": [1]})
@@ -220,40 +206,33 @@ WITH_THUMBNAIL = put_together(b"heic", [ONE, THUMBNAIL])
         (put_together(b"heic", [ONE], further=b"\0\0\0\x08free" * 1100 + WITH_THUMBNAIL), "1,024 boxes"),
         (WITH_THUMBNAIL.replace(b"iref", b"iprp"), "two b'iprp' boxes"),
         (WITH_THUMBNAIL.replace(b"infe\2\0\0\0\0\2", b"infe\2\0\0\0\0\1"), "two of its items have the id 1"),
-        (put_together(b"heic", [replace(ONE, properties=ONE.properties[:1] * 255)] * 65), "16,384 properties"),
         (put_together(b"heic", [ONE], further=b"\0\0\0\x90moov" + b"\0\0\0\x08trak" * 17), "16 tracks"),
     ],
-    ids=["two metas", "a meta behind many boxes", "two lists of properties", "one id twice", "properties", "tracks"],
+    ids=["two metas", "a meta behind many boxes", "two lists of properties", "one id twice", "tracks"],
 )
-def test_boxes_that_decoders_read_differently_or_that_take_long_to_read_are_refused(
-    encoded: bytes, reason: str
-) -> None:
+def test_boxes_that_decoders_read_differently_are_refused(encoded: bytes, reason: str) -> None:
     with pytest.raises(UndecodableImageError, match=reason):
-        preprocess(encoded, RECIPE, LIMITS)
+        read(encoded)
 
 
 @pytest.mark.parametrize("name", ["colour_8.heic", "alpha_8.heic", "deep.avif"])
 def test_a_file_that_lost_even_its_last_byte_is_refused(name: str) -> None:
     with pytest.raises(UndecodableImageError, match="pixels end at byte"):
-        preprocess(recorded(name)[:-1], RECIPE, LIMITS)
+        read(recorded(name)[:-1])
 
 
-def test_a_container_that_declares_more_bits_than_its_stream_has_cannot_harm() -> None:
+def test_a_container_that_declares_too_many_bits_is_refused() -> None:
     encoded = recorded("grey_8.heic")
     luma_bits_at = encoded.index(b"hvcC") + 4 + 17  # less 8, in the lowest three bits (ISO/IEC 14496-15, 8.3.3.1)
     for bits in (10, 12, 15):
         lying = encoded[:luma_bits_at] + bytes([0xF8 | bits - 8]) + encoded[luma_bits_at + 1 :]
         # pi_heif's own scaling wrote beyond its samples here.
         with pytest.raises(UndecodableImageError):
-            preprocess(lying, RECIPE, LIMITS)
+            read(lying)
 
 
-def test_a_heif_of_another_codec_is_refused_with_the_reason() -> None:
+def test_a_heif_without_a_still_picture_that_is_read_is_refused_with_the_reason() -> None:
     with pytest.raises(UndecodableImageError, match="jpeg"):
-        preprocess(put_together(b"mif1", [replace(coded("HEIC"), kind=b"jpeg")]), RECIPE, LIMITS)
-
-
-def test_a_sequence_without_a_still_picture_is_refused_with_the_reason() -> None:
-    ftyp = struct.pack(">I", 20) + b"ftyphevc" + bytes(4) + b"hevc"
+        read(put_together(b"mif1", [replace(coded("HEIC"), kind=b"jpeg")]))
     with pytest.raises(UndecodableImageError, match="no primary image"):
-        preprocess(ftyp + struct.pack(">I", 8) + b"moov", RECIPE, LIMITS)
+        read(b"\0\0\0\x14ftyphevc\0\0\0\0hevc\0\0\0\x08moov")

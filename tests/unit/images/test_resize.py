@@ -28,7 +28,7 @@ recipes = st.builds(
 )
 
 
-def _preprocess(image: Image.Image, recipe: InputRecipe) -> np.ndarray:
+def resize(image: Image.Image, recipe: InputRecipe) -> np.ndarray:
     return resize_and_crop(image, plan_geometry(*image.size, recipe), recipe.interpolation)
 
 
@@ -36,39 +36,33 @@ def _preprocess(image: Image.Image, recipe: InputRecipe) -> np.ndarray:
 @pytest.mark.parametrize(
     "photograph", ["astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"]
 )
-def test_a_photograph_comes_out_as_timms_evaluation_transform_makes_it(photograph: str, recipe: InputRecipe) -> None:
+def test_a_photograph_is_resized_as_by_timm(photograph: str, recipe: InputRecipe) -> None:
     image = load_photograph(photograph)
     for turned in (image, image.transpose(Image.Transpose.ROTATE_90)):
-        assert_as_timm(_preprocess(turned, recipe), turned, recipe)
+        assert_as_timm(resize(turned, recipe), turned, recipe)
 
 
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 2), (2, 1), (3, 90), (90, 3), (256, 256), (257, 255), (224, 224), (3, 190)]
 )
 @pytest.mark.parametrize("recipe", [RECIPE, RECTANGULAR, TIGHT, WIDER_THAN_ITS_RESIZE])
-def test_an_odd_size_comes_out_as_timms_evaluation_transform_makes_it(
-    size: tuple[int, int], recipe: InputRecipe
-) -> None:
+def test_an_odd_size_is_resized_as_by_timm(size: tuple[int, int], recipe: InputRecipe) -> None:
     image = load_photograph().resize(size)
-    assert_as_timm(_preprocess(image, recipe), image, recipe)
+    assert_as_timm(resize(image, recipe), image, recipe)
 
 
 @settings(max_examples=150)
 @given(width_px=st.integers(1, 300), height_px=st.integers(1, 300), recipe=recipes)
-def test_any_size_and_recipe_come_out_as_timms_evaluation_transform_makes_them(
-    width_px: int, height_px: int, recipe: InputRecipe
-) -> None:
+def test_any_size_is_resized_as_by_timm_for_any_recipe(width_px: int, height_px: int, recipe: InputRecipe) -> None:
     image = load_photograph().crop((20, 0, 20 + width_px, height_px))
-    assert_as_timm(_preprocess(image, recipe), image, recipe)
+    assert_as_timm(resize(image, recipe), image, recipe)
 
 
 @settings(max_examples=50)
 @given(width_px=st.integers(1, 300), height_px=st.integers(1, 300), recipe=recipes)
-def test_grey_gives_the_same_pixels_in_one_channel_as_in_three(
-    width_px: int, height_px: int, recipe: InputRecipe
-) -> None:
+def test_grey_is_resized_alike_in_one_channel_and_in_three(width_px: int, height_px: int, recipe: InputRecipe) -> None:
     grey = load_photograph().convert("L").crop((20, 0, 20 + width_px, height_px))
-    assert (_preprocess(grey, recipe) == _preprocess(grey.convert("RGB"), recipe)).all()
+    assert (resize(grey, recipe) == resize(grey.convert("RGB"), recipe)).all()
 
 
 @settings(max_examples=25)
@@ -77,11 +71,9 @@ def test_grey_gives_the_same_pixels_in_one_channel_as_in_three(
     aspect=st.floats(0.25, 4),
     recipe=st.sampled_from([RECIPE, RECTANGULAR, TIGHT]),
 )
-def test_a_large_image_comes_out_as_timms_evaluation_transform_makes_it(
-    height_px: int, aspect: float, recipe: InputRecipe
-) -> None:
+def test_a_large_image_is_resized_as_by_timm(height_px: int, aspect: float, recipe: InputRecipe) -> None:
     image = load_photograph().resize((math.ceil(height_px * aspect), height_px))
-    assert_as_timm(_preprocess(image, recipe), image, recipe)
+    assert_as_timm(resize(image, recipe), image, recipe)
 
 
 @settings(max_examples=60)
@@ -91,7 +83,7 @@ def test_a_large_image_comes_out_as_timms_evaluation_transform_makes_it(
     recipe=recipes,
     orientation=st.sampled_from(range(1, 9)),
 )
-def test_turning_after_the_resize_gives_what_turning_before_it_does(
+def test_turning_after_the_resize_equals_turning_before_it(
     width_px: int, height_px: int, recipe: InputRecipe, orientation: int
 ) -> None:
     stored = load_photograph().resize((width_px, height_px))
@@ -107,13 +99,13 @@ def test_a_fourth_byte_a_pixel_changes_nothing(width_px: int, height_px: int, re
     image = load_photograph().crop((0, 0, width_px, height_px))
     padded = np.dstack([np.asarray(image), np.full((height_px, width_px), 7, np.uint8)])
     four = Image.frombuffer(RGBX_MODE, image.size, padded, "raw", RGBX_MODE, 0, 1)
-    assert (_preprocess(four, recipe) == _preprocess(image, recipe)).all()
+    assert (resize(four, recipe) == resize(image, recipe)).all()
 
 
 @pytest.mark.parametrize("size", [(3, 2000), (2000, 3), (240, 9503), (9503, 240)])
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_a_very_long_image_is_enlarged_within_its_crop_only_and_nearly_equals_timm(
+def test_a_very_long_image_is_enlarged_nearly_as_by_timm(
     size: tuple[int, int], orientation: int, interpolation: Interpolation
 ) -> None:
     recipe, turn = replace(RECIPE, interpolation=interpolation), BY_EXIF[orientation]
@@ -127,7 +119,7 @@ def test_a_very_long_image_is_enlarged_within_its_crop_only_and_nearly_equals_ti
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_very_long_image_is_turned_without_a_copy_of_all_of_it(orientation: int) -> None:
+def test_a_very_long_image_is_turned_without_a_full_copy(orientation: int) -> None:
     turn = BY_EXIF[orientation]
     stored = Image.new("RGB", (255, 40_000))
     upright = stored.size[::-1] if turn.is_transposed else stored.size
@@ -142,22 +134,15 @@ def test_a_very_long_image_is_turned_without_a_copy_of_all_of_it(orientation: in
 
 @pytest.mark.parametrize("size", [(1, 65_500), (65_500, 1), (1, 50_000_000)])
 @pytest.mark.parametrize("recipe", [RECIPE, RECTANGULAR, WIDER_THAN_ITS_RESIZE])
-def test_an_image_one_pixel_wide_is_resized_without_enlarging_all_of_it(
-    size: tuple[int, int], recipe: InputRecipe
-) -> None:
-    pixels = _preprocess(Image.new("RGB", size, (10, 20, 30)), recipe)
+def test_an_image_one_pixel_wide_is_not_enlarged_in_full(size: tuple[int, int], recipe: InputRecipe) -> None:
+    pixels = resize(Image.new("RGB", size, (10, 20, 30)), recipe)
     assert pixels.shape == (recipe.height_px, recipe.width_px, 3)
     assert tuple(pixels[recipe.height_px // 2, recipe.width_px // 2]) == (10, 20, 30)
 
 
-def test_the_result_is_contiguous_and_may_be_written_to() -> None:
-    pixels = _preprocess(load_photograph(), RECIPE)
-    assert pixels.dtype == np.uint8
+def test_the_crop_beyond_the_image_is_black_and_the_result_contiguous() -> None:
+    pixels = resize(Image.new("RGB", (100, 100), "white"), WIDER_THAN_ITS_RESIZE)
     assert pixels.flags.c_contiguous
     assert pixels.flags.writeable
-
-
-def test_what_the_crop_takes_from_beyond_the_image_is_black() -> None:
-    pixels = _preprocess(Image.new("RGB", (100, 100), "white"), WIDER_THAN_ITS_RESIZE)
     assert (pixels[0] == 0).all()
     assert (pixels[112, 112] == 255).all()

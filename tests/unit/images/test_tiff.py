@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain.requests import PreprocessedImage
 from bento_service.errors import TooManyPixelsError, UndecodableImageError
-from bento_service.images.preprocessing import ImageLimits, preprocess
-from bento_service.images.tiff import open_tiff
-from tests.unit.images.encodings import LIMITS, RECIPE, load_photograph
+from tests.unit.images.encodings import load_photograph, read, read_whole, uncropped
 from tests.unit.images.tiffs import (
     BLACK_IS_ZERO,
     DEFLATE,
@@ -34,16 +31,12 @@ from tests.unit.images.tiffs import (
 )
 
 WIDTH_PX, HEIGHT_PX = 21, 15
-UNRESIZED = replace(RECIPE, height_px=HEIGHT_PX, width_px=WIDTH_PX, crop_fraction=1.0)
+UNCROPPED = uncropped(WIDTH_PX, HEIGHT_PX)
 PHOTOGRAPH = np.asarray(load_photograph().resize((WIDTH_PX, HEIGHT_PX)))
 CHANNELS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, SEPARATED: 4}
 DTYPES = ["u1", "u2", "u4", "u8", "f2", "f4", "f8", "i1", "i2", "i4", "i8"]
 WAYS = [(NONE, 1), (PACKBITS, 1), (LZW, 1), (DEFLATE, 1), (DEFLATE, 2), (LZW, 3)]
 """Compression and predictor."""
-
-
-def read(encoded: bytes) -> PreprocessedImage:
-    return preprocess(encoded, UNRESIZED, LIMITS)
 
 
 def take_channels(photometric: int) -> NDArray[np.uint8]:
@@ -62,13 +55,13 @@ def to_rgb(eight_bits: NDArray[np.uint8], photometric: int) -> NDArray[np.int64]
     return np.rint((255 - values[:, :, :3]) * (255 - values[:, :, 3:]) / 255).astype(np.int64)
 
 
-def assert_read_as(encoded: bytes, expected: NDArray[np.int64]) -> None:
-    assert np.abs(read(encoded).pixels_hwc.astype(int) - expected).max() <= 1
+def assert_read_as(encoded: bytes, expected: NDArray[np.integer] | int) -> None:
+    assert np.abs(read(encoded, UNCROPPED).pixels_hwc.astype(int) - expected).max() <= 1
 
 
 @pytest.mark.parametrize(("compression", "predictor"), WAYS)
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("photometric", "is_planar"), [(0, False), (1, False), *product((2, 5), (False, True))])
+@pytest.mark.parametrize(("photometric", "is_planar"), product(CHANNELS, (False, True)))
 def test_samples_of_any_kind_are_read_as_what_they_mean(
     photometric: int, is_planar: bool, dtype: str, compression: int, predictor: int
 ) -> None:
@@ -100,14 +93,15 @@ def test_samples_of_any_kind_are_read_as_what_they_mean(
         tags=st.sampled_from([{}, {}, {258: (5, 6, 5)}, {332: (2,)}, {339: (5,)}, {339: (1, 3, 1)}]),
     ),
 )
-def test_any_layout_is_read_as_what_it_means_or_refused_with_the_reason(dtype: str, layout: Layout) -> None:
+def test_any_layout_is_read_or_refused_with_the_reason(dtype: str, layout: Layout) -> None:
     colours = take_channels(layout.photometric) if layout.photometric in CHANNELS else PHOTOGRAPH
     full_scale = 1.0 if dtype.startswith("f") else np.iinfo(dtype).max
     opaque = np.full((HEIGHT_PX, WIDTH_PX, len(layout.extra_samples)), full_scale, dtype)
     samples = np.dstack([deepen(colours, np.dtype(dtype)), opaque])
     is_known = layout.photometric in CHANNELS and not layout.tags
+    encoded = encode_tiff(samples, layout)
     try:
-        prepared = read(encode_tiff(samples, layout))
+        read(encoded)
     except UndecodableImageError as error:
         assert not is_known, error.message
         assert "which Lightbox does not read; " in error.message
@@ -115,8 +109,7 @@ def test_any_layout_is_read_as_what_it_means_or_refused_with_the_reason(dtype: s
     is_half_transparent = dtype.startswith("i") and {1, 2} & set(layout.extra_samples)
     if is_known and (layout.photometric == SEPARATED or not is_half_transparent):
         eight_bits = colours // 2 if dtype.startswith("i") else colours
-        expected = to_rgb(eight_bits, layout.photometric)
-        assert np.abs(prepared.pixels_hwc.astype(int) - expected).max() <= 1
+        assert_read_as(encoded, to_rgb(eight_bits, layout.photometric))
 
 
 @pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "f4"])
@@ -132,14 +125,14 @@ def test_premultiplied_and_straight_alpha_are_laid_over_white(
     if meaning == 1 and photometric == WHITE_IS_ZERO:
         stored = 255 - (255 - colours) // 5
     samples = deepen(np.dstack([stored, alpha]), np.dtype(dtype))
-    prepared = read(encode_tiff(samples, Layout(photometric, is_planar=is_planar, extra_samples=(meaning,))))
+    encoded = encode_tiff(samples, Layout(photometric, is_planar=is_planar, extra_samples=(meaning,)))
     level = 155 if photometric == WHITE_IS_ZERO else 100
-    assert np.abs(prepared.pixels_hwc.astype(int) - round(255 * 0.8 + level * 0.2)).max() <= 1
-    assert "alpha_flattened" in prepared.warnings
+    assert_read_as(encoded, round(255 * 0.8 + level * 0.2))
+    assert "alpha_flattened" in read(encoded).warnings
 
 
 @pytest.mark.parametrize(("dtype", "lowest"), [("i1", -128), ("i2", -1000), ("i4", -1)])
-def test_signed_samples_below_zero_are_refused_because_decoders_disagree_about_them(dtype: str, lowest: int) -> None:
+def test_signed_samples_below_zero_are_refused(dtype: str, lowest: int) -> None:
     samples = np.full((HEIGHT_PX, WIDTH_PX, 1), lowest, dtype=dtype)
     with pytest.raises(UndecodableImageError, match=f"signed samples down to {lowest:,}"):
         read(encode_tiff(samples, Layout()))
@@ -180,7 +173,7 @@ def test_a_palette_of_eight_bits_is_told_from_one_of_sixteen(scale: int) -> None
     assert_read_as(encoded, to_rgb(PHOTOGRAPH[:, :, :1], WHITE_IS_ZERO))
 
 
-def test_grey_without_a_photometric_interpretation_counts_from_black_as_libtiff_assumes() -> None:
+def test_grey_without_a_photometric_interpretation_counts_from_black() -> None:
     encoded = encode_tiff(PHOTOGRAPH[:, :, :1], Layout())
     entry = encoded.index(struct.pack("<HHI", 262, 3, 1))
     unnamed = encoded[:entry] + struct.pack("<H", 263) + encoded[entry + 2 :]
@@ -205,30 +198,22 @@ def store_after(encoded: bytes, tags: Mapping[int, tuple[int, ...]], *, is_subdi
 
 @pytest.mark.parametrize("is_subdirectory", [False, True])
 @pytest.mark.parametrize("tags", [{254: (1,)}, {255: (2,)}, {254: (5,)}])
-def test_a_thumbnail_in_front_of_the_picture_is_passed_over(
-    tags: Mapping[int, tuple[int, ...]], is_subdirectory: bool
-) -> None:
-    encoded = encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (0,)}))
-    prepared = read(store_after(encoded, tags, is_subdirectory=is_subdirectory))
-    assert (prepared.pixels_hwc == PHOTOGRAPH).all()
-    assert (prepared.info.width_px, prepared.info.height_px) == (WIDTH_PX, HEIGHT_PX)
-    assert prepared.warnings == ()
+def test_a_thumbnail_before_the_picture_is_skipped(tags: Mapping[int, tuple[int, ...]], is_subdirectory: bool) -> None:
+    encoded = store_after(encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (0,)})), tags, is_subdirectory=is_subdirectory)
+    assert_read_as(encoded, PHOTOGRAPH)
+    assert read(encoded).warnings == ()
+    with pytest.raises(TooManyPixelsError, match=f"{WIDTH_PX} x {HEIGHT_PX}"):
+        read(encoded, max_pixels=WIDTH_PX * HEIGHT_PX - 1)
 
 
-def test_a_cameras_raw_file_is_refused_and_not_read_from_its_thumbnail() -> None:
+def test_a_cameras_raw_file_is_not_read_from_its_thumbnail() -> None:
     raw = encode_tiff(PHOTOGRAPH[:, :, :1].astype("u2"), Layout(32803))
     with pytest.raises(UndecodableImageError, match="raw sensor data"):
         read(store_after(raw, {254: (1,)}, is_subdirectory=True))
 
 
-def test_the_limit_on_pixels_is_about_the_picture_and_not_about_its_thumbnail() -> None:
-    encoded = store_after(encode_tiff(PHOTOGRAPH, Layout(RGB)), {254: (1,)}, is_subdirectory=True)
-    with pytest.raises(TooManyPixelsError, match=f"{WIDTH_PX} x {HEIGHT_PX}"):
-        preprocess(encoded, UNRESIZED, ImageLimits(LIMITS.max_bytes, WIDTH_PX * HEIGHT_PX - 1))
-
-
-def test_an_image_that_is_marked_as_reduced_and_is_the_only_one_is_the_picture() -> None:
-    assert (read(encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (1,)}))).pixels_hwc == PHOTOGRAPH).all()
+def test_the_only_image_is_the_picture_although_it_is_marked_as_reduced() -> None:
+    assert_read_as(encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (1,)})), PHOTOGRAPH)
 
 
 @pytest.mark.parametrize(
@@ -244,46 +229,41 @@ def test_a_damaged_page_after_the_picture_does_no_harm(offset: int) -> None:
     encoded = encode_tiff(PHOTOGRAPH, Layout(RGB))
     at = struct.unpack_from("<I", encoded, 4)[0]
     at += 2 + 12 * struct.unpack_from("<H", encoded, at)[0]
-    damaged = encoded[:at] + struct.pack("<I", offset) + encoded[at + 4 :]
-    assert (read(damaged).pixels_hwc == PHOTOGRAPH).all()
+    assert_read_as(encoded[:at] + struct.pack("<I", offset) + encoded[at + 4 :], PHOTOGRAPH)
 
 
 @pytest.mark.parametrize("compression", [NONE, DEFLATE])
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_strips_beyond_the_end_of_the_file_are_refused(dtype: str, compression: int) -> None:
-    whole = encode_tiff(deepen(PHOTOGRAPH, np.dtype(dtype)), Layout(RGB, compression))
-    directory_at = struct.unpack_from("<I", whole, 4)[0]
-    moved = encode_tiff(
-        deepen(PHOTOGRAPH, np.dtype(dtype)),
-        Layout(RGB, compression, tags={273: tuple(range(directory_at, directory_at + 5)), 279: (10_000,) * 5}),
-    )
+    samples = deepen(PHOTOGRAPH, np.dtype(dtype))
+    directory_at = struct.unpack_from("<I", encode_tiff(samples, Layout(RGB, compression)), 4)[0]
+    places = {273: tuple(range(directory_at, directory_at + 5)), 279: (10_000,) * 5}
     with pytest.raises(UndecodableImageError, match="its pixels need"):
-        read(moved)
+        read(encode_tiff(samples, Layout(RGB, compression, tags=places)))
 
 
-def test_samples_that_would_take_more_memory_than_pixels_may_are_refused_before_they_are_decoded() -> None:
-    samples = np.zeros((HEIGHT_PX, WIDTH_PX, 3), dtype=np.float64)
-    with pytest.raises(TooManyPixelsError, match=r"samples take 7,560 bytes; 4,000 are allowed"):
-        preprocess(encode_tiff(samples, Layout(RGB, DEFLATE)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 1000))
-
-
-def test_a_wide_tile_of_a_narrow_image_counts_as_what_it_takes() -> None:
-    samples = np.zeros((HEIGHT_PX, 1, 1), dtype=np.float64)
-    with pytest.raises(TooManyPixelsError, match="samples take 1,920 bytes; 1,024 are allowed"):
-        preprocess(encode_tiff(samples, Layout(tile_px=16)), UNRESIZED, ImageLimits(LIMITS.max_bytes, 16 * 16))
+@pytest.mark.parametrize(
+    ("size", "layout", "max_pixels", "reason"),
+    [
+        ((HEIGHT_PX, WIDTH_PX, 3), Layout(RGB, DEFLATE), 1000, "samples take 7,560 bytes; 4,000 are allowed"),
+        ((HEIGHT_PX, 1, 1), Layout(tile_px=16), 256, "samples take 2,048 bytes; 1,024 are allowed"),
+    ],
+)
+def test_samples_that_take_too_much_memory_are_refused(
+    size: tuple[int, ...], layout: Layout, max_pixels: int, reason: str
+) -> None:
+    with pytest.raises(TooManyPixelsError, match=reason):
+        read(encode_tiff(np.zeros(size, dtype=np.float64), layout), max_pixels=max_pixels)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "f4"])
 def test_the_orientation_is_read_from_its_tag_or_else_from_xmp(dtype: str) -> None:
-    upright = np.asarray(Image.fromarray(PHOTOGRAPH).transpose(Image.Transpose.ROTATE_270))
-    samples = deepen(PHOTOGRAPH, np.dtype(dtype))
+    upright = np.asarray(Image.fromarray(PHOTOGRAPH).transpose(Image.Transpose.ROTATE_270)).astype(int)
     xmp = tuple(np.frombuffer(b'<x tiff:Orientation="6" />', "<u2").tolist())
-    recipe = replace(UNRESIZED, height_px=WIDTH_PX, width_px=HEIGHT_PX)
     for tags in ({274: (6,)}, {700: xmp}):
-        encoded = encode_tiff(samples, Layout(RGB, tags=tags))
-        prepared = preprocess(encoded, recipe, LIMITS)
-        assert np.abs(prepared.pixels_hwc.astype(int) - upright).max() <= 1
-        assert prepared.warnings[-1] == "exif_orientation_applied"
+        encoded = encode_tiff(deepen(PHOTOGRAPH, np.dtype(dtype)), Layout(RGB, tags=tags))
+        assert np.abs(np.asarray(read_whole(encoded)) - upright).max() <= 1
+        assert read(encoded).warnings[-1] == "exif_orientation_applied"
 
 
 @pytest.mark.parametrize(
@@ -293,11 +273,11 @@ def test_the_orientation_is_read_from_its_tag_or_else_from_xmp(dtype: str) -> No
         ({292: 900_000, 293: 900_000}, "overlap"),
     ],
 )
-def test_tags_that_would_take_long_to_read_or_much_memory_are_refused(sizes: Mapping[int, int], reason: str) -> None:
+def test_tags_of_too_many_values_are_refused(sizes: Mapping[int, int], reason: str) -> None:
     picture = encode_tiff(np.zeros((4, 4, 3), np.uint8), Layout(RGB, tags=dict.fromkeys(sizes, (0,))))
     encoded = bytearray(picture.ljust(1_600_000, b"\0"))
     for tag, size in sizes.items():
         entry_at = encoded.index(struct.pack("<HHI", tag, 3, 1))
         struct.pack_into("<HHII", encoded, entry_at, tag, 1, size, 8)
     with pytest.raises(UndecodableImageError, match=reason):
-        open_tiff(bytes(encoded), max_pixels=100).load(max_pixels=100)
+        read(bytes(encoded))

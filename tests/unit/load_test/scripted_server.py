@@ -3,16 +3,12 @@
 import socketserver
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import TracebackType
 from typing import cast
 
 CLOSE = None
 """Instead of an answer: close the connection."""
 HANG = b""
 """Instead of an answer: nothing, until the server stops."""
-
-Script = Callable[[int], bytes | None]
 
 
 def answer(status: int = 200, body: bytes = b"{}", *headers: str) -> bytes:
@@ -21,81 +17,59 @@ def answer(status: int = 200, body: bytes = b"{}", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-@dataclass
-class ScriptedServer:
-    """Answers request number n, from 0, with `script(n)`; closes after each answer if `is_closing`, without a word."""
+class ScriptedServer(socketserver.ThreadingTCPServer):
+    """Answers request number n, from 0, with `script(n)`; where `is_closing`, closes the connection after each."""
 
-    script: Script
-    is_closing: bool = False
-    heads: list[bytes] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    released: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1/classify?top_k=1"
-
-    def __enter__(self) -> "ScriptedServer":
-        self._server = _Server(self)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.released.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, scripted: ScriptedServer) -> None:
-        self.scripted = scripted
+    def __init__(self, script: Callable[[int], bytes | None], *, is_closing: bool = False) -> None:
+        self.script = script
+        self.is_closing = is_closing
+        self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
+        self.connections = 0
+        self.released = threading.Event()
+        self.lock = threading.Lock()
         super().__init__(("127.0.0.1", 0), _Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/v1/classify?top_k=1"
+
+    def __enter__(self) -> "ScriptedServer":
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.released.set()
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
 
 
 class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
-        scripted = cast("_Server", self.server).scripted
+        server = cast("ScriptedServer", self.server)
         is_counted = False
         try:
-            while head := self._read_head():
-                body = self.rfile.read(_length(head))
-                with scripted.lock:
-                    scripted.connections += not is_counted
-                    number = len(scripted.bodies)
-                    scripted.heads.append(head)
-                    scripted.bodies.append(body)
+            while head := b"".join(iter(self.rfile.readline, b"\r\n")):
+                lengths = [line for line in head.splitlines() if line.lower().startswith(b"content-length:")]
+                body = self.rfile.read(int(lengths[0].partition(b":")[2]))
+                with server.lock:
+                    server.connections += not is_counted
+                    number = len(server.bodies)
+                    server.heads.append(head)
+                    server.bodies.append(body)
                 is_counted = True
-                reply = scripted.script(number)
-                if reply is CLOSE:
-                    return
+                reply = server.script(number)
                 if reply == HANG:
-                    scripted.released.wait()
+                    server.released.wait()
+                if not reply:
                     return
                 self.wfile.write(reply)
-                if scripted.is_closing:
+                if server.is_closing:
                     return
         except ConnectionError:
             """The client gave up, which is what some tests are about."""
-
-    def _read_head(self) -> bytes:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            line = self.rfile.readline()
-            if not line:
-                return b""
-            head += line
-        return head
-
-
-def _length(head: bytes) -> int:
-    lines = (line.partition(b":") for line in head.splitlines())
-    return next((int(value) for name, _, value in lines if name.lower() == b"content-length"), 0)

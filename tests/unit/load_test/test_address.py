@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 
 from bento_service.load_test.address import Address, resolve
-from lightbox_client.errors import ServiceUnreachableError
+from lightbox_client.errors import InvalidAddressError, ServiceUnreachableError
 
 
 @pytest.fixture
@@ -16,26 +16,17 @@ def port() -> Iterator[int]:
 def test_a_url_is_taken_apart(port: int) -> None:
     address = resolve(f"http://user:secret@localhost:{port}/api/v1/classify?model=lite0")
 
-    assert (address.ip, address.port, address.hostname) == ("127.0.0.1", port, "localhost")
-    assert address.authority == f"localhost:{port}"
-    assert address.target == "/api/v1/classify?model=lite0"
-    assert not address.is_tls
-
-
-def test_a_url_without_a_path_means_the_root(port: int) -> None:
+    target = "/api/v1/classify?model=lite0"
+    assert address == Address("127.0.0.1", port, "localhost", f"localhost:{port}", target, is_tls=False)
     assert resolve(f"http://127.0.0.1:{port}").target == "/"
 
 
 @pytest.mark.parametrize(
     ("ip", "is_loopback", "is_nearby"),
     [
-        ("127.0.0.1", True, True),
-        ("::1", True, True),
-        ("192.168.1.7", False, True),
-        ("10.0.0.1", False, True),
-        ("fd00::1", False, True),
-        ("8.8.8.8", False, False),
-        ("2606:4700::1111", False, False),
+        *((ip, True, True) for ip in ("127.0.0.1", "::1")),
+        *((ip, False, True) for ip in ("192.168.1.7", "10.0.0.1", "fd00::1")),
+        *((ip, False, False) for ip in ("8.8.8.8", "2606:4700::1111")),
     ],
 )
 def test_this_machine_and_private_networks_are_near(ip: str, is_loopback: bool, is_nearby: bool) -> None:
@@ -44,12 +35,25 @@ def test_this_machine_and_private_networks_are_near(ip: str, is_loopback: bool, 
     assert (address.is_loopback, address.is_nearby) == (is_loopback, is_nearby)
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:3000", "ftp://host/", "http://", "http://host:99999/", "http://h/a b"])
+def test_what_is_no_address_is_named(url: str) -> None:
+    with pytest.raises(InvalidAddressError, match="is no address"):
+        resolve(url)
+
+
 def test_a_host_that_cannot_exist_is_named() -> None:
     with pytest.raises(ServiceUnreachableError, match=r"cannot reach http://no\.\.where/ \(no such name\)"):
         resolve("http://no..where/")
 
 
-def test_a_proxy_that_is_passed_by_is_named_where_that_may_be_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_where_nothing_listens_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(ServiceUnreachableError, match="Connection refused"):
+            resolve(f"http://127.0.0.1:{taken.getsockname()[1]}/")
+
+
+def test_a_proxy_that_is_not_used_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://user:s3cret@proxy.example:3128")
 
     with pytest.raises(ServiceUnreachableError, match=r"The proxy http://proxy\.example:3128 is not used, since"):

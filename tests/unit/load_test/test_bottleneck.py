@@ -1,6 +1,7 @@
 import pytest
 
 from bento_service.load_test.bottleneck import Confidence, Limit, ServiceCapacity, find_bottleneck
+from bento_service.load_test.result import LoadResult
 from tests.unit.load_test.runs import make_facts, make_run
 
 STATIONS = ServiceCapacity(decode_threads=2, lanes=2)
@@ -19,7 +20,7 @@ LATENCIES_MS = [0.0] * 1000
         (2.0, 11.0, 1, Limit.HTTP, Confidence.UNCLEAR),
     ],
 )
-def test_the_station_that_is_always_busy_at_capacity_is_the_limit_and_else_http(
+def test_the_station_that_is_busy_at_capacity_is_the_limit_else_http(
     decode_ms: float, inference_ms: float, batch_size: int, limit: Limit, confidence: Confidence
 ) -> None:
     facts = make_facts(decode_ms=decode_ms, inference_ms=inference_ms, batch_size=batch_size)
@@ -38,17 +39,14 @@ def test_the_shares_of_busy_time_follow_from_rate_demand_and_servers() -> None:
     assert found.inference_busy == pytest.approx(0.8, rel=0.01)
 
 
-def test_a_client_without_cpu_to_spare_is_the_limit_whatever_the_answers_say() -> None:
-    run = make_run(LATENCIES_MS, facts=make_facts(inference_ms=19), client_cpu_s=9.5)
-
-    assert find_bottleneck(run, STATIONS).limit is Limit.CLIENT
-
-
-def test_answers_from_the_cache_alone_are_limited_by_http() -> None:
-    run = make_run(LATENCIES_MS, facts=make_facts(is_cached=True))
-
-    assert find_bottleneck(run, STATIONS).limit is Limit.HTTP
-
-
-def test_answers_without_timings_tell_nothing() -> None:
-    assert find_bottleneck(make_run(LATENCIES_MS), STATIONS).limit is Limit.UNKNOWN
+@pytest.mark.parametrize(
+    ("run", "limit"),
+    [
+        (make_run(LATENCIES_MS, facts=make_facts(inference_ms=19), client_cpu_s=9.5), Limit.CLIENT),
+        (make_run(LATENCIES_MS, facts=make_facts(is_cached=True)), Limit.HTTP),
+        (make_run(LATENCIES_MS), Limit.UNKNOWN),
+    ],
+    ids=["a busy client", "cached answers", "no timings"],
+)
+def test_without_computed_answers_or_a_client_with_time_no_station_is_the_limit(run: LoadResult, limit: Limit) -> None:
+    assert find_bottleneck(run, STATIONS).limit is limit

@@ -1,11 +1,23 @@
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bento_service.load_test.bottleneck import Limit, ServiceCapacity
 from bento_service.load_test.figures import RunFigures
 from bento_service.load_test.result import LoadResult
-from bento_service.load_test.survey import NothingMeasuredError, Survey, SurveyPlan, survey
+from bento_service.load_test.survey import (
+    GROWTH,
+    LADDER,
+    PRECISION,
+    Attempt,
+    Survey,
+    SurveyPlan,
+    best_rate,
+    choose_rate,
+    survey,
+)
 from tests.fakes.clock import FakeClock
 from tests.unit.load_test.runs import make_facts, make_run
 
@@ -16,7 +28,7 @@ CAPACITY = 100.0
 class FakeGenerator:
     """A server that takes `CAPACITY` images a second and refuses what is more; the clock goes on by each run."""
 
-    clock: FakeClock
+    clock: FakeClock = field(default_factory=FakeClock)
     interrupted_at: int | None = None
     closed: list[int] = field(default_factory=list)
     offered: list[float] = field(default_factory=list)
@@ -24,14 +36,9 @@ class FakeGenerator:
     def run_closed(self, connections: int, duration_s: float) -> LoadResult:
         self._go_on(duration_s)
         self.closed.append(connections)
-        rate = min(CAPACITY, connections * 40)
-        return make_run(
-            [10.0] * round(rate * duration_s),
-            offered_per_s=None,
-            duration_s=duration_s,
-            connections=connections,
-            facts=make_facts(inference_ms=19),
-        )
+        latencies_ms = [10.0] * round(min(CAPACITY, connections * 40) * duration_s)
+        facts = make_facts(inference_ms=19)
+        return make_run(latencies_ms, offered_per_s=None, duration_s=duration_s, connections=connections, facts=facts)
 
     def run_open(self, rate_per_s: float, duration_s: float) -> LoadResult:
         self._go_on(duration_s)
@@ -41,72 +48,86 @@ class FakeGenerator:
         statuses = [200] * answered + [429] * (count - answered)
         return make_run([20.0] * count, offered_per_s=rate_per_s, duration_s=duration_s, statuses=statuses)
 
+    def measure(self, *, duration_s: float = 60, rates: tuple[float, ...] = ()) -> Survey:
+        plan = SurveyPlan(1000, duration_s, ServiceCapacity(decode_threads=2, lanes=2), rates)
+        seen: list[RunFigures] = []
+        found = survey(plan, run_closed=self.run_closed, run_open=self.run_open, on_run=seen.append, clock=self.clock)
+        assert seen == [*found.probes, *found.steps]
+        return found
+
     def _go_on(self, duration_s: float) -> None:
         if self.interrupted_at == len(self.closed) + len(self.offered):
             raise KeyboardInterrupt
         self.clock.advance(duration_s)
 
 
-def measure(generator: FakeGenerator, *, duration_s: float = 60, rates: tuple[float, ...] = ()) -> Survey:
-    plan = SurveyPlan(1000, duration_s, ServiceCapacity(decode_threads=2, lanes=2), rates)
-    seen: list[RunFigures] = []
-    found = survey(
-        plan,
-        run_closed=generator.run_closed,
-        run_open=generator.run_open,
-        on_run=seen.append,
-        clock=generator.clock,
-    )
-    assert seen == [*found.probes, *found.steps]
-    return found
+def test_the_largest_rate_within_the_target_is_found_in_time() -> None:
+    generator = FakeGenerator()
+    begun_s = generator.clock()
 
+    found = generator.measure(duration_s=30)
 
-@pytest.fixture
-def generator() -> FakeGenerator:
-    return FakeGenerator(FakeClock())
-
-
-def test_the_largest_rate_within_the_target_is_found_to_three_per_cent(generator: FakeGenerator) -> None:
-    found = measure(generator)
-
+    assert generator.closed == [1, 4, 16]  # until more connections bring nothing
     assert found.kept_per_s is not None
     assert CAPACITY / 1.03 <= found.kept_per_s <= CAPACITY * 1.01
     assert found.bottleneck.limit is Limit.INFERENCE
-
-
-def test_connections_are_added_until_they_bring_nothing_more(generator: FakeGenerator) -> None:
-    measure(generator)
-
-    assert generator.closed == [1, 4, 16]
-
-
-def test_the_time_is_kept(generator: FakeGenerator) -> None:
-    begun_s = generator.clock()
-
-    measure(generator, duration_s=30)
-
     assert generator.clock() - begun_s <= 30
 
 
-def test_rates_that_were_asked_for_are_all_offered_and_no_other(generator: FakeGenerator) -> None:
-    found = measure(generator, rates=(400.0, 20.0, 60.0))
+def test_rates_that_were_asked_for_are_all_offered_and_no_other() -> None:
+    generator = FakeGenerator()
+
+    found = generator.measure(rates=(400.0, 20.0, 60.0))
 
     assert generator.offered == [400, 20, 60]
     assert found.kept_per_s == 60
 
 
-def test_an_interrupted_survey_has_what_ended_before(generator: FakeGenerator) -> None:
-    generator.interrupted_at = 5
-
-    found = measure(generator)
+def test_an_interrupted_survey_has_the_runs_that_had_ended() -> None:
+    found = FakeGenerator(interrupted_at=5).measure()
 
     assert found.is_interrupted
-    assert (len(found.probes), len(found.steps)) == (3, 2)
-    assert found.kept_per_s == 50
+    assert (len(found.probes), len(found.steps), found.kept_per_s) == (3, 2, 50)
 
 
-def test_a_survey_interrupted_before_its_first_run_ended_has_nothing(generator: FakeGenerator) -> None:
-    generator.interrupted_at = 0
+def test_an_interrupt_before_the_end_of_the_first_run_goes_on() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        FakeGenerator(interrupted_at=0).measure()
 
-    with pytest.raises(NothingMeasuredError):
-        measure(generator)
+
+def search(limit_per_s: float, steps: int) -> list[Attempt]:
+    """The rates that are offered to a server which keeps every rate up to its limit."""
+    attempts: list[Attempt] = []
+    while len(attempts) < steps and (rate := choose_rate(attempts, CAPACITY)) is not None:
+        attempts.append(Attempt(rate, rate <= limit_per_s))
+    return attempts
+
+
+def test_the_ladder_ends_after_two_rates_that_were_not_kept() -> None:
+    attempts = search(limit_per_s=30, steps=4)
+
+    assert [attempt.is_kept for attempt in attempts[:3]] == [True, False, False]
+    assert 25 < attempts[3].rate_per_s < 50
+
+
+def test_a_server_that_keeps_the_whole_ladder_is_offered_more() -> None:
+    offered = [attempt.rate_per_s for attempt in search(limit_per_s=1e6, steps=len(LADDER) + 1)]
+
+    assert offered == [*(share * CAPACITY for share in LADDER), LADDER[-1] * CAPACITY * GROWTH]
+
+
+@given(limit=st.floats(0.5, 1000))
+def test_any_limit_is_found_to_three_per_cent_with_no_rate_twice(limit: float) -> None:
+    attempts = search(limit, steps=40)
+
+    best = best_rate(attempts)
+    assert best is not None
+    assert best <= limit <= best * PRECISION
+    assert len(attempts) == len({attempt.rate_per_s for attempt in attempts}) < 40
+
+
+def test_a_rate_that_was_not_kept_below_one_that_was_counts_as_chance() -> None:
+    attempts = [Attempt(rate, rate != 50) for rate in (25.0, 50.0, 70.0, 85.0, 100.0)]
+
+    assert best_rate(attempts) == 100
+    assert choose_rate(attempts, CAPACITY) == 125

@@ -15,30 +15,19 @@ from torch import nn
 
 from bento_service.domain.models import InputRecipe, Parity
 from bento_service.errors import ModelLoadError
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.gate import load_to_serve
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.prepare import Preparer, compute_version, default_sources
+from bento_service.preparation.prepare import LoadModel, MeasureParity, compute_version, load_model, prepare_missing
 from bento_service.preparation.sources.base import LoadedModel
 
 RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
 
-class TinySource:
-    """Three classes out of the mean colour; counts how often it was asked."""
-
-    def __init__(self, *, seed: int = 0, module: nn.Module | None = None) -> None:
-        self.loads = 0
-        self._seed = seed
-        self._module = module
-
-    def offers(self, name: str) -> bool:
-        return name.startswith("tiny")
-
-    def load(self, name: str) -> LoadedModel:
-        self.loads += 1
-        torch.manual_seed(self._seed)
-        module = self._module or nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
-        return LoadedModel(name, module.eval(), ("red", "grün", "blue"), RECIPE, "a test", "Apache-2.0")
+def load_tiny(name: str, *, seed: int = 0) -> LoadedModel:
+    """Load a model of three classes from the mean colour."""
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+    return LoadedModel(name, module.eval(), ("red", "grün", "blue"), RECIPE, "a test", "Apache-2.0")
 
 
 class Unexportable(nn.Module):
@@ -46,14 +35,24 @@ class Unexportable(nn.Module):
         raise RuntimeError("no graph of this")
 
 
-def ignore(model: str, step: str) -> None:
-    pass
+def measure_failing(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
+    assert onnx_path.is_file()
+    return {"openvino": Parity(200, 0.94, 0.08)}
+
+
+def prepare_tiny(
+    store: BentoModelStore, load: LoadModel = load_tiny, measure: MeasureParity = measure_failing
+) -> list[str]:
+    """Prepare the model `tiny`; return the steps."""
+    steps: list[str] = []
+    prepare_missing(
+        ["tiny"], store, lambda model, step: steps.append(f"{model}: {step}"), load=load, measure_parity=measure
+    )
+    return steps
 
 
 def prepare_in(root: Path) -> int:
-    source = TinySource()
-    Preparer(BentoModelStore(root), [source]).prepare(["tiny"], ignore)
-    return source.loads
+    return len(prepare_tiny(BentoModelStore(root)))
 
 
 @pytest.fixture
@@ -62,25 +61,22 @@ def store(tmp_path: Path) -> BentoModelStore:
 
 
 def test_a_prepared_model_is_read_back_as_it_was(store: BentoModelStore) -> None:
-    Preparer(store, [TinySource()]).prepare(["tiny"], ignore)
+    prepare_tiny(store)
 
-    stored = Catalogue(store).load("tiny")
+    stored = store.load("tiny")
 
-    assert stored.card.name == "tiny"
-    assert stored.card.labels == ("red", "grün", "blue")
-    assert stored.card.recipe == RECIPE
-    assert (stored.card.source, stored.card.licence) == ("a test", "Apache-2.0")
+    loaded = load_tiny("tiny")
+    assert stored.card == loaded.to_card(compute_version(loaded.module, RECIPE))
     assert stored.onnx_path.is_file()
     assert stored.program_path.is_file()
 
 
 def test_the_exported_graphs_normalise_and_answer_as_the_module_does(store: BentoModelStore) -> None:
-    Preparer(store, [TinySource()]).prepare(["tiny"], ignore)
-    stored = store.find("tiny")
-    assert stored is not None
+    prepare_tiny(store)
+    stored = store.load("tiny")
     images = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), dtype=np.uint8)
     scaled = (images / 255.0 - np.array(RECIPE.mean)) / np.array(RECIPE.std)
-    module = TinySource().load("tiny").module
+    module = load_tiny("tiny").module
     with torch.no_grad():
         expected = module(torch.tensor(scaled, dtype=torch.float32).permute(0, 3, 1, 2)).softmax(dim=1).numpy()
 
@@ -92,129 +88,89 @@ def test_the_exported_graphs_normalise_and_answer_as_the_module_does(store: Bent
     np.testing.assert_allclose(program(torch.from_numpy(images)).detach().numpy(), expected, atol=1e-6)
 
 
-def test_preparing_again_loads_nothing(store: BentoModelStore) -> None:
-    source = TinySource()
-    preparer = Preparer(store, [source])
+def test_only_a_missing_model_is_prepared_and_each_step_announced(store: BentoModelStore) -> None:
+    steps = ["loading weights", "exporting to ONNX", "measuring parity", "ready, but fails the parity gate on openvino"]
 
-    preparer.prepare(["tiny"], ignore)
-    preparer.prepare(["tiny"], ignore)
-
-    assert source.loads == 1
-
-
-def test_each_step_is_announced_with_the_models_name(store: BentoModelStore) -> None:
-    steps: list[tuple[str, str]] = []
-
-    Preparer(store, [TinySource()]).prepare(["tiny"], lambda model, step: steps.append((model, step)))
-
-    assert {model for model, _ in steps} == {"tiny"}
-    assert [step for _, step in steps] == ["loading weights", "exporting to ONNX", "measuring parity", "ready"]
+    assert store.missing(["tiny"]) == ("tiny",)
+    assert prepare_tiny(store) == [f"tiny: {step}" for step in steps]
+    assert store.missing(["tiny"]) == ()
+    assert prepare_tiny(store) == []
 
 
-def test_what_is_not_prepared_is_missing_and_loading_it_says_how_to_prepare_it(store: BentoModelStore) -> None:
-    preparer = Preparer(store, [TinySource()])
-    catalogue = Catalogue(store)
-    preparer.prepare(["tiny"], ignore)
-
-    assert catalogue.missing(["tiny", "tiny2"]) == ("tiny2",)
+def test_loading_a_missing_model_says_how_to_prepare_it(store: BentoModelStore) -> None:
     with pytest.raises(ModelLoadError, match="lightbox models prepare tiny2"):
-        catalogue.load("tiny2")
+        store.load("tiny2")
 
 
-def test_measured_parity_is_on_the_card_of_the_engine_that_it_was_measured_with(store: BentoModelStore) -> None:
-    parity = Parity(200, 1.0, 1e-6)
-
-    def measure(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
-        assert onnx_path.is_file()
-        return {"openvino": parity}
-
-    Preparer(store, [TinySource()], measure_parity=measure).prepare(["tiny"], ignore)
-    stored = Catalogue(store).load("tiny")
-
-    assert stored.card_served_by("openvino").parity == parity
-    assert stored.card_served_by("torch").parity is None
-
-
-def test_a_prepared_model_that_failed_the_parity_gate_is_served_only_where_it_is_allowed(
-    store: BentoModelStore,
-) -> None:
-    failing = Parity(200, 0.94, 0.08)
-    steps: list[str] = []
-    preparer = Preparer(store, [TinySource()], measure_parity=lambda model, path: {"openvino": failing})
-    preparer.prepare(["tiny"], lambda model, step: steps.append(step))
-    catalogue = Catalogue(store)
-
-    assert steps[-1] == "ready, but fails the parity gate on openvino"
+def test_a_model_that_fails_the_gate_is_served_only_where_allowed(store: BentoModelStore) -> None:
+    prepare_tiny(store)
 
     with pytest.raises(ModelLoadError, match="'tiny' on the engine `openvino` fails the parity gate"):
-        catalogue.load_to_serve("tiny", "openvino")
+        load_to_serve(store, "tiny", "openvino")
 
-    allowed = catalogue.load_to_serve("tiny", "openvino", allow_inexact=True).card
-    assert (allowed.parity, allowed.warnings) == (failing, ("inexact_model",))
-    on_torch = catalogue.load_to_serve("tiny", "torch").card
+    allowed = load_to_serve(store, "tiny", "openvino", allow_inexact=True).card
+    assert (allowed.parity, allowed.warnings) == (Parity(200, 0.94, 0.08), ("inexact_model",))
+    on_torch = load_to_serve(store, "tiny", "torch").card
     assert (on_torch.parity, on_torch.warnings) == (None, ())
 
 
 def test_a_model_that_cannot_be_exported_is_reported_and_not_stored(store: BentoModelStore) -> None:
-    preparer = Preparer(store, [TinySource(module=Unexportable())])
-    catalogue = Catalogue(store)
-
     with pytest.raises(ModelLoadError, match=r"'tiny' cannot be exported: .*no graph of this"):
-        preparer.prepare(["tiny"], ignore)
+        prepare_tiny(store, lambda name: replace(load_tiny(name), module=Unexportable()))
 
-    assert catalogue.missing(["tiny"]) == ("tiny",)
+    assert store.missing(["tiny"]) == ("tiny",)
 
 
-def test_a_model_that_was_not_stored_to_its_end_is_prepared_anew(store: BentoModelStore) -> None:
-    preparer = Preparer(store, [TinySource()])
-    catalogue = Catalogue(store)
-    preparer.prepare(["tiny"], ignore)
-    onnx_path = catalogue.load("tiny").onnx_path
+def test_a_partly_stored_model_is_prepared_again(store: BentoModelStore) -> None:
+    prepare_tiny(store)
+    onnx_path = store.load("tiny").onnx_path
     onnx_path.write_bytes(onnx_path.read_bytes()[:100])
 
-    assert catalogue.missing(["tiny"]) == ("tiny",)
-    preparer.prepare(["tiny"], ignore)
+    assert store.missing(["tiny"]) == ("tiny",)
+    prepare_tiny(store)
 
-    assert catalogue.load("tiny").onnx_path.stat().st_size > 100
+    assert store.load("tiny").onnx_path.stat().st_size > 100
 
 
-def test_two_processes_that_prepare_at_once_do_the_work_once(tmp_path: Path) -> None:
+def test_of_two_processes_that_prepare_at_once_one_does_the_work(tmp_path: Path) -> None:
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        loads = pool.map(prepare_in, [tmp_path, tmp_path])
+        steps = pool.map(prepare_in, [tmp_path, tmp_path])
 
-    assert sorted(loads) == [0, 1]
-
-
-def test_a_name_that_no_source_offers_is_refused(store: BentoModelStore) -> None:
-    with pytest.raises(ModelLoadError, match="No source has a model 'huge'"):
-        Preparer(store, [TinySource()]).prepare(["huge"], ignore)
+    assert sorted(steps) == [0, 4]
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "timm/resnet50", "torchvision/resnet50", "anything"])
-def test_each_name_belongs_to_exactly_one_source(name: str) -> None:
-    assert sum(source.offers(name) for source in default_sources()) == 1
+@pytest.mark.parametrize("name", ["efficientnet_lite7", "timm/resnet18.a1_in1", "torchvision/resnet51"])
+def test_a_name_leads_to_the_source_that_it_begins_with(name: str) -> None:
+    with pytest.raises(ModelLoadError, match=f"Did you mean '{name.partition('/')[0][:9]}"):
+        load_model(name)
 
 
-def test_equal_weights_and_recipes_have_equal_versions_and_others_have_not() -> None:
-    module = TinySource(seed=1).load("tiny").module
+def test_a_name_of_no_source_is_refused() -> None:
+    with pytest.raises(ModelLoadError, match="No source has a model 'keras/huge'"):
+        load_model("keras/huge")
+
+
+def test_the_version_follows_from_weights_and_recipe() -> None:
+    module = load_tiny("tiny", seed=1).module
     version = compute_version(module, RECIPE)
 
-    assert version == compute_version(TinySource(seed=1).load("tiny").module, RECIPE)
-    assert version != compute_version(TinySource(seed=2).load("tiny").module, RECIPE)
+    assert version == compute_version(load_tiny("tiny", seed=1).module, RECIPE)
+    assert version != compute_version(load_tiny("tiny", seed=2).module, RECIPE)
     assert version != compute_version(module, replace(RECIPE, crop_fraction=0.9))
 
 
 def test_a_bundled_model_has_the_same_version_on_every_machine(bentoml_home: Path) -> None:
-    assert Catalogue().load("efficientnet_lite0").card.version == "e9951ab713dc"
+    assert BentoModelStore().load("efficientnet_lite0").card.version == "e9951ab713dc"
 
 
 def test_a_serving_process_reads_models_without_torch(bentoml_home: Path) -> None:
     script = """
 import sys
-from bento_service.models.catalogue import Catalogue
+from bento_service.models.gate import load_to_serve
+from bento_service.models.store import BentoModelStore
 imported = {"torch", "timm", "torchvision", "bentoml"} & set(sys.modules)
 assert not imported, imported
-Catalogue().load("efficientnet_lite0")
+BentoModelStore().load("efficientnet_lite0")
 imported = {"torch", "timm", "torchvision"} & set(sys.modules)
 assert not imported, imported
 """
