@@ -83,6 +83,11 @@ def test_a_lane_holds_for_what_its_own_line_gains_and_not_while_another_line_wai
     assert isinstance(decide([growing, other], ONE_BUSY, busy, target_ms=1000, now_s=NOW_S), Run)
 
 
+def test_a_tight_target_leaves_no_time_to_hold() -> None:
+    line = make_line(1, curve=STEEP, waited_ms=1)._replace(arrivals_per_s=5000.0)
+    assert isinstance(decide([line], ONE_BUSY, Outlook(0, 0, 5000.0), target_ms=5, now_s=NOW_S), Run)
+
+
 @pytest.mark.parametrize(("waited_ms", "idle_ms"), [(50, 4), (4, 10_000)], ids=["the lane came free", "the image came"])
 def test_bulk_work_is_held_for_an_expected_interactive_image_as_long_as_it_would_run(
     waited_ms: float, idle_ms: float
