@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from bench.cache_result import NOT_MEASURED, CacheRatios
-from bench.records import Comparison, Run, median
+from bench.records import NOT_MEASURED, CacheRatios, Comparison, Run, median
 from bench.servers import LIGHTBOX
 
 MAX_WORKERS_MEMORY_BYTES = 450_000_000

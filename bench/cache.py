@@ -24,10 +24,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.cache_result import NEVER_REPEATS, REPEATS
 from bench.environment import describe_environment, write_result
 from bench.models import prepare_models
 from bench.photographs import write_photographs
+from bench.records import NEVER_REPEATS, REPEATS
 from bench.running import running
 from bench.servers import list_servers
 from bento_service.cache.base import CachedResult

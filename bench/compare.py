@@ -169,7 +169,9 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Measure, and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="six minutes: one round, short loads, no growth")
+    parser.add_argument(
+        "--quick", action="store_true", help="6 minutes instead of 25: one round, short loads, no growth"
+    )
     parser.add_argument("--long", action="store_true", help="ten minutes more: memory under a longer load")
     parser.add_argument("--only", default="", help="these peers, separated by commas")
     parser.add_argument("--rounds", type=int)
@@ -182,7 +184,6 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     plan = make_plan(quick=arguments.quick, long=arguments.long, rounds=arguments.rounds, seconds=arguments.seconds)
-    _tell(f"This takes about {plan.expect_minutes(len(servers)):.0f} minutes, without what is to be installed.")
     # SIGTERM ends it as Ctrl-C does: the servers are stopped on the way out.
     signal.signal(signal.SIGTERM, _interrupt)
     try:

@@ -11,10 +11,9 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
-import skimage
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
@@ -22,7 +21,7 @@ from rich.table import Table
 from torchvision import transforms
 
 from bench.environment import describe_environment, write_result
-from bench.large_photographs import make_large_jpegs
+from bench.photographs import encode_jpeg, load_sources, make_large_jpegs
 from bento_service.domain.models import InputRecipe
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.preprocessing import ImageLimits, preprocess
@@ -36,7 +35,6 @@ RECIPE = InputRecipe(
     std=(0.229, 0.224, 0.225),
 )
 LIMITS = ImageLimits(max_bytes=20_000_000, max_pixels=50_000_000)
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg")
 PACKAGES = ("pillow", "simplejpeg", "cykooz-resizer", "torchvision", "numpy", "scikit-image")
 
 Decode = Callable[[bytes], NDArray[np.uint8]]
@@ -58,19 +56,6 @@ class Figure:
     images_per_s: float
     largest_difference: int
     different_values: float
-
-
-def load_photographs() -> list[Image.Image]:
-    """Load scikit-image's photographs as RGB."""
-    folder = Path(skimage.__file__).parent / "data"
-    return [Image.open(folder / name).convert("RGB") for name in PHOTOGRAPHS]
-
-
-def encode_jpeg(image: Image.Image, quality: int) -> bytes:
-    """Encode with Pillow's defaults (4:2:0)."""
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
 
 
 def make_small_files(photographs: Sequence[Image.Image], count: int) -> list[bytes]:
@@ -100,14 +85,9 @@ def make_noisy_file() -> bytes:
     return list(make_large_jpegs(2, short_side_px=(3000, 3000)))[1]
 
 
-def prepare_with_lightbox(encoded: bytes) -> NDArray[np.uint8]:
-    """Prepare as the service does."""
-    return preprocess(encoded, RECIPE, LIMITS).pixels_hwc
-
-
-def prepare_scaled(encoded: bytes) -> NDArray[np.uint8]:
-    """Prepare as the service does with `LIGHTBOX_SCALED_DECODING`."""
-    return preprocess(encoded, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING).pixels_hwc
+def prepare_with_lightbox(encoded: bytes, min_oversampling: int | None = None) -> NDArray[np.uint8]:
+    """Prepare as the service does; with `OPT_IN_OVERSAMPLING`, as it does with `LIGHTBOX_SCALED_DECODING`."""
+    return preprocess(encoded, RECIPE, LIMITS, min_oversampling=min_oversampling).pixels_hwc
 
 
 def make_torchvision_way() -> Decode:
@@ -164,16 +144,10 @@ def show(figures: Sequence[Figure]) -> None:
     """Print the figures as a table."""
     table = Table("files", "way", "kB", "ms", "CPU ms", "rate", "images/s", "largest difference", "different values")
     for figure in figures:
+        cells = (figure.median_ms, figure.median_cpu_ms, figure.rate)
         table.add_row(
-            figure.files,
-            figure.way,
-            f"{figure.mean_bytes / 1000:.0f}",
-            f"{figure.median_ms:.2f}",
-            f"{figure.median_cpu_ms:.2f}",
-            f"{figure.rate:.2f}",
-            f"{figure.images_per_s:.0f}",
-            str(figure.largest_difference),
-            f"{figure.different_values:.2%}",
+            *(figure.files, figure.way, f"{figure.mean_bytes / 1000:.0f}", *(f"{value:.2f}" for value in cells)),
+            *(f"{figure.images_per_s:.0f}", str(figure.largest_difference), f"{figure.different_values:.2%}"),
         )
     Console().print(table)
 
@@ -184,9 +158,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15, help="times each set of files is prepared")
     parser.add_argument("--json", action="store_true", help="write bench/results/intake-<date>.json too")
     arguments = parser.parse_args()
-    photographs = load_photographs()
-    ways = [("Lightbox intake", prepare_with_lightbox), ("Pillow + torchvision", make_torchvision_way())]
-    ways_of_large = [("Lightbox intake, scaled decoding", prepare_scaled), *ways]
+    photographs = load_sources()
+    ours: Decode = prepare_with_lightbox
+    ways = [("Lightbox intake", ours), ("Pillow + torchvision", make_torchvision_way())]
+    scaled: Decode = partial(prepare_with_lightbox, min_oversampling=OPT_IN_OVERSAMPLING)
+    ways_of_large = [("Lightbox intake, scaled decoding", scaled), *ways]
     figures = [
         *measure("60 JPEGs of 451x300", make_small_files(photographs, 60), ways, arguments.rounds),
         *measure("one JPEG of 4000x3000", [make_large_file(photographs)], ways_of_large, arguments.rounds),

@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import requests
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from bench.bodies import Bodies
 from bench.closed_loop import ClosedLoad, run_closed_loop
 from bench.environments import PeerUnavailableError
-from bench.records import SMALL, Run, Step
+from bench.records import SMALL, Loop, Run, Step
 from bench.running import Running
 from bento_service.load_test.generator import run_closed, run_open
 from bento_service.load_test.payloads import LoadOptions
@@ -62,21 +63,7 @@ class Bench:
         load = self._load(connections, duration_s)
         if load.images_per_s == 0:
             raise PeerUnavailableError(f"answered nothing over {connections} connections in {duration_s:g} s")
-        return Run(
-            server=self.running.server.key,
-            workers=self.workers,
-            photographs=self.photographs,
-            loop="closed",
-            level=connections,
-            round=self.round,
-            images_per_s=load.images_per_s,
-            p50_ms=load.p50_ms,
-            p99_ms=load.p99_ms,
-            failed=load.failed,
-            refused=load.refused,
-            memory_bytes=self.running.memory_bytes,
-            master_bytes=self.running.master_bytes,
-        )
+        return self._describe("closed", connections, **asdict(load))
 
     def warm(self, connections: int, duration_s: float) -> None:
         """Load it without looking at what becomes of that."""
@@ -100,13 +87,9 @@ class Bench:
         result = run_open(
             self.url, self.bodies.encoded, share * capacity_per_s, duration_s, seed=self.round, options=self.options
         )
-        return Run(
-            server=self.running.server.key,
-            workers=self.workers,
-            photographs=self.photographs,
-            loop="open",
-            level=share,
-            round=self.round,
+        return self._describe(
+            "open",
+            share,
             images_per_s=result.throughput_per_s,
             p50_ms=percentile(result.answered_ms, 0.5),
             p99_ms=percentile(result.answered_ms, 0.99),
@@ -119,8 +102,6 @@ class Bench:
             not_ready=int(np.count_nonzero(result.statuses == requests.codes.unavailable)),
             capacity_per_s=capacity_per_s,
             is_client_bound=result.is_client_bound,
-            memory_bytes=self.running.memory_bytes,
-            master_bytes=self.running.master_bytes,
         )
 
     def step(self, offered_per_s: float, duration_s: float) -> Step:
@@ -158,6 +139,19 @@ class Bench:
         except requests.RequestException:
             return None
         return response.content if response.ok else None
+
+    def _describe(self, loop: Loop, level: float, **figures: Any) -> Run:  # noqa: ANN401 - a Run's
+        return Run(
+            server=self.running.server.key,
+            workers=self.workers,
+            photographs=self.photographs,
+            loop=loop,
+            level=level,
+            round=self.round,
+            memory_bytes=self.running.memory_bytes,
+            master_bytes=self.running.master_bytes,
+            **figures,
+        )
 
     def _load(self, connections: int, duration_s: float) -> ClosedLoad:
         headers = self.running.server.wire.headers

@@ -1,7 +1,7 @@
-"""Photographs to load a server with: as many different ones as wanted, cut from scikit-image's."""
+"""Photographs to load a server with, cut from scikit-image's: small ones, and large ones as cameras make them."""
 
-import argparse
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,23 @@ from PIL import Image
 _SOURCES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg")
 _WIDTH_PX, _HEIGHT_PX = 451, 300
 _TARGET_BYTES = 55_000
+_SMALLEST_REGION_PX = 96
+_LONGEST_ASPECT = 1.5
+_NOISE_LEVELS = 8.0
+"""Standard deviation: a phone's by lamplight. What was enlarged has no detail of its own that scaling could lose."""
+
+
+def load_sources() -> list[Image.Image]:
+    """Load six of scikit-image's photographs as RGB."""
+    folder = Path(skimage.__file__).parent / "data"
+    return [Image.open(folder / name).convert("RGB") for name in _SOURCES]
+
+
+def encode_jpeg(image: Image.Image, quality: int) -> bytes:
+    """Encode with Pillow's defaults (4:2:0)."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
 def write_photographs(folder: Path, count: int = 256, seed: int = 0) -> list[Path]:
@@ -21,7 +38,7 @@ def write_photographs(folder: Path, count: int = 256, seed: int = 0) -> list[Pat
     """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    sources = [Image.open(Path(skimage.__file__).parent / "data" / name).convert("RGB") for name in _SOURCES]
+    sources = load_sources()
     paths = []
     for number in range(count):
         path = folder / f"{number:03d}.jpg"
@@ -39,26 +56,42 @@ def _cut(source: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> bytes:
-    encoded = b""
-    for quality in (98, 96, 94, 92, 90, 85, 80):
-        buffer = io.BytesIO()
-        image.save(buffer, "JPEG", quality=quality)
-        encoded = buffer.getvalue()
-        if len(encoded) <= _TARGET_BYTES:
-            break
-    return encoded
+    encoded = (encode_jpeg(image, quality) for quality in (98, 96, 94, 92, 90, 85))
+    return next((one for one in encoded if len(one) <= _TARGET_BYTES), None) or encode_jpeg(image, 80)
 
 
-def main() -> None:
-    """Write them to a folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=256)
-    arguments = parser.parse_args()
-    paths = write_photographs(arguments.folder, arguments.count)
-    sizes = [path.stat().st_size for path in paths]
-    print(f"{len(paths)} photographs, {np.mean(sizes) / 1000:.0f} kB on average")
+def make_large_jpegs(count: int, *, seed: int = 0, short_side_px: tuple[int, int] = (1536, 2600)) -> Iterator[bytes]:
+    """Make `count` different JPEGs of quality 90, every second one noisy; equal seeds make equal files.
+
+    `short_side_px` bounds the length of the short side; the long one has up to 1.5 times as much.
+    """
+    random = np.random.default_rng(seed)
+    sources = load_sources()
+    longest_px = int(short_side_px[1] * _LONGEST_ASPECT) + 1
+    noise = random.normal(0, _NOISE_LEVELS, (longest_px, longest_px)).astype(np.int16)
+    for number in range(count):
+        region = _cut_region(sources[number % len(sources)], random)
+        image = _enlarge(region, int(random.integers(*short_side_px, endpoint=True)))
+        if number % 2:
+            image = _add(image, noise)
+        yield encode_jpeg(image, quality=90)
 
 
-if __name__ == "__main__":
-    main()
+def _cut_region(source: Image.Image, random: np.random.Generator) -> Image.Image:
+    width_px = int(random.integers(_SMALLEST_REGION_PX, source.width + 1))
+    height_px = int(random.integers(_SMALLEST_REGION_PX, source.height + 1))
+    width_px = min(width_px, int(height_px * _LONGEST_ASPECT))
+    height_px = min(height_px, int(width_px * _LONGEST_ASPECT))
+    left = int(random.integers(0, source.width - width_px + 1))
+    top = int(random.integers(0, source.height - height_px + 1))
+    return source.crop((left, top, left + width_px, top + height_px))
+
+
+def _enlarge(region: Image.Image, short_side_px: int) -> Image.Image:
+    scale = short_side_px / min(region.size)
+    return region.resize((round(region.width * scale), round(region.height * scale)), Image.Resampling.BICUBIC)
+
+
+def _add(image: Image.Image, noise: np.ndarray[tuple[int, ...], np.dtype[np.int16]]) -> Image.Image:
+    noisy = np.asarray(image).astype(np.int16) + noise[: image.height, : image.width, None]
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))

@@ -6,11 +6,6 @@ from dataclasses import dataclass
 CONNECTIONS = (1, 16, 64)
 SHARES = (0.5, 0.8, 1.0, 2.0, 4.0)
 """Of a server's capacity, as a closed loop of the same session and client showed it."""
-_SESSION_S = 6.0
-"""To start a server, wait for it to be ready, and stop it."""
-_CEILING_START_S = 5.0
-_CEILING_LOADS = 5.5
-"""In loads of the plan's length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +27,6 @@ class Plan:
     model_counts: Sequence[int] = (1, 3, 6)
     peers_scale: bool = True
     long_minutes: int = 0
-
-    def expect_minutes(self, servers: int) -> float:
-        """Return about how long that takes, where every peer is installed: from what a run on two cores took."""
-        peers = servers - 1
-        closed_s = servers * (_SESSION_S + self.warm_seconds + len(CONNECTIONS) * self.seconds)
-        lightbox_s = (2 + len(self.shares)) * self.seconds
-        ceilings_s = 2 * (_CEILING_START_S + _CEILING_LOADS * self.seconds)
-        others_s = 2 * _SESSION_S + self.warm_seconds + 2 * self.seconds + self.step_seconds
-        # A peer that refuses nothing works off what it could not answer in time.
-        backlog_s = sum(max(0.0, share - 1) for share in self.shares) * self.peer_seconds
-        once_s = servers * _SESSION_S + 5 * self.seconds
-        once_s += peers * ((1 + len(self.shares)) * self.peer_seconds + self.seconds + backlog_s)
-        if self.peers_scale:
-            once_s += peers * (_SESSION_S + self.warm_seconds + 2 * self.peer_seconds)
-        once_s += _SESSION_S + len(self.growth_connections) * self.seconds
-        once_s += len(self.model_counts) * (2 * _SESSION_S + self.seconds)
-        return (self.rounds * (closed_s + lightbox_s + ceilings_s + others_s) + once_s) / 60 + self.long_minutes
 
 
 def make_plan(*, quick: bool, long: bool, rounds: int | None, seconds: int | None) -> Plan:

@@ -1,5 +1,6 @@
-"""What a comparison measured, as its JSON in `results/` keeps it, and the medians that are read from it."""
+"""What a comparison and `bench.cache` measured, as JSON in `results/` keeps it, and the medians read from it."""
 
+import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from bench.ceiling import Ceiling
 from bench.servers import Kind
 
 SMALL, LARGE = "small", "large"
+NEVER_REPEATS, REPEATS = "never repeats", "256 photographs in turn"
+"""The two kinds of traffic that are measured."""
 Loop = Literal["closed", "open"]
 
 
@@ -164,3 +167,25 @@ def to_json(comparison: Comparison) -> Mapping[str, Any]:
     """Return a result as `write_result` takes it."""
     described: Mapping[str, Any] = _COMPARISONS.dump_python(comparison, mode="json")
     return described
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRatios:
+    """Images a second with the cache over those without it in the same run; None where that was not measured.
+
+    `path` is the result that they come from.
+    """
+
+    unique: float | None = None
+    repeated: float | None = None
+    path: Path | None = None
+
+
+NOT_MEASURED = CacheRatios()
+
+
+def read_cache_ratios(path: Path | None) -> CacheRatios:
+    """Read a result of `bench.cache`, which may be of its costs alone; without one, nothing was measured."""
+    traffic = [] if path is None else json.loads(path.read_text())["traffic"]
+    ratios = {one["traffic"]: one["ratio"] for one in traffic}
+    return CacheRatios(ratios.get(NEVER_REPEATS), ratios.get(REPEATS), path if ratios else None)

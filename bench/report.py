@@ -6,14 +6,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.bars import list_bars
-from bench.cache_result import NOT_MEASURED, CacheRatios, read_cache_ratios
 from bench.charts import draw_charts
 from bench.containers.section import render_section
 from bench.environment import find_newest_result
 from bench.markdown import render_table, shorten_commit
 from bench.overload_section import render_overload
 from bench.plan import CONNECTIONS
-from bench.records import LARGE, Comparison, Participant, median, read_comparison
+from bench.records import (
+    LARGE,
+    NOT_MEASURED,
+    CacheRatios,
+    Comparison,
+    Participant,
+    median,
+    read_cache_ratios,
+    read_comparison,
+)
 from bench.running import ROOT
 from bench.servers import LIGHTBOX
 

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,12 +40,8 @@ class _Side:
     thaw: Callable[[], object]
 
 
-def measure_rates(plan: Plan, options: Sequence[str] = ()) -> Iterator[Rate]:
+def measure_rates(plan: Plan) -> Iterator[Rate]:
     """Load every side in turns.
-
-    Args:
-        plan: How often and how long.
-        options: More of `docker run`, to see what they change.
 
     Raises:
         EngineError: A container did not come up.
@@ -55,21 +51,13 @@ def measure_rates(plan: Plan, options: Sequence[str] = ()) -> Iterator[Rate]:
         photographs = Path(name) / "photographs"
         write_photographs(photographs)
         for session in range(plan.sessions):
-            with _sides(Path(name) / str(session), options) as sides:
+            with _sides(Path(name) / str(session)) as sides:
                 for side in sides:
                     _load(side, photographs, plan.warm_seconds)
                 for number in range(plan.rounds):
                     for side in take_turns(sides, session * plan.rounds + number):
                         load = _load(side, photographs, plan.seconds)
-                        yield Rate(
-                            side=side.name,
-                            turn=session * plan.rounds + number,
-                            images_per_s=load.images_per_s,
-                            p50_ms=load.p50_ms,
-                            p99_ms=load.p99_ms,
-                            refused=load.refused,
-                            failed=load.failed,
-                        )
+                        yield Rate(side=side.name, turn=session * plan.rounds + number, **asdict(load))
 
 
 def take_turns(sides: Sequence[_T], turn: int) -> list[_T]:
@@ -79,12 +67,12 @@ def take_turns(sides: Sequence[_T], turn: int) -> list[_T]:
 
 
 @contextmanager
-def _sides(folder: Path, options: Sequence[str]) -> Iterator[list[_Side]]:
+def _sides(folder: Path) -> Iterator[list[_Side]]:
     """Run all sides until the end of the block, and each only while it is loaded: idle ones take time, too."""
     with ExitStack() as stack:
         sides = [
             stack.enter_context(_outside(folder)),
-            *(stack.enter_context(_inside(name, options)) for name in (HOST_NETWORK, BY_ADDRESS, BY_LOOPBACK)),
+            *(stack.enter_context(_inside(name)) for name in (HOST_NETWORK, BY_ADDRESS, BY_LOOPBACK)),
         ]
         for side in sides:
             side.freeze()
@@ -100,13 +88,13 @@ def _outside(folder: Path) -> Iterator[_Side]:
 
 
 @contextmanager
-def _inside(name: str, options: Sequence[str]) -> Iterator[_Side]:
+def _inside(name: str) -> Iterator[_Side]:
     port = find_free_port()
     if name == HOST_NETWORK:
         network = ["--network=host", "--env", f"LIGHTBOX_PORT={port}", "--env", "LIGHTBOX_HOST=127.0.0.1"]
     else:
         network = ["--publish", f"{port}:3000" if name == BY_ADDRESS else f"127.0.0.1:{port}:3000"]
-    with container(SERVICE, *HARDENED, *ONE_MODEL, *_NO_CACHE, *network, *options) as started:
+    with container(SERVICE, *HARDENED, *ONE_MODEL, *_NO_CACHE, *network) as started:
         wait_ready(started, port, "/readyz")
         address = host_address(started) if name == BY_ADDRESS else "127.0.0.1"
         yield _Side(

@@ -26,12 +26,6 @@ def test_a_clicked_sample_gets_a_headline_that_is_no_surer_than_its_score(app: A
     assert not app.exception
 
 
-def test_an_uploaded_image_is_sent_as_it_is(app: AppTest, service: FakeService, photograph: bytes) -> None:
-    upload(app.run(), ("mine.jpg", photograph))
-    assert [request.body for request in service.seen("/v1/classify")] == [photograph]
-    assert headline(app) == "Probably an Egyptian cat (36%)"
-
-
 def test_a_sample_takes_the_place_of_uploaded_files(app: AppTest, photograph: bytes) -> None:
     upload(app.run(), ("mine.jpg", photograph))
     app.button(key=SAMPLE).click().run()
@@ -41,29 +35,24 @@ def test_a_sample_takes_the_place_of_uploaded_files(app: AppTest, photograph: by
     assert headline(app) == "Probably an Egyptian cat (36%)"
 
 
-def test_another_number_of_classes_costs_no_second_request(app: AppTest, service: FakeService) -> None:
+def test_another_number_of_classes_or_a_visit_to_the_other_page_costs_no_second_request(
+    app: AppTest, service: FakeService
+) -> None:
     app.run().button(key=SAMPLE).click().run()
     app.slider(key="classify_top_k").set_value(12).run()
-    assert len(classified(service)) == 1
     assert len(app.get("json")[0].proto.body.split('"class_id"')) == 12 + 1
+    app.switch_page("views/performance.py").run()
+    app.switch_page("views/classify.py").run()
+    assert headline(app) == "Probably an Egyptian cat (36%)"
+    assert len(classified(service)) == 1
 
 
 def test_another_model_is_asked_once_and_the_first_ones_answer_is_kept(app: AppTest, service: FakeService) -> None:
     app.run().button(key=SAMPLE).click().run()
     for model in ("efficientnet_lite1", "efficientnet_lite0", "efficientnet_lite1"):
         app.selectbox(key="classify_model").select(model).run()
-    assert [request.query["model"] for request in service.seen("/v1/classify")] == [
-        "efficientnet_lite0",
-        "efficientnet_lite1",
-    ]
-
-
-def test_answers_survive_a_visit_to_the_other_page(app: AppTest, service: FakeService) -> None:
-    app.run().button(key=SAMPLE).click().run()
-    app.switch_page("views/performance.py").run()
-    app.switch_page("views/classify.py").run()
-    assert headline(app) == "Probably an Egyptian cat (36%)"
-    assert len(classified(service)) == 1
+    asked = [request.query["model"] for request in service.seen("/v1/classify")]
+    assert asked == ["efficientnet_lite0", "efficientnet_lite1"]
 
 
 def test_a_warning_is_told_in_plain_words(app: AppTest, turned_photograph: bytes) -> None:
@@ -80,11 +69,15 @@ def test_a_corrupt_file_is_one_calm_sentence_and_its_neighbours_are_answered(app
     assert not app.exception
 
 
-def test_the_picture_is_the_services_own(app: AppTest, service: FakeService, photograph: bytes) -> None:
-    app.run()
-    upload(app, ("a.heic", photograph))
+def test_an_upload_is_sent_as_it_is_and_its_picture_is_the_services_own(
+    app: AppTest, service: FakeService, photograph: bytes
+) -> None:
+    upload(app.run(), ("a.heic", photograph))
 
-    assert [request.body for request in service.seen("/v1/preview")] == [photograph]
+    assert [request.body for path in ("classify", "preview") for request in service.seen(f"/v1/{path}")] == [
+        photograph
+    ] * 2
+    assert headline(app) == "Probably an Egyptian cat (36%)"
     assert not app.info
 
 
@@ -144,12 +137,17 @@ def test_answers_stay_while_the_service_is_away(app: AppTest, service: FakeServi
     assert headline(app) == "Probably an Egyptian cat (36%)"
 
 
-def test_an_image_handed_over_while_the_service_is_away_is_classified_on_its_return(
-    app: AppTest, service: FakeService
+@pytest.mark.parametrize("was_there", [True, False])
+def test_an_image_given_while_the_service_is_away_is_classified_on_its_return(
+    app: AppTest, service: FakeService, was_there: bool
 ) -> None:
-    app.run()
+    if was_there:
+        app.run()
     service.stop()
+    if not was_there:
+        app.run()
     app.button(key=SAMPLE).click().run()
+    assert "coffee.png waits" in texts(app) or was_there
     assert not app.exception
     service.start()
     app.button(key="classify_retry").click().run()
@@ -170,30 +168,28 @@ def test_a_proxys_page_is_no_traceback(app: AppTest, service: FakeService) -> No
     assert not app.exception
 
 
-def test_the_camera_is_off_until_it_is_chosen(app: AppTest) -> None:
-    assert not app.run().get("camera_input")
-    app.segmented_control(key="classify_source").set_value("Camera").run()
-    assert app.get("camera_input")
-
-
 def test_a_pasted_image_is_classified(app: AppTest, service: FakeService, photograph: bytes) -> None:
     app.run().segmented_control(key="classify_source").set_value("Paste").run()
     app.chat_input(key="classify_paste").upload("image.png", photograph, "image/png").run()
     assert [request.body for request in service.seen("/v1/classify")] == [photograph]
 
 
-def test_an_answer_from_the_cache_says_so_and_draws_no_empty_stages(app: AppTest, service: FakeService) -> None:
-    answer = service_data.cached(service_data.classification(top_k=20))
+@pytest.mark.parametrize(
+    ("is_cached", "words", "charts"),
+    [
+        (True, "**0.6 ms** in the service · Served from cache; the model did not run", 1),
+        (False, "Ran in a batch of 4, no batching delay", 2),
+    ],
+)
+def test_an_answer_says_how_it_was_made_and_draws_the_stages_that_it_has(
+    app: AppTest, service: FakeService, is_cached: bool, words: str, charts: int
+) -> None:
+    computed = service_data.classification(top_k=20)
+    answer = service_data.cached(computed) if is_cached else computed
     service.answer_json(answer.model_dump(mode="json"), path="/v1/classify")
     app.run().button(key=SAMPLE).click().run()
-    assert "**0.6 ms** in the service · Served from cache; the model did not run" in texts(app)
-    assert len(app.get("vega_lite_chart")) == 1
-
-
-def test_an_answer_that_was_computed_has_its_stages_drawn(app: AppTest) -> None:
-    app.run().button(key=SAMPLE).click().run()
-    assert "Ran in a batch of 4, no batching delay" in texts(app)
-    assert len(app.get("vega_lite_chart")) == 2
+    assert words in texts(app)
+    assert len(app.get("vega_lite_chart")) == charts
 
 
 def test_a_file_that_is_no_image_takes_the_place_of_the_old_answer(app: AppTest) -> None:
@@ -212,19 +208,11 @@ def test_text_that_is_pasted_keeps_the_answer_and_is_said_to_be_text(app: AppTes
 
 
 def test_a_shot_is_classified_and_closes_the_camera(app: AppTest, service: FakeService, photograph: bytes) -> None:
-    app.run().segmented_control(key="classify_source").set_value("Camera").run()
+    assert not app.run().get("camera_input")
+    app.segmented_control(key="classify_source").set_value("Camera").run()
     app.camera_input[0].set_value(("shot.jpg", photograph, "image/jpeg")).run()
     assert [request.body for request in service.seen("/v1/classify")] == [photograph]
     assert not app.get("camera_input")
-
-
-def test_a_sample_clicked_before_the_service_answers_is_acknowledged(app: AppTest, service: FakeService) -> None:
-    service.stop()
-    app.run().button(key=SAMPLE).click().run()
-    assert "coffee.png waits" in texts(app)
-    service.start()
-    app.button(key="classify_retry").click().run()
-    assert headline(app) == "Probably an Egyptian cat (36%)"
 
 
 def test_a_samples_address_shows_it_again(app: AppTest, service: FakeService) -> None:
@@ -244,6 +232,10 @@ def test_an_own_images_address_shows_its_receipt_and_how_to_get_the_image_back(a
     assert headline(app) == "Probably an Egyptian cat (36%)"
     assert "Request: past-0003" in texts(app).replace("*", "")
     assert "upload it again" in texts(app)
+    app.query_params["request"] = "nobody"
+    app.run()
+    assert "There is no request nobody" in texts(app)
+    assert not app.exception
 
 
 def test_an_address_that_names_nothing_is_said_and_not_dropped(app: AppTest) -> None:
@@ -255,13 +247,6 @@ def test_an_address_that_names_nothing_is_said_and_not_dropped(app: AppTest) -> 
     assert "efficientnet_lite2" in app.warning[0].value.replace("\\", "")
     app.button(key="dismiss_notes").click().run()
     assert not app.warning
-
-
-def test_a_request_that_is_not_in_the_journal_is_said_to_be_missing(app: AppTest) -> None:
-    app.query_params["request"] = "nobody"
-    app.run()
-    assert "There is no request nobody" in texts(app)
-    assert not app.exception
 
 
 @pytest.mark.parametrize("code", ["journal_unavailable", "invalid_parameter"])

@@ -28,15 +28,11 @@ def marks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return marks
 
 
-def test_each_size_is_drawn_as_it_was_at_warm_up_and_as_it_is_now() -> None:
+def test_each_size_is_drawn_at_warm_up_and_now_with_its_share_for_one_image() -> None:
     marks = marks_of(spec_of(runner_data.model_costs(["cat"])[:1]))
     twos = {mark["when"]: mark["value_ms"] for mark in marks if mark["size"] == 2}
     assert twos == {runner.WARM_UP: pytest.approx(12.0), runner.NOW: pytest.approx(15.0)}
     assert {mark["said"] for mark in marks if mark["size"] == 2} >= {"cat, batch of 2, at warm-up: 12.0 ms"}
-
-
-def test_a_batch_names_its_share_for_one_image() -> None:
-    marks = marks_of(spec_of(runner_data.model_costs(["cat"])[:1]))
     assert {mark["image_ms"] for mark in marks if mark["when"] == runner.NOW} == {7.5}
 
 
@@ -44,9 +40,6 @@ def test_sizes_above_the_ceiling_are_hollow() -> None:
     costs = runner_data.model_costs(["cat"])
     assert [mark["size"] for mark in marks_of(spec_of(costs)) if not mark["is_within"]] == [8, 8]
     assert runner.has_sizes_above_ceiling(costs)
-
-
-def test_with_every_size_in_use_nothing_is_hollow() -> None:
     assert not runner.has_sizes_above_ceiling([one_size(4.0, 5.0)])
 
 

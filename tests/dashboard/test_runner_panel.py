@@ -45,31 +45,19 @@ def test_the_section_is_folded_away_and_costs_nothing_then(performance: AppTest)
     assert not titles(performance)
 
 
-def test_a_link_shows_the_section_unfolded(app: AppTest) -> None:
+def test_a_link_shows_the_section_unfolded_with_every_model_mode_and_batch(app: AppTest) -> None:
     open_runner(app)
     assert titles(app) == SECTIONS
     assert not app.exception
-
-
-def test_max_batch_and_speed_stand_beside_each_model_and_mode(app: AppTest) -> None:
-    table = frame(open_runner(app), "max batch")
-    assert list(table["max batch"])[:2] == [runner_data.CEILING, 1]
-    assert list(table["speed"])[:2] == pytest.approx([80.0, 100.0])
-
-
-def test_each_batch_says_in_plain_words_why_it_went(app: AppTest) -> None:
-    table = frame(open_runner(app), "why")
-    assert list(table["why"])[:4] == [
-        "No batching delay",
-        "From the queue",
-        "No batching delay",
-        "Waited to fill a batch",
-    ]
-    assert list(table["ago"])[:2] == ["0.0 s", "0.7 s"]
-
-
-def test_the_reasons_are_counted(app: AppTest) -> None:
-    assert "No batching delay: 8" in texts(open_runner(app))
+    speeds, batches = frame(app, "max batch"), frame(app, "why")
+    assert list(speeds["max batch"])[:2] == [runner_data.CEILING, 1]
+    assert list(speeds["speed"])[:2] == pytest.approx([80.0, 100.0])
+    reasons = ["No batching delay", "From the queue", "No batching delay", "Waited to fill a batch"]
+    assert list(batches["why"])[:4] == reasons
+    assert list(batches["ago"])[:2] == ["0.0 s", "0.7 s"]
+    assert "No batching delay: 8" in texts(app)
+    assert figures(app)["Hit rate"] == "32%"
+    assert "135 answers in 667.4 kB of the worker's memory" in texts(app)
 
 
 def test_the_chosen_model_alone_is_shown(app: AppTest) -> None:
@@ -78,19 +66,16 @@ def test_the_chosen_model_alone_is_shown(app: AppTest) -> None:
     assert set(frame(app, "why")["model"]) == {"efficientnet_lite1"}
 
 
-def test_the_cache_shows_its_hit_rate_and_its_size(app: AppTest) -> None:
-    assert figures(open_runner(app))["Hit rate"] == "32%"
-    assert "135 answers in 667.4 kB of the worker's memory" in texts(app)
-
-
-def test_a_cache_that_nobody_asked_yet_has_no_hit_rate(app: AppTest, service: FakeService) -> None:
+def test_a_cache_without_look_ups_has_no_hit_rate_and_one_that_is_off_says_how_to_switch_it_on(
+    app: AppTest, service: FakeService
+) -> None:
     say(service, cache=dict.fromkeys(runner_data.CACHE, 0.0))
     assert figures(open_runner(app))["Hit rate"] == "–"
-
-
-def test_a_cache_that_is_off_says_how_to_switch_it_on(app: AppTest, service: FakeService) -> None:
+    service.behave()
     say(service, cache={})
-    assert "LIGHTBOX_CACHE_BYTES" in texts(open_runner(app))
+    forget_reads()
+    app.run()
+    assert "LIGHTBOX_CACHE_BYTES" in texts(app)
     assert "Hit rate" not in figures(app)
 
 
@@ -102,20 +87,14 @@ def test_a_shared_cache_says_whether_redis_answers(
     assert sentence in texts(open_runner(app))
 
 
-def test_without_a_batch_yet_the_cost_model_is_shown_all_the_same(app: AppTest, service: FakeService) -> None:
-    say(service, recent_dispatches=[])
-    assert "No batch has run lately" in texts(open_runner(app))
-    assert titles(app) == SECTIONS
-
-
-def test_a_window_without_requests_has_a_runner_nevertheless(app: AppTest, service: FakeService) -> None:
+def test_a_runner_without_batches_or_requests_is_shown_and_said_to_be_one_of_several(
+    app: AppTest, service: FakeService
+) -> None:
     service.journal.is_empty = True
-    assert titles(open_runner(app)) == SECTIONS
-
-
-def test_one_of_several_workers_is_said_to_be_one(app: AppTest, service: FakeService) -> None:
-    say(service, workers=3)
-    assert "one of 3 workers, the one that answered" in texts(open_runner(app))
+    say(service, recent_dispatches=[], workers=3)
+    assert "No batch has run lately" in texts(open_runner(app))
+    assert "one of 3 workers, the one that answered" in texts(app)
+    assert titles(app) == SECTIONS
 
 
 def test_an_older_service_that_says_nothing_of_its_runner_is_called_older(app: AppTest, service: FakeService) -> None:

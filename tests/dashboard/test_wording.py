@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,22 +18,18 @@ def predictions(*scores: float) -> list[Prediction]:
     return [Prediction(class_id=rank, label=f"thing {rank}", score=score) for rank, score in enumerate(scores)]
 
 
-def test_a_class_with_most_of_the_probability_is_named_plainly() -> None:
-    assert wording.headline(predictions(0.93, 0.02)) == "Thing 0"
-    assert wording.subline(predictions(0.93, 0.02)) == "93% sure"
-
-
-def test_below_one_half_the_headline_says_probably_and_others_are_named() -> None:
-    assert wording.headline(predictions(0.4, 0.3, 0.1)) == "Probably thing 0 (40%)"
-    assert wording.subline(predictions(0.4, 0.3, 0.1)) == "Other guesses: thing 1 (30%), thing 2 (10%)"
-
-
-def test_a_faint_best_class_is_not_recognised() -> None:
-    assert wording.headline(predictions(0.1, 0.09)) == "Not recognised. Best guess: thing 0 (10%)"
-
-
-def test_a_single_class_has_no_other_guesses() -> None:
-    assert wording.subline(predictions(0.4)) == ""
+@pytest.mark.parametrize(
+    ("scores", "headline", "subline"),
+    [
+        ((0.93, 0.02), "Thing 0", "93% sure"),
+        ((0.4, 0.3, 0.1), "Probably thing 0 (40%)", "Other guesses: thing 1 (30%), thing 2 (10%)"),
+        ((0.4,), "Probably thing 0 (40%)", ""),
+        ((0.1, 0.09), "Not recognised. Best guess: thing 0 (10%)", "Other guesses: thing 1 (9.0%)"),
+    ],
+)
+def test_the_headline_is_no_surer_than_the_score(scores: tuple[float, ...], headline: str, subline: str) -> None:
+    assert wording.headline(predictions(*scores)) == headline
+    assert wording.subline(predictions(*scores)) == subline
 
 
 @pytest.mark.parametrize(
@@ -83,36 +81,19 @@ def test_no_score_is_rounded_to_a_certainty_or_an_impossibility(score: float) ->
     assert wording.percent(score) not in {"0%", "0.0%", "100%", "100.0%"}
 
 
-def test_long_durations_keep_two_units() -> None:
-    assert [wording.duration(seconds) for seconds in (42, 61, 3_725, 266_400)] == [
-        "42 s",
-        "1 min 1 s",
-        "1 h 2 min",
-        "3 d 2 h",
-    ]
-
-
-def test_a_moment_ago_has_tenths_and_a_while_ago_has_not() -> None:
-    assert [wording.ago(value_ms) for value_ms in (40, 9_949, 10_000, 72_500)] == [
-        "0.0 s",
-        "9.9 s",
-        "10 s",
-        "1 min 12 s",
-    ]
-
-
-def test_sizes_are_written_in_the_unit_that_fits() -> None:
-    assert [wording.size(value) for value in (0, 999, 19_784, 16e6, 2e9)] == [
-        "0 B",
-        "999 B",
-        "19.8 kB",
-        "16.0 MB",
-        "2.0 GB",
-    ]
-
-
-def test_a_rate_is_not_rounded_to_nothing() -> None:
-    assert [wording.rate(per_s) for per_s in (0, 0.0004, 0.25, 1_234.5)] == ["0.00", "< 0.01", "0.25", "1,234.50"]
+@pytest.mark.parametrize(
+    ("write", "values", "written"),
+    [
+        (wording.duration, (42, 61, 3_725, 266_400), ["42 s", "1 min 1 s", "1 h 2 min", "3 d 2 h"]),
+        (wording.ago, (40, 9_949, 10_000, 72_500), ["0.0 s", "9.9 s", "10 s", "1 min 12 s"]),
+        (wording.size, (0, 999, 19_784, 16e6, 2e9), ["0 B", "999 B", "19.8 kB", "16.0 MB", "2.0 GB"]),
+        (wording.rate, (0, 0.0004, 0.25, 1_234.5), ["0.00", "< 0.01", "0.25", "1,234.50"]),
+    ],
+)
+def test_a_quantity_is_written_in_the_unit_that_fits(
+    write: Callable[[float], str], values: tuple[float, ...], written: list[str]
+) -> None:
+    assert [write(value) for value in values] == written
 
 
 def test_a_time_zone_that_nobody_knows_is_utc() -> None:

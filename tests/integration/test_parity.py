@@ -13,7 +13,7 @@ from PIL import Image
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
-from bench.large_photographs import make_large_jpegs
+from bench.photographs import make_large_jpegs
 from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, Parity
 from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.models.store import BentoModelStore
