@@ -47,7 +47,7 @@ async def run_image(
     priority: Priority = Priority.INTERACTIVE,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Completion:
-    """Run one image and wait for it. Cancelling the call takes it out of the queue."""
+    """Run one image and wait for it; cancelling removes it from the queue."""
     arrival = scheduler.queue.expect(priority)
     item = WorkItem(model, pixels_hwc, clock(), deadline_s, asyncio.get_running_loop().create_future(), priority)
     try:

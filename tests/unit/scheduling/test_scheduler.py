@@ -11,11 +11,6 @@ from tests.unit.scheduling.scheduler_bench import running
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def test_a_lone_image_runs_at_once_and_alone() -> None:
     async with running({"a": FakeInfer()}) as bench:
         completion = await (await bench.submit(7))

@@ -17,11 +17,6 @@ from tests.unit.scheduling.scheduler_bench import running
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def test_a_lane_outlives_an_event_loop_that_closed_under_it() -> None:
     infer = FakeInfer()
     infer.gate.clear()
