@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from bento_service.domain.models import Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import RunnableModel
-from bento_service.scheduling.work import Infer
 
 PATIENCE_S = 60.0
 """Longest wait of a fake before the test fails."""
@@ -30,15 +28,15 @@ class LaneKilledError(BaseException):
     """Ends the lane that runs the batch."""
 
 
-def make_model(
-    infer: Infer, *, ceiling: int = 8, has_latency_mode: bool = False, is_flat: bool = False
-) -> RunnableModel:
-    """Make a model for which batches up to `ceiling` pay off, or none if `is_flat`."""
+def make_costs(
+    ceiling: int = 8, *, has_latency_mode: bool = False, is_flat: bool = False
+) -> dict[EngineMode, CostModel]:
+    """Make costs for which batches up to `ceiling` pay off, or none if `is_flat`."""
     fixed_ms = 0.0 if is_flat else 0.5
     costs = {EngineMode.THROUGHPUT: CostModel({size: fixed_ms + (1 - fixed_ms) * size for size in (1, ceiling)})}
     if has_latency_mode:
         costs[EngineMode.LATENCY] = CostModel({1: 0.5})
-    return RunnableModel(infer, costs)
+    return costs
 
 
 class FakeInfer:

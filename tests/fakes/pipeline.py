@@ -133,6 +133,12 @@ class ObservedClassifier:
         self._pool.submit(tell, priority=Priority.BULK)
         await done.wait()
 
+    def wait_for_decoding(self) -> None:
+        """Block the event loop until the decode thread has finished what it was given so far."""
+        done = threading.Event()
+        self._pool.submit(done.set, priority=Priority.BULK)
+        _wait(done)
+
     def block_decoding(self) -> threading.Event:
         """Keep the decode thread busy until the event is set."""
         done = threading.Event()
