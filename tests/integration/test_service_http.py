@@ -174,22 +174,11 @@ def test_bentomls_own_pages_and_probes_answer(service: RunningService) -> None:
 def test_bentomls_client_classifies(service: RunningService, photographs: tuple[Path, ...]) -> None:
     chelsea = next(path for path in photographs if path.name == "chelsea.png")
     with bentoml.SyncHTTPClient(service.url) as client:
-        answer = client.classify(image=chelsea, top_k=2)
-
-    assert answer["predictions"][0]["class_id"] in CATS
-    assert len(answer["predictions"]) == 2
-
-
-@pytest.mark.anyio
-async def test_bentomls_asynchronous_client_chooses_the_model(
-    service: RunningService, photographs: tuple[Path, ...]
-) -> None:
-    chelsea = next(path for path in photographs if path.name == "chelsea.png")
-    async with bentoml.AsyncHTTPClient(service.url) as client:
-        answer = await client.classify(image=chelsea, model="efficientnet_lite1", top_k=1, deadline_ms=None)
+        answer = client.classify(image=chelsea, model="efficientnet_lite1", top_k=2, deadline_ms=None)
 
     assert answer["model"]["name"] == "efficientnet_lite1"
-    assert [prediction["class_id"] in CATS for prediction in answer["predictions"]] == [True]
+    assert answer["predictions"][0]["class_id"] in CATS
+    assert len(answer["predictions"]) == 2
 
 
 def test_bentomls_document_describes_the_fields_of_its_call(service: RunningService) -> None:
@@ -252,11 +241,3 @@ def test_headers_without_end_are_refused_with_a_problem(service: RunningService)
 
         assert file.readline() == b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
         assert b"content-type: application/problem+json\r\n" in list(iter(file.readline, b"\r\n"))
-
-
-def test_a_websocket_handshake_is_refused_with_a_problem(service: RunningService) -> None:
-    handshake = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "eA=="}
-    refused = requests.get(f"{service.url}/v1/status", headers=handshake | {"Sec-WebSocket-Version": "13"})
-
-    problem = assert_problem(refused, 404, "not_found")
-    assert "WebSocket" in str(problem["detail"])
