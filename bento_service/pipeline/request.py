@@ -89,13 +89,10 @@ class ImageRequest:
         self.deadline_ms = deadline_ms
 
     async def classify(self, encoded: bytes) -> Answer:
-        """Answer from the cache, or decode, schedule, infer. `receive_ms` ends when this is called.
+        """Answer an image in any of the formats of `bento_service.images`. `receive_ms` ends when this is called.
 
         Cancelling the call costs no further compute. Before anything is computed, admission is checked once more: much
         may have come in while this image was received.
-
-        Args:
-            encoded: The image's bytes, in any of the formats of `bento_service.images`.
 
         Raises:
             LightboxError: Any of the errors of admission, intake, scheduling and inference.
