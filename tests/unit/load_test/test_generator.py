@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from bento_service.errors import InvalidParameterError
 from bento_service.load_test.address import Address
 from bento_service.load_test.connections import ConnectionPool
-from bento_service.load_test.generator import draw_arrivals, run_closed, run_open
-from bento_service.load_test.payloads import LoadOptions
+from bento_service.load_test.generator import LoadOptions, draw_arrivals, run_closed, run_open
 from bento_service.load_test.result import BROKEN, TIMED_OUT, Exchange
 from tests.fakes import service_data
 from tests.unit.load_test.scripted_server import CLOSE, HANG, ScriptedServer, answer
