@@ -1,7 +1,7 @@
-"""Prometheus's rules in the form that its operator reads: the custom resource PrometheusRule.
+"""Prometheus's rules as the custom resource PrometheusRule, which the Prometheus operator reads.
 
-`python -m docs.prometheus_rule` writes it, since kustomize can include no file within an object; a test holds it up to
-date.
+`python -m docs.prometheus_rule` writes it, since kustomize cannot include a file in an object; a test fails if it is
+out of date.
 """
 
 import textwrap
@@ -24,7 +24,7 @@ spec:
 
 
 def as_resource(rules: str) -> str:
-    """Return the resource whose specification is these rules: both have the same form."""
+    """Return the resource with these rules as its specification."""
     return _HEAD + textwrap.indent(rules, "  ")
 
 

@@ -10,7 +10,7 @@ _IMAGES = Path(__file__).with_name("images")
 
 
 def main() -> None:
-    """Classify the sample cat, and show what all traffic so far looks like."""
+    """Take a picture of a classified sample and one of the performance page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8501", help="the dashboard's address")
     parser.add_argument("--chromium", default="/usr/bin/chromium")

@@ -1,4 +1,4 @@
-"""The operator's table of what Lightbox takes, from the newest comparison. `python -m docs.sizing` writes it."""
+"""The operator's table of memory and speed, from the newest comparison. `python -m docs.sizing` writes it."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ _MARKED = re.compile("(<!-- begin: sizing -->\n).*?(<!-- end: sizing -->)", re.D
 
 
 def with_sizing(page: str) -> str:
-    """Return the operator's page with the table as the newest comparison has it.
+    """Return the operator's page with the table of the newest comparison.
 
     Raises:
         FileNotFoundError: There is no comparison in `bench/results/`.

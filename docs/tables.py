@@ -1,6 +1,6 @@
-"""The README's tables that come from the code and from the newest comparison, and the benchmarks' about containers.
+"""The generated tables of README and benchmarks, from the code and the newest results.
 
-`python -m docs.tables` writes them; a test holds them up to date.
+`python -m docs.tables` writes them; a test fails if they are out of date.
 """
 
 import re
@@ -20,11 +20,11 @@ from bento_service.settings import Settings
 README = Path(__file__).parents[1] / "README.md"
 BENCHMARKS = Path(__file__).with_name("benchmarks.md")
 _HIDDEN_CODES = {"cancelled"}
-"""Nobody is there to read it: the client hung up."""
+"""Never sent: the client has disconnected."""
 
 
 def settings_table() -> str:
-    """Return a row for each setting: its variable, its default, and what it is."""
+    """Return a row for each setting: variable, default and description."""
     rows = [
         f"| `LIGHTBOX_{name.upper()}` | {_describe_default(field)} | {field.description} |"
         for name, field in Settings.model_fields.items()
@@ -33,7 +33,7 @@ def settings_table() -> str:
 
 
 def problems_table() -> str:
-    """Return a row for each error: its status, its code, and when it comes."""
+    """Return a row for each error: status, code and cause."""
     rows = [
         f"| {kind.status} | `{code}` | {kind.when} |"
         for code, kind in sorted(PROBLEM_TYPES.items(), key=lambda item: (item[1].status, item[0]))
@@ -43,7 +43,7 @@ def problems_table() -> str:
 
 
 def speed_table() -> str:
-    """Return the newest comparison's closed loops, and where they come from.
+    """Return the closed loops of the newest comparison, and how they were measured.
 
     Raises:
         FileNotFoundError: There is no comparison in `bench/results/`.
@@ -61,12 +61,12 @@ def speed_table() -> str:
 
 
 def with_tables(readme: str) -> str:
-    """Return the README with its tables as the code has them now."""
+    """Return the README with up-to-date tables."""
     return _fill(readme, {"settings": settings_table(), "problems": problems_table(), "speed": speed_table()})
 
 
 def with_sections(page: str) -> str:
-    """Return the benchmarks' page with what was measured last of overload and containers; the rest stays."""
+    """Return the benchmarks' page with the newest results about overload and containers."""
     sections = {
         "overload": render_overload(find_newest_result("overload")),
         "containers": render_section(find_newest_result("containers")),

@@ -28,6 +28,12 @@ _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "mot
 
 
 @pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop of async tests; those on a fake clock override it."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
 def bentoml_home() -> Path:
     """A BentoML home whose store has the three bundled models. The first run prepares them, in about half a minute."""
     _BENTOML_HOME.mkdir(parents=True, exist_ok=True)

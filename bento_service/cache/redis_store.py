@@ -66,9 +66,9 @@ class RedisStore:
             url: `redis://`, `rediss://` or `unix://`, as redis-py reads them.
             on_failure: Called with each operation that failed: `read`, `write`, `busy` (no connection was free) or
                 `refused_write`.
-            read_timeout_s: Longest that `get` takes.
+            read_timeout_s: Longest that `get` takes, connecting included.
             write_timeout_s: Longest that one pipeline of writes takes.
-            trial_timeout_s: Longest that a trial takes, connecting included.
+            trial_timeout_s: Longest that a trial takes.
             clock: Seconds, monotonic.
 
         Raises:

@@ -11,13 +11,13 @@ from bento_service.errors import JournalTooNewError
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONS = table("alembic_version", column("version_num"))
-# Alembic keeps the migration in progress in a global, so a process runs one at a time.
+# Alembic keeps the running migration in a global, so a process runs one at a time.
 _ALEMBIC_LOCK = threading.Lock()
 _RETRY_AFTER_S = 60.0  # an operator has to act first
 
 
 def upgrade(database: Database) -> None:
-    """Apply all missing migrations or none, and create tables that were dropped; other processes wait.
+    """Apply all missing migrations or none, and create dropped tables; other processes wait.
 
     Raises:
         JournalTooNewError: A newer Lightbox has migrated the database.
@@ -38,7 +38,9 @@ def check_revision(database: Database) -> str | None:
         JournalTooNewError: It is none of this Lightbox's.
         JournalUnavailableError: The database cannot be reached.
     """
-    revision = _read_revision(database)
+    with database.reading() as connection:
+        has_revision = inspect(connection).has_table(_VERSIONS.name)
+        revision: str | None = connection.scalar(select(_VERSIONS.c.version_num)) if has_revision else None
     if revision is not None and revision not in _revisions():
         raise JournalTooNewError(
             f"The journal at {database.name} was written by a newer Lightbox (its schema is {revision}, the newest "
@@ -59,22 +61,13 @@ def _revisions() -> frozenset[str]:
     return frozenset(file.stem.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
-def _read_revision(database: Database) -> str | None:
-    with database.reading() as connection:
-        if not inspect(connection).has_table(_VERSIONS.name):
-            return None
-        revision: str | None = connection.scalar(select(_VERSIONS.c.version_num))
-        return revision
-
-
 def _lacks_tables(database: Database) -> bool:
     with database.reading() as connection:
-        inspector = inspect(connection)
-        return not all(inspector.has_table(name) for name in tables.metadata.tables)
+        return not tables.metadata.tables.keys() <= set(inspect(connection).get_table_names())
 
 
 def _restore_tables(connection: Connection) -> None:
-    """Create the dropped tables, empty. A contract test compares them with what the migrations create."""
+    """Create the dropped tables, empty. A contract test compares them with the migrations."""
     has_classes = inspect(connection).has_table(tables.classes.name)
     tables.metadata.create_all(connection)
     if not has_classes:

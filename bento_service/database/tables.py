@@ -27,11 +27,7 @@ receipts = Table(
     Column("model", Text, nullable=False),
     Column("model_version", Text, nullable=False),
     Column("outcome", Text, nullable=False),
-    Column("receive_ms", Double, nullable=False),
-    Column("decode_ms", Double, nullable=False),
-    Column("queue_ms", Double, nullable=False),
-    Column("inference_ms", Double, nullable=False),
-    Column("total_ms", Double, nullable=False),
+    *(Column(f"{stage}_ms", Double, nullable=False) for stage in ("receive", "decode", "queue", "inference", "total")),
     Column("top", JSON, nullable=False),
     Column("batch_size", Integer, nullable=False),
     Column("dispatch", Text, nullable=False),
@@ -62,10 +58,10 @@ rollups = Table(
     Column("classes", LargeBinary, nullable=False),
     Column("slowest_ms", LargeBinary),
 )
-"""One row for each model and stretch of time.
+"""One row for each model and interval.
 
-The binary columns are encoded `SparseHistogram`s, but `slowest_ms`: a little-endian float64 for each of
-`rollups.SERIES`, null in rows from before revision 0002.
+`slowest_ms` is a little-endian float64 for each of `rollups.SERIES`, or null in rows from before revision 0002; the
+other binary columns are encoded `SparseHistogram`s.
 """
 
 classes = Table(
@@ -76,4 +72,4 @@ classes = Table(
     Column("label", Text, nullable=False),
     UniqueConstraint("class_id", "label", name="uq_classes_class_id_label"),
 )
-"""A number for each class that ever was top-1, which rollups count by."""
+"""The key of each class that ever was top-1; rollups count by it."""

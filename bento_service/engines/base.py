@@ -1,11 +1,11 @@
-"""The interface of every engine, and what all of them check and report alike."""
+"""The interface of every engine, and how they report failures."""
 
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain.models import InputRecipe, Parity
+from bento_service.domain.models import Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.errors import InferenceFailedError, OutOfMemoryError
 
@@ -20,36 +20,25 @@ class Engine(Protocol):
     computes. Normalisation and softmax are part of the graph.
     """
 
-    @property
-    def name(self) -> str:
-        """`openvino`, `onnxruntime` or `torch`."""
+    name: str
+    """`openvino`, `onnxruntime` or `torch`."""
+    library: str
+    """The library and its version, for example `openvino 2026.4.1`: another version may round differently."""
+    device: Device
+    """The hardware it runs on."""
+    modes: frozenset[EngineMode]
+    """The modes that differ on this engine, always with `THROUGHPUT`, which also stands in for missing ones."""
+    parity: Parity | None
+    """The parity measured while loading; None where the model card's figures apply."""
+    bucket_sizes: tuple[int, ...]
+    """Batch sizes that run without padding, ascending from 1. Others cost as much as the next larger one.
 
-    @property
-    def library(self) -> str:
-        """The library and its version, for example `openvino 2026.4.1`: another version may round differently."""
+    Empty where no size is padded.
+    """
 
     @property
     def precision(self) -> str:
         """The arithmetic it computes in, for example `f32`."""
-
-    @property
-    def device(self) -> Device:
-        """The hardware it runs on."""
-
-    @property
-    def modes(self) -> frozenset[EngineMode]:
-        """The modes that differ on this engine, always with `THROUGHPUT`, which also stands in for missing ones."""
-
-    @property
-    def parity(self) -> Parity | None:
-        """The parity measured while loading; None where the model card's figures apply."""
-
-    @property
-    def bucket_sizes(self) -> tuple[int, ...]:
-        """Batch sizes that run without padding, ascending from 1. Others cost as much as the next larger one.
-
-        Empty where no size is padded.
-        """
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch.
@@ -69,20 +58,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release the device's memory. The engine must not be used afterwards."""
-
-
-def check_batch(batch_nhwc: NDArray[np.uint8], recipe: InputRecipe) -> None:
-    """Check the type and shape of a batch.
-
-    Raises:
-        InferenceFailedError: They are not what `Engine.infer` takes.
-    """
-    expected = (recipe.height_px, recipe.width_px, 3)
-    if batch_nhwc.dtype != np.uint8 or batch_nhwc.ndim != 4 or batch_nhwc.shape[1:] != expected or not len(batch_nhwc):
-        raise InferenceFailedError(
-            f"A batch of type {batch_nhwc.dtype} and shape {batch_nhwc.shape} was given; "
-            f"the model takes uint8 of shape (n >= 1, {', '.join(map(str, expected))})."
-        )
 
 
 def explain_failure(error: Exception, *, library: str, images: int) -> InferenceFailedError | OutOfMemoryError:

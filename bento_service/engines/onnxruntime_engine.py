@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.base import check_batch, explain_failure
+from bento_service.engines.base import explain_failure
 from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_cuda, has_cuda_provider
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 
@@ -58,7 +58,6 @@ class ONNXRuntimeEngine:
         if device == "cpu" and lanes > 1 and threads > 1:
             pool_sizes[EngineMode.LATENCY] = threads
         self.modes = frozenset(pool_sizes)
-        self._recipe = card.recipe
         self._is_cuda = device == "cuda"
         self._lone_batch = threading.Lock()
         self._sessions = {mode: self._open(onnx_path, card.name, size) for mode, size in pool_sizes.items()}
@@ -66,7 +65,6 @@ class ONNXRuntimeEngine:
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""
-        check_batch(batch_nhwc, self._recipe)
         session = self._sessions.get(mode) or self._sessions.get(EngineMode.THROUGHPUT)
         if session is None:
             raise InferenceFailedError("The engine is closed.")

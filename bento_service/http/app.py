@@ -1,16 +1,12 @@
 """The HTTP application: routes and error handlers, wired."""
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from bento_service import __version__
@@ -27,12 +23,7 @@ Every error is `application/problem+json` (RFC 9457) with a stable `code` and th
 
 A parameter or an `X-Priority` with an empty value (`until=`) counts as not given. `HEAD` works wherever `GET` does."""
 
-_EXCEPTION_HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
-    LightboxError: answer_exception,
-    RequestValidationError: answer_exception,
-    HTTPException: answer_exception,
-    Exception: answer_exception,
-}
+_EXCEPTIONS: tuple[type[Exception], ...] = (LightboxError, RequestValidationError, HTTPException, Exception)
 
 
 def create_app(
@@ -43,10 +34,7 @@ def create_app(
     FastAPI describes every call and answers most. The calls that take one image are starlette's routes in front of it:
     FastAPI costs as much CPU time as all other layers together (ADR 21).
 
-    Args:
-        provide: Returns the parts that answer requests, or raises `NotReadyError`, which becomes a 503.
-        provide_status: Returns how the worker is doing, at any time.
-        swagger_assets: See `add_docs_page`.
+    For `swagger_assets` see `add_docs_page`.
     """
     api = _create_api(swagger_assets)
     app = Starlette(
@@ -55,7 +43,7 @@ def create_app(
             Route(classify.BENTO_PATH, classify.classify_for_bentoml, methods=["POST"]),
             Mount("/", api),
         ],
-        exception_handlers=_EXCEPTION_HANDLERS,
+        exception_handlers=dict.fromkeys(_EXCEPTIONS, answer_exception),
     )
     for each in (app, api):
         each.state.provide = provide
@@ -73,7 +61,7 @@ def _create_api(swagger_assets: Path | None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         separate_input_output_schemas=False,
-        exception_handlers=_EXCEPTION_HANDLERS,
+        exception_handlers=dict.fromkeys(_EXCEPTIONS, answer_exception),
     )
     for resource in (classify, batch, preview, models, history, status):
         api.include_router(resource.router)

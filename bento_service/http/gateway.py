@@ -7,7 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
-from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError, OverloadedError, RetryableError
+from bento_service.errors import DrainingError, InvalidParameterError, NotReadyError, OverloadedError
 from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.middleware import RequestIdAndErrors, allow_origins
 from bento_service.http.requests.headers import REQUEST_ID_HEADER, request_id_of
@@ -143,13 +143,11 @@ class _BentoProblems:
         if status == 405:
             return answer_wrong_method(scope, Headers(raw=start["headers"]).get("allow", ""))
         if status == 503:
-            return answer_error(self._explain_unavailable(), request_id)
+            unavailable = NotReadyError("The models are not ready. Try again.", retry_after_s=_RETRY_AFTER_S)
+            draining = DrainingError("This server is shutting down. Try again.", retry_after_s=_RETRY_AFTER_S)
+            is_draining = self._status().state is ServiceState.DRAINING
+            return answer_error(draining if is_draining else unavailable, request_id)
         if status < 500:
             detail = f"{scope['path']} cannot be had as the request's headers ask for it (status {status})."
             return answer_error(InvalidParameterError(detail), request_id)
         return ProblemResponse(describe_internal_error(request_id))
-
-    def _explain_unavailable(self) -> RetryableError:
-        if self._status().state is ServiceState.DRAINING:
-            return DrainingError("This server is shutting down. Try again.", retry_after_s=_RETRY_AFTER_S)
-        return NotReadyError("The models are not ready. Try again.", retry_after_s=_RETRY_AFTER_S)

@@ -1,4 +1,4 @@
-"""Requests that are being answered, so that a server that stops can wait for them or end them."""
+"""Requests that are being answered: a stopping server waits for them or ends them."""
 
 import asyncio
 from functools import partial
@@ -16,9 +16,9 @@ from bento_service.http.responses.problems import answer_error
 class InFlightRequests:
     """Pure ASGI: an application whose open requests can be waited for and ended. Used on one event loop.
 
-    uvicorn waits for open connections before it shuts an application down, by default without limit, and a client that
-    sends slowly or does not read its answer keeps its connection open. So the application has to end them. A request is
-    open until its client has taken the answer, if the server has `PENDING_WRITES_EXTENSION`.
+    Before a shutdown uvicorn waits for open connections, by default without limit, and a client that sends slowly or
+    does not read its answer keeps its connection open. A request is open until its client has read the answer, if the
+    server has `PENDING_WRITES_EXTENSION`.
     """
 
     def __init__(self, app: ASGIApp) -> None:

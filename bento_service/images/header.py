@@ -40,10 +40,10 @@ def read_header(encoded: bytes) -> ImageHeader | None:
     try:
         if image_format is ImageFormat.JPEG:
             return _read_jpeg_header(encoded)
-        width_px, height_px = _SIZE_READERS[image_format](encoded)
+        size = _SIZE_READERS[image_format](encoded)
     except (IndexError, OverflowError, struct.error, BoxError, LightboxError):
         return ImageHeader(image_format, None)
-    return ImageHeader(image_format, abs(width_px * height_px) or None)
+    return ImageHeader(image_format, abs(math.prod(size)) or None)
 
 
 def check_pixels(width_px: int, height_px: int, max_pixels: int) -> None:
@@ -97,34 +97,23 @@ def _read_tiff_size(encoded: bytes) -> tuple[int, int]:
     return picture.number(Tag.ImageWidth, 0), picture.number(Tag.ImageLength, 0)
 
 
-def _read_png_size(encoded: bytes) -> tuple[int, int]:
-    width_px, height_px = struct.unpack_from(">II", encoded, 16)
-    return width_px, height_px
-
-
-def _read_bmp_size(encoded: bytes) -> tuple[int, int]:
+def _read_bmp_size(encoded: bytes) -> tuple[int, ...]:
     """Read the size, with a negative height where rows run from the top down; OS/2's header has 16 bits a side."""
     is_os2 = encoded[14:18] == b"\x0c\0\0\0"
-    width_px, height_px = struct.unpack_from("<HH" if is_os2 else "<ii", encoded, 18)
-    return width_px, height_px
+    return struct.unpack_from("<HH" if is_os2 else "<ii", encoded, 18)
 
 
-def _read_gif_size(encoded: bytes) -> tuple[int, int]:
-    width_px, height_px = struct.unpack_from("<HH", encoded, 6)
-    return width_px, height_px
-
-
-def _read_heif_size(encoded: bytes) -> tuple[int, int]:
+def _read_heif_size(encoded: bytes) -> tuple[int, ...]:
     """Read the size of the largest item, which is the whole picture and not a tile, thumbnail or depth map."""
     boxes = (box for box in find_properties(encoded) if box.kind == b"ispe")
     sizes = (struct.unpack_from(">II", encoded, box.start + 4) for box in boxes)
     return max(sizes, key=math.prod, default=(0, 0))
 
 
-_SIZE_READERS: Final[Mapping[ImageFormat, Callable[[bytes], tuple[int, int]]]] = {
-    ImageFormat.PNG: _read_png_size,
+_SIZE_READERS: Final[Mapping[ImageFormat, Callable[[bytes], tuple[int, ...]]]] = {
+    ImageFormat.PNG: lambda encoded: struct.unpack_from(">II", encoded, 16),
     ImageFormat.WEBP: read_webp_size,
-    ImageFormat.GIF: _read_gif_size,
+    ImageFormat.GIF: lambda encoded: struct.unpack_from("<HH", encoded, 6),
     ImageFormat.BMP: _read_bmp_size,
     ImageFormat.TIFF: _read_tiff_size,
     ImageFormat.HEIC: _read_heif_size,

@@ -23,6 +23,7 @@ from bento_service.images.isobmff import BoxError, Item, ItemFile, read_items
 if TYPE_CHECKING:
     from PIL._imaging import PixelAccess
 
+BIT_DEPTH: Final = "bit_depth"
 DECODED_SHARE = 2
 """The decoded pixels of one item, all tiles together, may be this many times the pixels allowed.
 
@@ -39,10 +40,9 @@ _AV1_HIGH_BIT_DEPTH = 0x40
 
 
 class HeicFile(ImageFile):
-    """A HEIC's primary image. `sample_bits` is the file's bit depth; `is_animated` means a track or several images."""
+    """A HEIC's primary image. `is_animated` means a track or several images."""
 
     format = "HEIC"
-    sample_bits = 8
     is_animated = False
 
     def _open(self) -> None:
@@ -51,11 +51,10 @@ class HeicFile(ImageFile):
         images = pi_heif.open_heif(self.fp, convert_hdr_to_8bit=True, hdr_to_16bit=False, remove_stride=False)
         self._encoded_image = images[images.primary_index]
         self.is_animated = len(images) > 1
-        self.sample_bits = self._encoded_image.info["bit_depth"]
         mode: str = self._encoded_image.mode
         self._mode = "I;16" if mode.startswith("I;") else mode
         self._size = self._encoded_image.size
-        self.info["icc_profile"] = self._encoded_image.info.get("icc_profile")
+        self.info = {key: self._encoded_image.info.get(key) for key in (BIT_DEPTH, "icc_profile")}
         self.tile = []
 
     def load(self) -> "PixelAccess | None":
@@ -73,16 +72,10 @@ class HeicFile(ImageFile):
         return super().load()
 
 
-class AvifFile(AvifImagePlugin.AvifImageFile):
-    """An AVIF, scaled to 8 bits by libavif. `sample_bits` is the file's bit depth."""
-
-    sample_bits = 8
-
-
 def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> ImageFile:
     """Open a HEIC or AVIF; the pixels stay encoded until `load`, which decodes in the calling thread.
 
-    Damaged boxes or headers raise any exception.
+    Its `info` has the `BIT_DEPTH` of the file; libavif scales to 8 bits. Damaged boxes or headers raise any exception.
 
     Raises:
         TooManyPixelsError: Decoding needs more than `max_pixels` times `DECODED_SHARE`.
@@ -96,8 +89,8 @@ def open_heif(encoded: bytes, image_format: ImageFormat, max_pixels: int) -> Ima
     # Both libraries take their thread count from a module variable. The decode pool already uses every CPU.
     if image_format is ImageFormat.AVIF:
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-        avif = AvifFile(source)
-        avif.sample_bits = 16 if coded is not None and _is_deep_av1(encoded, coded) else 8
+        avif = AvifImagePlugin.AvifImageFile(source)
+        avif.info[BIT_DEPTH] = 16 if coded is not None and _is_deep_av1(encoded, coded) else 8
         return avif
     pi_heif.options.DECODE_THREADS = 0
     heic = HeicFile(source)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 MAX_BOXES = 1024
 """Most boxes in a row. A phone's 200 megapixels have 822 items; libheif allows 1,000."""
+MAX_REFERENCES = 4096
+"""Most references between items, in total: each may cost the decoding of a tile."""
 MAX_NUMBERS = 65_536
 """Most numbers that are read from the boxes of a file. Those 822 items take 17,000."""
 MAX_TRACKS = 16
@@ -93,8 +95,8 @@ def read_items(encoded: bytes) -> ItemFile:
     metas, movies = ([box for box in boxes if box.kind == kind] for kind in (b"meta", b"moov"))
     if len(metas) > 1:
         raise BoxError("it has two 'meta' boxes, of which decoders take either")
-    samples = tuple(_find_first_samples(encoded, movies))
-    return _read_meta(encoded, metas[0], samples) if metas else ItemFile({}, None, samples)
+    items, primary_id = _read_meta(encoded, metas[0]) if metas else ({}, None)
+    return ItemFile(items, primary_id, tuple(_find_first_samples(encoded, movies)))
 
 
 def find_properties(encoded: bytes) -> Iterator[Box]:
@@ -161,7 +163,7 @@ def _find_first_samples(encoded: bytes, movies: list[Box]) -> Iterator[tuple[int
         yield start, start + size
 
 
-def _read_meta(encoded: bytes, meta: Box, first_samples: tuple[tuple[int, int], ...]) -> ItemFile:
+def _read_meta(encoded: bytes, meta: Box) -> tuple[dict[int, Item], int | None]:
     boxes: dict[bytes, Box] = {}
     for box in walk_boxes(encoded, meta.start + 4, meta.end):
         if box.kind in boxes and box.kind in _ONCE:
@@ -179,7 +181,7 @@ def _read_meta(encoded: bytes, meta: Box, first_samples: tuple[tuple[int, int], 
     if b"pitm" in boxes:
         reader.enter(boxes[b"pitm"])
         primary_id = reader.take(2 if reader.version == 0 else 4)
-    return ItemFile(items, primary_id, first_samples)
+    return items, primary_id
 
 
 def _read_infos(encoded: bytes, reader: _Reader, iinf: Box) -> dict[int, Item]:
@@ -203,10 +205,14 @@ def _read_infos(encoded: bytes, reader: _Reader, iinf: Box) -> dict[int, Item]:
 def _add_references(encoded: bytes, reader: _Reader, iref: Box, items: dict[int, Item]) -> None:
     reader.enter(iref)
     id_bytes = 2 if reader.version == 0 else 4
+    left = MAX_REFERENCES
     for box in walk_boxes(encoded, reader.position, iref.end):
         reader.enter(box, is_full=False)
-        item_id = reader.take(id_bytes)
-        named = [reader.take(id_bytes) for _ in range(reader.take(2))]
+        item_id, count = reader.take(id_bytes), reader.take(2)
+        left -= count
+        if left < 0:
+            raise BoxError(f"its items refer to each other more than {MAX_REFERENCES:,} times")
+        named = [reader.take(id_bytes) for _ in range(count)]
         if box.kind == b"dimg" and item_id in items:
             items[item_id].parts.extend(named)
         elif box.kind == b"auxl":

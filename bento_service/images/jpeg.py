@@ -12,10 +12,8 @@ from bento_service.images.colour import convert_inverted_cmyk
 from bento_service.images.resize import RGBX_MODE
 
 OPT_IN_OVERSAMPLING = 5
-"""The oversampling of `LIGHTBOX_SCALED_DECODING`. It fails the parity gate: probabilities move by up to 0.028.
-
-At 3 they move by up to 0.077, and 3 % of the best classes differ (`bench/results/scaled_decoding-2026-11-21.json`).
-"""
+"""The oversampling of `LIGHTBOX_SCALED_DECODING`. It fails the parity gate: probabilities move by up to 0.028
+(`bench/results/scaled_decoding-2026-11-21.json`)."""
 MAX_SCANS = 100
 """Each scan costs a pass over all pixels, so a small file with many could keep a decoder busy for hours.
 

@@ -1,5 +1,6 @@
 """Metadata that stop a decoder: finding damage to them, and copying a file without them."""
 
+import contextlib
 import re
 import struct
 import zlib
@@ -22,18 +23,15 @@ class BareFile:
 def drop_metadata(encoded: bytes, image_format: ImageFormat) -> BareFile | None:
     """Copy a file without its metadata; None for formats whose metadata stop no decoder, and for files without pixels.
 
-    The pixels are not verified.
-
     Raises:
         UndecodableImageError: A PNG is truncated.
     """
     dropper = _DROPPERS.get(image_format)
     if dropper is None:
         return None
-    try:
+    with contextlib.suppress(IndexError, struct.error):
         return dropper(encoded)
-    except (IndexError, struct.error):
-        return None
+    return None
 
 
 def _drop_jpeg_segments(encoded: bytes) -> BareFile | None:

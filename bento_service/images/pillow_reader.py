@@ -18,7 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from bento_service.errors import LightboxError, TooManyPixelsError, UndecodableImageError
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import check_pixels, read_webp_size
-from bento_service.images.heif import AvifFile, HeicFile, open_heif
+from bento_service.images.heif import BIT_DEPTH, open_heif
 
 # The plugin classes rather than Image.open, so that no other plugin runs (a JPEG with several pictures would reach
 # MPO's) and Pillow's process-wide MAX_IMAGE_PIXELS has no effect.
@@ -95,6 +95,4 @@ def read_orientation(image: ImageFile) -> int | None:
 
 def read_sample_bits(image: ImageFile, encoded: bytes) -> int:
     """Read the bits of a sample, of any format but TIFF."""
-    if isinstance(image, HeicFile | AvifFile):
-        return image.sample_bits
-    return encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(image, PngImageFile) else 8
+    return encoded[_PNG_BIT_DEPTH_OFFSET] if isinstance(image, PngImageFile) else int(image.info.get(BIT_DEPTH, 8))

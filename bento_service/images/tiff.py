@@ -157,12 +157,7 @@ def _read_orientation(directory: Directory) -> int:
 
 
 def _read_samples(layout: TiffLayout, max_pixels: int) -> tuple[Image.Image, bool]:
-    """Decode a losslessly compressed image to 8 bits, in the mode for its channels; the flag tells of a guessed scale.
-
-    Raises:
-        TooManyPixelsError: The samples take more than four bytes for each pixel allowed.
-        UndecodableImageError: The data are damaged, or integers are negative.
-    """
+    """Decode lossless data to 8 bits, in the mode for their channels; the flag tells whether the scale is a guess."""
     alpha = layout.alpha if layout.photometric != SEPARATED else None
     channels = [*range(layout.colours), *([] if alpha is None else [alpha[0]])]
     samples = _read_channels(layout, channels, max_pixels)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select
@@ -33,8 +34,14 @@ _log = logging.getLogger(__name__)
 _SHORT_WINDOW = timedelta(hours=1)
 _PLAIN_COLUMNS = ("request_id", "model", "model_version", "outcome", "batch_size", "dispatch", "digest", "cached")
 """The fields of a receipt that are columns as they are."""
-_TIMINGS = [field.name for field in fields(Timings)]
-_IMAGE = [field.name for field in fields(ImageInfo)]
+_TIMING_COLUMNS = [field.name for field in fields(Timings)]
+_IMAGE_COLUMNS = [f"image_{field.name}" for field in fields(ImageInfo)]
+_COLUMNS = (*_PLAIN_COLUMNS, *_TIMING_COLUMNS, *_IMAGE_COLUMNS, "received_at_us", "top", "warnings")
+_NO_IMAGE = (None,) * len(_IMAGE_COLUMNS)
+_plain = attrgetter(*_PLAIN_COLUMNS)
+_timings = attrgetter(*_TIMING_COLUMNS)
+_image = attrgetter(*(field.name for field in fields(ImageInfo)))
+_image_of_row = attrgetter(*_IMAGE_COLUMNS)
 
 
 class SqlJournalStore:
@@ -209,22 +216,22 @@ def _delete(connection: Connection, ids: Select[tuple[int]], limit: int) -> int:
 
 
 def _to_columns(receipt: Receipt) -> dict[str, object]:
-    return {
-        **{name: getattr(receipt, name) for name in _PLAIN_COLUMNS},
-        **{name: getattr(receipt.timings, name) for name in _TIMINGS},
-        **{f"image_{name}": getattr(receipt.image, name, None) for name in _IMAGE},
-        "received_at_us": to_epoch_us(receipt.received_at),
-        "top": [{"class_id": p.class_id, "label": p.label, "score": p.score} for p in receipt.top],
-        "warnings": list(receipt.warnings),
-    }
+    values = (
+        *_plain(receipt),
+        *_timings(receipt.timings),
+        *(_image(receipt.image) if receipt.image else _NO_IMAGE),
+        to_epoch_us(receipt.received_at),
+        [{"class_id": p.class_id, "label": p.label, "score": p.score} for p in receipt.top],
+        list(receipt.warnings),
+    )
+    return dict(zip(_COLUMNS, values, strict=True))
 
 
 def _to_receipt(row: Row[Any]) -> Receipt:
-    image = {name: getattr(row, f"image_{name}") for name in _IMAGE}
     return Receipt(
-        **{name: getattr(row, name) for name in _PLAIN_COLUMNS},
-        timings=Timings(**{name: getattr(row, name) for name in _TIMINGS}),
-        image=None if row.image_format is None else ImageInfo(**image),
+        **dict(zip(_PLAIN_COLUMNS, _plain(row), strict=True)),
+        timings=Timings(*_timings(row)),
+        image=None if row.image_format is None else ImageInfo(*_image_of_row(row)),
         received_at=from_epoch_us(row.received_at_us),
         top=tuple(Prediction(**prediction) for prediction in row.top),
         warnings=tuple(row.warnings),

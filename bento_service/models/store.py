@@ -40,8 +40,7 @@ def bento_name(name: str) -> str:
     """
     plain = name.replace("/", "-", 1)
     safe = f"lightbox-{re.sub(r'[^a-z0-9._-]', '-', plain.lower())}"
-    is_faithful = safe == f"lightbox-{plain}" and safe[-1].isalnum() and len(safe) <= _BENTO_NAME_LIMIT
-    if is_faithful:
+    if safe == f"lightbox-{plain}" and safe[-1].isalnum() and len(safe) <= _BENTO_NAME_LIMIT:
         return safe
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{safe[: _BENTO_NAME_LIMIT - 9]}-{digest}"
@@ -51,11 +50,9 @@ class BentoModelStore:
     """Keeps prepared models as `lightbox-<name>:<version>`. Safe for several threads and processes at once."""
 
     def __init__(self, root: Path | None = None, *, also: Path | None = None) -> None:
-        """Choose the store.
+        """Choose the store's folder, or None for BentoML's: `$BENTOML_HOME/models`, or a bento's own inside of one.
 
-        Args:
-            root: The store's folder, or None for BentoML's: `$BENTOML_HOME/models`, or a bento's own inside of one.
-            also: Folder of a second store for models that the first lacks; nothing is written there.
+        `also` is the folder of a second store for models that the first lacks; nothing is written there.
         """
         self._root = root
         self._also = also
@@ -103,10 +100,8 @@ class BentoModelStore:
     ) -> StoredModel:
         """Store a model, replacing remains of an interrupted attempt at the same version. Hold `lock` meanwhile.
 
-        Args:
-            card: The model's card, without parity.
-            write_model: Writes the ONNX file and the torch program to the two given paths.
-            measure: Returns parity by engine for the ONNX file at the given path.
+        `write_model` writes the ONNX file and the torch program to the two given paths. `measure` returns parity by
+        engine for the ONNX file at the given path.
         """
         import bentoml
 

@@ -22,7 +22,7 @@ Series = TypeVar("Series", Counter, Histogram)
 
 
 class Metrics:
-    """What Prometheus can scrape. Thread-safe; made once in a process, since a registry takes each name once.
+    """The series that Prometheus scrapes. Thread-safe; made once in a process, since a registry takes each name once.
 
     With `PROMETHEUS_MULTIPROC_DIR` set, a scrape adds up the values of all workers. What an alert counts exists from
     the start, at 0: Prometheus sees no increase in a series that appears with its first event.

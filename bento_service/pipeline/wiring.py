@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.runner import EngineMode
@@ -19,7 +19,6 @@ from bento_service.pipeline.decode_pool import DecodePool
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.pipeline.work_estimate import WorkEstimator
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import Settings
@@ -27,11 +26,7 @@ from bento_service.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a classifier admits.
-
-    `target_ms` bounds the predicted wait, `max_queue_items` the images received and not yet answered,
-    `max_receiving_requests` those being received; `image` is the largest image.
-    """
+    """What a classifier admits: `image` is the largest image; for the others see `Admission`."""
 
     target_ms: float
     max_queue_items: int
@@ -80,7 +75,8 @@ def start_classifier(
         on_in_flight: Called with the number of images in flight whenever it changes.
     """
     scheduler = Scheduler(
-        {model.card.name: RunnableModel(model.engine.infer, costs[model.card.name]) for model in models},
+        {model.card.name: model.engine.infer for model in models},
+        costs,
         lanes=division.lanes,
         target_ms=limits.target_ms,
         clock=clock,
@@ -145,7 +141,6 @@ class Pipeline:
 
     def status(self) -> ServiceStatus:
         """Describe how this process is doing."""
-        counts = self.journal.counts()
         return ServiceStatus(
             state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
             device=self.engine.device,
@@ -158,7 +153,7 @@ class Pipeline:
             predicted_wait_ms=self.classifier.predicted_wait_ms,
             target_p99_ms=self.settings.target_p99_ms,
             uptime_s=time.monotonic() - self.started_s,
-            journal={"waiting": counts.waiting, "written": counts.written, "dropped": counts.dropped},
+            journal=asdict(self.journal.counts()),
             cost=self.queue.costs(),
             recent_dispatches=self.queue.recent_dispatches(),
             cache=self.cache.describe() if self.cache else {},

@@ -49,14 +49,10 @@ def measure_over(folder: Path) -> MeasureParity:
 
 
 def make_crops(photographs: Sequence[Path], count: int, *, seed: int = 0) -> Iterator[bytes]:
-    """Yield encoded images: each photograph whole, then crops of random place, size and aspect.
+    """Yield `count` encoded images: each photograph whole, then crops of random place, size and aspect.
 
-    Every third is a PNG, the others are JPEGs of quality 70 to 95 with and without chroma subsampling.
-
-    Args:
-        photographs: Image files, at least one.
-        count: Images to make.
-        seed: Equal seeds make equal crops.
+    Every third is a PNG, the others are JPEGs of quality 70 to 95 with and without chroma subsampling. Equal seeds make
+    equal crops.
     """
     random = np.random.default_rng(seed)
     images = [Image.open(path).convert("RGB") for path in photographs]
@@ -116,9 +112,7 @@ def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Pari
         raise ValueError(f"cannot compare shapes {reference.shape} and {served.shape}: both must be (n >= 1, classes)")
     agreement = np.mean(reference.argmax(axis=1) == served.argmax(axis=1))
     difference = np.abs(reference.astype(np.float64) - served.astype(np.float64)).max()
-    return Parity(
-        crops=reference.shape[0], top1_agreement=float(agreement), max_probability_difference=float(difference)
-    )
+    return Parity(reference.shape[0], top1_agreement=float(agreement), max_probability_difference=float(difference))
 
 
 def _open_engines(model: LoadedModel, onnx_path: Path) -> Iterator[Engine]:

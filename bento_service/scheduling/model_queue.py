@@ -3,14 +3,13 @@
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from bento_service.domain.requests import Priority
 from bento_service.domain.runner import EngineMode, ModelCost
 from bento_service.scheduling.batch_limits import FailureLimit, OutOfMemoryLimit
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.policy import BATCH_SHARE, Line, choose_bounds
-from bento_service.scheduling.work import Infer, WorkItem
+from bento_service.scheduling.work import WorkItem
 
 _ARRIVAL_MEMORY_S = 0.25
 """Time after which an arrival counts for 1/e: long beside a batch, short beside a change of load."""
@@ -31,18 +30,6 @@ class ArrivalRate:
     def per_s(self, now_s: float) -> float:
         """Return the rate as of now."""
         return self._count * math.exp(min(0.0, self._last_s - now_s) / _ARRIVAL_MEMORY_S) / _ARRIVAL_MEMORY_S
-
-
-@dataclass(frozen=True, slots=True)
-class RunnableModel:
-    """A model that lanes can run.
-
-    `infer` may be called from all lanes at once. `costs` has a cost model for each mode that differs, `THROUGHPUT`
-    always; batches are never larger than the largest size that its warm-up measured.
-    """
-
-    infer: Infer
-    costs: Mapping[EngineMode, CostModel]
 
 
 class ModelQueue:

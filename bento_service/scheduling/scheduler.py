@@ -5,12 +5,13 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from bento_service.domain.runner import EngineMode
 from bento_service.errors import DrainingError, InferenceFailedError
+from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import expire
 from bento_service.scheduling.lane import Lane
-from bento_service.scheduling.model_queue import RunnableModel
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Completion, Result, WorkItem
+from bento_service.scheduling.work import Completion, Infer, Result, WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ class Scheduler:
 
     def __init__(
         self,
-        models: Mapping[str, RunnableModel],
+        infers: Mapping[str, Infer],
+        costs: Mapping[str, Mapping[EngineMode, CostModel]],
         *,
         lanes: int,
         target_ms: float,
@@ -38,7 +40,9 @@ class Scheduler:
         """Start the lanes.
 
         Args:
-            models: The models by name.
+            infers: Each model's forward pass, which all lanes may call at once.
+            costs: Each model's cost by mode that differs, always with `THROUGHPUT`. Batches are never larger than the
+                largest size that its warm-up measured.
             lanes: Batches in flight.
             target_ms: The latency target, of which each batch may take a share.
             clock: Seconds, monotonic.
@@ -46,12 +50,12 @@ class Scheduler:
             on_lane_lost: Called from a lane's thread when it dies.
             on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
         """
-        self._infers = {name: model.infer for name, model in models.items()}
+        self._infers = infers
         self._clock = clock
         self._loop = loop
         self._on_lane_lost = on_lane_lost
         self.queue = WorkQueue(
-            {name: model.costs for name, model in models.items()},
+            costs,
             lanes=lanes,
             target_ms=target_ms,
             clock=clock,

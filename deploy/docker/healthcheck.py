@@ -1,7 +1,7 @@
 """The container's health check: every worker has renewed its status within the last seconds, and serves.
 
-Reads the table of `bento_service/worker/shared_folder.py`, which the event loop of each worker writes to. So a worker
-that died, hangs or still loads is noticed, whichever worker would answer a probe. Standard library only.
+Reads the table of `bento_service/worker/shared_folder.py`, which the event loop of each worker writes to. So it finds a
+worker that died, hangs or still loads, whichever worker would answer a probe. Standard library only.
 
 Exit code: 0 if all workers serve, 1 if not, with a line that says what is wrong.
 """

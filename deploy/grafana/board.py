@@ -9,6 +9,9 @@ from deploy.grafana.rows import build_rows
 BOARD = Path(__file__).parent / "dashboards" / "lightbox.json"
 
 
+_VISIBLE: Json = {"regex": "", "options": [], "hide": 0, "skipUrlSync": False}
+
+
 def _variable(name: str, label: str, query: str) -> Json:
     return {
         "type": "query",
@@ -23,10 +26,7 @@ def _variable(name: str, label: str, query: str) -> Json:
         "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
         "refresh": 2,
         "sort": 1,
-        "regex": "",
-        "options": [],
-        "hide": 0,
-        "skipUrlSync": False,
+        **_VISIBLE,
     }
 
 
@@ -41,15 +41,12 @@ def build_board() -> Json:
         "multi": False,
         "includeAll": False,
         "refresh": 1,
-        "regex": "",
-        "options": [],
-        "hide": 0,
-        "skipUrlSync": False,
+        **_VISIBLE,
     }
     return {
         "uid": "lightbox",
         "title": "Lightbox",
-        "description": "Throughput, latency against its target, and what stands in the way of either.",
+        "description": "Throughput, latency against its target, and where time and errors come from.",
         "tags": ["lightbox"],
         "schemaVersion": 39,
         "version": 1,

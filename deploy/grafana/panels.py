@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL expression, and what each of its series is called: text with `{{label}}` in it."""
+    """A PromQL expression, and the legend of its series: text with `{{label}}` in it."""
 
     expr: str
     legend: str = ""
@@ -20,10 +20,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One chart: the question it answers, what it asks, how to read it.
+    """One chart.
 
-    `kind` is Grafana's name of the visualization; `unit` its name of the unit. `colours` gives series a fixed colour,
-    by name, or by a regular expression between slashes. `steps` are the colours from a value on, upward.
+    `kind` and `unit` are Grafana's names of visualization and unit. `colours` gives series a fixed colour, by name or
+    by a regular expression between slashes. `steps` are thresholds and the colours above them.
     """
 
     title: str

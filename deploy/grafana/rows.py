@@ -1,7 +1,4 @@
-"""What the board shows, from the whole down to the parts.
-
-One meaning has one colour on all panels, and the same one as on the dashboard.
-"""
+"""The board's rows and panels. A meaning has the same colour on all panels and on the dashboard."""
 
 from dashboard.charts.palette import BLUE, GREEN, GREY, ORANGE, OUTCOMES, PERCENTILES, PURPLE, SKY, STAGES, VERMILLION
 from deploy.grafana.panels import Panel, Query
@@ -22,7 +19,7 @@ def _rate(series: str, labels: str = _ON, *, by: str = "") -> str:
 
 
 def _share(part: str, whole: str) -> str:
-    # 0 of 0 is no number, and an idle service has no errors.
+    # 0 / 0 is NaN, and an idle service has no errors.
     return f"({part} / {whole}) >= 0 or vector(0)"
 
 
@@ -45,14 +42,14 @@ def _glance() -> list[Panel]:
     return [
         _stat(
             "Images answered",
-            "Images a second that got an answer, from the engine or from the cache.",
+            "Images answered a second, by the engine or from the cache.",
             _rate("lightbox_requests_total", f'{_OF}, outcome="ok"'),
             _IMAGES,
             [(0, BLUE)],
         ),
         _stat(
             "p99 / target",
-            "How much of the latency target the slowest hundredth takes. 100 % is the target.",
+            "The p99 of answers as a share of the latency target.",
             f"{p99} / scalar({_TARGET.expr})",
             "percentunit",
             [(0, GREEN), (0.8, ORANGE), (1, VERMILLION)],
@@ -66,21 +63,21 @@ def _glance() -> list[Panel]:
         ),
         _stat(
             "Rejected",
-            "Share of the images that were refused for load (429).",
+            "Share of the images rejected for overload (429).",
             _share(shed, asked),
             "percentunit",
             [(0, GREEN), (0.001, ORANGE), (0.05, VERMILLION)],
         ),
         _stat(
             "Workers missing",
-            "Worker processes that are configured and not ready, over all replicas.",
+            "Configured worker processes that are not ready, over all replicas.",
             f"sum(lightbox_workers{{{_ON}}}) - sum(lightbox_workers_ready{{{_ON}}})",
             "short",
             [(0, GREEN), (1, VERMILLION)],
         ),
         _stat(
             "Alerts firing",
-            "Lightbox's alerts that fire now, wherever; docs/operations.md says what to do about each.",
+            "Lightbox's firing alerts, of all replicas; docs/operations.md says what to do about each.",
             'count(ALERTS{alertname=~"Lightbox.*", alertstate="firing"}) or vector(0)',
             "short",
             [(0, GREEN), (1, VERMILLION)],
@@ -93,7 +90,7 @@ def _requests() -> list[Panel]:
     return [
         Panel(
             "Images by outcome",
-            "Images a second by what became of them: ok, or the code of the error.",
+            "Images a second: ok, or the code of the error.",
             [Query(_rate("lightbox_requests_total", _OF, by="outcome"), "{{outcome}}")],
             _IMAGES,
             is_stacked=True,
@@ -105,7 +102,7 @@ def _requests() -> list[Panel]:
         ),
         Panel(
             "Time to an answer",
-            "From a request's headers to its answer, without what the cache answered, against the latency target.",
+            "From a request's headers to its answer, for computed answers, against the latency target.",
             [*(Query(_quantile(value, total), name) for name, value in _QUANTILES.items()), _TARGET],
             "s",
             colours={**PERCENTILES, "target": GREY},
@@ -121,8 +118,8 @@ def _requests() -> list[Panel]:
         ),
         Panel(
             "Rejected by reason",
-            "Images a second refused for load: over the target or the client's own deadline, queue full, too many "
-            "requests still arriving, or request bodies over the memory limit.",
+            "Images a second rejected for overload: over the target or the client's own deadline, queue full, too "
+            "many requests still arriving, or request bodies over the memory limit.",
             [Query(_rate("lightbox_shed_total", by="reason"), "{{reason}}")],
             _IMAGES,
             is_stacked=True,
@@ -139,7 +136,7 @@ def _runner() -> list[Panel]:
     return [
         Panel(
             "Mean time by stage",
-            "Where an answer's time goes. Receive is the clients' network; queue grows with load.",
+            "Mean duration of each stage. Receive depends on the clients' network; queue grows with load.",
             [Query(mean, "{{stage}}")],
             "s",
             is_stacked=True,
@@ -147,21 +144,21 @@ def _runner() -> list[Panel]:
         ),
         Panel(
             "p95 by stage",
-            "The slow end of each stage. They do not add up to the p95 of the whole.",
+            "The p95 of each stage. They do not add up to the p95 of the total.",
             [Query(_quantile(0.95, _STAGED, by="stage"), "{{stage}}")],
             "s",
             colours=STAGES,
         ),
         Panel(
             "Wait for a lane",
-            "How long images wait in the queue. Admission rejects what it expects to wait too long.",
+            "Time of images in the queue. Admission rejects images whose predicted wait is too long.",
             [Query(_quantile(value, queue), name) for name, value in _QUANTILES.items()],
             "s",
             colours=PERCENTILES,
         ),
         Panel(
             "Images in the queue",
-            "Admitted and not yet answered, by replica, and the most that all replicas together take.",
+            "Admitted and not yet answered, by replica, and the limit of all replicas together.",
             [
                 Query(f"sum by (instance) (lightbox_queue_depth_images{{{_ON}}})", "{{instance}}"),
                 Query(f"sum(lightbox_max_queue_images{{{_ON}}})", "limit"),
@@ -172,13 +169,13 @@ def _runner() -> list[Panel]:
         ),
         Panel(
             "Batch sizes",
-            "Images by the size of the batch that they ran in: larger ones under load, 1 while idle.",
+            "Images by the size of their batch: 1 while idle, larger under load.",
             [Query(f"sum by (le) (increase(lightbox_batch_size_images_bucket{{{_OF}}}{_RATE}))", "{{le}}")],
             "short",
             kind="heatmap",
         ),
         Panel(
-            "Why batches were let go",
+            "Batches by reason",
             "Answered images by reason: a lane was free, a backlog waited, a batch was held to grow, it ran again "
             "after a failure (bisected, shrunk, recovered), or the cache answered.",
             [Query(_rate("lightbox_dispatch_total", by="reason"), "{{reason}}")],
@@ -201,7 +198,7 @@ def _workers() -> list[Panel]:
     return [
         Panel(
             "Workers ready",
-            "By replica, and how many are configured in all.",
+            "Ready by replica, and the configured number of all.",
             [
                 Query(f"sum by (instance) (lightbox_workers_ready{{{_ON}}})", "{{instance}}"),
                 Query(f"sum(lightbox_workers{{{_ON}}})", "configured"),
@@ -212,8 +209,8 @@ def _workers() -> list[Panel]:
             dashed=["configured"],
         ),
         Panel(
-            "Workers and lanes that came back",
-            "Workers started, lanes that died and were replaced, batches that met out-of-memory.",
+            "Restarts and lost lanes",
+            "Workers started, lanes that died and were replaced, batches that ran out of memory.",
             [
                 Query(f"sum(increase(lightbox_worker_starts_total{{{_ON}}}{_RATE}))", "worker starts"),
                 Query(f"sum(increase(lightbox_lanes_lost_total{{{_ON}}}{_RATE}))", "lanes lost"),
@@ -238,14 +235,14 @@ def _stores() -> list[Panel]:
         ),
         Panel(
             "Cache in memory",
-            "What the answers kept in the workers' memory take up; 0 where Redis is the only cache.",
+            "Size of the results in the workers' memory; 0 where Redis is the only cache.",
             [Query(f"sum by (instance) (lightbox_cache_bytes{{{_ON}}})", "{{instance}}")],
             "bytes",
             width=8,
         ),
         Panel(
             "Cache failures",
-            "Operations a second in which Redis did not serve. While it is down, it is asked about twice a minute.",
+            "Failed operations of Redis a second. While it is down, it is tried about twice a minute.",
             [Query(_rate("lightbox_cache_failures_total", by="operation"), "{{operation}}")],
             "ops",
             colours={"read": VERMILLION, "write": ORANGE, "busy": SKY, "refused_write": PURPLE},
@@ -253,7 +250,7 @@ def _stores() -> list[Panel]:
         ),
         Panel(
             "Journal rows",
-            "Receipts a second that were stored, and that were lost.",
+            "Receipts stored and lost a second.",
             [
                 Query(_rate("lightbox_journal_rows_written_total"), "written"),
                 Query(_rate("lightbox_journal_rows_dropped_total"), "dropped"),
@@ -262,8 +259,8 @@ def _stores() -> list[Panel]:
             colours={"written": BLUE, "dropped": VERMILLION},
         ),
         Panel(
-            "Receipts that wait",
-            "In memory, by replica; at the limit, more are dropped. Above a second's worth, the database lags.",
+            "Waiting receipts",
+            "In memory, by replica; more than the limit are dropped. Above a second's worth, the database lags.",
             [
                 Query(f"sum by (instance) (lightbox_journal_waiting_rows{{{_ON}}})", "{{instance}}"),
                 Query(f"sum(lightbox_journal_buffer_rows{{{_ON}}})", "limit"),

@@ -1,10 +1,7 @@
-"""Turns what `docker-compose config` prints into what `docker stack deploy` takes. Needs PyYAML where that is YAML.
+"""Turns the output of `docker-compose config` into a file for `docker stack deploy`; used by deploy/swarm/deploy.
 
-docker-compose -f docker-compose.yml -f deploy/swarm/swarm.yml config | python3 deploy/swarm/stack_file.py | \
-    docker stack deploy --compose-file - lightbox
-
-Both read Compose files, but a Swarm refuses some of what Compose writes, and can bring files to its nodes by itself.
-deploy/swarm/deploy is the command that operators use.
+A Swarm refuses some of what Compose writes, and copies files to its nodes itself. Needs PyYAML where Compose prints
+YAML.
 """
 
 import argparse
@@ -18,25 +15,25 @@ from typing import Any
 _SCHEMA = "3.9"
 _DEPLOY = Path(__file__).resolve().parents[1]
 _LIMITS = {"cpus": "cpus", "mem_limit": "memory", "pids_limit": "pids"}
-"""Compose's names of the limits on a container, and a Swarm's."""
+"""A container's limits by Compose's name and by a Swarm's."""
 _NOT_OF_A_SWARM = ("depends_on", "profiles", "restart", "security_opt", "ports", "volumes", *_LIMITS)
-"""What its schema refuses, what it ignores, and what is written anew below. A Swarm restarts by its own rules."""
+"""Keys that a Swarm refuses or ignores, or that are rendered below. A Swarm restarts by its own rules."""
 _ALWAYS = "scale"
-"""The profile that a Swarm is never without: nginx is its only way in."""
+"""The profile of nginx, without which nobody reaches the stack."""
 _CHOSEN = "lightbox.profiles"
-"""The label by which deploy/swarm/swarm.yml hands on COMPOSE_PROFILES."""
+"""The label in which deploy/swarm/swarm.yml puts COMPOSE_PROFILES."""
 
 Document = Mapping[str, Any]
 
 
 class DeployError(Exception):
-    """What was asked for is not done; the message says what to do instead."""
+    """Nothing was deployed; the message says what to do instead."""
 
 
 def choose_profiles(document: Document, named: Collection[str]) -> set[str]:
-    """Return the profiles to deploy: `scale`, those of COMPOSE_PROFILES as Compose found it, and those named.
+    """Return the profiles to deploy: `scale`, those of COMPOSE_PROFILES, and those named.
 
-    Raises DeployError where a profile is named that no service has. Compose ignores one in COMPOSE_PROFILES.
+    Raises DeployError if no service has a named profile; Compose ignores an unknown one in COMPOSE_PROFILES.
     """
     known = {profile for service in document["services"].values() for profile in service.get("profiles", ())}
     if unknown := set(named) - known:
@@ -47,9 +44,9 @@ def choose_profiles(document: Document, named: Collection[str]) -> set[str]:
 
 
 def check_running(document: Document, profiles: Collection[str], running: Collection[str]) -> None:
-    """Raise DeployError where a service runs whose profile is not chosen now, and which would be removed.
+    """Raise DeployError if a running service would be removed because its profile is not chosen.
 
-    What runs and is no longer in the document may go: that is a release without it.
+    A running service that is not in the document may be removed: a new release is without it.
     """
     services = {name: service.get("profiles") or () for name, service in document["services"].items()}
     left_out = {name for name, its in services.items() if its and not set(its) & set(profiles)} & set(running)
@@ -63,10 +60,10 @@ def check_running(document: Document, profiles: Collection[str], running: Collec
 
 
 def render(document: Document, profiles: Collection[str], *, shipped: Path = _DEPLOY) -> dict[str, Any]:
-    """Return a Compose document as a stack: the services of these profiles and those that have none.
+    """Return a Compose document as a stack: the services of these profiles and those without a profile.
 
-    What is mounted from the folder `shipped` becomes configs of the Swarm, which brings them to its nodes; they are
-    named by their content, since a config never changes. Of the published ports those with `mode: host` are kept.
+    Files mounted from the folder `shipped` become configs of the Swarm, named by their content, since a config cannot
+    be changed. Of the published ports those with `mode: host` are kept.
     """
     configs: dict[str, Any] = {}
     services = {
@@ -114,13 +111,13 @@ def _render_deploy(service: Document) -> dict[str, Any]:
 
 
 def _labels_of(service: Document) -> dict[str, str]:
-    """Return the labels that the service has on the Swarm; Compose 1.29 leaves a list as it was written."""
+    """Return the service's labels; Compose 1.29 does not turn a list into a mapping."""
     labels = service.get("deploy", {}).get("labels", {})
     return dict(labels) if isinstance(labels, Mapping) else dict(label.split("=", 1) for label in labels)
 
 
 def _parse_mount(mount: str | Document) -> dict[str, Any]:
-    """Return a mount in its long form; Compose 1.29 leaves it as it was written."""
+    """Return a mount in its long form; Compose 1.29 does not expand the short one."""
     if isinstance(mount, str):
         source, target, mode = [*mount.split(":"), "rw"][:3]
         mount = {"type": "bind" if source.startswith("/") else "volume", "source": source, "target": target}
@@ -154,7 +151,7 @@ def _read(text: str) -> Document:
         document = json.loads(text)
         return document
     try:
-        import yaml  # noqa: PLC0415 - Compose v2 writes JSON where it is asked to; then nothing needs to be installed
+        import yaml  # noqa: PLC0415 - Compose v2 prints JSON on request; then PyYAML need not be installed
     except ImportError as error:
         raise DeployError(
             f"docker-compose 1.29 prints YAML, and {sys.executable} has no PyYAML to read it with. Install that "
@@ -165,7 +162,7 @@ def _read(text: str) -> Document:
 
 
 def describe_ports(stack: Document) -> str:
-    """Return the line that tells the operator where the stack can be reached; empty where it cannot."""
+    """Return a line about the open ports for the operator; empty if there are none."""
     ports = [str(port["published"]) for service in stack["services"].values() for port in service["ports"]]
     if not ports:
         return ""
@@ -176,7 +173,7 @@ def describe_ports(stack: Document) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Read the document on standard input and write the stack; exit with one line where that cannot be done."""
+    """Read the document on standard input and print the stack; exit with one line if that is refused."""
     parser = argparse.ArgumentParser(prog="deploy/swarm/deploy", allow_abbrev=False, add_help=False)
     parser.add_argument("profiles", nargs="*", metavar="PROFILE", help="to be added to COMPOSE_PROFILES")
     parser.add_argument("--prune", action="store_true", help="remove what runs of a profile that is not named now")

@@ -1,21 +1,19 @@
 """A real browser on a real dashboard process. `service_url` says which service they talk to."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page
 
 import dashboard
 from tests.browser.chromium import open_chromium, open_page
 from tests.fakes.service import FakeService
+from tests.integration.running_service import free_port, wait_until
 
 APP = Path(dashboard.__file__).parent / "app.py"
 START_TIMEOUT_S = 180
@@ -38,7 +36,7 @@ def service_url(service: FakeService) -> str:
 def dashboard_url(service_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A dashboard process that the tests of a module share, started away from the repository as an operator may."""
     folder = tmp_path_factory.mktemp("dashboard")
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
     path = os.pathsep.join([str(APP.parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"LIGHTBOX_URL": service_url, "PYTHONPATH": path}
@@ -70,22 +68,12 @@ def page(browser: Browser, dashboard_url: str) -> Iterator[Page]:
         yield page
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _wait_until_healthy(process: "subprocess.Popen[bytes]", url: str) -> None:
-    give_up_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < give_up_s:
-        if process.poll() is not None:
-            pytest.fail(f"the dashboard ended with exit code {process.returncode} before it was up")
+    def is_healthy() -> bool:
+        assert process.poll() is None, f"the dashboard ended with exit code {process.returncode}"
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - its own process, by http
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)  # a process that starts has no event to wait for
-    pytest.fail(f"the dashboard was not up within {START_TIMEOUT_S} s")
+            return requests.get(url, timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+    wait_until(is_healthy, START_TIMEOUT_S)

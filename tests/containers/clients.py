@@ -1,4 +1,4 @@
-"""Clients that ask without a pause, and remember what became of each request."""
+"""Clients that ask without a pause, and record the outcome of each request."""
 
 import itertools
 import threading
@@ -12,21 +12,20 @@ from pathlib import Path
 import requests
 
 BROKEN = 0
-"""Stands for a status where the connection broke before an answer."""
+"""The status of a request whose connection broke before an answer."""
 TIMEOUT_S = 60
 NOTICED_S = 25
-"""Whoever waits longer than that for an answer notices that something is amiss. Less than a request waits at a
-replica that should have been taken out: its drain (30 s), or an answer that never comes (120 s)."""
+"""A client may wait so long for an answer: less than at a replica that drains (30 s) or never answers (120 s)."""
 NOTICED_SHARE = 0.05
-"""So does whoever is refused more than that of what he asks."""
+"""The share of a client's requests that may be rejected."""
 PATIENT = {"LIGHTBOX_TARGET_P99_MS": "10000"}
-"""With this setting a replica refuses none of a few clients for load, on a slow machine either. A refusal comes at
-once, and who is refused asks again at once: the share of refusals would say how fast the machine is."""
+"""With this setting a replica rejects none of a few clients, on a slow machine either. A rejected client asks again at
+once, so the share of rejections would measure the machine."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client saw: `status` is BROKEN where there was no answer, `text` the error or the body of one."""
+    """An answer, or BROKEN and the error; `text` is empty if the status is 200."""
 
     request_id: str
     status: int
@@ -35,7 +34,7 @@ class Answer:
 
 @dataclass
 class Load:
-    """Requests that are being sent to one address by several clients at once. Bounded by the test that has it open."""
+    """The requests of several clients to one address."""
 
     url: str
     images: Sequence[Path]
@@ -51,17 +50,17 @@ class Load:
         return self.statuses()[status]
 
     def failures(self) -> list[Answer]:
-        """Whatever is neither an answer nor a refusal for load."""
+        """All but answers and rejections."""
         return [answer for answer in list(self.answers) if answer.status not in (200, 429)]
 
     def assert_nobody_noticed(self) -> None:
-        """Finds every request answered within the time-out, but for few that were refused for load."""
+        """Every request was answered within the time-out, but for a few rejections."""
         print(dict(self.statuses()))
         assert self.failures() == []
         assert self.count(429) <= NOTICED_SHARE * len(self.answers)
 
     def broken_off(self) -> list[Answer]:
-        """Those that broke although the same client was answered after that, whatever it was told."""
+        """The broken requests of clients that had an answer of any status afterwards."""
         answered: set[str] = set()
         broken = []
         for answer in reversed(list(self.answers)):
@@ -76,13 +75,13 @@ class Load:
         bodies = [path.read_bytes() for path in self.images]
         name = uuid.uuid4().hex[:8]
         with requests.Session() as session:
-            # It would read the environment for proxies, which pytest changes meanwhile.
+            # It would read proxies from the environment, which pytest changes meanwhile.
             session.trust_env = False
             for turn in itertools.count():
                 if self.is_over.is_set():
                     return
                 request_id = f"{name}-{turn}"
-                # What follows the end of a JPEG changes its digest and none of its pixels.
+                # Bytes after the end of a JPEG change its digest and none of its pixels.
                 ending = b"" if self.is_repeating else request_id.encode()
                 self.answers.append(self._ask(session, bodies[(number + turn) % len(bodies)] + ending, request_id))
 
@@ -100,10 +99,10 @@ class Load:
 def load(
     url: str, images: Sequence[Path], clients: int = 8, *, is_repeating: bool = True, timeout_s: float = TIMEOUT_S
 ) -> Iterator[Load]:
-    """Asks from `clients` connections until the block ends; every request has its answer by then.
+    """Ask from `clients` connections until the block ends; every request has ended by then.
 
-    With `is_repeating` images come again and again, as the cache likes it; without, each is a new one. What is not
-    answered within `timeout_s` is BROKEN.
+    With `is_repeating` images come again and again, so that the cache serves them; without, each is new. A request
+    without an answer within `timeout_s` is BROKEN.
     """
     running = Load(url, images, is_repeating, timeout_s)
     threads = [threading.Thread(target=running.run, args=(number,)) for number in range(clients)]

@@ -12,8 +12,13 @@ from tests.containers.docker_cli import DASHBOARD_IMAGE, ROOT, SERVICE_IMAGE, Co
 
 ANY_FREE_PORT = "0"
 RUN_TIMEOUT_S = 600
-"""As long as a container may take to be healthy, by the start period of its check."""
-OWN_PREFIXES = ("LIGHTBOX_", "COMPOSE_", "POSTGRES_")
+"""The start period of a container's health check."""
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment without the settings of an installation that the person who runs the tests may have."""
+    own = ("LIGHTBOX_", "COMPOSE_", "POSTGRES_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
 @functools.cache
@@ -25,21 +30,19 @@ def compose_command() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Project:
-    """What runs under one project's name. `env_file` is to it what .env is to an operator's."""
+    """A Compose project; `env_file` takes the place of an operator's .env."""
 
     name: str
     env_file: Path
 
     def run(self, *arguments: str, is_checked: bool = True) -> str:
-        """Runs one command of Compose in the checkout and returns what it printed."""
+        """Run one command of Compose in the checkout and return its output."""
         command = [*compose_command(), "--env-file", str(self.env_file), *arguments]
-        # What the person who runs the tests has set for an installation of their own stays out of this one.
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OWN_PREFIXES)}
         done = subprocess.run(
             command,
             cwd=ROOT,
             # docker-compose 1.29 gives the engine a minute to answer each call.
-            env={**inherited, "COMPOSE_PROJECT_NAME": self.name, "COMPOSE_HTTP_TIMEOUT": str(RUN_TIMEOUT_S)},
+            env={**clean_environment(), "COMPOSE_PROJECT_NAME": self.name, "COMPOSE_HTTP_TIMEOUT": str(RUN_TIMEOUT_S)},
             capture_output=True,
             text=True,
             timeout=RUN_TIMEOUT_S,
@@ -49,24 +52,24 @@ class Project:
         return done.stdout.strip()
 
     def container(self, service: str, port: int = 3000) -> Container:
-        """The one container of a service, whether it runs or not; another one after each `down`."""
+        """The one container of a service, running or not."""
         (container_id,) = self.run("ps", "--all", "--quiet", service).split()
         return Container(container_id, port)
 
     def containers(self) -> list[Container]:
-        """All that run."""
+        """All running containers."""
         label = f"label=com.docker.compose.project={self.name}"
         return [Container(name) for name in docker("ps", "--quiet", "--filter", label).split()]
 
     def address(self, service: str) -> str:
-        """Where the engine's own machine reaches a container that publishes no port."""
+        """The address of a container that publishes no port."""
         networks = self.container(service).inspect()["NetworkSettings"]["Networks"]
         return str(networks[f"{self.name}_front"]["IPAddress"])
 
 
 @contextmanager
 def project(folder: Path, **settings: str) -> Iterator[Project]:
-    """A project with these variables in its .env; whatever it brought up goes at the end, volumes included."""
+    """A project with these variables in its .env; removed at the end, volumes included."""
     variables: Mapping[str, str] = {
         "LIGHTBOX_IMAGE": SERVICE_IMAGE,
         "LIGHTBOX_DASHBOARD_IMAGE": DASHBOARD_IMAGE,

@@ -1,4 +1,4 @@
-"""What every test of containers may use. They need the images of `make images`, which `make test-containers` builds."""
+"""Shared fixtures. The tests need the images that `make test-containers` builds."""
 
 import subprocess
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def _engine() -> None:
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[Container]:
-    """One service of two workers for every test that does it no harm, on a read-only file system."""
+    """A service of two workers on a read-only file system, shared by tests that do not break it."""
     with container(SERVICE_IMAGE, *HARDENED, "--env", "LIGHTBOX_WORKERS=2") as running:
         running.wait_ready()
         yield running

@@ -1,4 +1,4 @@
-"""nginx before several replicas, and what its log says of who answered."""
+"""nginx in front of several replicas, and its log."""
 
 import ipaddress
 import json
@@ -17,7 +17,7 @@ DASHBOARD_PORT = 8081
 
 
 def address_of(container: Container, port: int = 3000) -> str:
-    """Where nginx finds a replica, in its own words; the network of the service's clients is the one that it is on."""
+    """The address of a replica as nginx logs it, on the network that both are on."""
     networks: dict[str, Any] = container.inspect()["NetworkSettings"]["Networks"]
     (address,) = (network["IPAddress"] for name, network in networks.items() if name.endswith("_front"))
     return f"{ipaddress.ip_address(address)}:{port}"
@@ -38,18 +38,18 @@ class EntryProxy:
         return Container(self.container.name, DASHBOARD_PORT).url
 
     def wait_for(self, replicas: list[Container], asking: Load) -> None:
-        """Waits until each replica answers, from now on; somebody has to ask."""
+        """Wait until each replica has answered a request from now on; a client has to ask."""
         addresses = {address_of(replica) for replica in replicas}
         now = datetime.now(UTC)
         wait_until(lambda: addresses <= self._answered_since(now), f"nginx passes requests to {addresses}")
-        # nginx may have written its line before the client has read the answer.
+        # nginx may log a request before the client has read the answer.
         wait_until(lambda: asking.count() > 0, "a client has an answer")
 
     def wait_open(self, replicas: list[Container], images: Sequence[Path]) -> None:
-        """Waits until each replica answers and nothing fails any more, whatever becomes of what is asked before.
+        """Wait until each replica answers and no request fails any more.
 
-        nginx is healthy before it has found one. As it does, another process of its balancer begins, and the one that
-        knows of none goes on refusing beside it for a tenth of a second.
+        nginx is healthy before it has found a replica, and its old balancer process refuses requests for a tenth of a
+        second beside the new one.
         """
         with load(self.url, images, clients=2) as asking:
 
@@ -61,12 +61,12 @@ class EntryProxy:
             wait_until(all_answer, "nginx passes every request to a replica")
 
     def replicas_in_use(self, service: str) -> set[str]:
-        """The addresses of a service's replicas among which nginx chooses now."""
+        """The addresses of a service's replicas that nginx balances between."""
         servers = self.container.run("cat", f"/tmp/{service}.servers")  # noqa: S108 - the container's tmpfs
         return {line.split()[1] for line in servers.splitlines()}
 
     def answered_by(self, prefix: str) -> dict[str, list[str]]:
-        """For each name with this prefix, the addresses of the replicas that answered, one a request that has ended."""
+        """The addresses of the answering replicas by request id, for ids with this prefix."""
         addresses: dict[str, list[str]] = {}
         for line in self._log():
             if line["request_id"].startswith(prefix):
@@ -74,7 +74,7 @@ class EntryProxy:
         return addresses
 
     def _answered_since(self, when: datetime) -> set[str]:
-        """The addresses of the replicas that have classified; nginx writes each second what came before."""
+        """The addresses of the replicas that have classified; nginx writes its log once a second."""
         # Where several were asked, the last one answered.
         return {
             line["replica"].split(", ")[-1]
@@ -85,7 +85,7 @@ class EntryProxy:
         }
 
     def _log(self, *options: str) -> Iterator[dict[str, Any]]:
-        """What nginx has written, a request a line, other than lines that its two workers have run into one another."""
+        """The log, a request a line, without lines that its two workers wrote into each other."""
         for line in docker("logs", *options, self.container.name, is_checked=False).splitlines():
             with suppress(json.JSONDecodeError):
                 if line.startswith("{"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.containers.clients import PATIENT
-from tests.containers.compose import ANY_FREE_PORT, OWN_PREFIXES
+from tests.containers.compose import ANY_FREE_PORT, clean_environment
 from tests.containers.docker_cli import (
     DASHBOARD_IMAGE,
     ROOT,
@@ -31,7 +31,7 @@ READY_TIMEOUT_S = 600
 
 @contextmanager
 def swarm() -> Iterator[None]:
-    """This engine as a Swarm of its own; skips the test where that would disturb what somebody else runs on it."""
+    """This engine as a Swarm; skips the test where that would disturb other containers."""
     if _state() != "inactive":
         skip_or_fail("this engine is part of a Swarm already")
     if strangers := _running_on_attachable_networks():
@@ -48,7 +48,7 @@ def _state() -> str:
 
 
 def _try_to_reach(state: str, *command: str) -> bool:
-    """Runs a command and tells what became of it: the engine gives itself seconds and may go on after them."""
+    """Run a command and return whether the state is reached; the engine may go on after the command's time-out."""
     print(docker("swarm", *command, is_checked=False))
     return _state() == state
 
@@ -63,13 +63,12 @@ def _running_on_attachable_networks() -> list[str]:
 
 @dataclass(frozen=True)
 class Stack:
-    """What runs under one stack's name."""
+    """A stack by its name."""
 
     name: str
 
     def deploy(self, image: str) -> None:
-        """Deploys, or updates what is deployed; returns before that is done."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(OWN_PREFIXES)}
+        """Begin to deploy or update."""
         chosen = {
             # Its stack_file.py needs PyYAML, which this Python has.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -84,7 +83,7 @@ class Stack:
         }
         done = subprocess.run(
             [ROOT / "deploy" / "swarm" / "deploy"],
-            env={**inherited, **chosen},
+            env={**clean_environment(), **chosen},
             capture_output=True,
             text=True,
             timeout=DEPLOY_TIMEOUT_S,
@@ -101,7 +100,7 @@ class Stack:
         return wait_for_healthy(count, f"com.docker.swarm.service.name={self.name}_{service}")
 
     def wait_for_update(self, state: str) -> None:
-        """Waits until an update of the service has ended like that."""
+        """Wait until the service's update has this state."""
 
         def is_over() -> bool:
             status: dict[str, Any] = self.inspect().get("UpdateStatus", {})
@@ -114,19 +113,19 @@ class Stack:
         return json.loads(docker("service", "inspect", f"{self.name}_api"))[0]
 
     def image(self) -> str:
-        """What the replicas are to run."""
+        """The image that the replicas are to run."""
         return str(self.inspect()["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"])
 
     def remove(self) -> None:
-        """Takes it off the Swarm, and waits until its containers, networks and volumes are gone."""
+        """Remove it, and wait until its containers, networks and volumes are gone."""
         label = f"label=com.docker.stack.namespace={self.name}"
 
         def is_gone() -> bool:
-            # Again and again: it leaves a network that a task is about to use.
+            # Repeated, since it leaves a network that a task is about to use.
             docker("stack", "rm", self.name, is_checked=False)
             if docker("ps", "--all", "--quiet", "--filter", label):
                 return False
-            # A volume, too, stays in use while such a task is cleared away.
+            # A volume, too, stays in use until such a task is removed.
             if volumes := docker("volume", "ls", "--quiet", "--filter", label).split():
                 docker("volume", "rm", *volumes, is_checked=False)
             return not any(docker(kind, "ls", "--quiet", "--filter", label) for kind in ("network", "volume"))
@@ -136,7 +135,7 @@ class Stack:
 
 @contextmanager
 def stack() -> Iterator[Stack]:
-    """Two replicas behind nginx; all of it goes at the end."""
+    """Two replicas behind nginx; removed at the end."""
     running = Stack(unique_name())
     try:
         running.deploy(SERVICE_IMAGE)

@@ -1,4 +1,4 @@
-"""What the service's container does as a worker dies or hangs, as it is stopped, and as its disk is full."""
+"""The service's container when a worker dies or hangs, when it is stopped, and when its disk is full."""
 
 import json
 import re
@@ -34,12 +34,12 @@ def worker_ids(running: Container) -> set[str]:
 
 
 def newest_check(running: Container) -> str:
-    """What the container's health check printed last."""
+    """The last output of the container's health check."""
     return str(running.inspect()["State"]["Health"]["Log"][-1]["Output"])
 
 
 def outcomes(data_volume: str) -> dict[str, str]:
-    """What the journal in a volume says of each request, by its id."""
+    """The outcome of each request in a volume's journal, by its id."""
     mount = ("--volume", f"{data_volume}:/data")
     printed = docker("run", "--rm", *mount, SERVICE_IMAGE, "python", "-c", OUTCOMES)
     return dict(json.loads(printed))

@@ -1,9 +1,10 @@
 """A real Redis for a test: a free port, nothing on disk, a password."""
 
 import shutil
-import socket
 import subprocess
 from pathlib import Path
+
+from tests.integration.running_service import free_port
 
 PASSWORD = "correct-horse"  # noqa: S105 - of a server that only this test reaches
 
@@ -13,20 +14,13 @@ def find_program() -> str | None:
     return shutil.which("redis-server")
 
 
-def find_free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class RedisServer:
     """A server that can be stopped and started again on the same port, empty each time."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program = program
         self._folder = folder
-        self._port = find_free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 

@@ -126,26 +126,6 @@ def test_a_batch_may_be_read_only_and_not_contiguous(
     np.testing.assert_array_equal(copied, mirrored)
 
 
-@pytest.mark.parametrize(
-    "batch",
-    [
-        pytest.param(np.zeros((1, 3, 224, 224), dtype=np.uint8), id="channels first"),
-        pytest.param(np.zeros((1, 225, 224, 3), dtype=np.uint8), id="another size"),
-        pytest.param(np.zeros((224, 224, 3), dtype=np.uint8), id="no batch axis"),
-        pytest.param(np.zeros((0, 224, 224, 3), dtype=np.uint8), id="no images"),
-        pytest.param(np.zeros((1, 224, 224, 3), dtype=np.float32), id="floats"),
-    ],
-)
-def test_a_batch_of_a_wrong_shape_is_refused(
-    engine: Engine, batch: NDArray[np.uint8], images: NDArray[np.uint8]
-) -> None:
-    with pytest.raises(InferenceFailedError, match="224, 224, 3") as refusal:
-        engine.infer(batch)
-
-    assert str(batch.shape) in refusal.value.message
-    assert engine.infer(images[:1]).shape[0] == 1
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_closed_engine_refuses_and_may_be_closed_again(
     kind: EngineKind, model: StoredModel, images: NDArray[np.uint8]

@@ -1,4 +1,4 @@
-"""Pruning with a wall clock that is wrong now, or was when receipts were written."""
+"""Pruning while the wall clock is wrong, or after it was."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -68,19 +68,6 @@ def test_a_clock_in_1970_deletes_no_receipt_as_dated_ahead(store: SqlJournalStor
     assert prune(store, BIRTH_OF_UNIX + timedelta(hours=1), steady_for=100 * DAY) == 0
     assert prune(store, NOW, retention=3.5 * DAY) == 2
     assert read(store) == days[:4]
-
-
-def test_after_a_long_gap_the_clock_must_be_steady_for_a_24th_of_it(store: SqlJournalStore) -> None:
-    write(store, NOW - 35 * DAY, NOW - 34 * DAY, NOW)
-
-    assert prune(store, NOW, steady_for=timedelta(hours=32)) == 0
-    assert prune(store, NOW, steady_for=timedelta(hours=34)) == 2
-
-
-def test_after_a_gap_of_some_days_the_clock_is_trusted(store: SqlJournalStore) -> None:
-    write(store, *(NOW - number * DAY for number in (40, 33, 26, 19, 12, 5)))
-
-    assert prune(store, NOW) == 2
 
 
 def test_the_limit_of_receipts_does_not_depend_on_the_clock(store: SqlJournalStore) -> None:

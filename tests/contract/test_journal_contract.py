@@ -17,7 +17,7 @@ from bento_service.domain.requests import Timings
 from bento_service.errors import InvalidParameterError
 from bento_service.journal.base import Order
 from bento_service.journal.store import SqlJournalStore
-from tests.unit.journal.naive_history import assert_bucket_tells_of
+from tests.unit.journal.naive_history import assert_bucket_counts
 from tests.unit.journal.receipts import NOW, Window, make_receipt, make_traffic
 
 HOUR = timedelta(hours=1)
@@ -104,8 +104,8 @@ def test_a_history_equals_the_aggregated_receipts(store: SqlJournalStore, span: 
         assert len(history.buckets) in {buckets, buckets + 1}
         assert width == span / buckets
         for bucket in history.buckets:
-            assert_bucket_tells_of(bucket, own, until=bucket.start + width)
-        assert_bucket_tells_of(history.total, own, until=history.buckets[-1].start + width)
+            assert_bucket_counts(bucket, own, until=bucket.start + width)
+        assert_bucket_counts(history.total, own, until=history.buckets[-1].start + width)
 
 
 def test_a_window_between_steps_is_extended_to_whole_steps(store: SqlJournalStore) -> None:
@@ -117,7 +117,7 @@ def test_a_window_between_steps_is_extended_to_whole_steps(store: SqlJournalStor
     assert 0 < len(history.buckets) <= 38
     assert history.until == NOW
     for bucket in history.buckets:
-        assert_bucket_tells_of(bucket, receipts, until=bucket.start + timedelta(seconds=history.bucket_s))
+        assert_bucket_counts(bucket, receipts, until=bucket.start + timedelta(seconds=history.bucket_s))
 
 
 def test_past_buckets_are_equal_in_later_readings(journal_url: str) -> None:

@@ -1,7 +1,6 @@
 """The journal recovers from failures of its database, and logs one line when they begin and one when they end."""
 
 import logging
-import os
 import random
 import resource
 import shutil
@@ -20,9 +19,8 @@ from bento_service.journal.base import JournalCounts
 from bento_service.journal.writer import JournalWriter
 from tests.contract.postgresql import PostgresqlServer
 from tests.contract.watched_store import WINDOW, execute, open_begun, open_watched, read_ids
+from tests.fakes.processes import acting_as_stranger
 from tests.unit.journal.receipts import make_receipt
-
-STRANGER = 12345
 
 FAIL_ON_INSERT = (
     "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN new; END $$",
@@ -229,21 +227,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@contextmanager
-def read_only() -> Iterator[None]:
-    """Run as a user who may read the journal but not write it."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may become another user")
-    os.seteuid(STRANGER)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.mark.parametrize(
-    ("trouble", "reason"), [(full_disk, "disk"), (read_only, "belongs to user 0")], ids=["full_disk", "read_only"]
-)
+@pytest.mark.parametrize(("trouble", "reason"), [(full_disk, "disk"), (acting_as_stranger, "belongs to user 0")])
 def test_receipts_wait_for_a_sqlite_file_that_cannot_be_written(
     trouble: Callable[[], AbstractContextManager[None]], reason: str
 ) -> None:

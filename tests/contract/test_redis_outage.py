@@ -9,12 +9,13 @@ import pytest
 from redis.asyncio import Redis
 
 from bento_service.cache.redis_store import RedisStore
-from tests.contract.redis_server import PASSWORD, RedisServer, find_free_port
-from tests.contract.test_cache_contract import PATIENT_S, anyio_backend, flush, redis_server
+from tests.contract.redis_server import PASSWORD, RedisServer
+from tests.contract.test_cache_contract import PATIENT_S, flush, redis_server
 from tests.fakes.cache import CountingObserver, make_result
 from tests.fakes.clock import FakeClock
+from tests.integration.running_service import free_port
 
-__all__ = ["anyio_backend", "redis_server"]  # fixtures
+__all__ = ["redis_server"]  # a fixture
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +97,7 @@ async def configure(server: RedisServer, setting: str, value: str) -> None:
 
 
 async def test_a_redis_that_is_down_is_asked_five_times(caplog: pytest.LogCaptureFixture) -> None:
-    async with connecting(f"redis://:{PASSWORD}@127.0.0.1:{find_free_port()}/0") as client:
+    async with connecting(f"redis://:{PASSWORD}@127.0.0.1:{free_port()}/0") as client:
         await client.fail(20)
         client.store.put("a", make_result())
         assert client.counts.failures == {"read": 5}

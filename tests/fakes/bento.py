@@ -12,10 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 @dataclass
 class FakeBento:
-    """An ASGI application that answers probes and pages the way BentoML does, and remembers the paths that it saw.
-
-    `status` is that of its page at `/`.
-    """
+    """Answers probes and pages as BentoML does, and lists the requested paths. `status` is that of the page at `/`."""
 
     is_ready: bool = True
     status: int = 200

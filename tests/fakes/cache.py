@@ -1,4 +1,4 @@
-"""Results, an observer that counts, and computations that a test ends."""
+"""Results, a counting observer, and computations that a test ends."""
 
 import asyncio
 from collections import Counter
@@ -34,7 +34,7 @@ class CountingObserver:
 
 
 class Computation:
-    """A computation that runs until `result` is set, and remembers how often it was begun and cancelled."""
+    """A computation that runs until `result` is set, and counts its starts and cancellations."""
 
     def __init__(self) -> None:
         self.result: asyncio.Future[CachedResult] = asyncio.get_running_loop().create_future()

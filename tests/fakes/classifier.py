@@ -1,4 +1,4 @@
-"""A classifier without models: admits, answers or fails as a test wants, and remembers what it was asked."""
+"""A classifier without models: admits, answers or fails on demand, and records its requests."""
 
 import asyncio
 from collections.abc import Callable
@@ -51,12 +51,12 @@ def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
 
 
 def preview_of(encoded: bytes) -> Preview:
-    """A picture that says which bytes it is of."""
+    """A preview that contains the bytes of its image."""
     return Preview(b"\x89PNG of " + encoded, ImageInfo("HEIC", 4032, 3024), ("first_frame_used", "alpha_flattened"))
 
 
 class Gate:
-    """Where images wait until it opens; a test can wait for their arrival."""
+    """Holds images until it opens; a test can wait for their arrival."""
 
     def __init__(self) -> None:
         self._opened = asyncio.Event()
@@ -76,12 +76,12 @@ class Gate:
 
 @dataclass
 class FakeClassifier(Classifier):
-    """Overrides all that an endpoint calls, and has none of the parts of a `Classifier`.
+    """Overrides all that an endpoint calls.
 
-    `refuse` gives the error of an admission by request id, `fail` that of an image by its bytes; None means neither.
-    `answer` and `draw` make the answers and previews of the others. With `gate` set, images wait at it. `outcomes`
-    holds each ended request's outcome by its id, `deadlines_ms` the last that each admitted one asked for, `begun` the
-    ids of images that came as further ones of a request.
+    `refuse` returns the error of an admission by request id, `fail` that of an image by its bytes; None means success.
+    `answer` and `draw` make answers and previews. With `gate` set, images wait at it. `outcomes` holds each ended
+    request's outcome by its id, `deadlines_ms` the last one of each admitted request, `begun` the ids of the further
+    images of a request.
     """
 
     refuse: Callable[[str], LightboxError | None] = lambda request_id: None

@@ -1,4 +1,4 @@
-"""Clocks that move when they are told to, and an event loop that goes by one."""
+"""Fake clocks, and an event loop that uses one."""
 
 import asyncio
 from itertools import count
@@ -23,7 +23,7 @@ class FakeClock:
 
 
 class TickingClock:
-    """Seconds, monotonic; one millisecond passes with each look, so that no two events fall together."""
+    """Seconds, monotonic; each reading is a millisecond later, so that no two are equal."""
 
     def __init__(self) -> None:
         self._ticks = count()
@@ -33,7 +33,7 @@ class TickingClock:
 
 
 class FakeTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose timers go by a fake clock: `asyncio.timeout` ends as a test moves it on."""
+    """An event loop whose timers use a fake clock, which a test advances."""
 
     def __init__(self) -> None:
         super().__init__()

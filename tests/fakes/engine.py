@@ -1,4 +1,4 @@
-"""A forward pass and an engine whose answers give the image away, that fail on demand and stop at a gate."""
+"""A fake forward pass and engine: scores identify the image; failures and waiting on demand."""
 
 import threading
 from collections.abc import Callable, Collection
@@ -9,43 +9,40 @@ from numpy.typing import NDArray
 from bento_service.domain.models import Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.scheduling.cost_model import CostModel
-from bento_service.scheduling.model_queue import RunnableModel
-from bento_service.scheduling.work import Infer
 
 PATIENCE_S = 60.0
-"""Longest that a fake waits for a test; then something is stuck and the test fails."""
+"""Longest wait of a fake before the test fails."""
 
 
 def make_image(value: int, side_px: int = 1) -> NDArray[np.uint8]:
-    """Return an image of one colour, by which `FakeInfer` knows it again."""
+    """Return an image of one colour, by which `FakeInfer` identifies it."""
     return np.full((side_px, side_px, 3), value, dtype=np.uint8)
 
 
 def expected_scores(value: int, model: int = 0) -> NDArray[np.float32]:
-    """Return what `FakeInfer` answers for `make_image(value)`: no other image or model gives the same."""
+    """Return the scores of `FakeInfer` for `make_image(value)`, unique to image and model."""
     return np.array([value / 255, 1 - value / 255, model], dtype=np.float32)
 
 
 class LaneKilledError(BaseException):
-    """What no batch survives, nor the lane that runs it."""
+    """Ends the lane that runs the batch."""
 
 
-def make_model(
-    infer: Infer, *, ceiling: int = 8, has_latency_mode: bool = False, is_flat: bool = False
-) -> RunnableModel:
-    """Make a model that is worth its ceiling: half of a batch takes half as long and a bit. `is_flat` gains nothing."""
+def make_costs(
+    ceiling: int = 8, *, has_latency_mode: bool = False, is_flat: bool = False
+) -> dict[EngineMode, CostModel]:
+    """Make costs for which batches up to `ceiling` pay off, or none if `is_flat`."""
     fixed_ms = 0.0 if is_flat else 0.5
     costs = {EngineMode.THROUGHPUT: CostModel({size: fixed_ms + (1 - fixed_ms) * size for size in (1, ceiling)})}
     if has_latency_mode:
         costs[EngineMode.LATENCY] = CostModel({1: 0.5})
-    return RunnableModel(infer, costs)
+    return costs
 
 
 class FakeInfer:
-    """A forward pass that fails for each batch with a poisonous image in it, and kills its lane for a lethal one.
+    """A forward pass that fails for each batch with an image of `poison`, and kills its lane for one of `lethal`.
 
-    `calls` holds the images' values by batch, `modes` their modes. While the gate is closed, lanes that called it wait
-    there.
+    `calls` holds the images' values by batch, `modes` their modes. Lanes wait while the gate is closed.
     """
 
     def __init__(
@@ -86,11 +83,11 @@ class FakeInfer:
 
     @property
     def computed(self) -> set[int]:
-        """Every image that was ever in a batch."""
+        """Every image of any batch."""
         return {value for call in self.calls for value in call}
 
     def wait_for_lane(self) -> None:
-        """Return as soon as one more lane has called."""
+        """Return once one more lane has called."""
         if not self.entered.acquire(timeout=PATIENCE_S):
             raise TimeoutError("no lane took the image")
 

@@ -1,4 +1,4 @@
-"""An engine that knows each image again, takes real time, and fails as it is told to."""
+"""An engine that identifies each image, takes real time, and fails on demand."""
 
 import io
 import threading
@@ -18,9 +18,9 @@ from bento_service.errors import OutOfMemoryError
 from tests.fakes.engine import PATIENCE_S, LaneKilledError
 
 IMAGES = 1000
-"""How many images there are: each has a number, whose digits are its red, green and blue."""
+"""The number of images; the digits of an image's number are its red, green and blue."""
 LOAD_IMAGES = 980
-"""Those below are for load, the rest for looking at one thing: neither a cache nor a fault knows them."""
+"""Images below are for load. The others are for single requests, unknown to caches and faults."""
 _DIGIT_STEP = 25
 _FIRST_LEVEL = 12
 _SCORE = 0.9
@@ -36,7 +36,7 @@ def encode_numbered(number: int) -> bytes:
 
 
 def identify(batch_nhwc: NDArray[np.uint8]) -> tuple[int, ...]:
-    """Tell the numbers of the images in a batch."""
+    """Return the numbers of the images in a batch."""
     middle = batch_nhwc.shape[1] // 2
     digits = batch_nhwc[:, middle, middle, :].astype(int) // _DIGIT_STEP
     return tuple((digits @ (100, 10, 1)).tolist())
@@ -44,7 +44,7 @@ def identify(batch_nhwc: NDArray[np.uint8]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Run:
-    """One call of the engine: how many began up to this one, and what is in it."""
+    """One call of the engine; `count` includes the calls before."""
 
     count: int
     images: tuple[int, ...]
@@ -52,14 +52,11 @@ class Run:
 
 
 Fault = Callable[[Run], None]
-"""Lets a run pass, holds it up, or raises; called from the lanes' threads."""
+"""Delays a run or raises; called from the lanes' threads."""
 
 
 class FaultyEngine:
-    """Names each image by its number, after the time that a real engine might take.
-
-    Lanes sleep for that time instead of computing: like an accelerator, the engine leaves the processor to the rest.
-    """
+    """Gives each image its number as best class. Lanes sleep instead of computing, as beside an accelerator."""
 
     name = "faulty"
     library = "faulty 1.0"
@@ -70,7 +67,7 @@ class FaultyEngine:
     parity: Parity | None = None
 
     def __init__(self, *, fixed_ms: float = 1.0, image_ms: float = 0.25) -> None:
-        """Make an engine without a fault, whose batches take `fixed_ms` and `image_ms` for each image."""
+        """A batch takes `fixed_ms`, and `image_ms` for each image."""
         self.faults: tuple[Fault, ...] = ()
         self.runs: Counter[int] = Counter()
         self.sizes: list[int] = []
@@ -83,7 +80,7 @@ class FaultyEngine:
         self._is_open.set()
 
     def duration_ms(self, size: int) -> float:
-        """Return how long a batch takes where there is no fault."""
+        """Return the duration of a batch without a fault."""
         return self._fixed_ms + self._image_ms * size
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
@@ -105,7 +102,7 @@ class FaultyEngine:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Let lanes come in but none out; no lane may be at work as this begins."""
+        """Hold lanes in their runs; no lane may be at work at the start."""
         self._is_open.clear()
         while self._entered.acquire(blocking=False):
             """Those that came in before do not count."""
@@ -115,7 +112,7 @@ class FaultyEngine:
             self._is_open.set()
 
     def wait_for_lane(self) -> None:
-        """Return as one more lane has come in since the engine is held."""
+        """Return once one more lane is held."""
         if not self._entered.acquire(timeout=PATIENCE_S):
             raise TimeoutError("no lane came")
 
@@ -174,7 +171,7 @@ def lethal_once(images: Collection[int]) -> Fault:
 
 
 def slow(factor: float, *, lanes: int | None = None) -> Fault:
-    """Take so many times as long: on all lanes, or on the first so many that come."""
+    """Multiply the duration by `factor`, on all lanes or on the first `lanes`."""
     slowed: set[int] = set()
 
     def fault(run: Run) -> None:

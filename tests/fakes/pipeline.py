@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,27 +29,27 @@ Forward = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 INTERVAL_MS = 5.0
-"""Work of one image, and so the time between answers that is predicted at first."""
+"""Work of one image, and the time between answers that is predicted at first."""
 TARGET_MS = 100.0
 OVERLOAD = 15
-"""So many images ahead are predicted to take longer than the target allows."""
+"""Images ahead whose predicted wait exceeds the target."""
 
 
 def encode_image(value: int = 7, *, file_format: str = "PNG", width_px: int = 12, height_px: int = 10) -> bytes:
-    """Encode an image of one colour; as PNG, `FakeInfer` knows it again."""
+    """Encode an image of one colour; as PNG, `FakeInfer` identifies it."""
     encoded = io.BytesIO()
     Image.new("RGB", (width_px, height_px), (value, value, value)).save(encoded, file_format)
     return encoded.getvalue()
 
 
 def answer_always(scores: list[float]) -> Forward:
-    """Make a model that gives every image the same scores."""
+    """Make a model with the same scores for every image."""
     return lambda batch_nhwc: np.tile(np.array(scores, dtype=np.float32), (len(batch_nhwc), 1))
 
 
 @dataclass
 class RecordingObserver:
-    """Keeps receipts, and the reasons of rejections."""
+    """Keeps receipts and the reasons of rejections."""
 
     receipts: list[Receipt] = field(default_factory=list)
     rejections: list[str] = field(default_factory=list)
@@ -69,13 +70,7 @@ class GpuEngine(FakeEngine):
 class ObservedClassifier:
     """A running classifier and its observer."""
 
-    def __init__(
-        self,
-        running: RunningClassifier,
-        observer: RecordingObserver,
-        *,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, running: RunningClassifier, observer: RecordingObserver, clock: Callable[[], float]) -> None:
         self.classifier = running.classifier
         self.observer = observer
         self.queue = running.scheduler.queue
@@ -93,25 +88,9 @@ class ObservedClassifier:
         [receipt] = self.observer.receipts
         return receipt
 
-    def open(
-        self,
-        *,
-        model: str | None = None,
-        top_k: int = 1,
-        deadline_ms: float | None = None,
-        request_id: str = "r-1",
-        priority: Priority = Priority.INTERACTIVE,
-        continues_request: bool = False,
-    ) -> ImageRequest:
-        return self.classifier.open(
-            request_id=request_id,
-            model=model,
-            top_k=top_k,
-            deadline_ms=deadline_ms,
-            priority=priority,
-            continues_request=continues_request,
-            started_s=self._clock(),
-        )
+    def open(self, **changes: Any) -> ImageRequest:
+        options: dict[str, Any] = {"request_id": "r-1", "model": None, "top_k": 1, "deadline_ms": None}
+        return self.classifier.open(**(options | changes), started_s=self._clock())
 
     async def classify(self, encoded: bytes, *, top_k: int = 1, deadline_ms: float | None = None) -> Answer:
         with self.open(top_k=top_k, deadline_ms=deadline_ms) as pending:
@@ -124,7 +103,7 @@ class ObservedClassifier:
         return task
 
     async def start_and_queue(self, encoded: bytes, *, deadline_ms: float | None = None) -> "asyncio.Task[Answer]":
-        """Return once the image is decoded and waits for a lane; every lane must be busy."""
+        """Return once the image is queued; every lane must be busy."""
         waiting = len(self.queue)
         task = await self.start(encoded, deadline_ms=deadline_ms)
         while len(self.queue) == waiting:
@@ -143,16 +122,22 @@ class ObservedClassifier:
         return task
 
     async def flush_decoding(self) -> None:
-        """Return once the decode thread has finished what it was given so far."""
+        """Return once the decode thread has finished its earlier work."""
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
 
         def tell() -> None:
             loop.call_soon_threadsafe(done.set)
 
-        # Bulk, so that it comes after everything that waits; a second turn lets the results of before be delivered.
+        # Bulk, so that it runs after everything that waits.
         self._pool.submit(tell, priority=Priority.BULK)
         await done.wait()
+
+    def wait_for_decoding(self) -> None:
+        """Block the event loop until the decode thread has finished what it was given so far."""
+        done = threading.Event()
+        self._pool.submit(done.set, priority=Priority.BULK)
+        _wait(done)
 
     def block_decoding(self) -> threading.Event:
         """Keep the decode thread busy until the event is set."""
@@ -161,11 +146,11 @@ class ObservedClassifier:
         return done
 
     def close_decoding(self) -> None:
-        """Drop what no decode thread has taken, and let none be handed in."""
+        """Drop the waiting work of the decode threads, and refuse more."""
         self._pool.close(wait=False)
 
     def take_places(self, count: int) -> list[ImageRequest]:
-        """Let so many clients begin, who send nothing."""
+        """Open `count` requests whose clients send nothing."""
         return [self.open(request_id=f"uploading-{number}").__enter__() for number in range(count)]
 
 
@@ -201,7 +186,7 @@ async def running(
         clock=clock,
     )
     try:
-        yield ObservedClassifier(running, observer, clock=clock)
+        yield ObservedClassifier(running, observer, clock)
     finally:
         for infer in models.values():
             if isinstance(infer, FakeInfer):

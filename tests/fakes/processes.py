@@ -1,16 +1,20 @@
-"""Processes that stand for workers."""
+"""Processes in place of workers, and this process as another user."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
+import pytest
+
+STRANGER = 12345
 
 
 @contextmanager
 def living_process() -> Iterator[int]:
-    """Give the id of a process that lives as long as the context."""
+    """The id of a process that lives as long as the context."""
     script = "import sys; sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-IS", "-c", script], stdin=subprocess.PIPE) as process:
         yield process.pid
@@ -24,8 +28,20 @@ def dead_process_id() -> int:
 
 
 def is_running(process_id: int) -> bool:
-    """Tell whether a process runs; one that ended does not, even if its parent has not yet asked how."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return psutil.Process(process_id).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
     except psutil.NoSuchProcess:
         return False
+
+
+@contextmanager
+def acting_as_stranger() -> Iterator[None]:
+    """Run as a user without rights, as with `docker run --user`; skips the test if root does not run it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may become another user")
+    os.seteuid(STRANGER)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

@@ -1,4 +1,4 @@
-"""What the fake service says of its scheduler: cost model, last batches, cache."""
+"""The fake service's scheduler: cost model, last batches, cache."""
 
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -12,14 +12,7 @@ CEILING = 4
 """The largest batch of each model: those of 8 were measured at warm-up and do not run."""
 DISPATCH_REASONS = ("lane_free", "backlog", "lane_free", "held", "lane_free", "bisected", "shrunk", "recovered")
 CACHE = MappingProxyType(
-    {
-        "hit": 60.0,
-        "shared": 5.0,
-        "miss": 135.0,
-        "recent_hit_rate": 0.325,
-        "entries": 135.0,
-        "bytes": 667_440.0,
-    }
+    {"hit": 60.0, "shared": 5.0, "miss": 135.0, "recent_hit_rate": 0.325, "entries": 135.0, "bytes": 667_440.0}
 )
 
 

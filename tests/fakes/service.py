@@ -52,7 +52,7 @@ class SeenRequest:
 
 @dataclass
 class _Rule:
-    """An answer that stands in for the real one on paths that begin with `path`, `times` times (None: always)."""
+    """An answer in place of the real one on paths that begin with `path`, `times` times (None: always)."""
 
     path: str
     answer: ASGIApp
@@ -128,7 +128,7 @@ class FakeService:
         self._running = _Server(self._answer, listener)
 
     def stop(self) -> None:
-        """Refuse connections from now on and reset the open ones, as a service that is down."""
+        """Refuse connections and reset the open ones, as a service that is down."""
         if self._running is not None:
             self._running.stop()
             self._running = None
@@ -163,7 +163,7 @@ class FakeService:
         path: str = "/",
         times: int | None = None,
     ) -> None:
-        """Answer with these bytes instead: a proxy's HTML page, half a document, another program's JSON."""
+        """Answer with these bytes instead."""
         self._add(_Rule(path, Response(body, status, {"Content-Type": content_type, **(headers or {})}), times))
 
     def answer_json(self, document: object, *, path: str = "/", times: int | None = None) -> None:
@@ -177,7 +177,7 @@ class FakeService:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Take requests and answer none of them until the context is left: a service that hangs."""
+        """Hold all answers until the context ends, as a service that hangs."""
         self._may_answer.clear()
         try:
             yield
@@ -185,7 +185,7 @@ class FakeService:
             self._may_answer.set()
 
     def seen(self, path: str) -> list[SeenRequest]:
-        """The requests that came for exactly this path."""
+        """The requests for exactly this path."""
         with self._lock:
             return [request for request in self.requests if request.path == path]
 
@@ -226,7 +226,7 @@ class FakeService:
 
 
 class _Server:
-    """uvicorn on a listening socket, in a thread. It stops at once, as a process that is killed does."""
+    """uvicorn on a listening socket, in a thread; it stops at once, like a killed process."""
 
     def __init__(self, app: ASGIApp, listener: socket.socket) -> None:
         self._server = uvicorn.Server(

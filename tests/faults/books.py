@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from bento_service.domain.requests import OUTCOME_OK, Priority
 from tests.fakes.faulty_engine import LOAD_IMAGES
 from tests.faults.clients import Reply, Request, ask
-from tests.faults.wiring import LANES, FaultedService
+from tests.faults.service import LANES, FaultedService
 
 SERVED_OR_SHED = frozenset({OUTCOME_OK, "overloaded"})
 LANE_IMAGE = LOAD_IMAGES

@@ -4,8 +4,3 @@ import pytest
 
 # Before it is imported: its assertions are to say what they compared.
 pytest.register_assert_rewrite("tests.faults.books")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"

@@ -1,18 +1,23 @@
-"""The service from its socket to its lanes, on an event loop and in a thread of its own."""
+"""The service from its socket to its lanes, around an engine that fails, in a thread and an event loop of its own."""
 
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import uvicorn
 import uvloop
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
-from bento_service.cache.result_cache import open_cache
+from bento_service.cache.result_cache import ResultCache, open_cache
+from bento_service.domain.models import InputRecipe, ModelCard
+from bento_service.domain.requests import Priority, Receipt
+from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState
 from bento_service.http.app import create_app
 from bento_service.http.connection.protocol import BoundedHttpProtocol
@@ -21,15 +26,135 @@ from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.images.preprocessing import ImageLimits
+from bento_service.machine import Division
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.classifier import Classifier
+from bento_service.pipeline.classifier import Classifier, WarmModel
+from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.wiring import Limits, RunningClassifier, start_classifier
+from bento_service.scheduling.cost_model import CostModel
+from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import Settings
 from tests.fakes.bento import FakeBento
-from tests.fakes.engine import PATIENCE_S
-from tests.fakes.faulty_engine import FaultyEngine
+from tests.fakes.engine import PATIENCE_S, make_image
+from tests.fakes.faulty_engine import IMAGES, FaultyEngine
 from tests.fakes.journal import FakeJournal
-from tests.faults.wiring import DEFAULT_LIMITS, MODEL, FaultedService, wire
+from tests.fakes.scheduling import run_image
 from tests.http.wiring import status_of
+
+LANES = 2
+DECODE_THREADS = 2
+LARGEST_BATCH = 8
+MODEL = "numbers"
+RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+DEFAULT_LIMITS = ImageLimits(max_bytes=100_000, max_pixels=10_000)
+_LATENCY_SHARE = 0.8
+_LAST_LEVEL = 240
+"""Grey of the last image, which no load has."""
+
+
+class ReceiptBook:
+    """Keeps what a classifier tells of. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._receipts: list[Receipt] = []
+        self._has_more = threading.Condition()
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]:
+        with self._has_more:
+            return tuple(self._receipts)
+
+    def observe_receipt(self, receipt: Receipt) -> None:
+        with self._has_more:
+            self._receipts.append(receipt)
+            self._has_more.notify_all()
+
+    def observe_rejection(self, reason: str) -> None:
+        """The receipt says it."""
+
+    def outcomes(self) -> Counter[str]:
+        return Counter(receipt.outcome for receipt in self.receipts)
+
+    def wait_for(self, count: int, *, outcome: str | None = None) -> None:
+        """Return as soon as there are so many receipts, with this outcome if one is named."""
+        with self._has_more:
+            if not self._has_more.wait_for(lambda: self._count(outcome) >= count, PATIENCE_S):
+                raise TimeoutError(f"there are {self._count(outcome)} of {count} receipts after {PATIENCE_S:g} s")
+
+    def _count(self, outcome: str | None) -> int:
+        return sum(outcome in (None, receipt.outcome) for receipt in self._receipts)
+
+
+@dataclass(frozen=True)
+class FaultedService:
+    """A running service, and the parts in it that a test looks at. Its methods are called from other threads."""
+
+    engine: FaultyEngine
+    port: int
+    loop: asyncio.AbstractEventLoop
+    classifier: Classifier
+    scheduler: Scheduler
+    decode_pool: DecodePool
+    book: ReceiptBook
+    registry: CollectorRegistry
+
+    def count(self, series: str) -> float:
+        """Return the value of a Prometheus series that has no labels."""
+        value = self.registry.get_sample_value(series)
+        assert value is not None, series
+        return value
+
+    @property
+    def ceiling(self) -> int:
+        """Largest batch at this moment."""
+        return self.scheduler.queue.ceilings()[MODEL]
+
+    @property
+    def speed(self) -> float:
+        """The cost model's speed of batches, as a share of warm-up's."""
+        [speed] = [cost.speed for cost in self.scheduler.queue.costs() if cost.mode is EngineMode.THROUGHPUT]
+        return speed
+
+    def drain(self) -> int:
+        """Take no further image, wait for those that are admitted, and return how many are left."""
+        draining = asyncio.run_coroutine_threadsafe(self.classifier.drain(timeout_s=PATIENCE_S), self.loop)
+        return draining.result(2 * PATIENCE_S)
+
+    def settle(self) -> None:
+        """Return once decode threads and lanes have been done with what they had; no client may be at work."""
+        with self.decoding_held():
+            """Each decode thread is done with what it had."""
+        # Bulk goes after everything else, so whatever waits has left the queue as it is run.
+        flushing = asyncio.run_coroutine_threadsafe(
+            run_image(self.scheduler, MODEL, make_image(_LAST_LEVEL, RECIPE.width_px), priority=Priority.BULK),
+            self.loop,
+        )
+        flushing.result(PATIENCE_S)
+
+    @contextmanager
+    def decoding_held(self) -> Iterator[None]:
+        """Keep the decode threads busy, once they are done with what they had."""
+        met, is_over = threading.Barrier(DECODE_THREADS + 1), threading.Event()
+
+        def hold() -> None:
+            met.wait(PATIENCE_S)
+            is_over.wait(PATIENCE_S)
+
+        for _ in range(DECODE_THREADS):
+            self.decode_pool.submit(hold)
+        met.wait(PATIENCE_S)
+        try:
+            yield
+        finally:
+            is_over.set()
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Return once something is so; looked at after each turn of the service's event loop."""
+        give_up_s = time.monotonic() + PATIENCE_S
+        while not is_so():
+            if time.monotonic() > give_up_s:
+                raise TimeoutError(f"{self.scheduler.queue.expected} images expected, {len(self.scheduler.queue)} wait")
+            asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self.loop).result(PATIENCE_S)
 
 
 @contextmanager
@@ -40,14 +165,7 @@ def serving(
     has_cache: bool = False,
     limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Iterator[FaultedService]:
-    """Serve images by their numbers, in a thread with an event loop of its own.
-
-    Args:
-        engine: Runs the one model.
-        target_ms: The latency target.
-        has_cache: Whether answers are kept; without, each image is computed.
-        limits: What the intake refuses.
-    """
+    """Serve images by their numbers; without a cache each image is computed."""
     settings = Settings(target_p99_ms=target_ms, cache_bytes=1_000_000 if has_cache else 0, models=(MODEL,))
     started: Future[tuple[FaultedService, uvicorn.Server]] = Future()
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
@@ -74,25 +192,59 @@ async def _serve(
     listener: socket.socket,
     started: "Future[tuple[FaultedService, uvicorn.Server]]",
 ) -> None:
-    registry, port = CollectorRegistry(), listener.getsockname()[1]
+    registry, book = CollectorRegistry(), ReceiptBook()
     metrics = Metrics(registry)
     cache = open_cache(settings, observer=metrics)
-    service = wire(engine, settings, limits, registry=registry, metrics=metrics, cache=cache, port=port)
-    config = uvicorn.Config(
-        _put_before(service.classifier, settings, metrics), http=BoundedHttpProtocol, log_config=None, lifespan="off"
+    running = _start(engine, settings, limits, metrics=metrics, book=book, cache=cache)
+    state = AppState(running.classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
+    ready = status_of(ServiceState.READY)
+    app = InFlightRequests(create_app(lambda: state, provide_status=lambda: ready))
+    gateway = Gateway(FakeBento(), app, (), status=lambda: ready, on_request=metrics.observe_http)
+    server = uvicorn.Server(uvicorn.Config(gateway, http=BoundedHttpProtocol, log_config=None, lifespan="off"))
+    service = FaultedService(
+        engine,
+        listener.getsockname()[1],
+        asyncio.get_running_loop(),
+        running.classifier,
+        running.scheduler,
+        running.decode_pool,
+        book,
+        registry,
     )
-    server = uvicorn.Server(config)
     started.set_result((service, server))
     try:
         await server.serve([listener])
     finally:
-        await asyncio.to_thread(service.scheduler.close, timeout_s=PATIENCE_S)
-        service.decode_pool.close(wait=False)
+        await asyncio.to_thread(running.scheduler.close, timeout_s=PATIENCE_S)
+        running.decode_pool.close(wait=False)
         if cache is not None:
             await cache.close()
 
 
-def _put_before(classifier: Classifier, settings: Settings, metrics: Metrics) -> ASGIApp:
-    edge = AppState(classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
-    app = InFlightRequests(create_app(lambda: edge, provide_status=lambda: status_of(ServiceState.READY)))
-    return Gateway(FakeBento(), app, (), status=lambda: status_of(ServiceState.READY), on_request=metrics.observe_http)
+def _start(
+    engine: FaultyEngine,
+    settings: Settings,
+    limits: ImageLimits,
+    *,
+    metrics: Metrics,
+    book: ReceiptBook,
+    cache: ResultCache | None,
+) -> RunningClassifier:
+    labels = tuple(f"image {number}" for number in range(IMAGES))
+    # What a warm-up on an idle machine would measure.
+    costs = {
+        EngineMode.THROUGHPUT: CostModel({size: engine.duration_ms(size) for size in (1, 2, 4, LARGEST_BATCH)}),
+        EngineMode.LATENCY: CostModel({1: _LATENCY_SHARE * engine.duration_ms(1)}),
+    }
+    return start_classifier(
+        [WarmModel(ModelCard(MODEL, "v-1", labels, RECIPE, "bundled", "MIT"), engine)],
+        {MODEL: costs},
+        division=Division(LANES, DECODE_THREADS, compute_threads=1),
+        limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests, image=limits),
+        default_model=MODEL,
+        observers=(metrics, book),
+        cache=cache,
+        on_lane_lost=metrics.lanes_lost.inc,
+        on_out_of_memory=metrics.out_of_memory.inc,
+        on_in_flight=metrics.queue_depth.set,
+    )

@@ -11,8 +11,7 @@ from bento_service.domain.requests import Priority
 from tests.fakes.faulty_engine import FaultyEngine, every, lethal, lethal_once, short_of_memory, slow
 from tests.faults.books import SERVED_OR_SHED, check_books, check_counts
 from tests.faults.clients import Client, Reply, Request, ask
-from tests.faults.service import serving
-from tests.faults.wiring import LANES, FaultedService
+from tests.faults.service import LANES, FaultedService, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 CLIENTS = 48

@@ -11,8 +11,7 @@ from bento_service.domain.requests import Priority
 from tests.fakes.faulty_engine import IMAGES, FaultyEngine
 from tests.faults.books import check_books, check_rest
 from tests.faults.clients import Client, Reply, Request, ask, ask_all, number_requests
-from tests.faults.service import serving
-from tests.faults.wiring import LANES, FaultedService
+from tests.faults.service import LANES, FaultedService, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 LONGEST_STAY_S = 0.03

@@ -5,8 +5,7 @@ import pytest
 from tests.fakes.faulty_engine import FaultyEngine, slow
 from tests.faults.books import check_books, check_rest
 from tests.faults.clients import Reply, ask_all, for_seconds, number_requests
-from tests.faults.service import serving
-from tests.faults.wiring import LANES, FaultedService
+from tests.faults.service import LANES, FaultedService, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 # Long enough for a busy machine to be but a little slower at sleeping than it says.

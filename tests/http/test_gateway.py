@@ -113,9 +113,7 @@ def test_a_client_that_hung_up_is_counted_as_499(service: Service) -> None:
     assert service.seen == [("/v1/classify", "POST", 499)]
 
 
-def test_an_exception_of_bentomls_application_is_answered_and_goes_no_further(
-    app: Starlette, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_exception_of_bentomls_application_is_a_problem(app: Starlette, caplog: pytest.LogCaptureFixture) -> None:
     async def explode(request: Request) -> Response:
         raise RuntimeError("secret")
 

@@ -11,11 +11,6 @@ from tests.http.exchange import Exchange, http_scope
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def begin(app: ASGIApp) -> tuple[Exchange, "asyncio.Task[None]"]:
     """Sends a request that waits for its body, which never comes."""
     exchange = Exchange([])

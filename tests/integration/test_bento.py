@@ -53,7 +53,7 @@ def test_a_built_bento_serves_the_models_inside(
     assert len(models) == 3
 
 
-def test_making_the_bento_prepares_the_models_of_its_file_whatever_the_settings_say() -> None:
+def test_making_the_bento_prepares_the_models_of_its_file() -> None:
     environment = {**os.environ, "LIGHTBOX_MODELS": "timm/resnet50"}
     listed = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["models"]
 

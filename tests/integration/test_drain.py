@@ -74,7 +74,7 @@ def queue_depth(service: RunningService) -> int:
     return depth
 
 
-def test_a_slow_sender_delays_a_stop_by_the_drain_timeout_at_most(
+def test_a_slow_sender_delays_a_stop_by_the_drain_timeout(
     bentoml_home: Path, tmp_path: Path, jpegs: list[Path]
 ) -> None:
     statuses: list[int] = []
@@ -105,7 +105,7 @@ def test_a_slow_sender_delays_a_stop_by_the_drain_timeout_at_most(
     assert "1 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
 
 
-def test_clients_that_do_not_read_delay_a_stop_by_the_drain_timeout_at_most(bentoml_home: Path, tmp_path: Path) -> None:
+def test_unread_answers_delay_a_stop_by_the_drain_timeout(bentoml_home: Path, tmp_path: Path) -> None:
     # One asks Lightbox's application and one BentoML's.
     settings: dict[str, Any] = {"drain_timeout_s": 1, "models": "efficientnet_lite0", "workers": 1}
     with (
@@ -127,7 +127,7 @@ def test_clients_that_do_not_read_delay_a_stop_by_the_drain_timeout_at_most(bent
     assert "2 open requests ended, 0 admitted images unanswered, 0 receipts lost" in service.log.read_text()
 
 
-def test_requests_during_a_drain_get_a_problem_and_a_closed_connection(bentoml_home: Path, tmp_path: Path) -> None:
+def test_requests_during_a_drain_get_503_and_are_disconnected(bentoml_home: Path, tmp_path: Path) -> None:
     with (
         running_service(tmp_path, drain_timeout_s=PATIENT_DRAIN_S, **SLOW_MACHINE) as service,
         closing(begin_upload(service)) as slow,

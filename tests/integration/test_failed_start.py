@@ -37,7 +37,7 @@ def test_it_ends_at_once_with_one_line_and_no_secret(
     assert "s3cret" not in done.stdout + done.stderr
 
 
-def test_a_newer_journal_and_a_variable_that_nothing_reads_are_a_line_each(bentoml_home: Path, tmp_path: Path) -> None:
+def test_a_newer_journal_and_an_unknown_variable_are_a_line_each(bentoml_home: Path, tmp_path: Path) -> None:
     journal = tmp_path / "journal.sqlite3"
     migrate(f"sqlite:///{journal}")
     with closing(sqlite3.connect(journal)) as connection, connection:

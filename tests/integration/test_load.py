@@ -39,9 +39,7 @@ def resident_bytes(service: RunningService) -> int:
 
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed")
 @pytest.mark.timeout(600)
-def test_64_connections_get_only_200_and_429_and_leave_memory_level(
-    fresh_service: RunningService, jpegs: list[Path]
-) -> None:
+def test_64_connections_get_200_or_429_at_level_memory(fresh_service: RunningService, jpegs: list[Path]) -> None:
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{DURATION_S}s", "--timeout", f"{TIMEOUT_S}s", "-s", str(SCRIPT)]
     wrk = subprocess.Popen(
         [*command, f"{fresh_service.url}/v1/classify", "--", str(jpegs[0].parent)], stdout=subprocess.PIPE, text=True
@@ -72,9 +70,7 @@ def journal_counts(data_dir: Path) -> Mapping[str, int]:
 
 
 @pytest.mark.timeout(600)
-def test_sigterm_under_load_answers_every_admitted_request_and_journals_it(
-    fresh_service: RunningService, jpegs: list[Path]
-) -> None:
+def test_sigterm_under_load_loses_no_admitted_request(fresh_service: RunningService, jpegs: list[Path]) -> None:
     address = urlsplit(fresh_service.url)
     assert address.hostname
     connections = [

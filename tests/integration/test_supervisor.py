@@ -19,7 +19,7 @@ HANGS = "say('ready'); signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep
 IS_KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
 
 
-def test_a_service_whose_workers_die_early_logs_a_verdict_and_exits_with_code_1(tmp_path: Path) -> None:
+def test_early_deaths_in_a_row_end_the_service(tmp_path: Path) -> None:
     with supervised(tmp_path, f"say('loading'); {IS_KILLED}") as service:
         exit_code = service.process.wait(PATIENCE_S)
 
@@ -48,7 +48,7 @@ def test_a_death_is_logged_and_the_worker_replaced(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
-def test_a_worker_that_dies_early_beside_one_that_serves_is_replaced_after_a_pause(tmp_path: Path) -> None:
+def test_an_early_death_beside_a_ready_worker_brings_a_pause(tmp_path: Path) -> None:
     script = f"if is_first():\n    {BEATS}\nwhile not is_anyone_heard(): time.sleep(0.01)\n{IS_KILLED}"
     with supervised(tmp_path, script, workers=2) as service:
         service.wait_for_line("WARNING Another worker is started in 30 s; the others serve meanwhile.")
@@ -79,7 +79,7 @@ def test_a_suspended_worker_is_continued_when_the_service_stops(tmp_path: Path) 
     assert service.log.read_text() == ""
 
 
-def test_a_reload_leaves_neither_status_nor_gauges_of_the_workers_before(tmp_path: Path) -> None:
+def test_a_reload_removes_the_status_and_gauges_before(tmp_path: Path) -> None:
     script = f"(folder / 'series' / f'gauge_livesum_{{number}}.db').touch()\n{BEATS}"
     with supervised(tmp_path, script) as service:
         service.wait_until(lambda: service.ready() == [1])
@@ -101,7 +101,7 @@ def test_a_table_that_was_removed_is_written_again(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
-def test_connections_that_no_worker_accepts_are_answered_503_when_the_service_stops(tmp_path: Path) -> None:
+def test_unaccepted_connections_get_503_at_a_stop(tmp_path: Path) -> None:
     with supervised(tmp_path, BEATS) as service:
         service.wait_until(lambda: service.ready() == [1])
         with closing(socket.create_connection(("127.0.0.1", service.port), timeout=PATIENCE_S)) as client:

@@ -38,7 +38,7 @@ def test_up_starts_both_and_prints_their_addresses(up: RunningUp) -> None:
 
 
 @pytest.mark.browser
-def test_a_photograph_dropped_on_the_dashboard_becomes_a_chart_and_is_counted(up: RunningUp) -> None:
+def test_a_photograph_becomes_a_chart_and_is_counted(up: RunningUp) -> None:
     with open_chromium() as browser, open_page(browser, up.dashboard_url) as page:
         page.locator("input[type=file]").set_input_files(FOLDER / "chelsea.png")
         expect(page.get_by_role("heading", name=CAT)).to_be_visible()

@@ -125,9 +125,7 @@ def test_both_workers_answer_and_a_scrape_adds_them_up(pair: RunningService, bod
     assert metric(pair, "lightbox_requests_total") - counted_before == len(answered)
 
 
-def test_a_worker_that_is_killed_comes_back_and_costs_the_other_nothing(
-    pair: RunningService, bodies: list[bytes]
-) -> None:
+def test_a_killed_worker_comes_back_and_costs_no_other_request(pair: RunningService, bodies: list[bytes]) -> None:
     killed, other = sorted(worker_ids(pair))
     upload = next(line for line in open_lines(pair, {killed, other}, 1) if line.worker == killed)
     upload.connection.putrequest("POST", "/v1/classify")

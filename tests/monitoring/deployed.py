@@ -1,4 +1,4 @@
-"""What is deployed for Prometheus and Grafana, as the tests read it."""
+"""The deployed files of Prometheus and Grafana."""
 
 import json
 import re
@@ -52,10 +52,10 @@ def read_targets() -> list[Target]:
 
 
 def fill_in(expr: str, *, interval: str = "30s") -> str:
-    """An expression of the board as Grafana sends it: every replica, every model, a short interval."""
+    """An expression of the board as Grafana sends it, for every replica and model."""
     return expr.replace("$__rate_interval", interval).replace("$instance", ".*").replace("$model", ".*")
 
 
 def selectors_of(expr: str) -> set[str]:
-    """The series that an expression names, with their label matchers."""
+    """The series of an expression, with their label matchers."""
     return set(_SELECTOR.findall(re.sub(r"(by|on|group_left) \([^)]*\)", "", expr)))

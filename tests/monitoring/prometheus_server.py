@@ -1,4 +1,4 @@
-"""A real Prometheus over one service, with our rules and seconds where they have quarters of a minute."""
+"""A real Prometheus over one service, with our rules and intervals of a second."""
 
 import subprocess
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ Sample = dict[str, Any]
 
 
 class PrometheusServer:
-    """One that runs, by its HTTP API."""
+    """A running Prometheus, by its HTTP API."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def query(self, expr: str) -> list[Sample]:
-        """The samples that an expression has now.
+        """The samples of an expression now.
 
         Raises:
-            ValueError: Prometheus does not understand it.
+            ValueError: The expression is invalid.
         """
         answer = self._get("query", query=expr)
         samples: list[Sample] = answer["result"]
@@ -56,7 +56,7 @@ class PrometheusServer:
 
 @contextmanager
 def running_prometheus(program: str, folder: Path, *, target: str) -> Iterator[PrometheusServer]:
-    """Starts one that scrapes `target`, a host and port, under the job that is deployed; stops it at the end."""
+    """Run a Prometheus that scrapes `target`, a host and port, with the deployed job."""
     config = read_yaml(CONFIG)
     job = next(job for job in config["scrape_configs"] if job["job_name"] == "lightbox")
     del job["dns_sd_configs"]

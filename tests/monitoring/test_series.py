@@ -1,4 +1,4 @@
-"""Each series that a rule or a panel names is one that the real service exports under load, and Prometheus can use."""
+"""The real service exports every series of the rules and panels under load."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def prometheus(
     jpegs: list[Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[PrometheusServer]:
-    """One that has seen the service under load, and still does."""
+    """A Prometheus that scrapes the service under load."""
     target = service.url.removeprefix("http://")
     folder = tmp_path_factory.mktemp("prometheus")
     with (

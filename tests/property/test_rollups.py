@@ -22,7 +22,7 @@ from bento_service.journal.histograms import (
 from bento_service.journal.rollups import merge, summarise, to_bucket
 from bento_service.journal.windows import RESOLUTIONS, cover, from_epoch_s, from_epoch_us, plan_window, to_epoch_us
 from dashboard.windows import WINDOWS, Window
-from tests.unit.journal.naive_history import assert_bucket_tells_of
+from tests.unit.journal.naive_history import assert_bucket_counts
 from tests.unit.journal.receipts import NOW, make_receipt
 
 HOUR = timedelta(hours=1)
@@ -119,7 +119,7 @@ def test_each_rollup_counts_its_interval_and_its_model(traffic: list[Receipt]) -
         start = from_epoch_s(key.start_s)
         own = [receipt for receipt in traffic if receipt.model == key.model]
         until = start + timedelta(seconds=key.resolution_s)
-        assert_bucket_tells_of(to_bucket(start, rollup, class_names), own, until=until)
+        assert_bucket_counts(to_bucket(start, rollup, class_names), own, until=until)
     for resolution in RESOLUTIONS:
         counted = sum(sum(r.outcomes.values()) for key, r in rollups.items() if key.resolution_s == resolution.width_s)
         assert counted == len(traffic)

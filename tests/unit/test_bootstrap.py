@@ -18,11 +18,6 @@ from tests.unit.journal.receipts import make_receipt
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def own_threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith(("journal", "lightbox"))}
 

@@ -32,16 +32,11 @@ class CudaLane:
     """Runs one batch at a time. Several lanes run at once, so that one copies while another computes.
 
     A recorded lane pads a batch to the next bucket with old pixels in the buffer, whose results are dropped: images of
-    a batch do not affect each other. A lane without recordings launches the forward pass for each batch. Not
-    thread-safe.
+    a batch do not affect each other. A lane without recordings launches the forward pass for each batch. Making one
+    raises `torch.OutOfMemoryError` where the GPU has no room for its buffers. Not thread-safe.
     """
 
     def __init__(self, model: LaneModel, *, max_batch: int, stream: CudaStream, runtime: CudaRuntime) -> None:
-        """Allocate the buffers, on the host and on the GPU.
-
-        Raises:
-            torch.OutOfMemoryError: The GPU has too little memory.
-        """
         import torch
 
         shape = (max_batch, model.recipe.height_px, model.recipe.width_px, 3)
@@ -80,8 +75,7 @@ class CudaLane:
         """Classify a batch of at most `max_batch` images; the caller may keep the array.
 
         Raises:
-            torch.OutOfMemoryError: The GPU has too little memory for a batch without a recording.
-            RuntimeError: Anything else that CUDA reports.
+            RuntimeError: What CUDA reports; `torch.OutOfMemoryError` is one.
         """
         import torch
 

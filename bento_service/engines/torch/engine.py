@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import Device, EngineMode
-from bento_service.engines.base import check_batch
 from bento_service.engines.devices import describe_cpu, describe_cuda
 from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, list_buckets, open_lanes
 from bento_service.engines.torch.cuda_model import compile_for, ready_model
@@ -66,7 +65,6 @@ class TorchEngine:
         import torch
 
         self.library = f"torch {torch.__version__}"
-        self._recipe = card.recipe
         self._cuda: CudaProgram | None = None
         self.precision: Precision = "f32"
         self.parity: Parity | None = None
@@ -104,7 +102,6 @@ class TorchEngine:
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""
-        check_batch(batch_nhwc, self._recipe)
         program, module = self._cuda, self._module
         try:
             if program is not None:
@@ -169,8 +166,7 @@ class CudaProgram:
         Raises:
             OutOfMemoryError: The batch is larger than `max_batch`.
             InferenceFailedError: The program is closed.
-            torch.OutOfMemoryError: The GPU has too little memory for this batch.
-            RuntimeError: Anything else that CUDA reports.
+            RuntimeError: What CUDA reports; `torch.OutOfMemoryError` is one.
         """
         if len(batch_nhwc) > self.max_batch:
             raise OutOfMemoryError(

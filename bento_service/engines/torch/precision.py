@@ -66,12 +66,9 @@ def choose_precision(
 ) -> tuple[Precision, Parity]:
     """Take the first candidate that passes the gate; the last one if none does.
 
-    Args:
-        candidates: At least one. A single one is taken whatever its parity.
-        prepare: Returns the model in a precision. A `RuntimeError`, from it or from a batch, rules the precision out:
-            some models mix types in unsupported ways.
-        reference: The probabilities of unaltered f32, shape (len(probes), classes).
-        probes: The images they belong to.
+    `prepare` returns the model in a precision. A `RuntimeError`, from it or from a batch, rules the precision out: some
+    models mix types in unsupported ways. `reference` has the probabilities of unaltered f32 for the `probes`, shape
+    (len(probes), classes).
 
     Raises:
         RuntimeError: The last candidate failed.

@@ -10,12 +10,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 class LingeringHttpProtocol(HttpToolsProtocol):
     """uvicorn's protocol with lingering close (nginx's term), and limits on what a client sends after its answer.
 
-    uvicorn reads a body without limit after its request is answered. If the answer ends the connection, it closes it
-    while the client still sends: the operating system then resets it, and the client may lose the answer.
+    uvicorn reads a body without limit after its answer. If the answer ends the connection, uvicorn closes it while the
+    client still sends: the operating system then resets it, and the client may lose the answer.
     """
 
     max_discarded_bytes = 64_000_000
-    """Bytes that are read and thrown away after the answer: most clients read no answer before they have sent all."""
+    """Bytes that are discarded after the answer: most clients read no answer before they have sent all."""
     discard_timeout_s = 10.0
     """How long that may take."""
     stop_timeout_s = 1.0
@@ -78,10 +78,9 @@ class LingeringHttpProtocol(HttpToolsProtocol):
             self._start_timer(self.stop_timeout_s, self.transport.abort)
 
     def _linger(self) -> None:
-        """Close only the sending side, and discard what still comes: a lingering close, as nginx calls it.
+        """Close only the sending side, and discard what still comes.
 
-        If both sides were closed, the operating system would answer further bytes with a reset, and the client could
-        not read the answer.
+        With both sides closed, further bytes would be answered with a reset, and the client could not read its answer.
         """
         self._is_input_closed = self._is_lingering = True
         self._discarded_bytes = 0
@@ -111,7 +110,7 @@ class LingeringHttpProtocol(HttpToolsProtocol):
 
 
 class _CycleTransport:
-    """The transport as uvicorn's request-response cycle uses it, with another `close`."""
+    """A transport for uvicorn's request-response cycle, with another `close`."""
 
     def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
         self.write = transport.write

@@ -10,9 +10,9 @@ PENDING_WRITES_EXTENSION = "lightbox.pending_writes"
 
 
 class PendingWrites:
-    """The bytes of one connection that its client has not yet taken. Used on one event loop.
+    """The bytes of one connection that its client has not yet read, though the application has sent them.
 
-    An application has answered when it has handed over the last byte; the client may read it later or never.
+    Used on one event loop.
     """
 
     def __init__(self, transport: asyncio.WriteTransport, wait_until_writable: Callable[[], Awaitable[None]]) -> None:

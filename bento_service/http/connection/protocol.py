@@ -232,10 +232,7 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
 
 
 def _check_protocol(method: bytes, headers: Headers) -> tuple[str, str] | None:
-    """Return the code and the detail of the problem if a request makes no sense without another protocol.
-
-    That is CONNECT, or a WebSocket's handshake (RFC 6455, 4.1): a GET that offers `websocket`, alone or among others.
-    """
+    """Return code and detail of the problem with CONNECT or a WebSocket handshake (RFC 6455, 4.1); None for others."""
     if method == b"CONNECT":
         return "malformed_request", _TUNNEL
     offered = b",".join(value for name, value in headers if name == _UPGRADE).lower()
@@ -245,7 +242,7 @@ def _check_protocol(method: bytes, headers: Headers) -> tuple[str, str] | None:
 
 
 def _render_head(method: bytes, target: bytes, http_version: str, headers: Headers) -> bytes:
-    """Return a request's line and headers as they are sent, without its `Upgrade` headers."""
+    """Return a request's line and headers as bytes, without its `Upgrade` headers."""
     lines = [b"%s %s HTTP/%s" % (method, target, http_version.encode())]
     lines += [b"%s: %s" % header for header in headers if header[0] != _UPGRADE]
     return b"\r\n".join([*lines, b"", b""])

@@ -44,10 +44,10 @@ class UnacceptedConnections:
 
         Connections that wait for longer than `_PATIENCE_S` are answered meanwhile.
         """
-        looks = 0
+        waiting_polls = 0
         while is_any_worker_accepting():
-            looks = looks + 1 if has_waiting_connection(self._listener) else 0
-            if looks * _POLL_S >= _PATIENCE_S:
+            waiting_polls = waiting_polls + 1 if has_waiting_connection(self._listener) else 0
+            if waiting_polls * _POLL_S >= _PATIENCE_S:
                 await self._accept()
             await asyncio.sleep(_POLL_S)
         refuse_connections(self._listener)
@@ -77,16 +77,18 @@ class UnacceptedConnections:
         return self._server
 
     async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None:  # pragma: no cover - asyncio runs this in a task
-            return
-        self._open.add(task)
-        task.add_done_callback(self._open.discard)
+        if task := asyncio.current_task():
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
         with suppress(TimeoutError, OSError):
             async with asyncio.timeout(_LINGER_S):
                 # Some clients treat an answer that comes before their request as an error.
                 await reader.read(1)
-                writer.write(_render_refusal())
+                request_id = uuid.uuid4().hex
+                error = DrainingError(
+                    "This server is shutting down. Try again after the time in Retry-After.", retry_after_s=1.0
+                )
+                writer.write(RawProblem(describe_error(error, request_id)).render(request_id, is_last=True))
                 writer.write_eof()
                 # The kernel resets a connection that is closed with unread bytes, and the answer would be lost.
                 while await reader.read(65_536):
@@ -110,9 +112,3 @@ def has_waiting_connection(listener: socket.socket) -> bool:
     poll = select.poll()
     poll.register(listener, select.POLLIN)
     return bool(poll.poll(0))
-
-
-def _render_refusal() -> bytes:
-    request_id = uuid.uuid4().hex
-    error = DrainingError("This server is shutting down. Try again after the time in Retry-After.", retry_after_s=1.0)
-    return RawProblem(describe_error(error, request_id)).render(request_id, is_last=True)

@@ -13,7 +13,7 @@ DISCONNECT_EXTENSION = "lightbox.disconnect"
 
 
 class DisconnectSignal:
-    """Calls back once when a connection is lost. One listener: the request of the connection that is being handled."""
+    """Calls back once when a connection is lost. It has one listener: the request that is being handled."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -32,15 +32,15 @@ class DisconnectSignal:
             listener()
 
     def remove_listener(self) -> None:
-        """Call nobody any more."""
+        """Call nothing from now on."""
         self._listener = None
 
 
 class CancelOnDisconnect:
     """An async context that cancels what runs in it when the client disconnects, and raises `ClientGoneError` instead.
 
-    Works like `asyncio.timeout` with the disconnect in place of the clock, so cancellation from outside passes through
-    unchanged. Needs a server with `DISCONNECT_EXTENSION`; without, it cancels nothing.
+    Works like `asyncio.timeout`: cancellation from outside passes through unchanged. It cancels nothing if the server
+    lacks `DISCONNECT_EXTENSION`.
     """
 
     def __init__(self, scope: Scope) -> None:

@@ -42,11 +42,7 @@ JournalText = Annotated[ModelName, AfterValidator(_check_nul)]
 
 
 class Query(BaseModel):
-    """Base of the query models: immutable. An empty value (`?model=`) counts as not given, as in a form left blank.
-
-    Raises:
-        InvalidParameterError: A parameter is none of those that the call takes.
-    """
+    """Base of the query models: immutable. An empty value (`?model=`) counts as not given, as in a form left blank."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
@@ -151,11 +147,7 @@ def describe_query(query: type[Query]) -> list[dict[str, Any]]:
 
 
 def refuse_unknown(given: Iterable[str], *, allowed: Sequence[str]) -> None:
-    """Refuse parameters that a call does not have; an ignored, misspelt one would seem to work.
-
-    Raises:
-        InvalidParameterError: One of those given is not among those allowed.
-    """
+    """Raise `InvalidParameterError` for a parameter that a call does not have; ignored, it would seem to work."""
     for name in given:
         if name not in allowed:
             shown = name[:_MAX_GIVEN_CHARS]

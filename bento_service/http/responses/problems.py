@@ -36,60 +36,43 @@ class ProblemType:
     when: str
 
 
+_STATUS_AND_CAUSE: dict[str, tuple[int, str]] = {
+    "invalid_parameter": (400, "A parameter is no number or out of range, or the form is malformed."),
+    "malformed_request": (
+        400,
+        "What arrived is no HTTP, or its method is unknown or CONNECT; the connection is closed.",
+    ),
+    "missing_image": (400, "The body is empty, or the form has no image in the field that is asked for."),
+    "unknown_model": (404, "No such model is served; `models` lists those that are."),
+    "not_found": (404, "There is nothing at this path."),
+    "method_not_allowed": (405, "The path exists, but not for this method; `Allow` lists those that do."),
+    "receive_timeout": (408, "The request took longer to arrive than the server waits."),
+    "image_too_large": (413, "The image or the request has more bytes than allowed; counted while receiving."),
+    "too_many_pixels": (413, "The image's header declares more pixels than allowed; nothing was decoded."),
+    "too_many_images": (413, "The batch has more files than allowed."),
+    "unsupported_format": (
+        415,
+        "The bytes are no JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF, whatever the declared type.",
+    ),
+    "undecodable_image": (422, "The image is truncated or corrupt."),
+    "headers_too_large": (431, "The request's headers have more bytes than allowed; the connection is closed."),
+    "overloaded": (
+        429,
+        "There is no place left, or the predicted wait exceeds seven tenths of the latency target or the "
+        "deadline; see `Retry-After`.",
+    ),
+    "cancelled": (CLIENT_CLOSED_REQUEST, "The client hung up; seen in metrics and in the journal only."),
+    "inference_failed": (500, "The model failed on this image and on no other."),
+    "internal_error": (500, "The server has a defect; its log has the request's id."),
+    "not_ready": (503, "The models are still loading; see `Retry-After`."),
+    "draining": (503, "The server is shutting down; see `Retry-After`."),
+    "journal_unavailable": (503, "The journal's database cannot be read now; see `Retry-After`."),
+    "deadline_exceeded": (504, "`deadline_ms` passed before the answer was ready."),
+}
 PROBLEM_TYPES: Mapping[str, ProblemType] = MappingProxyType(
     {
-        "invalid_parameter": ProblemType(
-            400, "Invalid parameter", "A parameter is no number or out of range, or the form is malformed."
-        ),
-        "malformed_request": ProblemType(
-            400,
-            "Malformed request",
-            "What arrived is no HTTP, or its method is unknown or CONNECT; the connection is closed.",
-        ),
-        "missing_image": ProblemType(
-            400, "Missing image", "The body is empty, or the form has no image in the field that is asked for."
-        ),
-        "unknown_model": ProblemType(404, "Unknown model", "No such model is served; `models` lists those that are."),
-        "not_found": ProblemType(404, "Not found", "There is nothing at this path."),
-        "method_not_allowed": ProblemType(
-            405, "Method not allowed", "The path exists, but not for this method; `Allow` lists those that do."
-        ),
-        "receive_timeout": ProblemType(
-            408, "Receive timeout", "The request took longer to arrive than the server waits."
-        ),
-        "image_too_large": ProblemType(
-            413, "Image too large", "The image or the request has more bytes than allowed; counted while receiving."
-        ),
-        "too_many_pixels": ProblemType(
-            413, "Too many pixels", "The image's header declares more pixels than allowed; nothing was decoded."
-        ),
-        "too_many_images": ProblemType(413, "Too many images", "The batch has more files than allowed."),
-        "unsupported_format": ProblemType(
-            415,
-            "Unsupported format",
-            "The bytes are no JPEG, PNG, WebP, GIF, BMP, TIFF, HEIC or AVIF, whatever the declared type.",
-        ),
-        "undecodable_image": ProblemType(422, "Undecodable image", "The image is truncated or corrupt."),
-        "headers_too_large": ProblemType(
-            431, "Headers too large", "The request's headers have more bytes than allowed; the connection is closed."
-        ),
-        "overloaded": ProblemType(
-            429,
-            "Overloaded",
-            "There is no place left, or the predicted wait exceeds seven tenths of the latency target or the deadline; "
-            "see `Retry-After`.",
-        ),
-        "cancelled": ProblemType(
-            CLIENT_CLOSED_REQUEST, "Cancelled", "The client hung up; seen in metrics and in the journal only."
-        ),
-        "inference_failed": ProblemType(500, "Inference failed", "The model failed on this image and on no other."),
-        "internal_error": ProblemType(500, "Internal error", "The server has a defect; its log has the request's id."),
-        "not_ready": ProblemType(503, "Not ready", "The models are still loading; see `Retry-After`."),
-        "draining": ProblemType(503, "Draining", "The server is shutting down; see `Retry-After`."),
-        "journal_unavailable": ProblemType(
-            503, "Journal unavailable", "The journal's database cannot be read now; see `Retry-After`."
-        ),
-        "deadline_exceeded": ProblemType(504, "Deadline exceeded", "`deadline_ms` passed before the answer was ready."),
+        code: ProblemType(status, code.replace("_", " ").capitalize(), when)
+        for code, (status, when) in _STATUS_AND_CAUSE.items()
     }
 )
 

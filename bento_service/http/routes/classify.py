@@ -61,7 +61,7 @@ async def classify(request: Request) -> Response:
 
 @router.post(BENTO_PATH, include_in_schema=False)
 async def classify_for_bentoml(request: Request) -> Response:
-    """Answer BentoML's clients and its page at `/` as `classify` does; fields of the form may be JSON values."""
+    """Answer BentoML's clients and page as `classify` does; fields of the form may be JSON values."""
     return await _answer_image(request, read_fields=_read_json_fields)
 
 
@@ -99,12 +99,12 @@ def admit(state: AppState, request: Request, query: ClassifyQuery) -> ImageReque
 
 def _read_json_fields(fields: Fields) -> Fields:
     """Unquote JSON strings and leave out nulls; any other text, numbers too, stays as it is."""
-    return {name: value for name, text in fields.items() if (value := _unquote(text)) is not None}
-
-
-def _unquote(text: str) -> str | None:
-    try:
-        value = from_json(text)
-    except ValueError:
-        return text
-    return value if value is None or isinstance(value, str) else text
+    read: dict[str, str] = {}
+    for name, text in fields.items():
+        try:
+            value = from_json(text)
+        except ValueError:
+            value = text
+        if value is not None:
+            read[name] = value if isinstance(value, str) else text
+    return read

@@ -10,6 +10,8 @@ from bento_service.http.responses.serializers import JsonResponse, to_labels, to
 from bento_service.http.state import get_state
 from lightbox_client.contract import Labels, ModelCard, ModelList
 
+_PROBLEMS = describe_problems("invalid_parameter", "unknown_model", "not_ready")
+
 router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(take_none)])
 """A model's name may hold slashes: `timm/resnet50.a1_in1k`."""
 
@@ -27,23 +29,13 @@ async def list_models(request: Request) -> Response:
 
 
 # Declared before the card, whose path would take `/labels` for the end of a name.
-@router.get(
-    "/{name:path}/labels",
-    summary="List a model's labels",
-    response_model=Labels,
-    responses=describe_problems("invalid_parameter", "unknown_model", "not_ready"),
-)
+@router.get("/{name:path}/labels", summary="List a model's labels", response_model=Labels, responses=_PROBLEMS)
 async def list_labels(request: Request, name: str) -> Response:
     """Return the labels; a label's position is its class_id."""
     return JsonResponse(to_labels(get_state(request).classifier.find_model(name).card))
 
 
-@router.get(
-    "/{name:path}",
-    summary="Show a model's card",
-    response_model=ModelCard,
-    responses=describe_problems("invalid_parameter", "unknown_model", "not_ready"),
-)
+@router.get("/{name:path}", summary="Show a model's card", response_model=ModelCard, responses=_PROBLEMS)
 async def show_model(request: Request, name: str) -> Response:
     """Return what the model is, where it comes from and what runs it."""
     return JsonResponse(to_model_card(get_state(request).classifier.find_model(name)))

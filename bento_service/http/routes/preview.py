@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.domain.requests import Preview
 from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.parameters import Query, take_none
 from bento_service.http.requests.upload import read_image
@@ -22,13 +21,13 @@ _ANSWER: Final[dict[str, Any]] = {
     "description": "The picture, RGB with 8 bits.",
     "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
     "headers": {
-        PREVIEW_HEADERS.format: {"description": "The image's format, by its bytes.", "schema": {"type": "string"}},
-        PREVIEW_HEADERS.width: {"description": "The image's own width, in pixels.", "schema": {"type": "integer"}},
-        PREVIEW_HEADERS.height: {"description": "The image's own height, in pixels.", "schema": {"type": "integer"}},
-        PREVIEW_HEADERS.warnings: {
-            "description": "The `warnings` that its classification would have of the image, separated by commas.",
-            "schema": {"type": "string"},
-        },
+        name: {"description": description, "schema": {"type": kind}}
+        for name, kind, description in (
+            (PREVIEW_HEADERS.format, "string", "The image's format, by its bytes."),
+            (PREVIEW_HEADERS.width, "integer", "The image's own width, in pixels."),
+            (PREVIEW_HEADERS.height, "integer", "The image's own height, in pixels."),
+            (PREVIEW_HEADERS.warnings, "string", "The `warnings` of its classification, separated by commas."),
+        )
     },
 }
 
@@ -60,13 +59,10 @@ async def preview(request: Request) -> Response:
         Query().with_fields(fields)
         async with CancelOnDisconnect(request.scope):
             drawn = await admitted.draw(encoded)
-    return _PngResponse(drawn.png, headers=_describe(drawn))
-
-
-def _describe(drawn: Preview) -> dict[str, str]:
-    return {
+    headers = {
         PREVIEW_HEADERS.format: drawn.info.format,
         PREVIEW_HEADERS.width: str(drawn.info.width_px),
         PREVIEW_HEADERS.height: str(drawn.info.height_px),
         PREVIEW_HEADERS.warnings: ", ".join(drawn.warnings),
     }
+    return _PngResponse(drawn.png, headers=headers)

@@ -2,6 +2,7 @@
 
 import functools
 import platform
+from contextlib import suppress
 from importlib import metadata
 
 from fastapi import APIRouter, Depends
@@ -30,10 +31,7 @@ async def show_status(request: Request) -> Response:
 
 
 @router.get(
-    "/version",
-    summary="Show the versions",
-    response_model=Version,
-    responses=describe_problems("invalid_parameter"),
+    "/version", summary="Show the versions", response_model=Version, responses=describe_problems("invalid_parameter")
 )
 async def show_version(request: Request) -> Response:
     """Return the versions of Lightbox, its libraries, and its models once they are loaded."""
@@ -51,8 +49,7 @@ def _read_versions() -> dict[str, str]:
     """Return the versions of the libraries that are installed. Cached: each reading takes milliseconds."""
     versions: dict[str, str] = {}
     for name in _LIBRARIES:
-        try:
+        # A container has only the engine that it uses.
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:  # a container has only the engine that it uses
-            continue
     return versions

@@ -17,14 +17,10 @@ def imagenet_labels(subset: str = "imagenet-1k") -> tuple[str, ...]:
 
 
 def readable_labels(descriptions: Sequence[str], definitions: Sequence[str]) -> tuple[str, ...]:
-    """Shorten WordNet descriptions to one name each.
+    """Shorten WordNet descriptions, the synonyms of each class separated by `, `, to one name each.
 
     `Egyptian cat, tabby` becomes `Egyptian cat`. Where two classes share the first name, all synonyms are kept; where
     those are equal too, a part of the definition is added: ImageNet has two classes `crane`, a bird and a machine.
-
-    Args:
-        descriptions: The synonyms of each class, separated by `, `.
-        definitions: The definition of each class, in the same order.
     """
     first_names = [description.split(",")[0].strip() for description in descriptions]
     uses_of_name, uses_of_description = Counter(first_names), Counter(descriptions)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from bento_service.domain.models import InputRecipe, Interpolation
 from bento_service.errors import ModelLoadError
@@ -66,11 +66,10 @@ def crop_fraction(crop_px: int, resize_px: int) -> float:
 
 
 def _to_interpolation(name: str, value: str) -> Interpolation:
-    allowed: tuple[Interpolation, ...] = get_args(Interpolation)
-    for interpolation in allowed:
-        if interpolation == value:
-            return interpolation
-    raise _unsupported(name, "interpolation", value, allowed=" or ".join(allowed))
+    allowed = get_args(Interpolation)
+    if value not in allowed:
+        raise _unsupported(name, "interpolation", value, allowed=" or ".join(allowed))
+    return cast("Interpolation", value)
 
 
 def _to_rgb(values: Iterable[float]) -> tuple[float, float, float]:

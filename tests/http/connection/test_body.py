@@ -48,7 +48,7 @@ def test_a_body_in_many_pieces_arrives_whole_and_in_order(port: int, pieces: lis
     assert answer.decode() == hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
-def test_a_lost_connection_ends_the_running_request_and_starts_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_lost_connection_ends_its_running_request(caplog: pytest.LogCaptureFixture) -> None:
     waits, has_hung_up = threading.Event(), threading.Event()
     paths: list[str] = []
 

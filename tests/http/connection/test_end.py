@@ -62,7 +62,7 @@ def read_whole(client: socket.socket) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("piece_bytes", [BODY_BYTES, 65_536, 14_000, None])
-def test_a_client_whose_connection_ends_while_it_sends_reads_the_answer(piece_bytes: int | None) -> None:
+def test_a_client_that_still_sends_reads_the_answer(piece_bytes: int | None) -> None:
     with serving(refuse, Bounded) as service:
         for _ in range(5):
             with connect(service.port) as client:
@@ -92,7 +92,7 @@ def test_what_a_refused_client_goes_on_to_send_is_bounded_in_time() -> None:
                 tick.wait(0.02)
 
 
-def test_a_request_behind_one_that_ends_the_connection_is_not_answered() -> None:
+def test_a_request_behind_the_last_one_is_not_answered() -> None:
     with serving(refuse, Bounded) as service, connect(service.port) as client:
         client.sendall(GET + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx")
 
@@ -168,7 +168,7 @@ def test_ending_all_aborts_and_counts_an_answer_that_is_not_read(
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_a_request_behind_an_answer_that_nobody_reads_is_ended_with_it() -> None:
+def test_a_request_behind_an_unread_answer_is_ended_with_it() -> None:
     async def answer_first(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/":
             await answer_at_length(scope, receive, send)

@@ -88,7 +88,7 @@ def test_a_bad_request_does_not_spoil_the_answer_before_it(port: int, bad: bytes
         assert b"200" not in file.read()
 
 
-def test_a_malformed_body_of_an_answered_request_gets_no_second_answer(port: int) -> None:
+def test_a_malformed_body_gets_no_second_answer(port: int) -> None:
     with connect(port) as client, client.makefile("rb") as file:
         client.sendall(CHUNKED % b"early")
         assert read_answer_from(file) == b"0"

@@ -82,7 +82,7 @@ def test_a_form_gives_the_same_files_however_it_is_cut(
 
 
 @given(st.data())
-def test_a_form_with_flipped_bytes_is_read_or_refused_and_never_crashes(data: st.DataObject) -> None:
+def test_a_form_with_flipped_bytes_never_crashes(data: st.DataObject) -> None:
     body = bytearray(encode([("images", "a.jpg", b"one"), ("images", None, b"two")]))
     for _ in range(data.draw(st.integers(1, 4))):
         body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))

@@ -135,7 +135,7 @@ def test_a_request_that_does_not_arrive_in_time_is_refused(
 
 @pytest.mark.parametrize("path", ["/v1/classify", "/classify"])
 @pytest.mark.parametrize("headers", [{}, FORM], ids=["raw", "form"])
-def test_a_request_that_does_not_arrive_before_its_deadline_is_answered_then(
+def test_a_request_that_misses_its_deadline_is_answered_then(
     app: Starlette, classifier: FakeClassifier, path: str, headers: Headers
 ) -> None:
     exchange = send(app, [part("image", b"half")], headers, path, query="deadline_ms=1", is_whole=False)

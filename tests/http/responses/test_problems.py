@@ -26,7 +26,7 @@ def test_every_error_that_a_request_can_meet_has_a_status(error: type[LightboxEr
     assert error.code in PROBLEM_TYPES
 
 
-def test_details_stand_beside_the_members_of_rfc_9457_and_never_replace_them() -> None:
+def test_details_never_replace_the_members_of_rfc_9457() -> None:
     problem = describe_error(InvalidParameterError("no", status="mine", title="mine", limit=3), "r1")
 
     assert problem.status == 400
@@ -52,7 +52,7 @@ def test_a_request_that_came_too_slowly_closes_its_connection() -> None:
 
 
 @given(st.floats())
-def test_retry_after_is_whole_seconds_between_one_and_an_hour_and_never_too_early(seconds: float) -> None:
+def test_retry_after_is_whole_seconds_up_to_an_hour(seconds: float) -> None:
     rounded = round_retry_after(seconds)
 
     assert 1 <= rounded <= 3600

@@ -78,7 +78,7 @@ def test_an_unknown_model_is_refused(client: TestClient, model: str) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/vnd.bentoml+pickle"])
-def test_bentomls_other_encodings_are_images_like_any_body_and_never_unpacked(
+def test_bentomls_other_encodings_are_never_unpacked(
     client: TestClient, classifier: FakeClassifier, content_type: str
 ) -> None:
     client.post("/classify", content=b"cbuiltins\neval\n", headers={"Content-Type": content_type})

@@ -44,9 +44,7 @@ def test_a_preview_that_is_not_admitted_is_refused_before_its_body_is_read(
     assert classifier.images == []
 
 
-def test_an_image_that_cannot_be_decoded_is_a_problem_and_frees_its_place(
-    client: TestClient, classifier: FakeClassifier, state: AppState
-) -> None:
+def test_an_undecodable_image_frees_its_place(client: TestClient, classifier: FakeClassifier, state: AppState) -> None:
     classifier.fail = lambda encoded: UndecodableImageError("The HEIC is truncated.")
 
     assert client.post(PATH, content=b"image").json()["code"] == "undecodable_image"

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,7 @@ import pytest
 from bento_service.database.connections import explain_permissions
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.store import SqlJournalStore
-
-STRANGER = 12345
+from tests.fakes.processes import STRANGER, acting_as_stranger
 
 
 @pytest.fixture
@@ -22,18 +21,6 @@ def folder() -> Iterator[Path]:
         path = Path(name)
         path.chmod(0o755)
         yield path
-
-
-@contextmanager
-def acting_as_stranger() -> Iterator[None]:
-    """Run as a user without rights, as with `docker run --user`."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may become another user")
-    os.seteuid(STRANGER)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

@@ -18,13 +18,11 @@ from bento_service.errors import InferenceFailedError, OutOfMemoryError
 )
 def test_too_little_memory_is_known_whichever_library_says_so(error: Exception) -> None:
     explained = explain_failure(error, library="Any library", images=8)
-
     assert isinstance(explained, OutOfMemoryError)
     assert "a batch of 8 images" in explained.message
 
 
 def test_any_other_failure_names_the_library_and_what_it_said() -> None:
     explained = explain_failure(RuntimeError("no such kernel"), library="OpenVINO", images=2)
-
     assert isinstance(explained, InferenceFailedError)
     assert explained.message == "OpenVINO failed on a batch of 2 images: no such kernel"

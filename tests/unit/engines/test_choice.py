@@ -141,7 +141,6 @@ def test_a_container_that_runs_as_intended_logs_no_warning(
 def test_what_torch_was_built_for_is_read_from_its_version_file(tmp_path: Path, version: str, is_built: bool) -> None:
     assert not has_cuda_build(tmp_path)
     (tmp_path / "version.py").write_text(version)
-
     assert has_cuda_build(tmp_path) is is_built
 
 

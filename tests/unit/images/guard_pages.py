@@ -1,12 +1,12 @@
-"""Resizes images whose last, or first, byte borders on memory that must not be touched.
-
-A program of its own: a read out of bounds ends it with SIGSEGV. Prints how many images it resized.
-"""
+"""Resize images whose first or last byte borders on a protected page: a read out of bounds ends this program."""
 
 import ctypes
 import faulthandler
 import mmap
+import os
 import random
+import resource
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,25 +21,17 @@ from bento_service.domain.models import InputRecipe
 from bento_service.images.geometry import BY_EXIF, plan_geometry
 from bento_service.images.resize import RGBX_MODE, resize_and_crop
 
-AppState = Literal["first", "last"]
+Edge = Literal["first", "last"]
 RECIPE = InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-TARGETS = (
-    (224, 224, 0.875),
-    (240, 240, 0.882),
-    (224, 224, 1.0),
-    (64, 96, 0.875),
-    (32, 32, 1.0),
-    (1, 1, 1.0),
-    (7, 5, 0.5),
-)
+TARGETS = ((224, 224, 0.875), (240, 240, 0.882), (224, 224, 1), (64, 96, 0.875), (32, 32, 1), (1, 1, 1), (7, 5, 0.5))
 MAX_PIXELS = 2_000_000
 PAGE = mmap.PAGESIZE
 PROT_NONE = 0
 
 
 @contextmanager
-def guarded(size_bytes: int, edge: AppState) -> Iterator[NDArray[np.uint8]]:
-    """Lends a buffer between two pages that nobody may touch; its `edge` byte borders on one."""
+def guarded(size_bytes: int, edge: Edge) -> Iterator[NDArray[np.uint8]]:
+    """Lend a buffer between two protected pages; its `edge` byte borders on one."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     room = -(-size_bytes // PAGE) * PAGE
@@ -59,24 +51,23 @@ def protect(libc: ctypes.CDLL, pages: tuple[int, ...], protection: int) -> None:
 
 
 def draw_size(chance: random.Random, target_px: int) -> tuple[int, int]:
-    """Draws odd sizes: slivers, whole multiples of the target and their neighbours, one-pixel sides, anything."""
-    kind = chance.randrange(5)
-    if kind == 0:
-        sides = 1, chance.choice([1, 2, target_px - 1, target_px, target_px + 1, 65_535])
-    elif kind == 1:
-        sides = target_px + chance.randint(-1, 3), chance.randint(1, 6000)
-    elif kind == 2:
-        sides = (target_px * chance.randint(1, 5) + chance.randint(-1, 1), target_px * chance.randint(1, 5))
-    elif kind == 3:
-        sides = chance.randint(1, 40), chance.randint(1, 4000)
-    else:
-        sides = chance.randint(1, 1200), chance.randint(1, 1200)
+    """Draw odd sizes: slivers, whole multiples of the target and their neighbours, one-pixel sides, anything."""
+    near_px = target_px * chance.randint(1, 5) + chance.randint(-1, 1)
+    sides = chance.choice(
+        [
+            (1, chance.choice([1, 2, target_px - 1, target_px, target_px + 1, 65_535])),
+            (target_px + chance.randint(-1, 3), chance.randint(1, 6000)),
+            (near_px, target_px * chance.randint(1, 5)),
+            (chance.randint(1, 40), chance.randint(1, 4000)),
+            (chance.randint(1, 1200), chance.randint(1, 1200)),
+        ]
+    )
     width_px, height_px = chance.sample([max(side, 1) for side in sides], 2)
     return width_px, min(height_px, max(MAX_PIXELS // width_px, 1))
 
 
 def resize_guarded(chance: random.Random) -> None:
-    """Resizes one image; the cases follow each other the same each time."""
+    """Resize one image of a drawn size, target, mode and orientation."""
     height_px, width_px, crop_fraction = chance.choice(TARGETS)
     interpolation: Literal["bilinear", "bicubic"] = chance.choice(["bilinear", "bicubic"])
     recipe = replace(
@@ -86,7 +77,7 @@ def resize_guarded(chance: random.Random) -> None:
     mode, channels = chance.choice([("L", 1), (RGBX_MODE, 4)])
     orientation = BY_EXIF[chance.randint(1, 8)]
     upright = size[::-1] if orientation.is_transposed else size
-    edge: AppState = chance.choice(["first", "last"])
+    edge: Edge = chance.choice(["first", "last"])
     with guarded(size[0] * size[1] * channels, edge) as pixels:
         pixels[...] = chance.randrange(256)
         image = Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1)
@@ -95,7 +86,22 @@ def resize_guarded(chance: random.Random) -> None:
         raise AssertionError(f"{size} became {result.shape}")
 
 
+def check_guard(edge: Edge, offset: int) -> None:
+    """Check that a read beside a guarded buffer ends a child process."""
+    child = os.fork()
+    if child == 0:
+        faulthandler.disable()
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        with guarded(10_000, edge) as pixels:
+            ctypes.string_at(pixels.ctypes.data + offset, 1)
+            os._exit(0)
+    if os.WTERMSIG(os.waitpid(child, 0)[1]) != signal.SIGSEGV:
+        raise AssertionError(f"byte {offset} can be read")
+
+
 def main(count: int) -> None:
+    check_guard("last", 10_000)
+    check_guard("first", -1)
     faulthandler.enable()
     chance = random.Random(7)  # noqa: S311 - the same cases each time
     for _ in range(count):

@@ -62,23 +62,16 @@ SENT = {
     "HTML": (b"<!DOCTYPE html>\n<html><body>404</body></html>", "HTML", "download"),
     "HTML after a comment": (b"<!-- a --><!-- b -->\n<html>", "HTML", "download"),
     "XML": (b"<?xml version='1.0'?><Error/>", "XML", "image file"),
-    "PDF": (b"%PDF-1.7\n%\xe2\xe3", "PDF", "export"),
     "SVG": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG", "render"),
     "SVG after a header": (b"<?xml version='1.0'?>\n<!-- a -->\n<svg>", "SVG", "render"),
-    "JPEG XL": (b"\xff\x0a\xfa", "JPEG XL", "convert"),
     "JPEG XL in boxes": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(9), "JPEG XL", "convert"),
     "JPEG 2000": (encode(load_photograph(), "JPEG2000"), "JPEG 2000", "convert"),
-    "JPEG 2000 stream": (b"\xff\x4f\xff\x51\0\x2f", "JPEG 2000", "convert"),
-    "PSD": (b"8BPS\0\1", "Photoshop", "export"),
     "ICO": (encode(load_photograph(), "ICO"), "icon", "convert"),
     "PPM": (encode(load_photograph(), "PPM"), "PNM", "convert"),
     "CR3": (_ftyp(b"crx "), "raw", "develop"),
-    "RAF": (b"FUJIFILMCCD-RAW 0201", "raw", "develop"),
-    "RW2": (b"IIU\0\x18\0\0\0", "raw", "develop"),
     "MP4": (_ftyp(b"isom"), "video", "frames"),
     "MOV": (_ftyp(b"qt  "), "video", "frames"),
     "old MOV": (b"\0\0\x10\0moov" + bytes(9), "video", "frames"),
-    "WebM": (b"\x1aE\xdf\xa3\x9fB\x86", "video", "frames"),
     "AVI": (b"RIFF\0\0\0\0AVI LIST", "video", "frames"),
     "WAV": (b"RIFF\0\0\0\0WAVEfmt ", "sound", "image"),
     "M4A": (_ftyp(b"M4A "), "sound", "image"),
@@ -104,8 +97,15 @@ def test_a_big_tiff_is_a_tiff() -> None:
 
 @pytest.mark.parametrize(
     "encoded",
-    [b"{" * 10**7, b"A" * 10**7, b"<!---->" * 10**6, b"<!-- " * 10**6, b"<?xml" + b" " * 10**7, b"-" * 10**7],
-    ids=["braces", "base64", "comments", "open comment", "open header", "dashes"],
+    [
+        b"{" * 10**7,
+        b"A" * 10**7,
+        b"<!---->" * 10**6,
+        b"<!-- " * 10**6,
+        b"<?xml" + b" " * 10**7,
+        b"A cat. " * 200 + b"\0",
+    ],
+    ids=["braces", "base64", "comments", "open comment", "open header", "text before other bytes"],
 )
 def test_a_long_body_is_judged_by_its_beginning(encoded: bytes) -> None:
     with pytest.raises(UnsupportedFormatError) as long:

@@ -185,7 +185,7 @@ def test_grids_of_grids_are_counted_in_time() -> None:
         ([grid(1, 1, 64, 64, [2]), replace(coded("HEIC"), references={b"auxl": [2]})], "deep"),
         ([replace(grid(1, 1, 64, 64, [2]), references={b"dimg": [2], b"auxl": [2]}), coded("HEIC")], "deep"),
         ([coded("HEIC")] * 1100, "1,024 boxes"),
-        ([coded("HEIC"), replace(coded("HEIC"), references={b"dimg": [1] * 65_535})], "65,536 numbers"),
+        ([coded("HEIC"), replace(coded("HEIC"), references={b"dimg": [1] * 5000})], "4,096 times"),
         ([replace(coded("HEIC"), properties=())], "no size"),
     ],
     ids=["a part of itself", "its own alpha", "its part's alpha", "too many items", "too many references", "no size"],
@@ -206,9 +206,10 @@ WITH_THUMBNAIL = put_together(b"heic", [ONE, THUMBNAIL])
         (put_together(b"heic", [ONE], further=b"\0\0\0\x08free" * 1100 + WITH_THUMBNAIL), "1,024 boxes"),
         (WITH_THUMBNAIL.replace(b"iref", b"iprp"), "two b'iprp' boxes"),
         (WITH_THUMBNAIL.replace(b"infe\2\0\0\0\0\2", b"infe\2\0\0\0\0\1"), "two of its items have the id 1"),
+        (put_together(b"heic", [replace(ONE, properties=ONE.properties[:1] * 255)] * 260), "65,536 numbers"),
         (put_together(b"heic", [ONE], further=b"\0\0\0\x90moov" + b"\0\0\0\x08trak" * 17), "16 tracks"),
     ],
-    ids=["two metas", "a meta behind many boxes", "two lists of properties", "one id twice", "tracks"],
+    ids=["two metas", "a meta behind many boxes", "two lists of properties", "one id twice", "properties", "tracks"],
 )
 def test_boxes_that_decoders_read_differently_are_refused(encoded: bytes, reason: str) -> None:
     with pytest.raises(UndecodableImageError, match=reason):
@@ -231,7 +232,7 @@ def test_a_container_that_declares_too_many_bits_is_refused() -> None:
             read(lying)
 
 
-def test_a_heif_without_a_still_picture_that_is_read_is_refused_with_the_reason() -> None:
+def test_a_heif_without_a_readable_picture_is_refused() -> None:
     with pytest.raises(UndecodableImageError, match="jpeg"):
         read(put_together(b"mif1", [replace(coded("HEIC"), kind=b"jpeg")]))
     with pytest.raises(UndecodableImageError, match="no primary image"):

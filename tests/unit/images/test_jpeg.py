@@ -33,7 +33,7 @@ def test_of_a_file_of_several_pictures_the_first_jpeg_is_read() -> None:
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
 
 
-def test_only_a_large_jpeg_is_scaled_while_decoding_with_a_warning() -> None:
+def test_only_a_large_jpeg_is_scaled_while_decoding() -> None:
     large, small = (encode(load_photograph("retina.jpg").resize((side, side)), "JPEG") for side in (2822, 300))
     prepared = preprocess(large, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
     assert prepared.warnings == ("scaled_decoding",)

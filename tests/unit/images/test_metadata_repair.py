@@ -97,14 +97,12 @@ def test_a_damaged_ancillary_chunk_of_a_png_is_dropped(mode: str, kind: bytes, d
         ("after the end", ()),
     ],
 )
-def test_a_chunk_with_a_wrong_checksum_that_a_png_does_not_need_is_dropped(
-    place: str, warnings: tuple[str, ...]
-) -> None:
+def test_an_ancillary_chunk_with_a_wrong_checksum_is_dropped(place: str, warnings: tuple[str, ...]) -> None:
     chunk = png_chunk(b"tEXt", b"key\0text")
     assert_same_picture(insert_chunk(PNGS["RGB"], chunk[:-1] + b"?", place), PNGS["RGB"], warnings)
 
 
-def test_transparency_is_kept_when_other_chunks_of_a_png_are_dropped() -> None:
+def test_transparency_is_kept_when_other_chunks_are_dropped() -> None:
     palette = convert(PHOTOGRAPH, "P")
     whole = encode(palette, "PNG", transparency=bytes([0, 128] * 128))
     damaged = insert_chunk(whole, png_chunk(b"gAMA", b""), "before the pixels")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -42,17 +42,12 @@ def test_a_photograph_is_resized_as_by_timm(photograph: str, recipe: InputRecipe
         assert_as_timm(resize(turned, recipe), turned, recipe)
 
 
-@pytest.mark.parametrize(
-    "size", [(1, 1), (1, 2), (2, 1), (3, 90), (90, 3), (256, 256), (257, 255), (224, 224), (3, 190)]
-)
-@pytest.mark.parametrize("recipe", [RECIPE, RECTANGULAR, TIGHT, WIDER_THAN_ITS_RESIZE])
-def test_an_odd_size_is_resized_as_by_timm(size: tuple[int, int], recipe: InputRecipe) -> None:
-    image = load_photograph().resize(size)
-    assert_as_timm(resize(image, recipe), image, recipe)
-
-
 @settings(max_examples=150)
 @given(width_px=st.integers(1, 300), height_px=st.integers(1, 300), recipe=recipes)
+@example(1, 1, RECTANGULAR)
+@example(3, 90, WIDER_THAN_ITS_RESIZE)
+@example(256, 256, RECIPE)
+@example(240, 240, TIGHT)
 def test_any_size_is_resized_as_by_timm_for_any_recipe(width_px: int, height_px: int, recipe: InputRecipe) -> None:
     image = load_photograph().crop((20, 0, 20 + width_px, height_px))
     assert_as_timm(resize(image, recipe), image, recipe)
@@ -140,7 +135,7 @@ def test_an_image_one_pixel_wide_is_not_enlarged_in_full(size: tuple[int, int], 
     assert tuple(pixels[recipe.height_px // 2, recipe.width_px // 2]) == (10, 20, 30)
 
 
-def test_the_crop_beyond_the_image_is_black_and_the_result_contiguous() -> None:
+def test_the_crop_beyond_the_image_is_black() -> None:
     pixels = resize(Image.new("RGB", (100, 100), "white"), WIDER_THAN_ITS_RESIZE)
     assert pixels.flags.c_contiguous
     assert pixels.flags.writeable

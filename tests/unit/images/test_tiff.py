@@ -173,7 +173,7 @@ def test_a_palette_of_eight_bits_is_told_from_one_of_sixteen(scale: int) -> None
     assert_read_as(encoded, to_rgb(PHOTOGRAPH[:, :, :1], WHITE_IS_ZERO))
 
 
-def test_grey_without_a_photometric_interpretation_counts_from_black() -> None:
+def test_grey_without_an_interpretation_counts_from_black() -> None:
     encoded = encode_tiff(PHOTOGRAPH[:, :, :1], Layout())
     entry = encoded.index(struct.pack("<HHI", 262, 3, 1))
     unnamed = encoded[:entry] + struct.pack("<H", 263) + encoded[entry + 2 :]
@@ -212,7 +212,7 @@ def test_a_cameras_raw_file_is_not_read_from_its_thumbnail() -> None:
         read(store_after(raw, {254: (1,)}, is_subdirectory=True))
 
 
-def test_the_only_image_is_the_picture_although_it_is_marked_as_reduced() -> None:
+def test_the_only_image_is_read_even_if_marked_as_reduced() -> None:
     assert_read_as(encode_tiff(PHOTOGRAPH, Layout(RGB, tags={254: (1,)})), PHOTOGRAPH)
 
 

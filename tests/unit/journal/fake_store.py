@@ -14,7 +14,7 @@ class FakeStore:
     """Keeps receipts in a list.
 
     While `is_down`, every call raises JournalUnavailableError. Receipts whose request id is in `refused` cannot be
-    taken. `appending` is set whenever a write begins; a cleared `may_append` holds it up.
+    stored. `appending` is set when a write begins; it waits while `may_append` is cleared.
     """
 
     def __init__(self) -> None:

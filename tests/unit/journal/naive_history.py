@@ -10,7 +10,7 @@ from bento_service.domain.requests import Receipt
 MAX_EXCESS = 0.0203
 
 
-def assert_bucket_tells_of(bucket: HistoryBucket, receipts: Sequence[Receipt], *, until: datetime) -> None:
+def assert_bucket_counts(bucket: HistoryBucket, receipts: Sequence[Receipt], *, until: datetime) -> None:
     """Compare a bucket with those of `receipts` that fall in `[bucket.start, until)`."""
     inside = [receipt for receipt in receipts if bucket.start <= receipt.received_at < until]
     answered = [receipt for receipt in inside if receipt.outcome == "ok"]

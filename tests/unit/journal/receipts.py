@@ -13,7 +13,7 @@ _LABELS = ("Egyptian cat", "tabby", "Blässhuhn", "猫")
 
 
 class Window(TypedDict):
-    """What a journal is asked about."""
+    """The window of a query."""
 
     since: datetime
     until: datetime

@@ -23,13 +23,21 @@ def test_losses_end_after_a_minute_without_one(
     ]
 
 
-def test_the_first_refused_receipt_is_named_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
-    outages = OutageLog(FakeClock())
+def test_the_first_refused_receipt_of_a_loss_is_named_with_the_reason(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    outages = OutageLog(clock)
     for dropped, request_id in enumerate("abc", start=1):
         outages.note_refusal(request_id, "too long")
         outages.note_success(dropped)
+    clock.advance(60)
+    outages.note_success(3)
+    outages.note_success(4)
 
-    assert caplog.messages == ["The journal drops receipts: the database refuses that of request a: too long"]
+    assert caplog.messages == [
+        "The journal drops receipts: the database refuses that of request a: too long",
+        "The journal drops no more receipts; 3 were lost.",
+        "The journal drops receipts: more wait than LIGHTBOX_JOURNAL_BUFFER_ROWS allows",
+    ]
 
 
 def test_an_outage_is_logged_at_its_start_and_end(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,20 @@ def test_a_clock_just_after_a_leap_deletes_at_most_a_week_too_much(
 
     due = midnight + (passed - kept + 9) * DAY
     assert cut is None or not [day for day in right if due < day + DAY <= cut]
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "steady_h", "is_trusted"),
+    [((35, 34, 0), 32, False), ((35, 34, 0), 34, True), ((40, 33, 26, 19, 12, 5), 0, True)],
+)
+def test_after_a_gap_of_over_a_week_the_clock_must_be_steady(
+    days_ago: tuple[int, ...], steady_h: int, is_trusted: bool
+) -> None:
+    days = tuple(NOW.replace(hour=0) - number * DAY for number in days_ago)
+
+    cut = Pruning(NOW, timedelta(hours=steady_h), days).find_cut(30 * DAY)
+
+    assert cut == (NOW - 30 * DAY if is_trusted else None)
 
 
 def test_a_clock_is_steady_from_its_last_leap_on_and_may_drift() -> None:

@@ -43,48 +43,63 @@ def make_receipt(*, outcome: str = "ok", model: str = "a", batch_size: int = 4, 
     )
 
 
-def test_each_receipt_counts_by_model_and_outcome() -> None:
-    scrape = Scrape()
-    for outcome in ("ok", "ok", "overloaded"):
-        scrape.metrics.observe_receipt(make_receipt(outcome=outcome))
-    assert scrape.read("lightbox_requests_total", model="a", outcome="ok") == 2
-    assert scrape.read("lightbox_requests_total", model="a", outcome="overloaded") == 1
+def value(name: str, **labels: str) -> tuple[str, dict[str, str]]:
+    return name, labels
 
 
 @pytest.mark.parametrize(
-    ("stage", "seconds"),
-    [("receive", 0.001), ("decode", 0.002), ("queue", 0.004), ("inference", 0.008), ("total", 0.016)],
+    ("receipts", "expected"),
+    [
+        (
+            [make_receipt(), make_receipt(), make_receipt(outcome="overloaded")],
+            [
+                (value("lightbox_requests_total", model="a", outcome="ok"), 2),
+                (value("lightbox_requests_total", model="a", outcome="overloaded"), 1),
+            ],
+        ),
+        (
+            [make_receipt(batch_size=4)],
+            [
+                (value("lightbox_stage_seconds_sum", model="a", stage="receive"), 0.001),
+                (value("lightbox_stage_seconds_sum", model="a", stage="decode"), 0.002),
+                (value("lightbox_stage_seconds_sum", model="a", stage="queue"), 0.004),
+                (value("lightbox_stage_seconds_sum", model="a", stage="inference"), 0.008),
+                (value("lightbox_stage_seconds_sum", model="a", stage="total"), 0.016),
+                (value("lightbox_stage_seconds_bucket", model="a", stage="total", le="0.016"), 1),
+                (value("lightbox_stage_seconds_bucket", model="a", stage="total", le="0.01"), 0),
+                (value("lightbox_batch_size_images_bucket", model="a", le="2.0"), 0),
+                (value("lightbox_batch_size_images_bucket", model="a", le="4.0"), 1),
+                (value("lightbox_dispatch_total", reason="backlog"), 1),
+            ],
+        ),
+        (
+            [make_receipt(outcome="undecodable_image", batch_size=0)],
+            [
+                (value("lightbox_stage_seconds_count", model="a", stage="total"), None),
+                (value("lightbox_batch_size_images_count", model="a"), None),
+                (value("lightbox_dispatch_total", reason="backlog"), None),
+            ],
+        ),
+        (
+            [make_receipt(batch_size=0, cached=True)],
+            [
+                (value("lightbox_requests_total", model="a", outcome="ok"), 1),
+                (value("lightbox_dispatch_total", reason="cached"), 1),
+                (value("lightbox_stage_seconds_count", model="a", stage="total"), None),
+                (value("lightbox_batch_size_images_count", model="a"), None),
+            ],
+        ),
+    ],
+    ids=["by model and outcome", "computed", "refused", "cached"],
 )
-def test_each_stage_of_an_answer_is_observed_in_seconds(stage: str, seconds: float) -> None:
-    scrape = Scrape()
-    scrape.metrics.observe_receipt(make_receipt())
-    assert scrape.read("lightbox_stage_seconds_sum", model="a", stage=stage) == pytest.approx(seconds)
-    assert scrape.read("lightbox_stage_seconds_count", model="a", stage=stage) == 1
+def test_receipts_are_counted_and_computed_answers_timed(
+    receipts: list[Receipt], expected: list[tuple[tuple[str, dict[str, str]], float | None]]
+) -> None:
+    scrape = Scrape(target_p99_s=0.016)
+    for receipt in receipts:
+        scrape.metrics.observe_receipt(receipt)
 
-
-def test_an_answer_is_counted_by_the_size_of_its_batch_and_the_reason_for_it() -> None:
-    scrape = Scrape()
-    scrape.metrics.observe_receipt(make_receipt(batch_size=4))
-    assert scrape.read("lightbox_batch_size_images_bucket", model="a", le="2.0") == 0
-    assert scrape.read("lightbox_batch_size_images_bucket", model="a", le="4.0") == 1
-    assert scrape.read("lightbox_dispatch_total", reason="backlog") == 1
-
-
-def test_a_refusal_counts_but_says_nothing_about_stages_or_batches() -> None:
-    scrape = Scrape()
-    scrape.metrics.observe_receipt(make_receipt(outcome="undecodable_image", batch_size=0))
-    assert scrape.read("lightbox_stage_seconds_count", model="a", stage="total") is None
-    assert scrape.read("lightbox_batch_size_images_count", model="a") is None
-    assert scrape.read("lightbox_dispatch_total", reason="backlog") is None
-
-
-def test_a_cached_answer_counts_but_says_nothing_about_stages_or_batches() -> None:
-    scrape = Scrape()
-    scrape.metrics.observe_receipt(make_receipt(batch_size=0, cached=True))
-    assert scrape.read("lightbox_requests_total", model="a", outcome="ok") == 1
-    assert scrape.read("lightbox_dispatch_total", reason="cached") == 1
-    assert scrape.read("lightbox_stage_seconds_count", model="a", stage="total") is None
-    assert scrape.read("lightbox_batch_size_images_count", model="a") is None
+    assert [(key, scrape.read(key[0], **key[1])) for key, _ in expected] == expected
 
 
 def test_the_cache_counts_by_result_and_its_failures_by_operation() -> None:
@@ -100,37 +115,22 @@ def test_the_cache_counts_by_result_and_its_failures_by_operation() -> None:
     assert scrape.read("lightbox_cache_bytes") == 15_000
 
 
-def test_a_shed_counts_by_its_reason() -> None:
+def test_a_rejection_counts_by_its_reason() -> None:
     scrape = Scrape()
     scrape.metrics.observe_rejection("queue_full")
     assert scrape.read("lightbox_shed_total", reason="queue_full") == 1
 
 
-def test_the_queue_depth_and_the_journals_rows_can_be_read() -> None:
-    scrape = Scrape()
-    scrape.metrics.queue_depth.set(3)
-    scrape.metrics.journal_written.inc(5)
-    scrape.metrics.journal_dropped.inc(2)
-    assert scrape.read("lightbox_queue_depth_images") == 3
-    assert scrape.read("lightbox_journal_rows_written_total") == 5
-    assert scrape.read("lightbox_journal_rows_dropped_total") == 2
-
-
-def test_a_worker_that_starts_is_counted_with_its_settings_and_is_not_ready() -> None:
+def test_a_start_is_counted_with_its_settings() -> None:
     scrape = Scrape(target_p99_s=0.3)
     scrape.begin_worker()
     assert scrape.read("lightbox_workers") == 2
-    assert scrape.read("lightbox_workers_ready") == 0
     assert scrape.read("lightbox_worker_starts_total") == 1
     assert scrape.read("lightbox_start_time_seconds") == read_start_s(os.getppid())
     assert scrape.read("lightbox_target_p99_seconds") == 0.3
     assert scrape.read("lightbox_max_queue_images") == 512
     assert scrape.read("lightbox_journal_buffer_rows") == 20_000
-
-
-def test_readiness_comes_and_goes() -> None:
-    scrape = Scrape()
-    scrape.begin_worker()
+    assert scrape.read("lightbox_workers_ready") == 0
     scrape.metrics.observe_readiness(True)
     assert scrape.read("lightbox_workers_ready") == 1
     scrape.metrics.observe_readiness(False)
@@ -143,6 +143,7 @@ def test_readiness_comes_and_goes() -> None:
         ("lightbox_requests_total", {"model": "b", "outcome": "inference_failed"}),
         ("lightbox_shed_total", {"reason": "queue_full"}),
         ("lightbox_cache_failures_total", {"operation": "read"}),
+        *(("lightbox_cache_requests_total", {"result": result}) for result in Lookup),
         ("lightbox_journal_rows_dropped_total", {}),
         ("lightbox_http_requests_total", {"route": "/v1/classify", "method": "POST", "status": "500"}),
         ("lightbox_http_requests_total", {"route": "/v1/classify/batch", "method": "POST", "status": "503"}),
@@ -153,19 +154,6 @@ def test_what_an_alert_counts_is_there_before_its_first_event(name: str, labels:
     scrape = Scrape()
     scrape.begin_worker()
     assert scrape.read(name, **labels) == 0
-
-
-def test_every_result_of_the_cache_is_there_from_the_start() -> None:
-    scrape = Scrape()
-    scrape.begin_worker()
-    assert [scrape.read("lightbox_cache_requests_total", result=result) for result in Lookup] == [0] * len(Lookup)
-
-
-def test_whether_an_answer_met_the_target_can_be_read_exactly() -> None:
-    scrape = Scrape(target_p99_s=0.016)
-    scrape.metrics.observe_receipt(make_receipt())
-    assert scrape.read("lightbox_stage_seconds_bucket", model="a", stage="total", le="0.016") == 1
-    assert scrape.read("lightbox_stage_seconds_bucket", model="a", stage="total", le="0.01") == 0
 
 
 def test_an_http_request_counts_by_route_method_and_status() -> None:
@@ -192,10 +180,3 @@ def test_methods_that_clients_invent_share_one_series() -> None:
     for number in range(500):
         scrape.metrics.observe_http("unmatched", f"BREW{number}", 405, 0.001)
     assert scrape.read("lightbox_http_requests_total", route="unmatched", method="other", status="405") == 500
-
-
-def test_two_metrics_in_one_registry_are_refused() -> None:
-    registry = CollectorRegistry()
-    Metrics(registry)
-    with pytest.raises(ValueError, match="Duplicated timeseries"):
-        Metrics(registry)

@@ -65,7 +65,7 @@ def test_the_gauges_of_a_dead_worker_go_and_its_totals_stay(tmp_path: Path) -> N
     assert scrape(tmp_path) == [2, 2, 0.6, 1]
 
 
-def test_a_replacement_begins_with_its_own_gauges_even_if_the_death_went_unnoticed(tmp_path: Path) -> None:
+def test_a_replacement_begins_with_its_own_gauges(tmp_path: Path) -> None:
     run_worker(tmp_path, 1)
     run_worker(tmp_path, 1, "loading")
 

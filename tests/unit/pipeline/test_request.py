@@ -138,6 +138,18 @@ async def test_a_request_that_ends_in_the_queue_costs_no_inference(*, is_deadlin
     observed.check_left_nothing()
 
 
+async def test_a_decode_thread_drops_an_image_whose_deadline_has_passed() -> None:
+    async with running({"a": FakeInfer()}) as observed:
+        thread_is_free = observed.block_decoding()
+        task = await observed.start(encode_image(), deadline_ms=30)
+        fake_clock().advance_ms(31)
+        thread_is_free.set()
+        # Here the event loop is late: it cannot withdraw the image.
+        observed.wait_for_decoding()
+        await asyncio.wait([task])
+    assert (observed.receipt.outcome, observed.receipt.digest) == ("deadline_exceeded", "")
+
+
 async def test_a_deadline_that_passes_during_inference_is_kept() -> None:
     infer = FakeInfer()
     async with running({"a": infer}) as observed:

@@ -15,7 +15,7 @@ from bento_service.preparation.prepare import measure_nothing
 distributions = arrays(np.float32, (4, 3), elements=st.floats(0, 1, width=32))
 
 
-def test_crops_are_whole_photographs_and_then_jpegs_and_pngs_of_many_sizes(photographs: tuple[Path, ...]) -> None:
+def test_crops_follow_the_whole_photographs(photographs: tuple[Path, ...]) -> None:
     crops = list(make_crops(photographs, 20, seed=3))
     images = [Image.open(io.BytesIO(crop)) for crop in crops]
 
@@ -31,13 +31,13 @@ def test_without_photographs_nothing_is_measured(tmp_path: Path) -> None:
 
 
 @given(distributions, distributions)
-def test_the_difference_is_the_same_both_ways_and_none_to_itself(first: np.ndarray, second: np.ndarray) -> None:
+def test_the_difference_is_symmetric(first: np.ndarray, second: np.ndarray) -> None:
     assert compare(first, first) == Parity(4, 1.0, 0.0)
     assert compare(first, second) == compare(second, first)
     assert 0 <= compare(first, second).max_probability_difference <= 1
 
 
-def test_one_image_in_four_that_changes_class_leaves_three_quarters() -> None:
+def test_agreement_is_the_share_of_equal_classes() -> None:
     reference = np.array([[0.6, 0.4]] * 4, np.float32)
     served = np.array([[0.6, 0.4]] * 3 + [[0.3, 0.7]], np.float32)
 

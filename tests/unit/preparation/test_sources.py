@@ -78,7 +78,7 @@ def test_a_torchvision_model_that_is_no_classifier_is_unknown() -> None:
 
 
 @pytest.mark.parametrize("name", ["timm/resnet18.a1_in1k", "torchvision/resnet18"])
-def test_without_a_network_the_error_comes_in_seconds_and_names_bundled_models(name: str, tmp_path: Path) -> None:
+def test_without_a_network_bundled_models_are_named(name: str, tmp_path: Path) -> None:
     script = f"""
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.prepare import load_model

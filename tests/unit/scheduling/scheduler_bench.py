@@ -9,7 +9,7 @@ from bento_service.domain.requests import Priority
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion, Infer
 from tests.fakes.clock import FakeClock
-from tests.fakes.engine import PATIENCE_S, FakeInfer, make_image, make_model
+from tests.fakes.engine import PATIENCE_S, FakeInfer, make_costs, make_image
 from tests.fakes.scheduling import run_image
 
 
@@ -52,7 +52,8 @@ async def running(
     clock = FakeClock()
     counts: Counter[str] = Counter()
     scheduler = Scheduler(
-        {name: make_model(infer, ceiling=ceiling, has_latency_mode=has_latency_mode) for name, infer in models.items()},
+        models,
+        {name: make_costs(ceiling, has_latency_mode=has_latency_mode) for name in models},
         lanes=lanes,
         target_ms=1000,
         clock=clock,

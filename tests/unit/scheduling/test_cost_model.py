@@ -5,26 +5,22 @@ from bento_service.scheduling.cost_model import CostModel
 GPU = {1: 2.0, 2: 2.2, 4: 2.6, 8: 3.4, 16: 5.0}
 
 
-def test_a_model_that_was_not_timed_at_one_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="must have size 1"):
-        CostModel({2: 3.0})
+@pytest.mark.parametrize(("duration_ms", "message"), [({2: 3.0}, "must have size 1"), ({1: 0.0}, "more than 0")])
+def test_durations_without_size_1_or_not_above_0_are_refused(duration_ms: dict[int, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CostModel(duration_ms)
 
 
-def test_a_duration_that_is_not_more_than_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="more than 0"):
-        CostModel({1: 0.0})
-
-
-@pytest.mark.parametrize(("size", "expected_ms"), [(1, 2.0), (3, 2.4), (6, 3.0), (16, 5.0), (32, 10.0)])
-def test_a_batch_between_two_sizes_lies_between_them_and_beyond_the_last_it_is_in_proportion(
-    size: int, expected_ms: float
-) -> None:
-    assert CostModel(GPU).predict_ms(size) == pytest.approx(expected_ms)
-
-
-@pytest.mark.parametrize(("size", "expected_ms"), [(1, 2.0), (2, 2.6), (3, 2.6), (4, 2.6), (5, 5.0), (16, 5.0)])
-def test_with_buckets_a_batch_costs_what_the_next_larger_one_does(size: int, expected_ms: float) -> None:
-    assert CostModel(GPU, bucket_sizes=[1, 4, 16]).predict_ms(size) == pytest.approx(expected_ms)
+@pytest.mark.parametrize(
+    ("buckets", "expected_ms"),
+    [
+        pytest.param((), {1: 2.0, 3: 2.4, 6: 3.0, 16: 5.0, 32: 10.0}, id="linear between sizes"),
+        pytest.param((1, 4, 16), {1: 2.0, 2: 2.6, 3: 2.6, 4: 2.6, 5: 5.0, 16: 5.0}, id="as the next bucket"),
+    ],
+)
+def test_sizes_that_were_not_measured_are_predicted(buckets: tuple[int, ...], expected_ms: dict[int, float]) -> None:
+    cost = CostModel(GPU, bucket_sizes=buckets)
+    assert {size: cost.predict_ms(size) for size in expected_ms} == pytest.approx(expected_ms)
 
 
 def test_a_warm_up_whose_larger_batch_ran_faster_by_chance_does_not_make_smaller_ones_dearer_than_it() -> None:
@@ -57,13 +53,13 @@ def test_the_correction_of_a_size_that_has_not_run_since_fades() -> None:
     assert cost.predict_ms(16) == pytest.approx(5.0, rel=0.05)
 
 
-def test_the_description_has_what_was_measured_what_is_believed_and_on_how_many_batches() -> None:
+def test_the_description_has_measured_and_current_times_and_batches_by_the_size_nearest_by_ratio() -> None:
     cost = CostModel({1: 10.0, 8: 20.0})
-    for _ in range(3):
-        cost.learn(1, 20.0)
+    for size in (1, 2, 1, 3):
+        cost.learn(size, 2 * cost.predict_ms(size))
     one, eight = cost.describe()
     assert (one.batch_size, one.measured_ms, one.samples) == (1, 10.0, 3)
-    assert (eight.batch_size, eight.measured_ms, eight.samples) == (8, 20.0, 0)
+    assert (eight.batch_size, eight.measured_ms, eight.samples) == (8, 20.0, 1)
     assert 10 < one.current_ms < 20
 
 

@@ -1,6 +1,5 @@
-import asyncio
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,16 +12,10 @@ from bento_service.errors import DeadlineExceededError, InferenceFailedError, Ou
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import run_batch
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Batch, Completion, Result, WorkItem
+from bento_service.scheduling.work import Batch, Completion, Infer, Result
 from tests.fakes.clock import FakeClock
-from tests.fakes.engine import FakeInfer, expected_scores, make_image
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
+from tests.fakes.engine import FakeInfer, expected_scores
+from tests.fakes.scheduling import make_batch, make_item
 
 
 class OtherLanesRunWell(WorkQueue):
@@ -35,43 +28,44 @@ class OtherLanesRunWell(WorkQueue):
         return size == 1
 
 
-def make_queue(kind: type[WorkQueue] = WorkQueue, *, on_out_of_memory: Callable[[], None] = lambda: None) -> WorkQueue:
-    return kind(
-        {"a": {EngineMode.THROUGHPUT: CostModel({1: 1.0, 32: 32.0})}},
-        lanes=1,
-        target_ms=1000,
-        clock=FakeClock(),
-        on_expired=lambda items: None,
-        on_out_of_memory=on_out_of_memory,
-    )
+class Bench:
+    """A lane's clock and queue."""
 
+    def __init__(self, kind: type[WorkQueue] = WorkQueue) -> None:
+        self.clock = FakeClock(100.0)
+        self.out_of_memory = 0
+        self.queue = kind(
+            {"a": {EngineMode.THROUGHPUT: CostModel({1: 1.0, 32: 32.0})}},
+            lanes=1,
+            target_ms=1000,
+            clock=self.clock,
+            on_expired=lambda items: None,
+            on_out_of_memory=self._count,
+        )
 
-def make_batch(
-    loop: asyncio.AbstractEventLoop, size: int, *, enqueued_s: float = 0.0, deadline_s: float | None = None
-) -> Batch:
-    """Make a batch of the images 0..size-1."""
-    items = tuple(
-        WorkItem("a", make_image(value), enqueued_s, deadline_s, loop.create_future()) for value in range(size)
-    )
-    return Batch("a", items, EngineMode.THROUGHPUT, DispatchReason.BACKLOG, waiting=0)
+    def run(self, infer: Infer, size: int, *, enqueued_s: float = 100.0) -> list[Result]:
+        """Run the images 0..size-1 as one batch."""
+        batch = make_batch([make_item(value, enqueued_s=enqueued_s) for value in range(size)])
+        results = self.run_batch(infer, batch)
+        assert [item for item, _ in results] == list(batch.items)
+        return results
 
+    def run_batch(self, infer: Infer, batch: Batch) -> list[Result]:
+        return list(run_batch(infer, batch, queue=self.queue, clock=self.clock, pause=self.clock.advance))
 
-def run(
-    loop: asyncio.AbstractEventLoop,
-    infer: Callable[[NDArray[np.uint8], EngineMode], NDArray[np.float32]],
-    size: int,
-    *,
-    clock: FakeClock | None = None,
-    enqueued_s: float = 0.0,
-    queue: WorkQueue | None = None,
-) -> list[Result]:
-    """Run the images 0..size-1 as one batch."""
-    batch = make_batch(loop, size, enqueued_s=enqueued_s)
-    clock = clock or FakeClock()
-    queue = make_queue() if queue is None else queue
-    results = list(run_batch(infer, batch, queue=queue, clock=clock, pause=clock.advance))
-    assert [item for item, _ in results] == list(batch.items)
-    return results
+    def fail_once(self, error: Exception) -> FakeInfer:
+        """Make a model whose first run fails after a second, whatever it is given."""
+        errors = [error]
+
+        def on_call(size: int) -> None:
+            self.clock.advance(1)
+            if errors:
+                raise errors.pop()
+
+        return FakeInfer(on_call=on_call)
+
+    def _count(self) -> None:
+        self.out_of_memory += 1
 
 
 def outcomes(results: list[Result]) -> list[Completion]:
@@ -80,18 +74,10 @@ def outcomes(results: list[Result]) -> list[Completion]:
     return completions
 
 
-def test_each_image_gets_its_own_scores(loop: asyncio.AbstractEventLoop) -> None:
-    for value, completion in enumerate(outcomes(run(loop, FakeInfer(), 5))):
-        assert np.array_equal(completion.scores, expected_scores(value))
-        assert completion.batch_size == 5
-
-
 @given(poison=st.sets(st.integers(0, 31)), size=st.integers(1, 32))
-def test_exactly_the_poisonous_images_of_a_batch_fail_and_they_are_found_in_few_runs(
-    loop: asyncio.AbstractEventLoop, poison: set[int], size: int
-) -> None:
+def test_exactly_the_poisonous_images_fail_and_are_found_in_few_runs(poison: set[int], size: int) -> None:
     infer = FakeInfer(poison=poison)
-    results = run(loop, infer, size)
+    results = Bench().run(infer, size)
     failed = {value for value, (_, outcome) in enumerate(results) if isinstance(outcome, InferenceFailedError)}
     assert failed == {value for value in poison if value < size}
     for value, (_, outcome) in enumerate(results):
@@ -100,148 +86,100 @@ def test_exactly_the_poisonous_images_of_a_batch_fail_and_they_are_found_in_few_
     assert len(infer.calls) <= 2 * len(failed) * math.ceil(math.log2(size)) + len(failed) + 1
 
 
-def test_completions_after_a_failed_batch_say_bisected_and_the_smaller_batch_size(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    results = run(loop, FakeInfer(poison=[3]), 4)
-    completions = outcomes(results[:3])
-    assert {completion.reason for completion in completions} == {DispatchReason.BISECTED}
+def test_after_a_failed_batch_each_good_run_has_its_own_size_and_reason() -> None:
+    bench = Bench()
+    completions = outcomes(bench.run(FakeInfer(poison=[3]), 4)[:3])
     assert [completion.batch_size for completion in completions] == [2, 2, 1]
+    assert {completion.reason for completion in completions} == {DispatchReason.BISECTED}
+    dispatches = [(dispatch.batch_size, dispatch.reason) for dispatch in bench.queue.recent_dispatches()]
+    assert dispatches == [(1, DispatchReason.BISECTED), (2, DispatchReason.BISECTED)]
 
 
-def test_the_cause_of_a_failure_is_chained_and_not_in_the_message(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    [(_, error)] = run(loop, FakeInfer(poison=[0], error=lambda: RuntimeError("at 0xdeadbeef")), 1)
+def test_the_cause_of_a_failure_is_chained_and_not_in_the_message() -> None:
+    [(_, error)] = Bench().run(FakeInfer(poison=[0], error=lambda: RuntimeError("at 0xdeadbeef")), 1)
     assert isinstance(error, InferenceFailedError)
     assert "0xdeadbeef" not in error.message
     assert str(error.__cause__) == "at 0xdeadbeef"
 
 
-def test_scores_that_are_not_finite_fail_the_image_that_has_them(loop: asyncio.AbstractEventLoop) -> None:
+def test_an_image_whose_scores_are_not_finite_fails_alone() -> None:
     def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
         scores = np.stack([expected_scores(int(value)) for value in batch_nhwc[:, 0, 0, 0]])
         scores[batch_nhwc[:, 0, 0, 0] == 1] = np.nan
         return scores
 
-    results = run(loop, infer, 3)
+    results = Bench().run(infer, 3)
     assert [isinstance(outcome, InferenceFailedError) for _, outcome in results] == [False, True, False]
 
 
 @pytest.mark.parametrize("rows", [0, 1, 3])
-def test_an_answer_of_the_wrong_length_is_the_models_failure(loop: asyncio.AbstractEventLoop, rows: int) -> None:
+def test_an_answer_of_the_wrong_length_is_the_models_failure(rows: int) -> None:
     def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
         return np.zeros((rows if len(batch_nhwc) > 1 else 0, 3), dtype=np.float32)
 
-    results = run(loop, infer, 2)
-    assert all(isinstance(outcome, InferenceFailedError) for _, outcome in results)
+    assert all(isinstance(outcome, InferenceFailedError) for _, outcome in Bench().run(infer, 2))
 
 
-def test_waiting_ends_and_inference_begins_as_the_lane_starts(loop: asyncio.AbstractEventLoop) -> None:
-    clock = FakeClock(100.0)
-    infer = FakeInfer(on_call=lambda size: clock.advance_ms(9))
-    [completion] = outcomes(run(loop, infer, 1, clock=clock, enqueued_s=99.5))
-    assert completion.queue_ms == pytest.approx(500)
-    assert completion.inference_ms == pytest.approx(9)
+@pytest.mark.parametrize(("poison", "queue_ms"), [((), 500), ((1,), 509)], ids=["good", "failed first"])
+def test_all_that_is_before_the_good_run_is_waiting(poison: tuple[int, ...], queue_ms: float) -> None:
+    bench = Bench()
+    infer = FakeInfer(poison=poison, on_call=lambda size: bench.clock.advance_ms(9))
+    [completion] = outcomes(bench.run(infer, 2, enqueued_s=99.5)[:1])
+    assert (completion.queue_ms, completion.inference_ms) == pytest.approx((queue_ms, 9))
 
 
-def test_a_failed_run_counts_as_waiting_for_those_who_run_again(loop: asyncio.AbstractEventLoop) -> None:
-    clock = FakeClock(100.0)
-    infer = FakeInfer(poison=[1], on_call=lambda size: clock.advance_ms(10))
-    results = run(loop, infer, 2, clock=clock, enqueued_s=100.0)
-    [completion] = outcomes(results[:1])
-    assert completion.queue_ms == pytest.approx(10)
-    assert completion.inference_ms == pytest.approx(10)
-
-
-def fail_once(clock: FakeClock, error: Exception) -> FakeInfer:
-    """Make a model whose first run fails after a second, whatever it is given."""
-    errors = [error]
-
-    def on_call(size: int) -> None:
-        clock.advance(1)
-        if errors:
-            raise errors.pop()
-
-    return FakeInfer(on_call=on_call)
-
-
-def test_a_fault_that_has_passed_by_the_second_try_costs_nobody_an_answer(loop: asyncio.AbstractEventLoop) -> None:
-    [completion] = outcomes(run(loop, fail_once(FakeClock(), RuntimeError("hiccup")), 1))
+def test_a_transient_fault_costs_no_answer() -> None:
+    bench = Bench()
+    [completion] = outcomes(bench.run(bench.fail_once(RuntimeError("hiccup")), 1))
     assert completion.reason is DispatchReason.BISECTED
 
 
 @pytest.mark.parametrize("error", [RuntimeError, lambda: OutOfMemoryError("no memory at all")])
-def test_an_image_that_fails_again_and_again_is_run_twice_though_other_lanes_run_the_model_well(
-    loop: asyncio.AbstractEventLoop, error: Callable[[], Exception]
-) -> None:
+def test_an_image_gets_one_second_try_though_other_lanes_run_the_model_well(error: Callable[[], Exception]) -> None:
     infer = FakeInfer(poison=[0], error=error)
-    [(_, outcome)] = run(loop, infer, 1, queue=make_queue(OtherLanesRunWell))
+    [(_, outcome)] = Bench(OtherLanesRunWell).run(infer, 1)
     assert isinstance(outcome, InferenceFailedError)
     assert len(infer.calls) == 2
 
 
 @pytest.mark.parametrize("error", [OutOfMemoryError, MemoryError])
-def test_a_batch_that_met_out_of_memory_runs_in_halves_that_say_so(
-    loop: asyncio.AbstractEventLoop, error: type[Exception]
-) -> None:
+def test_a_batch_that_met_out_of_memory_runs_in_halves(error: type[Exception]) -> None:
     def check(size: int) -> None:
         if size > 2:
             raise error(f"no memory for {size}")
 
-    counts: list[None] = []
-    queue = make_queue(on_out_of_memory=lambda: counts.append(None))
-    completions = outcomes(run(loop, FakeInfer(on_call=check), 8, queue=queue))
+    bench = Bench()
+    completions = outcomes(bench.run(FakeInfer(on_call=check), 8))
     assert {(completion.batch_size, completion.reason) for completion in completions} == {(2, DispatchReason.SHRUNK)}
-    assert len(counts) == 3
+    assert bench.out_of_memory == 3
 
 
-def test_memory_that_was_short_for_a_moment_costs_a_lone_image_no_answer(loop: asyncio.AbstractEventLoop) -> None:
-    clock = FakeClock(100.0)
-    freed_s = clock() + 0.02
-
+def test_memory_that_was_short_for_a_moment_costs_a_lone_image_no_answer() -> None:
     def check(size: int) -> None:
-        if clock() < freed_s:
+        if bench.clock() < 100.02:
             raise OutOfMemoryError("another lane has it all")
 
-    infer = FakeInfer(on_call=check)
-    [completion] = outcomes(run(loop, infer, 1, clock=clock, enqueued_s=100.0))
+    bench, infer = Bench(), FakeInfer(on_call=check)
+    [completion] = outcomes(bench.run(infer, 1))
     assert completion.reason is DispatchReason.SHRUNK
     assert completion.queue_ms == pytest.approx(50)
     assert len(infer.calls) == 2
 
 
-def test_a_model_of_which_never_one_image_fits_costs_a_pause_once_and_then_one_run_an_image(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    clock = FakeClock(100.0)
-    infer = FakeInfer(poison=range(4), error=lambda: OutOfMemoryError("no memory at all"))
-    results = run(loop, infer, 4, clock=clock)
-    assert all(isinstance(outcome, InferenceFailedError) for _, outcome in results)
+def test_a_model_that_never_fits_costs_one_pause_and_then_one_run_an_image() -> None:
+    bench, infer = Bench(), FakeInfer(poison=range(4), error=lambda: OutOfMemoryError("no memory at all"))
+    assert all(isinstance(outcome, InferenceFailedError) for _, outcome in bench.run(infer, 4))
     assert [len(call) for call in infer.calls] == [4, 2, 1, 1, 1, 2, 1, 1]
-    assert clock() == pytest.approx(100.05)
+    assert bench.clock() == pytest.approx(100.05)
 
 
-def test_images_that_are_cancelled_or_late_when_their_batch_fails_are_not_run_again(
-    loop: asyncio.AbstractEventLoop,
-) -> None:
-    clock = FakeClock()
-    infer = fail_once(clock, RuntimeError("slow, then broken"))
-    batch = make_batch(loop, 3)
-    gone, late, kept = batch.items
+def test_cancelled_and_late_images_of_a_failed_batch_are_not_run_again() -> None:
+    bench = Bench()
+    infer = bench.fail_once(RuntimeError("slow, then broken"))
+    gone, late, kept = make_item(0), make_item(1, deadline_s=100.5), make_item(2)
     gone.future.cancel()
-    late.deadline_s = clock() + 0.5
-    results = dict(run_batch(infer, batch, queue=make_queue(), clock=clock))
+    results = dict(bench.run_batch(infer, make_batch([gone, late, kept])))
     assert gone not in results
     assert isinstance(results[late], DeadlineExceededError)
     assert isinstance(results[kept], Completion)
     assert infer.calls[1:] == [(2,)]
-
-
-def test_every_good_run_is_a_dispatch_with_its_own_size_and_reason(loop: asyncio.AbstractEventLoop) -> None:
-    queue = make_queue()
-    run(loop, FakeInfer(poison=[3]), 4, queue=queue)
-    assert [(dispatch.batch_size, dispatch.reason) for dispatch in queue.recent_dispatches()] == [
-        (1, DispatchReason.BISECTED),
-        (2, DispatchReason.BISECTED),
-    ]

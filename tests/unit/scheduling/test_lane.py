@@ -1,27 +1,18 @@
 """A lane on its own, with a queue that hands it one batch after the other and then lets it go."""
 
-import asyncio
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from bento_service.domain.runner import DispatchReason, EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.lane import Lane
 from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.work import Batch, Result, WorkItem
 from tests.fakes.clock import FakeClock
-from tests.fakes.engine import PATIENCE_S, FakeInfer, make_image
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    loop = asyncio.new_event_loop()
-    yield loop
-    loop.close()
+from tests.fakes.engine import PATIENCE_S, FakeInfer
+from tests.fakes.scheduling import make_batch, make_item
 
 
 class Prepared(WorkQueue):
@@ -41,11 +32,6 @@ class Prepared(WorkQueue):
     def take(self, lane: int) -> Batch | None:
         self._on_take()
         return self._batches.pop(0) if self._batches else None
-
-
-def make_batch(pixels: Sequence[NDArray[np.uint8]], loop: asyncio.AbstractEventLoop) -> Batch:
-    items = tuple(WorkItem("a", each, 0.0, None, loop.create_future()) for each in pixels)
-    return Batch("a", items, EngineMode.THROUGHPUT, DispatchReason.BACKLOG, waiting=0)
 
 
 def run_lane(
@@ -68,24 +54,21 @@ def run_lane(
     assert lane.join(PATIENCE_S)
 
 
-def test_a_lane_that_waits_for_its_next_batch_keeps_no_pixels_of_the_last(loop: asyncio.AbstractEventLoop) -> None:
-    pixels = [make_image(value) for value in range(4)]
-    references = [weakref.ref(each) for each in pixels]
+def test_a_lane_that_waits_for_its_next_batch_keeps_no_pixels_of_the_last() -> None:
+    items = [make_item(value) for value in range(4)]
+    references = [weakref.ref(item.pixels_hwc) for item in items]
     alive: list[int] = []
-    batches = [make_batch(pixels, loop)]
-    pixels.clear()
+    batches = [make_batch(items)]
+    items.clear()
     queue = Prepared(batches, lambda: alive.append(sum(each() is not None for each in references)))
     run_lane(queue, lambda results: None)
     assert alive == [4, 0]
     assert len(queue.recent_dispatches()) == 1
 
 
-@pytest.mark.parametrize(("has_successor", "answered"), [(True, [1]), (False, [1, 3])])
-def test_a_lane_that_dies_works_on_unless_a_successor_has_taken_over(
-    loop: asyncio.AbstractEventLoop, has_successor: bool, answered: list[int]
-) -> None:
-    batches = [make_batch([make_image(value)], loop) for value in (1, 2, 3)]
-    items = [item for batch in batches for item in batch.items]
+@pytest.mark.parametrize(("has_successor", "answered"), [(True, [0]), (False, [0, 2])])
+def test_a_lane_that_dies_works_on_unless_a_successor_has_taken_over(has_successor: bool, answered: list[int]) -> None:
+    items = [make_item(value) for value in range(3)]
     delivered: list[WorkItem] = []
     left: list[WorkItem] = []
 
@@ -94,10 +77,10 @@ def test_a_lane_that_dies_works_on_unless_a_successor_has_taken_over(
         return has_successor
 
     run_lane(
-        Prepared(batches, lambda: None),
+        Prepared([make_batch([item]) for item in items], lambda: None),
         lambda results: delivered.extend(item for item, _ in results),
-        infer=FakeInfer(lethal=[2]),
+        infer=FakeInfer(lethal=[1]),
         on_lost=on_lost,
     )
-    assert delivered == [items[value - 1] for value in answered]
+    assert delivered == [items[index] for index in answered]
     assert left == [items[1]]

@@ -35,29 +35,22 @@ def choose(line: Line, lanes: Lanes = IDLE, outlook: Outlook = QUIET) -> Run | H
     return decide([line], lanes, outlook, target_ms=1000, now_s=NOW_S)
 
 
-def choose_mode(line: Line, lanes: Lanes = IDLE, outlook: Outlook = QUIET) -> EngineMode:
-    run = choose(line, lanes, outlook)
-    assert isinstance(run, Run)
-    return run.mode
-
-
-def test_a_lone_image_on_an_idle_machine_gets_every_thread() -> None:
-    assert choose_mode(make_line()) is EngineMode.LATENCY
-
-
 @pytest.mark.parametrize(
-    ("line", "lanes", "outlook"),
+    ("line", "lanes", "outlook", "mode"),
     [
-        pytest.param(make_line(2), IDLE, QUIET, id="another one waits"),
-        pytest.param(make_line(), ONE_BUSY, QUIET, id="another one runs"),
-        pytest.param(make_line(), IDLE, Outlook(1, 0, 4.0), id="another one is being decoded"),
-        pytest.param(make_line(), IDLE, Outlook(0, 0, 200.0), id="the next one will come before this one is done"),
-        pytest.param(make_line(latency=None), IDLE, QUIET, id="the engine has no such mode"),
-        pytest.param(make_line(latency=CostModel({1: 9.9})), IDLE, QUIET, id="all threads gain nothing"),
+        pytest.param(make_line(), IDLE, QUIET, EngineMode.LATENCY, id="it is alone"),
+        pytest.param(make_line(2), IDLE, QUIET, EngineMode.THROUGHPUT, id="another one waits"),
+        pytest.param(make_line(), ONE_BUSY, QUIET, EngineMode.THROUGHPUT, id="another one runs"),
+        pytest.param(make_line(), IDLE, Outlook(1, 0, 4.0), EngineMode.THROUGHPUT, id="another one is being decoded"),
+        pytest.param(make_line(), IDLE, Outlook(0, 0, 200.0), EngineMode.THROUGHPUT, id="the next one comes soon"),
+        pytest.param(make_line(latency=None), IDLE, QUIET, EngineMode.THROUGHPUT, id="the engine has no such mode"),
+        pytest.param(make_line(latency=CostModel({1: 9.9})), IDLE, QUIET, EngineMode.THROUGHPUT, id="it gains nothing"),
     ],
 )
-def test_an_image_that_is_not_alone_gets_one_stream(line: Line, lanes: Lanes, outlook: Outlook) -> None:
-    assert choose_mode(line, lanes, outlook) is EngineMode.THROUGHPUT
+def test_a_lone_image_gets_every_thread(line: Line, lanes: Lanes, outlook: Outlook, mode: EngineMode) -> None:
+    run = choose(line, lanes, outlook)
+    assert isinstance(run, Run)
+    assert run.mode is mode
 
 
 def test_a_lane_holds_where_a_larger_batch_gains_and_another_lane_keeps_the_device_busy() -> None:
@@ -95,24 +88,19 @@ def test_a_tight_target_leaves_no_time_to_hold() -> None:
     assert isinstance(decide([line], ONE_BUSY, Outlook(0, 0, 5000.0), target_ms=5, now_s=NOW_S), Run)
 
 
-def test_bulk_work_leaves_the_last_lane_to_an_interactive_image_that_is_being_decoded_for_one_batch_at_most() -> None:
-    bulk = make_line(1, priority=Priority.BULK, waited_ms=50)
+@pytest.mark.parametrize(("waited_ms", "idle_ms"), [(50, 4), (4, 10_000)], ids=["the lane came free", "the image came"])
+def test_bulk_work_is_held_for_an_expected_interactive_image_as_long_as_it_would_run(
+    waited_ms: float, idle_ms: float
+) -> None:
+    bulk = make_line(1, priority=Priority.BULK, waited_ms=waited_ms)
     coming = Outlook(1, 1, 4.0)
-    lanes = Lanes(total=2, idle=1, ends_s=(NOW_S + 0.005,), idle_since_s=NOW_S - 0.004)
+    lanes = Lanes(total=2, idle=1, ends_s=(NOW_S + 0.005,), idle_since_s=NOW_S - idle_ms / 1000)
     hold = choose(bulk, lanes, coming)
     assert isinstance(hold, Hold)
     assert hold.until_s == pytest.approx(NOW_S + 0.006)
-    assert isinstance(choose(bulk, lanes._replace(idle_since_s=NOW_S - 0.010), coming), Run)
+    assert isinstance(choose(bulk._replace(oldest_s=NOW_S - 1), lanes._replace(idle_since_s=NOW_S - 0.01), coming), Run)
     assert isinstance(choose(bulk, lanes, Outlook(1, 0, 4.0)), Run)
     assert isinstance(choose(bulk, Lanes(1, 1, (), NOW_S), coming), Run)
-
-
-def test_a_lane_that_was_idle_for_long_is_left_to_interactive_work_as_well_as_one_that_has_just_come_free() -> None:
-    bulk = make_line(1, priority=Priority.BULK, waited_ms=4)
-    lanes = Lanes(total=2, idle=1, ends_s=(NOW_S + 0.005,), idle_since_s=NOW_S - 10)
-    hold = choose(bulk, lanes, Outlook(1, 1, 4.0))
-    assert isinstance(hold, Hold)
-    assert hold.until_s == pytest.approx(NOW_S + 0.006)
 
 
 def test_bulk_batches_are_smaller_than_interactive_ones_of_the_same_line() -> None:

@@ -1,6 +1,4 @@
-import asyncio
 import threading
-from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -11,7 +9,8 @@ from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.queue import Arrival, WorkQueue
 from bento_service.scheduling.work import Batch, WorkItem
 from tests.fakes.clock import FakeClock
-from tests.fakes.engine import PATIENCE_S, make_image
+from tests.fakes.engine import PATIENCE_S
+from tests.fakes.scheduling import make_item
 
 
 class WatchedClock(FakeClock):
@@ -33,32 +32,27 @@ class WatchedClock(FakeClock):
 class Desk:
     """A queue with a clock, and whatever expired in it. Each model is worth its ceiling.
 
-    A second passes after each image that is put.
+    A batch takes `image_ms` for each image and once more. A second passes after each image that is put.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, lanes: int = 1, target_ms: float = 1e6, **ceilings: int
-    ) -> None:
+    def __init__(self, *, lanes: int = 1, target_ms: float = 1e6, image_ms: float = 1.0, **ceilings: int) -> None:
         self.clock = WatchedClock()
         self.expired: list[WorkItem] = []
         costs = {
-            model: {EngineMode.THROUGHPUT: CostModel({size: 1 + size for size in (1, ceiling)})}
+            model: {EngineMode.THROUGHPUT: CostModel({size: image_ms * (1 + size) for size in (1, ceiling)})}
             for model, ceiling in ceilings.items()
         }
         self.queue = WorkQueue(
             costs, lanes=lanes, target_ms=target_ms, clock=self.clock, on_expired=self.expired.extend
         )
-        self._loop = loop
 
-    def make_item(
-        self, model: str = "a", *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
-    ) -> WorkItem:
-        return WorkItem(model, make_image(0), self.clock.now_s, deadline_s, self._loop.create_future(), priority)
+    def make_item(self, *, priority: Priority = Priority.INTERACTIVE) -> WorkItem:
+        return make_item(enqueued_s=self.clock.now_s, priority=priority)
 
     def put(
         self, model: str = "a", *, deadline_s: float | None = None, priority: Priority = Priority.INTERACTIVE
     ) -> WorkItem:
-        item = self.make_item(model, deadline_s=deadline_s, priority=priority)
+        item = make_item(model=model, enqueued_s=self.clock.now_s, deadline_s=deadline_s, priority=priority)
         self.add(item)
         self.clock.advance(1)
         return item
@@ -83,43 +77,29 @@ class Desk:
         self.queue.put_back(0, batch.items)
 
 
-@pytest.fixture
-def make_desk() -> Iterator[Callable[..., Desk]]:
-    loop = asyncio.new_event_loop()
-
-    def make(*, lanes: int = 1, target_ms: float = 1e6, **ceilings: int) -> Desk:
-        return Desk(loop, lanes=lanes, target_ms=target_ms, **ceilings)
-
-    yield make
-    loop.close()
-
-
-MakeDesk = Callable[..., Desk]
-
-
-def test_images_of_one_model_leave_in_their_order(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=2)
+def test_images_of_one_model_leave_in_their_order() -> None:
+    desk = Desk(a=2)
     items = [desk.put() for _ in range(5)]
     assert desk.take() + desk.take() + desk.take() == items
 
 
-def test_the_model_whose_image_waited_longest_goes_next(make_desk: MakeDesk) -> None:
-    desk = make_desk(busy=4, rare=4)
+def test_the_model_whose_image_waited_longest_goes_next() -> None:
+    desk = Desk(busy=4, rare=4)
     first = [desk.put("busy") for _ in range(4)]
     rare = desk.put("rare")
     later = [desk.put("busy") for _ in range(4)]
     assert [desk.take() for _ in range(3)] == [first, [rare], later]
 
 
-def test_interactive_images_go_before_bulk_ones_of_any_model(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=4, b=4)
+def test_interactive_images_go_before_bulk_ones_of_any_model() -> None:
+    desk = Desk(a=4, b=4)
     bulk = [desk.put(priority=Priority.BULK) for _ in range(2)]
     interactive = [desk.put("b"), desk.put()]
     assert [desk.take() for _ in range(3)] == [[interactive[0]], [interactive[1]], bulk]
 
 
-def test_under_endless_interactive_work_one_bulk_batch_runs_per_target(make_desk: MakeDesk) -> None:
-    desk = make_desk(target_ms=10_000, a=1, b=1)
+def test_under_endless_interactive_work_one_bulk_batch_runs_per_target() -> None:
+    desk = Desk(target_ms=10_000, a=1, b=1)
     for model in "ab":
         desk.put(model, priority=Priority.BULK)
     passed = []
@@ -131,8 +111,8 @@ def test_under_endless_interactive_work_one_bulk_batch_runs_per_target(make_desk
     assert passed == [("a", 10), ("b", 19)]
 
 
-def test_expired_and_cancelled_images_give_their_places_to_the_next(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=2, b=1)
+def test_expired_and_cancelled_images_give_their_places_to_the_next() -> None:
+    desk = Desk(a=2, b=1)
     late = [desk.put(deadline_s=desk.clock() + 1), desk.put(deadline_s=desk.clock())]
     desk.put().future.cancel()
     live = [desk.put(), desk.put()]
@@ -145,8 +125,8 @@ def test_expired_and_cancelled_images_give_their_places_to_the_next(make_desk: M
     assert len(desk.queue) == 0
 
 
-def test_a_withdrawn_image_leaves_at_once_and_one_on_a_lane_stays(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=1)
+def test_a_withdrawn_image_leaves_at_once_and_one_on_a_lane_stays() -> None:
+    desk = Desk(a=1)
     taken = desk.add(desk.make_item())
     desk.take()
     gone, kept = desk.add(desk.make_item()), desk.put()
@@ -157,8 +137,8 @@ def test_a_withdrawn_image_leaves_at_once_and_one_on_a_lane_stays(make_desk: Mak
     assert len(desk.queue) == 0
 
 
-def test_an_expected_image_counts_until_it_is_added_or_withdrawn(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=1)
+def test_an_expected_image_counts_until_it_is_added_or_withdrawn() -> None:
+    desk = Desk(a=1)
     added, gone, late = [desk.queue.expect() for _ in range(3)]
     desk.queue.add(added, desk.make_item())
     assert (len(desk.queue), desk.queue.expected) == (1, 2)
@@ -172,8 +152,8 @@ def test_an_expected_image_counts_until_it_is_added_or_withdrawn(make_desk: Make
     assert (len(desk.queue), desk.queue.expected) == (1, 0)
 
 
-def test_an_image_after_a_withdrawn_held_one_has_not_been_held(make_desk: MakeDesk) -> None:
-    desk = make_desk(lanes=2, a=1)
+def test_an_image_after_a_withdrawn_held_one_has_not_been_held() -> None:
+    desk = Desk(lanes=2, image_ms=1e6, a=1)
     held, later = (desk.make_item(priority=Priority.BULK) for _ in range(2))
     batches: list[Batch] = []
     desk.add(desk.make_item())
@@ -191,10 +171,8 @@ def test_an_image_after_a_withdrawn_held_one_has_not_been_held(make_desk: MakeDe
 
 
 @pytest.mark.parametrize("comes", [True, False])
-def test_bulk_work_is_held_for_an_expected_image_until_that_comes_or_is_withdrawn(
-    make_desk: MakeDesk, comes: bool
-) -> None:
-    desk = make_desk(lanes=2, a=1)
+def test_bulk_work_is_held_for_an_expected_image_until_that_comes_or_is_withdrawn(*, comes: bool) -> None:
+    desk = Desk(lanes=2, image_ms=1e6, a=1)
     batches: list[Batch] = []
     lane = threading.Thread(target=lambda: batches.extend(desk.take_batch() for _ in range(1 + comes)), daemon=True)
     lane.start()
@@ -217,16 +195,16 @@ def test_bulk_work_is_held_for_an_expected_image_until_that_comes_or_is_withdraw
     assert [(batch.items, batch.reason) for batch in batches] == expected
 
 
-def test_a_batch_has_its_reason_and_the_number_of_images_left(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=2, b=1)
+def test_a_batch_has_its_reason_and_the_number_of_images_left() -> None:
+    desk = Desk(a=2, b=1)
     for model in "aaab":
         desk.put(model)
     batch = desk.take_batch()
     assert (batch.reason, batch.waiting) == (DispatchReason.BACKLOG, 2)
 
 
-def test_a_closed_queue_gives_out_what_waits_and_refuses_the_rest(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=1)
+def test_a_closed_queue_gives_out_what_waits_and_refuses_the_rest() -> None:
+    desk = Desk(a=1)
     items = [desk.put(), desk.put()]
     desk.queue.close()
     with pytest.raises(DrainingError):
@@ -237,8 +215,8 @@ def test_a_closed_queue_gives_out_what_waits_and_refuses_the_rest(make_desk: Mak
     assert desk.queue.take(0) is None
 
 
-def test_closing_wakes_every_waiting_lane(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=1)
+def test_closing_wakes_every_waiting_lane() -> None:
+    desk = Desk(a=1)
     lanes = [threading.Thread(target=desk.queue.take, args=(0,), daemon=True) for _ in range(4)]
     for lane in lanes:
         lane.start()
@@ -248,8 +226,8 @@ def test_closing_wakes_every_waiting_lane(make_desk: MakeDesk) -> None:
     assert not any(lane.is_alive() for lane in lanes)
 
 
-def test_images_of_a_dead_lane_go_first_and_each_alone(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=4)
+def test_images_of_a_dead_lane_go_first_and_each_alone() -> None:
+    desk = Desk(a=4)
     first = [desk.put(), desk.put()]
     taken = desk.take_batch()
     later = desk.put()
@@ -259,8 +237,8 @@ def test_images_of_a_dead_lane_go_first_and_each_alone(make_desk: MakeDesk) -> N
     assert [batch.reason for batch in batches[:2]] == [DispatchReason.RECOVERED] * 2
 
 
-def test_images_of_two_dead_lanes_keep_their_order(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=1)
+def test_images_of_two_dead_lanes_keep_their_order() -> None:
+    desk = Desk(a=1)
     batches = []
     for _ in range(2):
         desk.put()
@@ -270,8 +248,8 @@ def test_images_of_two_dead_lanes_keep_their_order(make_desk: MakeDesk) -> None:
     assert [desk.take() for _ in range(2)] == [list(batch.items) for batch in batches]
 
 
-def test_out_of_memory_halves_the_ceiling_and_time_brings_it_back(make_desk: MakeDesk) -> None:
-    desk = make_desk(a=8)
+def test_out_of_memory_halves_the_ceiling_and_time_brings_it_back() -> None:
+    desk = Desk(a=8)
     for _ in range(8):
         desk.put()
     batch = desk.take_batch()

@@ -3,50 +3,25 @@
 import asyncio
 import threading
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from bento_service.domain.runner import DispatchReason, EngineMode
-from bento_service.errors import InferenceFailedError, OutOfMemoryError
+from bento_service.domain.runner import DispatchReason
+from bento_service.errors import InferenceFailedError
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.scheduling.work import Completion
 from tests.fakes.clock import FakeClock
-from tests.fakes.engine import PATIENCE_S, FakeInfer, LaneKilledError, make_image, make_model
+from tests.fakes.engine import PATIENCE_S, FakeInfer, LaneKilledError, make_costs, make_image
 from tests.fakes.scheduling import run_image
 from tests.unit.scheduling.scheduler_bench import running
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-async def test_a_model_that_raises_costs_neither_its_lane_nor_the_next_image() -> None:
-    infer = FakeInfer(poison=[13], error=MemoryError)
-    async with running({"a": infer}) as bench:
-        with pytest.raises(InferenceFailedError):
-            await (await bench.submit(13))
-        assert (await (await bench.submit(14))).batch_size == 1
-
-
-async def test_a_model_that_answers_too_few_rows_costs_neither_its_lane_nor_the_next_image() -> None:
-    def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
-        return np.zeros((0, 3), dtype=np.float32)
-
-    async with running({"broken": infer, "a": FakeInfer()}) as bench:
-        with pytest.raises(InferenceFailedError):
-            await (await bench.submit(1, model="broken"))
-        assert (await (await bench.submit(2))).batch_size == 1
-
-
 def test_a_lane_outlives_an_event_loop_that_closed_under_it() -> None:
     infer = FakeInfer()
     infer.gate.clear()
     loop = asyncio.new_event_loop()
-    scheduler = Scheduler({"a": make_model(infer, ceiling=1)}, lanes=1, target_ms=1000, clock=FakeClock(), loop=loop)
+    scheduler = Scheduler({"a": infer}, {"a": make_costs(1)}, lanes=1, target_ms=1000, clock=FakeClock(), loop=loop)
     crashes: list[threading.ExceptHookArgs] = []
     hook, threading.excepthook = threading.excepthook, crashes.append
 
@@ -108,22 +83,6 @@ async def test_closing_waits_for_the_successor_of_a_lane_that_dies_meanwhile() -
         await closing
         outcomes = await asyncio.gather(culprit, waiting, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [InferenceFailedError, Completion]
-
-
-async def test_a_batch_that_met_out_of_memory_is_answered_in_smaller_ones_and_the_ceiling_follows() -> None:
-    def check(size: int) -> None:
-        if size > 2:
-            raise OutOfMemoryError(f"no memory for {size}")
-
-    infer = FakeInfer(on_call=check)
-    async with running({"a": infer}) as bench:
-        await bench.occupy(infer)
-        tasks = [await bench.submit(value) for value in range(8)]
-        infer.gate.set()
-        completions = await asyncio.gather(*tasks)
-        assert bench.scheduler.queue.ceilings() == {"a": 2}
-    assert {completion.reason for completion in completions} == {DispatchReason.SHRUNK}
-    assert bench.counts["out of memory"] == 3
 
 
 async def test_a_lane_that_dies_while_the_system_has_no_thread_left_works_on_and_closing_ends(

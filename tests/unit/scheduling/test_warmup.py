@@ -1,5 +1,3 @@
-from collections.abc import Iterable
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,54 +12,70 @@ from tests.fakes.engine import FakeInfer
 RECIPE = InputRecipe(4, 6, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def take_turns(clock: FakeClock, durations_ms: Iterable[float]) -> FakeInfer:
-    turns = iter(durations_ms)
-    return FakeInfer(on_call=lambda size: clock.advance_ms(next(turns)))
+def make_infer(clock: FakeClock, duration_ms: dict[int, float], *, fits: int = 1000) -> FakeInfer:
+    """Make a model by the durations of its batches, that has memory for so many images."""
+
+    def on_call(size: int) -> None:
+        clock.advance_ms(duration_ms[size])
+        if size > fits:
+            raise OutOfMemoryError(f"no memory for {size}")
+
+    return FakeInfer(on_call=on_call)
 
 
-def test_a_size_is_timed_by_the_median_of_the_runs_that_count() -> None:
+def time_sizes(duration_ms: dict[int, float], *, budget_s: float = 1.0, fits: int = 1000) -> dict[int, float]:
     clock = FakeClock()
-    infer = take_turns(clock, [300, 17, 8, 90, 8, 8, 8, 8])
-    assert time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock) == {1: pytest.approx(8)}
+    infer = make_infer(clock, duration_ms, fits=fits)
+    return time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock, budget_s=budget_s)
 
 
-def test_a_size_whose_runs_agree_needs_few_of_them() -> None:
+@pytest.mark.parametrize(
+    ("runs_ms", "median_ms", "runs"),
+    [
+        pytest.param([300, *[8] * 9], 8, 1 + 5, id="that agree: few"),
+        pytest.param([5, 1, 2, 4, 3] * 10, 2.5, 1 + 30, id="that differ: more, but not for ever"),
+        pytest.param([500, 100] * 100, 100, 1 + 3, id="that are slow: no longer than their share of the time"),
+        pytest.param([300, 17, *[8] * 10], 8, 1 + 5, id="the first of which does not count"),
+    ],
+)
+def test_a_size_is_timed_by_the_median_of_its_runs(runs_ms: list[float], median_ms: float, runs: int) -> None:
     clock = FakeClock()
-    infer = FakeInfer(on_call=lambda size: clock.advance_ms(8))
-    time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock)
-    assert len(infer.calls) == 1 + 5
+    turns = iter(runs_ms)
+    infer = FakeInfer(on_call=lambda size: clock.advance_ms(next(turns)))
+    measured_ms = time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock)[1]
+    assert measured_ms == pytest.approx(median_ms, rel=0.25)
+    assert len(infer.calls) == runs
 
 
-def test_a_size_whose_runs_differ_is_run_more_often_but_not_for_ever() -> None:
-    clock = FakeClock()
-    infer = take_turns(clock, [5, 1, 2, 4, 3] * 10)
-    time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock)
-    assert len(infer.calls) == 1 + 30
+@pytest.mark.parametrize(
+    ("duration_ms", "budget_s", "fits", "timed"),
+    [
+        pytest.param(
+            {1: 10, 2: 12, 4: 16, 8: 32, 16: 64, 32: 128, 64: 160},
+            1,
+            1000,
+            [1, 2, 4, 8, 16, 32],
+            id="until three in a row gain nothing",
+        ),
+        pytest.param({1: 1000, 2: 1000, 4: 1000}, 5, 1000, [1, 2], id="until the time is spent"),
+        pytest.param({1: 60_000, 2: 60_000, 4: 60_000}, 0, 1000, [1, 2], id="the first two in any case"),
+        pytest.param({1: 5, 2: 6, 4: 7, 8: 8}, 1, 2, [1, 2], id="while they fit into memory"),
+    ],
+)
+def test_sizes_are_timed(duration_ms: dict[int, float], budget_s: float, fits: int, timed: list[int]) -> None:
+    assert list(time_sizes(duration_ms, budget_s=budget_s, fits=fits)) == timed
 
 
-def test_a_slow_size_is_not_run_longer_than_its_share_of_the_time() -> None:
-    clock = FakeClock()
-    infer = take_turns(clock, [500, 100] * 100)
-    time_batch_sizes(infer, RECIPE, sizes=[1], clock=clock, budget_s=1)
-    assert len(infer.calls) == 1 + 3
+def test_a_disturbed_size_neither_ends_the_search_nor_costs_more_than_a_larger_one() -> None:
+    assert time_sizes({1: 10, 2: 30, 4: 16, 8: 22}) == pytest.approx({1: 10, 2: 16, 4: 16, 8: 22})
 
 
-def test_sizes_are_tried_until_three_in_a_row_gain_nothing() -> None:
-    clock = FakeClock()
-    duration_ms = {1: 10, 2: 12, 4: 16, 8: 32, 16: 64, 32: 128, 64: 160}
-    infer = FakeInfer(on_call=lambda size: clock.advance_ms(duration_ms[size]))
-    assert list(time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)) == [1, 2, 4, 8, 16, 32]
+def test_a_model_of_which_not_one_image_fits_is_an_error() -> None:
+    with pytest.raises(OutOfMemoryError):
+        time_sizes({1: 5, 2: 5}, fits=0)
 
 
-def test_a_size_that_is_disturbed_neither_ends_the_search_nor_looks_dearer_than_a_larger_one() -> None:
-    clock = FakeClock()
-    duration_ms = {1: 10, 2: 30, 4: 16, 8: 22}
-    infer = FakeInfer(on_call=lambda size: clock.advance_ms(duration_ms[size]))
-    measured_ms = time_batch_sizes(infer, RECIPE, sizes=list(duration_ms), clock=clock)
-    assert measured_ms == pytest.approx({1: 10, 2: 16, 4: 16, 8: 22})
-
-
-def test_a_latency_mode_that_takes_long_to_compile_leaves_the_time_for_the_batch_sizes() -> None:
+def test_compiling_the_latency_mode_takes_no_time_from_the_batch_sizes() -> None:
     clock = FakeClock()
 
     def infer(batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
@@ -100,36 +114,3 @@ def test_an_engine_with_buckets_is_timed_at_those_and_at_no_other_size() -> None
     assert {len(call) for call in infer.calls} == {1, 3, 12}
     assert costs[EngineMode.THROUGHPUT].bucket_sizes == (1, 3, 12)
     assert set(costs) == {EngineMode.THROUGHPUT}
-
-
-def test_no_further_size_is_begun_once_the_time_is_spent() -> None:
-    clock = FakeClock()
-    infer = FakeInfer(on_call=lambda size: clock.advance(1))
-    assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4], clock=clock, budget_s=5)) == [1, 2]
-
-
-def test_the_first_two_sizes_are_timed_however_long_they_take() -> None:
-    clock = FakeClock()
-    infer = FakeInfer(on_call=lambda size: clock.advance(60))
-    assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4], clock=clock, budget_s=0)) == [1, 2]
-
-
-def fail_above(largest: int, clock: FakeClock) -> FakeInfer:
-    def check(size: int) -> None:
-        clock.advance_ms(5)
-        if size > largest:
-            raise OutOfMemoryError(f"no memory for {size}")
-
-    return FakeInfer(on_call=check)
-
-
-def test_a_size_that_does_not_fit_into_memory_ends_the_list_and_not_the_start() -> None:
-    clock = FakeClock()
-    infer = fail_above(2, clock)
-    assert list(time_batch_sizes(infer, RECIPE, sizes=[1, 2, 4, 8], clock=clock)) == [1, 2]
-    assert max(map(len, infer.calls)) == 4
-
-
-def test_a_model_of_which_not_one_image_fits_is_an_error() -> None:
-    with pytest.raises(OutOfMemoryError):
-        time_batch_sizes(fail_above(0, FakeClock()), RECIPE, sizes=[1, 2], clock=FakeClock())

@@ -103,7 +103,7 @@ async def test_the_first_worker_accepts_connections_while_it_loads(table: Status
     assert ready_workers(lifecycle) == 0
 
 
-async def test_a_worker_beside_one_that_serves_loads_before_it_accepts_connections(table: StatusTable) -> None:
+async def test_a_worker_beside_a_ready_one_loads_before_it_accepts(table: StatusTable) -> None:
     table.write(SIBLING, ServiceState.READY, is_accepting=True)
     async with loading_worker(table) as (_, loading, starting):
         assert own_status(table) == (ServiceState.LOADING, False)
@@ -130,7 +130,7 @@ async def test_a_worker_that_loads_stops_at_once(
     assert not loading.is_closed, "the pipeline was never opened"
 
 
-async def test_a_worker_is_not_ready_while_requests_may_reach_one_that_still_loads(table: StatusTable) -> None:
+async def test_a_worker_is_not_ready_beside_one_that_accepts_and_loads(table: StatusTable) -> None:
     async with ready_worker(table) as (lifecycle, _, _):
         is_ready = []
         for state, is_accepting in (
@@ -209,7 +209,7 @@ async def test_open_requests_are_ended_when_the_drains_time_is_up(
 
 
 @pytest.mark.parametrize("has_request", [True, False])
-async def test_a_server_stops_a_second_after_sigterm_and_once_open_requests_are_answered(
+async def test_a_server_stops_after_a_second_and_its_open_requests(
     has_request: bool, table: StatusTable, stops: list[int]
 ) -> None:
     request = OpenRequest()
@@ -229,7 +229,7 @@ async def test_a_server_stops_a_second_after_sigterm_and_once_open_requests_are_
     assert seen == [draining] * (2 if has_request else 1) + [(1, (ServiceState.DRAINING, False))]
 
 
-async def test_two_signals_as_of_ctrl_c_still_finish_open_requests_and_a_third_stops(stops: list[int]) -> None:
+async def test_a_third_signal_stops_the_server_at_once(stops: list[int]) -> None:
     request = OpenRequest()
     seen = []
     async with ready_worker(request=request):

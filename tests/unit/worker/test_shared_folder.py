@@ -60,7 +60,7 @@ def test_a_status_is_read_by_another_process_of_the_service(tmp_path: Path) -> N
     assert read.supervisor_id == os.getpid()
 
 
-def test_a_worker_reads_the_others_and_neither_itself_nor_those_that_died_or_hang(tmp_path: Path) -> None:
+def test_a_worker_reads_the_fresh_statuses_of_others(tmp_path: Path) -> None:
     table = StatusTable.create(tmp_path / TABLE, workers=4)
     for number, state in enumerate((ServiceState.LOADING, ServiceState.READY, ServiceState.DRAINING), 1):
         table.write(number, state, is_accepting=True)
@@ -89,7 +89,7 @@ def test_the_folder_of_a_service_that_runs_is_left_alone(tmp_path: Path) -> None
         assert set(tmp_path.iterdir()) == {own, folder}
 
 
-def test_a_folder_that_nobody_locks_does_not_stop_a_start_of_the_same_name(tmp_path: Path) -> None:
+def test_an_unlocked_folder_of_the_same_name_is_replaced(tmp_path: Path) -> None:
     # A process that was killed right after it had made its folder; in a container the process id is the same.
     left = own_folder(tmp_path)
     left.mkdir()
@@ -124,9 +124,7 @@ def test_the_folder_of_another_user_is_left_alone_and_not_taken(
     assert set(tmp_path.iterdir()) == {foreign, other}
 
 
-def test_a_folder_that_another_start_removes_before_it_is_locked_is_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_removed_before_it_is_locked_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flock, removals = fcntl.flock, [1, 2]
 
     def remove_then_lock(descriptor: int, operation: int) -> None:

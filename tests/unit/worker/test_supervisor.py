@@ -19,7 +19,7 @@ def start(heartbeat_dir: Path | None) -> str:
     return str(ended.value)
 
 
-def test_a_machine_without_a_folder_for_temporary_files_ends_the_start_with_one_line(
+def test_no_folder_for_temporary_files_ends_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def find_none() -> str:

@@ -4,16 +4,22 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from bento_service.worker.tuning import COMPUTE_NICENESS, GARBAGE_THRESHOLD, SWITCH_INTERVAL_S
 
 TUNE = """
-import gc, json, os, sys, threading
+import errno, gc, json, os, sys, threading
 from bento_service.worker.tuning import tune_runtime
 stop = threading.Event()
 computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
 decoding = threading.Thread(target=stop.wait, name="lightbox-decode-0")
 computing.start()
 decoding.start()
+def refuse(*arguments):
+    raise PermissionError(errno.EPERM, "Operation not permitted")
+if sys.argv[1] == "refused":
+    os.setpriority = refuse
 tune_runtime()
 nice = lambda thread_id: os.getpriority(os.PRIO_PROCESS, thread_id)
 own = nice(threading.get_native_id())
@@ -25,31 +31,13 @@ decoding.join()
 """
 
 
-REFUSED = """
-import errno, os, threading
-from bento_service.worker.tuning import tune_runtime
-stop = threading.Event()
-computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
-computing.start()
-def refuse(*arguments):
-    raise PermissionError(errno.EPERM, "Operation not permitted")
-os.setpriority = refuse
-tune_runtime()
-print("tuned")
-stop.set()
-computing.join()
-"""
+@pytest.mark.parametrize(
+    ("mode", "niceness", "warned"),
+    [("allowed", COMPUTE_NICENESS, ""), ("refused", 0, "Compute threads keep their priority")],
+)
+def test_a_tuned_process_prefers_the_event_loop_where_it_may(mode: str, niceness: int, warned: str) -> None:
+    done = subprocess.run([sys.executable, "-c", TUNE, mode], capture_output=True, text=True, check=True)
 
-
-def test_a_sandbox_that_forbids_niceness_costs_a_warning_only() -> None:
-    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == "tuned"
-    [warning] = done.stderr.strip().splitlines()
-    assert "Compute threads keep their priority" in warning
-
-
-def test_a_tuned_process_prefers_the_event_loop() -> None:
-    done = subprocess.run([sys.executable, "-c", TUNE], capture_output=True, text=True, check=True)
-
-    assert json.loads(done.stdout) == [COMPUTE_NICENESS, 0, SWITCH_INTERVAL_S, GARBAGE_THRESHOLD, True]
+    assert json.loads(done.stdout) == [niceness, 0, SWITCH_INTERVAL_S, GARBAGE_THRESHOLD, True]
+    assert done.stderr.startswith(warned)
+    assert done.stderr.count("\n") == (1 if warned else 0)

@@ -36,9 +36,7 @@ def open_one(runtime: FakeRuntime, max_batch: int = 8) -> CudaLane:
 @given(st.lists(st.lists(st.integers(0, 255), min_size=1, max_size=8), min_size=1, max_size=5))
 def test_every_image_of_every_batch_gets_its_own_answer(batches: list[list[int]]) -> None:
     lane = open_one(FakeRuntime())
-
     answers = [lane.run(make_batch(batch)) for batch in batches]
-
     # Compared after all of them ran: an answer does not change with the batches after it.
     for batch, answer in zip(batches, answers, strict=True):
         np.testing.assert_array_equal(answer, make_batch(batch)[:, 0, 0])
@@ -61,7 +59,6 @@ def test_each_lane_records_every_bucket_on_a_stream_of_its_own() -> None:
 
 def test_with_little_memory_the_largest_buckets_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     runtime = FakeRuntime(memory_images=3)
-
     with caplog.at_level(logging.WARNING):
         lane = open_one(runtime)
 
@@ -80,7 +77,6 @@ def test_out_of_memory_is_recognised_as_the_cause_of_another_error() -> None:
     runtime = FakeRuntime()
     runtime.unrecordable = RuntimeError("the recording was invalidated")
     runtime.unrecordable.__context__ = torch.OutOfMemoryError("no room")
-
     with pytest.raises(RuntimeError, match="invalidated"):
         open_one(runtime)
 
@@ -91,7 +87,6 @@ def test_a_model_that_cannot_be_recorded_is_launched_anew_in_batches_of_any_size
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     runtime = FakeRuntime(unrecordable=RuntimeError("not permitted when stream is capturing"))
-
     with caplog.at_level(logging.WARNING):
         lane = open_one(runtime)
 
@@ -107,7 +102,6 @@ def test_a_lane_waits_for_what_it_launched_even_where_the_model_fails() -> None:
 
     runtime = FakeRuntime()
     lane = CudaLane(LaneModel(fail, RECIPE, 3), max_batch=2, stream=runtime.open_stream(), runtime=runtime)
-
     with pytest.raises(RuntimeError, match="illegal"):
         lane.run(make_batch([1]))
 

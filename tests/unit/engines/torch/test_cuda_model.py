@@ -48,7 +48,6 @@ def test_a_compiled_model_answers_as_the_reference_does(
     path: Path, images: NDArray[np.uint8], reference: NDArray[np.float32]
 ) -> None:
     model = ready(path, "f32", compiler=compile_for(1))
-
     with torch.inference_mode():
         answers = model.forward(torch.from_numpy(images[:2])).numpy()
 
@@ -75,5 +74,4 @@ def test_a_compiled_model_that_answers_otherwise_is_not_used(
     path: Path, images: NDArray[np.uint8], reference: NDArray[np.float32]
 ) -> None:
     model = ready(path, "f32", compiler=lambda module: lambda batch: module(batch).roll(1, dims=1))
-
     np.testing.assert_allclose(classify(model, images), reference, atol=1e-5)

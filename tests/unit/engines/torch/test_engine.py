@@ -35,7 +35,6 @@ def test_as_many_batches_run_at_once_as_there_are_lanes(images: NDArray[np.uint8
 
     program = open_program(meet, lanes=2)
     recorded.set()
-
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(lambda index: program.infer(images[index : index + 1]), range(2)))
 
@@ -46,7 +45,6 @@ def test_a_batch_larger_than_the_memory_set_aside_is_out_of_memory_and_the_next_
     images: NDArray[np.uint8],
 ) -> None:
     program = open_program(lambda batch: torch.zeros(len(batch), CLASSES), runtime=FakeRuntime(memory_images=4))
-
     with pytest.raises(OutOfMemoryError, match=r"8 images.*for 4"):
         program.infer(images)
 
@@ -66,7 +64,6 @@ def test_memory_that_ran_out_is_given_back_and_a_smaller_batch_passes(images: ND
     program = open_program(forward, runtime=runtime)
     released = runtime.released
     is_tight.set()
-
     with pytest.raises(torch.OutOfMemoryError):
         program.infer(images)
 
@@ -78,7 +75,6 @@ def test_a_closed_program_refuses_every_thread_and_gives_its_memory_back(images:
     runtime = FakeRuntime()
     program = open_program(lambda batch: torch.zeros(len(batch), CLASSES), runtime=runtime)
     program.close()
-
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(program.infer, images[:1]) for _ in range(4)]
 
@@ -98,6 +94,5 @@ def test_a_closed_program_refuses_every_thread_and_gives_its_memory_back(images:
 )
 def test_errors_of_pytorch_are_translated_with_the_batch_size(error: RuntimeError, kind: type[Exception]) -> None:
     explained = explain(error, 16)
-
     assert type(explained) is kind
     assert "16 images" in str(explained)

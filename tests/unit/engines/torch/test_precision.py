@@ -74,9 +74,7 @@ def test_probes_are_the_same_each_time_and_all_different() -> None:
 def test_undecided_images_do_not_count_for_the_best_class() -> None:
     level = np.tile(np.array([[0.501, 0.499, 0.0]], dtype=np.float32), (50, 1))
     swapped = level[:, [1, 0, 2]]
-
     parity = measure_parity(np.concatenate([DECIDED, level]), np.concatenate([DECIDED, swapped]))
-
     assert parity.top1_agreement == 1
     assert parity.max_probability_difference == pytest.approx(0.002, abs=1e-4)
     assert parity.passes_gate
@@ -85,9 +83,7 @@ def test_undecided_images_do_not_count_for_the_best_class() -> None:
 def test_a_decided_best_class_that_changes_counts() -> None:
     served = DECIDED.copy()
     served[0] = [0.2, 0.7, 0.1]
-
     parity = measure_parity(DECIDED, served)
-
     assert parity.top1_agreement == pytest.approx(119 / 120)
     assert parity.max_probability_difference == pytest.approx(0.5)
 

@@ -41,7 +41,6 @@ def test_lowered_weights_answer_under_autocast_nearly_as_before_and_in_f32(
 def test_only_the_weights_of_convolutions_and_linear_layers_are_lowered(module: fx.GraphModule) -> None:
     fold_batch_norms(module)
     lower_weights(module, torch.float16)
-
     parameters = dict(module.named_parameters())
     assert parameters["module.stem.0.weight"].dtype == torch.float16
     assert parameters["module.classifier.bias"].dtype == torch.float16
@@ -51,5 +50,4 @@ def test_only_the_weights_of_convolutions_and_linear_layers_are_lowered(module: 
 
 def test_convolutions_lie_channels_last(module: fx.GraphModule) -> None:
     weight = module.get_parameter("module.stem.0.weight")
-
     assert weight.is_contiguous(memory_format=torch.channels_last)

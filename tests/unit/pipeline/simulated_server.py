@@ -33,15 +33,15 @@ class Server:
 
 
 class Simulation:
-    """Clients in a closed loop against a server that sheds what the predictor says would wait longer than the target.
+    """Clients in a closed loop against a server that rejects what is predicted to wait longer than the target.
 
-    A shed client comes back at once, as the rudest do.
+    A rejected client comes back at once.
     """
 
     def __init__(self, server: Server, *, initial_interval_ms: float, target_ms: float = 1000.0) -> None:
         self.clock = FakeClock(0.0)
         self.predictor = WaitPredictor(initial_slowdown=initial_interval_ms, capacity=server.capacity, clock=self.clock)
-        self.shed = 0
+        self.rejections = 0
         self.interval_ms_after: list[float] = []
         self._server = server
         self._target_ms = target_ms
@@ -69,7 +69,7 @@ class Simulation:
 
     def _admit(self) -> bool:
         if self.predictor.predict_wait_ms() > self._target_ms:
-            self.shed += 1
+            self.rejections += 1
             return False
         self.predictor.start(_IMAGE_MS, Priority.INTERACTIVE)
         return True
