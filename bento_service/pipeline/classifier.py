@@ -193,7 +193,7 @@ class Classifier:
     def record_rejection(
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
     ) -> None:
-        """Write the receipt of a request that is rejected with the error of an earlier one with the same parameters."""
+        """Write the receipt of a request that is rejected with the error of an earlier one like it."""
         self._finish(_make_refusal(error, request_id, self._served.find(model), received_at, total_ms), error)
 
     def open_preview(self) -> PreviewRequest:

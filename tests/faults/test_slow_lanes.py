@@ -1,4 +1,4 @@
-"""Lanes that become ten times slower: what cannot be answered in time is rejected, and the healthy lane does the work."""
+"""Lanes that become ten times slower: what cannot be answered in time is rejected; a healthy lane does the work."""
 
 import pytest
 
