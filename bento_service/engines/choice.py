@@ -13,8 +13,8 @@ from bento_service.engines import devices
 from bento_service.engines.base import Engine
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
+from bento_service.engines.torch.cuda_model import Precision
 from bento_service.engines.torch.engine import TorchEngine
-from bento_service.engines.torch.precision import Precision
 from bento_service.errors import EngineUnavailableError
 
 logger = logging.getLogger(__name__)
