@@ -14,8 +14,7 @@ from bench.closed_loop import ClosedLoad, run_closed_loop
 from bench.environments import PeerUnavailableError
 from bench.records import SMALL, Loop, Run, Step
 from bench.running import Running
-from bento_service.load_test.generator import run_closed, run_open
-from bento_service.load_test.payloads import LoadOptions
+from bento_service.load_test.generator import LoadOptions, run_closed, run_open
 
 MAX_CONNECTIONS = 4096
 """Of an open loop, more than it sends at once in an overload: the wait for a connection would hide the server's."""

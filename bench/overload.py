@@ -29,8 +29,7 @@ from bench.loads import Bench, percentile
 from bench.models import peer_environment, prepare_models
 from bench.servers import LIGHTBOX, Server, choose_servers
 from bench.sessions import Site, opened
-from bento_service.load_test.generator import run_closed, run_open
-from bento_service.load_test.payloads import LoadOptions
+from bento_service.load_test.generator import LoadOptions, run_closed, run_open
 from bento_service.load_test.result import LoadResult
 from bento_service.settings import Settings
 

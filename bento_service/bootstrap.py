@@ -136,7 +136,7 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
 
 
 @dataclass(frozen=True, slots=True)
-class _LoadedModels:
+class _WarmModels:
     """Warm models, their measured costs by name and mode, and what closes their engines."""
 
     models: tuple[WarmModel, ...]
@@ -145,7 +145,7 @@ class _LoadedModels:
     engines: ExitStack
 
 
-def _load_models(settings: Settings, names: Sequence[str]) -> _LoadedModels:
+def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
     silence_pillow()
     kind, device = choose_engine(settings.engine, settings.device)
     if os.environ.get(BENTO_PATH):
@@ -200,7 +200,7 @@ def _load_models(settings: Settings, names: Sequence[str]) -> _LoadedModels:
                 time.perf_counter() - begun_s,
                 {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
             )
-        return _LoadedModels(tuple(models), costs, division, engines.pop_all())
+        return _WarmModels(tuple(models), costs, division, engines.pop_all())
 
 
 def _load_side_by_side(
@@ -223,7 +223,7 @@ async def _open_classifier(
     cache: ResultCache | None,
     observers: Sequence[Observer],
     metrics: Metrics | None,
-) -> AsyncIterator[tuple[_LoadedModels, RunningClassifier]]:
+) -> AsyncIterator[tuple[_WarmModels, RunningClassifier]]:
     """Load the models and start the threads that serve them; at the end close them all, and the cache."""
     async with AsyncExitStack() as stack:
         if cache is not None:

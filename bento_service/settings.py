@@ -93,7 +93,10 @@ class Settings(BaseSettings):
         default=None, description="Redis (`redis://…`) that all workers share as their cache; memory only if unset."
     )
     max_queue_items: int = Field(
-        default=512, ge=1, le=65_536, description="Images that each worker has received and not yet answered, at most."
+        default=512,
+        ge=1,
+        le=65_536,
+        description="Images that each worker may have in decoding, in the queue and on lanes; more are rejected (429).",
     )
     max_receiving_requests: int = Field(
         default=4096,

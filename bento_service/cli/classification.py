@@ -4,12 +4,12 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
 from lightbox_client import Client, ProblemError
@@ -46,11 +46,8 @@ class Outcome:
     failure: FileFailedError | None = None
 
 
-class Classify(Protocol):
-    """Classifies one file."""
-
-    async def __call__(self, path: Path) -> Classification:
-        """Return the file's answer; raises `FileFailedError`, or an error that concerns every file and ends the run."""
+Classify: TypeAlias = Callable[[Path], Awaitable[Classification]]
+"""Classifies one file; raises `FileFailedError`, or an error that concerns every file and ends the run."""
 
 
 async def classify_in_order(paths: Sequence[Path], classify: Classify, *, concurrency: int) -> AsyncIterator[Outcome]:

@@ -47,8 +47,8 @@ _image_of_row = attrgetter(*_IMAGE_COLUMNS)
 class SqlJournalStore:
     """A `JournalStore` in SQLite or PostgreSQL.
 
-    Rollups at several resolutions (`windows.RESOLUTIONS`) are updated with each write, so that reading a month costs
-    about as much as reading an hour.
+    Each write updates rollups at several resolutions (`windows.RESOLUTIONS`): reading a month costs about as much as
+    reading an hour.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class SqlJournalStore:
         self._is_defect_logged = False
 
     def migrate(self) -> None:
-        """Bring the schema up to date. Every failure may pass; a migration's defect is logged once."""
+        """Bring the schema up to date; any failure is a JournalUnavailableError, and a defect is logged once."""
         try:
             self._upgrade(self._database)
         except JournalUnavailableError:
@@ -204,7 +204,7 @@ def migrate(url: str) -> None:
 def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
     """Select receipts dated after `moment` but written before one that is older than `cut`: their clock was ahead.
 
-    A date after now does not suffice: the clock of now may be behind.
+    A date after now alone does not show that: the clock may be behind now.
     """
     old, receipts = tables.receipts.alias(), tables.receipts.c
     is_older = exists().where(old.c.received_at_us < to_epoch_us(cut), old.c.id > receipts.id)

@@ -1,4 +1,4 @@
-"""Which rollups answer a question about a window of time, and the journal's times as numbers. Pure functions."""
+"""Which rollups make up a window of time, and the journal's times as numbers. Pure functions."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

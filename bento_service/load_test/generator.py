@@ -8,8 +8,10 @@ import asyncio
 import gc
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count, cycle
 
 import numpy as np
 import uvloop
@@ -17,7 +19,6 @@ import uvloop
 from bento_service.errors import InvalidParameterError
 from bento_service.load_test.address import Address, resolve
 from bento_service.load_test.connections import ConnectionPool
-from bento_service.load_test.payloads import DEFAULT_OPTIONS, LoadOptions, prepare_payloads
 from bento_service.load_test.result import BROKEN, Exchange, Floats, LoadResult
 
 MAX_REQUESTS = 2_000_000
@@ -25,6 +26,28 @@ MAX_REQUESTS = 2_000_000
 _SWEEP_S = 0.1
 _PAUSE_AFTER_BREAK_S = 0.1
 """A closed loop waits that long before it tries a server again that takes no connection."""
+_RUN_BYTES = 8
+_SERIAL_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What every request of a load shares.
+
+    `timeout_s` counts from when a request is due. `reads_answers` reads the timings in Lightbox's answers.
+    `makes_unique` ends each body with a serial number, so that no cache knows it: decoders stop at the end of the
+    image and never see it. `max_connections` bounds an open loop.
+    """
+
+    content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout_s: float = 30.0
+    max_connections: int = 512
+    reads_answers: bool = False
+    makes_unique: bool = False
+
+
+_DEFAULT_OPTIONS = LoadOptions()
 
 
 def run_open(
@@ -34,7 +57,7 @@ def run_open(
     duration_s: float,
     *,
     seed: int = 0,
-    options: LoadOptions = DEFAULT_OPTIONS,
+    options: LoadOptions = _DEFAULT_OPTIONS,
 ) -> LoadResult:
     """POST `bodies` in turn to `url` (with path and query) as a Poisson process of this rate, and wait for the answers.
 
@@ -58,7 +81,7 @@ def run_open(
 
 
 def run_closed(
-    url: str, bodies: Sequence[bytes], connections: int, duration_s: float, *, options: LoadOptions = DEFAULT_OPTIONS
+    url: str, bodies: Sequence[bytes], connections: int, duration_s: float, *, options: LoadOptions = _DEFAULT_OPTIONS
 ) -> LoadResult:
     """Keep this many connections busy, each sending its next request when the last one is answered.
 
@@ -77,6 +100,33 @@ def draw_arrivals(rate_per_s: float, duration_s: float, seed: int) -> Floats:
     gaps = np.random.default_rng(seed).exponential(size=round(rate_per_s * duration_s) + 1)
     arrivals: Floats = np.cumsum(gaps)[:-1] * (duration_s / gaps.sum())
     return arrivals
+
+
+def prepare_payloads(address: Address, bodies: Sequence[bytes], options: LoadOptions) -> Iterator[tuple[bytes, ...]]:
+    """Yield the requests in turn, without end, as the pieces that are written; no body is copied."""
+    requests = [(_head(address, len(body), options), body) for body in bodies]
+    return _number(requests) if options.makes_unique else cycle(requests)
+
+
+def _number(requests: Sequence[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, ...]]:
+    # Random, so that no run finds another one's answers in the cache.
+    run = np.random.default_rng().bytes(_RUN_BYTES)
+    for (head, body), serial in zip(cycle(requests), count(), strict=False):
+        yield head, body, run, serial.to_bytes(_SERIAL_BYTES, "big")
+
+
+def _head(address: Address, body_bytes: int, options: LoadOptions) -> bytes:
+    length = body_bytes + (_RUN_BYTES + _SERIAL_BYTES if options.makes_unique else 0)
+    fields = {
+        "Host": address.authority,
+        "User-Agent": "lightbox-bench",
+        "Accept": "*/*",
+        "Content-Type": options.content_type,
+        "Content-Length": str(length),
+        **options.headers,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    return f"POST {address.target} HTTP/1.1\r\n{lines}\r\n".encode("latin-1")
 
 
 class _Loop:

@@ -79,7 +79,7 @@ class Metrics:
             buckets=_BATCH_BUCKETS,
         )
         self.queue_depth = summed("lightbox_queue_depth_images", "Images admitted and not yet answered.")
-        self.max_queue = summed("lightbox_max_queue_images", "Images received and not yet answered, at most.")
+        self.max_queue = summed("lightbox_max_queue_images", "Images in decoding, in the queue and on lanes, at most.")
         self.shed = counter(
             "lightbox_shed_total", f"Images rejected for overload, by reason: {', '.join(_SHED_REASONS)}.", "reason"
         )

@@ -1,7 +1,7 @@
 """Admission: reject images that could not be answered in time, before they cost anything."""
 
 from collections.abc import Callable
-from enum import Enum, auto
+from enum import StrEnum, auto
 
 from bento_service.domain.requests import Priority
 from bento_service.errors import DeadlineExceededError, OverloadedError
@@ -14,7 +14,7 @@ _NO_PLACE_RETRY_S = 1.0
 """Shortest wait advised where there is no place: freeing one may take far longer than the predicted wait."""
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """Where an image with a place stands."""
 
     RECEIVING = auto()
@@ -88,7 +88,7 @@ class Admission:
         Args:
             predictor: Predicts the wait.
             target_ms: The latency target.
-            max_queued: Images received and not yet answered, at most.
+            max_queued: Images that wait for a decode thread or a lane or are on one, at most.
             max_receiving: Images being received, at most.
             on_change: Called with the number of images in flight whenever it changes.
         """

@@ -80,7 +80,7 @@ class Classifier:
 
     @property
     def is_overloaded(self) -> bool:
-        """Whether a further interactive image without a deadline would be refused."""
+        """Whether a further interactive image without a deadline would be rejected."""
         return self._admission.is_overloaded
 
     @property
@@ -190,10 +190,10 @@ class Classifier:
             started_s=started_s,
         )
 
-    def record_refusal(
+    def record_rejection(
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
     ) -> None:
-        """Write the receipt of a request that was refused with the error of an earlier one with the same parameters."""
+        """Write the receipt of a request that is rejected with the error of an earlier one like it."""
         self._finish(_make_refusal(error, request_id, self._served.find(model), received_at, total_ms), error)
 
     def open_preview(self) -> PreviewRequest:

@@ -7,9 +7,6 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bento_service.cache.base import CachedResult
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import ModelCard
@@ -21,6 +18,7 @@ from bento_service.images.preprocessing import draw_preview
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.computation import Computation, Runner
 from bento_service.pipeline.decode_pool import call_on_loop
+from bento_service.pipeline.ranking import rank
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 _RECEIPT_PREDICTIONS = 5
@@ -89,24 +87,21 @@ class ImageRequest:
         self.deadline_ms = deadline_ms
 
     async def classify(self, encoded: bytes) -> Answer:
-        """Answer from the cache, or decode, schedule, infer. `receive_ms` ends when this is called.
+        """Answer an image in any of the formats of `bento_service.images`. `receive_ms` ends when this is called.
 
         Cancelling the call costs no further compute. Before anything is computed, admission is checked once more: much
         may have come in while this image was received.
-
-        Args:
-            encoded: The image's bytes, in any of the formats of `bento_service.images`.
 
         Raises:
             LightboxError: Any of the errors of admission, intake, scheduling and inference.
         """
         received_s = self._received_s = self.runner.clock()
         if self.deadline_ms is None:
-            return self._make_answer(await self._look_up_or_compute(encoded, deadline_s=None))
+            return self._make_answer(await self._find_result(encoded, deadline_s=None))
         deadline_s = self.started_s + self.deadline_ms / 1000
         try:
             async with asyncio.timeout(deadline_s - received_s):
-                return self._make_answer(await self._look_up_or_compute(encoded, deadline_s=deadline_s))
+                return self._make_answer(await self._find_result(encoded, deadline_s=deadline_s))
         except TimeoutError:
             raise DeadlineExceededError(
                 f"The deadline of {self.deadline_ms:g} ms passed before the answer was ready. Allow more time, or "
@@ -114,7 +109,7 @@ class ImageRequest:
                 deadline_ms=self.deadline_ms,
             ) from None
 
-    async def _look_up_or_compute(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
+    async def _find_result(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
         if self.cache is not None:
             self._digest = await self.cache.digest(encoded)
         if self.cache is None or not self.permit.start_lookup():
@@ -233,21 +228,6 @@ class PreviewRequest:
             call_on_loop(future, lambda: future.set_result(preview))
 
         return await self.runner.decode_pool.run(job, future, priority=self.permit.priority)
-
-
-def rank(scores: NDArray[np.float32], labels: tuple[str, ...], count: int) -> tuple[Prediction, ...]:
-    """Return the `count` best classes, or all of fewer, by descending score, ties by class_id.
-
-    `scores` are probabilities, shape (classes,).
-    """
-    losses = -scores
-    if count < len(losses):
-        # Only what can be among the best is sorted: a third of the time at a thousand classes.
-        candidates = np.flatnonzero(losses <= np.partition(losses, count - 1)[count - 1])
-        best = candidates[np.argsort(losses[candidates], kind="stable")][:count]
-    else:
-        best = np.argsort(losses, kind="stable")
-    return tuple(Prediction(int(class_id), labels[class_id], float(scores[class_id])) for class_id in best)
 
 
 def name_outcome(error: BaseException | None) -> str:

@@ -2,11 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 
@@ -20,21 +16,15 @@ class FakeBento:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.paths.append(scope["path"])
-        routes = [
-            Route("/", self._page),
-            Route("/livez", self._text),
-            Route("/metrics", self._text),
-            Route("/readyz", self._ready),
-        ]
-        await Starlette(routes=routes)(scope, receive, send)
+        await self._answer(scope["method"], scope["path"])(scope, receive, send)
 
-    async def _page(self, request: Request) -> Response:
-        return PlainTextResponse("\n" if self.status == 200 else "secret", self.status)
-
-    async def _text(self, request: Request) -> Response:
-        return PlainTextResponse("\n")
-
-    async def _ready(self, request: Request) -> Response:
-        if not self.is_ready:
-            raise HTTPException(503, "Service is not ready because .__is_ready__() returns False.")
+    def _answer(self, method: str, path: str) -> PlainTextResponse:
+        if path not in {"/", "/livez", "/metrics", "/readyz"}:
+            return PlainTextResponse("Not Found", 404)
+        if method not in {"GET", "HEAD"}:
+            return PlainTextResponse("Method Not Allowed", 405, {"Allow": "GET, HEAD"})
+        if path == "/readyz" and not self.is_ready:
+            return PlainTextResponse("Service is not ready because .__is_ready__() returns False.", 503)
+        if path == "/" and self.status != 200:
+            return PlainTextResponse("secret", self.status)
         return PlainTextResponse("\n")

@@ -133,7 +133,7 @@ class FakeClassifier(Classifier):
         self.priorities.append(priority)
         return FakeImageRequest(self, request_id, card, top_k)
 
-    def record_refusal(
+    def record_rejection(
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
     ) -> None:
         self.find(model, 1)

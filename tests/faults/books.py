@@ -9,7 +9,7 @@ from tests.fakes.faulty_engine import LOAD_IMAGES
 from tests.faults.clients import Reply, Request, ask
 from tests.faults.service import LANES, FaultedService
 
-SERVED_OR_SHED = frozenset({OUTCOME_OK, "overloaded"})
+SERVED_OR_REJECTED = frozenset({OUTCOME_OK, "overloaded"})
 LANE_IMAGE = LOAD_IMAGES
 LONE_IMAGE = LANE_IMAGE + LANES
 
@@ -18,7 +18,7 @@ def check_books(
     service: FaultedService,
     replies: Sequence[Reply],
     *,
-    outcomes: Collection[str] = SERVED_OR_SHED,
+    outcomes: Collection[str] = SERVED_OR_REJECTED,
     culprits: Collection[int] = (),
     hung_up: Collection[Request] = (),
 ) -> None:

@@ -29,7 +29,7 @@ def is_trapped(size: int) -> bool:
 
 # What is no `Exception` comes from a library that calls `sys.exit`, or that panics in Rust.
 @pytest.mark.parametrize("error", [ZeroDivisionError(), SystemExit(1)], ids=["exception", "exit"])
-async def test_a_defect_in_decoding_ends_the_one_request_and_the_threads_go_on(error: BaseException) -> None:
+async def test_a_defect_in_decoding_ends_one_request_and_no_thread(error: BaseException) -> None:
     engine = FaultyEngine()
     max_bytes = TrappedLimit(1_000_000)
     max_bytes.error = error

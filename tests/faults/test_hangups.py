@@ -36,7 +36,7 @@ def draw_waiting() -> list[Request]:
 
 
 @pytest.mark.parametrize("has_cache", [False, True], ids=["no cache", "cache"])
-async def test_clients_that_hang_up_while_they_wait_for_a_lane_cost_no_inference(*, has_cache: bool) -> None:
+async def test_clients_that_leave_before_a_lane_cost_no_inference(*, has_cache: bool) -> None:
     engine = FaultyEngine()
     waiting = draw_waiting()
     leaving = waiting[::2]
@@ -57,7 +57,7 @@ async def test_clients_that_hang_up_while_they_wait_for_a_lane_cost_no_inference
 
 
 @pytest.mark.parametrize("has_cache", [False, True], ids=["no cache", "cache"])
-async def test_clients_that_hang_up_while_they_wait_for_a_decode_thread_cost_no_decoding(*, has_cache: bool) -> None:
+async def test_clients_that_leave_before_decoding_cost_none(*, has_cache: bool) -> None:
     engine = FaultyEngine()
     waiting = draw_waiting()
     leaving = waiting[::2]
@@ -86,7 +86,7 @@ async def leave(service: FaultedService, requests: Sequence[Request], random: Ra
             await asyncio.sleep(random.uniform(0, LONGEST_STAY_S))
 
 
-async def test_half_of_the_clients_hanging_up_at_any_moment_leave_the_other_half_all_their_answers() -> None:
+async def test_clients_that_leave_at_any_moment_cost_the_others_nothing() -> None:
     engine = FaultyEngine()
     random = Random(5)  # noqa: S311 (repeatable, not secret)
     fickle = [list(number_requests(f"fickle-{client}", images=range(500, 515))) for client in range(24)]

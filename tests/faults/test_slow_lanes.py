@@ -1,4 +1,4 @@
-"""Lanes that become ten times slower: what cannot be answered in time is shed, and the healthy lane does the work."""
+"""Lanes that become ten times slower: what cannot be answered in time is rejected; a healthy lane does the work."""
 
 import pytest
 
@@ -18,7 +18,7 @@ ROUNDS = 60
 
 
 async def recover(service: FaultedService) -> list[Reply]:
-    """Load the service until it is as fast as before and sheds nobody."""
+    """Load the service until it is as fast as before and rejects nobody."""
     replies: list[Reply] = []
     for turn in range(ROUNDS):
         round_ = await ask_all(
@@ -27,10 +27,10 @@ async def recover(service: FaultedService) -> list[Reply]:
         replies += round_
         if service.speed > 0.5 and all(reply.status == 200 for reply in round_):
             return replies
-    raise AssertionError(f"after {ROUNDS} rounds the speed is {service.speed:.2f}, and images are still shed")
+    raise AssertionError(f"after {ROUNDS} rounds the speed is {service.speed:.2f}, and images are still rejected")
 
 
-async def test_a_service_whose_lanes_slow_down_tenfold_sheds_what_it_cannot_do_and_recovers() -> None:
+async def test_a_service_that_slows_down_tenfold_rejects_some_and_recovers() -> None:
     engine = FaultyEngine(fixed_ms=FIXED_MS, image_ms=IMAGE_MS)
     with serving(engine, target_ms=TARGET_MS) as service:
         before = await ask_all(service.port, number_requests("before", images=range(200)), clients=CLIENTS)
@@ -46,7 +46,7 @@ async def test_a_service_whose_lanes_slow_down_tenfold_sheds_what_it_cannot_do_a
         await check_rest(service)
 
 
-async def test_one_lane_that_slows_down_tenfold_leaves_the_work_to_the_other_and_costs_no_answer() -> None:
+async def test_one_slow_lane_leaves_the_work_to_the_other() -> None:
     engine = FaultyEngine(fixed_ms=FIXED_MS, image_ms=IMAGE_MS)
     with serving(engine, target_ms=TARGET_MS) as service:
         engine.faults = (slow(FACTOR, lanes=LANES - 1),)

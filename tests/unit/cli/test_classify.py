@@ -75,14 +75,15 @@ def test_an_output_that_cannot_be_written_is_said_before_any_work(
     assert service.requests == []
 
 
-@pytest.mark.parametrize("form", ["--csv", "--json", "--top-k=1"])
-def test_a_disk_that_is_full_is_one_line(service: FakeService, photographs: Path, form: str) -> None:
-    command = [*COMMAND, photographs / "a.png", "--url", service.url, form]
+@pytest.mark.parametrize("options", [("--csv",), ("--json",), ("--top-k=1",), ("--json", "-o", "/dev/full")])
+def test_a_disk_that_is_full_is_one_line(service: FakeService, photographs: Path, options: tuple[str, ...]) -> None:
+    command = [*COMMAND, photographs / "a.png", "--url", service.url, *options]
 
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
 
-    assert (done.returncode, done.stderr) == (1, "lightbox: cannot write <stdout>: No space left on device\n")
+    name = options[-1] if "-o" in options else "<stdout>"
+    assert (done.returncode, done.stderr) == (1, f"lightbox: cannot write {name}: No space left on device\n")
 
 
 def test_a_reader_that_has_enough_ends_the_run_quietly(service: FakeService, photographs: Path) -> None:

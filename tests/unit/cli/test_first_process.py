@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,25 +17,19 @@ EXIT_CODE = 128 + signal.SIGTERM
 CAN_UNSHARE = shutil.which("unshare") is not None and os.geteuid() == 0
 
 
-@pytest.fixture
-def handler() -> Iterator[object]:
+@pytest.mark.parametrize(("process_id", "is_handled"), [(1, True), (2, False)])
+def test_only_the_first_process_gets_a_handler_that_leaves_with_sigterms_exit_code(
+    process_id: int, is_handled: bool
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    yield before
-    signal.signal(signal.SIGTERM, before)
-
-
-def test_the_first_process_leaves_with_sigterms_exit_code(handler: object) -> None:
-    exit_on_sigterm_as_pid_1(1)
-
-    with pytest.raises(SystemExit) as left:
-        signal.raise_signal(signal.SIGTERM)
-    assert left.value.code == EXIT_CODE
-
-
-def test_any_other_process_keeps_its_own_handler(handler: object) -> None:
-    exit_on_sigterm_as_pid_1(2)
-
-    assert signal.getsignal(signal.SIGTERM) is handler
+    try:
+        exit_on_sigterm_as_pid_1(process_id)
+        assert (signal.getsignal(signal.SIGTERM) is before) is not is_handled
+        if is_handled:
+            with pytest.raises(SystemExit, match=str(EXIT_CODE)):
+                signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @pytest.mark.skipif(not CAN_UNSHARE, reason="only root may give a process an id of 1")

@@ -15,17 +15,17 @@ from bento_service.cli.up import children_of, up
 from bento_service.settings import Settings
 
 
-@pytest.mark.parametrize(("option", "variable"), [("--port", "PORT"), ("--dashboard-port", "DASHBOARD_PORT")])
+@pytest.mark.parametrize(("option", "other"), [("--port", "--dashboard-port"), ("--dashboard-port", "--port")])
 def test_up_says_which_port_is_taken_and_how_to_choose_another(
-    taken_port: int, free_port: int, option: str, variable: str, tmp_path: Path
+    taken_port: int, free_port: int, option: str, other: str, tmp_path: Path
 ) -> None:
-    other = {"--port": "--dashboard-port", "--dashboard-port": "--port"}[option]
     environment = {"LIGHTBOX_DATA_DIR": str(tmp_path)}
 
     result = CliRunner().invoke(app, ["up", option, str(taken_port), other, str(free_port)], env=environment)
 
     assert result.exit_code == 1
     assert result.stderr.startswith(f"lightbox: port {taken_port} on 127.0.0.1 is taken by another process")
+    variable = option.removeprefix("--").replace("-", "_").upper()
     assert f"{option} {taken_port + 1}, or `make up {variable}={taken_port + 1}`" in result.stderr
 
 

@@ -1,3 +1,5 @@
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +52,12 @@ def test_a_header_that_is_cut_off_leaves_the_size_open(image_format: str) -> Non
 def test_a_jpeg_is_not_searched_to_the_end(filling: bytes) -> None:
     encoded = encode("JPEG")
     assert read_header(encoded[:2] + filling * 100_000 + encoded[2:]) == ImageHeader(ImageFormat.JPEG, None)
+
+
+def test_a_bmp_of_os2_or_from_the_top_down_has_its_size() -> None:
+    encoded = encode("BMP")
+    for file in (b"BM" + bytes(12) + struct.pack("<IHH", 12, 70, 40), encoded[:22] + struct.pack("<i", -40)):
+        assert read_header(file) == ImageHeader(ImageFormat.BMP, PIXELS)
 
 
 def test_what_is_no_image_has_no_header() -> None:

@@ -8,7 +8,7 @@ from PIL import Image
 from bento_service.domain.models import InputRecipe
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.load_test.address import Address
-from bento_service.load_test.payloads import LoadOptions, prepare_payloads
+from bento_service.load_test.generator import LoadOptions, prepare_payloads
 
 ADDRESS = Address("127.0.0.1", 3000, "localhost", "localhost:3000", "/v1/classify", is_tls=False)
 RECIPE = InputRecipe(64, 64, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

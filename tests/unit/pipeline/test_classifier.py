@@ -16,7 +16,7 @@ from bento_service.errors import (
     UnknownModelError,
     UnsupportedFormatError,
 )
-from bento_service.pipeline.request import rank
+from bento_service.pipeline.ranking import rank
 from tests.fakes.clock import TickingClock
 from tests.fakes.engine import FakeInfer
 from tests.fakes.pipeline import INTERVAL_MS, OVERLOAD, answer_always, encode_image, fake_clock, running

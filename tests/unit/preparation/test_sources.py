@@ -12,7 +12,7 @@ from torch import nn
 
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.sources.base import BUNDLED_NAMES, unknown_model
-from bento_service.preparation.sources.bundled import adopt_weights, load_bundled
+from bento_service.preparation.sources.bundled import adopt_weights, load_bundled, read_checked_state
 from bento_service.preparation.sources.imagenet_labels import imagenet_labels, readable_labels
 from bento_service.preparation.sources.timm_models import load_timm
 from bento_service.preparation.sources.torchvision_models import load_torchvision
@@ -42,6 +42,14 @@ def test_a_name_without_close_matches_gets_no_suggestion(name: str) -> None:
 def test_weights_of_another_architecture_are_refused(state: dict[str, torch.Tensor]) -> None:
     with pytest.raises(ModelLoadError, match="The weights of 'm' do not fit its architecture"):
         adopt_weights(nn.Linear(2, 3), state, model="m")
+
+
+def test_weights_whose_digest_is_not_in_their_name_are_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "weights-57934424.pth"
+    torch.save({"w": torch.zeros(1)}, path)
+
+    with pytest.raises(ValueError, match="is damaged"):
+        read_checked_state(path)
 
 
 def test_a_timm_model_has_recipe_labels_and_licence() -> None:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.scheduling.batch_limits import FailureLimit, OutOfMemoryLimit
+from bento_service.scheduling.model_queue import FailureLimit, OutOfMemoryLimit
 
 
 def test_out_of_memory_halves_the_batch_and_each_good_second_doubles_it() -> None:
