@@ -10,7 +10,7 @@ from bento_service.domain.runner import Device, Dispatch, ModelCost
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that is loaded and has run; `cache_scope` is from `cache.result_cache.name_scope`."""
+    """A served model: its card and engine; `cache_scope` is from `cache.result_cache.name_scope`."""
 
     card: ModelCard
     is_default: bool

@@ -28,7 +28,10 @@ class WarmModel:
 
 
 class Observer(Protocol):
-    """Called for each finished request, on the event loop, so it must not wait."""
+    """Called for each finished request, on the event loop, so it must not wait.
+
+    Implemented by `Metrics` in `observability/metrics.py` and `_JournalObserver` in `bootstrap.py`.
+    """
 
     def observe_receipt(self, receipt: Receipt) -> None:
         """Handle a receipt."""
@@ -119,7 +122,7 @@ class Classifier:
         self._has_given_up = True
 
     async def drain(self, *, timeout_s: float) -> int:
-        """Stop admitting, and wait until every admitted image has its receipt; return how many have none in the end."""
+        """Stop admitting, and wait until every admitted image has its receipt; return how many are left."""
         self.stop_admitting()
         if self.in_flight:
             with suppress(TimeoutError):
@@ -138,7 +141,7 @@ class Classifier:
         priority: Priority = Priority.INTERACTIVE,
         continues_request: bool = False,
     ) -> ImageRequest:
-        """Admit one image before any of its bytes are read; a refusal leaves a receipt too.
+        """Admit one image before any of its bytes are read; a rejected one gets a receipt too.
 
         Args:
             request_id: Names the request in answer, log and journal.
