@@ -17,11 +17,10 @@ from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.image_files import find_images, to_line, to_text
 from bento_service.cli.output import plain_console
 from bento_service.load_test.address import Address, resolve
-from bento_service.load_test.bottleneck import ServiceCapacity
 from bento_service.load_test.generator import LoadOptions, run_closed, run_open
 from bento_service.load_test.page import write_page
 from bento_service.load_test.report import BenchReport, Subject, describe_run_line, to_json, write_text
-from bento_service.load_test.survey import SurveyPlan, survey
+from bento_service.load_test.survey import ServiceCapacity, SurveyPlan, survey
 from lightbox_client import Client
 from lightbox_client.contract import ModelCard, Status
 from lightbox_client.errors import InvalidImageError
