@@ -173,7 +173,8 @@ class LightboxService:
         ),
     ) -> Classification:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
-        # Declares the call for schema, page and clients; over HTTP, http/routes/classify.py answers it.
+        # Declares the call for schema, page and clients. Over HTTP, http/routes/classify.py answers it; this body
+        # runs for callers in this process.
         admitted = lifecycle.pipeline().classifier.open(
             request_id=uuid.uuid4().hex,
             model=model,

@@ -63,7 +63,7 @@ class Gateway:
         self._routed = allow_origins(RequestIdAndErrors(self._route), cors_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection's scope."""
+        """Answer one request, or pass a lifespan event to BentoML's application."""
         await (self._observe if scope["type"] == "http" else self._lifespan_app)(scope, receive, send)
 
     async def _observe(self, scope: Scope, receive: Receive, send: Send) -> None:

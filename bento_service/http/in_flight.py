@@ -86,7 +86,7 @@ class InFlightRequests:
                 await answer_error(ended, request_id_of(scope))(scope, receive, send)
             elif writes is not None:
                 writes.abort()
-                # Until the server knows, it would log that the answer is not complete.
+                # Wait until uvicorn knows of the abort: otherwise it logs an incomplete answer.
                 while (await receive())["type"] != "http.disconnect":
                     pass
             # Otherwise the server closes the connection: an answer that has begun cannot become another.

@@ -29,9 +29,9 @@ class AppState:
 
 
 StateProvider = Callable[[], AppState]
-"""Returns the parts, or raises `NotReadyError` while the models load."""
+"""Returns the parts, or raises `NotReadyError` while the models load: `worker.lifecycle.Lifecycle.app_state`."""
 StatusProvider = Callable[[], ServiceStatus]
-"""Returns how the worker is doing; never raises, not even while the models load."""
+"""Returns how the worker is doing; never raises, not even while the models load: `Lifecycle.status`."""
 
 
 def get_state(request: Request) -> AppState:

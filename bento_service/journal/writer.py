@@ -20,8 +20,8 @@ from bento_service.journal.store import SqlJournalStore
 from bento_service.journal.windows import utc_now
 from bento_service.settings import Settings
 
-MAX_REFUSALS_PER_S = 10
-"""Refusals that are stored each second; the rollups count every one."""
+MAX_UNREAD_PER_S = 10
+"""Receipts of unread images that are stored each second; the rollups count every one."""
 _PRUNE_ROWS = 5_000
 _log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class JournalWriter:
     receipts that do not fit are dropped and counted. A receipt that the store refuses is dropped alone. After each
     failure, of a read too, the store is migrated again before the next write.
 
-    A refusal is a request whose image was never read, so that it has no digest. Refusals cost the server so little that
-    only the client bounds their rate: beyond `MAX_REFUSALS_PER_S` they are counted and not stored.
+    A receipt without a digest is of an image that was refused unread. That costs the server so little that only the
+    client bounds the rate: beyond `MAX_UNREAD_PER_S` such receipts are counted and not stored.
 
     The thread starts at once and migrates the store first. The callbacks run on any thread, must be quick, and must not
     raise.
@@ -80,7 +80,7 @@ class JournalWriter:
         # Guards all that follows up to the thread's own; held for microseconds, never while the store is at work.
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
-        self._refusals_of: tuple[datetime | None, int] = (None, 0)
+        self._unread_of: tuple[datetime | None, int] = (None, 0)
         self._written = 0
         self._dropped = 0
         self._close_by_s: float | None = None
@@ -106,7 +106,7 @@ class JournalWriter:
         with self._changed:
             is_taken = len(self._waiting) < self.capacity and self._close_by_s is None
             if is_taken:
-                self._waiting.append(_Waiting(receipt, bool(receipt.digest) or self._stores_refusal()))
+                self._waiting.append(_Waiting(receipt, bool(receipt.digest) or self._stores_unread()))
                 self.on_waiting(len(self._waiting))
                 if len(self._waiting) == self.batch_rows:
                     self._changed.notify()
@@ -135,12 +135,12 @@ class JournalWriter:
         self.store.close()
         return lost
 
-    def _stores_refusal(self) -> bool:
+    def _stores_unread(self) -> bool:
         second = self.now().replace(microsecond=0)
-        last, taken = self._refusals_of
+        last, taken = self._unread_of
         taken = taken + 1 if second == last else 1
-        self._refusals_of = (second, taken)
-        return taken <= MAX_REFUSALS_PER_S
+        self._unread_of = (second, taken)
+        return taken <= MAX_UNREAD_PER_S
 
     def _run(self) -> None:
         step = self._migrate

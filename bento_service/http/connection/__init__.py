@@ -1,1 +1,1 @@
-"""One connection, below the application: limits, lingering close, early refusals. May import uvicorn."""
+"""One connection, below the application: limits, lingering close, early rejections. May import uvicorn."""

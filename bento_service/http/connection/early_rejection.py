@@ -49,8 +49,8 @@ def never_reject(scope: Scope) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rejection:
-    """A rejection, to repeat for requests with the same `key`."""
+class _Repeatable:
+    """A problem to repeat for requests with the same `key`."""
 
     key: tuple[object, ...]
     model: str | None
@@ -82,7 +82,7 @@ class EarlyRejections:
         self._on_request = on_request
         self._is_draining = is_draining
         self._clock = clock
-        self._last: _Rejection | None = None
+        self._last: _Repeatable | None = None
         self._unrecorded: list[Callable[[], None]] = []
 
     def __call__(self, scope: Scope) -> EarlyRejection | None:
@@ -139,7 +139,7 @@ def _has_origin(scope: Scope) -> bool:
     return any(name == b"origin" for name, _ in scope["headers"])
 
 
-def _reject(state: AppState, scope: Scope, key: tuple[object, ...], started_s: float) -> _Rejection | None:
+def _reject(state: AppState, scope: Scope, key: tuple[object, ...], started_s: float) -> _Repeatable | None:
     """Return the rejection that the application would send, or None if it would admit the request.
 
     An admission leaves no trace: it takes no place before it is entered.
@@ -154,4 +154,4 @@ def _reject(state: AppState, scope: Scope, key: tuple[object, ...], started_s: f
         error = rejected
     else:
         return None
-    return _Rejection(key, model, error, RawProblem(describe_error(error, uuid.uuid4().hex)), started_s)
+    return _Repeatable(key, model, error, RawProblem(describe_error(error, uuid.uuid4().hex)), started_s)

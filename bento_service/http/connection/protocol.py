@@ -1,4 +1,7 @@
-"""uvicorn's HTTP protocol, with limits where uvicorn has none."""
+"""uvicorn's HTTP protocol, with limits where uvicorn has none.
+
+`service.py` installs it; the application that it calls is `http/gateway.py`.
+"""
 
 import asyncio
 import uuid
@@ -40,7 +43,7 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
     """
 
     max_header_bytes = 65_536
-    """Bytes that may come without any of a body among them: request line and headers, or trailers."""
+    """Most bytes in a row outside a body: request line and headers, or trailers."""
     header_timeout_s = 10.0
     """From a connection's start, or a further request's first byte, until the headers are complete."""
 
@@ -48,7 +51,7 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
         super().__init__(*args, **kwargs)
         self._reject_early = reject_early
         self._early_rejection: EarlyRejection | None = None
-        """Of the running request, until it is sent."""
+        """The running request's rejection, until it is sent."""
         self._running_cycle: RequestResponseCycle | None = None
         """The request being answered; `self.cycle` is the newest one, which may wait behind it in the pipeline."""
         self._disconnect = DisconnectSignal()
@@ -225,7 +228,7 @@ class BoundedHttpProtocol(LingeringHttpProtocol):
         self.on_response_complete()
 
     def _stop_reading(self) -> None:
-        """Drop what came of the running request's body; uvicorn resumes reading after its answer."""
+        """Pause reading and drop the running request's body so far; uvicorn resumes after its answer."""
         if self._running_cycle is not None:
             self._running_cycle.body = b""  # type: ignore[assignment] # as in `on_body`
         self.flow.pause_reading()

@@ -14,7 +14,7 @@ CPU_SHARE = 0.08
 """Share of the CPUs that rejections may take; faster ones are delayed."""
 REJECTION_CPU_S = 350e-6
 """CPU time of one rejection beside running models, with a body of 49 kB: an estimate, see
-docs/adr/0019-paced-refusals.md."""
+docs/adr/0019-paced-rejections.md."""
 MAX_RATE_PER_S = 1_500.0
 """One event loop answers all of a worker's requests: so many rejections leave it half of its time."""
 BURST_S = 0.1

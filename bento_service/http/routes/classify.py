@@ -70,7 +70,7 @@ async def _answer_image(request: Request, *, read_fields: Callable[[Fields], Fie
 
     `read_fields` turns the form's texts into what a query would hold.
     """
-    # Reads its query itself: FastAPI, which describes this call, does not answer it (`create_app`).
+    # `create_app` routes this call past FastAPI, which only describes it; so it reads its query itself.
     query = ClassifyQuery.read(request.scope["query_string"])
     state = get_state(request)
     with admit(state, request, query) as image, state.budget.lease() as lease:

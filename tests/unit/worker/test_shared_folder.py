@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -73,20 +74,15 @@ def test_a_worker_reads_the_fresh_statuses_of_others(tmp_path: Path) -> None:
     assert StatusTable.open(tmp_path / TABLE).read_others(1) == []
 
 
-def test_the_folder_of_a_service_that_was_killed_is_removed(tmp_path: Path) -> None:
+def test_a_folder_stays_while_its_service_runs_and_is_removed_after_a_kill(tmp_path: Path) -> None:
     with other_service(tmp_path) as folder:
-        assert folder.is_dir()
+        own = create_folder(tmp_path)
+        assert set(tmp_path.iterdir()) == {own, folder}
+    shutil.rmtree(own)
 
     assert list(tmp_path.iterdir()) == [folder]
     assert list(tmp_path.iterdir()) != [create_folder(tmp_path)]
     assert not folder.exists()
-
-
-def test_the_folder_of_a_service_that_runs_is_left_alone(tmp_path: Path) -> None:
-    with other_service(tmp_path) as folder:
-        own = create_folder(tmp_path)
-
-        assert set(tmp_path.iterdir()) == {own, folder}
 
 
 def test_an_unlocked_folder_of_the_same_name_is_replaced(tmp_path: Path) -> None:
