@@ -180,19 +180,17 @@ def bench(
 
     with explained_errors():
         load_test.bench(
-            load_test.BenchOptions(
-                images=tuple(images or ()),
-                url=url,
-                model=model,
-                target_ms=target_ms,
-                duration_s=duration_s,
-                rates_per_s=load_test.parse_rates(rates),
-                seed=seed,
-                uses_cache=cache,
-                is_remote_allowed=yes_remote,
-                json_path=json_path,
-                html_path=html_path,
-            )
+            images=images or (),
+            url=url,
+            model=model,
+            target_ms=target_ms,
+            duration_s=duration_s,
+            rates=rates,
+            seed=seed,
+            uses_cache=cache,
+            is_remote_allowed=yes_remote,
+            json_path=json_path,
+            html_path=html_path,
         )
 
 

@@ -7,8 +7,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -18,11 +17,10 @@ from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.image_files import find_images, to_line, to_text
 from bento_service.cli.output import plain_console
 from bento_service.load_test.address import Address, resolve
-from bento_service.load_test.bottleneck import ServiceCapacity
 from bento_service.load_test.generator import LoadOptions, run_closed, run_open
 from bento_service.load_test.page import write_page
 from bento_service.load_test.report import BenchReport, Subject, describe_run_line, to_json, write_text
-from bento_service.load_test.survey import SurveyPlan, survey
+from bento_service.load_test.survey import ServiceCapacity, SurveyPlan, survey
 from lightbox_client import Client
 from lightbox_client.contract import ModelCard, Status
 from lightbox_client.errors import InvalidImageError
@@ -36,24 +34,7 @@ CHECK_S = 5.0
 """Longest that images are tried out before the load; the rest is taken as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class BenchOptions:
-    """The command's options. A `target_ms` of None is the service's own; no `rates_per_s` means a search."""
-
-    images: tuple[str, ...]
-    url: str
-    model: str | None
-    target_ms: float | None
-    duration_s: float
-    rates_per_s: tuple[float, ...]
-    seed: int
-    uses_cache: bool
-    is_remote_allowed: bool
-    json_path: Path | None
-    html_path: Path | None
-
-
-def parse_rates(text: str | None) -> tuple[float, ...]:
+def _parse_rates(text: str | None) -> tuple[float, ...]:
     """Parse `50,100,200`; raises `CommandError` for anything else."""
     if text is None:
         return ()
@@ -67,40 +48,67 @@ def parse_rates(text: str | None) -> tuple[float, ...]:
     return rates
 
 
-def bench(options: BenchOptions) -> None:
-    """Measure, and write the report to stdout and to the files of the options.
+def bench(
+    *,
+    images: Sequence[str],
+    url: str,
+    model: str | None,
+    target_ms: float | None,
+    duration_s: float,
+    rates: str | None,
+    seed: int,
+    uses_cache: bool,
+    is_remote_allowed: bool,
+    json_path: Path | None,
+    html_path: Path | None,
+) -> None:
+    """Measure, and write the report to stdout and to the files.
+
+    A `target_ms` of None is the service's own; no `rates` means a search.
 
     Raises:
         CommandError: There is nothing to send, nowhere to write, or the service is not ready; or, once the report is
             written, some input could not be read.
         LightboxClientError: The service cannot be reached, or refused.
     """
-    _require_writable(options)
-    address = resolve(options.url)
-    require_nearby(address, is_remote_allowed=options.is_remote_allowed)
-    images, unread = _read_images(options.images, options.seed)
+    rates_per_s = _parse_rates(rates)
+    files = {path: render for path, render in ((json_path, to_json), (html_path, write_page)) if path is not None}
+    _require_writable(files)
+    address = resolve(url)
+    require_nearby(address, is_remote_allowed=is_remote_allowed)
+    encoded_by_path, unread = _read_images(images, seed)
     begun_at = datetime.now(UTC).isoformat(timespec="seconds")
-    with Client(options.url) as client:
-        status, card = _ask(client, options)
-        _drop_unreadable(images, client, options.model)
-        subject = _describe(client, options, address=address, status=status, card=card, images=images)
-    target_ms = options.target_ms or status.target_p99_ms
-    plan = SurveyPlan(
-        target_ms=target_ms,
-        duration_s=options.duration_s,
-        capacity=ServiceCapacity(status.decode_threads * status.workers, status.lanes * status.workers),
-        rates_per_s=options.rates_per_s,
-    )
-    query = f"?model={quote(options.model, safe='')}" if options.model else ""
+    with Client(url) as client:
+        status, card = _ask(client, model)
+        _drop_unreadable(encoded_by_path, client, model)
+        device = f"{status.device.name}, {status.device.cores} cores" if status.device else "unknown"
+        lanes = f"{status.lanes} lanes, {status.decode_threads} decode threads"
+        subject = Subject(
+            url=url,
+            model=card.name,
+            model_version=card.version,
+            service={
+                "service": f"Lightbox {client.version().lightbox}, {status.workers} workers",
+                "engine": f"{card.engine} {card.precision}, {lanes}",
+                "device": device,
+                "cache": "in use" if uses_cache else "not in use: each image was sent with bytes of its own",
+            },
+            image_names=tuple(to_text(path.name) for path in encoded_by_path),
+            image_bytes_median=int(statistics.median(map(len, encoded_by_path.values()))),
+            is_loopback=address.is_loopback,
+        )
+    chosen_ms = target_ms or status.target_p99_ms
+    capacity = ServiceCapacity(status.decode_threads * status.workers, status.lanes * status.workers)
+    query = f"?model={quote(model, safe='')}" if model else ""
     load = LoadOptions(
-        timeout_s=max(MIN_TIMEOUT_S, 2 * target_ms / 1000), reads_answers=True, makes_unique=not options.uses_cache
+        timeout_s=max(MIN_TIMEOUT_S, 2 * chosen_ms / 1000), reads_answers=True, makes_unique=not uses_cache
     )
-    target = f"{options.url.rstrip('/')}/v1/classify{query}", list(images.values())
+    target = f"{url.rstrip('/')}/v1/classify{query}", list(encoded_by_path.values())
     try:
         found = survey(
-            plan,
+            SurveyPlan(chosen_ms, duration_s, capacity, rates_per_s),
             run_closed=partial(run_closed, *target, options=load),
-            run_open=partial(run_open, *target, seed=options.seed, options=load),
+            run_open=partial(run_open, *target, seed=seed, options=load),
             on_run=lambda run: _say(describe_run_line(run)),
         )
     except KeyboardInterrupt as error:
@@ -109,12 +117,17 @@ def bench(options: BenchOptions) -> None:
         begun_at=begun_at,
         command=to_text(shlex.join(["lightbox", *sys.argv[1:]])),
         subject=subject,
-        target_ms=target_ms,
-        target_source="as asked for" if options.target_ms else "the service's own",
-        seed=options.seed,
+        target_ms=chosen_ms,
+        target_source="as asked for" if target_ms else "the service's own",
+        seed=seed,
         survey=found,
     )
-    _write(options, report)
+    write_text(report, plain_console(sys.stdout))
+    for path, render in files.items():
+        try:
+            path.write_text(render(report), encoding="utf-8")
+        except OSError as error:
+            raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
     if unread:
         raise CommandError(f"{unread} inputs could not be read; the figures are of the others", ExitCode.BAD_INPUT)
 
@@ -196,11 +209,9 @@ def _sample_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "samples"
 
 
-def _require_writable(options: BenchOptions) -> None:
+def _require_writable(paths: Iterable[Path]) -> None:
     """Check before the measurement that its files can be written; leaves none behind."""
-    for path in (options.json_path, options.html_path):
-        if path is None:
-            continue
+    for path in paths:
         is_new = not os.path.lexists(path)
         try:
             path.open("a").close()
@@ -212,49 +223,14 @@ def _require_writable(options: BenchOptions) -> None:
             raise CommandError(f"cannot write {path}: {reason}", ExitCode.BAD_INPUT) from error
 
 
-def _ask(client: Client, options: BenchOptions) -> tuple[Status, ModelCard]:
+def _ask(client: Client, model: str | None) -> tuple[Status, ModelCard]:
     status = client.status()
     if status.state != READY:
-        raise CommandError(f"{options.url} is {status.state}; try again once {options.url}/readyz answers 200")
-    if options.model is not None:
-        return status, client.model(options.model)
+        url = client.base_url
+        raise CommandError(f"{url} is {status.state}; try again once {url}/readyz answers 200")
+    if model is not None:
+        return status, client.model(model)
     return status, next(card for card in client.models().models if card.is_default)
-
-
-def _describe(
-    client: Client,
-    options: BenchOptions,
-    *,
-    address: Address,
-    status: Status,
-    card: ModelCard,
-    images: dict[Path, bytes],
-) -> Subject:
-    device = f"{status.device.name}, {status.device.cores} cores" if status.device else "unknown"
-    return Subject(
-        url=options.url,
-        model=card.name,
-        model_version=card.version,
-        service={
-            "service": f"Lightbox {client.version().lightbox}, {status.workers} workers",
-            "engine": f"{card.engine} {card.precision}, {status.lanes} lanes, {status.decode_threads} decode threads",
-            "device": device,
-            "cache": "in use" if options.uses_cache else "not in use: each image was sent with bytes of its own",
-        },
-        image_names=tuple(to_text(path.name) for path in images),
-        image_bytes_median=int(statistics.median(map(len, images.values()))),
-        is_loopback=address.is_loopback,
-    )
-
-
-def _write(options: BenchOptions, report: BenchReport) -> None:
-    write_text(report, plain_console(sys.stdout))
-    for path, render in ((options.json_path, to_json), (options.html_path, write_page)):
-        try:
-            if path is not None:
-                path.write_text(render(report), encoding="utf-8")
-        except OSError as error:
-            raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _say(line: str) -> None:

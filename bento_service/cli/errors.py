@@ -10,7 +10,13 @@ import typer
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
-from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
+from bento_service.errors import (
+    CacheUrlError,
+    InvalidParameterError,
+    JournalUrlError,
+    LightboxError,
+    UnknownModelError,
+)
 from bento_service.settings import Settings
 from lightbox_client import errors as client_errors
 from lightbox_client.errors import LightboxClientError
@@ -40,6 +46,8 @@ class ExplainedError(CommandError):
 _BAD_INPUT_ERRORS = (
     UnknownModelError,
     InvalidParameterError,
+    JournalUrlError,
+    CacheUrlError,
     client_errors.UnknownModelError,
     client_errors.InvalidRequestError,
     client_errors.InvalidAddressError,

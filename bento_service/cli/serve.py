@@ -10,10 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from bento_service.cli.errors import CommandError, ExitCode
+from bento_service.cli.errors import CommandError
 from bento_service.cli.launch import Command
 from bento_service.cli.models import prepare_in_subprocess
-from bento_service.errors import CacheUrlError, JournalUrlError
 from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client import Client
 
@@ -22,6 +21,7 @@ ANY_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared w
 _SERVER_PATIENCE_S = 2
 """Longer than `BoundedHttpProtocol.stop_timeout_s`; with what uvicorn itself takes, within `SERVER_STOP_S`."""
 
+PrepareModels: TypeAlias = Callable[[Sequence[str]], None]
 ReplaceProcess: TypeAlias = Callable[[str, tuple[str, ...], Mapping[str, str]], NoReturn]
 """As `os.execvpe`: the program takes over this process, and gets the signals that are sent to it."""
 
@@ -59,25 +59,17 @@ def dashboard_command(settings: Settings, service_url: str, environment: Mapping
 def serve(
     settings: Settings,
     *,
-    prepare: Callable[[Sequence[str]], None] = prepare_in_subprocess,
+    prepare: PrepareModels = prepare_in_subprocess,
     replace_process: ReplaceProcess | None = None,
 ) -> NoReturn:
-    """Prepare the models that are missing, then become the service.
+    """Prepare the start, then become the service; raises as `prepare_start`.
 
-    In a container the bento prepares its models when it is deployed, and this interpreter goes on as the service: a
-    second start would only take time, since the image already sets what an interpreter reads as it starts.
-
-    Raises:
-        CommandError: The port is taken, the journal's or the cache's URL is invalid, or a model cannot be had.
-        EngineUnavailableError: The engine or the device of the settings is not there.
+    In a container this interpreter goes on as the service: a second start would only take time, since the image already
+    sets what an interpreter reads as it starts.
     """
-    require_free_port(settings.host, settings.port, "--port", "PORT")
-    check_back_ends(settings)
-    is_container = bool(os.environ.get(BENTO_PATH))
-    if not is_container:
-        prepare(settings.models)
+    prepare_start(settings, prepare)
     command = service_command(settings, os.environ)
-    replace_process = replace_process or (run_as_module if is_container else os.execvpe)
+    replace_process = replace_process or (run_as_module if os.environ.get(BENTO_PATH) else os.execvpe)
     replace_process(command.argv[0], command.argv, command.env)
 
 
@@ -103,21 +95,21 @@ def show_dashboard(settings: Settings, service_url: str, *, replace_process: Rep
     replace_process(command.argv[0], command.argv, command.env)
 
 
-def check_back_ends(settings: Settings) -> None:
-    """Refuse settings with which no worker could start.
+def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
+    """Check that the service can start, then prepare the models that are missing; in a container its bento does that.
 
     Raises:
-        CommandError: The URL of the journal or of the cache is invalid.
-        EngineUnavailableError: The engine or the device is not there.
+        CommandError: The port is taken, or a model cannot be had.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
+        EngineUnavailableError: The engine or the device of the settings is not there.
     """
     from bento_service.bootstrap import preflight  # noqa: PLC0415 - heavy, and help needs none of it
 
-    try:
-        preflight(settings)
-    except JournalUrlError as error:
-        raise CommandError(f"LIGHTBOX_JOURNAL_URL: {error}", ExitCode.BAD_INPUT) from error
-    except CacheUrlError as error:
-        raise CommandError(f"LIGHTBOX_CACHE_URL: {error}", ExitCode.BAD_INPUT) from error
+    require_free_port(settings.host, settings.port, "--port", "PORT")
+    preflight(settings)
+    if not os.environ.get(BENTO_PATH):
+        prepare(settings.models)
 
 
 def require_free_port(host: str, port: int, option: str, variable: str) -> None:

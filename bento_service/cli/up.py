@@ -2,7 +2,7 @@
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -12,9 +12,10 @@ from bento_service.cli.launch import Child, ChildFailedError, run_together, stop
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.cli.serve import (
     ANY_ADDRESSES,
-    check_back_ends,
+    PrepareModels,
     dashboard_command,
     local_url,
+    prepare_start,
     require_free_port,
     service_command,
 )
@@ -24,13 +25,12 @@ STOP_MARGIN_S = 5.0
 """Time for the service's processes to exit, beyond what the workers' own steps of stopping may take."""
 
 
-def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]], None] = prepare_in_subprocess) -> None:
+def up(settings: Settings, output: TextIO, *, prepare: PrepareModels = prepare_in_subprocess) -> None:
     """Run service and dashboard until Ctrl-C, SIGTERM or a closed terminal stops both.
 
     Raises:
-        CommandError: Another `lightbox up` uses the data folder, a port is taken, the journal's or the cache's URL is
-            invalid, a model cannot be had, or one of the two ended by itself.
-        EngineUnavailableError: The engine or the device of the settings is not there.
+        CommandError: Another `lightbox up` uses the data folder, a port is taken, or one of the two ended by itself.
+        LightboxError: As in `prepare_start`.
     """
     _require_two_addresses(settings)
     service_url = local_url(settings.host, settings.port)
@@ -38,10 +38,8 @@ def up(settings: Settings, output: TextIO, *, prepare: Callable[[Sequence[str]],
     children = children_of(settings, service_url, dashboard_url)
     logs = children[0].log.parent
     with _locked(logs, f"process {os.getpid()}: {service_url}, {dashboard_url}"):
-        require_free_port(settings.host, settings.port, "--port", "PORT")
         require_free_port(settings.dashboard_host, settings.dashboard_port, "--dashboard-port", "DASHBOARD_PORT")
-        check_back_ends(settings)
-        prepare(settings.models)
+        prepare_start(settings, prepare)
 
         def announce(line: str) -> None:
             output.write(f"{line}\n")

@@ -6,7 +6,7 @@ from sqlalchemy.exc import ArgumentError
 from bento_service.domain.credentials import ENCODING_ADVICE, has_clear_host
 from bento_service.errors import JournalUrlError
 
-_ALLOWED = "Give `sqlite:///<path>` or `postgresql://<user>:<password>@<host>/<database>`."
+_ALLOWED = "LIGHTBOX_JOURNAL_URL takes `sqlite:///<path>` or `postgresql://<user>:<password>@<host>/<database>`."
 
 
 def parse_url(url: str) -> URL:
@@ -55,6 +55,6 @@ def _check_parameters(url: URL) -> None:
     if not url.query.keys() <= known:
         # Its name is not repeated: it may be the end of a password with an `&`.
         raise JournalUrlError(
-            "The journal's URL has a parameter that PostgreSQL's clients do not know; those that they know are listed "
-            f"at https://www.postgresql.org/docs/current/libpq-connect.html (`sslmode`, `passfile`). {ENCODING_ADVICE}"
+            "LIGHTBOX_JOURNAL_URL has a parameter that PostgreSQL's clients do not know. They know those of "
+            f"https://www.postgresql.org/docs/current/libpq-connect.html (`sslmode`, `passfile`). {ENCODING_ADVICE}"
         )

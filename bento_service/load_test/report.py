@@ -10,9 +10,8 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from bento_service.load_test.bottleneck import Confidence, Limit
 from bento_service.load_test.figures import RunFigures
-from bento_service.load_test.survey import Survey
+from bento_service.load_test.survey import Confidence, Limit, Survey
 
 SCHEMA = "lightbox-bench/1"
 CACHED_SHARE = 0.01

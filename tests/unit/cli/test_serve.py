@@ -1,3 +1,4 @@
+import io
 import os
 import socket
 import subprocess
@@ -7,14 +8,25 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from pydantic import SecretStr
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, read_settings
-from bento_service.cli.serve import local_url, require_free_port, serve, service_command, show_dashboard
+from bento_service.cli.serve import (
+    dashboard_command,
+    local_url,
+    require_free_port,
+    serve,
+    service_command,
+    show_dashboard,
+)
+from bento_service.cli.up import children_of, up
 from bento_service.settings import Settings
 from lightbox_client.errors import InvalidAddressError
+
+
+def run(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(app, arguments, env=environment)
 
 
 class Became(Exception):  # noqa: N818 - not an error: it stands for the process that exec never returns from
@@ -123,24 +135,36 @@ def test_a_taken_port_is_said_before_anything_is_prepared(taken_port: int) -> No
         show_dashboard(Settings(dashboard_port=taken_port), "http://box:3000", replace_process=become)
 
 
-@pytest.mark.parametrize("command", ["serve", "up"])
-def test_a_device_that_is_none_is_said_before_any_model_is_prepared(
-    free_ports: tuple[int, int], command: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("environment", "exit_code", "message"),
+    [
+        # OpenVINO and CUDA exclude each other on every machine.
+        ({"LIGHTBOX_ENGINE": "openvino", "LIGHTBOX_DEVICE": "cuda"}, 1, "The engine `openvino` runs on CPUs"),
+        ({"LIGHTBOX_JOURNAL_URL": "mysql://box:s3cret@host"}, 2, "The journal's URL begins with 'mysql'. LIGHTBOX_J"),
+        ({"LIGHTBOX_CACHE_URL": "memcached://box:s3cret@host"}, 2, "The cache's URL cannot be read. LIGHTBOX_CACHE_U"),
+        ({"LIGHTBOX_PORT": "many"}, 2, "LIGHTBOX_PORT is 'many': input should be a valid integer"),
+        ({"LIGHTBOX_WORKERS": "0"}, 2, "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
+        ({"LIGHTBOX_MODELS": ","}, 2, "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
+        ({"LIGHTBOX_ENGINE": "tensorrt"}, 2, "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino', 'o"),
+        ({"LIGHTBOX_DEFAULT_MODEL": "no"}, 2, "LIGHTBOX_DEFAULT_MODEL is 'no', which is not among LIGHTBOX"),
+    ],
+)
+def test_wrong_settings_are_named_before_any_model_is_prepared(
+    free_ports: tuple[int, int], tmp_path: Path, environment: dict[str, str], exit_code: int, message: str
 ) -> None:
-    # OpenVINO and CUDA exclude each other on every machine.
-    environment = {
-        "LIGHTBOX_ENGINE": "openvino",
-        "LIGHTBOX_DEVICE": "cuda",
+    defaults = {
         "LIGHTBOX_MODELS": "no_such_model",
         "LIGHTBOX_DATA_DIR": str(tmp_path),
         "LIGHTBOX_PORT": str(free_ports[0]),
         "LIGHTBOX_DASHBOARD_PORT": str(free_ports[1]),
     }
 
-    result = CliRunner().invoke(app, [command], env=environment)
+    for command in ("serve", "up"):
+        result = run(command, **defaults | environment)
 
-    assert result.exit_code == 1
-    assert result.stderr.startswith("lightbox: The engine `openvino` runs on CPUs, and the device is set to `cuda`.")
+        assert result.exit_code == exit_code
+        assert result.stderr.startswith(f"lightbox: {message}")
+        assert "s3cret" not in result.stderr
 
 
 def test_the_dashboard_is_streamlit_on_its_script_with_the_services_url(free_port: int) -> None:
@@ -159,48 +183,71 @@ def test_a_dashboard_needs_an_address(free_port: int) -> None:
         show_dashboard(Settings(dashboard_port=free_port), "box:3000", replace_process=become)
 
 
-@pytest.mark.parametrize(
-    ("setting", "url", "message"),
-    [
-        ("journal_url", "mysql://box:s3cret@host", r"LIGHTBOX_JOURNAL_URL: .* begins with 'mysql'"),
-        ("cache_url", "memcached://box:s3cret@host", r"LIGHTBOX_CACHE_URL: .* takes `redis://"),
-    ],
-)
-def test_an_invalid_url_is_said_without_its_password_before_any_model_is_prepared(
-    free_port: int, setting: str, url: str, message: str
-) -> None:
-    settings = Settings(port=free_port).model_copy(update={setting: SecretStr(url)})
-
-    with pytest.raises(CommandError, match=message) as refusal:
-        serve(settings, prepare=lambda names: pytest.fail("too early"), replace_process=become)
-
-    assert "s3cret" not in str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    ("variable", "value", "message"),
-    [
-        ("LIGHTBOX_PORT", "many", "LIGHTBOX_PORT is 'many': input should be a valid integer"),
-        ("LIGHTBOX_WORKERS", "0", "LIGHTBOX_WORKERS is '0': input should be greater than or equal to 1"),
-        ("LIGHTBOX_MODELS", ",", "LIGHTBOX_MODELS names nothing; name at least one. (Models to serve"),
-        ("LIGHTBOX_ENGINE", "tensorrt", "LIGHTBOX_ENGINE is 'tensorrt': input should be 'auto', 'openvino', 'onnxru"),
-        (
-            "LIGHTBOX_DEFAULT_MODEL",
-            "no",
-            "lightbox: LIGHTBOX_DEFAULT_MODEL is 'no', which is not among LIGHTBOX",
-        ),
-    ],
-)
-def test_a_setting_outside_its_limits_is_named_with_what_is_allowed(variable: str, value: str, message: str) -> None:
-    result = CliRunner().invoke(app, ["serve"], env={variable: value})
-
-    assert result.exit_code == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-
-
 def test_a_journal_url_that_is_refused_is_not_shown() -> None:
     with pytest.raises(CommandError, match=r"LIGHTBOX_JOURNAL_URL is \(not shown\): input should be") as refusal:
         read_settings(journal_url=b"postgresql://lightbox:s3cret\xff@db/lightbox")
 
     assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("option", "other"), [("--port", "--dashboard-port"), ("--dashboard-port", "--port")])
+def test_up_says_which_port_is_taken_and_how_to_choose_another(
+    taken_port: int, free_port: int, option: str, other: str, tmp_path: Path
+) -> None:
+    result = run("up", option, str(taken_port), other, str(free_port), LIGHTBOX_DATA_DIR=str(tmp_path))
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"lightbox: port {taken_port} on 127.0.0.1 is taken by another process")
+    variable = option.removeprefix("--").replace("-", "_").upper()
+    assert f"{option} {taken_port + 1}, or `make up {variable}={taken_port + 1}`" in result.stderr
+
+
+@pytest.mark.parametrize("dashboard_host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - the text of a setting
+def test_up_refuses_one_port_for_both(dashboard_host: str) -> None:
+    result = run("up", "--port", "3000", "--dashboard-port", "3000", LIGHTBOX_DASHBOARD_HOST=dashboard_host)
+
+    assert result.exit_code == 2
+    assert "service and dashboard cannot both listen on port 3000" in result.stderr
+
+
+def test_a_second_up_on_one_data_folder_names_the_first(free_ports: tuple[int, int], tmp_path: Path) -> None:
+    port, dashboard_port = free_ports
+    settings = Settings(port=port, dashboard_port=dashboard_port, data_dir=tmp_path)
+    said: list[str] = []
+
+    def prepare(names: Sequence[str]) -> None:
+        # The first is at this step.
+        (tmp_path / "logs" / "service.log").write_text("of the first")
+        second = run("up", "--port", str(port + 1), LIGHTBOX_DATA_DIR=str(tmp_path))
+        assert second.exit_code == 1
+        said.append(second.stderr)
+        raise CommandError("enough")
+
+    for _ in range(2):  # the lock goes with the process that holds it
+        with pytest.raises(CommandError, match="enough"):
+            up(settings, io.StringIO(), prepare=prepare)
+
+    first = f"process {os.getpid()}: http://127.0.0.1:{port}, http://127.0.0.1:{dashboard_port}"
+    expected = f"lightbox: another `lightbox up` ({first}) uses {tmp_path}; stop it, or choose another folder with "
+    assert said == [f"{expected}LIGHTBOX_DATA_DIR\n"] * 2
+    assert (tmp_path / "logs" / "service.log").read_text() == "of the first"
+
+
+def test_up_says_where_it_cannot_keep_logs(free_ports: tuple[int, int], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = Settings(port=free_ports[0], dashboard_port=free_ports[1], data_dir=tmp_path / "file" / "data")
+
+    with pytest.raises(CommandError, match=r"cannot keep logs in .*file/data/logs: Not a directory; choose another"):
+        up(settings, io.StringIO(), prepare=lambda names: None)
+
+
+def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+
+    service, dashboard = children_of(settings, "http://127.0.0.1:3000", "http://127.0.0.1:8501")
+
+    assert service.command == service_command(settings, os.environ)
+    assert service.ready_url == "http://127.0.0.1:3000/readyz"
+    assert dashboard.command == dashboard_command(settings, "http://127.0.0.1:3000", os.environ)
+    assert dashboard.ready_url == "http://127.0.0.1:8501/_stcore/health"
+    assert service.log.parent == tmp_path / "logs"

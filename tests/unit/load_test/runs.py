@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bento_service.load_test.bottleneck import Bottleneck, Confidence, Limit
 from bento_service.load_test.figures import RunFigures, describe_run
 from bento_service.load_test.report import BenchReport, Subject
 from bento_service.load_test.result import AnswerFacts, LoadResult
-from bento_service.load_test.survey import Survey
+from bento_service.load_test.survey import Bottleneck, Confidence, Limit, Survey
 
 TARGET_MS = 100.0
 BUSY_LANES = Bottleneck(Limit.INFERENCE, Confidence.CLEAR, 0.44, 0.96)

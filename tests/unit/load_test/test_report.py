@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from bento_service.load_test.bottleneck import Bottleneck, Confidence, Limit
 from bento_service.load_test.report import BenchReport, describe_run_line, give_verdict, list_notes, to_json, write_text
+from bento_service.load_test.survey import Bottleneck, Confidence, Limit
 from tests.unit.load_test.runs import make_growing_step, make_report, make_step
 
 SLOW = make_step(8, latency_ms=500.0), make_step(150, latency_ms=500.0)

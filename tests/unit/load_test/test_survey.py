@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.load_test.bottleneck import Limit, ServiceCapacity
 from bento_service.load_test.figures import RunFigures
 from bento_service.load_test.result import LoadResult
 from bento_service.load_test.survey import (
@@ -12,16 +11,22 @@ from bento_service.load_test.survey import (
     LADDER,
     PRECISION,
     Attempt,
+    Confidence,
+    Limit,
+    ServiceCapacity,
     Survey,
     SurveyPlan,
     best_rate,
     choose_rate,
+    find_bottleneck,
     survey,
 )
 from tests.fakes.clock import FakeClock
 from tests.unit.load_test.runs import make_facts, make_run
 
 CAPACITY = 100.0
+STATIONS = ServiceCapacity(decode_threads=2, lanes=2)
+ANSWERS_MS = [0.0] * 1000
 
 
 @dataclass
@@ -49,7 +54,7 @@ class FakeGenerator:
         return make_run([20.0] * count, offered_per_s=rate_per_s, duration_s=duration_s, statuses=statuses)
 
     def measure(self, *, duration_s: float = 60, rates: tuple[float, ...] = ()) -> Survey:
-        plan = SurveyPlan(1000, duration_s, ServiceCapacity(decode_threads=2, lanes=2), rates)
+        plan = SurveyPlan(1000, duration_s, STATIONS, rates)
         seen: list[RunFigures] = []
         found = survey(plan, run_closed=self.run_closed, run_open=self.run_open, on_run=seen.append, clock=self.clock)
         assert seen == [*found.probes, *found.steps]
@@ -138,3 +143,47 @@ def test_a_rate_that_was_not_kept_below_one_that_was_counts_as_chance() -> None:
 
     assert best_rate(attempts) == 100
     assert choose_rate(attempts, CAPACITY) == 125
+
+
+@pytest.mark.parametrize(
+    ("decode_ms", "inference_ms", "batch_size", "limit", "confidence"),
+    [
+        (4.0, 19.0, 1, Limit.INFERENCE, Confidence.CLEAR),
+        (19.0, 8.0, 1, Limit.DECODE, Confidence.CLEAR),
+        (19.0, 96.0, 8, Limit.DECODE, Confidence.CLEAR),
+        (16.0, 19.0, 1, Limit.INFERENCE, Confidence.LIKELY),
+        (18.5, 19.0, 1, Limit.INFERENCE, Confidence.UNCLEAR),
+        (2.0, 4.0, 1, Limit.HTTP, Confidence.LIKELY),
+        (2.0, 11.0, 1, Limit.HTTP, Confidence.UNCLEAR),
+    ],
+)
+def test_the_station_that_is_busy_at_capacity_is_the_limit_else_http(
+    decode_ms: float, inference_ms: float, batch_size: int, limit: Limit, confidence: Confidence
+) -> None:
+    facts = make_facts(decode_ms=decode_ms, inference_ms=inference_ms, batch_size=batch_size)
+
+    found = find_bottleneck(make_run(ANSWERS_MS, facts=facts), STATIONS)
+
+    assert (found.limit, found.confidence) == (limit, confidence)
+
+
+def test_the_shares_of_busy_time_follow_from_rate_demand_and_servers() -> None:
+    facts = make_facts(decode_ms=5, inference_ms=64, batch_size=4)
+
+    found = find_bottleneck(make_run(ANSWERS_MS, facts=facts), STATIONS)
+
+    assert found.decode_busy == pytest.approx(0.25, rel=0.01)
+    assert found.inference_busy == pytest.approx(0.8, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("run", "limit"),
+    [
+        (make_run(ANSWERS_MS, facts=make_facts(inference_ms=19), client_cpu_s=9.5), Limit.CLIENT),
+        (make_run(ANSWERS_MS, facts=make_facts(is_cached=True)), Limit.HTTP),
+        (make_run(ANSWERS_MS), Limit.UNKNOWN),
+    ],
+    ids=["a busy client", "cached answers", "no timings"],
+)
+def test_without_computed_answers_or_a_client_with_time_no_station_is_the_limit(run: LoadResult, limit: Limit) -> None:
+    assert find_bottleneck(run, STATIONS).limit is limit
