@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from bench.gpu_peers.engine import MAX_BATCH
 from bento_service.domain.models import StoredModel
 from bento_service.engines.torch.cuda_lanes import list_buckets
-from bento_service.engines.torch.cuda_model import ready_model
+from bento_service.engines.torch.cuda_model import Precision, ready_model
 from bento_service.engines.torch.cuda_streams import CudaRuntime, Step
 from bento_service.engines.torch.engine import TorchEngine
-from bento_service.engines.torch.precision import Precision
 from bento_service.engines.torch.program import load_program
 
 LANES = 2

@@ -8,21 +8,15 @@ from bento_service.domain.models import ModelCard
 from bento_service.domain.runner import Device, Dispatch, ModelCost
 
 
-class ModelState(StrEnum):
-    """The state of a served model. A worker lists its models only once all of them are warm."""
-
-    READY = "ready"
-
-
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A served model: its card, engine, precision and state."""
+    """A served model: its card and engine; `cache_scope` is from `cache.result_cache.name_scope`."""
 
     card: ModelCard
     is_default: bool
     engine: str
     precision: str
-    state: ModelState
+    cache_scope: str = ""
 
 
 class ServiceState(StrEnum):

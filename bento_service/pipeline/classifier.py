@@ -10,7 +10,7 @@ from typing import Protocol
 from bento_service.cache.result_cache import ResultCache, name_scope
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Priority, Receipt, Timings
-from bento_service.domain.service import ModelState, ServedModel
+from bento_service.domain.service import ServedModel
 from bento_service.engines.base import Engine
 from bento_service.errors import DrainingError, LightboxError, OverloadedError
 from bento_service.pipeline.admission import Admission
@@ -28,7 +28,10 @@ class WarmModel:
 
 
 class Observer(Protocol):
-    """Called for each finished request, on the event loop, so it must not wait."""
+    """Called for each finished request, on the event loop, so it must not wait.
+
+    Implemented by `Metrics` in `observability/metrics.py` and `_JournalObserver` in `bootstrap.py`.
+    """
 
     def observe_receipt(self, receipt: Receipt) -> None:
         """Handle a receipt."""
@@ -50,20 +53,24 @@ class Classifier:
         observers: Sequence[Observer],
         cache: ResultCache | None = None,
     ) -> None:
-        self._models = {model.card.name: model for model in models}
         self._served = ServedModels(
-            cards={name: model.card for name, model in self._models.items()},
-            scopes={
-                name: name_scope(
-                    model.card.version,
-                    library=model.engine.library,
-                    device_kind=model.engine.device.kind,
+            {
+                model.card.name: ServedModel(
+                    model.card,
+                    is_default=model.card.name == default_model,
+                    engine=model.engine.name,
                     precision=model.engine.precision,
-                    min_oversampling=runner.min_oversampling,
+                    cache_scope=name_scope(
+                        model.card.version,
+                        library=model.engine.library,
+                        device_kind=model.engine.device.kind,
+                        precision=model.engine.precision,
+                        min_oversampling=runner.min_oversampling,
+                    ),
                 )
-                for name, model in self._models.items()
+                for model in models
             },
-            default_model=default_model,
+            default_model,
         )
         self._runner = runner
         self._admission = admission
@@ -95,16 +102,7 @@ class Classifier:
 
     def models(self) -> tuple[ServedModel, ...]:
         """Return the served models, in the order of the settings."""
-        return tuple(
-            ServedModel(
-                card=model.card,
-                is_default=model.card.name == self._served.default_model,
-                engine=model.engine.name,
-                precision=model.engine.precision,
-                state=ModelState.READY,
-            )
-            for model in self._models.values()
-        )
+        return tuple(self._served.by_name.values())
 
     def find_model(self, name: str) -> ServedModel:
         """Return one served model.
@@ -112,8 +110,7 @@ class Classifier:
         Raises:
             UnknownModelError: It is not served.
         """
-        card = self._served.find(name)
-        return next(served for served in self.models() if served.card is card)
+        return self._served.find(name)
 
     def stop_admitting(self) -> None:
         """Refuse every further request; admitted ones are finished."""
@@ -125,7 +122,7 @@ class Classifier:
         self._has_given_up = True
 
     async def drain(self, *, timeout_s: float) -> int:
-        """Stop admitting, and wait until every admitted image has its receipt; return how many have none in the end."""
+        """Stop admitting, and wait until every admitted image has its receipt; return how many are left."""
         self.stop_admitting()
         if self.in_flight:
             with suppress(TimeoutError):
@@ -144,7 +141,7 @@ class Classifier:
         priority: Priority = Priority.INTERACTIVE,
         continues_request: bool = False,
     ) -> ImageRequest:
-        """Admit one image before any of its bytes are read; a refusal leaves a receipt too.
+        """Admit one image before any of its bytes are read; a rejected one gets a receipt too.
 
         Args:
             request_id: Names the request in answer, log and journal.
@@ -163,10 +160,10 @@ class Classifier:
             DrainingError: Shutting down.
         """
         received_at = datetime.now(UTC)
-        card: ModelCard | None = None
+        served: ServedModel | None = None
         try:
-            card = self._served.find(model)
-            check_parameters(card, top_k=top_k, deadline_ms=deadline_ms)
+            served = self._served.find(model)
+            check_parameters(served.card, top_k=top_k, deadline_ms=deadline_ms)
             if self._has_given_up or (self._is_draining and not continues_request):
                 raise _draining()
             permit = self._admission.admit(
@@ -174,7 +171,7 @@ class Classifier:
             )
         except LightboxError as error:
             total_ms = (self._runner.clock() - started_s) * 1000
-            self._finish(_make_refusal(error, request_id, card, received_at, total_ms), error)
+            self._finish(_make_refusal(error, request_id, served, received_at, total_ms), error)
             raise
         return ImageRequest(
             self._served,
@@ -184,7 +181,7 @@ class Classifier:
             self._finish,
             request_id,
             received_at,
-            model=card,
+            model=served,
             top_k=top_k,
             deadline_ms=deadline_ms,
             started_s=started_s,
@@ -210,7 +207,7 @@ class Classifier:
         except LightboxError as error:
             self._note_end(error)
             raise
-        return PreviewRequest(self._runner, permit, self._served.find(None), self._note_end)
+        return PreviewRequest(self._runner, permit, self._served.find(None).card, self._note_end)
 
     def _finish(self, receipt: Receipt, error: BaseException | None) -> None:
         if self._has_given_up and isinstance(error, asyncio.CancelledError):
@@ -228,14 +225,14 @@ class Classifier:
 
 
 def _make_refusal(
-    error: LightboxError, request_id: str, card: ModelCard | None, received_at: datetime, total_ms: float
+    error: LightboxError, request_id: str, served: ServedModel | None, received_at: datetime, total_ms: float
 ) -> Receipt:
     """Return the receipt of a request that was not admitted."""
     return Receipt(
         request_id=request_id,
         received_at=received_at,
-        model=card.name if card else "",
-        model_version=card.version if card else "",
+        model=served.card.name if served else "",
+        model_version=served.card.version if served else "",
         outcome=error.code,
         timings=Timings(total_ms=total_ms),
     )

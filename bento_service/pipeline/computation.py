@@ -40,8 +40,8 @@ class Computation:
     much as everything else that the loop does for a request.
 
     `digest` is the SHA-256 of `encoded` in hex, or empty: then the decode thread computes it. Once `deadline_s` on the
-    runner's clock has passed, neither decoding nor inference begins. The fields below it are set as far as the image
-    came.
+    runner's clock has passed, neither decoding nor inference begins. The fields after it are None until
+    their step ends.
     """
 
     runner: Runner

@@ -61,7 +61,7 @@ class DecodePool:
         return sum(map(len, self._waiting.values()))
 
     async def run(self, job: Callable[[], None], future: "asyncio.Future[Result]", *, priority: Priority) -> Result:
-        """Run a job that sees to it that `future` is resolved, and wait for the future.
+        """Run a job that resolves `future`, itself or through another thread, and wait for the future.
 
         What the job raises becomes the future's error. Cancelling the call withdraws the job if no thread has taken it.
 

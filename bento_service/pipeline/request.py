@@ -12,6 +12,7 @@ from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, Preview, Receipt, Timings
 from bento_service.domain.runner import DispatchReason
+from bento_service.domain.service import ServedModel
 from bento_service.errors import DeadlineExceededError, InferenceFailedError, LightboxError, UnknownModelError
 from bento_service.images.header import read_header
 from bento_service.images.preprocessing import draw_preview
@@ -42,7 +43,7 @@ class ImageRequest:
     finish: Callable[[Receipt, BaseException | None], None]
     request_id: str
     received_at: datetime
-    model: ModelCard
+    model: ServedModel
     top_k: int
     deadline_ms: float | None
     started_s: float
@@ -62,7 +63,7 @@ class ImageRequest:
         """Free the place and write the receipt."""
         if self._answer is None:
             receipt = self._make_receipt(
-                name_outcome(error), model=None if isinstance(error, UnknownModelError) else self.model
+                name_outcome(error), model=None if isinstance(error, UnknownModelError) else self.model.card
             )
         elif error is None:
             receipt = self._answer.receipt
@@ -82,7 +83,7 @@ class ImageRequest:
             InvalidParameterError: `top_k` or `deadline_ms` is out of range.
         """
         self.model = self.models.find(model)
-        check_parameters(self.model, top_k=top_k, deadline_ms=deadline_ms)
+        check_parameters(self.model.card, top_k=top_k, deadline_ms=deadline_ms)
         self.top_k = top_k
         self.deadline_ms = deadline_ms
 
@@ -116,7 +117,7 @@ class ImageRequest:
             return await self._compute(encoded, deadline_s=deadline_s)
         return await self.cache.fetch(
             self._digest,
-            scope=self.models.scopes[self.model.name],
+            scope=self.model.cache_scope,
             priority=self.permit.priority,
             compute=lambda: self._compute(encoded, deadline_s=deadline_s),
         )
@@ -124,17 +125,17 @@ class ImageRequest:
     async def _compute(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
         self.permit.check_again(deadline_ms=self.deadline_ms, elapsed_ms=self._elapsed_ms())
         header = read_header(encoded)
-        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.name, len(encoded), header))
+        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.card.name, len(encoded), header))
         self._work = Computation(
-            self.runner, self.model, encoded, header, self._digest, self.permit.priority, deadline_s
+            self.runner, self.model.card, encoded, header, self._digest, self.permit.priority, deadline_s
         )
         completion, preprocessed = await self._work.run()
         return CachedResult.of(completion.scores, preprocessed.info, preprocessed.warnings)
 
     def _make_answer(self, result: CachedResult) -> Answer:
-        predictions = rank(result.scores, self.model.labels, max(self.top_k, _RECEIPT_PREDICTIONS))
+        predictions = rank(result.scores, self.model.card.labels, max(self.top_k, _RECEIPT_PREDICTIONS))
         receipt = self._make_receipt(
-            OUTCOME_OK, model=self.model, result=result, top=predictions[:_RECEIPT_PREDICTIONS]
+            OUTCOME_OK, model=self.model.card, result=result, top=predictions[:_RECEIPT_PREDICTIONS]
         )
         self._answer = Answer(receipt, predictions[: self.top_k], result.image, receipt.warnings)
         return self._answer
@@ -181,7 +182,7 @@ class ImageRequest:
             image=image,
             digest=digest,
             cached=is_cached,
-            warnings=(*warnings, *self.model.warnings) if image else (),
+            warnings=(*warnings, *self.model.card.warnings) if image else (),
         )
 
     def _elapsed_ms(self) -> float:

@@ -1,9 +1,10 @@
 """The served models by name, and the parameters that they take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bento_service.domain.models import ModelCard
+from bento_service.domain.service import ServedModel
 from bento_service.errors import InvalidParameterError, UnknownModelError
 
 MAX_DEADLINE_MS = 600_000.0
@@ -12,23 +13,22 @@ MAX_DEADLINE_MS = 600_000.0
 
 @dataclass(frozen=True, slots=True)
 class ServedModels:
-    """The served models' cards by name, the default's name, and cache scopes (`cache.result_cache.name_scope`)."""
+    """The served models by name, in the order of the settings, and the default's name."""
 
-    cards: Mapping[str, ModelCard]
+    by_name: Mapping[str, ServedModel]
     default_model: str
-    scopes: Mapping[str, str] = field(default_factory=dict)
 
-    def find(self, model: str | None) -> ModelCard:
-        """Return the card of a model; None asks for the default.
+    def find(self, name: str | None) -> ServedModel:
+        """Return one model; None asks for the default.
 
         Raises:
             UnknownModelError: It is not served.
         """
-        card = self.cards.get(self.default_model if model is None else model)
-        if card is None:
-            names = list(self.cards)
-            raise UnknownModelError(f"No model named {model!r} is served. Served: {', '.join(names)}.", models=names)
-        return card
+        model = self.by_name.get(self.default_model if name is None else name)
+        if model is None:
+            names = list(self.by_name)
+            raise UnknownModelError(f"No model named {name!r} is served. Served: {', '.join(names)}.", models=names)
+        return model
 
 
 def check_parameters(card: ModelCard, *, top_k: int, deadline_ms: float | None) -> None:

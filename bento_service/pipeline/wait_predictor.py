@@ -30,7 +30,7 @@ class WaitPredictor:
 
         Args:
             capacity: Images that run at the same time; with fewer the machine is not at full load.
-            round_size: Images that are answered together where every lane has its largest batch, if that is more.
+            round_size: Images in flight where every lane runs its largest batch; counts where it exceeds `capacity`.
             clock: Seconds, monotonic.
             initial_slowdown: The first guess; more than 0.
         """

@@ -1,4 +1,4 @@
-"""Starts a classifier: queue, lanes, decode threads and admission around warm models; and the parts of one worker."""
+"""Builds a classifier from warm models: queue, lanes, decode threads and admission; and holds a worker's parts."""
 
 import asyncio
 import time

@@ -15,7 +15,8 @@ of batches lie within it (bench/results/runner-2026-11-21.json)."""
 _SPEED_LIMIT = math.log(1000)
 """Beyond a thousand times faster or slower than at warm-up, durations are a broken clock's."""
 _SIZE_GAIN = 0.02
-"""The same for one size alone: ten times slower, so that a common change of speed is not learnt here."""
+"""Share of a batch's error that the correction of its size follows: a tenth of `_GAIN`, so that it does not learn a
+change of speed that all sizes share."""
 _SIZE_LIMIT = math.log(4)
 """Largest correction of one size, as a log ratio."""
 _SIZE_KEPT = 0.998
@@ -23,7 +24,7 @@ _SIZE_KEPT = 0.998
 tried again."""
 
 _FOLLOWED = 0.01
-"""Share of the difference to another mode's speed that a mode follows with each batch of that one; half in 70."""
+"""Share of the difference to another mode's speed that a mode takes over at each batch of that mode; half in 70."""
 
 
 class CostModel:
@@ -66,7 +67,7 @@ class CostModel:
         """Predict how long a batch takes.
 
         Linear between measured sizes, proportional beyond the last, a step function where there are buckets. Never
-        less than for a smaller batch, which is work left out.
+        less than for a smaller batch.
         """
         sizes, curve_ms = self.sizes, self._curve_ms
         size = self._pad(batch_size)

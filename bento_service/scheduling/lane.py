@@ -14,7 +14,7 @@ LANE_THREADS = "lightbox-lane"
 """Prefix of the names of lanes' threads: of Python's own threads only they may compute."""
 
 
-class Lane:
+class Lane(threading.Thread):
     """One lane. It survives failing batches; if it dies all the same, it hands back the images it had not answered."""
 
     def __init__(
@@ -27,7 +27,7 @@ class Lane:
         deliver: Callable[[Sequence[Result]], None],
         on_lost: Callable[["Lane", Sequence[WorkItem]], bool],
     ) -> None:
-        """Make the lane; `start` starts its thread.
+        """Make the lane; `start` starts it, and raises `RuntimeError` where the system has no thread left.
 
         Args:
             number: Its number, unique among the lanes of the queue.
@@ -38,33 +38,16 @@ class Lane:
             on_lost: Called from the lane's thread when it dies, with its unanswered images; returns whether a successor
                 has taken over. Otherwise the thread works on.
         """
+        super().__init__(name=f"{LANE_THREADS}-{number}", daemon=True)
         self.number = number
         self._queue = queue
         self._models = models
         self._clock = clock
         self._deliver = deliver
         self._on_lost = on_lost
-        self._thread = threading.Thread(target=self._run, name=f"{LANE_THREADS}-{number}", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread.
-
-        Raises:
-            RuntimeError: The system has no thread left.
-        """
-        self._thread.start()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread has started and not ended."""
-        return self._thread.is_alive()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the thread's end; return whether it came in time."""
-        self._thread.join(timeout_s)
-        return not self.is_alive
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Run batches until the queue is closed; `start` calls this."""
         while not self._work():
             pass
 

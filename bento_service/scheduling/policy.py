@@ -1,4 +1,4 @@
-"""What a free lane does next: pure functions of what waits, the lanes, what comes next, the target and the time."""
+"""What a free lane does next: pure functions of the queue, the lanes, the latency target and the time."""
 
 import math
 from bisect import bisect_right
@@ -13,10 +13,10 @@ from bento_service.scheduling.cost_model import CostModel
 BATCH_SHARE = 0.25
 """One batch may take a quarter of the latency target, so that waiting for two of them still meets it."""
 BULK_SHARE = 0.05
-"""A bulk batch may take a twentieth of it, since an interactive image may have to wait for its end."""
+"""A bulk batch may take a twentieth of the target, since an interactive image may have to wait for its end."""
 _DISPATCH_SHARE = 0.2
-"""Cost of each dispatch to a lane beside its batch, as a share of one image's time: threads wake, which no curve shows.
-An estimate for a CPU, see docs/adr/0007-adaptive-runner.md."""
+"""Cost of waking a lane for a batch, which the measured durations leave out, as a share of one image's time. An
+estimate for a CPU, see docs/adr/0007-adaptive-runner.md."""
 _HOLD_SHARE = 0.5
 """Waiting, holding and running together may take half of the target; the rest is for decoding and the answer."""
 _MIN_HOLD_GAIN = 1.1

@@ -29,7 +29,7 @@ class Arrival:
 class WorkQueue:
     """Images that wait for a lane, first come, first served within a model and a priority. Thread-safe.
 
-    Lanes pull: a free one takes its next batch itself, without a turn of the event loop, and reports the result.
+    A free `Lane` calls `take` for its next batch, without a turn of the event loop; `run_batch` then reports the run.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class WorkQueue:
         return tuple(replace(dispatch, ago_ms=(now_s - started_s) * 1000) for started_s, dispatch in reversed(recent))
 
     def expect(self, priority: Priority = Priority.INTERACTIVE) -> Arrival:
-        """Count an image that is being decoded, so that no other image is taken to be alone."""
+        """Count an image that is being decoded, so that the policy does not run another as a lone one."""
         arrival = Arrival(priority)
         with self._changed:
             self._expected[priority].add(arrival)

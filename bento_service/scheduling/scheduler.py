@@ -70,8 +70,7 @@ class Scheduler:
     @property
     def has_ended(self) -> bool:
         """Whether every lane has ended, so that the engines may be closed."""
-        with self._lanes_changed:
-            return not any(lane.is_alive for lane in self._lanes)
+        return self._find_running() is None
 
     def close(self, *, timeout_s: float) -> None:
         """Let the lanes finish what waits, then stop them. Blocks: call it from a thread of its own.
@@ -81,14 +80,16 @@ class Scheduler:
         """
         self.queue.close()
         give_up_s = self._clock() + timeout_s
-        for number in range(len(self._lanes)):
-            # A lane that dies puts its successor into the list before it ends.
-            joined = None
-            while joined is not (lane := self._lanes[number]):
-                if not lane.join(max(0.0, give_up_s - self._clock())):
-                    break
-                joined = lane
+        while lane := self._find_running():
+            lane.join(max(0.0, give_up_s - self._clock()))
+            if lane.is_alive():
+                break
         self._deliver([(item, _shutdown_timeout(timeout_s)) for item in self.queue.clear()])
+
+    def _find_running(self) -> Lane | None:
+        # A lane that dies puts its successor into the list, under the lock, before it ends.
+        with self._lanes_changed:
+            return next((lane for lane in self._lanes if lane.is_alive()), None)
 
     def _make_lane(self, number: int) -> Lane:
         return Lane(

@@ -56,14 +56,12 @@ def measure_costs(
     Raises:
         OutOfMemoryError: Not even one image fits.
     """
+    measure = partial(time_batch_sizes, infer, recipe, clock=clock)
     costs: dict[EngineMode, CostModel] = {}
     if EngineMode.LATENCY in modes:
-        duration_ms = time_batch_sizes(
-            infer, recipe, sizes=[1], mode=EngineMode.LATENCY, clock=clock, budget_s=budget_s
-        )
-        costs[EngineMode.LATENCY] = CostModel(duration_ms)
+        costs[EngineMode.LATENCY] = CostModel(measure(sizes=[1], mode=EngineMode.LATENCY, budget_s=budget_s))
         budget_s *= 1 - _SHARE_OF_BUDGET
-    duration_ms = time_batch_sizes(infer, recipe, sizes=bucket_sizes or sizes, clock=clock, budget_s=budget_s)
+    duration_ms = measure(sizes=bucket_sizes or sizes, budget_s=budget_s)
     measured_buckets = [size for size in bucket_sizes if size in duration_ms]
     return {EngineMode.THROUGHPUT: CostModel(duration_ms, bucket_sizes=measured_buckets), **costs}
 

@@ -12,7 +12,10 @@ from bento_service.domain.runner import DispatchReason, EngineMode
 
 
 class Infer(Protocol):
-    """A model's forward pass: RGB uint8 (n, height, width, 3) to probabilities (n, classes)."""
+    """A model's forward pass: RGB uint8 (n, height, width, 3) to probabilities (n, classes).
+
+    `infer` of each engine, see `engines.base.Engine.infer`; `pipeline/wiring.py` passes it to the scheduler.
+    """
 
     def __call__(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode, /) -> NDArray[np.float32]:
         """Classify a batch; any exception counts as the batch's failure."""
@@ -66,4 +69,4 @@ class Batch:
 
 
 Result = tuple[WorkItem, Completion | Exception]
-"""An image and what came of it."""
+"""An image with its completion or its error."""

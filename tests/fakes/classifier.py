@@ -9,7 +9,7 @@ from typing import Self
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Preview, Priority, Receipt, Timings
-from bento_service.domain.service import ModelState, ServedModel
+from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError
 from bento_service.pipeline.classifier import Classifier
 from bento_service.pipeline.request import ImageRequest, PreviewRequest, name_outcome
@@ -25,7 +25,7 @@ def served_model(
     """A served model, with ten classes by default."""
     recipe = InputRecipe(size_px, size_px, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     card = ModelCard(name, f"v-{name}", labels, recipe, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
-    return ServedModel(card, is_default, "openvino", "f32", ModelState.READY)
+    return ServedModel(card, is_default, "openvino", "f32")
 
 
 def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
@@ -105,11 +105,7 @@ class FakeClassifier(Classifier):
     most_in_flight: int = 0
 
     def __post_init__(self) -> None:
-        cards = {served.card.name: served.card for served in self.served}
-        self._served = ServedModels(cards, next(iter(cards)))
-
-    def models(self) -> tuple[ServedModel, ...]:
-        return self.served
+        self._served = ServedModels({model.card.name: model for model in self.served}, self.served[0].card.name)
 
     def open(
         self,
@@ -127,11 +123,11 @@ class FakeClassifier(Classifier):
         if (error := self.refuse(request_id)) is not None:
             self.outcomes[request_id] = error.code
             raise error
-        card = self.find(model, top_k)
+        served = self.find(model, top_k)
         self.admitted.append(request_id)
         self.deadlines_ms.append(deadline_ms)
         self.priorities.append(priority)
-        return FakeImageRequest(self, request_id, card, top_k)
+        return FakeImageRequest(self, request_id, served, top_k)
 
     def record_rejection(
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
@@ -144,17 +140,17 @@ class FakeClassifier(Classifier):
             raise error
         return FakePreviewRequest(self)
 
-    def find(self, model: str | None, top_k: int) -> ModelCard:
-        card = self._served.find(model)
-        check_parameters(card, top_k=top_k, deadline_ms=None)
-        return card
+    def find(self, model: str | None, top_k: int) -> ServedModel:
+        served = self._served.find(model)
+        check_parameters(served.card, top_k=top_k, deadline_ms=None)
+        return served
 
 
 class FakeImageRequest(ImageRequest):
-    def __init__(self, classifier: FakeClassifier, request_id: str, card: ModelCard, top_k: int) -> None:
+    def __init__(self, classifier: FakeClassifier, request_id: str, model: ServedModel, top_k: int) -> None:
         self._classifier = classifier
         self._id = request_id
-        self.model = card
+        self.model = model
         self._top_k = top_k
 
     def __enter__(self) -> Self:
@@ -180,7 +176,7 @@ class FakeImageRequest(ImageRequest):
             await self._classifier.gate.pass_through()
         if (error := self._classifier.fail(encoded)) is not None:
             raise error
-        return self._classifier.answer(self._id, self.model, self._top_k, encoded)
+        return self._classifier.answer(self._id, self.model.card, self._top_k, encoded)
 
 
 class FakePreviewRequest(PreviewRequest):

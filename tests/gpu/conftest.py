@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from bento_service.domain.models import StoredModel
+from bento_service.engines.torch.cuda_model import Precision
 from bento_service.engines.torch.engine import TorchEngine
-from bento_service.engines.torch.precision import Precision
 from bento_service.models.store import BentoModelStore
 
 OpenEngine = Callable[..., TorchEngine]

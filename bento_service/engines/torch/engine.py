@@ -12,9 +12,8 @@ from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.engines.devices import describe_cpu, describe_cuda
 from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, list_buckets, open_lanes
-from bento_service.engines.torch.cuda_model import compile_for, ready_model
+from bento_service.engines.torch.cuda_model import Precision, compile_for, describe, list_candidates, ready_model
 from bento_service.engines.torch.cuda_streams import CudaRuntime, is_out_of_memory
-from bento_service.engines.torch.precision import Precision, describe, list_candidates
 from bento_service.engines.torch.program import load_program
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
 

@@ -53,7 +53,7 @@ def to_model_card(served: ServedModel) -> contract.ModelCard:
         licence=card.licence,
         engine=served.engine,
         precision=served.precision,
-        state=served.state,
+        state="ready",  # a worker lists its models once all of them are warm
         parity=parity,
     )
 

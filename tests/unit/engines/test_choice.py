@@ -6,6 +6,7 @@ import pytest
 from bento_service.engines.choice import (
     DeviceKind,
     EngineKind,
+    Environment,
     check_engine,
     choose_engine,
     has_cuda_build,
@@ -15,19 +16,13 @@ from bento_service.errors import EngineUnavailableError
 
 Kind = Literal["auto"] | EngineKind
 Wish = Literal["auto"] | DeviceKind
-GPU = ("has_cuda",)
-GPU_FOR_BOTH = ("has_cuda", "has_cuda_provider")
-ALL = ("openvino", "onnxruntime", "torch")
 
 
-def choose(
-    kind: Kind, device: Wish, has: tuple[str, ...] = (), *, installed: tuple[str, ...] = ALL
-) -> tuple[EngineKind, DeviceKind]:
-    return choose_engine(
-        kind,
-        device,
-        has_cuda=lambda: "has_cuda" in has,
-        has_cuda_provider=lambda: "has_cuda_provider" in has,
+def make_environment(has: str, installed: tuple[str, ...] = ("openvino", "onnxruntime", "torch")) -> Environment:
+    """Make a machine that `has` no GPU (""), one for torch ("gpu"), or one for ONNX Runtime too ("gpu for both")."""
+    return Environment(
+        has_cuda=lambda: bool(has),
+        has_cuda_provider=lambda: has == "gpu for both",
         is_installed=lambda name: name in installed,
     )
 
@@ -35,98 +30,90 @@ def choose(
 @pytest.mark.parametrize(
     ("kind", "device", "has", "chosen"),
     [
-        ("auto", "auto", GPU, ("torch", "cuda")),
-        ("auto", "auto", (), ("openvino", "cpu")),
-        ("auto", "cpu", GPU, ("openvino", "cpu")),
-        ("torch", "auto", GPU, ("torch", "cuda")),
-        ("torch", "auto", (), ("torch", "cpu")),
-        ("torch", "cpu", GPU, ("torch", "cpu")),
-        ("openvino", "auto", GPU, ("openvino", "cpu")),
-        ("onnxruntime", "auto", (), ("onnxruntime", "cpu")),
-        ("onnxruntime", "auto", GPU, ("onnxruntime", "cpu")),
-        ("onnxruntime", "auto", GPU_FOR_BOTH, ("onnxruntime", "cuda")),
-        ("onnxruntime", "cpu", GPU_FOR_BOTH, ("onnxruntime", "cpu")),
+        ("auto", "auto", "gpu", ("torch", "cuda")),
+        ("auto", "auto", "", ("openvino", "cpu")),
+        ("auto", "cpu", "gpu", ("openvino", "cpu")),
+        ("torch", "auto", "gpu", ("torch", "cuda")),
+        ("torch", "auto", "", ("torch", "cpu")),
+        ("torch", "cpu", "gpu", ("torch", "cpu")),
+        ("openvino", "auto", "gpu", ("openvino", "cpu")),
+        ("onnxruntime", "auto", "", ("onnxruntime", "cpu")),
+        ("onnxruntime", "auto", "gpu", ("onnxruntime", "cpu")),
+        ("onnxruntime", "auto", "gpu for both", ("onnxruntime", "cuda")),
+        ("onnxruntime", "cpu", "gpu for both", ("onnxruntime", "cpu")),
     ],
 )
 def test_auto_takes_the_gpu_where_the_engine_can_use_it(
-    kind: Kind, device: Wish, has: tuple[str, ...], chosen: tuple[str, str]
+    kind: Kind, device: Wish, has: str, chosen: tuple[str, str]
 ) -> None:
-    assert choose(kind, device, has) == chosen
+    assert choose_engine(kind, device, make_environment(has)) == chosen
 
 
 @pytest.mark.parametrize(
     ("kind", "has", "message"),
     [
-        ("auto", (), "no CUDA GPU"),
-        ("onnxruntime", (), "no CUDA GPU"),
-        ("torch", (), "no CUDA GPU"),
-        ("onnxruntime", GPU, "Install `onnxruntime-gpu`"),
-        ("openvino", GPU, "Set the engine to `torch`"),
+        ("auto", "", "no CUDA GPU"),
+        ("onnxruntime", "", "no CUDA GPU"),
+        ("torch", "", "no CUDA GPU"),
+        ("onnxruntime", "gpu", "Install `onnxruntime-gpu`"),
+        ("openvino", "gpu", "Set the engine to `torch`"),
     ],
 )
-def test_cuda_that_the_engine_cannot_use_is_refused_rather_than_served_on_the_cpu(
-    kind: Kind, has: tuple[str, ...], message: str
-) -> None:
+def test_cuda_that_the_engine_cannot_use_is_refused(kind: Kind, has: str, message: str) -> None:
     with pytest.raises(EngineUnavailableError, match=message):
-        choose(kind, "cuda", has)
+        choose_engine(kind, "cuda", make_environment(has))
+    with pytest.raises(EngineUnavailableError, match=message):
+        check_engine(kind, "cuda", make_environment(has))
 
 
 @pytest.mark.parametrize(
     ("kind", "library"),
     [("openvino", "openvino"), ("torch", "torch"), ("onnxruntime", "onnxruntime"), ("auto", "openvino")],
 )
-def test_an_engine_whose_library_is_missing_is_refused_with_the_command_that_installs_it(
-    kind: Kind, library: str
-) -> None:
+def test_a_missing_library_is_refused_with_its_install_command(kind: Kind, library: str) -> None:
     with pytest.raises(EngineUnavailableError, match=f"pip install {library}"):
-        choose(kind, "cpu", installed=())
+        choose_engine(kind, "cpu", make_environment("", installed=()))
 
 
 def test_torch_is_not_asked_for_a_gpu_that_would_not_be_used() -> None:
     def fail() -> bool:
         raise AssertionError("asked for a GPU")
 
-    assert choose_engine("openvino", "auto", has_cuda=fail) == ("openvino", "cpu")
-    assert choose_engine("auto", "cpu", has_cuda=fail) == ("openvino", "cpu")
-    check_engine("auto", "auto", has_cuda=fail)
-    with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
-        check_engine("auto", "cuda", has_cuda=lambda: False)
+    environment = Environment(has_cuda=fail)
+    assert choose_engine("openvino", "auto", environment) == ("openvino", "cpu")
+    assert choose_engine("auto", "cpu", environment) == ("openvino", "cpu")
+    check_engine("auto", "auto", environment)
+
+
+CPU = ("openvino", "cpu")
 
 
 @pytest.mark.parametrize(
-    ("has_node", "reason", "advice"),
+    ("kind", "device", "chosen", "is_built", "has_node", "parts"),
     [
-        (False, "the container was given no GPU", "`docker run --gpus all`"),
-        (True, "PyTorch cannot use the driver", "`nvidia-smi`"),
+        pytest.param("auto", "auto", CPU, True, False, ("given no GPU", "`docker run --gpus all`"), id="no GPU"),
+        pytest.param("auto", "auto", CPU, True, True, ("cannot use the driver", "`nvidia-smi`"), id="an old driver"),
+        pytest.param("auto", "auto", ("torch", "cuda"), True, True, (), id="the GPU is used"),
+        pytest.param("auto", "cpu", CPU, True, False, (), id="the CPU was asked for"),
+        pytest.param("openvino", "auto", CPU, True, False, (), id="its engine was asked for"),
+        pytest.param("auto", "auto", CPU, False, False, (), id="it was not made for a GPU"),
     ],
 )
 def test_a_gpu_container_on_the_cpu_logs_the_reason_and_the_remedy(
-    has_node: bool, reason: str, advice: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    warn_gpu_unused("auto", "auto", ("openvino", "cpu"), has_cuda_build=lambda: True, has_gpu_node=lambda: has_node)
-    (line,) = caplog.messages
-    for part in ("serves on the CPU, with the engine `openvino`", reason, advice, "LIGHTBOX_DEVICE=cpu"):
-        assert part in line
-
-
-@pytest.mark.parametrize(
-    ("kind", "device", "chosen", "is_built"),
-    [
-        pytest.param("auto", "auto", ("torch", "cuda"), True, id="the GPU is used"),
-        pytest.param("auto", "cpu", ("openvino", "cpu"), True, id="the CPU was asked for"),
-        pytest.param("openvino", "auto", ("openvino", "cpu"), True, id="its engine was asked for"),
-        pytest.param("auto", "auto", ("openvino", "cpu"), False, id="it was not made for a GPU"),
-    ],
-)
-def test_a_container_that_runs_as_intended_logs_no_warning(
+    *,
     kind: Kind,
     device: Wish,
     chosen: tuple[EngineKind, DeviceKind],
     is_built: bool,
+    has_node: bool,
+    parts: tuple[str, ...],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    warn_gpu_unused(kind, device, chosen, has_cuda_build=lambda: is_built, has_gpu_node=lambda: False)
-    assert not caplog.messages
+    environment = Environment(is_built_for_cuda=lambda: is_built, has_gpu_node=lambda: has_node)
+    warn_gpu_unused(kind, device, chosen, environment)
+    always = ("serves on the CPU, with the engine `openvino`", "LIGHTBOX_DEVICE=cpu") if parts else ()
+    assert len(caplog.messages) == bool(parts)
+    assert all(part in caplog.text for part in (*parts, *always))
 
 
 @pytest.mark.parametrize(

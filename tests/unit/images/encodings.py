@@ -96,6 +96,17 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
+def encode_png(bits: int, colour_type: int, pixels: bytes, *, side_px: int = 1) -> bytes:
+    """Write a square PNG; `pixels` are its rows, each after its filter type."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side_px, side_px, bits, colour_type, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(pixels)) + png_chunk(b"IEND", b"")
+
+
+def insert_png_chunk(png: bytes, chunk: bytes, place: str = "before the pixels") -> bytes:
+    at = {"before the pixels": 33, "after the pixels": len(png) - 12, "after the end": len(png)}[place]
+    return png[:at] + chunk + png[at:]
+
+
 @cache
 def encode_every_kind(side_px: int = 48) -> dict[str, bytes]:
     """One small file for each format and mode."""

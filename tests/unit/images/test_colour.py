@@ -1,6 +1,5 @@
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -16,19 +15,13 @@ from tests.unit.images.encodings import (
     decode_with_pillow,
     encode,
     encode_every_kind,
+    encode_png,
     load_photograph,
-    png_chunk,
     read,
 )
 from tests.unit.images.timm_reference import assert_as_timm, transform_with_timm
 
-ONE_PIXEL = (1, 1)
 FLOAT_MAX = float(np.finfo(np.float32).max)
-
-
-def _centre(encoded: bytes) -> tuple[int, ...]:
-    """Return the colour that a file of one colour ends as."""
-    return tuple(int(value) for value in read(encoded).pixels_hwc[112, 112])
 
 
 @pytest.mark.parametrize(
@@ -86,63 +79,56 @@ def test_lab_becomes_the_rgb_that_it_came_from() -> None:
     assert prepared.warnings == ("lab_converted",)
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "WEBP", "TIFF"])
-def test_transparent_colour_is_laid_over_white(image_format: str) -> None:
+def one_pixel(mode: str, colour: int | tuple[int, ...], image_format: str = "PNG", **options: object) -> bytes:
+    """Encode one pixel; a palette has red only."""
+    image = Image.new(mode, (1, 1), colour)
+    if mode == "P":
+        image.putpalette([255, 0, 0])
+    return encode(image, image_format, **options)
+
+
+def one_deep_pixel(colour_type: int, *samples: int) -> bytes:
+    return encode_png(16, colour_type, b"\0" + struct.pack(f">{len(samples)}H", *samples))
+
+
+BLACK_ON_WHITE, RED_ON_WHITE, WHITE = (204, 204, 204), (255, 204, 204), (255, 255, 255)
+DEPTH, GREY, PALETTE, ALPHA = "bit_depth_reduced", "greyscale_converted", "palette_converted", "alpha_flattened"
+ONE_PIXEL = {
+    "RGBA in PNG": (one_pixel("RGBA", (255, 0, 0, 51)), RED_ON_WHITE, (ALPHA,)),
+    "RGBA in WEBP": (one_pixel("RGBA", (255, 0, 0, 51), "WEBP", lossless=True), RED_ON_WHITE, (ALPHA,)),
+    "RGBA in TIFF": (one_pixel("RGBA", (255, 0, 0, 51), "TIFF"), RED_ON_WHITE, (ALPHA,)),
+    "grey and alpha": (one_pixel("LA", (0, 51)), BLACK_ON_WHITE, (GREY, ALPHA)),
+    "transparent palette entry": (one_pixel("P", 0, transparency=0), WHITE, (PALETTE, ALPHA)),
+    "transparent entry of a GIF": (one_pixel("P", 0, "GIF", transparency=0), WHITE, (PALETTE, ALPHA)),
+    "half-transparent palette entry": (one_pixel("P", 0, transparency=b"\x33"), RED_ON_WHITE, (PALETTE, ALPHA)),
+    "transparent colour": (one_pixel("RGB", (9, 8, 7), transparency=(9, 8, 7)), WHITE, (ALPHA,)),
+    "transparent grey": (one_pixel("L", 9, transparency=9), WHITE, (GREY, ALPHA)),
+    "transparent bit": (one_pixel("1", 0, transparency=0), WHITE, (GREY, ALPHA)),
+    "transparent deep grey": (one_pixel("I;16", 900, transparency=900), WHITE, (DEPTH, GREY, ALPHA)),
+    "deep grey": (one_deep_pixel(0, 0x8000), (128, 128, 128), (DEPTH, GREY)),
+    "deep RGB": (one_deep_pixel(2, 0xFFFF, 0x8000, 0x00FF), (255, 128, 0), (DEPTH,)),
+    "deep grey and alpha": (one_deep_pixel(4, 0x4000, 0xFFFF), (64, 64, 64), (DEPTH, ALPHA)),
+    "deep RGBA": (one_deep_pixel(6, 0xFFFF, 0x8000, 0x00FF, 0xFFFF), (255, 128, 0), (DEPTH, ALPHA)),
+}
+
+
+@pytest.mark.parametrize(("encoded", "expected", "warnings"), ONE_PIXEL.values(), ids=ONE_PIXEL)
+def test_a_pixel_is_opaque_rgb_of_eight_bits(
+    encoded: bytes, expected: tuple[int, ...], warnings: tuple[str, ...]
+) -> None:
+    prepared = read(encoded)
+    assert tuple(prepared.pixels_hwc[112, 112]) == expected
+    assert prepared.warnings == warnings
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_an_icc_profile_is_ignored_and_noted(image_format: str) -> None:
     options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
-    encoded = encode(Image.new("RGBA", ONE_PIXEL, (255, 0, 0, 51)), image_format, **options)
-    assert _centre(encoded) == (255, 204, 204)
-    assert read(encoded).warnings == ("alpha_flattened",)
-
-
-def test_transparent_grey_is_laid_over_white() -> None:
-    encoded = encode(Image.new("LA", ONE_PIXEL, (0, 51)), "PNG")
-    assert _centre(encoded) == (204, 204, 204)
-    assert read(encoded).warnings == ("greyscale_converted", "alpha_flattened")
-
-
-@pytest.mark.parametrize(
-    ("image_format", "transparency", "expected"),
-    [("PNG", 0, (255, 255, 255)), ("GIF", 0, (255, 255, 255)), ("PNG", b"\x33", (255, 204, 204))],
-)
-def test_a_transparent_palette_entry_is_laid_over_white(
-    image_format: str, transparency: object, expected: tuple[int, ...]
-) -> None:
-    image = Image.new("P", ONE_PIXEL, 0)
-    image.putpalette([255, 0, 0])
-    encoded = encode(image, image_format, transparency=transparency)
-    assert _centre(encoded) == expected
-    assert read(encoded).warnings == ("palette_converted", "alpha_flattened")
-
-
-@pytest.mark.parametrize(
-    ("mode", "colour", "kinds"),
-    [
-        ("RGB", (9, 8, 7), ("alpha_flattened",)),
-        ("L", 9, ("greyscale_converted", "alpha_flattened")),
-        ("1", 0, ("greyscale_converted", "alpha_flattened")),
-        ("I;16", 900, ("bit_depth_reduced", "greyscale_converted", "alpha_flattened")),
-    ],
-)
-def test_a_colour_that_a_png_declares_transparent_is_white(
-    mode: str, colour: int | tuple[int, ...], kinds: tuple[str, ...]
-) -> None:
-    encoded = encode(Image.new(mode, ONE_PIXEL, colour), "PNG", transparency=colour)
-    assert _centre(encoded) == (255, 255, 255)
-    assert read(encoded).warnings == kinds
-
-
-def test_an_icc_profile_is_ignored_and_noted() -> None:
-    photograph = load_photograph()
-    for image_format in ("JPEG", "PNG", "WEBP", "TIFF"):
-        options: dict[str, object] = {"lossless": True} if image_format == "WEBP" else {}
-        plain = read(encode(photograph, image_format, **options))
-        profiled = read(encode(photograph, image_format, icc_profile=_make_profile(), **options))
-        assert profiled.warnings == ("icc_profile_ignored",)
-        assert (profiled.pixels_hwc == plain.pixels_hwc).all()
-
-
-def _make_profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    plain = read(encode(load_photograph(), image_format, **options))
+    profiled = read(encode(load_photograph(), image_format, icc_profile=profile, **options))
+    assert profiled.warnings == ("icc_profile_ignored",)
+    assert (profiled.pixels_hwc == plain.pixels_hwc).all()
 
 
 @pytest.mark.parametrize("kind", ["gif animated", "webp animated", "png animated", "tiff pages"])
@@ -152,25 +138,6 @@ def test_only_the_first_frame_of_an_animation_is_used(kind: str) -> None:
     prepared = read(encoded)
     assert prepared.warnings[0] == "first_frame_used"
     assert_as_timm(prepared.pixels_hwc, first, RECIPE)
-
-
-@pytest.mark.parametrize(
-    ("colour_type", "samples", "expected"),
-    [
-        (0, (0x8000,), (128, 128, 128)),
-        (2, (0xFFFF, 0x8000, 0x00FF), (255, 128, 0)),
-        (4, (0x4000, 0xFFFF), (64, 64, 64)),
-        (6, (0xFFFF, 0x8000, 0x00FF, 0xFFFF), (255, 128, 0)),
-    ],
-)
-def test_sixteen_bits_of_a_png_are_scaled_by_their_full_range(
-    colour_type: int, samples: tuple[int, ...], expected: tuple[int, int, int]
-) -> None:
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, colour_type, 0, 0, 0))
-    pixels = png_chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(f">{len(samples)}H", *samples)))
-    encoded = b"\x89PNG\r\n\x1a\n" + header + pixels + png_chunk(b"IEND", b"")
-    assert _centre(encoded) == expected
-    assert "bit_depth_reduced" in read(encoded).warnings
 
 
 @pytest.mark.parametrize(("bits", "value"), [(16, 0xABCD), (12, 0x0ABC), (10, 0x02AF)])

@@ -5,15 +5,14 @@ import pytest
 
 from bento_service.errors import ImageTooLargeError, MissingImageError, TooManyPixelsError
 from bento_service.images.preprocessing import ImageLimits, preprocess
-from tests.unit.images.encodings import LIMITS, RECIPE, encode, encode_every_kind, load_photograph, png_chunk, read
+from tests.unit.images.encodings import LIMITS, RECIPE, encode, encode_every_kind, encode_png, load_photograph, read
 from tests.unit.images.tiffs import Layout, encode_tiff
 
 
 def declare(image_format: str, side_px: int) -> bytes:
     """Return a small file whose header declares a square of this size."""
     if image_format == "PNG":
-        header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side_px, side_px, 8, 2, 0, 0, 0))
-        return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", b"")
+        return encode_png(8, 2, b"", side_px=side_px)
     if image_format == "TIFF":
         return encode_tiff(np.zeros((1, 1, 1), np.uint8), Layout(tags={256: (side_px,), 257: (side_px,)}))
     if image_format == "WEBP":

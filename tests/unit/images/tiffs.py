@@ -39,7 +39,7 @@ class Layout:
     tags: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
-def encode_tiff(samples: NDArray[np.generic], layout: Layout) -> bytes:
+def encode_tiff(samples: NDArray[np.generic], layout: Layout = Layout()) -> bytes:
     """Encode samples of shape (height, width, channels); their dtype is the file's sample format and depth."""
     order: Order = ">" if layout.is_big_endian else "<"
     height_px, width_px, channels = samples.shape

@@ -51,7 +51,8 @@ def run_lane(
         on_lost=on_lost,
     )
     lane.start()
-    assert lane.join(PATIENCE_S)
+    lane.join(PATIENCE_S)
+    assert not lane.is_alive()
 
 
 def test_a_lane_that_waits_for_its_next_batch_keeps_no_pixels_of_the_last() -> None:

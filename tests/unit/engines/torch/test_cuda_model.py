@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bento_service.engines.torch.cuda_lanes import LaneModel
-from bento_service.engines.torch.cuda_model import Compiler, CudaModel, Forward, compile_for, ready_model
+from bento_service.engines.torch.cuda_model import Compiler, CudaModel, Forward, Precision, compile_for, ready_model
 from bento_service.engines.torch.engine import CudaProgram, TorchEngine
-from bento_service.engines.torch.precision import Precision
 from bento_service.engines.torch.program import load_program
 from tests.fakes.cuda import FakeRuntime
 from tests.unit.engines.torch.small_programs import CARD, CLASSES, RECIPE

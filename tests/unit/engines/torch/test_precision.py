@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
-from bento_service.engines.torch.precision import (
+from bento_service.engines.torch.cuda_model import (
     Classify,
     Precision,
     choose_precision,
