@@ -10,7 +10,7 @@ import pytest
 from bento_service.domain.requests import Priority
 from tests.fakes.faulty_engine import IMAGES, FaultyEngine
 from tests.faults.books import check_books, check_rest
-from tests.faults.clients import Client, Reply, Request, ask, ask_all, number_requests
+from tests.faults.clients import Reply, Request, ask, ask_all, connect, number_requests
 from tests.faults.service import LANES, FaultedService, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -79,7 +79,7 @@ async def test_clients_that_leave_before_decoding_cost_none(*, has_cache: bool) 
 async def leave(service: FaultedService, requests: Sequence[Request], random: Random) -> None:
     """Send a request and hang up, time and again: while the image is on its way, or some time after it."""
     for request in requests:
-        async with Client(service.port) as client:
+        async with connect(service.port) as client:
             share = random.choice((0.0, 0.5, 1.0))
             await client.send_part(request, share)
             # How long the client stays is what is tested; nothing is waited for.
