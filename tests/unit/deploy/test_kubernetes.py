@@ -75,13 +75,15 @@ def test_service_probes_and_policy_match_their_deployment(rendered: Rendered, na
 def test_autoscaler_and_disruption_budget_are_about_the_service(rendered: Rendered) -> None:
     target = rendered.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     deployment = rendered.one(target["kind"], target["name"])
-    budget = rendered.one("PodDisruptionBudget")["spec"]["selector"]
+    disruption = rendered.one("PodDisruptionBudget")["spec"]
+    budget = disruption["selector"]
 
     assert deployment["metadata"]["name"] == "lightbox-api"
     assert "replicas" not in deployment["spec"], "each `kubectl apply` would undo the autoscaler's choice"
     assert [name for name in PORTS if selects(budget, rendered.template(name)["metadata"]["labels"])] == [
         "lightbox-api"
     ]
+    assert disruption["maxUnavailable"] == 1, "a node with a lone replica could not be drained"
 
 
 GRANTED = {"lightbox/access": "true"}
