@@ -68,7 +68,7 @@ class RedisStore:
                 `refused_write`.
             read_timeout_s: Longest that `get` takes, connecting included.
             write_timeout_s: Longest that one pipeline of writes takes.
-            trial_timeout_s: Longest that a trial takes.
+            trial_timeout_s: Longest that a trial takes, connecting included.
             clock: Seconds, monotonic.
 
         Raises:

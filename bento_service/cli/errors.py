@@ -83,7 +83,7 @@ def read_settings(**chosen: object) -> Settings:
     """Read the settings from the environment, with what the command line chose (not None) in their place.
 
     Raises:
-        CommandError: A value is outside what it may be; the message names the variable, the value and the limits.
+        CommandError: A value is not allowed; the message names the variable, the value and the limits.
     """
     try:
         return Settings.model_validate({name: value for name, value in chosen.items() if value is not None})

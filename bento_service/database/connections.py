@@ -182,7 +182,7 @@ def concerns_schema(error: BaseException | None) -> bool:
 
 
 def explain_permissions(file: Path) -> str | None:
-    """Return why this process may not write a SQLite file, and what to do; None if it may.
+    """Return why this process may not write a SQLite file, and what to do; None where permissions do not explain it.
 
     SQLite itself says only that it cannot open the file. It makes files beside its own, so the folder counts too.
     """

@@ -92,8 +92,8 @@ class Timings:
     """The duration of a request and its four stages, which do not overlap and sum to at most `total_ms`.
 
     `receive_ms`: from the request's headers to its last byte. `decode_ms`: bytes to tensor, in a decode thread.
-    `queue_ms`: the rest until the engine's run: cache, waits for a decode thread and for a lane. `inference_ms`: the
-    engine's run of the request's batch.
+    `queue_ms`: all other time before inference: cache look-up, waits for a decode thread and a lane. `inference_ms`:
+    the engine's run of the request's batch.
     """
 
     receive_ms: float = 0.0

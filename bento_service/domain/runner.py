@@ -45,7 +45,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class BatchCost:
-    """The cost of a batch size: `measured_ms` by the warm-up, and `current_ms` after `samples` batches of about it."""
+    """The cost of a batch size: `measured_ms` at warm-up, `current_ms` after `samples` batches of about that size."""
 
     batch_size: int
     measured_ms: float

@@ -48,7 +48,7 @@ _SIGNATURES: Final[Mapping[str, tuple[bytes, ...]]] = {
     f"a program; {_SEND_FILE}": (b"\x7fELF", b"MZ"),
     f"text; {_SEND_FILE}": (b"\xff\xfe", b"\xfe\xff"),
 }
-"""The first bytes of files that are no images, by what the file is and what to do."""
+"""The first bytes of files that are no images. A key says what the file is and what to do."""
 
 _COMMENTS = rb"(?:(?><!--.*?-->)\s*)*+"
 _TEXTS: Final = tuple(

@@ -49,7 +49,7 @@ def resolve(url: str) -> Address:
     try:
         with socket.create_connection((hostname, port), _CONNECT_TIMEOUT_S) as probe:
             ip = str(probe.getpeername()[0])
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host, says Python's codec
+    except (OSError, UnicodeError) as error:  # UnicodeError: from the idna codec, for an invalid host name
         reason = (error.strerror or str(error)) if isinstance(error, OSError) else "no such name"
         message = f"cannot reach {without_credentials(url)} ({reason}); is the service running there?"
         if proxy := find_proxy(url):

@@ -155,7 +155,7 @@ class LoadResult:
         return float(np.quantile(waits_ms, 0.99)) > limit_ms
 
     def percentile_ms(self, share: float) -> float:
-        """Return the least latency that this share of all requests kept, where only status 200 counts as answered.
+        """Return the latency within which this share of all requests was answered with 200.
 
         NaN if there was no request, infinite where too many were refused or failed.
         """

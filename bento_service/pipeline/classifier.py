@@ -165,7 +165,7 @@ class Classifier:
             served = self._served.find(model)
             check_parameters(served.card, top_k=top_k, deadline_ms=deadline_ms)
             if self._has_given_up or (self._is_draining and not continues_request):
-                raise _draining()
+                raise _draining_error()
             permit = self._admission.admit(
                 priority, deadline_ms=deadline_ms, elapsed_ms=(self._runner.clock() - started_s) * 1000
             )
@@ -202,7 +202,7 @@ class Classifier:
         """
         try:
             if self._is_draining:
-                raise _draining()
+                raise _draining_error()
             permit = self._admission.admit(Priority.BULK)
         except LightboxError as error:
             self._note_end(error)
@@ -238,5 +238,5 @@ def _make_refusal(
     )
 
 
-def _draining() -> DrainingError:
+def _draining_error() -> DrainingError:
     return DrainingError("This server is shutting down and takes no more images. Try again.", retry_after_s=1.0)

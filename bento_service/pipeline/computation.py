@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import PreprocessedImage, Priority
-from bento_service.errors import DeadlineExceededError
+from bento_service.errors import DeadlineExceededError, InferenceFailedError
 from bento_service.images.header import ImageHeader
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.pipeline.decode_pool import DecodePool
@@ -41,7 +41,7 @@ class Computation:
 
     `digest` is the SHA-256 of `encoded` in hex, or empty: then the decode thread computes it. Once `deadline_s` on the
     runner's clock has passed, neither decoding nor inference begins. The fields after it are None until
-    their step ends.
+    their step ends; `has_run` tells whether a lane ran the image, whatever the result.
     """
 
     runner: Runner
@@ -55,6 +55,7 @@ class Computation:
     completion: Completion | None = None
     decode_started_s: float | None = None
     decode_finished_s: float | None = None
+    has_run: bool = False
 
     async def run(self) -> tuple[Completion, PreprocessedImage]:
         """Decode the image and run it. Cancelling the call spares what has not begun.
@@ -72,6 +73,9 @@ class Computation:
         except BaseException:
             queue.withdraw(arrival)
             raise
+        finally:
+            is_done = future.done() and not future.cancelled()
+            self.has_run = is_done and isinstance(future.exception(), InferenceFailedError | None)
         if self.preprocessed is None:
             raise RuntimeError("a lane ran an image that was not decoded")
         return self.completion, self.preprocessed

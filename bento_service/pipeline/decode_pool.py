@@ -81,7 +81,7 @@ class DecodePool:
                     logger.exception("Decoding an image failed.")
                 fail(error if isinstance(error, Exception) else _wrap(error))
 
-        task = self.submit(guarded, priority=priority, on_dropped=lambda: fail(_closed()))
+        task = self.submit(guarded, priority=priority, on_dropped=lambda: fail(_closed_error()))
         try:
             return await future
         except asyncio.CancelledError:
@@ -105,7 +105,7 @@ class DecodePool:
         task = Task(job, priority, on_dropped, self._clock())
         with self._changed:
             if self._is_closed:
-                raise _closed()
+                raise _closed_error()
             self._waiting[priority].append(task)
             self._changed.notify()
         return task
@@ -180,7 +180,7 @@ def call_on_loop(future: "asyncio.Future[Result]", settle: Callable[[], None]) -
         logger.warning("The event loop is closed; the result of a decoding job was dropped.")
 
 
-def _closed() -> DrainingError:
+def _closed_error() -> DrainingError:
     return DrainingError("This server shut down before the image was decoded. Try again.", retry_after_s=1.0)
 
 

@@ -13,7 +13,7 @@ from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, Preview, Receipt, Timings
 from bento_service.domain.runner import DispatchReason
 from bento_service.domain.service import ServedModel
-from bento_service.errors import DeadlineExceededError, InferenceFailedError, LightboxError, UnknownModelError
+from bento_service.errors import DeadlineExceededError, LightboxError, UnknownModelError
 from bento_service.images.header import read_header
 from bento_service.images.preprocessing import draw_preview
 from bento_service.pipeline.admission import Permit
@@ -69,8 +69,7 @@ class ImageRequest:
             receipt = self._answer.receipt
         else:
             receipt = replace(self._answer.receipt, outcome=name_outcome(error))
-        is_completed = self._work is not None and self._work.completion is not None
-        self.permit.release(has_run=is_completed or isinstance(error, InferenceFailedError))
+        self.permit.release(has_run=self._work is not None and self._work.has_run)
         self.finish(receipt, error)
 
     def change_parameters(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:

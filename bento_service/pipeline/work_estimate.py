@@ -131,7 +131,8 @@ class WorkEstimator:
     def estimate_ms(self, model: str, encoded_bytes: int, header: ImageHeader | None) -> float:
         """Estimate the work of one image from its header, which is None for bytes that are no image.
 
-        A size that cannot be told counts as the largest that is allowed, and one that will be refused as none.
+        An unknown size counts as the largest that is allowed, and one above that as zero: the image is refused without
+        decoding.
         """
         pixels = 0 if header is None else self._max_pixels if header.pixels is None else header.pixels
         if pixels > self._max_pixels:

@@ -67,7 +67,8 @@ class _BatchRun:
         reason = DispatchReason.SHRUNK if is_memory_short else DispatchReason.BISECTED
         is_worth_retry = note(self.batch, len(items))
         if len(items) > 1:
-            logger.warning("A batch of %d for %s failed and runs in halves: %s", len(items), self.batch.model, error)
+            cause = str(error) or type(error).__name__
+            logger.warning("A batch of %d for %s failed and runs in halves: %s", len(items), self.batch.model, cause)
             middle = len(items) // 2
             for half in (items[:middle], items[middle:]):
                 yield from self._run_live(half, reason)

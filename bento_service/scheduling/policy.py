@@ -104,7 +104,7 @@ def decide(
     is_alone = len(lines) == 1 and line.length == 1 and lanes.idle == lanes.total and outlook.expected == 0
     if is_alone and _earns_every_thread(line, outlook):
         return Run(line.model, line.priority, 1, EngineMode.LATENCY)
-    # Beyond the knee, only as much as leaves the same for every lane: the end of a backlog is answered sooner.
+    # Beyond the knee, an equal share of the backlog for every lane: its end is answered sooner.
     limit = max(line.knee, min(line.ceiling, line.length // (lanes.total + 1)))
     if line.priority is Priority.BULK:
         limit = _fit(curve, limit, budget_ms=BULK_SHARE * target_ms)

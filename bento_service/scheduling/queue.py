@@ -172,7 +172,8 @@ class WorkQueue:
                             return None
                         self._changed.wait()
                     elif isinstance(decision, Hold):
-                        self._models[decision.model].waiting[decision.priority][0].held_s = now_s
+                        for item in self._models[decision.model].waiting[decision.priority]:
+                            item.held_s = now_s
                         self._changed.wait(decision.until_s - now_s)
                     elif batch := self._take_batch(decision, now_s):
                         predicted_ms = self._models[batch.model].costs[batch.mode].predict_ms(len(batch.items))

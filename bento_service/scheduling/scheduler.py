@@ -41,8 +41,8 @@ class Scheduler:
 
         Args:
             infers: Each model's forward pass, which all lanes may call at once.
-            costs: Each model's cost by mode that differs, always with `THROUGHPUT`. Batches are never larger than the
-                largest size that its warm-up measured.
+            costs: Each model's cost models, one for each engine mode that behaves differently; `THROUGHPUT` is always
+                present. Batches are never larger than the largest size that its warm-up measured.
             lanes: Batches in flight.
             target_ms: The latency target, of which each batch may take a share.
             clock: Seconds, monotonic.

@@ -24,9 +24,10 @@ class HangDetector:
         """What each worker said last, and the checks since it said something else; by process id."""
 
     def check(self, statuses: Mapping[int, WorkerStatus | None], *, hang_checks: int | None = None) -> dict[int, int]:
-        """Take the last statuses of all workers that live, and return the checks since a worker that hangs renewed its.
+        """Return, for each worker that hangs, the number of checks since its status last changed.
 
-        Both by process id. `hang_checks` is the limit for all workers; by their state if None.
+        `statuses` are the last ones of all workers that live; both mappings are by process id. `hang_checks` is the
+        limit for all workers; by their state if None.
         """
         before, self._seen = self._seen, {}
         for process_id, status in statuses.items():

@@ -158,7 +158,7 @@ def _runner() -> list[Panel]:
         ),
         Panel(
             "Images in the queue",
-            "Admitted and not yet answered, by replica, and the limit of all replicas together.",
+            "Admitted and not yet answered, uploads and cache look-ups included, by replica; the limit of all queues.",
             [
                 Query(f"sum by (instance) (lightbox_queue_depth_images{{{_ON}}})", "{{instance}}"),
                 Query(f"sum(lightbox_max_queue_images{{{_ON}}})", "limit"),
@@ -198,7 +198,7 @@ def _workers() -> list[Panel]:
     return [
         Panel(
             "Workers ready",
-            "Ready by replica, and the configured number of all.",
+            "Ready workers of each replica, and the configured number of all.",
             [
                 Query(f"sum by (instance) (lightbox_workers_ready{{{_ON}}})", "{{instance}}"),
                 Query(f"sum(lightbox_workers{{{_ON}}})", "configured"),
@@ -242,7 +242,7 @@ def _stores() -> list[Panel]:
         ),
         Panel(
             "Cache failures",
-            "Failed operations of Redis a second. While it is down, it is tried about twice a minute.",
+            "Failed Redis operations a second. While it is down, it is tried about twice a minute.",
             [Query(_rate("lightbox_cache_failures_total", by="operation"), "{{operation}}")],
             "ops",
             colours={"read": VERMILLION, "write": ORANGE, "busy": SKY, "refused_write": PURPLE},

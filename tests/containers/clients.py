@@ -15,7 +15,7 @@ BROKEN = 0
 """The status of a request whose connection broke before an answer."""
 TIMEOUT_S = 60
 NOTICED_S = 25
-"""A client may wait so long for an answer: less than at a replica that drains (30 s) or never answers (120 s)."""
+"""Longest acceptable wait for an answer, below the drain (30 s) and the time-out of a lost replica (120 s)."""
 NOTICED_SHARE = 0.05
 """The share of a client's requests that may be rejected."""
 PATIENT = {"LIGHTBOX_TARGET_P99_MS": "10000"}

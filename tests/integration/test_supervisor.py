@@ -48,7 +48,7 @@ def test_a_death_is_logged_and_the_worker_replaced(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
-def test_an_early_death_beside_a_ready_worker_brings_a_pause(tmp_path: Path) -> None:
+def test_a_worker_that_dies_while_loading_is_restarted_after_a_pause(tmp_path: Path) -> None:
     script = f"if is_first():\n    {BEATS}\nwhile not is_anyone_heard(): time.sleep(0.01)\n{IS_KILLED}"
     with supervised(tmp_path, script, workers=2) as service:
         service.wait_for_line("WARNING Another worker is started in 30 s; the others serve meanwhile.")
