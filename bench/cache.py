@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from bench.environment import describe_environment, write_result
+from bench.markdown import make_table
 from bench.models import prepare_models
 from bench.photographs import write_photographs
 from bench.records import NEVER_REPEATS, REPEATS
@@ -43,6 +43,14 @@ _IMAGE_BYTES = 49_000
 _REPEATS = 5_000
 _SCRIPT = Path(__file__).with_name("cache.lua")
 _WARM_UP_S = 5
+_TRAFFIC_CELLS = {
+    "traffic": "{0.traffic}",
+    "images/s with": "{0.images_per_s_with:.0f}",
+    "without": "{0.images_per_s_without:.0f}",
+    "ratio": "{0.ratio:.3f}",
+    "p50 with, ms": "{0.p50_ms_with:.2f}",
+    "failed": "{0.failed}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,26 +186,12 @@ def main() -> None:
     arguments = parser.parse_args()
     console = Console()
     costs = asyncio.run(measure_costs())
-    table = Table("one request at the cache", "CPU, µs")
-    for cost in costs:
-        table.add_row(cost.what, f"{cost.cpu_us:.1f}")
-    console.print(table)
+    console.print(make_table({"one request at the cache": "{0.what}", "CPU, µs": "{0.cpu_us:.1f}"}, costs))
     comparisons: list[Comparison] = []
     if not arguments.costs_only:
         prepare_models()
         comparisons = measure_traffic(arguments.rounds, arguments.seconds)
-    table = Table("traffic", "images/s with", "without", "ratio", "p50 with, ms", "failed")
-    for traffic in comparisons:
-        table.add_row(
-            traffic.traffic,
-            f"{traffic.images_per_s_with:.0f}",
-            f"{traffic.images_per_s_without:.0f}",
-            f"{traffic.ratio:.3f}",
-            f"{traffic.p50_ms_with:.2f}",
-            str(traffic.failed),
-        )
-    if comparisons:
-        console.print(table)
+        console.print(make_table(_TRAFFIC_CELLS, comparisons))
     if arguments.json:
         result = describe_environment("python -m bench.cache --json", PACKAGES)
         settled = {"connections": CONNECTIONS, "rounds": arguments.rounds, "seconds": arguments.seconds}

@@ -7,20 +7,34 @@ Lightbox. All is measured in turn in each round; the medians count. With `--engi
 
 import argparse
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 
 from rich.console import Console
-from rich.table import Table
 
 from bench.environment import describe_environment, write_result
-from bench.gpu_engine import EngineFigure, measure_engine
-from bench.gpu_peers.servers import ServerFigure, measure_servers
+from bench.gpu_engine import measure_engine
+from bench.gpu_peers.servers import measure_servers
+from bench.markdown import make_table
 from bench.models import MODEL, prepare_models
 from bento_service.engines.devices import describe_cuda, has_cuda
 
 PACKAGES = ("bentoml", "torch", "uvicorn", "pillow", "simplejpeg")
 _NO_GPU = 2
+_ENGINE_CELLS = {
+    "batch": "{0.batch_size}",
+    "engine, images/s": "{0.engine:.0f}",
+    "bare loop, images/s": "{0.bare:.0f}",
+    "of the bare loop": "{0.of_bare:.2f}",
+}
+_SERVER_CELLS = {
+    "server": "{0.server}",
+    "workers": "{0.workers}",
+    "connections": "{0.connections}",
+    "images/s": "{0.images_per_s:.0f}",
+    "p50, ms": "{0.p50_ms:.1f}",
+    "p99, ms": "{0.p99_ms:.1f}",
+    "failed": "{0.failed}",
+}
 
 
 def main() -> None:
@@ -37,10 +51,13 @@ def main() -> None:
     console = Console()
     model = prepare_models()
     precision, engine = measure_engine(model, arguments.rounds, min(arguments.seconds, 2.0))
-    console.print(_engine_table(precision, engine))
+    console.print(make_table(_ENGINE_CELLS, engine, f"{MODEL}, {precision}"))
     servers = [] if arguments.engine_only else measure_servers(model, arguments.rounds, arguments.seconds)
     if servers:
-        console.print(_server_table(servers))
+        console.print(make_table(_SERVER_CELLS, (one for one in servers if not one.problem)))
+    for one in servers:
+        if one.problem:
+            console.print(f"{one.server}, {one.workers} workers: {one.problem}")
     if arguments.json:
         result = {
             **describe_environment("python -m bench.gpu --json", PACKAGES),
@@ -53,31 +70,6 @@ def main() -> None:
             "servers": [asdict(figure) for figure in servers],
         }
         print(write_result("gpu", result))
-
-
-def _engine_table(precision: str, figures: Sequence[EngineFigure]) -> Table:
-    table = Table("batch", "engine, images/s", "bare loop, images/s", "of the bare loop", title=f"{MODEL}, {precision}")
-    for figure in figures:
-        table.add_row(str(figure.batch_size), f"{figure.engine:.0f}", f"{figure.bare:.0f}", f"{figure.of_bare:.2f}")
-    return table
-
-
-def _server_table(figures: Sequence[ServerFigure]) -> Table:
-    table = Table("server", "workers", "connections", "images/s", "p50, ms", "p99, ms", "failed")
-    for figure in figures:
-        if figure.images_per_s is None:
-            table.add_row(figure.server, str(figure.workers), "", figure.problem)
-            continue
-        table.add_row(
-            figure.server,
-            str(figure.workers),
-            str(figure.connections),
-            f"{figure.images_per_s:.0f}",
-            f"{figure.p50_ms:.1f}",
-            f"{figure.p99_ms:.1f}",
-            str(figure.failed),
-        )
-    return table
 
 
 if __name__ == "__main__":

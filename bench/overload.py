@@ -8,15 +8,17 @@ Lightbox for its version meanwhile, over the connections that nginx shares among
 """
 
 import argparse
+import json
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import requests
@@ -26,8 +28,10 @@ from bench.bodies import photograph_folders
 from bench.environment import describe_environment, write_result
 from bench.environments import PeerUnavailableError
 from bench.loads import Bench, percentile
+from bench.markdown import render_table, shorten_commit
 from bench.models import peer_environment, prepare_models
-from bench.servers import LIGHTBOX, Server, choose_servers
+from bench.records import median
+from bench.servers import LIGHTBOX, Server, choose_servers, list_servers
 from bench.sessions import Site, opened
 from bento_service.load_test.generator import LoadOptions, run_closed, run_open
 from bento_service.load_test.result import LoadResult
@@ -42,6 +46,17 @@ _WARM_S = 3.0
 _PATIENCE_S = 30.0
 """Longer than any refusal is held: one that is given up would not count as a refusal."""
 _POLL_S = 0.05
+_HEAD = (
+    "server",
+    "load",
+    "goodput/s",
+    "of 16 connections'",
+    "p99, ms",
+    "refused/s",
+    "p99 of it, ms",
+    "failed",
+    "another client's p99, ms",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +180,44 @@ def _on_cpu(cpu: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def render_overload(path: Path | None) -> str:
+    """Return the section as Markdown; empty without a result. Medians over the rounds."""
+    if path is None:
+        return ""
+    result = json.loads(path.read_text())
+    machine = result["machine"]
+    names = {server.key: server.name for server in list_servers()}
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for one in result["results"]:
+        groups.setdefault((one["server"], one["load"]), []).append(one)
+    rows = [_row(names[server], load, runs) for (server, load), runs in groups.items()]
+    return (
+        f"`{result['command']}`, [result](../bench/results/{path.name}), on {result['date']} at commit "
+        f"{shorten_commit(result['commit'])}, on {machine['cores']} cores of {machine['cpu']}: the server on one, the "
+        f"client on the other; {result['rounds']} rounds of {result['seconds']:g} s a load. Refused clients ask "
+        "again at once, whatever `Retry-After` says. Behind nginx, another client asks for the version meanwhile.\n\n"
+        f"{render_table(_HEAD, rows)}"
+    )
+
+
+def _row(server: str, load: str, runs: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    def middle(name: str, digits: int) -> str:
+        value = median(run[name] for run in runs)
+        return "" if value is None else f"{value:.{digits}f}"
+
+    return (
+        server,
+        load,
+        middle("goodput_per_s", 0),
+        middle("share", 2),
+        middle("p99_ms", 0),
+        middle("refused_per_s", 0),
+        middle("refused_p99_ms", 0),
+        str(sum(run["failed"] for run in runs)),
+        middle("others_p99_ms", 0),
+    )
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from bench.charts import draw_charts
 from bench.containers.section import render_section
 from bench.environment import find_newest_result
 from bench.markdown import render_table, shorten_commit
-from bench.overload_section import render_overload
+from bench.overload import render_overload
 from bench.plan import CONNECTIONS
 from bench.records import (
     LARGE,

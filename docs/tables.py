@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from bench.containers.section import render_section
 from bench.environment import find_newest_result
-from bench.overload_section import render_overload
+from bench.overload import render_overload
 from bench.records import read_comparison
 from bench.report import render_summary
 from bento_service.http.responses.problems import PROBLEM_TYPES

@@ -3,59 +3,20 @@
 Batching: https://lightning.ai/docs/litserve/features/batching
 """
 
-# LitServe is not among Lightbox's own requirements.
-# mypy: disable-error-code="import-not-found, misc"
-
-from typing import Any
-
-import litserve
-import numpy as np
-from fastapi import Request
-from numpy.typing import NDArray
-
 from bench.gpu_peers.engine import MAX_BATCH, open_engine
-from bench.peers.classifier import answer, prepare, read_model, read_port, read_workers
+from bench.peers.classifier import read_model
+from bench.peers.litserve_batched.server import ClassifierAPI, serve
 
 
-class ClassifierAPI(litserve.LitAPI):
-    """Decodes each image, classifies the batch, answers each image."""
+class GpuClassifierAPI(ClassifierAPI):
+    """As on CPUs, with the engine that Lightbox runs on a GPU."""
 
     def setup(self, device: str) -> None:
         """Load the model, in each worker."""
         self.model = read_model()
-        self.engine = open_engine(lanes=1)
-
-    def decode_request(self, request: Request) -> NDArray[np.uint8]:
-        """Prepare one image, which came as the form's field `image`; LitServe has read the form by now."""
-        form: Any = request
-        return prepare(form["image"].file.read(), self.model)
-
-    def batch(self, inputs: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-        """Stack the images that wait."""
-        return np.stack(inputs)
-
-    def predict(self, x: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Classify a batch."""
-        return self.engine.infer(x)
-
-    def unbatch(self, output: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Split the answers."""
-        return list(output)
-
-    def encode_response(self, output: NDArray[np.float32]) -> dict[str, Any]:
-        """Answer one image."""
-        return answer(output, self.model.labels)
+        self.infer = open_engine(lanes=1).infer
 
 
 if __name__ == "__main__":
-    api = ClassifierAPI(max_batch_size=MAX_BATCH, batch_timeout=0.005, api_path="/classify")
-    server = litserve.LitServer(
-        api,
-        accelerator="cuda",
-        devices=1,
-        workers_per_device=read_workers(),
-        timeout=60,
-        # As LitServer's own description advises above 100 requests a second.
-        fast_queue=True,
-    )
-    server.run(host="127.0.0.1", port=read_port(), generate_client_file=False, log_level="warning")
+    api = GpuClassifierAPI(max_batch_size=MAX_BATCH, batch_timeout=0.005, api_path="/classify")
+    serve(api, accelerator="cuda", devices=1)

@@ -2,17 +2,15 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.closed_loop import run_closed_loop
 from bench.environments import PeerUnavailableError
 from bench.models import peer_environment
-from bench.peers.classifier import PORT_VARIABLE, WORKERS_VARIABLE
 from bench.photographs import write_photographs
 from bench.running import running
 from bench.servers import Server, choose_servers
-from bench.wire import form
 from bento_service.domain.models import StoredModel
 
 CONNECTIONS = (1, 16, 64, 256)
@@ -35,29 +33,14 @@ class ServerFigure:
 
 
 def list_servers() -> tuple[Server, ...]:
-    """Return Lightbox, LitServe and BentoML, all on the same engine."""
-    (lightbox,) = choose_servers(["lightbox"])
-    variables = {PORT_VARIABLE: "{port}", WORKERS_VARIABLE: "{workers}", "BENTOML_DO_NOT_TRACK": "True"}
-    litserve = Server(
-        key="litserve_gpu",
-        name="LitServe, dynamic batching",
-        kind="batching",
-        wire=form("/classify", "image"),
-        ready_path="/health",
-        arguments=("-m", "bench.gpu_peers.litserve_server"),
-        variables=variables,
+    """Return Lightbox, LitServe and BentoML, all on the same engine and in Lightbox's own environment."""
+    lightbox, litserve, bentoml = choose_servers(["litserve_batched", "bentoml_batchable"])
+    serve = ("-m", "bentoml", "serve", "bench.gpu_peers.bentoml_server:Classifier")
+    return (
+        lightbox,
+        replace(litserve, key="litserve_gpu", arguments=("-m", "bench.gpu_peers.litserve_server"), venv=None),
+        replace(bentoml, key="bentoml_gpu", arguments=(*serve, *bentoml.arguments[len(serve) :]), venv=None),
     )
-    service = "bench.gpu_peers.bentoml_server:Classifier"
-    bentoml = Server(
-        key="bentoml_gpu",
-        name="BentoML, `batchable=True` in one service",
-        kind="batching",
-        wire=form("/classify", "images"),
-        ready_path="/readyz",
-        arguments=("-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", "{port}"),
-        variables=variables,
-    )
-    return lightbox, litserve, bentoml
 
 
 def measure_servers(model: StoredModel, rounds: int, duration_s: float) -> list[ServerFigure]:
@@ -111,4 +94,4 @@ def _take_median(group: Sequence[ServerFigure]) -> ServerFigure:
         return group[0]
     # The run in the middle, whole, so that its rate and its percentiles belong together.
     middle = sorted(measured, key=lambda figure: figure.images_per_s or 0.0)[len(measured) // 2]
-    return ServerFigure(**{**asdict(middle), "failed": sum(figure.failed for figure in measured)})
+    return replace(middle, failed=sum(figure.failed for figure in measured))

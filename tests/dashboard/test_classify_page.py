@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -117,17 +117,6 @@ def test_more_files_than_allowed_are_skipped_and_named(
     assert "5 files skipped: 20.jpg, 21.jpg, 22.jpg, 23.jpg, 24.jpg. At most 20 images" in texts(app)
 
 
-def test_a_service_that_is_down_is_a_banner_and_its_return_is_noticed(app: AppTest, service: FakeService) -> None:
-    service.stop()
-    app.run()
-    assert f"Nothing answers at {service.url}" in texts(app)
-    assert not app.exception
-    service.start()
-    app.button(key="classify_retry").click().run()
-    assert not app.warning
-    assert app.selectbox(key="classify_model").value == "efficientnet_lite0"
-
-
 def test_answers_stay_while_the_service_is_away(app: AppTest, service: FakeService) -> None:
     app.run().button(key=SAMPLE).click().run()
     service.stop()
@@ -152,19 +141,26 @@ def test_an_image_given_while_the_service_is_away_is_classified_on_its_return(
     service.start()
     app.button(key="classify_retry").click().run()
     assert headline(app) == "Probably an Egyptian cat (36%)"
-
-
-def test_a_loading_service_is_said_to_be_warming_up(app: AppTest, service: FakeService) -> None:
-    service.is_loading = True
-    app.run()
-    assert "warming up" in texts(app)
     assert not app.warning
+    assert app.selectbox(key="classify_model").value == "efficientnet_lite0"
 
 
-def test_a_proxys_page_is_no_traceback(app: AppTest, service: FakeService) -> None:
-    service.answer(502, b"<h1>Bad gateway</h1>")
+@pytest.mark.parametrize(
+    ("break_service", "words"),
+    [
+        (lambda service: setattr(service, "is_loading", True), "warming up"),
+        (lambda service: service.answer(502, b"<h1>Bad gateway</h1>"), "HTTP 502"),
+        (lambda service: service.stop(), "Nothing answers at {url}"),
+    ],
+    ids=["loading", "a proxy's page", "down"],
+)
+def test_a_service_that_cannot_answer_is_a_banner(
+    app: AppTest, service: FakeService, break_service: Callable[[FakeService], object], words: str
+) -> None:
+    break_service(service)
     app.run()
-    assert "HTTP 502" in texts(app)
+    assert words.format(url=service.url) in texts(app)
+    assert bool(app.warning) is (words != "warming up")
     assert not app.exception
 
 

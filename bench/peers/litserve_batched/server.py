@@ -30,7 +30,7 @@ class ClassifierAPI(litserve.LitAPI):
     def setup(self, device: str) -> None:
         """Load the model, in each worker."""
         self.model = read_model()
-        self.classifier = OpenVINOClassifier(self.model, streams=1, threads=share_of_cpus())
+        self.infer = OpenVINOClassifier(self.model, streams=1, threads=share_of_cpus()).classify
 
     def decode_request(self, request: Request) -> NDArray[np.uint8]:
         """Prepare one image, which came as the form's field `image`; LitServe has read the form by now."""
@@ -43,7 +43,7 @@ class ClassifierAPI(litserve.LitAPI):
 
     def predict(self, x: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Classify a batch."""
-        return self.classifier.classify(x)
+        return self.infer(x)
 
     def unbatch(self, output: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Split the answers."""
@@ -54,8 +54,12 @@ class ClassifierAPI(litserve.LitAPI):
         return answer(output, self.model.labels)
 
 
-if __name__ == "__main__":
-    api = ClassifierAPI(max_batch_size=16, batch_timeout=0.005, api_path="/classify")
+def serve(api: ClassifierAPI, **options: Any) -> None:  # noqa: ANN401 - LitServer's
+    """Answer on `BENCH_PORT` until the process ends; `options` are those of LitServer."""
     # As LitServer's own description advises above 100 requests a second.
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=read_workers(), timeout=60, fast_queue=True)
+    server = litserve.LitServer(api, workers_per_device=read_workers(), timeout=60, fast_queue=True, **options)
     server.run(host="127.0.0.1", port=read_port(), generate_client_file=False, log_level="warning")
+
+
+if __name__ == "__main__":
+    serve(ClassifierAPI(max_batch_size=16, batch_timeout=0.005, api_path="/classify"), accelerator="cpu")
