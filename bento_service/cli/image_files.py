@@ -97,7 +97,7 @@ def _describe_nothing(argument: str) -> str:
 def _match(pattern: str, complain: Complain) -> list[Path]:
     paths = sorted(set(map(Path, _glob(pattern, complain))))
     if _ANY_DEPTH.search(pattern):
-        paths = [path for path in paths if not (path.is_symlink() and path.is_dir())]
+        paths = [path for path in paths if not (os.path.islink(path) and os.path.isdir(path))]  # noqa: PTH112, PTH114 - Path's raise where they may not look
     return [file for path in paths for file in _take(path, complain)]
 
 
@@ -140,7 +140,7 @@ def _is_finite(path: Path, status: os.stat_result) -> bool:
 
 def _search(top: Path, complain: Complain) -> list[Path]:
     paths = sorted(Path(entry) for _, entries in _walk(str(top), complain) for entry in entries)
-    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()]
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and not os.path.isdir(path)]  # noqa: PTH112 - Path's raises where it may not look
     return [file for path in images for file in _take(path, complain)]
 
 

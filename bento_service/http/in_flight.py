@@ -37,8 +37,10 @@ class InFlightRequests:
             await asyncio.wait(list(self._open))
         # For event loops that pass bytes on at the end of a turn.
         await asyncio.sleep(0)
-        for writes in [writes for writes in self._connections if writes.has_any()]:
-            await writes.drain()
+        for writes in list(self._connections):
+            # Asked right before: a connection may be lost while another is drained, and uvloop's has no limits then.
+            if writes.has_any():
+                await writes.drain()
 
     def end_all(self) -> int:
         """Answer open requests with a `draining` problem, abort answers that have begun, and return how many in all."""

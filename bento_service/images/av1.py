@@ -2,34 +2,43 @@
 
 from collections.abc import Iterator
 
-MAX_OBUS = 256
-"""Most units of a stream that are read; a still picture has three."""
+MAX_UNITS = 8_192
+"""Most units of a file that are read. A still picture has three; a grid has two or three for each of its tiles."""
 _SEQUENCE_HEADER = 1
-_UNIT_HEADER_BYTES = 10
 _SEQUENCE_HEADER_BYTES = 512
 """Bytes of a sequence header that are read: the sizes follow at most 32 operating points of up to 11 bytes."""
 
 
-def read_frame_sizes(stream: memoryview) -> Iterator[tuple[int, int]]:
+def read_frame_sizes(stream: memoryview, units: Iterator[int]) -> Iterator[tuple[int, int]]:
     """Yield the largest frame width and height in pixels that each sequence header of a stream allows.
 
+    `units` limits the units that are read, of several streams together: one number is taken from it for each.
+
     Raises:
-        ValueError: The stream is cut off or has more than `MAX_OBUS` units.
+        ValueError: The stream is cut off, or `units` is at its end.
     """
     position = 0
-    for _ in range(MAX_OBUS):
-        if position >= len(stream):
-            return
-        bits = _Bits(stream[position : position + _UNIT_HEADER_BYTES])
-        bits.take(1)
-        kind, has_extension, has_size = bits.take(4), bits.take(1), bits.take(1)
-        bits.take(9 if has_extension else 1)
-        size = bits.take_leb128() if has_size else len(stream)
-        position += bits.position // 8
-        if kind == _SEQUENCE_HEADER:
+    while position < len(stream):
+        if next(units, None) is None:
+            raise ValueError(f"its AV1 streams have more than {MAX_UNITS:,} units")
+        header = stream[position]
+        position += 2 if header & 4 else 1
+        size = len(stream) - position
+        if header & 2:
+            size, position = _read_leb128(stream, position)
+        if header >> 3 & 15 == _SEQUENCE_HEADER:
             yield _read_sequence_header(stream[position : position + min(size, _SEQUENCE_HEADER_BYTES)])
         position += size
-    raise ValueError(f"its AV1 stream has more than {MAX_OBUS:,} units")
+
+
+def _read_leb128(stream: memoryview, position: int) -> tuple[int, int]:
+    """Return the integer at a position, least significant byte first (4.10.5), and the position after it."""
+    value = 0
+    for index, byte in enumerate(stream[position : position + 8]):
+        value |= (byte & 0x7F) << 7 * index
+        if not byte & 0x80:
+            return value, position + index + 1
+    raise ValueError("its AV1 stream is cut off")
 
 
 class _Bits:
@@ -37,25 +46,14 @@ class _Bits:
 
     def __init__(self, data: memoryview) -> None:
         self._value = int.from_bytes(data, "big")
-        self._size = 8 * len(data)
-        self.position = 0
+        self._left = 8 * len(data)
 
     def take(self, width: int) -> int:
         """Return the next `width` bits as an integer."""
-        self.position += width
-        if self.position > self._size:
+        self._left -= width
+        if self._left < 0:
             raise ValueError("its AV1 stream is cut off")
-        return self._value >> self._size - self.position & (1 << width) - 1
-
-    def take_leb128(self) -> int:
-        """Return the next integer of 1 to 8 bytes, least significant byte first (4.10.5)."""
-        value = 0
-        for shift in range(0, 56, 7):
-            is_continued = self.take(1)
-            value |= self.take(7) << shift
-            if not is_continued:
-                return value
-        raise ValueError("its AV1 stream has a unit of impossible size")
+        return self._value >> self._left & (1 << width) - 1
 
     def skip_uvlc(self) -> None:
         """Skip a variable-length integer (4.10.3)."""

@@ -18,6 +18,8 @@ _MAX_BLOCKS = 64
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1)."""
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+GIF_IMAGE, GIF_EXTENSION = 0x2C, 0x21
+"""First bytes of a frame and of an extension."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,30 @@ def _read_bmp_size(encoded: bytes) -> tuple[int, ...]:
     return struct.unpack_from("<HH" if is_os2 else "<ii", encoded, 18)
 
 
+def _read_gif_size(encoded: bytes) -> tuple[int, int]:
+    """Read the logical screen, extended to hold the first frame; (0, 0) where that is not found."""
+    screen = struct.unpack_from("<HH", encoded, 6)
+    position = 13 + palette_bytes(encoded[10])
+    for _ in range(_MAX_BLOCKS):
+        if encoded[position] == GIF_IMAGE:
+            left, top, width_px, height_px = struct.unpack_from("<HHHH", encoded, position + 1)
+            return max(screen[0], left + width_px), max(screen[1], top + height_px)
+        if encoded[position] != GIF_EXTENSION:
+            break
+        position += 2
+        for _ in range(_MAX_BLOCKS):
+            size = encoded[position]
+            position += 1 + size
+            if size == 0:
+                break
+    return 0, 0
+
+
+def palette_bytes(flags: int) -> int:
+    """Return the size of a GIF's colour table, by the flags before it (GIF89a, 18 and 20)."""
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+
+
 def _read_heif_size(encoded: bytes) -> tuple[int, ...]:
     """Read the size of the largest item, which is the whole picture and not a tile, thumbnail or depth map."""
     boxes = (box for box in find_properties(encoded) if box.kind == b"ispe")
@@ -113,7 +139,7 @@ def _read_heif_size(encoded: bytes) -> tuple[int, ...]:
 _SIZE_READERS: Final[Mapping[ImageFormat, Callable[[bytes], tuple[int, ...]]]] = {
     ImageFormat.PNG: lambda encoded: struct.unpack_from(">II", encoded, 16),
     ImageFormat.WEBP: read_webp_size,
-    ImageFormat.GIF: lambda encoded: struct.unpack_from("<HH", encoded, 6),
+    ImageFormat.GIF: _read_gif_size,
     ImageFormat.BMP: _read_bmp_size,
     ImageFormat.TIFF: _read_tiff_size,
     ImageFormat.HEIC: _read_heif_size,

@@ -4,10 +4,9 @@ Both decoders apply orientation, crop and grids from the file's item properties.
 requires (ISO/IEC 23008-12, 6.5) and as browsers and `heif-convert` do.
 """
 
-import functools
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final
 
 import pi_heif
@@ -15,7 +14,7 @@ from PIL import AvifImagePlugin
 from PIL.ImageFile import ImageFile
 
 from bento_service.errors import TooManyPixelsError
-from bento_service.images.av1 import read_frame_sizes
+from bento_service.images.av1 import MAX_UNITS, read_frame_sizes
 from bento_service.images.formats import ImageFormat
 from bento_service.images.header import check_pixels
 from bento_service.images.isobmff import BoxError, Item, ItemFile, read_items
@@ -111,6 +110,7 @@ def _hide_metadata(encoded: bytes, file: ItemFile) -> bytes:
 
 def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
     most = max(DECODED_SHARE * max_pixels, _TILE_PIXELS)
+    units = iter(range(MAX_UNITS))
     primary = file.items.get(file.primary_id or 0)
     if primary is None and not file.first_samples:
         raise BoxError("it has no primary image")
@@ -118,7 +118,7 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
         size = _read_size(encoded, primary)
         if size[0] * size[1] > most:
             check_pixels(*size, max_pixels)
-        pixels = _count_pixels(encoded, file.items, file.primary_id or 0)
+        pixels = _count_pixels(encoded, file.items, file.primary_id or 0, units)
         if pixels > most:
             raise TooManyPixelsError(
                 f"The image is {size[0]} x {size[1]} pixels and its decoder has to hold {pixels:,} of its parts; "
@@ -127,12 +127,12 @@ def _check_cost(encoded: bytes, file: ItemFile, max_pixels: int) -> None:
                 max_pixels=max_pixels,
             )
     for start, end in file.first_samples:
-        for frame in read_frame_sizes(memoryview(encoded)[start:end]):
+        for frame in read_frame_sizes(memoryview(encoded)[start:end], units):
             if frame[0] * frame[1] > most:
                 check_pixels(*frame, max_pixels)
 
 
-def _count_pixels(encoded: bytes, items: Mapping[int, Item], primary_id: int) -> int:
+def _count_pixels(encoded: bytes, items: Mapping[int, Item], primary_id: int, units: Iterator[int]) -> int:
     """Count the pixels that decoding an item takes: the largest of its own, its parts' and its auxiliary images'.
 
     Alpha planes are decoded too. Depth and gain maps are counted, though not decoded: they are small.
@@ -141,12 +141,12 @@ def _count_pixels(encoded: bytes, items: Mapping[int, Item], primary_id: int) ->
         BoxError: An item has no size, its data lie beyond the file, or it contains itself, which makes libheif 1.23
             wait for ever.
     """
+    counted: dict[int, int] = {}
 
-    @functools.cache
     def count(item_id: int, depth: int) -> int:
         item = items.get(item_id)
-        if item is None:
-            return 0
+        if item is None or item_id in counted:
+            return counted.get(item_id, 0)
         end = max((end for _, end in item.extents), default=0)
         if end > len(encoded):
             raise BoxError(f"its pixels end at byte {end:,} and the file has {len(encoded):,}")
@@ -154,9 +154,10 @@ def _count_pixels(encoded: bytes, items: Mapping[int, Item], primary_id: int) ->
             raise BoxError(f"its image is made of images of images, more than {_MAX_DEPTH} deep")
         frames = [_read_size(encoded, item)]
         if item.kind == _AV1:
-            frames += read_frame_sizes(_join(encoded, item))
+            frames += read_frame_sizes(_join(encoded, item), units)
         of_others = (sum(count(other, depth - 1) for other in others) for others in (item.parts, item.auxiliary))
-        return max(*(width_px * height_px for width_px, height_px in frames), *of_others)
+        counted[item_id] = max(*(width_px * height_px for width_px, height_px in frames), *of_others)
+        return counted[item_id]
 
     return count(primary_id, _MAX_DEPTH)
 

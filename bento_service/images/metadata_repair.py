@@ -10,6 +10,7 @@ from typing import Final
 
 from bento_service.errors import UndecodableImageError
 from bento_service.images.formats import ImageFormat
+from bento_service.images.header import GIF_EXTENSION, GIF_IMAGE, palette_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,14 @@ def _drop_webp_chunks(encoded: bytes) -> BareFile | None:
 
 def _drop_gif_extensions(encoded: bytes) -> BareFile:
     """Keep the first frame and complete graphic control extensions, which hold its transparency (GIF89a, 23)."""
-    position = 13 + _palette_bytes(encoded[10])
+    position = 13 + palette_bytes(encoded[10])
     parts = [encoded[:position]]
     for label, start, end in _walk_gif_extensions(encoded):
         if label == _GIF_GRAPHIC_CONTROL and encoded[start] >= 4:
             parts.append(encoded[start - 2 : end])
         position = end
-    if encoded[position] == _GIF_IMAGE:
-        data = position + 10 + _palette_bytes(encoded[position + 9])
+    if encoded[position] == GIF_IMAGE:
+        data = position + 10 + palette_bytes(encoded[position + 9])
         parts.append(encoded[position : _find_end_of_blocks(encoded, data + 1)])
     return BareFile(b"".join(parts) + b";", {})
 
@@ -120,7 +121,8 @@ def check_png_chunks(encoded: bytes) -> None:
     for kind, _, _, is_valid in _walk_png_chunks(encoded):
         if not is_valid:
             raise UndecodableImageError(
-                f"The PNG is corrupt: its {kind!r} chunk has a wrong checksum, size or place; export the image again."
+                f"The PNG is corrupt: its {kind.decode('ascii', 'replace')} chunk has a wrong "
+                f"{'checksum, size or place' if kind == b'tRNS' else 'checksum'}; export the image again."
             )
 
 
@@ -172,16 +174,11 @@ def _walk_png_chunks(encoded: bytes) -> Iterator[tuple[bytes, int, int, bool]]:
 
 def _walk_gif_extensions(encoded: bytes) -> Iterator[tuple[int, int, int]]:
     """Yield label, start and end of the data of each extension before the first frame."""
-    position = 13 + _palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
-    while encoded[position : position + 1] == bytes([_GIF_EXTENSION]) and position + 2 < len(encoded):
+    position = 13 + palette_bytes(encoded[10]) if len(encoded) > 10 else len(encoded)
+    while encoded[position : position + 1] == bytes([GIF_EXTENSION]) and position + 2 < len(encoded):
         end = _find_end_of_blocks(encoded, position + 2)
         yield encoded[position + 1], position + 2, end
         position = end
-
-
-def _palette_bytes(flags: int) -> int:
-    """Return the size of a GIF's colour table, by the flags before it (GIF89a, 18 and 20)."""
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _find_end_of_blocks(encoded: bytes, position: int) -> int:
@@ -206,7 +203,6 @@ _MIN_TRANSPARENCY_BYTES: Final[Mapping[int, int]] = {0: 2, 2: 6}
 _WEBP_PIXELS: Final = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF"})
 _WEBP_METADATA_FLAGS: Final = 0x20 | 0x08 | 0x04
 """ICC profile, EXIF and XMP."""
-_GIF_EXTENSION, _GIF_IMAGE = 0x21, 0x2C
 _GIF_GRAPHIC_CONTROL, _GIF_APPLICATION = 0xF9, 0xFF
 _DROPPERS: Final[Mapping[ImageFormat, Callable[[bytes], BareFile | None]]] = {
     ImageFormat.JPEG: _drop_jpeg_segments,

@@ -179,6 +179,8 @@ def _read_channels(layout: TiffLayout, channels: list[int], max_pixels: int) -> 
     block_px, block_rows = layout.width_px, 1
     if directory.is_tiled:
         block_px, block_rows = directory.number(Tag.TileWidth, 0), directory.number(Tag.TileLength, 0)
+        if not (block_px and block_rows):
+            raise UndecodableImageError("The TIFF is corrupt: its tiles have no size; export it again.")
     # Whole tiles, of which the last may reach beyond the image: predictors work on whole tiles.
     width_px = -(-layout.width_px // block_px) * block_px
     height_px = -(-layout.height_px // block_rows) * block_rows

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from dashboard.charts import history, runner
 from dashboard.charts.palette import SERIES
 from lightbox_client.contract import BatchCost, ModelCost
-from tests.fakes import runner_data
+from tests.fakes import service_data
 
 MILLISECONDS = st.floats(min_value=0.01, max_value=60_000)
 
@@ -29,7 +29,7 @@ def marks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_each_size_is_drawn_at_warm_up_and_now_with_its_share_for_one_image() -> None:
-    marks = marks_of(spec_of(runner_data.model_costs(["cat"])[:1]))
+    marks = marks_of(spec_of(service_data.model_costs(["cat"])[:1]))
     twos = {mark["when"]: mark["value_ms"] for mark in marks if mark["size"] == 2}
     assert twos == {runner.WARM_UP: pytest.approx(12.0), runner.NOW: pytest.approx(15.0)}
     assert {mark["said"] for mark in marks if mark["size"] == 2} >= {"cat, batch of 2, at warm-up: 12.0 ms"}
@@ -37,19 +37,19 @@ def test_each_size_is_drawn_at_warm_up_and_now_with_its_share_for_one_image() ->
 
 
 def test_sizes_above_the_ceiling_are_hollow() -> None:
-    costs = runner_data.model_costs(["cat"])
+    costs = service_data.model_costs(["cat"])
     assert [mark["size"] for mark in marks_of(spec_of(costs)) if not mark["is_within"]] == [8, 8]
     assert runner.has_sizes_above_ceiling(costs)
     assert not runner.has_sizes_above_ceiling([one_size(4.0, 5.0)])
 
 
 def test_the_mode_is_named_only_where_there_are_several() -> None:
-    assert runner.line_names(runner_data.model_costs(["cat"])) == ["cat, throughput", "cat, latency"]
+    assert runner.line_names(service_data.model_costs(["cat"])) == ["cat, throughput", "cat, latency"]
     assert runner.line_names([one_size(4.0, 5.0)]) == ["cat"]
 
 
 def test_each_line_has_a_colour_of_its_own() -> None:
-    costs = runner_data.model_costs(["cat", "dog", "fox"])
+    costs = service_data.model_costs(["cat", "dog", "fox"])
     assert len(costs) == runner.MAX_LINES == len(set(SERIES))
     assert spec_of(costs)["layer"][0]["encoding"]["color"]["scale"]["range"] == list(SERIES)
 
@@ -65,11 +65,11 @@ def test_a_model_of_one_size_has_axes_with_a_length_that_hold_it(measured_ms: fl
 
 
 def test_a_longer_legend_leaves_the_plot_as_high() -> None:
-    heights = [spec_of(runner_data.model_costs(["cat"])[:lines])["height"] for lines in (1, 2)]
+    heights = [spec_of(service_data.model_costs(["cat"])[:lines])["height"] for lines in (1, 2)]
     assert heights[1] - heights[0] == runner.LEGEND_ROW_PX
 
 
 def test_a_dimmed_cost_chart_has_no_mark_that_keeps_its_colour() -> None:
-    spec = history.dim(runner.batch_costs(runner_data.model_costs(["cat"]))).to_dict()
+    spec = history.dim(runner.batch_costs(service_data.model_costs(["cat"]))).to_dict()
     assert spec["config"]["mark"]["opacity"] == history.STALE_OPACITY
     assert all("opacity" not in layer["mark"] for layer in spec["layer"])

@@ -4,7 +4,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.dashboard.screen import forget_reads, texts
-from tests.fakes import runner_data, service_data
+from tests.fakes import service_data
 from tests.fakes.service import FakeService
 
 SECTIONS = ["What a batch costs", "Max batch and speed", "Last batches", "The cache"]
@@ -50,7 +50,7 @@ def test_a_link_shows_the_section_unfolded_with_every_model_mode_and_batch(app: 
     assert titles(app) == SECTIONS
     assert not app.exception
     speeds, batches = frame(app, "max batch"), frame(app, "why")
-    assert list(speeds["max batch"])[:2] == [runner_data.CEILING, 1]
+    assert list(speeds["max batch"])[:2] == [service_data.CEILING, 1]
     assert list(speeds["speed"])[:2] == pytest.approx([80.0, 100.0])
     reasons = ["No batching delay", "From the queue", "No batching delay", "Waited to fill a batch"]
     assert list(batches["why"])[:4] == reasons
@@ -69,7 +69,7 @@ def test_the_chosen_model_alone_is_shown(app: AppTest) -> None:
 def test_a_cache_without_look_ups_has_no_hit_rate_and_one_that_is_off_says_how_to_switch_it_on(
     app: AppTest, service: FakeService
 ) -> None:
-    say(service, cache=dict.fromkeys(runner_data.CACHE, 0.0))
+    say(service, cache=dict.fromkeys(service_data.CACHE, 0.0))
     assert figures(open_runner(app))["Hit rate"] == "–"
     service.behave()
     say(service, cache={})
@@ -83,7 +83,7 @@ def test_a_cache_without_look_ups_has_no_hit_rate_and_one_that_is_off_says_how_t
 def test_a_shared_cache_says_whether_redis_answers(
     app: AppTest, service: FakeService, reachable: float, sentence: str
 ) -> None:
-    say(service, cache={**runner_data.CACHE, "redis_reachable": reachable, "redis_unwritten": 0.0})
+    say(service, cache={**service_data.CACHE, "redis_reachable": reachable, "redis_unwritten": 0.0})
     assert sentence in texts(open_runner(app))
 
 
@@ -110,7 +110,7 @@ def test_a_worker_that_still_loads_has_nothing_to_say(app: AppTest, service: Fak
 
 
 def test_more_lines_than_colours_are_left_out_and_said_so(app: AppTest, service: FakeService) -> None:
-    say(service, cost=runner_data.model_costs(["cat", "dog", "fox", "hen"]))
+    say(service, cost=service_data.model_costs(["cat", "dog", "fox", "hen"]))
     assert "6 of 8 lines" in texts(open_runner(app))
     assert len(frame(app, "max batch")) == 8
 

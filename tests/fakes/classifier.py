@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Self
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
@@ -140,6 +139,15 @@ class FakeClassifier(Classifier):
             raise error
         return FakePreviewRequest(self)
 
+    async def take(self, encoded: bytes) -> None:
+        """Wait at the gate, then fail or return."""
+        self.images.append(encoded)
+        await asyncio.sleep(0)
+        if self.gate is not None:
+            await self.gate.pass_through()
+        if (error := self.fail(encoded)) is not None:
+            raise error
+
     def find(self, model: str | None, top_k: int) -> ServedModel:
         served = self._served.find(model)
         check_parameters(served.card, top_k=top_k, deadline_ms=None)
@@ -158,9 +166,7 @@ class FakeImageRequest(ImageRequest):
         self._classifier.most_in_flight = max(self._classifier.most_in_flight, self._classifier.in_flight)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._classifier.in_flight -= 1
         self._classifier.outcomes[self._id] = OUTCOME_OK if error is None else name_outcome(error)
 
@@ -170,12 +176,7 @@ class FakeImageRequest(ImageRequest):
         self._classifier.deadlines_ms[-1] = deadline_ms
 
     async def classify(self, encoded: bytes) -> Answer:
-        self._classifier.images.append(encoded)
-        await asyncio.sleep(0)
-        if self._classifier.gate is not None:
-            await self._classifier.gate.pass_through()
-        if (error := self._classifier.fail(encoded)) is not None:
-            raise error
+        await self._classifier.take(encoded)
         return self._classifier.answer(self._id, self.model.card, self._top_k, encoded)
 
 
@@ -187,14 +188,9 @@ class FakePreviewRequest(PreviewRequest):
         self._classifier.in_flight += 1
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._classifier.in_flight -= 1
 
     async def draw(self, encoded: bytes) -> Preview:
-        self._classifier.images.append(encoded)
-        await asyncio.sleep(0)
-        if (error := self._classifier.fail(encoded)) is not None:
-            raise error
+        await self._classifier.take(encoded)
         return self._classifier.draw(encoded)

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain.models import Parity
-from bento_service.domain.runner import Device, EngineMode
+from bento_service.domain.runner import EngineMode
 from bento_service.errors import OutOfMemoryError
-from tests.fakes.engine import PATIENCE_S, LaneKilledError
+from tests.fakes.engine import PATIENCE_S, FakeEngine, LaneKilledError
 
 IMAGES = 1000
 """The number of images; the digits of an image's number are its red, green and blue."""
@@ -55,19 +54,14 @@ Fault = Callable[[Run], None]
 """Delays a run or raises; called from the lanes' threads."""
 
 
-class FaultyEngine:
+class FaultyEngine(FakeEngine):
     """Gives each image its number as best class. Lanes sleep instead of computing, as beside an accelerator."""
 
-    name = "faulty"
-    library = "faulty 1.0"
-    precision = "f32"
-    device = Device(kind="cpu", name="fake", memory_bytes=0)
     modes = frozenset(EngineMode)
-    bucket_sizes: tuple[int, ...] = ()
-    parity: Parity | None = None
 
     def __init__(self, *, fixed_ms: float = 1.0, image_ms: float = 0.25) -> None:
         """A batch takes `fixed_ms`, and `image_ms` for each image."""
+        super().__init__(self.infer)
         self.faults: tuple[Fault, ...] = ()
         self.runs: Counter[int] = Counter()
         self.sizes: list[int] = []
@@ -115,9 +109,6 @@ class FaultyEngine:
         """Return once one more lane is held."""
         if not self._entered.acquire(timeout=PATIENCE_S):
             raise TimeoutError("no lane came")
-
-    def close(self) -> None:
-        """There is nothing to release."""
 
 
 def _failing(is_hit: Callable[[Run], bool], error: Callable[[], BaseException]) -> Fault:

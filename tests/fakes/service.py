@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import uvicorn
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -21,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bento_service.domain.models import ModelCard
-from bento_service.domain.requests import Answer, Preview
+from bento_service.domain.requests import Answer
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import NotReadyError
 from bento_service.http.app import create_app
@@ -83,10 +82,9 @@ class FakeService:
             image = preprocess(encoded, card.recipe, limits)
             return service_data.answer_for(request_id, card, image.info, image.warnings, top_k)
 
-        def draw(encoded: bytes) -> Preview:
-            return draw_preview(encoded, limits)
-
-        classifier = FakeClassifier(served=service_data.served_models(), answer=answer, draw=draw)
+        classifier = FakeClassifier(
+            served=service_data.served_models(), answer=answer, draw=lambda encoded: draw_preview(encoded, limits)
+        )
         state = AppState(classifier, self.journal, settings, ByteBudget(settings.max_inflight_bytes))
 
         def provide() -> AppState:
@@ -115,9 +113,7 @@ class FakeService:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._may_answer.set()
         self.stop()
 

@@ -1,22 +1,23 @@
-"""The fake service's models, answers, history and status: plausible and deterministic.
+"""The fake service's models, answers, history, costs and status: plausible and deterministic.
 
 Messages of the wire contract are made by the real application (`responses/serializers.py`).
 """
 
 import math
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 from bento_service.domain import history as past
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
-from bento_service.domain.runner import Device
+from bento_service.domain.runner import BatchCost, Device, Dispatch, DispatchReason, EngineMode, ModelCost
 from bento_service.domain.service import ServedModel, ServiceState, ServiceStatus
 from bento_service.http.responses import serializers
 from bento_service.journal.base import Order
 from lightbox_client import contract
 from tests.fakes import classifier as fake_classifier
-from tests.fakes import runner_data
 
 TOP_CLASSES = {
     285: "Egyptian cat",
@@ -37,6 +38,13 @@ SCORE_FALL = 1 - TOP_SCORE
 """A geometric series that starts at TOP_SCORE and adds up to 1 falls by this factor."""
 CACHED = Timings(receive_ms=0.4, queue_ms=0.1, total_ms=0.6)
 STAGES = ("receive", "decode", "queue", "inference")
+BATCH_SIZES = (1, 2, 4, 8)
+CEILING = 4
+"""The largest batch of each model: those of 8 were measured at warm-up and do not run."""
+DISPATCH_REASONS = ("lane_free", "backlog", "lane_free", "held", "lane_free", "bisected", "shrunk", "recovered")
+CACHE = MappingProxyType(
+    {"hit": 60.0, "shared": 5.0, "miss": 135.0, "recent_hit_rate": 0.325, "entries": 135.0, "bytes": 667_440.0}
+)
 _SIZES_PX = {"efficientnet_lite0": 224, "efficientnet_lite1": 240, "efficientnet_lite2": 260}
 
 
@@ -155,6 +163,47 @@ def _receipt(position: int, until: datetime) -> Receipt:
     )
 
 
+def model_costs(models: Iterable[str]) -> list[contract.ModelCost]:
+    """The fitted costs, in the wire contract's values."""
+    return [contract.ModelCost.model_validate(asdict(cost)) for cost in fitted_costs(models)]
+
+
+def fitted_costs(models: Iterable[str]) -> tuple[ModelCost, ...]:
+    """Each model in both modes, each slower than the one before; throughput batches slowed down since warm-up."""
+    return tuple(cost for position, model in enumerate(models) for cost in _both_modes(model, 1.0 + 0.15 * position))
+
+
+def dispatches(models: Iterable[str]) -> tuple[Dispatch, ...]:
+    """Twenty batches, newest first, in turn of each model and for each reason that a batch may have."""
+    names = list(models)
+    return tuple(_dispatch(position, names[position % len(names)]) for position in range(20))
+
+
+def _both_modes(model: str, work: float) -> tuple[ModelCost, ModelCost]:
+    batches = tuple(BatchCost(size, 6.0 * size * work, 7.5 * size * work, 100 // size) for size in BATCH_SIZES)
+    alone = BatchCost(1, 4.0 * work, 4.0 * work, 12)
+    return (
+        ModelCost(model, EngineMode.THROUGHPUT, CEILING, 0.8, batches),
+        ModelCost(model, EngineMode.LATENCY, 1, 1.0, (alone,)),
+    )
+
+
+def _dispatch(position: int, model: str) -> Dispatch:
+    reason = DispatchReason(DISPATCH_REASONS[position % len(DISPATCH_REASONS)])
+    is_alone = reason is DispatchReason.LANE_FREE
+    size = 1 if is_alone else BATCH_SIZES[position % 3]
+    return Dispatch(
+        model=model,
+        mode=EngineMode.LATENCY if is_alone else EngineMode.THROUGHPUT,
+        reason=reason,
+        batch_size=size,
+        waiting=0 if is_alone else position % 5,
+        predicted_ms=7.5 * size,
+        inference_ms=7.2 * size,
+        ago_ms=40.0 + 700.0 * position,
+    )
+
+
 def service_status(state: ServiceState) -> ServiceStatus:
     """Two lanes on a small CPU, nothing waiting; once ready, with batches and repeated images behind it."""
     is_ready = state is ServiceState.READY
@@ -166,14 +215,14 @@ def service_status(state: ServiceState) -> ServiceStatus:
         lanes=2,
         decode_threads=2,
         queue_depth=0,
-        batch_ceiling=dict.fromkeys(_SIZES_PX, runner_data.CEILING),
+        batch_ceiling=dict.fromkeys(_SIZES_PX, CEILING),
         predicted_wait_ms=0.0,
         target_p99_ms=1000.0,
         uptime_s=3600.0,
         journal={"waiting": 0, "written": 1200, "dropped": 0},
-        cost=runner_data.fitted_costs(_SIZES_PX) if is_ready else (),
-        recent_dispatches=runner_data.dispatches(_SIZES_PX) if is_ready else (),
-        cache=runner_data.CACHE if is_ready else {},
+        cost=fitted_costs(_SIZES_PX) if is_ready else (),
+        recent_dispatches=dispatches(_SIZES_PX) if is_ready else (),
+        cache=CACHE if is_ready else {},
     )
 
 

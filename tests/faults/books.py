@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from bento_service.domain.requests import OUTCOME_OK, Priority
 from tests.fakes.faulty_engine import LOAD_IMAGES
-from tests.faults.clients import Reply, Request, ask
+from tests.faults.clients import Reply, Request, ask, number_requests
 from tests.faults.service import LANES, FaultedService
 
 SERVED_OR_REJECTED = frozenset({OUTCOME_OK, "overloaded"})
@@ -52,7 +52,9 @@ async def check_rest(service: FaultedService) -> None:
     No client may be at work.
     """
     await asyncio.to_thread(service.settle)
-    await _meet_every_lane(service)
+    with service.engine.held():
+        asking = await fill_lanes(service, "lane", range(LANE_IMAGE, LANE_IMAGE + LANES))
+    assert {reply.label for reply in await asyncio.gather(*asking)} == {f"image {LANE_IMAGE + n}" for n in range(LANES)}
     for image, priority in enumerate(Priority, LONE_IMAGE):
         reply = await ask(service.port, Request(f"lone-{priority}", image, priority))
         assert (reply.outcome, reply.label, reply.document["batch_size"]) == (OUTCOME_OK, f"image {image}", 1)
@@ -67,12 +69,10 @@ async def check_counts(service: FaultedService) -> None:
     assert service.count("lightbox_queue_depth_images") == 0
 
 
-async def _meet_every_lane(service: FaultedService) -> None:
-    """Have each lane hold an image at the same time."""
-    images = range(LANE_IMAGE, LANE_IMAGE + LANES)
-    asking: list[asyncio.Task[Reply]] = []
-    with service.engine.held():
-        for image in images:
-            asking.append(asyncio.create_task(ask(service.port, Request(f"lane-{image}", image))))
-            await asyncio.to_thread(service.engine.wait_for_lane)
-    assert [(await reply).label for reply in asking] == [f"image {image}" for image in images]
+async def fill_lanes(service: FaultedService, prefix: str, images: Iterable[int]) -> "list[asyncio.Task[Reply]]":
+    """Give each lane of a held engine one image to run."""
+    asking = []
+    for request in number_requests(prefix, images=images):
+        asking.append(asyncio.create_task(ask(service.port, request)))
+        await asyncio.to_thread(service.engine.wait_for_lane)
+    return asking

@@ -3,11 +3,11 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import count
-from types import TracebackType
-from typing import Any, Self
+from itertools import cycle, takewhile
+from typing import Any
 
 from bento_service.domain.requests import OUTCOME_OK, Priority
 from tests.fakes.engine import PATIENCE_S
@@ -54,35 +54,26 @@ class Reply:
 
 def number_requests(prefix: str, *, images: Iterable[int] | None = None) -> Iterator[Request]:
     """Yield interactive requests without end, or for these images: every image in turn, under ids of their own."""
-    numbers = images if images is not None else (number % LOAD_IMAGES for number in count())
-    for position, image in enumerate(numbers):
+    for position, image in enumerate(cycle(range(LOAD_IMAGES)) if images is None else images):
         yield Request(f"{prefix}-{position}", image)
 
 
+@dataclass(frozen=True)
 class Client:
-    """One keep-alive connection; an async context manager."""
+    """One keep-alive connection, from `connect`."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._writer.close()
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
 
     async def ask(self, request: Request) -> Reply:
         """Send a request and wait for its answer."""
         asked_s = time.monotonic()
-        self._writer.write(request.encode())
+        self.writer.write(request.encode())
         async with asyncio.timeout(PATIENCE_S):
-            head = await self._reader.readuntil(b"\r\n\r\n")
+            head = await self.reader.readuntil(b"\r\n\r\n")
             status_line, *lines = head.decode("latin-1").split("\r\n")
             headers = dict(line.lower().split(": ", 1) for line in lines if line)
-            document = json.loads(await self._reader.readexactly(int(headers["content-length"])))
+            document = json.loads(await self.reader.readexactly(int(headers["content-length"])))
         status = int(status_line.split()[1])
         outcome = OUTCOME_OK if status == 200 else document["code"]
         return Reply(request, status, outcome, document, asked_s, time.monotonic())
@@ -90,13 +81,23 @@ class Client:
     async def send_part(self, request: Request, share: float) -> None:
         """Send the headers, and so much of the image."""
         head, separator, body = request.encode().partition(b"\r\n\r\n")
-        self._writer.write(head + separator + body[: round(share * len(body))])
-        await self._writer.drain()
+        self.writer.write(head + separator + body[: round(share * len(body))])
+        await self.writer.drain()
+
+
+@asynccontextmanager
+async def connect(port: int) -> AsyncIterator[Client]:
+    """Open a connection, and close it after the block."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
 
 
 async def ask(port: int, request: Request) -> Reply:
     """Ask for one image on a new connection."""
-    async with Client(port) as client:
+    async with connect(port) as client:
         return await client.ask(request)
 
 
@@ -106,7 +107,7 @@ async def ask_all(port: int, requests: Iterable[Request], *, clients: int = 32) 
     replies: list[Reply] = []
 
     async def work() -> None:
-        async with Client(port) as client:
+        async with connect(port) as client:
             for request in left:
                 reply = await client.ask(request)
                 replies.append(reply)
@@ -122,7 +123,4 @@ async def ask_all(port: int, requests: Iterable[Request], *, clients: int = 32) 
 def for_seconds(requests: Iterable[Request], duration_s: float) -> Iterator[Request]:
     """Yield requests until the time is up."""
     end_s = time.monotonic() + duration_s
-    for request in requests:
-        if time.monotonic() > end_s:
-            return
-        yield request
+    yield from takewhile(lambda request: time.monotonic() <= end_s, requests)

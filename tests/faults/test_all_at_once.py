@@ -10,7 +10,7 @@ import pytest
 from bento_service.domain.requests import Priority
 from tests.fakes.faulty_engine import FaultyEngine, every, lethal, lethal_once, short_of_memory, slow
 from tests.faults.books import SERVED_OR_REJECTED, check_books, check_counts
-from tests.faults.clients import Client, Reply, Request, ask
+from tests.faults.clients import Reply, Request, ask, connect
 from tests.faults.service import LANES, FaultedService, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -36,7 +36,7 @@ class Crowd:
         random = Random(client)  # noqa: S311 (repeatable, not secret)
         requests = self._draw(client, random)
         while True:
-            async with Client(self._service.port) as connection:
+            async with connect(self._service.port) as connection:
                 for request in requests:
                     if random.random() < 0.1:
                         self.hung_up.append(request)

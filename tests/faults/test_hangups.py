@@ -9,22 +9,13 @@ import pytest
 
 from bento_service.domain.requests import Priority
 from tests.fakes.faulty_engine import IMAGES, FaultyEngine
-from tests.faults.books import check_books, check_rest
-from tests.faults.clients import Client, Reply, Request, ask, ask_all, number_requests
+from tests.faults.books import check_books, check_rest, fill_lanes
+from tests.faults.clients import Request, ask, ask_all, connect, number_requests
 from tests.faults.service import LANES, FaultedService, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 LONGEST_STAY_S = 0.03
 """A few times what an answer takes under this load: so clients leave before, while and after theirs is made."""
-
-
-async def fill_lanes(service: FaultedService) -> "list[asyncio.Task[Reply]]":
-    """Give each lane of a held engine an image to be busy with."""
-    asking = []
-    for request in number_requests("plug", images=range(IMAGES - LANES, IMAGES)):
-        asking.append(asyncio.create_task(ask(service.port, request)))
-        await asyncio.to_thread(service.engine.wait_for_lane)
-    return asking
 
 
 def draw_waiting() -> list[Request]:
@@ -42,7 +33,7 @@ async def test_clients_that_leave_before_a_lane_cost_no_inference(*, has_cache: 
     leaving = waiting[::2]
     with serving(engine, has_cache=has_cache) as service:
         with engine.held():
-            plugs = await fill_lanes(service)
+            plugs = await fill_lanes(service, "plug", range(IMAGES - LANES, IMAGES))
             asking = {request: asyncio.create_task(ask(service.port, request)) for request in waiting}
             await asyncio.to_thread(service.wait_until, lambda: len(service.scheduler.queue) == len(waiting))
             for request in leaving:
@@ -79,7 +70,7 @@ async def test_clients_that_leave_before_decoding_cost_none(*, has_cache: bool) 
 async def leave(service: FaultedService, requests: Sequence[Request], random: Random) -> None:
     """Send a request and hang up, time and again: while the image is on its way, or some time after it."""
     for request in requests:
-        async with Client(service.port) as client:
+        async with connect(service.port) as client:
             share = random.choice((0.0, 0.5, 1.0))
             await client.send_part(request, share)
             # How long the client stays is what is tested; nothing is waited for.

@@ -60,7 +60,9 @@ class DescribedApi(FastAPI):
 def describe_image_body(query: type[Query]) -> dict[str, Any]:
     """Return `openapi_extra` for one image: the raw body, or a form, which takes the query's parameters too."""
     described = _describe_form(SINGLE_FIELD, _BINARY, query)
-    described["requestBody"]["content"] |= {kind: {"schema": _BINARY} for kind in _IMAGE_TYPES}
+    body = described["requestBody"]
+    # Swagger's page offers the first one: the raw body.
+    body["content"] = {kind: {"schema": _BINARY} for kind in _IMAGE_TYPES} | body["content"]
     return described
 
 

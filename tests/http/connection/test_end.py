@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from starlette.responses import Response
@@ -148,6 +148,24 @@ def test_a_request_is_open_until_its_answer_is_read_or_lost(end: str, loop: str)
         else:
             with client.makefile("rb") as file:
                 assert len(read_answer_from(file)) == ANSWER_BYTES
+
+        finishing.result(PATIENCE_S)
+
+
+def test_connections_that_are_lost_do_not_end_the_wait_for_another() -> None:
+    requests = InFlightRequests(answer_at_length)
+    with serving(requests, Bounded, loop="uvloop") as service, ExitStack() as open_clients:
+        clients = [open_clients.enter_context(connect(service.port)) for _ in range(6)]
+        for client in clients:
+            begin(client, 0)
+            client.recv(1)
+        finishing = asyncio.run_coroutine_threadsafe(requests.finish(), service.loop)
+        service.run(turns)
+        reader, *lost = clients
+        for client in lost:
+            client.close()
+        with reader.makefile("rb") as file:
+            assert len(read_answer_from(file)) == ANSWER_BYTES
 
         finishing.result(PATIENCE_S)
 

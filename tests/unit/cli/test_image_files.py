@@ -116,3 +116,17 @@ def test_a_folder_that_may_not_be_read_is_said_and_the_others_count(
 
     assert Path("a.png") in inputs.paths
     assert [problem.removeprefix("./") for problem in inputs.problems] == ["deeper: Permission denied"]
+
+
+@pytest.mark.parametrize("argument", [".", "**/*.png"])
+def test_a_link_into_a_locked_folder_is_kept_and_the_others_count(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, argument: str
+) -> None:
+    monkeypatch.chdir(photographs)
+    (photographs / "link.png").symlink_to("locked/a.png")
+    (photographs / "locked").mkdir(mode=0)
+
+    with unprivileged():
+        inputs = find_images([argument])
+
+    assert {Path("a.png"), Path("link.png")} <= set(inputs.paths)

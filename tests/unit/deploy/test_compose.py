@@ -94,3 +94,12 @@ def test_every_variable_may_be_missing() -> None:
     # Compose 1.29 fills in all services, selected or not, and knows no other form than this one.
     assert all(default is not None for path in FILES for default in variables_of(path).values())
     assert not re.search(r"\$\{[^}]*(:\?|:\+|\?)", COMPOSE.read_text())
+
+
+def test_the_files_hold_no_secret() -> None:
+    named = re.compile(r"password|secret|token|_key$", re.IGNORECASE)
+    given = [service.get("environment", {}).items() for path in FILES for service in services_of(path).values()]
+    values = {key: value for variables in given for key, value in variables if named.search(key)}
+
+    assert values == {"POSTGRES_PASSWORD": "${POSTGRES_PASSWORD:-}"}
+    assert not re.search(r"://\w+:\w+@", COMPOSE.read_text())

@@ -41,3 +41,11 @@ def test_the_entrypoint_becomes_the_command(
 
     # In the process that the container was started with, or signals would not reach it.
     assert output.splitlines() == [str(process.pid), *ran]
+
+
+def test_a_program_that_is_none_is_named(environment: dict[str, str]) -> None:
+    command = ["/bin/sh", str(ENTRYPOINT), "no-such-program"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 127
+    assert "no-such-program" in done.stderr

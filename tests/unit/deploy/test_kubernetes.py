@@ -17,6 +17,7 @@ from docs.prometheus_rule import RESOURCE, RULES, as_resource
 from tests.unit.deploy.compose_files import COMPOSE, GPU, variables_of
 from tests.unit.deploy.kustomization import KUBERNETES, KUSTOMIZATIONS, Labels, Manifest, Rendered, render, selects
 
+BASE, GPU_OVERLAY, QUEUE_WAIT = (KUBERNETES / name for name in ("base", "overlays/gpu", "overlays/queue-wait"))
 OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
 OF_THE_PROMETHEUS_OPERATOR = "monitoring.coreos.com/v1"
 ADAPTER_VALUES = KUBERNETES / "components" / "queue-wait" / "prometheus-adapter-values.yaml"
@@ -24,21 +25,6 @@ PORTS = {"lightbox-api": 3000, "lightbox-dashboard": 8501}
 SERVICE_SETTINGS = {f"LIGHTBOX_{name.upper()}" for name in Settings.model_fields}
 DASHBOARD_SETTINGS = {f"LIGHTBOX_{name.upper()}" for name in DashboardSettings.model_fields}
 every_deployment = pytest.mark.parametrize("name", PORTS)
-
-
-@pytest.fixture
-def base() -> Rendered:
-    return render(KUBERNETES / "base")
-
-
-@pytest.fixture
-def gpu() -> Rendered:
-    return render(KUBERNETES / "overlays" / "gpu")
-
-
-@pytest.fixture
-def queue_wait() -> Rendered:
-    return render(KUBERNETES / "overlays" / "queue-wait")
 
 
 def test_every_folder_that_can_be_applied_is_tested() -> None:
@@ -89,13 +75,15 @@ def test_service_probes_and_policy_match_their_deployment(rendered: Rendered, na
 def test_autoscaler_and_disruption_budget_are_about_the_service(rendered: Rendered) -> None:
     target = rendered.one("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
     deployment = rendered.one(target["kind"], target["name"])
-    budget = rendered.one("PodDisruptionBudget")["spec"]["selector"]
+    disruption = rendered.one("PodDisruptionBudget")["spec"]
+    budget = disruption["selector"]
 
     assert deployment["metadata"]["name"] == "lightbox-api"
     assert "replicas" not in deployment["spec"], "each `kubectl apply` would undo the autoscaler's choice"
     assert [name for name in PORTS if selects(budget, rendered.template(name)["metadata"]["labels"])] == [
         "lightbox-api"
     ]
+    assert disruption["maxUnavailable"] == 1, "a node with a lone replica could not be drained"
 
 
 GRANTED = {"lightbox/access": "true"}
@@ -177,13 +165,13 @@ def test_a_pod_has_time_to_leave_the_service_and_to_finish(
     assert rendered.template(name)["spec"]["terminationGracePeriodSeconds"] >= int(sleep_s) + needed_s
 
 
-def test_the_journals_volume_has_room_for_all_receipts(base: Rendered, tmp_path: Path) -> None:
+def test_the_journals_volume_has_room_for_all_receipts(tmp_path: Path) -> None:
     file, written = tmp_path / "journal.sqlite3", 10_000
     store = SqlJournalStore(f"sqlite:///{file}", now=lambda: NOW)
     store.migrate()
     store.append(list(make_receipts(NOW, minutes=10, receipts_a_minute=written // 10, seed=1)))
     store.close()
-    [volume] = [each for each in base.template("lightbox-api")["spec"]["volumes"] if each["name"] == "data"]
+    [volume] = [each for each in render(BASE).template("lightbox-api")["spec"]["volumes"] if each["name"] == "data"]
     room_bytes = int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 2**30
     kept_bytes = file.stat().st_size / written * Settings.model_fields["journal_max_rows"].default
 
@@ -191,14 +179,15 @@ def test_the_journals_volume_has_room_for_all_receipts(base: Rendered, tmp_path:
     assert room_bytes > 1.5 * kept_bytes
 
 
-@pytest.mark.parametrize(("kustomization", "compose"), [("base", COMPOSE), ("overlays/gpu", GPU)])
-def test_a_replica_has_as_much_memory_as_with_compose(kustomization: str, compose: Path) -> None:
-    limit = render(KUBERNETES / kustomization).container("lightbox-api")["resources"]["limits"]["memory"]
+@pytest.mark.parametrize(("kustomization", "compose"), [(BASE, COMPOSE), (GPU_OVERLAY, GPU)])
+def test_a_replica_has_as_much_memory_as_with_compose(kustomization: Path, compose: Path) -> None:
+    limit = render(kustomization).container("lightbox-api")["resources"]["limits"]["memory"]
 
     assert limit.removesuffix("i").lower() == variables_of(compose)["LIGHTBOX_API_MEMORY"]
 
 
-def test_prometheus_finds_the_service_by_its_monitor(queue_wait: Rendered) -> None:
+def test_prometheus_finds_the_service_by_its_monitor() -> None:
+    queue_wait = render(QUEUE_WAIT)
     monitor, service = queue_wait.one("ServiceMonitor")["spec"], queue_wait.one("Service")
     [endpoint] = monitor["endpoints"]
 
@@ -212,7 +201,8 @@ def test_the_rules_resource_is_written_from_the_rules() -> None:
     assert RESOURCE.read_text() == as_resource(RULES.read_text()), "run `make docs`"
 
 
-def test_the_autoscalers_metric_is_recorded_for_each_pod(queue_wait: Rendered) -> None:
+def test_the_autoscalers_metric_is_recorded_for_each_pod() -> None:
+    queue_wait = render(QUEUE_WAIT)
     [adapter] = yaml.safe_load(ADAPTER_VALUES.read_text())["rules"]["custom"]
     [series] = re.findall(r'__name__="([^"]+)"', adapter["seriesQuery"])
     groups = queue_wait.one("PrometheusRule", "lightbox")["spec"]["groups"]
@@ -227,9 +217,9 @@ def test_the_autoscalers_metric_is_recorded_for_each_pod(queue_wait: Rendered) -
     assert all({"namespace", "pod"} <= set(grouping.replace(" ", "").split(",")) for grouping in groupings)
 
 
-def test_no_worker_counts_as_lost_while_a_start_may_last(gpu: Rendered, queue_wait: Rendered) -> None:
-    probe = gpu.container("lightbox-api")["startupProbe"]
-    groups = queue_wait.one("PrometheusRule", "lightbox")["spec"]["groups"]
+def test_no_worker_counts_as_lost_while_a_start_may_last() -> None:
+    probe = render(GPU_OVERLAY).container("lightbox-api")["startupProbe"]
+    groups = render(QUEUE_WAIT).one("PrometheusRule", "lightbox")["spec"]["groups"]
     [lost] = [rule for group in groups for rule in group["rules"] if rule.get("alert") == "LightboxWorkerLost"]
     [age_s] = re.findall(r"time\(\) - lightbox_start_time_seconds > (\d+)", lost["expr"])
 

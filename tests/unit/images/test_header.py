@@ -42,6 +42,12 @@ def test_a_progressive_jpeg_is_told_from_a_sequential_one() -> None:
     assert read_header(encode("JPEG", progressive=True)) == ImageHeader(ImageFormat.JPEG, PIXELS, is_progressive=True)
 
 
+def test_a_gif_whose_first_frame_exceeds_its_screen_has_the_larger_size() -> None:
+    encoded = bytearray(encode("GIF", "P"))
+    encoded[6:10] = b"\x01\0\x01\0"
+    assert read_header(bytes(encoded)) == ImageHeader(ImageFormat.GIF, PIXELS)
+
+
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
 def test_a_header_that_is_cut_off_leaves_the_size_open(image_format: str) -> None:
     cut = 9 if image_format == "GIF" else 13

@@ -178,6 +178,12 @@ def test_grids_of_grids_are_counted_in_time() -> None:
         read(put_together(b"heic", [*layers, coded("HEIC")]), max_pixels=10**6)
 
 
+def test_the_av1_units_of_a_whole_file_are_limited() -> None:
+    tile = replace(coded("AVIF"), data=b"\x12\0" * 100)
+    with pytest.raises(UndecodableImageError, match="more than 8,192 units"):
+        read(put_together(b"avif", [grid(10, 10, 640, 640, list(range(2, 102))), *[tile] * 100]))
+
+
 def heic(*parts: Part, further: bytes = b"") -> bytes:
     return put_together(b"heic", parts, further=further)
 

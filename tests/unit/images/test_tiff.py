@@ -256,6 +256,7 @@ REFUSED = [
     (encode_photograph(6), "has uncompressed YCbCr with fewer colour samples than pixels"),
     (encode_photograph(SEPARATED), "has 3 sample(s) a pixel of photometric interpretation 5"),
     (encode_tiff(take_channels(SEPARATED), Layout(SEPARATED, tags={332: (2,)})), "has inks other than CMYK"),
+    (encode_tiff(deepen(GREY, np.dtype("f4")), Layout(tile_px=16, tags={323: (0,)})), "its tiles have no size"),
     (encode_tiff(GREY_16, Layout(PALETTE)), "has 16-bit unsigned samples (1 a pixel"),
     (RAW, "has a camera's raw sensor data"),
     *((encode_tiff(np.full((9, 9, 1), low, t)), f"signed samples down to {low:,}") for t, low in MINUS.items()),

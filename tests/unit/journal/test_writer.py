@@ -245,3 +245,14 @@ def test_refusals_beyond_the_rate_are_counted_and_not_stored(store: FakeStore, o
     assert store.request_ids == [*single, "answered", "damaged", "a second later"]
     assert [receipt.request_id for receipt in store.counted_only] == [f"refused-{number}" for number in range(10, 25)]
     assert journal.counts() == JournalCounts(waiting=0, written=28, dropped=0)
+
+
+def test_refusals_that_wait_through_an_outage_are_still_only_counted(store: FakeStore, open_journal: Open) -> None:
+    written = threading.Semaphore(0)
+    store.is_down = True
+    journal = open_journal(flush_interval_s=0.001, on_written=written.release)
+    record(journal, *(str(number) for number in range(12)), outcome="overloaded", digest="")
+    wait_for(store.tries, 5)
+    store.is_down = False
+    wait_for(written, 12)
+    assert (len(store.receipts), len(store.counted_only)) == (10, 2)

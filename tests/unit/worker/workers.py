@@ -4,12 +4,14 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
 from starlette.types import Receive, Scope, Send
 
 from bento_service.domain.service import ServiceState
 from bento_service.http.in_flight import InFlightRequests
+from bento_service.machine import Division
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
 from bento_service.pipeline.wiring import Pipeline
@@ -18,12 +20,25 @@ from bento_service.worker.lifecycle import Lifecycle
 from bento_service.worker.shared_folder import StatusTable
 from tests.fakes.engine import FakeInfer
 from tests.fakes.journal import FakeJournal
-from tests.fakes.lightbox import opener
 from tests.fakes.pipeline import ObservedClassifier, fake_clock, running
 from tests.http.exchange import Exchange, http_scope
 
 DRAIN_S = 5.0
 OWN, SIBLING = 1, 2
+
+
+def opener(
+    classifier: Classifier, journal: FakeJournal | None = None
+) -> Callable[[Settings, Metrics], AbstractAsyncContextManager[Pipeline]]:
+    """Return what opens a pipeline around the classifier, which it does not close."""
+
+    @asynccontextmanager
+    async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[Pipeline]:
+        nothing = cast("Any", None)
+        division = Division(lanes=1, decode_threads=1, compute_threads=1)
+        yield Pipeline(settings, classifier, nothing, nothing, division, None, journal or FakeJournal(), 0.0)
+
+    return open_pipeline
 
 
 def make_lifecycle(

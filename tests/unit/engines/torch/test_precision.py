@@ -50,6 +50,12 @@ def test_the_fastest_precision_that_passes_the_gate_is_chosen(fp16: Classify, bf
     assert choose(fp16=fp16, bf16=bf16) == chosen
 
 
+def test_the_reason_for_a_skipped_precision_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    choose(fp16=fail)
+
+    assert "found Half" in caplog.text
+
+
 def test_a_model_that_fails_in_every_arithmetic_fails() -> None:
     with pytest.raises(RuntimeError, match="found Half"):
         choose(fp16=fail, bf16=fail, f32=fail)
