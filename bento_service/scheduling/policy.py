@@ -26,6 +26,9 @@ _MAX_SPLIT_DURATION = 0.75
 lanes share a device and splitting only doubles the fixed cost."""
 _MIN_LATENCY_GAIN = 0.95
 """Part of the throughput mode's duration that the latency mode may take at most to be worth every thread."""
+_MIN_THROUGHPUT = 0.9
+"""Least throughput that `choose_bounds` accepts, as a share: of the best batch's for the knee, of the knee's for the
+ceiling."""
 
 
 class Line(NamedTuple):
@@ -131,20 +134,20 @@ def choose_size(curve: CostModel, *, length: int, limit: int, idle_lanes: int) -
     return _trim(curve, share)
 
 
-def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float, tolerance: float = 0.1) -> tuple[int, int]:
+def choose_bounds(duration_ms: Mapping[int, float], *, budget_ms: float) -> tuple[int, int]:
     """Choose knee and ceiling of a model's batches from the duration of its batch sizes.
 
-    The knee is the smallest batch whose throughput lies within `tolerance` of the best one's. The ceiling is the
-    largest up to which none falls as far behind the knee, the cost of each dispatch included. Beyond the knee a bigger
-    batch only saves dispatches, so the ceiling applies while many images wait. Sizes that take longer than `budget_ms`
-    do not count, except 1, which `duration_ms` has.
+    The knee is the smallest batch whose throughput lies within a tenth of the best one's. The ceiling is the
+    largest up to which every size lies within a tenth of the knee's, the cost of each dispatch included. Beyond the
+    knee a bigger batch only saves dispatches, so the ceiling applies while many images wait. Sizes that take longer
+    than `budget_ms` do not count, except 1, which `duration_ms` has.
     """
     affordable = {size: ms for size, ms in duration_ms.items() if size == 1 or ms <= budget_ms}
     best = max(size / ms for size, ms in affordable.items())
-    knee = min(size for size, ms in affordable.items() if size / ms >= (1 - tolerance) * best)
+    knee = min(size for size, ms in affordable.items() if size / ms >= _MIN_THROUGHPUT * best)
     turn_ms = _DISPATCH_SHARE * duration_ms[1]
     rates = {size: size / (ms + turn_ms) for size, ms in sorted(affordable.items()) if size >= knee}
-    return knee, max(takewhile(lambda size: rates[size] >= (1 - tolerance) * rates[knee], rates))
+    return knee, max(takewhile(lambda size: rates[size] >= _MIN_THROUGHPUT * rates[knee], rates))
 
 
 def _urgency(line: Line) -> tuple[bool, float]:
