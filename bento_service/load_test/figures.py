@@ -47,6 +47,7 @@ class RunFigures:
     is_kept: bool
     not_kept_because: str | None
     queue_growth: int
+    client_wait_p99_ms: float | None
     is_client_bound: bool
 
 
@@ -78,6 +79,7 @@ def describe_run(run: LoadResult, target_ms: float) -> RunFigures:
         is_kept=not reasons,
         not_kept_because=", ".join(reasons) or None,
         queue_growth=run.queue_growth,
+        client_wait_p99_ms=run.client_wait_p99_ms,
         is_client_bound=run.is_client_bound,
     )
 

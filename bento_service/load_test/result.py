@@ -148,11 +148,16 @@ class LoadResult:
         """Whether the client itself was the limit: out of connections, out of CPU, or late with its requests."""
         if self.exhausted or self.is_client_busy:
             return True
-        waits_ms = (self.sent_s - self.due_s)[np.isfinite(self.sent_s)] * 1000
-        if self.offered_per_s is None or not len(waits_ms):
+        wait_ms = self.client_wait_p99_ms
+        if wait_ms is None:
             return False
-        limit_ms = max(LATE_MS, LATE_SHARE * float(np.quantile(self.latencies_ms, 0.99)))
-        return float(np.quantile(waits_ms, 0.99)) > limit_ms
+        return wait_ms > max(LATE_MS, LATE_SHARE * float(np.quantile(self.latencies_ms, 0.99)))
+
+    @property
+    def client_wait_p99_ms(self) -> float | None:
+        """How late an open loop's client sent its requests, in the 99th percentile; None for a closed loop."""
+        waits_ms = (self.sent_s - self.due_s)[np.isfinite(self.sent_s)] * 1000
+        return float(np.quantile(waits_ms, 0.99)) if self.offered_per_s is not None and len(waits_ms) else None
 
     def percentile_ms(self, share: float) -> float:
         """Return the latency within which this share of all requests was answered with 200.
