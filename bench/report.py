@@ -42,13 +42,8 @@ def render_page(
 ) -> str:
     """Return the page as Markdown.
 
-    Args:
-        comparison: The result.
-        result: Its JSON.
-        charts: File names of the plots that there are.
-        cache: What `bench.cache` found.
-        containers: What `bench.containers` found, as Markdown; `docs.tables` writes it anew.
-        overload: What `bench.overload` found, likewise.
+    `result` is the comparison's JSON, `charts` are file names of plots. `containers` and `overload` are sections in
+    Markdown, which `docs.tables` writes anew.
     """
     sections = [
         _introduce(comparison, result),
@@ -288,9 +283,7 @@ def write_page(path: Path) -> Path:
     cache = read_cache_ratios(find_newest_result("cache"))
     containers = render_section(find_newest_result("containers"))
     overload = render_overload(find_newest_result("overload"))
-    page.write_text(
-        render_page(comparison, path.resolve(), list(charts), cache, containers=containers, overload=overload)
-    )
+    page.write_text(render_page(comparison, path.resolve(), [*charts], cache, containers=containers, overload=overload))
     return page
 
 

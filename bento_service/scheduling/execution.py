@@ -31,7 +31,7 @@ def run_batch(
 
     A failing batch is halved until the image that makes it fail is alone. That image gets one second try, in case the
     fault was transient, and then `InferenceFailedError`. After out-of-memory smaller batches run; a lone image gets its
-    second try after a `pause`, given in seconds. Images that are cancelled or late by then are not run again.
+    second try after a `pause`, given in seconds. Cancelled images and those past their deadline are not run again.
     """
     return _BatchRun(infer, batch, queue, clock, pause).run(batch.items, batch.reason)
 

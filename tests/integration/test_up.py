@@ -45,7 +45,7 @@ class RunningUp:
 
 
 def start_up(folder: Path, *, port: int, dashboard_port: int, **environment: str) -> "subprocess.Popen[str]":
-    """Starts it with one model; what it prints can be read as it comes."""
+    """Start it with one model; its output can be read line by line."""
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "bento_service.cli.app", "up"),
