@@ -100,7 +100,7 @@ class Gateway:
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: str = scope["path"]
         if path.startswith(_OWN_PREFIX) or path in _OWN_PATHS:
-            await self._own_app(scope, receive, send)
+            await self._own_app(scope, receive, send)  # `http/app.py`
         elif path in self._bento_paths:
             await self._bento_app(scope, receive, send)
         else:

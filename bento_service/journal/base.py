@@ -93,7 +93,7 @@ class JournalStore(JournalReader, Protocol):
 
 
 class Journal(Protocol):
-    """Takes receipts off the request's path. Thread-safe."""
+    """Takes receipts off the request's path; `writer.JournalWriter` does. Thread-safe."""
 
     @property
     def reader(self) -> JournalReader:

@@ -34,7 +34,7 @@ class Lane(threading.Thread):
             queue: Has the batches, and learns from each run.
             models: The forward pass of each model.
             clock: Seconds, monotonic.
-            deliver: Takes the results of a batch, from the lane's thread.
+            deliver: Takes the results of a batch, from the lane's thread (`scheduler.Scheduler`).
             on_lost: Called from the lane's thread when it dies, with its unanswered images; returns whether a successor
                 has taken over. Otherwise the thread works on.
         """

@@ -29,7 +29,8 @@ class Arrival:
 class WorkQueue:
     """Images that wait for a lane, first come, first served within a model and a priority. Thread-safe.
 
-    A free `Lane` calls `take` for its next batch, without a turn of the event loop; `run_batch` then reports the run.
+    A free `lane.Lane` calls `take` for its next batch, without a turn of the event loop; `execution.run_batch` then
+    reports the run.
     """
 
     def __init__(
