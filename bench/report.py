@@ -27,8 +27,7 @@ from bench.servers import LIGHTBOX
 
 DOCS = ROOT / "docs"
 _IMAGES = DOCS / "images"
-_METHOD = Path(__file__).with_name("method.md")
-_NOTES = Path(__file__).with_name("notes.md")
+_METHOD, _NOTES = (Path(__file__).with_name(name) for name in ("method.md", "notes.md"))
 
 
 def render_page(

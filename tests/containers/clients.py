@@ -99,7 +99,7 @@ class Load:
 def load(
     url: str, images: Sequence[Path], clients: int = 8, *, is_repeating: bool = True, timeout_s: float = TIMEOUT_S
 ) -> Iterator[Load]:
-    """Ask from `clients` connections until the block ends; every request has ended by then.
+    """Ask from `clients` connections until the block ends, then wait for the open requests.
 
     With `is_repeating` images come again and again, so that the cache serves them; without, each is new. A request
     without an answer within `timeout_s` is BROKEN.

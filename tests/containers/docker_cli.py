@@ -151,7 +151,7 @@ def container(
 
 
 def _remove(name: str) -> bool:
-    """Try to remove a container, which the engine may still use; return whether it is gone."""
+    """Try to remove a container; return False while the engine still uses it."""
     print(docker("rm", "--force", "--volumes", name, is_checked=False))
     return not docker("ps", "--all", "--quiet", "--filter", f"name=^{name}$")
 

@@ -62,7 +62,7 @@ def test_a_lost_connection_ends_its_running_request(caplog: pytest.LogCaptureFix
         except ClientGoneError:
             has_hung_up.set()
 
-    with serving(wait) as service:  # waits for what runs when it ends
+    with serving(wait) as service:  # leaving the block waits for open requests
         with connect(service.port) as client:
             client.sendall(b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx" * 3)
             assert waits.wait(PATIENCE_S)

@@ -66,7 +66,7 @@ class Outcome:
 class Simulation:
     """One policy under load. On a shared device a batch starts as the one before it ends, whichever lane it is on.
 
-    `turn_ms` is what each batch costs beside its curve, see `policy.choose_bounds`.
+    `turn_ms` is the fixed overhead of each batch; see `policy.choose_bounds`.
     """
 
     choose: Decide
