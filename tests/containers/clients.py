@@ -55,7 +55,7 @@ class Load:
 
     def assert_nobody_noticed(self) -> None:
         """Every request was answered within the time-out, but for a few rejections."""
-        print(dict(self.statuses()))
+        print(dict(self.statuses()), *self.failures(), sep="\n")
         assert self.failures() == []
         assert self.count(429) <= NOTICED_SHARE * len(self.answers)
 

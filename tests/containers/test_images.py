@@ -67,10 +67,13 @@ def layers(image: str) -> list[str]:
 
 
 def list_layer_sizes(image: str) -> list[tuple[int, str]]:
-    """The bytes of each layer and the command that made it, newest first; those of no size made no layer."""
+    """The bytes of each layer and the command that made it, newest first; an imported base names no command.
+
+    Steps of no size made no layer.
+    """
     printed = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", image)
-    lines = (line.split(" ", 1) for line in printed.splitlines() if not line.startswith("0 "))
-    return [(int(size), made_by) for size, made_by in lines]
+    lines = (line.partition(" ") for line in printed.splitlines())
+    return [(int(size), made_by) for size, _, made_by in lines if size != "0"]
 
 
 def read_revision() -> str:
