@@ -70,7 +70,7 @@ def test_both_bentos_are_the_same_service_in_the_same_image() -> None:
 def test_the_gpu_runs_programs_with_the_torch_that_exported_them() -> None:
     served, exported = (
         re.findall(r"^torch==\S+", (ROOT / file).read_text(), re.MULTILINE)
-        for file in ("requirements-gpu.txt", "requirements-models.txt")
+        for file in ("requirements-gpu.txt", "requirements-torch.txt")
     )
 
     assert len(served) == 1
