@@ -26,7 +26,7 @@ PREPARE_ELSEWHERE = (
     "Prepare it where Lightbox is installed with requirements.txt (`lightbox models prepare`) and name that machine's "
     "model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
 )
-FILE_FORMAT = 1
+FILE_FORMAT = 2
 """Increase this when the stored files change, so that stored models are prepared again."""
 _BENTO_NAME_LIMIT = 63
 """Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""

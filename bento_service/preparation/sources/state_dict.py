@@ -11,7 +11,7 @@ import math
 import pickle
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from importlib.resources.abc import Traversable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -23,17 +23,17 @@ _MAGIC_NUMBER: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
 
 
-def read_state_dict(path: Path, *, sha256: str) -> Mapping[str, Tensor]:
+def read_state_dict(file: Traversable, *, sha256: str) -> Mapping[str, Tensor]:
     """Return the tensors of a file, by name and in the file's order, if it has this digest.
 
     Raises:
         OSError: The file cannot be read.
         ValueError: Its digest differs; nothing was unpickled.
     """
-    content = path.read_bytes()
+    content = file.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != sha256:
-        raise ValueError(f"{path.name} is damaged: its SHA-256 is {digest}, not {sha256}")
+        raise ValueError(f"{file.name} is damaged: its SHA-256 is {digest}, not {sha256}")
     return parse_state_dict(content)
 
 
@@ -83,7 +83,7 @@ class _StoredTensor(NamedTuple):
             raise ValueError(f"a tensor of the shape {self.shape} exceeds its storage of {len(storage)} elements")
         steps = [stride * storage.itemsize for stride in self.strides]
         view = np.lib.stride_tricks.as_strided(storage[self.offset :], self.shape, steps, writeable=False)
-        return np.ascontiguousarray(view).reshape(self.shape)
+        return np.array(view, order="C")
 
 
 def _describe_tensor(
