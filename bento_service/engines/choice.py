@@ -159,13 +159,13 @@ def create_engine(
 
     Raises:
         EngineUnavailableError: The device is not there.
-        ModelLoadError: The engine cannot read the model's files.
+        ModelLoadError: The engine cannot read the model's files, or the model lacks the one that it needs.
     """
     if kind == "onnxruntime":
         return ONNXRuntimeEngine(model.onnx_path, model.card, device=device, lanes=lanes, threads=threads)
     if kind == "torch":
         return TorchEngine(
-            model.program_path,
+            model.require_program(),
             model.card,
             device=device,
             threads=threads,
