@@ -3,21 +3,32 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TextIO, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol, TextIO
 
-from bento_service.cli.errors import CommandError, ExplainedError
+from bento_service.cli.errors import CommandError, ExitCode, ExplainedError
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.output import new_table, plain_console
-from bento_service.domain.models import ModelCard
+from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.models.store import BentoModelStore
 from lightbox_client import Client, contract
 
 MISSING = "missing"
 PREPARED = "prepared"
 
-PrepareMissing: TypeAlias = Callable[[Sequence[str], Callable[[str, str], None]], None]
-"""Takes names, and a callback that gets a model's name and a step."""
+class PrepareMissing(Protocol):
+    """Takes names, and a callback that gets a model's name and a step."""
+
+    def __call__(self, names: Sequence[str], *, on_progress: Callable[[str, str], None]) -> None: ...
+
+
+class Verification(Protocol):
+    """The parity of a model by engine name, and what it was compared with."""
+
+    @property
+    def reference(self) -> str: ...
+    @property
+    def parities(self) -> Mapping[str, Parity]: ...
 
 
 class ModelRow(NamedTuple):
@@ -75,7 +86,32 @@ def prepare(prepare_missing: PrepareMissing, names: Sequence[str], stream: TextI
         stream.write(f"[{time.monotonic() - started_s:5.1f} s] {model}: {step}\n")
         stream.flush()
 
-    prepare_missing(names, show)
+    prepare_missing(names, on_progress=show)
+
+
+def verify(models: Iterable[StoredModel], measure: Callable[[StoredModel], Verification], stream: TextIO) -> None:
+    """Measure the parity of each model, and write a table.
+
+    Raises:
+        ModelLoadError: The parity of a model cannot be measured; those before it are written.
+        CommandError: One fails the parity gate.
+    """
+    console, failing = plain_console(stream), []
+    for model in models:
+        verification = measure(model)
+        table = new_table()
+        for heading in (model.card.name, "crops", "same best class", "largest difference", "parity gate"):
+            table.add_column(heading, no_wrap=True)
+        for engine, parity in verification.parities.items():
+            agreement, difference = f"{parity.top1_agreement:.1%}", f"{parity.max_probability_difference:.4f}"
+            table.add_row(engine, str(parity.crops), agreement, difference, "passes" if parity.passes_gate else "fails")
+        console.print(table)
+        stream.write(f"Version {model.card.version}, compared with {verification.reference}.\n\n")
+        stream.flush()
+        if not all(parity.passes_gate for parity in verification.parities.values()):
+            failing.append(model.card.name)
+    if failing:
+        raise CommandError(f"these fail the parity gate: {', '.join(failing)}", ExitCode.BAD_INPUT)
 
 
 def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:

@@ -13,11 +13,12 @@ from typing import Final
 
 from bento_service.domain.models import Parity, StoredModel
 from bento_service.errors import ModelLoadError
+from bento_service.extras import Part, explain_missing, find_installation
 from bento_service.models.store import PREPARE_ELSEWHERE, BentoModelStore
 from bento_service.preparation.bundled_parity import find_bundled_parity
 from bento_service.preparation.export import export, export_program
-from bento_service.preparation.sources.base import BuiltModel, LoadedModel
-from bento_service.preparation.sources.bundled import build_bundled, load_bundled
+from bento_service.preparation.sources.base import BUNDLED_NAMES, BuiltModel, LoadedModel
+from bento_service.preparation.sources.bundled import build_bundled, load_bundled, weights_package
 from bento_service.preparation.sources.timm_models import load_timm
 from bento_service.preparation.sources.torchvision_models import load_torchvision
 from bento_service.preparation.version import compute_version
@@ -34,6 +35,8 @@ MeasureParity = Callable[[LoadedModel, Path], Mapping[str, Parity]]
 
 _LOADERS: Final[Mapping[str, Callable[[str], LoadedModel]]] = {"timm": load_timm, "torchvision": load_torchvision}
 """By the library that a name begins with; bundled models have none."""
+
+_PACKAGES_OF_BUNDLED: Final = frozenset(("onnx", *map(weights_package, BUNDLED_NAMES)))
 
 
 def load_model(name: str) -> BuiltModel | LoadedModel:
@@ -146,8 +149,8 @@ def _explained_imports(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise ModelLoadError(
-            f"The model {name!r} is not prepared, and the Python package {error.name}, which that takes, is not "
-            f"installed. {PREPARE_ELSEWHERE}",
-            model=name,
-        ) from error
+        here = find_installation()
+        package = (error.name or "").partition(".")[0]
+        part: Part = "bundled" if package in _PACKAGES_OF_BUNDLED else "torch"
+        missing = explain_missing(f"Preparing the model {name!r}", part, here)
+        raise ModelLoadError(f"{missing} {PREPARE_ELSEWHERE}" if here.is_container else missing, model=name) from error

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import Parity, StoredModel
 from bento_service.errors import ModelLoadError
+from bento_service.extras import explain_missing
 from bento_service.preparation.parity import (
     classify_as_reference,
     classify_with_onnxruntime,
@@ -49,6 +50,4 @@ def _ask_reference(stored: StoredModel, crops: Sequence[bytes]) -> tuple[str, ND
         return PYTORCH, classify_as_reference(load_in_torch(stored.card.name), crops)
     if find_spec("onnxruntime"):
         return "ONNX Runtime in f32", classify_with_onnxruntime(stored.onnx_path, stored.card.recipe, crops)
-    raise ModelLoadError(
-        "Parity needs a reference: PyTorch with timm (the extra `torch`), or ONNX Runtime (the extra `onnxruntime`)."
-    )
+    raise ModelLoadError(explain_missing("Verifying models", "onnxruntime"), model=stored.card.name)

