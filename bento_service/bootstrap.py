@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bento_service.cache.result_cache import ResultCache, open_cache
 from bento_service.database.url import parse_url

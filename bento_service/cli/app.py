@@ -4,7 +4,6 @@ import io
 import os
 import sys
 from contextlib import AbstractAsyncContextManager, ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -230,8 +229,12 @@ def prepare_models(
     with explained_errors():
         from bento_service.preparation.prepare import prepare_missing  # noqa: PLC0415 - help needs none of it
 
-        prepare = partial(prepare_missing, store=_store(), with_program=torch_program)
-        model_listing.prepare(prepare, names or read_settings().models, sys.stderr)
+        store = _store()
+        model_listing.prepare(
+            lambda wanted, on_progress: prepare_missing(wanted, store, on_progress, with_program=torch_program),
+            names or read_settings().models,
+            sys.stderr,
+        )
 
 
 @models_app.command("verify")

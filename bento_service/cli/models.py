@@ -3,32 +3,25 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TextIO
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
 
 from bento_service.cli.errors import CommandError, ExitCode, ExplainedError
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.output import new_table, plain_console
-from bento_service.domain.models import ModelCard, Parity, StoredModel
+from bento_service.domain.models import ModelCard, StoredModel
 from bento_service.models.store import BentoModelStore
 from lightbox_client import Client, contract
+
+if TYPE_CHECKING:
+    from bento_service.preparation.verification import Verification
 
 MISSING = "missing"
 PREPARED = "prepared"
 
-class PrepareMissing(Protocol):
-    """Takes names, and a callback that gets a model's name and a step."""
 
-    def __call__(self, names: Sequence[str], *, on_progress: Callable[[str, str], None]) -> None: ...
-
-
-class Verification(Protocol):
-    """The parity of a model by engine name, and what it was compared with."""
-
-    @property
-    def reference(self) -> str: ...
-    @property
-    def parities(self) -> Mapping[str, Parity]: ...
+PrepareMissing: TypeAlias = Callable[[Sequence[str], Callable[[str, str], None]], None]
+"""Takes names, and a callback that gets a model's name and a step."""
 
 
 class ModelRow(NamedTuple):
@@ -86,10 +79,10 @@ def prepare(prepare_missing: PrepareMissing, names: Sequence[str], stream: TextI
         stream.write(f"[{time.monotonic() - started_s:5.1f} s] {model}: {step}\n")
         stream.flush()
 
-    prepare_missing(names, on_progress=show)
+    prepare_missing(names, show)
 
 
-def verify(models: Iterable[StoredModel], measure: Callable[[StoredModel], Verification], stream: TextIO) -> None:
+def verify(models: Iterable[StoredModel], measure: "Callable[[StoredModel], Verification]", stream: TextIO) -> None:
     """Measure the parity of each model, and write a table.
 
     Raises:

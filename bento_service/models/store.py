@@ -136,6 +136,8 @@ class BentoModelStore:
     @contextlib.contextmanager
     def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
         """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block."""
+        # BentoML reports each model that it stores, over the network: off, unless an operator turns it on.
+        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
         import bentoml
 
         name, root = bento_name(card.name, prefix), self._folder()

@@ -6,7 +6,7 @@ batch normalisation with an epsilon of 0.001, ReLU6, no squeeze-and-excitation.
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ def build_efficientnet_lite(
         classes = builder.classify()
     except (KeyError, ValueError) as error:
         raise ModelLoadError(f"The weights of {name!r} do not fit its architecture: {error}", model=name) from error
-    image_shape = ["batch", recipe.height_px, recipe.width_px, 3]
+    image_shape: list[int | str | None] = ["batch", recipe.height_px, recipe.width_px, 3]
     graph = helper.make_graph(
         builder.nodes,
         name,
@@ -158,7 +158,7 @@ class _Builder:
         folded = kernel * factor[:, None, None, None]
         return folded.astype(np.float32), (shift - mean * factor).astype(np.float32)
 
-    def _append(self, operator: str, output: str, *inputs: str, **attributes: object) -> None:
+    def _append(self, operator: str, output: str, *inputs: str, **attributes: Any) -> None:  # noqa: ANN401 - onnx's
         from onnx import helper
 
         self.nodes.append(helper.make_node(operator, [self._tensor, *inputs], [output], name=output, **attributes))

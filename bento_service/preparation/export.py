@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+
 def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
     """Write a model as ONNX and as a torch program; `preparation.graph` says what both take and return.
 
@@ -50,7 +51,7 @@ def export_program(model: LoadedModel, program_path: Path) -> None:
 
 
 def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
-    """Wrap a model's normalisation and softmax around it, so that it takes and returns what `preparation.graph` says."""
+    """Wrap normalisation and softmax around a model; `preparation.graph` says what the result takes and returns."""
     # The class is local because its base class needs torch, which is imported lazily.
     import torch
     from torch import nn

@@ -112,9 +112,7 @@ def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray
     return np.concatenate(answers)
 
 
-def classify_with_onnxruntime(
-    onnx_path: Path, recipe: InputRecipe, crops: Sequence[bytes]
-) -> NDArray[np.float32]:
+def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
     """Classify encoded images with timm's evaluation transform, computed by Pillow, and ONNX Runtime in f32."""
     import onnxruntime
 

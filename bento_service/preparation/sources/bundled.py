@@ -17,6 +17,7 @@ from bento_service.preparation.sources.base import (
 )
 from bento_service.preparation.sources.state_dict import Tensor, read_state_dict
 
+
 @dataclass(frozen=True, slots=True)
 class _Variant:
     """A bundled model: its file of weights, and what timm's `tf_<name>` says of its input and its depth."""

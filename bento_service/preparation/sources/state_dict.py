@@ -48,7 +48,7 @@ def parse_state_dict(content: bytes) -> Mapping[str, Tensor]:
     try:
         magic_number, protocol, _system, described, keys = (_Unpickler(file).load() for _ in range(5))
     # A damaged pickle raises any of these.
-    except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, IndexError, KeyError, UnicodeError) as error:
+    except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, LookupError, TypeError) as error:
         raise ValueError(f"no state dict: {error}") from error
     if (magic_number, protocol) != (_MAGIC_NUMBER, _PROTOCOL):
         raise ValueError("no file of torch.save's format before version 1.6")
