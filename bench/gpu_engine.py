@@ -41,7 +41,13 @@ class EngineFigure:
 def measure_engine(model: StoredModel, rounds: int, duration_s: float) -> tuple[Precision, list[EngineFigure]]:
     """Take turns between engine and bare loop; return the arithmetic of both, and the medians by batch size."""
     engine = TorchEngine(
-        model.program_path, model.card, device="cuda", threads=1, lanes=LANES, max_batch=MAX_BATCH, precision="auto"
+        model.require_program(),
+        model.card,
+        device="cuda",
+        threads=1,
+        lanes=LANES,
+        max_batch=MAX_BATCH,
+        precision="auto",
     )
     served: dict[int, list[float]] = {size: [] for size in engine.bucket_sizes}
     bare: dict[int, list[float]] = {size: [] for size in list_buckets(MAX_BATCH)}
@@ -79,7 +85,7 @@ def _measure_bare(model: StoredModel, precision: Precision, duration_s: float) -
     Of one stream: the most that the GPU gives to one batch after the other.
     """
     ready = ready_model(
-        load_program(model.program_path, model.card.name, "cuda"),
+        load_program(model.require_program(), model.card.name, "cuda"),
         model.card.recipe,
         candidates=(precision,),
         compiler=None,

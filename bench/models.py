@@ -75,7 +75,8 @@ def peer_environment(model: StoredModel) -> Mapping[str, str]:
 def _copy(store: BentoModelStore, original: StoredModel, name: str) -> None:
     def copy_files(onnx_path: Path, program_path: Path) -> None:
         shutil.copy(original.onnx_path, onnx_path)
-        shutil.copy(original.program_path, program_path)
+        if original.program_path is not None:
+            shutil.copy(original.program_path, program_path)
 
     card = replace(original.card, name=name, parity=None)
     store.save(card, write_model=copy_files, measure=lambda _: original.parities)

@@ -17,5 +17,5 @@ def open_engine(lanes: int) -> TorchEngine:
     if stored is None:
         raise FileNotFoundError(f"{MODEL} is not prepared; `python -m bench.gpu` does it.")
     return TorchEngine(
-        stored.program_path, stored.card, device="cuda", threads=share_of_cpus(), lanes=lanes, max_batch=MAX_BATCH
+        stored.require_program(), stored.card, device="cuda", threads=share_of_cpus(), lanes=lanes, max_batch=MAX_BATCH
     )

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from bento_service.errors import ModelLoadError
+
 Interpolation = Literal["bilinear", "bicubic"]
 
 
@@ -71,13 +73,31 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class StoredModel:
-    """A prepared model: its card, the files that engines load, and the parity by engine name."""
+    """A prepared model: its card, the files that engines load, and the parity by engine name.
+
+    `program_path` is the torch program, which a model may lack.
+    """
 
     card: ModelCard
     onnx_path: Path
-    program_path: Path
+    program_path: Path | None
     parities: Mapping[str, Parity]
 
     def card_served_by(self, engine_name: str) -> ModelCard:
         """Return the card with an engine's parity, or with none where it was not measured."""
         return replace(self.card, parity=self.parities.get(engine_name))
+
+    def require_program(self) -> Path:
+        """Return the torch program's path.
+
+        Raises:
+            ModelLoadError: The model has none.
+        """
+        if self.program_path is None:
+            name = self.card.name
+            raise ModelLoadError(
+                f"The model {name!r} has no torch program, which the engine `torch` runs. Write one where PyTorch is "
+                f"installed (`lightbox models prepare --torch-program {name}`), or set the engine to `auto`.",
+                model=name,
+            )
+        return self.program_path

@@ -16,6 +16,7 @@ from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.engines.torch.cuda_model import Precision
 from bento_service.engines.torch.engine import TorchEngine
 from bento_service.errors import EngineUnavailableError
+from bento_service.extras import explain_missing
 
 logger = logging.getLogger(__name__)
 
@@ -78,10 +79,10 @@ def choose_engine(
         )
     chosen: EngineKind = kind if kind != "auto" else "torch" if is_cuda else "openvino"
     if not environment.is_installed(chosen):
-        raise EngineUnavailableError(
-            f"The engine `{chosen}` needs the Python package {chosen}, which is not installed. "
-            f"Install it (`pip install {chosen}`) or set another engine."
-        )
+        subject = f"The engine `{chosen}`"
+        if chosen == "openvino":
+            raise EngineUnavailableError(f"{subject} needs the Python package openvino, which is not installed.")
+        raise EngineUnavailableError(f"{explain_missing(subject, chosen)} Or set another engine.")
     if chosen == "onnxruntime" and is_cuda and not environment.has_cuda_provider():
         if device == "cuda":
             raise EngineUnavailableError(
@@ -158,13 +159,13 @@ def create_engine(
 
     Raises:
         EngineUnavailableError: The device is not there.
-        ModelLoadError: The engine cannot read the model's files.
+        ModelLoadError: The engine cannot read the model's files, or the model lacks the one that it needs.
     """
     if kind == "onnxruntime":
         return ONNXRuntimeEngine(model.onnx_path, model.card, device=device, lanes=lanes, threads=threads)
     if kind == "torch":
         return TorchEngine(
-            model.program_path,
+            model.require_program(),
             model.card,
             device=device,
             threads=threads,

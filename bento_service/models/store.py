@@ -1,4 +1,7 @@
-"""Prepared models in BentoML's model store: `bentoml models list` shows them, and bentos include them."""
+"""Prepared models in BentoML's model store: `bentoml models list` shows them, and bentos include them.
+
+A model's torch program is an entry of its own, which a bento names or leaves out (docs/adr/0029-engine-per-model.md).
+"""
 
 import contextlib
 import hashlib
@@ -28,26 +31,32 @@ FILE_FORMAT = 1
 _BENTO_NAME_LIMIT = 63
 """Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""
 _ONNX, _PROGRAM, _LABELS, _CARD = "model.onnx", "model.pt2", "labels.json", "card.json"
+_MODEL_PREFIX, _PROGRAM_PREFIX = "lightbox-", "lightbox_torch-"
 _CARDS = TypeAdapter(ModelCard)
 _PARITIES = TypeAdapter(Mapping[str, Parity])
 
 
-def bento_name(name: str) -> str:
+def bento_name(name: str, prefix: str = _MODEL_PREFIX) -> str:
     """Return a model's BentoML tag name: `timm/resnet50.a1_in1k` is `lightbox-timm-resnet50.a1_in1k`.
+
+    Its torch program has the prefix `lightbox_torch-` instead.
 
     Names that BentoML does not allow (over 63 characters, or characters other than lower-case letters, digits, `.`,
     `_` and `-`) are changed and get a digest of the original, so that tag names stay unique.
     """
     plain = name.replace("/", "-", 1)
-    safe = f"lightbox-{re.sub(r'[^a-z0-9._-]', '-', plain.lower())}"
-    if safe == f"lightbox-{plain}" and safe[-1].isalnum() and len(safe) <= _BENTO_NAME_LIMIT:
+    safe = f"{prefix}{re.sub(r'[^a-z0-9._-]', '-', plain.lower())}"
+    if safe == f"{prefix}{plain}" and safe[-1].isalnum() and len(safe) <= _BENTO_NAME_LIMIT:
         return safe
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{safe[: _BENTO_NAME_LIMIT - 9]}-{digest}"
 
 
 class BentoModelStore:
-    """Keeps prepared models as `lightbox-<name>:<version>`. Safe for several threads and processes at once."""
+    """Keeps prepared models as `lightbox-<name>:<version>`, and torch programs as `lightbox_torch-<name>:<version>`.
+
+    Safe for several threads and processes at once.
+    """
 
     def __init__(self, root: Path | None = None, *, also: Path | None = None) -> None:
         """Choose the store's folder, or None for BentoML's: `$BENTOML_HOME/models`, or a bento's own inside of one.
@@ -66,7 +75,9 @@ class BentoModelStore:
             ModelLoadError: A store exists and cannot be read.
         """
         try:
-            return _find(name, self._folder()) or (_find(name, self._also) if self._also else None)
+            models = (_find_newest(_whole_versions(bento_name(name), root)) for root in self._roots())
+            model = next(filter(None, models), None)
+            return _read(model, self._find_program(name, model.tag.version)) if model else None
         except OSError as error:
             raise ModelLoadError(
                 f"The model {name!r} cannot be read by the user with the id {os.getuid()}: {error.filename} "
@@ -100,28 +111,42 @@ class BentoModelStore:
     ) -> StoredModel:
         """Store a model, replacing remains of an interrupted attempt at the same version. Hold `lock` meanwhile.
 
-        `write_model` writes the ONNX file and the torch program to the two given paths. `measure` returns parity by
-        engine for the ONNX file at the given path.
+        `write_model` writes the ONNX file to the first given path, and may write the torch program to the second.
+        `measure` returns parity by engine for the ONNX file at the given path.
         """
+        with self._create(card, _MODEL_PREFIX) as folder:
+            write_model(folder / _ONNX, folder / _PROGRAM)
+            described = _CARDS.dump_python(card, mode="json")
+            _write_json(folder / _LABELS, described.pop("labels"))
+            parities = _PARITIES.dump_python(measure(folder / _ONNX), mode="json")
+            _write_json(folder / _CARD, {**described, "parity": parities})
+            if (folder / _PROGRAM).exists():
+                # Before the model: one that is found without a program has none.
+                self.save_program(card, lambda path: shutil.move(folder / _PROGRAM, path))
+        return self.load(card.name)
+
+    def save_program(self, card: ModelCard, write_program: Callable[[Path], object]) -> None:
+        """Store a torch program for a version of a model, which may be stored already. Hold `lock` meanwhile.
+
+        `write_program` writes it to the given path.
+        """
+        with self._create(card, _PROGRAM_PREFIX) as folder:
+            write_program(folder / _PROGRAM)
+
+    @contextlib.contextmanager
+    def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
+        """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block."""
         import bentoml
 
-        store = _open_store(self._folder())
-        tag = f"{bento_name(card.name)}:{card.version}"
-        shutil.rmtree(self._folder() / bento_name(card.name) / card.version, ignore_errors=True)
+        name, root = bento_name(card.name, prefix), self._folder()
+        shutil.rmtree(root / name / card.version, ignore_errors=True)
         metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
-        with bentoml.models.create(tag, metadata=metadata, _model_store=store) as model:
-            write_model(Path(model.path_of(_ONNX)), Path(model.path_of(_PROGRAM)))
-            described = _CARDS.dump_python(card, mode="json")
-            _write_json(model, _LABELS, described.pop("labels"))
-            parities = _PARITIES.dump_python(measure(Path(model.path_of(_ONNX))), mode="json")
-            _write_json(model, _CARD, {**described, "parity": parities})
-            model.info.metadata["file_bytes"] = {
-                file_name: Path(model.path_of(file_name)).stat().st_size
-                for file_name in (_ONNX, _PROGRAM, _LABELS, _CARD)
-            }
-        saved = bentoml.models.get(tag, _model_store=store)
-        _let_others_read(Path(saved.path))
-        return _read(saved)
+        tag = f"{name}:{card.version}"
+        with bentoml.models.create(tag, metadata=metadata, _model_store=_open_store(root)) as model:
+            folder = Path(model.path)
+            yield folder
+            model.info.metadata["file_bytes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
+        _let_others_read(root / name / card.version)
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -148,6 +173,18 @@ class BentoModelStore:
         finally:
             lock.release()
 
+    def _find_program(self, name: str, version: str | None) -> Path | None:
+        programs = (
+            Path(program.path_of(_PROGRAM))
+            for root in self._roots()
+            for program in _whole_versions(bento_name(name, _PROGRAM_PREFIX), root)
+            if program.tag.version == version
+        )
+        return next(programs, None)
+
+    def _roots(self) -> tuple[Path, ...]:
+        return (self._folder(), self._also) if self._also else (self._folder(),)
+
     def _folder(self) -> Path:
         if self._root is not None:
             return self._root
@@ -163,22 +200,26 @@ def _open_store(root: Path) -> "ModelStore":
     return ModelStore(root)
 
 
-def _find(name: str, root: Path) -> StoredModel | None:
-    """Find the newest version. BentoML's own `latest` would write that name into the store."""
+def _find_newest(models: Sequence["Model"]) -> "Model | None":
+    """Return what was stored last. BentoML's own `latest` would write that name into the store."""
+    return max(models, key=lambda model: model.info.creation_time, default=None)
+
+
+def _whole_versions(tag_name: str, root: Path) -> list["Model"]:
+    """Return the versions of this tag name that are completely stored, in the current file format."""
     import bentoml
     from bentoml.exceptions import BentoMLException
 
     store, found = _open_store(root), list["Model"]()
     try:
-        versions = [folder.name for folder in (root / bento_name(name)).iterdir() if folder.is_dir()]
+        versions = [folder.name for folder in (root / tag_name).iterdir() if folder.is_dir()]
     except FileNotFoundError:
-        return None
+        return found
     for version in versions:
         # BentoML raises BentoMLException for a folder without its YAML: a model that is being stored now.
         with contextlib.suppress(BentoMLException):
-            found.append(bentoml.models.get(f"{bento_name(name)}:{version}", _model_store=store))
-    whole = [model for model in found if _is_whole(model)]
-    return _read(max(whole, key=lambda model: model.info.creation_time)) if whole else None
+            found.append(bentoml.models.get(f"{tag_name}:{version}", _model_store=store))
+    return [model for model in found if _is_whole(model)]
 
 
 def _let_others_read(folder: Path) -> None:
@@ -198,17 +239,17 @@ def _is_whole(model: "Model") -> bool:
     return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
 
 
-def _read(model: "Model") -> StoredModel:
+def _read(model: "Model", program_path: Path | None) -> StoredModel:
     described = json.loads(Path(model.path_of(_CARD)).read_text())
     labels = json.loads(Path(model.path_of(_LABELS)).read_text())
     parities = _PARITIES.validate_python(described.pop("parity"))
     return StoredModel(
         card=_CARDS.validate_python({**described, "labels": labels}),
         onnx_path=Path(model.path_of(_ONNX)),
-        program_path=Path(model.path_of(_PROGRAM)),
+        program_path=program_path,
         parities=parities,
     )
 
 
-def _write_json(model: "Model", file_name: str, content: object) -> None:
-    Path(model.path_of(file_name)).write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n")

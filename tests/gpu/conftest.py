@@ -35,7 +35,7 @@ def images() -> NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def reference(model: StoredModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities from the CPU."""
-    return TorchEngine(model.program_path, model.card, device="cpu", threads=4).infer(images)
+    return TorchEngine(model.require_program(), model.card, device="cpu", threads=4).infer(images)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def open_engine(model: StoredModel) -> Iterator[OpenEngine]:
         precision: Precision | str = "auto", *, max_batch: int = 32, lanes: int = 2, compile_model: bool = False
     ) -> TorchEngine:
         engine = TorchEngine(
-            model.program_path,
+            model.require_program(),
             model.card,
             device="cuda",
             threads=1,

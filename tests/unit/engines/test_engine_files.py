@@ -28,7 +28,7 @@ def test_a_file_that_cannot_be_loaded_is_reported_with_the_models_name(
     files = replace(model, onnx_path=tmp_path / "model.onnx", program_path=tmp_path / "model.pt2")
     if content is not None:
         files.onnx_path.write_bytes(content)
-        files.program_path.write_bytes(content)
+        files.require_program().write_bytes(content)
 
     with pytest.raises(ModelLoadError, match="'efficientnet_lite0'"):
         create_engine(kind, "cpu", files, lanes=1, threads=1)
@@ -38,7 +38,7 @@ def test_torch_on_cuda_is_refused_where_there_is_no_gpu(model: StoredModel) -> N
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
     with pytest.raises(EngineUnavailableError, match="no CUDA GPU"):
-        TorchEngine(model.program_path, model.card, device="cuda", threads=1)
+        TorchEngine(model.require_program(), model.card, device="cuda", threads=1)
 
 
 def test_onnxruntime_on_cuda_is_refused_where_it_was_built_without(model: StoredModel) -> None:

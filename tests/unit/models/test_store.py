@@ -37,16 +37,25 @@ def folders(tmp_path: Path) -> Folders:
     return Folders(tmp_path / "own", tmp_path / "further")
 
 
-def save(root: Path, name: str, version: str) -> None:
+def describe(name: str, version: str) -> ModelCard:
+    return ModelCard(name=name, version=version, labels=("a",), recipe=RECIPE, source="a test", licence="Apache-2.0")
+
+
+def save(root: Path, name: str, version: str, program: bytes | None = b"program") -> StoredModel:
     def write_model(onnx_path: Path, program_path: Path) -> None:
         onnx_path.write_bytes(b"onnx")
-        program_path.write_bytes(b"program")
+        if program is not None:
+            program_path.write_bytes(program)
 
     def measure(onnx_path: Path) -> Mapping[str, Parity]:
         return {}
 
-    card = ModelCard(name=name, version=version, labels=("a",), recipe=RECIPE, source="a test", licence="Apache-2.0")
-    BentoModelStore(root).save(card, write_model=write_model, measure=measure)
+    return BentoModelStore(root).save(describe(name, version), write_model=write_model, measure=measure)
+
+
+def read_program(stored: StoredModel | None) -> bytes | None:
+    assert stored is not None
+    return stored.program_path.read_bytes() if stored.program_path else None
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -80,6 +89,57 @@ def test_the_second_store_is_never_written(folders: Folders) -> None:
     with store.lock("other"):
         save(folders.own, "other", "1")
     assert contents(folders.further) == before
+
+
+def test_a_model_is_stored_with_or_without_a_torch_program(folders: Folders) -> None:
+    assert read_program(save(folders.own, "with", "1")) == b"program"
+    assert read_program(save(folders.own, "without", "1", program=None)) is None
+    assert read_program(folders.find("with")) == b"program"
+
+
+def test_a_program_is_added_to_a_model_of_either_store(folders: Folders) -> None:
+    save(folders.own, "mine", "1", program=None)
+    save(folders.further, "theirs", "1", program=None)
+    store = BentoModelStore(folders.own, also=folders.further)
+
+    for name in ("mine", "theirs"):
+        store.save_program(describe(name, "1"), lambda path: path.write_bytes(b"later"))
+
+    assert read_program(folders.find("mine")) == b"later"
+    assert read_program(folders.find("theirs")) == b"later"
+
+
+def test_an_interrupted_write_of_a_program_leaves_the_model_as_it_was(folders: Folders) -> None:
+    save(folders.own, "mine", "1", program=None)
+
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        BentoModelStore(folders.own).save_program(describe("mine", "1"), fail)
+    assert read_program(folders.find("mine")) is None
+
+
+def test_a_program_of_another_version_or_with_bytes_missing_does_not_count(folders: Folders) -> None:
+    save(folders.own, "mine", "1")
+    assert read_program(save(folders.own, "mine", "2", program=None)) is None
+
+    (folders.own / "lightbox_torch-mine" / "1" / "model.pt2").write_bytes(b"prog")
+    shutil.rmtree(folders.own / "lightbox-mine" / "2")
+    assert read_program(folders.find("mine")) is None
+
+
+def test_a_models_own_folder_never_holds_its_program(folders: Folders) -> None:
+    """A bento for CPUs takes that folder along."""
+    stored = save(folders.own, "mine", "1")
+
+    assert {file.name for file in stored.onnx_path.parent.iterdir()} == {
+        "model.onnx",
+        "labels.json",
+        "card.json",
+        "model.yaml",
+    }
 
 
 @pytest.mark.parametrize("left_behind", ["model.yaml", "card.json"])

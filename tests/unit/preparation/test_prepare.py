@@ -68,7 +68,7 @@ def test_a_prepared_model_is_read_back_as_it_was(store: BentoModelStore) -> None
     loaded = load_tiny("tiny")
     assert stored.card == loaded.to_card(compute_version(loaded.module, RECIPE))
     assert stored.onnx_path.is_file()
-    assert stored.program_path.is_file()
+    assert stored.require_program().is_file()
 
 
 def test_the_exported_graphs_equal_the_module(store: BentoModelStore) -> None:
@@ -81,7 +81,7 @@ def test_the_exported_graphs_equal_the_module(store: BentoModelStore) -> None:
         expected = module(torch.tensor(scaled, dtype=torch.float32).permute(0, 3, 1, 2)).softmax(dim=1).numpy()
 
     graph = openvino.Core().compile_model(str(stored.onnx_path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    program = torch.export.load(stored.program_path).module()
+    program = torch.export.load(stored.require_program()).module()
 
     assert [port.any_name for port in (*graph.inputs, *graph.outputs)] == ["images", "probabilities"]
     np.testing.assert_allclose(graph(images)[0], expected, atol=1e-5)
