@@ -10,12 +10,11 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 from bento_service.cache.result_cache import ResultCache, open_cache
-from bento_service.database.url import parse_url
 from bento_service.domain.models import StoredModel
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
-from bento_service.engines.choice import check_engine, choose_engine, create_engine, warn_gpu_unused
+from bento_service.engines.choice import choose_engine, create_engine, warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
 from bento_service.images.preprocessing import ImageLimits
@@ -50,22 +49,6 @@ class _JournalObserver:
 
     def observe_rejection(self, reason: str) -> None:
         """Do nothing: the rejection has a receipt."""
-
-
-def preflight(settings: Settings) -> None:
-    """Refuse settings with which no worker could start.
-
-    Raises:
-        EngineUnavailableError: The engine or the device of the settings is not there.
-        JournalUrlError: The journal's URL is invalid.
-        CacheUrlError: The cache's URL is invalid.
-    """
-    check_engine(settings.engine, settings.device)
-    parse_url(settings.resolved_journal_url)
-    if settings.cache_url is not None:
-        from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - redis-py takes memory, and few need it
-
-        open_pool(settings.cache_url.get_secret_value())
 
 
 @asynccontextmanager
