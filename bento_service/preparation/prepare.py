@@ -88,6 +88,8 @@ def prepare_missing(
             continue
         announce = functools.partial(on_progress, name)
         with store.lock(name), _explained_imports(name):
+            if is_ready(name):
+                continue
             stored = store.find(name) or _prepare(name, store, announce, load, measure_parity)
             if with_program and stored.program_path is None:
                 announce("writing the torch program")
