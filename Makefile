@@ -7,6 +7,7 @@ PORT ?= 3000
 DASHBOARD_PORT ?= 8501
 
 BIN := .venv/bin
+INSTALL := install/setup
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' bento_service/__init__.py)
 # The commit that images are labelled with; the tests of containers look for the one that was made.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -34,7 +35,7 @@ help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: ## Make .venv with what `make up` needs; EXTRAS="torch onnxruntime" adds to it
-	@install/setup $(EXTRAS)
+	@$(INSTALL) $(EXTRAS)
 
 $(DEVELOPED): override EXTRAS += dev torch onnxruntime
 bento-gpu: override EXTRAS += torch

@@ -30,7 +30,7 @@ def make(target: str, environment: Path, *variables: str) -> subprocess.Complete
     # With a builder chosen, make need not ask Docker for one.
     inherited |= {"DOCKER_BUILDKIT": "1", "SAID": str(environment / "said")}
     return subprocess.run(
-        ["make", "-o", "setup", target, f"BIN={environment / 'bin'}", *variables],  # noqa: S607 - the make that a person would run
+        ["make", target, f"BIN={environment / 'bin'}", "INSTALL=true", *variables],  # noqa: S607 - the make that a person would run
         cwd=ROOT,
         env={**inherited, "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"},
         capture_output=True,
