@@ -14,6 +14,7 @@ from bento_service.cli.errors import CommandError
 from bento_service.cli.launch import Command
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.extras import explain_missing
+from bento_service.models.store import BentoModelStore
 from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client import Client
 
@@ -111,21 +112,41 @@ def show_dashboard(settings: Settings, service_url: str, *, replace_process: Rep
     replace_process(command.argv[0], command.argv, command.env)
 
 
+def preflight(settings: Settings) -> None:
+    """Refuse settings with which no worker could start. Imports a library only for a setting that is set.
+
+    Raises:
+        EngineUnavailableError: The engine or the device of the settings is not there.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
+    """
+    if (settings.engine, settings.device) != ("auto", "auto"):
+        from bento_service.engines.choice import check_engine
+
+        check_engine(settings.engine, settings.device)
+    if settings.journal_url is not None:
+        from bento_service.database.url import parse_url
+
+        parse_url(settings.resolved_journal_url)
+    if settings.cache_url is not None:
+        from bento_service.cache.redis_url import open_pool
+
+        open_pool(settings.cache_url.get_secret_value())
+
+
 def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
     """Check that the service can start, then prepare the models that are missing; in a container its bento does that.
 
     Raises:
         CommandError: The port is taken, or a model cannot be had.
-        JournalUrlError: The journal's URL is invalid.
-        CacheUrlError: The cache's URL is invalid.
-        EngineUnavailableError: The engine or the device of the settings is not there.
+        LightboxError: As `preflight`; or the model store cannot be read.
     """
-    from bento_service.bootstrap import preflight  # noqa: PLC0415 - heavy, and help needs none of it
-
     require_free_port(settings.host, settings.port, "--port", "PORT")
     preflight(settings)
-    if not os.environ.get(BENTO_PATH):
-        prepare(settings.models)
+    if not os.environ.get(BENTO_PATH) and (
+        missing := BentoModelStore(also=settings.model_store).missing(settings.models)
+    ):
+        prepare(missing)
 
 
 def require_free_port(host: str, port: int, option: str, variable: str) -> None:
