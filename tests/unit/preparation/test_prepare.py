@@ -1,8 +1,6 @@
 """Preparing and loading, with a real store in a folder and a model small enough to export in a second."""
 
 import multiprocessing
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from bento_service.errors import ModelLoadError
 from bento_service.models.gate import load_to_serve
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.prepare import LoadModel, MeasureParity, load_model, prepare_missing
-from bento_service.preparation.sources.base import BUNDLED_NAMES, LoadedModel
+from bento_service.preparation.sources.base import LoadedModel
 from bento_service.preparation.version import compute_version
 
 RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
@@ -159,38 +157,6 @@ def test_a_name_of_no_source_is_refused() -> None:
         load_model("keras/huge")
 
 
-VERSIONS = {
-    "efficientnet_lite0": "d5ab71aca397",
-    "efficientnet_lite1": "ea5ac13bec34",
-    "efficientnet_lite2": "22f95218b496",
-}
-
-
-@pytest.mark.usefixtures("bentoml_home")
-def test_a_bundled_model_has_the_same_version_on_every_machine_and_a_parity_that_passes() -> None:
-    for name in BUNDLED_NAMES:
-        stored = BentoModelStore().load(name)
-
-        assert stored.card.version == VERSIONS[name]
-        assert set(stored.parities) == {"openvino", "onnxruntime"}
-        assert all(parity.crops == 200 and parity.passes_gate for parity in stored.parities.values())
-
-
-def test_bundled_models_are_prepared_without_pytorch_and_what_serves(tmp_path: Path) -> None:
-    script = f"""
-import sys
-from pathlib import Path
-from bento_service.models.store import BentoModelStore
-from bento_service.preparation.prepare import prepare_missing
-store = BentoModelStore(Path({str(tmp_path)!r}))
-prepare_missing({BUNDLED_NAMES!r}, store, lambda model, step: None)
-assert not store.missing({BUNDLED_NAMES!r})
-imported = {{"torch", "timm", "torchvision", "openvino", "onnxruntime", "sqlalchemy", "fastapi"}} & set(sys.modules)
-assert not imported, imported
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
-
-
 def test_a_program_is_added_to_a_model_that_lacks_it(store: BentoModelStore) -> None:
     steps: list[str] = []
 
@@ -228,17 +194,3 @@ def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
 
     with pytest.raises(ModelLoadError, match=f"Preparing the model 'tiny' needs {sentence}.*: run `"):
         prepare_tiny(store, load)
-
-
-def test_a_serving_process_reads_models_without_torch(bentoml_home: Path) -> None:
-    script = """
-import sys
-from bento_service.models.gate import load_to_serve
-from bento_service.models.store import BentoModelStore
-imported = {"torch", "timm", "torchvision", "bentoml"} & set(sys.modules)
-assert not imported, imported
-BentoModelStore().load("efficientnet_lite0")
-imported = {"torch", "timm", "torchvision"} & set(sys.modules)
-assert not imported, imported
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

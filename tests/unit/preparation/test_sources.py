@@ -14,7 +14,7 @@ import torch
 
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.sources.base import BUNDLED_NAMES, unknown_model
-from bento_service.preparation.sources.bundled import build_bundled, load_bundled, weights_package
+from bento_service.preparation.sources.bundled import build_bundled, weights_package
 from bento_service.preparation.sources.imagenet_labels import imagenet_labels, readable_labels
 from bento_service.preparation.sources.recipes import recipe_of_timm
 from bento_service.preparation.sources.state_dict import read_state_dict
@@ -41,24 +41,6 @@ def test_a_bundled_model_has_labels_recipe_and_its_packages_licence(name: str) -
 @pytest.mark.parametrize("name", ["zzzz", ""])
 def test_a_name_without_close_matches_gets_no_suggestion(name: str) -> None:
     assert "Did you mean" not in unknown_model(name, ("resnet50",), allowed="").message
-
-
-def test_damaged_weights_are_refused_with_the_line_that_replaces_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / weights_package("efficientnet_lite0")
-    (folder / "models").mkdir(parents=True)
-    (folder / "__init__.py").touch()
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, folder.name, raising=False)
-    damages = {None: "No such file", b"half a file": "is damaged: its SHA-256 is"}
-
-    for content, message in damages.items():
-        if content is not None:
-            (folder / "models" / "efficientnet-lite0-57934424.pth").write_bytes(content)
-        for read in (build_bundled, load_bundled):
-            with pytest.raises(ModelLoadError, match=rf"{message}.* --force-reinstall --no-deps {folder.name}`"):
-                read("efficientnet_lite0")
 
 
 @pytest.mark.parametrize("name", BUNDLED_NAMES)
