@@ -54,7 +54,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def bentoml_home() -> Path:
-    """A BentoML home whose store has the three bundled models; the smallest with its torch program, if PyTorch is here."""
+    """A BentoML home with the three bundled models; the smallest has its torch program, if PyTorch is installed."""
     _BENTOML_HOME.mkdir(parents=True, exist_ok=True)
     for names in (BUNDLED_NAMES[:1], BUNDLED_NAMES[1:]):
         prepare_missing(
