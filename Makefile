@@ -1,11 +1,13 @@
 # `make up` starts Lightbox; `make test` runs every test that needs no Docker. Both work on a fresh machine.
-PYTHON ?= python3.11
+# PYTHON=/path/to/python3.12 names the Python that .venv is made with; without it, it is the newest suitable one.
+export PYTHON
+# What `make setup EXTRAS="torch onnxruntime"` adds to .venv. What a target below needs, it adds itself.
+EXTRAS ?=
 PORT ?= 3000
 DASHBOARD_PORT ?= 8501
 
-VENV := .venv
-BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+BIN := .venv/bin
+INSTALL := install/setup
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' bento_service/__init__.py)
 # The commit that images are labelled with; the tests of containers look for the one that was made.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -22,40 +24,45 @@ BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.
 # and the others, which load every CPU themselves, one after the other.
 QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard
 SERVER_TESTS := tests/contract tests/monitoring
-REQUIREMENTS := $(wildcard requirements*.txt) constraints.txt pyproject.toml
+# Targets that take what tests and checks need.
+DEVELOPED := lock check test test-pythons test-arm test-containers test-containers-gpu format docs board bench bench-gpu bench-containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test test-containers test-containers-gpu check format docs bento bento-gpu image image-gpu \
-	image-dashboard images push push-gpu bench bench-gpu bench-containers board
+.PHONY: help setup up lock check test test-pythons test-arm test-containers test-containers-gpu format docs board bento \
+	bento-gpu image image-gpu image-dashboard images push push-gpu bench bench-gpu bench-containers
 
 help: ## Show what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-22s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## Make .venv with everything that is pinned
+setup: ## Make .venv with what `make up` needs; EXTRAS="torch onnxruntime" adds to it
+	@$(INSTALL) $(EXTRAS)
 
-$(STAMP): $(REQUIREMENTS)
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; Lightbox needs Python 3.11 (PYTHON=/path/to/it)" >&2; exit 1; }
-	@echo "Installing into $(VENV); the first time takes a few minutes."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-r requirements.txt -r requirements-dashboard.txt -r requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	@touch $@
+$(DEVELOPED): override EXTRAS += dev torch onnxruntime
+bento-gpu: override EXTRAS += torch
 
 up: setup ## Start service and dashboard, print both addresses, stop both on Ctrl-C
 	@exec env LIGHTBOX_PORT=$(PORT) LIGHTBOX_DASHBOARD_PORT=$(DASHBOARD_PORT) $(BIN)/lightbox up
+
+lock: setup ## Write requirements.lock anew from the requirement files; UPGRADE=--upgrade takes newer versions of the rest
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" $(UPGRADE) -o requirements.lock $(wildcard requirements*.txt)
 
 check: setup ## Lint, types and import rules: what CI runs before the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin bento_service lightbox_client dashboard
 	$(BIN)/lint-imports
 
 test: setup check ## Run every test that needs no Docker
 	tests/install-programs
 	$(BIN)/python -m pytest -n auto --dist loadfile $(QUICK_TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(SERVER_TESTS)
-	$(BIN)/python -m pytest --ignore tests/containers $(QUICK_TESTS:%=--ignore %) $(SERVER_TESTS:%=--ignore %)
+	$(BIN)/python -m pytest --ignore tests/containers --ignore tests/arm $(QUICK_TESTS:%=--ignore %) $(SERVER_TESTS:%=--ignore %)
+
+test-arm: setup ## Classify one image on emulated ARM; as root on Debian with debootstrap and qemu-user-static
+	tests/arm-root
+	$(BIN)/python -m pytest tests/arm
 
 test-containers: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
 test-containers: export REVISION := $(REVISION)

@@ -9,17 +9,20 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from bento_service.engines.devices import describe_cpu
+
 RESULTS = Path(__file__).with_name("results")
 
 
 def describe_environment(command: str, packages: Iterable[str]) -> dict[str, object]:
     """Return date, machine, versions and commit; `command` is what makes the figures again."""
+    cpu = describe_cpu()
     return {
         "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
-            "cpu": _read_cpu_name(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cpu": cpu.name,
+            "cores": cpu.cores,
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "system": f"{platform.system()} {platform.machine()}",
         },
@@ -39,13 +42,6 @@ def write_result(name: str, result: Mapping[str, object]) -> Path:
 def find_newest_result(name: str) -> Path | None:
     """Return the latest that `write_result` wrote under a name; None if there is none."""
     return max(RESULTS.glob(f"{name}-????-??-??.json"), default=None)
-
-
-def _read_cpu_name() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
 
 
 def _read_commit() -> str:

@@ -31,21 +31,19 @@ def find_python(server: Server) -> str:
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != digest:
         print(f"Installing {server.name} into {folder} …", file=sys.stderr, flush=True)
-        # Without pip of its own, which Debian leaves out of its Python: ours installs into it.
-        _run([server.interpreter, "-m", "venv", "--clear", "--without-pip", str(folder)])
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "--python", str(python)]
-        _run([*pip, "install", "-r", str(requirements)])
+        uv = [sys.executable, "-m", "uv", "--quiet"]
+        _run([*uv, "venv", "--clear", "--python", server.interpreter, str(folder)])
+        _run([*uv, "pip", "install", "--python", str(python), "-r", str(requirements)])
         stamp.write_text(digest)
     return str(python)
 
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(  # noqa: S603 - pip and venv, on files of this repository
+        done = subprocess.run(  # noqa: S603 - uv, on files of this repository
             command, capture_output=True, text=True, check=False, timeout=_INSTALL_TIMEOUT_S
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PeerUnavailableError(f"could not be installed: {error}") from error
     if done.returncode:
-        complaint = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-        raise PeerUnavailableError(f"could not be installed: {' '.join(complaint[-2:])}")
+        raise PeerUnavailableError(f"could not be installed: {' '.join(done.stderr.split())[-300:]}")

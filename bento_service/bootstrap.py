@@ -11,18 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bento_service.cache.result_cache import ResultCache, open_cache
-from bento_service.database.url import parse_url
 from bento_service.domain.models import StoredModel
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.choice import (
-    Choice,
-    ChooseEngine,
-    check_engine,
-    choose_engine,
-    create_engine,
-    warn_gpu_unused,
-)
+from bento_service.engines.choice import Choice, ChooseEngine, choose_engine, create_engine, warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
 from bento_service.images.preprocessing import ImageLimits
@@ -68,22 +60,6 @@ def prepare_models(also: Path | None, names: Sequence[str], on_progress: Progres
     Parity is measured over the sample photographs. A serving container has none, and prepares no models.
     """
     prepare_missing(names, BentoModelStore(also=also), on_progress, measure_parity=measure_over(_PHOTOGRAPHS))
-
-
-def preflight(settings: Settings) -> None:
-    """Refuse settings with which no worker could start.
-
-    Raises:
-        EngineUnavailableError: The engine or the device of the settings is not there.
-        JournalUrlError: The journal's URL is invalid.
-        CacheUrlError: The cache's URL is invalid.
-    """
-    check_engine(settings.engine, settings.device)
-    parse_url(settings.resolved_journal_url)
-    if settings.cache_url is not None:
-        from bento_service.cache.redis_url import open_pool  # noqa: PLC0415 - redis-py takes memory, and few need it
-
-        open_pool(settings.cache_url.get_secret_value())
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 """How much of the machine this process may use, and how it is divided."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +23,9 @@ class Division:
 def count_cpus(control_group: Path = _CONTROL_GROUP) -> int:
     """Count the CPUs of this process: its affinity mask, narrowed by the quota of cgroup v2, or else of v1.
 
-    Rounded down, and at least one.
+    Rounded down, and at least one. macOS has neither masks nor control groups: there every CPU counts.
     """
-    allowed = len(os.sched_getaffinity(0))
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _read_quota(control_group / "cpu.max")
     for controller in _V1_CONTROLLERS:
         folder = control_group / controller
@@ -53,16 +54,24 @@ def choose_workers(cpus: int) -> int:
 
 
 def divide(
-    cpus: int, *, workers: int, device_kind: str, lanes: int | None = None, decode_threads: int | None = None
+    cpus: int,
+    *,
+    workers: int,
+    device_kind: str,
+    lanes: int | None = None,
+    decode_threads: int | None = None,
+    platform: str = sys.platform,
 ) -> Division:
     """Divide the CPUs among the workers, and each share between lanes and decoding; an operator's choice is kept.
 
     On a CPU there is one lane of one thread for each CPU, since batching gains nothing there. On a GPU (`device_kind`
-    `cuda`) two lanes overlap copying with computing, and every CPU may decode.
+    `cuda`) two lanes overlap copying with computing, and every CPU may decode. On macOS (`platform` `darwin`) one lane
+    has all threads: they cannot be pinned to cores, of which some are several times as fast as others.
     """
     share = max(1, cpus // workers)
+    cpu_lanes = 1 if platform == "darwin" else share
     return Division(
-        lanes=lanes or (2 if device_kind == "cuda" else share),
+        lanes=lanes or (2 if device_kind == "cuda" else cpu_lanes),
         decode_threads=decode_threads or share,
         compute_threads=share,
     )

@@ -5,40 +5,32 @@ import logging
 import os
 import time
 import uuid
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import bentoml
-import uvicorn.config
 from _bentoml_sdk import Service
 from bentoml.validators import ContentType
 from pydantic import Field
 from starlette.types import ASGIApp
 
-from bento_service.bootstrap import open_pipeline, preflight
 from bento_service.cli.errors import explained_start, read_settings
 from bento_service.cli.models import prepare_in_subprocess
+from bento_service.cli.serve import preflight
 from bento_service.domain.service import ServiceState
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
-from bento_service.http.app import create_app
-from bento_service.http.connection.early_rejection import EarlyRejections
-from bento_service.http.connection.protocol import BoundedHttpProtocol
-from bento_service.http.connection.rejection_pacer import RejectionPacer
-from bento_service.http.gateway import Gateway
-from bento_service.http.in_flight import InFlightRequests
-from bento_service.http.responses.serializers import to_classification
-from bento_service.journal.store import migrate
 from bento_service.machine import count_cpus
 from bento_service.models.store import BentoModelStore
-from bento_service.observability.metrics import Metrics
 from bento_service.observability.multiprocess import keep_series_by_worker
 from bento_service.settings import Settings
-from bento_service.worker.lifecycle import Lifecycle
 from bento_service.worker.shared_folder import FOLDER_VARIABLE, TABLE, StatusTable
-from bento_service.worker.supervisor import supervise_workers
 from lightbox_client.contract import Classification
 from lightbox_client.variables import warn_of_unknown
+
+if TYPE_CHECKING:
+    from bento_service.http.in_flight import InFlightRequests
+    from bento_service.worker.lifecycle import Lifecycle
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +57,8 @@ def _prepare_deployment(settings: Settings) -> None:
     if missing:
         logger.info("Preparing %s: this happens once.", ", ".join(missing))
         prepare_in_subprocess(missing)
+    from bento_service.journal.store import migrate
+
     try:
         migrate(settings.resolved_journal_url)
     except JournalTooNewError:
@@ -78,26 +72,34 @@ def _open_table() -> StatusTable | None:
     return StatusTable.open(Path(folder) / TABLE) if folder else None
 
 
-# BentoML configures a service by decorating its class, so the settings are read and the HTTP application is made while
-# this module is imported. Models load later, in each worker.
+# BentoML configures a service by decorating its class, so the settings are read while this module is imported.
 with explained_start():
     settings = read_settings()
 _worker_number = bentoml.server_context.worker_index
 keep_series_by_worker(_worker_number)
-lifecycle = Lifecycle(
-    settings,
-    Metrics(target_p99_s=settings.target_p99_ms / 1000),
-    open_pipeline=open_pipeline,
-    table=_open_table(),
-    number=_worker_number or 1,
-)
-own_app = InFlightRequests(
-    create_app(lifecycle.app_state, provide_status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS)
-)
 
 
-def _is_draining() -> bool:
-    return lifecycle.state is ServiceState.DRAINING
+@cache
+def _worker() -> "tuple[Lifecycle, InFlightRequests]":
+    """Make the HTTP application and the life of this worker; its models load later.
+
+    BentoML's master imports this module too, and starts in half the time without what only a worker needs.
+    """
+    from bento_service.bootstrap import open_pipeline
+    from bento_service.http.app import create_app
+    from bento_service.http.in_flight import InFlightRequests
+    from bento_service.observability.metrics import Metrics
+    from bento_service.worker.lifecycle import Lifecycle
+
+    lifecycle = Lifecycle(
+        settings,
+        Metrics(target_p99_s=settings.target_p99_ms / 1000),
+        open_pipeline=open_pipeline,
+        table=_open_table(),
+        number=_worker_number or 1,
+    )
+    own_app = create_app(lifecycle.app_state, provide_status=lifecycle.status, swagger_assets=_SWAGGER_ASSETS)
+    return lifecycle, InFlightRequests(own_app)
 
 
 class GatewayService(Service):
@@ -105,9 +107,21 @@ class GatewayService(Service):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return BentoML's application behind the gateway, and bound the connections that reach it (ADR 2)."""
+        import uvicorn.config
+
+        from bento_service.http.connection.early_rejection import EarlyRejections
+        from bento_service.http.connection.protocol import BoundedHttpProtocol
+        from bento_service.http.connection.rejection_pacer import RejectionPacer
+        from bento_service.http.gateway import Gateway
+
+        lifecycle, own_app = _worker()
+
+        def is_draining() -> bool:
+            return lifecycle.state is ServiceState.DRAINING
+
         pacer = RejectionPacer(cpus=count_cpus() / settings.worker_count)
         early_rejections = EarlyRejections(
-            lifecycle.app_state, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=_is_draining
+            lifecycle.app_state, pacer=pacer, on_request=lifecycle.metrics.observe_http, is_draining=is_draining
         )
         # BentoML makes its workers' `uvicorn.Config` itself, right after this call. It leaves the protocol to uvicorn,
         # which takes a class's name or a factory.
@@ -119,7 +133,7 @@ class GatewayService(Service):
             status=lifecycle.status,
             on_request=lifecycle.metrics.observe_http,
             cors_origins=settings.cors_origins,
-            is_draining=_is_draining,
+            is_draining=is_draining,
             pacer=pacer,
         )
 
@@ -144,20 +158,25 @@ class LightboxService:
         warn_of_unknown(os.environ, logger.warning)
         with explained_start():
             _prepare_deployment(settings)
+        from bento_service.worker.supervisor import supervise_workers
+
         supervise_workers(settings)
 
     @bentoml.on_startup
     async def start(self) -> None:
         """Begin to load the models; answer probes meanwhile, unless other workers serve."""
+        lifecycle, own_app = _worker()
         await lifecycle.start(own_app)
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
         """Finish admitted requests and flush the journal."""
+        lifecycle, _ = _worker()
         await lifecycle.stop()
 
     async def __is_ready__(self) -> bool:
         """Whether every worker that accepts connections has warm models, and this one is not draining."""
+        lifecycle, _ = _worker()
         return lifecycle.is_ready()
 
     @bentoml.api
@@ -175,6 +194,9 @@ class LightboxService:
         """Classify one image: the same as `POST /v1/classify`, for BentoML's clients and its page at `/`."""
         # Declares the call for schema, page and clients. Over HTTP, http/routes/classify.py answers it; this body
         # runs for callers in this process.
+        from bento_service.http.responses.serializers import to_classification
+
+        lifecycle, _ = _worker()
         admitted = lifecycle.pipeline().classifier.open(
             request_id=uuid.uuid4().hex,
             model=model,

@@ -16,6 +16,8 @@ IMAGE_SUFFIXES = frozenset(
 MAX_FILE_BYTES = 1_000_000_000
 """Files are read into memory, several at a time; no service takes one as large."""
 _ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/+|$)")
+_OWN_PIPES = ("/proc/", "/dev/fd/")
+"""Where the pipes that this process was given are found: on Linux, and on macOS."""
 _SHOWN_CHARS = 60
 """How much of an argument is shown that is too long for a path."""
 
@@ -134,7 +136,7 @@ def _is_finite(path: Path, status: os.stat_result) -> bool:
 
     Reading any other pipe may block forever, and a device may have no end.
     """
-    is_own_pipe = stat.S_ISFIFO(status.st_mode) and os.path.realpath(path).startswith("/proc/")
+    is_own_pipe = stat.S_ISFIFO(status.st_mode) and os.path.realpath(path).startswith(_OWN_PIPES)
     return stat.S_ISREG(status.st_mode) or is_own_pipe
 
 

@@ -34,10 +34,14 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A server to start. It is ready when `ready_url` answers 200; what it prints goes to the file `log`."""
+    """A server to start. It is ready when `ready_url` answers 200; what it prints goes to the file `log`.
+
+    `address` is the one for a browser.
+    """
 
     name: str
     command: Command
+    address: str
     ready_url: str
     log: Path
 
@@ -176,7 +180,7 @@ def _wait_until_ready(
     """Whether all became ready; False where a stop was asked for first."""
     started_s = time.monotonic()
     waiting = [server.child for server in running]
-    announce(f"Waiting for {' and '.join(child.name for child in waiting)} …")
+    announce(f"Starting {' and '.join(f'the {child.name}' for child in waiting)} …")
     while waiting:
         if stop.wait(_POLL_S):
             return False
@@ -184,9 +188,11 @@ def _wait_until_ready(
         waited_s = time.monotonic() - started_s
         for child in [each for each in waiting if _is_ready(each.ready_url)]:
             waiting.remove(child)
-            announce(f"  {child.name} is ready after {waited_s:.1f} s")
+            announce(f"  {child.name.capitalize():<10} {child.address}  (ready after {waited_s:.1f} s)")
         if waiting and waited_s > timeout_s:
-            raise ChildFailedError(f"{waiting[0].name} was not ready within {timeout_s:g} s.{_tail(waiting[0].log)}")
+            raise ChildFailedError(
+                f"the {waiting[0].name} was not ready within {timeout_s:g} s.{_tail(waiting[0].log)}"
+            )
     return True
 
 
@@ -194,7 +200,7 @@ def _check_alive(running: Sequence[_Running]) -> None:
     for server in running:
         code = server.process.poll()
         if code is not None:
-            raise ChildFailedError(f"{server.child.name} {describe_exit(code)}.{_tail(server.child.log)}")
+            raise ChildFailedError(f"the {server.child.name} {describe_exit(code)}.{_tail(server.child.log)}")
 
 
 def _is_ready(url: str) -> bool:

@@ -13,11 +13,15 @@ from typing import NoReturn, TypeAlias
 from bento_service.cli.errors import CommandError
 from bento_service.cli.launch import Command
 from bento_service.cli.models import prepare_in_subprocess
+from bento_service.extras import explain_missing
+from bento_service.models.store import BentoModelStore
 from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client import Client
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
 ANY_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound
+_PACKAGES = Path(__file__).parents[2]
+"""The folder of `bento_service`, and of the dashboard where that is installed: a checkout, or site-packages."""
 _SERVER_PATIENCE_S = 2
 """Longer than `BoundedHttpProtocol.stop_timeout_s`; with what uvicorn itself takes, within `SERVER_STOP_S`."""
 
@@ -51,7 +55,10 @@ def dashboard_command(settings: Settings, service_url: str, environment: Mapping
     Raises:
         CommandError: Streamlit or the dashboard is not installed.
     """
-    argv = (sys.executable, "-m", "streamlit", "run", str(_find_dashboard_script()), "--server.headless", "true")
+    script = _PACKAGES / "dashboard" / "app.py"
+    if importlib.util.find_spec("streamlit") is None or not script.is_file():
+        raise CommandError(explain_missing("The dashboard", "dashboard"))
+    argv = (sys.executable, "-m", "streamlit", "run", str(script), "--server.headless", "true")
     address = ("--server.address", settings.dashboard_host, "--server.port", str(settings.dashboard_port))
     return Command(argv + address, dict(environment) | {"LIGHTBOX_URL": service_url})
 
@@ -95,21 +102,41 @@ def show_dashboard(settings: Settings, service_url: str, *, replace_process: Rep
     replace_process(command.argv[0], command.argv, command.env)
 
 
+def preflight(settings: Settings) -> None:
+    """Refuse settings with which no worker could start. Imports a library only for a setting that is set.
+
+    Raises:
+        EngineUnavailableError: The engine or the device of the settings is not there.
+        JournalUrlError: The journal's URL is invalid.
+        CacheUrlError: The cache's URL is invalid.
+    """
+    if (settings.engine, settings.device) != ("auto", "auto"):
+        from bento_service.engines.choice import check_engine
+
+        check_engine(settings.engine, settings.device)
+    if settings.journal_url is not None:
+        from bento_service.database.url import parse_url
+
+        parse_url(settings.resolved_journal_url)
+    if settings.cache_url is not None:
+        from bento_service.cache.redis_url import open_pool
+
+        open_pool(settings.cache_url.get_secret_value())
+
+
 def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
     """Check that the service can start, then prepare the models that are missing; in a container its bento does that.
 
     Raises:
         CommandError: The port is taken, or a model cannot be had.
-        JournalUrlError: The journal's URL is invalid.
-        CacheUrlError: The cache's URL is invalid.
-        EngineUnavailableError: The engine or the device of the settings is not there.
+        LightboxError: As `preflight`; or the model store cannot be read.
     """
-    from bento_service.bootstrap import preflight  # noqa: PLC0415 - heavy, and help needs none of it
-
     require_free_port(settings.host, settings.port, "--port", "PORT")
     preflight(settings)
-    if not os.environ.get(BENTO_PATH):
-        prepare(settings.models)
+    if not os.environ.get(BENTO_PATH) and (
+        missing := BentoModelStore(also=settings.model_store).missing(settings.models)
+    ):
+        prepare(missing)
 
 
 def require_free_port(host: str, port: int, option: str, variable: str) -> None:
@@ -138,14 +165,3 @@ def local_url(host: str, port: int) -> str:
     """Return the URL by which this machine reaches a server bound to `host`, which may be a wildcard."""
     reachable = ANY_ADDRESSES.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
-
-
-def _find_dashboard_script() -> Path:
-    """Find the dashboard's script without importing the dashboard."""
-    folders: list[str] = []
-    for package in ("streamlit", "dashboard"):
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.submodule_search_locations is None:
-            raise CommandError(f"{package} is not installed; run `pip install -r requirements-dashboard.txt`")
-        folders = list(spec.submodule_search_locations)
-    return Path(folders[0]) / "app.py"

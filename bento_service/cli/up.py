@@ -46,8 +46,7 @@ def up(settings: Settings, output: TextIO, *, prepare: PrepareModels = prepare_i
             output.flush()
 
         def greet() -> None:
-            announce(f"\n  Dashboard  {dashboard_url}\n  Service    {service_url}  (API: {service_url}/v1/docs)")
-            announce(f"  Logs       {logs}\n\nCtrl-C stops both.")
+            announce(f"API: {service_url}/v1/docs, logs: {logs}. Ctrl-C stops both.")
 
         stop_timeout_s = settings.stop_timeout_s + STOP_MARGIN_S
         with stop_on_signals() as stop:
@@ -72,8 +71,8 @@ def children_of(settings: Settings, service_url: str, dashboard_url: str) -> tup
     service = service_command(settings, os.environ)
     dashboard = dashboard_command(settings, service_url, os.environ)
     return (
-        Child("the service", service, f"{service_url}/readyz", logs / "service.log"),
-        Child("the dashboard", dashboard, f"{dashboard_url}/_stcore/health", logs / "dashboard.log"),
+        Child("service", service, service_url, f"{service_url}/readyz", logs / "service.log"),
+        Child("dashboard", dashboard, dashboard_url, f"{dashboard_url}/_stcore/health", logs / "dashboard.log"),
     )
 
 

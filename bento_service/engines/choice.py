@@ -16,6 +16,7 @@ from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.engines.torch.cuda_model import Precision
 from bento_service.engines.torch.engine import TorchEngine
 from bento_service.errors import EngineUnavailableError
+from bento_service.extras import explain_missing
 
 logger = logging.getLogger(__name__)
 
@@ -180,11 +181,12 @@ def _has_onnxruntime_gpu(environment: Environment) -> bool:
 
 
 def _require_library(kind: EngineKind, environment: Environment) -> None:
-    if not environment.is_installed(kind):
-        raise EngineUnavailableError(
-            f"The engine `{kind}` needs the Python package {kind}, which is not installed. "
-            f"Install it (`pip install {kind}`) or set another engine."
-        )
+    if environment.is_installed(kind):
+        return
+    subject = f"The engine `{kind}`"
+    if kind == "openvino":
+        raise EngineUnavailableError(f"{subject} needs the Python package openvino, which is not installed.")
+    raise EngineUnavailableError(f"{explain_missing(subject, kind)} Or set another engine.")
 
 
 def _explain_without_torch(model: StoredModel, environment: Environment) -> str:
@@ -195,7 +197,7 @@ def _explain_without_torch(model: StoredModel, environment: Environment) -> str:
             "writes one."
         )
     if not environment.is_installed("torch"):
-        return "PyTorch, which would run its torch program on the GPU, is not installed."
+        return explain_missing("PyTorch, which would run its torch program,", "torch")
     return "PyTorch cannot use the GPU's driver, which has to be as new as the CUDA of PyTorch: look at `nvidia-smi`."
 
 

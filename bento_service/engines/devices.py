@@ -2,6 +2,8 @@
 
 import ctypes
 import importlib.util
+import platform
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +14,10 @@ from bento_service.domain.runner import Device
 from bento_service.machine import count_cpus
 
 _CPU_INFO = Path("/proc/cpuinfo")
+_CPU_NAME_KEYS = ("model name", "Model")
+"""Of x86 CPUs, and of ARM boards that name themselves; other ARM CPUs have only numbers there."""
+_SYSCTL = Path("/usr/sbin/sysctl")
+"""macOS's, which has the CPU's name."""
 _MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """A container's memory limit: cgroup v2, then v1."""
 
@@ -32,7 +38,7 @@ def _open_driver() -> ctypes.CDLL:
 
 def describe_cpu() -> Device:
     """Describe the CPU: its name, the cores that this process may use, and memory within the container's limit."""
-    return Device("cpu", read_cpu_name(_CPU_INFO), read_memory_bytes(_MEMORY_LIMITS), count_cpus())
+    return Device("cpu", read_cpu_name(_CPU_INFO, _SYSCTL), read_memory_bytes(_MEMORY_LIMITS), count_cpus())
 
 
 def describe_cuda() -> Device:
@@ -93,14 +99,24 @@ def has_cuda_provider() -> bool:
     return CUDA_PROVIDER in onnxruntime.get_available_providers()
 
 
-def read_cpu_name(cpu_info: Path) -> str:
-    """Return the CPU's name from `/proc/cpuinfo`, or `CPU` where it has none. psutil does not know it."""
+def read_cpu_name(cpu_info: Path, sysctl: Path) -> str:
+    """Return the CPU's name from `/proc/cpuinfo` or macOS's sysctl, or else its architecture, as `aarch64 CPU`."""
     try:
-        lines = cpu_info.read_text().splitlines()
+        fields = [line.partition(":") for line in cpu_info.read_text().splitlines()]
+        names = {key.strip(): value.strip() for key, _, value in reversed(fields)}
+        name = next((names[key] for key in _CPU_NAME_KEYS if key in names), "")
     except OSError:
-        return "CPU"
-    fields = (line.partition(":") for line in lines)
-    return next((value.strip() for key, _, value in fields if key.strip() == "model name"), "CPU")
+        name = _ask_sysctl(sysctl)
+    return name or f"{platform.machine()} CPU"
+
+
+def _ask_sysctl(sysctl: Path) -> str:
+    command = [str(sysctl), "-n", "machdep.cpu.brand_string"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)  # noqa: S603 - the system's
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
 
 
 def read_memory_bytes(limit_files: tuple[Path, ...]) -> int:

@@ -1,16 +1,21 @@
-"""Resize and crop as timm's evaluation transform does, with SIMD."""
+"""Resize and crop as timm's evaluation transform does, with SIMD where the resizer has a wheel."""
 
 import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from cykooz_resizer import CropBox, FilterType, ResizeAlg, ResizeOptions, Resizer
 from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.domain.models import Interpolation
 from bento_service.images.geometry import UPRIGHT, Axis, Geometry, Orientation
+
+try:
+    import cykooz_resizer as simd
+except ImportError:
+    # It has no wheel for Linux on ARM (ADR 32).
+    simd = None
 
 RGBX_MODE: Final = "CMYK"
 """The mode of images with four bytes a pixel: red, green, blue and an unused one.
@@ -25,8 +30,8 @@ A few values in 10,000 then differ from timm's by one, because Pillow takes a bo
 below; a 1 x 65535 JPEG would need 12 GB.
 """
 
-_FILTERS: Final = {"bilinear": FilterType.bilinear, "bicubic": FilterType.catmull_rom}
-"""By timm's name. Pillow's bicubic is Catmull-Rom too (a = -0.5)."""
+_FILTERS: Final = {"bilinear": "bilinear", "bicubic": "catmull_rom"}
+"""The SIMD resizer's names by timm's. Pillow's bicubic is Catmull-Rom too (a = -0.5)."""
 _RESAMPLING: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 _REACH: Final = {"bilinear": 1, "bicubic": 2}
 """Radius of each filter, in pixels of the larger of source and result."""
@@ -38,7 +43,9 @@ def resize_and_crop(
     """Resize an image, crop it and make it upright. Parts of the crop outside the image are black.
 
     Enlarged images equal timm's exactly (but for `MAX_ENLARGED_PX`). In reduced ones a few values in 1,000 differ by
-    one, and a few in 100,000 by two: the SIMD resizer has 16-bit weights, Pillow 22-bit ones.
+    one, and a few in 100,000 by two: the SIMD resizer has 16-bit weights, Pillow 22-bit ones. Without it Pillow
+    reduces them too, and they equal timm's exactly, unless they are stored on their side and about twice as tall as
+    wide.
 
     Args:
         image: The stored image in mode `RGB`, `L` or `RGBX_MODE`. After a scaled decode it is smaller than the image
@@ -57,7 +64,12 @@ def resize_and_crop(
         width_px, height_px = orientation.turn_size(image.size)
         # Pillow 13 reduces the columns of an image that is more than twice as tall as wide before its rows.
         is_columns_first = (height_px > 2 * width_px) is not orientation.is_transposed
-        reduced = _reduce_visible(image, stored, interpolation, last_axis=0 if is_columns_first else 1)
+        if simd is None:
+            reduced = _resize_whole(
+                image, stored, interpolation, is_columns_first=is_columns_first and orientation.is_transposed
+            )
+        else:
+            reduced = _reduce_visible(image, stored, interpolation, last_axis=0 if is_columns_first else 1)
         visible = orientation.turn(np.asarray(reduced))
     rgb_hwc = np.zeros((geometry.down.crop_px, geometry.across.crop_px, 3), dtype=np.uint8)
     top_px, left_px = max(-geometry.down.start_px, 0), max(-geometry.across.start_px, 0)
@@ -104,10 +116,7 @@ def _enlarge_visible(
     across, down = map(_cut, geometry, orientation.turn_size(image.size))
     resampling = _RESAMPLING[interpolation]
     if geometry.across.resized_px * geometry.down.resized_px <= MAX_ENLARGED_PX:
-        size = (geometry.across.resized_px, geometry.down.resized_px)
-        right_px, bottom_px = across.start_px + across.length_px, down.start_px + down.length_px
-        enlarged = _turn(image, orientation).resize(size, resampling)
-        return enlarged.crop((across.start_px, down.start_px, right_px, bottom_px))
+        return _resize_whole(_turn(image, orientation), geometry, interpolation)
     (left, right), (top, bottom) = across.find_weighing(interpolation), down.find_weighing(interpolation)
     columns, rows = orientation.find_stored(
         Geometry(Axis(across.source_px, left, right - left), Axis(down.source_px, top, bottom - top))
@@ -129,10 +138,26 @@ def _turn(image: Image.Image, orientation: Orientation) -> Image.Image:
     return Image.frombuffer(image.mode, turned.shape[1::-1], turned, "raw", image.mode, 0, 1)
 
 
+def _resize_whole(
+    image: Image.Image, geometry: Geometry, interpolation: Interpolation, *, is_columns_first: bool = False
+) -> Image.Image:
+    """Return the part of the resized image that lies within the crop, by Pillow.
+
+    The whole image is resized, because Pillow takes a box as 32-bit floats, which changes roundings.
+    """
+    across, down = map(_cut, geometry, image.size)
+    resampling = _RESAMPLING[interpolation]
+    if is_columns_first:
+        image = image.resize((image.width, geometry.down.resized_px), resampling)
+    resized = image.resize((geometry.across.resized_px, geometry.down.resized_px), resampling)
+    right_px, bottom_px = across.start_px + across.length_px, down.start_px + down.length_px
+    return resized.crop((across.start_px, down.start_px, right_px, bottom_px))
+
+
 def _reduce_visible(
     image: Image.Image, geometry: Geometry, interpolation: Interpolation, *, last_axis: int
 ) -> Image.Image:
-    """Return the part of the reduced image that lies within the crop.
+    """Return the part of the reduced image that lies within the crop, by the SIMD resizer.
 
     `last_axis` is the one that is reduced last, as by Pillow: 0 for across, 1 for down.
     """
@@ -155,7 +180,8 @@ def _reduce_visible(
 def _convolve(image: Image.Image, size: list[int], box: list[float], interpolation: Interpolation) -> Image.Image:
     """Resize a box (left, top, width, height) of an image, in the calling thread and without the GIL."""
     resized = Image.new(image.mode, (size[0], size[1]))
-    options = ResizeOptions(resize_alg=ResizeAlg.convolution(_FILTERS[interpolation]), crop_box=CropBox(*box))
+    convolution = simd.ResizeAlg.convolution(getattr(simd.FilterType, _FILTERS[interpolation]))
+    options = simd.ResizeOptions(resize_alg=convolution, crop_box=simd.CropBox(*box))
     # Creating one is free. A shared one would keep memory for the largest image and serve one thread at a time.
-    Resizer().resize_pil(image, resized, options)
+    simd.Resizer().resize_pil(image, resized, options)
     return resized

@@ -9,17 +9,19 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import TypeAdapter
 
 from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
 
 if TYPE_CHECKING:
-    from bentoml import Model
     from bentoml._internal.models.model import ModelStore
 
 PREPARE_ELSEWHERE = (
@@ -32,6 +34,8 @@ _BENTO_NAME_LIMIT = 63
 """Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""
 _ONNX, _PROGRAM, _LABELS, _CARD = "model.onnx", "model.pt2", "labels.json", "card.json"
 _MODEL_PREFIX, _PROGRAM_PREFIX = "lightbox-", "lightbox_torch-"
+_BENTO_YAML = "model.yaml"
+"""BentoML's own file in each version (bentoml/_internal/models/model.py). Read here, as importing BentoML takes 1 s."""
 _CARDS = TypeAdapter(ModelCard)
 _PARITIES = TypeAdapter(Mapping[str, Parity])
 
@@ -75,9 +79,9 @@ class BentoModelStore:
             ModelLoadError: A store exists and cannot be read.
         """
         try:
-            models = (_find_newest(_whole_versions(bento_name(name), root)) for root in self._roots())
-            model = next(filter(None, models), None)
-            return _read(model, self._find_program(name, model.tag.version)) if model else None
+            found = (_find_newest(_whole_versions(bento_name(name), root)) for root in self._roots())
+            entry = next(filter(None, found), None)
+            return _read(entry, self._find_program(name, entry.folder.name)) if entry else None
         except OSError as error:
             raise ModelLoadError(
                 f"The model {name!r} cannot be read by the user with the id {os.getuid()}: {error.filename} "
@@ -173,12 +177,12 @@ class BentoModelStore:
         finally:
             lock.release()
 
-    def _find_program(self, name: str, version: str | None) -> Path | None:
+    def _find_program(self, name: str, version: str) -> Path | None:
         programs = (
-            Path(program.path_of(_PROGRAM))
+            program.folder / _PROGRAM
             for root in self._roots()
             for program in _whole_versions(bento_name(name, _PROGRAM_PREFIX), root)
-            if program.tag.version == version
+            if program.folder.name == version
         )
         return next(programs, None)
 
@@ -188,7 +192,10 @@ class BentoModelStore:
     def _folder(self) -> Path:
         if self._root is not None:
             return self._root
-        # BentoML has no public API for its store or for another one; bentoml is pinned.
+        if "bentoml" not in sys.modules:
+            # As BentoML has it, without the second that importing it takes.
+            return Path(os.environ.get("BENTOML_HOME") or "~/bentoml").expanduser() / "models"
+        # Within BentoML the store may be a bento's own. There is no public API for it; bentoml is pinned.
         from bentoml._internal.configuration.containers import BentoMLContainer
 
         return Path(BentoMLContainer.model_store.get()._path)
@@ -200,26 +207,42 @@ def _open_store(root: Path) -> "ModelStore":
     return ModelStore(root)
 
 
-def _find_newest(models: Sequence["Model"]) -> "Model | None":
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A version in the store: its folder, and what BentoML recorded of it."""
+
+    folder: Path
+    created_at: str
+    metadata: Mapping[str, Any]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each file has its final size: BentoML copies into its store file by file."""
+        sizes = self.metadata.get("file_bytes")
+        if self.metadata.get("file_format") != FILE_FORMAT or not isinstance(sizes, Mapping):
+            return False
+        paths = {self.folder / file_name: size for file_name, size in sizes.items()}
+        return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
+
+
+def _find_newest(entries: Sequence[_Entry]) -> _Entry | None:
     """Return what was stored last. BentoML's own `latest` would write that name into the store."""
-    return max(models, key=lambda model: model.info.creation_time, default=None)
+    return max(entries, key=lambda entry: entry.created_at, default=None)
 
 
-def _whole_versions(tag_name: str, root: Path) -> list["Model"]:
+def _whole_versions(tag_name: str, root: Path) -> list[_Entry]:
     """Return the versions of this tag name that are completely stored, in the current file format."""
-    import bentoml
-    from bentoml.exceptions import BentoMLException
-
-    store, found = _open_store(root), list["Model"]()
+    entries = list[_Entry]()
     try:
-        versions = [folder.name for folder in (root / tag_name).iterdir() if folder.is_dir()]
+        versions = [folder for folder in (root / tag_name).iterdir() if folder.is_dir()]
     except FileNotFoundError:
-        return found
-    for version in versions:
-        # BentoML raises BentoMLException for a folder without its YAML: a model that is being stored now.
-        with contextlib.suppress(BentoMLException):
-            found.append(bentoml.models.get(f"{tag_name}:{version}", _model_store=store))
-    return [model for model in found if _is_whole(model)]
+        return entries
+    for folder in versions:
+        # Without its YAML, or with a part of it, it is being stored now.
+        with contextlib.suppress(FileNotFoundError, yaml.YAMLError, TypeError, KeyError):
+            info = yaml.safe_load((folder / _BENTO_YAML).read_bytes())
+            entries.append(_Entry(folder, str(info["creation_time"]), info["metadata"]))
+    return [entry for entry in entries if entry.is_whole]
 
 
 def _let_others_read(folder: Path) -> None:
@@ -229,23 +252,13 @@ def _let_others_read(folder: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _is_whole(model: "Model") -> bool:
-    """Whether each file has its final size: BentoML copies into its store file by file."""
-    metadata = model.info.metadata
-    sizes = metadata.get("file_bytes")
-    if metadata.get("file_format") != FILE_FORMAT or not isinstance(sizes, Mapping):
-        return False
-    paths = {Path(model.path_of(file_name)): size for file_name, size in sizes.items()}
-    return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
-
-
-def _read(model: "Model", program_path: Path | None) -> StoredModel:
-    described = json.loads(Path(model.path_of(_CARD)).read_text())
-    labels = json.loads(Path(model.path_of(_LABELS)).read_text())
+def _read(entry: _Entry, program_path: Path | None) -> StoredModel:
+    described = json.loads((entry.folder / _CARD).read_text())
+    labels = json.loads((entry.folder / _LABELS).read_text())
     parities = _PARITIES.validate_python(described.pop("parity"))
     return StoredModel(
         card=_CARDS.validate_python({**described, "labels": labels}),
-        onnx_path=Path(model.path_of(_ONNX)),
+        onnx_path=entry.folder / _ONNX,
         program_path=program_path,
         parities=parities,
     )

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from bento_service.domain.models import InputRecipe, Parity
 from bento_service.errors import ModelLoadError
+from bento_service.extras import Part, explain_missing, find_installation
 from bento_service.models.store import FILE_FORMAT, PREPARE_ELSEWHERE, BentoModelStore
 from bento_service.preparation.export import export
-from bento_service.preparation.sources.base import LoadedModel
+from bento_service.preparation.sources.base import BUNDLED_NAMES, LoadedModel
 from bento_service.preparation.sources.bundled import load_bundled
 from bento_service.preparation.sources.timm_models import load_timm
 from bento_service.preparation.sources.torchvision_models import load_torchvision
@@ -84,11 +85,10 @@ def _prepare(
     try:
         model = load(name)
     except ModuleNotFoundError as error:
-        raise ModelLoadError(
-            f"The model {name!r} is not prepared, and the Python package {error.name}, which that takes, is not "
-            f"installed. {PREPARE_ELSEWHERE}",
-            model=name,
-        ) from error
+        here = find_installation()
+        part: Part = "bundled" if name in BUNDLED_NAMES else "torch"
+        missing = explain_missing(f"Preparing the model {name!r}", part, here)
+        raise ModelLoadError(f"{missing} {PREPARE_ELSEWHERE}" if here.is_container else missing, model=name) from error
 
     def write_model(onnx_path: Path, program_path: Path) -> None:
         announce("exporting to ONNX")

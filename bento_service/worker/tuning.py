@@ -28,6 +28,7 @@ def tune_runtime() -> None:
     get a higher niceness than the event loop, which would otherwise wait behind them, with rejections and probes
     (ADR 11). Decode threads keep their niceness: they hold Python's lock for short times, and one that is preempted
     while it holds the lock blocks the event loop too. Threads inherit the niceness of the thread that starts them.
+    Without `/proc`, as on macOS, where only a whole process has a niceness, all threads keep theirs.
     """
     gc.collect()
     gc.freeze()

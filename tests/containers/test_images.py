@@ -158,11 +158,11 @@ def changed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def private_dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The image, built from a checkout that only its owner may read."""
     folder = tmp_path_factory.mktemp("private")
-    for name in ("Dockerfile.dashboard", ".dockerignore", "requirements-dashboard.txt", "constraints.txt"):
+    for name in ("Dockerfile.dashboard", ".dockerignore", "requirements-dashboard.txt", "requirements.lock"):
         shutil.copy(ROOT / name, folder)
     for name in ("dashboard", "lightbox_client"):
         shutil.copytree(ROOT / name, folder / name)
-        # What pip reads stays as it is: with other rights all of it would be installed anew.
+        # What is installed from stays as it is: with other rights all of it would be installed anew.
         subprocess.run(["chmod", "-R", "go-rwx", folder / name], check=True)  # noqa: S607 - the chmod on the path
     with temporary_image() as image:
         docker("build", "--file", f"{folder}/Dockerfile.dashboard", "--tag", image, str(folder), timeout_s=900)

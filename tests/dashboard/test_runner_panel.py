@@ -146,6 +146,7 @@ def test_the_strip_names_every_engine_and_device_and_the_first_models_of_an_olde
     assert "a CPU, 2 cores, 7 GiB" in shown
     assert "NVIDIA H200, 16 cores, 141 GiB" in shown
 
+    service.behave()
     say_without(service, "engines")
     forget_reads()
     shown = texts(app.run())

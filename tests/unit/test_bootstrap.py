@@ -1,18 +1,17 @@
 import asyncio
 import threading
-from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from httpx2 import ASGITransport, AsyncClient
 from prometheus_client import CollectorRegistry
 
-from bento_service.bootstrap import open_pipeline, preflight
+from bento_service.bootstrap import open_pipeline
 from bento_service.cache.memory import MemoryStore
 from bento_service.domain.models import StoredModel
 from bento_service.engines.choice import Choice, EngineKind
 from bento_service.engines.openvino_engine import OpenVINOEngine
-from bento_service.errors import CacheUrlError, EngineUnavailableError, JournalUrlError, ModelLoadError
+from bento_service.errors import JournalUrlError, ModelLoadError
 from bento_service.http.app import create_app
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
@@ -130,20 +129,3 @@ async def test_receipts_of_the_last_requests_are_written(tmp_path: Path, bentoml
         pipeline.journal.record(make_receipt())
 
     assert pipeline.journal.counts() == JournalCounts(waiting=0, written=1, dropped=0)
-
-
-@pytest.mark.parametrize(
-    ("changes", "error"),
-    [
-        ({"device": "cuda"}, EngineUnavailableError),
-        ({"journal_url": "mysql://db/lightbox"}, JournalUrlError),
-        ({"cache_url": "http://cache"}, CacheUrlError),
-        ({}, None),
-    ],
-    ids=["engine", "journal", "cache", "fine"],
-)
-def test_preflight_refuses_settings_that_no_worker_can_use(
-    changes: dict[str, object], error: type[Exception] | None, tmp_path: Path
-) -> None:
-    with pytest.raises(error) if error else nullcontext():
-        preflight(lite0(tmp_path, **changes))

@@ -23,7 +23,7 @@ def test_an_operator_may_choose_another_number_of_workers() -> None:
 @given(cpus=st.integers(1, 256))
 def test_on_a_cpu_each_cpu_has_one_lane_but_for_a_remainder(cpus: int) -> None:
     workers = choose_workers(cpus)
-    division = divide(cpus, workers=workers, device_kind="cpu")
+    division = divide(cpus, workers=workers, device_kind="cpu", platform="linux")
 
     assert cpus - workers < workers * division.lanes <= cpus
     assert division.compute_threads == division.lanes
@@ -33,6 +33,12 @@ def test_on_a_gpu_there_are_two_lanes_and_every_cpu_decodes() -> None:
     division = divide(16, workers=2, device_kind="cuda")
 
     assert (division.lanes, division.decode_threads) == (2, 8)
+
+
+def test_on_macos_one_lane_has_every_thread() -> None:
+    division = divide(10, workers=1, device_kind="cpu", platform="darwin")
+
+    assert (division.lanes, division.compute_threads, division.decode_threads) == (1, 10, 10)
 
 
 def test_the_operators_choice_of_lanes_and_threads_is_kept() -> None:
@@ -88,3 +94,9 @@ def test_an_unreadable_quota_is_ignored(tmp_path: Path, two_cpus: int, quota: st
 
 def test_without_control_groups_all_cpus_count(tmp_path: Path, two_cpus: int) -> None:
     assert count_cpus(tmp_path / "none") == two_cpus
+
+
+def test_without_affinity_masks_all_cpus_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
+
+    assert count_cpus(tmp_path / "none") == os.cpu_count()

@@ -36,10 +36,11 @@ class LingeringHttpProtocol(HttpToolsProtocol):
         """Keep the time, and prepare what closes the connection."""
         super().connection_made(transport)
         self._made_s = self.loop.time()
-        self._cycle_transport = _CycleTransport(transport, self._close_after_answer)
+        self._cycle_transport = _CycleTransport(transport, self._close_after_answer, self.loop)
 
     def on_response_complete(self) -> None:
         """End the answer; begin to discard if the client still sends the request's body."""
+        self._cycle_transport.flush()  # the answer to HEAD has no body
         super().on_response_complete()
         if self._is_lingering:
             self._unset_keepalive_if_required()
@@ -66,7 +67,7 @@ class LingeringHttpProtocol(HttpToolsProtocol):
         self._cancel_timer()
         super().connection_lost(exc)
         # It would keep a reference cycle alive.
-        self._cycle_transport.close = self.transport.close
+        self._cycle_transport.close_flushed = self.transport.close
 
     def _close_after_answer(self) -> None:
         if self._is_reading_body and not self.transport.is_closing():
@@ -110,9 +111,34 @@ class LingeringHttpProtocol(HttpToolsProtocol):
 
 
 class _CycleTransport:
-    """A transport for uvicorn's request-response cycle, with another `close`."""
+    """A transport for uvicorn's request-response cycle, with another `close`.
 
-    def __init__(self, transport: asyncio.Transport, close: Callable[[], None]) -> None:
-        self.write = transport.write
+    It holds an answer's headers until the body follows, at most until the event loop's next turn, and writes both at
+    once: from a process that is killed, a client gets a whole answer or none, and a proxy can ask another replica.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, close: Callable[[], None], loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.is_closing = transport.is_closing
-        self.close = close
+        self.close_flushed = close
+        self._transport = transport
+        self._call_soon = loop.call_soon
+        self._headers = b""
+
+    def write(self, data: bytes) -> None:
+        if self._headers:
+            data, self._headers = self._headers + data, b""
+        elif data.startswith(b"HTTP/"):
+            self._headers = data
+            self._call_soon(self.flush)
+            return
+        self._transport.write(data)
+
+    def flush(self) -> None:
+        if self._headers and not self.is_closing():
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self.close_flushed()

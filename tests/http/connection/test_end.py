@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import logging
+import select
 import socket
 import threading
 import time
@@ -59,6 +60,39 @@ def read_whole(client: socket.socket) -> tuple[int, bytes]:
     response = http.client.HTTPResponse(client)
     response.begin()
     return response.status, response.read()
+
+
+def test_the_headers_of_an_answer_leave_with_its_body_so_that_a_killed_process_sends_all_or_nothing() -> None:
+    clients: list[socket.socket] = []
+    readable: list[socket.socket] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        readable.extend(select.select(clients, [], [], 0)[0])
+        await send({"type": "http.response.body", "body": b"done"})
+
+    with serving(answer) as service, connect(service.port) as client:
+        clients.append(client)
+        client.sendall(GET)
+
+        assert client.recv(65_536).endswith(b"\r\n\r\ndone")
+        assert readable == []
+
+
+def test_headers_do_not_wait_for_a_body_that_comes_later() -> None:
+    is_read = asyncio.Event()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        await is_read.wait()
+        await send({"type": "http.response.body", "body": b"done"})
+
+    with serving(answer) as service, connect(service.port) as client:
+        client.sendall(GET)
+
+        assert client.recv(65_536).endswith(b"\r\n\r\n")
+        service.loop.call_soon_threadsafe(is_read.set)
+        assert client.recv(4) == b"done"
 
 
 @pytest.mark.parametrize("piece_bytes", [BODY_BYTES, 65_536, 14_000, None])

@@ -84,7 +84,7 @@ def test_what_was_left_out_is_said_to_be_not_measured() -> None:
 BUILD_OUTPUT = """\
 Step 1/4 : FROM python:3.11-slim AS code
  ---> aaaaaaaaaaaa
-Step 2/4 : COPY constraints.txt /build/
+Step 2/4 : COPY requirements.lock /build/
  ---> Using cache
  ---> bbbbbbbbbbbb
 Step 3/4 : COPY src /app

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -59,7 +60,9 @@ def child(service: FakeService, tmp_path: Path) -> Callable[..., Child]:
 
     def make(script: str = SLEEPER, *, name: str = "one", ready_url: str = "") -> Child:
         command = Command((sys.executable, "-c", script), os.environ)
-        return Child(name, command, ready_url or f"{service.url}/readyz", tmp_path / "logs" / f"{name}.log")
+        return Child(
+            name, command, "http://there", ready_url or f"{service.url}/readyz", tmp_path / "logs" / f"{name}.log"
+        )
 
     return make
 
@@ -81,8 +84,11 @@ def test_children_are_started_waited_for_announced_and_stopped(child: MakeChild,
 
     run_together(children, stop, announce=lines.append, on_ready=ask)
 
-    assert lines[0] == "Waiting for one and two …"
-    assert [line.split(" after")[0] for line in lines[1:]] == ["  one is ready", "  two is ready"]
+    assert lines[0] == "Starting the one and the two …"
+    assert [re.sub(r"[\d.]+ s", "S", line) for line in lines[1:]] == [
+        "  One        http://there  (ready after S)",
+        "  Two        http://there  (ready after S)",
+    ]
     assert pipe.has_ended()
 
 
@@ -105,7 +111,7 @@ def test_a_child_that_dies_is_named_with_the_end_of_its_log(child: MakeChild) ->
         run_together(children, StopRequest(), announce=ignore, on_ready=pytest.fail)
 
     message = str(failed.value)
-    assert message.startswith("crashing ended with exit code 1.\nThe end of ")
+    assert message.startswith("the crashing ended with exit code 1.\nThe end of ")
     assert message.endswith("\n  line 39\n  the last word")
     assert "line 20\n" not in message
 
@@ -113,7 +119,7 @@ def test_a_child_that_dies_is_named_with_the_end_of_its_log(child: MakeChild) ->
 def test_a_child_that_dies_later_ends_the_run_too(child: MakeChild, pipe: Pipe) -> None:
     mortal = child(f"{pipe.tell}\n{SLEEPER}")
 
-    with pytest.raises(ChildFailedError, match=r"one was ended by SIGKILL \(out of memory\?\)\."):
+    with pytest.raises(ChildFailedError, match=r"the one was ended by SIGKILL \(out of memory\?\)\."):
         run_together([mortal], StopRequest(), announce=ignore, on_ready=lambda: os.kill(pipe.read(), signal.SIGKILL))
 
 
@@ -121,7 +127,7 @@ def test_a_child_that_is_never_ready_is_given_up(child: MakeChild) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         late = child(ready_url=f"http://127.0.0.1:{free.getsockname()[1]}/readyz")
 
-    with pytest.raises(ChildFailedError, match=r"one was not ready within 0\.2 s"):
+    with pytest.raises(ChildFailedError, match=r"the one was not ready within 0\.2 s"):
         run_together([late], StopRequest(), announce=ignore, on_ready=pytest.fail, ready_timeout_s=0.2)
 
 

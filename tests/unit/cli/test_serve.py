@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,12 +16,14 @@ from bento_service.cli.errors import CommandError, read_settings
 from bento_service.cli.serve import (
     dashboard_command,
     local_url,
+    preflight,
     require_free_port,
     serve,
     service_command,
     show_dashboard,
 )
 from bento_service.cli.up import children_of, up
+from bento_service.errors import CacheUrlError, EngineUnavailableError, JournalUrlError
 from bento_service.settings import Settings
 from lightbox_client.errors import InvalidAddressError
 
@@ -70,19 +73,19 @@ def test_a_wildcard_is_reached_by_loopback(host: str, url: str) -> None:
 
 
 def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
-    settings = Settings(port=free_port, workers=2, models=("efficientnet_lite1",), drain_timeout_s=1.5)
+    settings = Settings(port=free_port, workers=2, models=("timm/not_prepared",), drain_timeout_s=1.5)
     prepared: list[Sequence[str]] = []
 
     with pytest.raises(Became) as became:
         serve(settings, prepare=prepared.append, replace_process=become)
 
-    assert prepared == [("efficientnet_lite1",)]
+    assert prepared == [("timm/not_prepared",)]
     assert became.value.argv == (
         *(sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService"),
         *("--host", "127.0.0.1", "--port", str(free_port), "--timeout-graceful-shutdown", "2"),
     )
     assert became.value.env["LIGHTBOX_WORKERS"] == "2"
-    assert became.value.env["LIGHTBOX_MODELS"] == "efficientnet_lite1"
+    assert became.value.env["LIGHTBOX_MODELS"] == "timm/not_prepared"
     assert became.value.env["PATH"] == os.environ["PATH"]
 
 
@@ -212,7 +215,7 @@ def test_up_refuses_one_port_for_both(dashboard_host: str) -> None:
 
 def test_a_second_up_on_one_data_folder_names_the_first(free_ports: tuple[int, int], tmp_path: Path) -> None:
     port, dashboard_port = free_ports
-    settings = Settings(port=port, dashboard_port=dashboard_port, data_dir=tmp_path)
+    settings = Settings(port=port, dashboard_port=dashboard_port, data_dir=tmp_path, models=("timm/not_prepared",))
     said: list[str] = []
 
     def prepare(names: Sequence[str]) -> None:
@@ -251,3 +254,20 @@ def test_up_waits_for_each_childs_own_health_check(tmp_path: Path) -> None:
     assert dashboard.command == dashboard_command(settings, "http://127.0.0.1:3000", os.environ)
     assert dashboard.ready_url == "http://127.0.0.1:8501/_stcore/health"
     assert service.log.parent == tmp_path / "logs"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"device": "cuda"}, EngineUnavailableError),
+        ({"journal_url": "mysql://db/lightbox"}, JournalUrlError),
+        ({"cache_url": "http://cache"}, CacheUrlError),
+        ({}, None),
+    ],
+    ids=["engine", "journal", "cache", "fine"],
+)
+def test_preflight_refuses_settings_that_no_worker_can_use(
+    changes: dict[str, object], error: type[Exception] | None, tmp_path: Path
+) -> None:
+    with pytest.raises(error) if error else nullcontext():
+        preflight(Settings.model_validate({"data_dir": tmp_path, **changes}))

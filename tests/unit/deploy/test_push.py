@@ -16,13 +16,12 @@ IMAGES = {"push": ["lightbox", "lightbox-dashboard"], "push-gpu": ["lightbox-gpu
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment that make considers up to date."""
+    """A virtual environment with fakes of what make runs."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("docker", "bentoml", "lightbox"):
         (programs / name).write_text(SAY)
         (programs / name).chmod(0o755)
-    (tmp_path / ".installed").touch()
     return tmp_path
 
 
@@ -31,7 +30,7 @@ def make(target: str, environment: Path, *variables: str) -> subprocess.Complete
     # With a builder chosen, make need not ask Docker for one.
     inherited |= {"DOCKER_BUILDKIT": "1", "SAID": str(environment / "said")}
     return subprocess.run(
-        ["make", target, f"VENV={environment}", *variables],  # noqa: S607 - the make that a person would run
+        ["make", target, f"BIN={environment / 'bin'}", "INSTALL=true", *variables],  # noqa: S607 - the make that a person would run
         cwd=ROOT,
         env={**inherited, "PATH": f"{environment / 'bin'}:{os.environ['PATH']}"},
         capture_output=True,

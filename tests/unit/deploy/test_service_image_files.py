@@ -53,7 +53,7 @@ def test_a_bento_includes_models_and_files_of_its_image(name: str) -> None:
     copied = re.findall(r"^COPY src/(\S+)", TEMPLATE.read_text(), re.MULTILINE)
 
     assert bentofile["models"] == [f"lightbox-{model}:latest" for model in Settings.model_fields["models"].default]
-    assert {str(requirements), *included, "constraints.txt"} <= files
+    assert {str(requirements), *included, "requirements.lock"} <= files
     assert Path(bentofile["docker"]["dockerfile_template"]) == TEMPLATE.relative_to(ROOT)
     assert [source for source in copied if not {source, f"{Path(source).parent}/*"} & files] == []
 

@@ -1,4 +1,5 @@
 import ctypes
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,38 @@ def test_the_cpu_of_this_machine_has_a_name_memory_and_cores() -> None:
     assert device.cores >= 1
 
 
+ARCHITECTURE = f"{platform.machine()} CPU"
+
+
 @pytest.mark.parametrize(
     ("cpu_info", "name"),
     [
         ("processor\t: 0\nmodel name\t: Fast CPU: 2 GHz\n\nprocessor\t: 1\nmodel name\t: Other\n", "Fast CPU: 2 GHz"),
-        ("processor\t: 0\n", "CPU"),
-        (None, "CPU"),
+        ("processor\t: 0\nCPU part\t: 0xd08\n\nModel\t: Raspberry Pi 4 Model B\n", "Raspberry Pi 4 Model B"),
+        ("processor\t: 0\nCPU part\t: 0xd0c\n", ARCHITECTURE),
     ],
 )
-def test_the_cpus_name_is_that_of_its_first_core(cpu_info: str | None, name: str, tmp_path: Path) -> None:
-    if cpu_info is not None:
-        (tmp_path / "cpuinfo").write_text(cpu_info)
-    assert read_cpu_name(tmp_path / "cpuinfo") == name
+def test_the_cpus_name_is_that_of_its_first_core_or_board(cpu_info: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(cpu_info)
+
+    assert read_cpu_name(tmp_path / "cpuinfo", tmp_path / "sysctl") == name
+
+
+@pytest.mark.parametrize(
+    ("script", "name"),
+    [
+        ('[ "$*" = "-n machdep.cpu.brand_string" ] && echo Apple M4', "Apple M4"),
+        ("exit 1", ARCHITECTURE),
+        (None, ARCHITECTURE),
+    ],
+)
+def test_without_proc_the_cpus_name_is_macoss(script: str | None, name: str, tmp_path: Path) -> None:
+    sysctl = tmp_path / "sysctl"
+    if script is not None:
+        sysctl.write_text(f"#!/bin/sh\n{script}\n")
+        sysctl.chmod(0o755)
+
+    assert read_cpu_name(tmp_path / "cpuinfo", sysctl) == name
 
 
 @pytest.mark.parametrize(

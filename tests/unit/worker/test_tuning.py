@@ -10,7 +10,8 @@ from bento_service.worker.tuning import COMPUTE_NICENESS, GARBAGE_THRESHOLD, SWI
 
 TUNE = """
 import errno, gc, json, os, sys, threading
-from bento_service.worker.tuning import tune_runtime
+from pathlib import Path
+from bento_service.worker import tuning
 stop = threading.Event()
 computing = threading.Thread(target=stop.wait, name="lightbox-lane-0")
 decoding = threading.Thread(target=stop.wait, name="lightbox-decode-0")
@@ -20,7 +21,9 @@ def refuse(*arguments):
     raise PermissionError(errno.EPERM, "Operation not permitted")
 if sys.argv[1] == "refused":
     os.setpriority = refuse
-tune_runtime()
+if sys.argv[1] == "without /proc":
+    tuning._THREADS = Path("/nowhere")
+tuning.tune_runtime()
 nice = lambda thread_id: os.getpriority(os.PRIO_PROCESS, thread_id)
 own = nice(threading.get_native_id())
 print(json.dumps([nice(computing.native_id) - own, nice(decoding.native_id) - own, sys.getswitchinterval(),
@@ -33,7 +36,11 @@ decoding.join()
 
 @pytest.mark.parametrize(
     ("mode", "niceness", "warned"),
-    [("allowed", COMPUTE_NICENESS, ""), ("refused", 0, "Compute threads keep their priority")],
+    [
+        ("allowed", COMPUTE_NICENESS, ""),
+        ("refused", 0, "Compute threads keep their priority"),
+        ("without /proc", 0, ""),
+    ],
 )
 def test_a_tuned_process_prefers_the_event_loop_where_it_may(mode: str, niceness: int, warned: str) -> None:
     done = subprocess.run([sys.executable, "-c", TUNE, mode], capture_output=True, text=True, check=True)
