@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bento_service.cache.result_cache import ResultCache, open_cache
 from bento_service.domain.models import StoredModel
@@ -26,8 +25,6 @@ from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
 from bento_service.pipeline.wiring import Limits, Pipeline, RunningClassifier, start_classifier
-from bento_service.preparation.parity import measure_over
-from bento_service.preparation.prepare import Progress, prepare_missing
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
@@ -38,7 +35,6 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _WARM_UP_S = 1.5
 """Time for the measured runs of all models together; a single model takes at most one second of it."""
 _LEAST_WARM_UP_S = 0.3
-_PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
 
 
 class _JournalObserver:
@@ -52,14 +48,6 @@ class _JournalObserver:
 
     def observe_rejection(self, reason: str) -> None:
         """Do nothing: the rejection has a receipt."""
-
-
-def prepare_models(also: Path | None, names: Sequence[str], on_progress: Progress) -> None:
-    """Prepare models for BentoML's store, except those that the store `also` has.
-
-    Parity is measured over the sample photographs. A serving container has none, and prepares no models.
-    """
-    prepare_missing(names, BentoModelStore(also=also), on_progress, measure_parity=measure_over(_PHOTOGRAPHS))
 
 
 @asynccontextmanager
