@@ -47,7 +47,7 @@ assert not imported, imported
 def test_a_serving_process_reads_models_without_torch(bentoml_home: Path) -> None:
     script = """
 import sys
-from bento_service.models.gate import load_to_serve
+from bento_service.models.gate import read_card
 from bento_service.models.store import BentoModelStore
 imported = {"torch", "timm", "torchvision", "bentoml"} & set(sys.modules)
 assert not imported, imported

@@ -14,7 +14,7 @@ from torch import nn
 
 from bento_service.domain.models import InputRecipe, Parity, StoredModel
 from bento_service.errors import ModelLoadError
-from bento_service.models.gate import load_to_serve
+from bento_service.models.gate import read_card
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.prepare import LoadModel, MeasureParity, load_model, prepare_missing
 from bento_service.preparation.sources.base import LoadedModel
@@ -111,13 +111,14 @@ def test_loading_a_missing_model_says_how_to_prepare_it(store: BentoModelStore) 
 
 def test_a_model_that_fails_the_gate_is_served_only_where_allowed(store: BentoModelStore) -> None:
     prepare_tiny(store)
+    stored = store.load("tiny")
 
     with pytest.raises(ModelLoadError, match="'tiny' on the engine `openvino` fails the parity gate"):
-        load_to_serve(store, "tiny", "openvino")
+        read_card(stored, "openvino")
 
-    allowed = load_to_serve(store, "tiny", "openvino", allow_inexact=True).card
+    allowed = read_card(stored, "openvino", allow_inexact=True)
     assert (allowed.parity, allowed.warnings) == (Parity(200, 0.94, 0.08), ("inexact_model",))
-    on_torch = load_to_serve(store, "tiny", "torch").card
+    on_torch = read_card(stored, "torch")
     assert (on_torch.parity, on_torch.warnings) == (None, ())
 
 
