@@ -61,7 +61,7 @@ class Settings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto",
-        description="Device that every model runs on; `auto` takes a CUDA GPU for each model that an engine runs there.",
+        description="Device that every model runs on; `auto` takes a CUDA GPU for each model that can run there.",
     )
     precision: Literal["auto", "f32", "fp16", "bf16"] = Field(
         default="auto",
