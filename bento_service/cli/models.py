@@ -110,14 +110,14 @@ def verify(models: Iterable[StoredModel], measure: "Callable[[StoredModel], Veri
         raise CommandError(f"these fail the parity gate: {', '.join(failing)}", ExitCode.BAD_INPUT)
 
 
-def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
-    """Prepare the models that are missing in a child process, so that PyTorch's memory is freed afterwards.
+def prepare_in_subprocess(arguments: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
+    """Run `lightbox models prepare` with these arguments in a child process, which frees its memory afterwards.
 
     Raises:
         ExplainedError: The child failed and wrote the reason to stderr.
         CommandError: A signal ended the child.
     """
-    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *names))
+    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *arguments))
     if code < 0:
         raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:
