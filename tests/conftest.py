@@ -1,6 +1,9 @@
 """What every test may use: the bundled models, prepared once and kept between runs, and real photographs."""
 
 import os
+import re
+from collections.abc import Generator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,22 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+_NEEDS_AN_EXTRA = re.compile("No module named '(torch|torchvision|timm|onnxscript|onnxruntime)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a module of tests that imports a library of an extra, itself or by a helper, where that is missing."""
+    report = yield
+    missing = _NEEDS_AN_EXTRA.search(str(report.longrepr)) if report.failed else None
+    if missing:
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 1, f"Skipped: {missing[1]} is not installed")
+    return report
+
+
 _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg")
 
 
@@ -35,9 +54,15 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def bentoml_home() -> Path:
-    """A BentoML home whose store has the three bundled models. The first run prepares them, in about half a minute."""
+    """A BentoML home with the three bundled models; the smallest has its torch program, if PyTorch is installed."""
     _BENTOML_HOME.mkdir(parents=True, exist_ok=True)
-    prepare_missing(BUNDLED_NAMES, BentoModelStore(), lambda model, step: print(f"{model}: {step}"))
+    for names in (BUNDLED_NAMES[:1], BUNDLED_NAMES[1:]):
+        prepare_missing(
+            names,
+            BentoModelStore(),
+            lambda model, step: print(f"{model}: {step}"),
+            with_program=names == BUNDLED_NAMES[:1] and find_spec("torch") is not None,
+        )
     return _BENTOML_HOME
 
 

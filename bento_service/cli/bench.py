@@ -1,6 +1,5 @@
 """`lightbox bench`: measures what a running service can do with the caller's images, and what limits it."""
 
-import importlib.util
 import os
 import random
 import shlex
@@ -81,7 +80,7 @@ def bench(
     with Client(url) as client:
         status, card = _ask(client, model)
         _drop_unreadable(encoded_by_path, client, model)
-        device = f"{status.device.name}, {status.device.cores} cores" if status.device else "unknown"
+        device = card.device or status.device
         lanes = f"{status.lanes} lanes, {status.decode_threads} decode threads"
         subject = Subject(
             url=url,
@@ -90,7 +89,7 @@ def bench(
             service={
                 "service": f"Lightbox {client.version().lightbox}, {status.workers} workers",
                 "engine": f"{card.engine} {card.precision}, {lanes}",
-                "device": device,
+                "device": f"{device.name}, {device.cores} cores" if device else "unknown",
                 "cache": "in use" if uses_cache else "not in use: each image was sent with bytes of its own",
             },
             image_names=tuple(to_text(path.name) for path in encoded_by_path),
@@ -203,10 +202,10 @@ def _drop_unreadable(images: dict[Path, bytes], client: Client, model: str | Non
 
 
 def _sample_folder() -> Path:
-    spec = importlib.util.find_spec("dashboard")
-    if spec is None or not spec.submodule_search_locations:
+    folder = Path(__file__).parents[2] / "dashboard" / "samples"
+    if not folder.is_dir():
         raise CommandError("name images to send; the dashboard with its samples is not installed", ExitCode.BAD_INPUT)
-    return Path(spec.submodule_search_locations[0]) / "samples"
+    return folder
 
 
 def _require_writable(paths: Iterable[Path]) -> None:
