@@ -25,14 +25,15 @@ BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.
 QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard
 SERVER_TESTS := tests/contract tests/monitoring
 # Targets that take what tests and checks need.
-DEVELOPED := check test test-pythons test-containers test-containers-gpu format docs board bench bench-gpu bench-containers
+DEVELOPED := check test test-pythons test-arm test-containers test-containers-gpu format docs board bench bench-gpu \
+	bench-containers
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up lock check test test-pythons test-containers test-containers-gpu format docs board bento bento-gpu \
-	image image-gpu image-dashboard images push push-gpu bench bench-gpu bench-containers
+.PHONY: help setup up lock check test test-pythons test-arm test-containers test-containers-gpu format docs board bento \
+	bento-gpu image image-gpu image-dashboard images push push-gpu bench bench-gpu bench-containers
 
 help: ## Show what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-22s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Make .venv with what `make up` needs; EXTRAS="torch onnxruntime" adds to it
 	@$(INSTALL) $(EXTRAS)
@@ -50,13 +51,18 @@ check: setup ## Lint, types and import rules: what CI runs before the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin bento_service lightbox_client dashboard
 	$(BIN)/lint-imports
 
 test: setup check ## Run every test that needs no Docker
 	tests/install-programs
 	$(BIN)/python -m pytest -n auto --dist loadfile $(QUICK_TESTS)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(SERVER_TESTS)
-	$(BIN)/python -m pytest --ignore tests/containers $(QUICK_TESTS:%=--ignore %) $(SERVER_TESTS:%=--ignore %)
+	$(BIN)/python -m pytest --ignore tests/containers --ignore tests/arm $(QUICK_TESTS:%=--ignore %) $(SERVER_TESTS:%=--ignore %)
+
+test-arm: setup ## Classify one image on emulated ARM; as root on Debian with debootstrap and qemu-user-static
+	tests/arm-root
+	$(BIN)/python -m pytest tests/arm
 
 test-pythons: setup ## Run the fast tests on the oldest and the newest Python at hand besides that of .venv
 	tests/on-pythons $(QUICK_TESTS)

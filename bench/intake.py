@@ -1,5 +1,7 @@
 """Images a second through the intake, one thread, against Pillow with torchvision's transforms.
 
+Also without the SIMD resizer, as on Linux on ARM, where it has no wheel.
+
 Processor time is the whole process's: a library that computes in threads of its own would show there.
 
 Run `python -m bench.intake`; with `--json`, the figures also go to `bench/results/intake-<date>.json`.
@@ -12,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +26,7 @@ from torchvision import transforms
 from bench.environment import describe_environment, write_result
 from bench.photographs import encode_jpeg, load_sources, make_large_jpegs
 from bento_service.domain.models import InputRecipe
+from bento_service.images import resize
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.preprocessing import ImageLimits, preprocess
 
@@ -88,6 +92,12 @@ def make_noisy_file() -> bytes:
 def prepare_with_lightbox(encoded: bytes, min_oversampling: int | None = None) -> NDArray[np.uint8]:
     """Prepare as the service does; with `OPT_IN_OVERSAMPLING`, as it does with `LIGHTBOX_SCALED_DECODING`."""
     return preprocess(encoded, RECIPE, LIMITS, min_oversampling=min_oversampling).pixels_hwc
+
+
+def prepare_without_simd(encoded: bytes) -> NDArray[np.uint8]:
+    """Prepare as the service does where the SIMD resizer is not installed."""
+    with mock.patch.object(resize, "simd", None):
+        return prepare_with_lightbox(encoded)
 
 
 def make_torchvision_way() -> Decode:
@@ -160,7 +170,11 @@ def main() -> None:
     arguments = parser.parse_args()
     photographs = load_sources()
     ours: Decode = prepare_with_lightbox
-    ways = [("Lightbox intake", ours), ("Pillow + torchvision", make_torchvision_way())]
+    ways = [
+        ("Lightbox intake", ours),
+        ("Lightbox intake, without SIMD", prepare_without_simd),
+        ("Pillow + torchvision", make_torchvision_way()),
+    ]
     scaled: Decode = partial(prepare_with_lightbox, min_oversampling=OPT_IN_OVERSAMPLING)
     ways_of_large = [("Lightbox intake, scaled decoding", scaled), *ways]
     figures = [
