@@ -31,8 +31,9 @@ find_python() {
     if [ -z "$suitable" ] && [ -n "$uv" ] && [ -z "${PYTHON:-}" ]; then
         suitable=">=3.11,<3.15"
     fi
-    [ -n "$suitable" ] || fail "Lightbox needs Python 3.11 to 3.14, and $problem"
     python=$suitable
+    [ -n "$python" ] || fail "Lightbox needs Python 3.11 to 3.14, and $problem"
+    [ "$python" = ">=3.11,<3.15" ] || problem="$python makes no virtual environment"
 }
 
 # Sets `uv` to the user's own if it knows `uv venv --clear`.
