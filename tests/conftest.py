@@ -1,6 +1,8 @@
 """What every test may use: the bundled models, prepared once and kept between runs, and real photographs."""
 
 import os
+import re
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,22 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 # How long an example takes depends on what else the machine does.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+_NEEDS_AN_EXTRA = re.compile("No module named '(torch|torchvision|timm|onnxscript|onnxruntime)")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a module of tests that imports a library of an extra, itself or by a helper, where that is missing."""
+    report = yield
+    missing = _NEEDS_AN_EXTRA.search(str(report.longrepr)) if report.failed else None
+    if missing:
+        report.outcome = "skipped"
+        report.longrepr = (str(collector.path), 1, f"Skipped: {missing[1]} is not installed")
+    return report
+
 
 _PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg", "motorcycle_left.png", "retina.jpg")
 

@@ -1,6 +1,5 @@
 """`lightbox bench`: measures what a running service can do with the caller's images, and what limits it."""
 
-import importlib.util
 import os
 import random
 import shlex
@@ -203,10 +202,10 @@ def _drop_unreadable(images: dict[Path, bytes], client: Client, model: str | Non
 
 
 def _sample_folder() -> Path:
-    spec = importlib.util.find_spec("dashboard")
-    if spec is None or not spec.submodule_search_locations:
+    folder = Path(__file__).parents[2] / "dashboard" / "samples"
+    if not folder.is_dir():
         raise CommandError("name images to send; the dashboard with its samples is not installed", ExitCode.BAD_INPUT)
-    return Path(spec.submodule_search_locations[0]) / "samples"
+    return folder
 
 
 def _require_writable(paths: Iterable[Path]) -> None:

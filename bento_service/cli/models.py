@@ -85,7 +85,7 @@ def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], i
         ExplainedError: The child failed and wrote the reason to stderr.
         CommandError: A signal ended the child.
     """
-    code = run((sys.executable, "-m", "bento_service.cli.app", "models", "prepare", *names))
+    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *names))
     if code < 0:
         raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:

@@ -25,15 +25,23 @@ _PACKAGES = Path(__file__).parents[2]
 _SERVER_PATIENCE_S = 2
 """Longer than `BoundedHttpProtocol.stop_timeout_s`; with what uvicorn itself takes, within `SERVER_STOP_S`."""
 
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
+"""With this variable `python -m` does not look for modules in the current folder."""
+
 PrepareModels: TypeAlias = Callable[[Sequence[str]], None]
 ReplaceProcess: TypeAlias = Callable[[str, tuple[str, ...], Mapping[str, str]], NoReturn]
 """As `os.execvpe`: the program takes over this process, and gets the signals that are sent to it."""
 
 
 def service_command(settings: Settings, environment: Mapping[str, str]) -> Command:
-    """Return the command that starts the service. The service reads all other settings from its environment."""
-    bento = environment.get(BENTO_PATH) or SERVICE_IMPORT
-    argv = (sys.executable, "-m", "bentoml", "serve", bento)
+    """Return the command that starts the service. The service reads all other settings from its environment.
+
+    Outside a container it runs in the folder of `bento_service`: BentoML imports the service from the folder in which
+    it runs before all others, and modules of the user's must not take the place of ours or of a library.
+    """
+    bento = environment.get(BENTO_PATH)
+    served = (bento,) if bento else (SERVICE_IMPORT, "--working-dir", str(_PACKAGES))
+    argv = (sys.executable, "-m", "bentoml", "serve", *served)
     address = ("--host", settings.host, "--port", str(settings.port))
     # A worker stops uvicorn once its drain is over; this limit is for connections that are still open then.
     patience = ("--timeout-graceful-shutdown", str(_SERVER_PATIENCE_S))
@@ -46,6 +54,8 @@ def service_command(settings: Settings, environment: Mapping[str, str]) -> Comma
     # BentoML's usage reports leave the machine: off unless an operator turns them on. Two glibc arenas are as fast as
     # one per thread, and hold less of the memory that decoding has freed (ADR 11).
     defaults = {"BENTOML_DO_NOT_TRACK": "True", "MALLOC_ARENA_MAX": "2"}
+    if not bento:
+        chosen |= _SAFE_PATH | _absolute_paths(settings, environment)
     return Command(argv + address + patience, defaults | dict(environment) | chosen)
 
 
@@ -60,7 +70,7 @@ def dashboard_command(settings: Settings, service_url: str, environment: Mapping
         raise CommandError(explain_missing("The dashboard", "dashboard"))
     argv = (sys.executable, "-m", "streamlit", "run", str(script), "--server.headless", "true")
     address = ("--server.address", settings.dashboard_host, "--server.port", str(settings.dashboard_port))
-    return Command(argv + address, dict(environment) | {"LIGHTBOX_URL": service_url})
+    return Command(argv + address, dict(environment) | {"LIGHTBOX_URL": service_url} | _SAFE_PATH)
 
 
 def serve(
@@ -165,3 +175,14 @@ def local_url(host: str, port: int) -> str:
     """Return the URL by which this machine reaches a server bound to `host`, which may be a wildcard."""
     reachable = ANY_ADDRESSES.get(host, host)
     return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def _absolute_paths(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that may hold a relative path with an absolute one, for a process in another folder."""
+    paths = {f"LIGHTBOX_{name.upper()}": str(value.absolute()) for name, value in settings if isinstance(value, Path)}
+    if home := environment.get("BENTOML_HOME"):
+        paths["BENTOML_HOME"] = str(Path(home).absolute())
+    scheme, separator, file = settings.resolved_journal_url.partition(":///")
+    if settings.journal_url and scheme.startswith("sqlite") and not file.startswith("/"):
+        paths["LIGHTBOX_JOURNAL_URL"] = f"{scheme}{separator}{Path(file).absolute()}"
+    return paths

@@ -72,7 +72,7 @@ def test_models_are_prepared_in_a_process_whose_failure_is_reported(
     with pytest.raises(error, match=message):
         prepare_in_subprocess(["lite0"], fail)
 
-    assert commands == [(sys.executable, "-m", "bento_service.cli.app", "models", "prepare", "lite0")]
+    assert commands == [(sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", "lite0")]
 
 
 def test_what_another_process_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 from typer.testing import CliRunner, Result
 
+import bento_service
 from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, read_settings
 from bento_service.cli.serve import (
@@ -82,6 +83,7 @@ def test_serve_prepares_the_models_then_becomes_bentoml(free_port: int) -> None:
     assert prepared == [("timm/not_prepared",)]
     assert became.value.argv == (
         *(sys.executable, "-m", "bentoml", "serve", "bento_service.service:LightboxService"),
+        *("--working-dir", str(Path(bento_service.__file__).parents[1])),
         *("--host", "127.0.0.1", "--port", str(free_port), "--timeout-graceful-shutdown", "2"),
     )
     assert became.value.env["LIGHTBOX_WORKERS"] == "2"
@@ -120,6 +122,23 @@ def test_the_service_is_the_containers_bento_with_two_heaps_unless_told_otherwis
     assert command.argv[1:5] == ("-m", "bentoml", "serve", served)
     assert command.env["MALLOC_ARENA_MAX"] == environment.get("MALLOC_ARENA_MAX", "2")
     assert {name: command.env[name] for name in environment} == environment
+
+
+def test_the_service_reads_relative_paths_of_the_folder_it_was_started_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = {"LIGHTBOX_DATA_DIR": "data", "LIGHTBOX_JOURNAL_URL": "sqlite:///my.sqlite3", "BENTOML_HOME": "home"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    said = service_command(Settings(), given).env
+
+    assert said["LIGHTBOX_DATA_DIR"] == str(tmp_path / "data")
+    assert said["LIGHTBOX_JOURNAL_URL"] == f"sqlite:///{tmp_path / 'my.sqlite3'}"
+    assert said["BENTOML_HOME"] == str(tmp_path / "home")
+    monkeypatch.setenv("LIGHTBOX_JOURNAL_URL", "sqlite:////var/lib/lightbox/journal.sqlite3")
+    assert "LIGHTBOX_JOURNAL_URL" not in service_command(Settings(), {}).env
 
 
 def test_a_container_leaves_its_models_to_the_bento(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
