@@ -36,9 +36,9 @@ find_python() {
     [ "$python" = ">=3.11,<3.15" ] || problem="$python makes no virtual environment"
 }
 
-# Sets `uv` to the user's own if it knows `uv venv --clear`.
+# Sets `uv` to the user's own if it is 0.13 or newer, which takes hashes from constraints; to nothing otherwise.
 find_uv() {
-    case "$(uv --version 2>/dev/null)" in "" | "uv 0."[0-7].*) uv= ;; *) uv=uv ;; esac
+    case "$(uv --version 2>/dev/null)" in "" | "uv 0."?.* | "uv 0.1"[0-2].*) uv= ;; *) uv=uv ;; esac
 }
 
 # Sets `uv` to the one that requirements.lock pins, in an environment of its own made by `python`.
