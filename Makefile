@@ -99,7 +99,7 @@ bento: setup ## Build the bento with the models inside
 	$(BIN)/bentoml build
 
 bento-gpu: setup ## The same with PyTorch for CUDA
-	$(BIN)/lightbox models prepare $(BENTO_MODELS)
+	$(BIN)/lightbox models prepare --torch-program $(BENTO_MODELS)
 	$(BIN)/bentoml build -f bentofile.gpu.yaml
 
 image: bento ## Build the service's image, lightbox:latest

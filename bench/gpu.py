@@ -49,7 +49,7 @@ def main() -> None:
         print("There is no CUDA GPU here, or PyTorch cannot use it; nothing was measured.", file=sys.stderr)
         sys.exit(_NO_GPU)
     console = Console()
-    model = prepare_models()
+    model = prepare_models(with_program=True)
     precision, engine = measure_engine(model, arguments.rounds, min(arguments.seconds, 2.0))
     console.print(make_table(_ENGINE_CELLS, engine, f"{MODEL}, {precision}"))
     servers = [] if arguments.engine_only else measure_servers(model, arguments.rounds, arguments.seconds)

@@ -28,14 +28,16 @@ def store_environment() -> dict[str, str]:
     return {**inherited, "BENTOML_HOME": str(_HOME), "BENTOML_DO_NOT_TRACK": "True"}
 
 
-def prepare_models() -> StoredModel:
-    """Prepare every model that is not yet, which takes half a minute, and return the one that is measured.
+def prepare_models(*, with_program: bool = False) -> StoredModel:
+    """Prepare every model that is not yet, and return the one that is measured; `with_program` as `prepare_missing`.
 
     Raises:
         subprocess.CalledProcessError: A model cannot be prepared; the command has said why.
     """
     _HOME.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "bento_service.cli.app", "models", "prepare", *BUNDLED_NAMES]
+    if with_program:
+        command.append("--torch-program")
     subprocess.run(command, env=store_environment(), check=True, stdout=sys.stderr)  # noqa: S603 - our own command
     store = open_store()
     for name, copy in zip(BUNDLED_NAMES, _COPIES, strict=True):

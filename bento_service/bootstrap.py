@@ -8,27 +8,23 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bento_service.cache.result_cache import ResultCache, open_cache
 from bento_service.domain.models import StoredModel
 from bento_service.domain.requests import Receipt
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.base import Engine
-from bento_service.engines.choice import choose_engine, create_engine, warn_gpu_unused
+from bento_service.engines.choice import Choice, ChooseEngine, choose_engine, create_engine, warn_gpu_unused
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.pillow_reader import silence_pillow
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
 from bento_service.machine import Division, count_cpus, divide
-from bento_service.models.gate import load_to_serve
+from bento_service.models.gate import read_card
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
 from bento_service.pipeline.wiring import Limits, Pipeline, RunningClassifier, start_classifier
-from bento_service.preparation.parity import measure_over
-from bento_service.preparation.prepare import Progress, prepare_missing
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.warmup import measure_costs
 from bento_service.settings import BENTO_PATH, JOURNAL_CLOSE_S, LANES_STOP_S, Settings
@@ -39,7 +35,6 @@ _BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _WARM_UP_S = 1.5
 """Time for the measured runs of all models together; a single model takes at most one second of it."""
 _LEAST_WARM_UP_S = 0.3
-_PHOTOGRAPHS = Path(__file__).parents[1] / "dashboard" / "samples"
 
 
 class _JournalObserver:
@@ -55,19 +50,14 @@ class _JournalObserver:
         """Do nothing: the rejection has a receipt."""
 
 
-def prepare_models(also: Path | None, names: Sequence[str], on_progress: Progress) -> None:
-    """Prepare models for BentoML's store, except those that the store `also` has.
-
-    Parity is measured over the sample photographs. A serving container has none, and prepares no models.
-    """
-    prepare_missing(names, BentoModelStore(also=also), on_progress, measure_parity=measure_over(_PHOTOGRAPHS))
-
-
 @asynccontextmanager
-async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[Pipeline]:
+async def open_pipeline(
+    settings: Settings, metrics: Metrics, choose: ChooseEngine = choose_engine
+) -> AsyncIterator[Pipeline]:
     """Open the journal, load and warm every model, start the lanes; on the event loop that will serve.
 
-    At the end the lanes stop first, after them the decode threads, the cache, the models and the journal.
+    `choose` resolves the settings' engine and device for a model. At the end the lanes stop first, after them the
+    decode threads, the cache, the models and the journal.
 
     Raises:
         ModelLoadError: A model of the settings cannot be loaded.
@@ -92,12 +82,12 @@ async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[P
                 cache=cache,
                 observers=(metrics, _JournalObserver(journal)),
                 metrics=metrics,
+                choose=choose,
             )
         )
         yield Pipeline(
             settings=settings,
             classifier=running.classifier,
-            engine=loaded.models[0].engine,
             queue=running.scheduler.queue,
             division=loaded.division,
             cache=cache,
@@ -128,74 +118,91 @@ class _WarmModels:
     engines: ExitStack
 
 
-def _load_models(settings: Settings, names: Sequence[str]) -> _WarmModels:
+def _load_models(settings: Settings, names: Sequence[str], choose: ChooseEngine) -> _WarmModels:
     silence_pillow()
-    kind, device = choose_engine(settings.engine, settings.device)
     if os.environ.get(BENTO_PATH):
-        warn_gpu_unused(settings.engine, settings.device, (kind, device))
+        warn_gpu_unused(settings.engine, settings.device)
+    store = BentoModelStore(also=settings.model_store)
+    choices: dict[str, tuple[StoredModel, Choice]] = {}
+    for name in names:
+        stored = store.load(name)
+        choices[name] = stored, choose(settings.engine, settings.device, stored)
+    has_gpu = any(choice.device == "cuda" for _, choice in choices.values())
     division = divide(
         count_cpus(),
         workers=settings.worker_count,
-        device_kind=device,
+        device_kind="cuda" if has_gpu else "cpu",
         lanes=settings.lanes,
         decode_threads=settings.decode_threads,
     )
-    store = BentoModelStore(also=settings.model_store)
-    models: list[WarmModel] = []
-    costs: dict[str, Mapping[EngineMode, CostModel]] = {}
     with ExitStack() as engines:
 
-        def load(name: str) -> tuple[StoredModel, Engine]:
-            stored = load_to_serve(store, name, kind, allow_inexact=settings.allow_inexact)
-            engine = create_engine(
-                kind,
-                device,
-                stored,
-                lanes=division.lanes,
-                threads=division.compute_threads,
-                workers=settings.worker_count,
-                precision=settings.precision,
-                compile_model=settings.torch_compile,
-            )
-            engines.callback(engine.close)
-            return stored, engine
+        def load(name: str) -> WarmModel:
+            model = _load(settings, *choices[name], division)
+            engines.callback(model.engine.close)
+            return model
 
-        loaded = _load_side_by_side(load, names, threads=count_cpus() if device == "cpu" else 1)
-        for name, (stored, engine) in zip(names, loaded, strict=True):
-            begun_s = time.perf_counter()
-            cost = measure_costs(
-                engine.infer,
-                stored.card.recipe,
-                modes=engine.modes,
-                sizes=_BATCH_SIZES,
-                bucket_sizes=engine.bucket_sizes,
-                clock=time.perf_counter,
-                budget_s=max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(names))),
-            )
-            card = replace(stored.card, parity=engine.parity) if engine.parity else stored.card
-            models.append(WarmModel(card, engine))
-            costs[name] = cost
-            logger.info(
-                "%s is warm on %s (%s) after %.1f s of runs: %s ms a batch",
-                name,
-                engine.name,
-                engine.precision,
-                time.perf_counter() - begun_s,
-                {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
-            )
-        return _WarmModels(tuple(models), costs, division, engines.pop_all())
+        models = _load_side_by_side(load, choices, threads=1 if has_gpu else count_cpus())
+        budget_s = max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(names)))
+        costs = {model.card.name: _warm_up(model, budget_s) for model in models}
+        return _WarmModels(models, costs, division, engines.pop_all())
 
 
 def _load_side_by_side(
-    load: Callable[[str], tuple[StoredModel, Engine]], names: Sequence[str], *, threads: int
-) -> list[tuple[StoredModel, Engine]]:
+    load: Callable[[str], WarmModel], choices: Mapping[str, tuple[StoredModel, Choice]], *, threads: int
+) -> tuple[WarmModel, ...]:
     """Load every model, before any is timed: most of compiling a model uses a single CPU.
 
-    The first one loads alone, on this thread: libraries set up what the process shares with their first engine.
+    The first one of each engine loads alone, on this thread: libraries set up what the process shares with it.
     """
-    first = load(names[0])
+    first_names = {choice.engine: name for name, (_, choice) in reversed(list(choices.items()))}.values()
+    models = {name: load(name) for name in first_names}
+    others = [name for name in choices if name not in models]
     with ThreadPoolExecutor(threads, "lightbox-load") as pool:
-        return [first, *pool.map(load, names[1:])]
+        models |= zip(others, pool.map(load, others), strict=True)
+    return tuple(models[name] for name in choices)
+
+
+def _load(settings: Settings, stored: StoredModel, choice: Choice, division: Division) -> WarmModel:
+    card = read_card(stored, choice.engine, allow_inexact=settings.allow_inexact)
+    if choice.reason:
+        device = "GPU" if choice.device == "cuda" else "CPU, although there is a GPU"
+        logger.warning("%s runs on %s on the %s. %s", card.name, choice.engine, device, choice.reason)
+    engine = create_engine(
+        choice.engine,
+        choice.device,
+        stored,
+        lanes=division.lanes,
+        threads=division.compute_threads,
+        workers=settings.worker_count,
+        precision=settings.precision,
+        compile_model=settings.torch_compile,
+    )
+    return WarmModel(replace(card, parity=engine.parity) if engine.parity else card, engine)
+
+
+def _warm_up(model: WarmModel, budget_s: float) -> Mapping[EngineMode, CostModel]:
+    begun_s = time.perf_counter()
+    engine = model.engine
+    cost = measure_costs(
+        engine.infer,
+        model.card.recipe,
+        modes=engine.modes,
+        sizes=_BATCH_SIZES,
+        bucket_sizes=engine.bucket_sizes,
+        clock=time.perf_counter,
+        budget_s=budget_s,
+    )
+    logger.info(
+        "%s is warm on %s (%s, %s) after %.1f s of runs: %s ms a batch",
+        model.card.name,
+        engine.name,
+        engine.device.kind,
+        engine.precision,
+        time.perf_counter() - begun_s,
+        {size: round(ms, 1) for size, ms in cost[EngineMode.THROUGHPUT].curve_ms().items()},
+    )
+    return cost
 
 
 @asynccontextmanager
@@ -206,12 +213,13 @@ async def _open_classifier(
     cache: ResultCache | None,
     observers: Sequence[Observer],
     metrics: Metrics | None,
+    choose: ChooseEngine = choose_engine,
 ) -> AsyncIterator[tuple[_WarmModels, RunningClassifier]]:
     """Load the models and start the threads that serve them; at the end close them all, and the cache."""
     async with AsyncExitStack() as stack:
         if cache is not None:
             stack.push_async_callback(cache.close)
-        loaded = await asyncio.to_thread(_load_models, settings, names)
+        loaded = await asyncio.to_thread(_load_models, settings, names, choose)
         engines = stack.enter_context(loaded.engines)
         available = [model.card.name for model in loaded.models]
         running = start_classifier(

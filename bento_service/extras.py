@@ -53,8 +53,15 @@ class Installation:
         extra = part if _PARTS[part].is_extra else None
         if (self.root / "Makefile").is_file() and self.prefix.resolve() == (self.root / ".venv").resolve():
             return f"make setup EXTRAS={extra}" if extra else "make setup"
-        install = "pip install" if self.has_pip else f"uv pip install --python {self.prefix}"
-        return f"{install} 'lightbox-serving[{extra}]'" if extra else f"{install} lightbox-serving"
+        return f"{self._install} 'lightbox-serving[{extra}]'" if extra else f"{self._install} lightbox-serving"
+
+    def make_repair_line(self, package: str) -> str:
+        """Return the command that installs a package again, in place of its damaged files."""
+        return f"{self._install} --force-reinstall --no-deps {package}"
+
+    @property
+    def _install(self) -> str:
+        return "pip install" if self.has_pip else f"uv pip install --python {self.prefix}"
 
 
 def find_installation() -> Installation:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.markdown import literal
 from lightbox_client import LightboxClientError, ProblemError
-from lightbox_client.contract import HistoryRequest, ModelCard, Prediction
+from lightbox_client.contract import DeviceInfo, HistoryRequest, ModelCard, Prediction
 from lightbox_client.errors import (
     InvalidImageError,
     InvalidRequestError,
@@ -23,6 +23,7 @@ CONFIDENT_FROM = 0.5
 DOUBTFUL_BELOW = 0.2
 NAMES_SHOWN = 5
 SHOWN_BYTES = 8
+_BYTES_PER_GIB = 2**30
 _NOUN = re.compile(r"[A-Za-z][A-Za-z' -]*")
 _OUTCOMES: Mapping[str, str] = MappingProxyType(
     {"ok": "Answered", "overloaded": "Rejected (overload)", "cancelled": "Cancelled by client"}
@@ -118,7 +119,19 @@ def model_line(card: ModelCard) -> str:
     """Describe a model in one line."""
     size = f"{card.input_size.width} × {card.input_size.height} px"
     licence = "licence unknown" if card.licence == "unknown" else card.licence
-    return f"{card.labels_count:,} classes · {size} · {card.engine} {card.precision} · {licence}"
+    engine = engine_and_device(f"{card.engine} {card.precision}", card.device)
+    return f"{card.labels_count:,} classes · {size} · {engine} · {licence}"
+
+
+def engine_and_device(engine: str, device: DeviceInfo | None) -> str:
+    """Name what runs a model; a service that is older than that field does not say on which device."""
+    return f"{engine} on {'GPU' if device.kind == 'cuda' else 'CPU'}" if device else engine
+
+
+def device(device: DeviceInfo) -> str:
+    """Describe hardware in a few words."""
+    size = f"{device.memory_bytes / _BYTES_PER_GIB:,.0f} GiB"
+    return f"{device.name}, {device.cores} cores, {size}" if device.cores else f"{device.name}, {size}"
 
 
 def milliseconds(value_ms: float | None) -> str:

@@ -109,6 +109,15 @@ class Parity(WireModel):
     max_probability_difference: float
 
 
+class DeviceInfo(WireModel):
+    """The hardware that an engine runs on."""
+
+    kind: str
+    name: str
+    memory_bytes: int
+    cores: int
+
+
 class ModelCard(WireModel):
     """A served model: its source, its licence, its input and the engine that runs it."""
 
@@ -122,6 +131,7 @@ class ModelCard(WireModel):
     engine: str
     precision: str
     state: str
+    device: DeviceInfo | None = None
     parity: Parity | None = None
     crop_fraction: float | None = Field(
         default=None, description="Share of the resized image's short side that the centre crop keeps."
@@ -226,15 +236,6 @@ class HistoryRequests(WireModel):
     requests: list[HistoryRequest]
 
 
-class DeviceInfo(WireModel):
-    """The hardware that the engine runs on."""
-
-    kind: str
-    name: str
-    memory_bytes: int
-    cores: int
-
-
 class BatchCost(WireModel):
     """The duration of a batch of one size: measured at warm-up, and by the cost model now."""
 
@@ -267,12 +268,21 @@ class Dispatch(WireModel):
     ago_ms: float
 
 
+class ModelEngine(WireModel):
+    """What runs a model."""
+
+    engine: str
+    precision: str
+    device: DeviceInfo
+
+
 class Status(WireModel):
     """The state of the worker that answers."""
 
     state: str = Field(description="loading, ready, draining or failed")
-    device: DeviceInfo | None
-    engine: str
+    device: DeviceInfo | None = Field(description="That of the first model; null until it is loaded.")
+    engine: str = Field(description="That of the first model.")
+    engines: dict[str, ModelEngine] = Field(default={}, description="Engine, arithmetic and device of each model.")
     workers: int
     lanes: int
     decode_threads: int

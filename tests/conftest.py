@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Generator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,15 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def bentoml_home() -> Path:
-    """A BentoML home whose store has the three bundled models. The first run prepares them, in about half a minute."""
+    """A BentoML home with the three bundled models; the smallest has its torch program, if PyTorch is installed."""
     _BENTOML_HOME.mkdir(parents=True, exist_ok=True)
-    prepare_missing(BUNDLED_NAMES, BentoModelStore(), lambda model, step: print(f"{model}: {step}"))
+    for names in (BUNDLED_NAMES[:1], BUNDLED_NAMES[1:]):
+        prepare_missing(
+            names,
+            BentoModelStore(),
+            lambda model, step: print(f"{model}: {step}"),
+            with_program=names == BUNDLED_NAMES[:1] and find_spec("torch") is not None,
+        )
     return _BENTOML_HOME
 
 

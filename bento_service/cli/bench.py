@@ -80,7 +80,7 @@ def bench(
     with Client(url) as client:
         status, card = _ask(client, model)
         _drop_unreadable(encoded_by_path, client, model)
-        device = f"{status.device.name}, {status.device.cores} cores" if status.device else "unknown"
+        device = card.device or status.device
         lanes = f"{status.lanes} lanes, {status.decode_threads} decode threads"
         subject = Subject(
             url=url,
@@ -89,7 +89,7 @@ def bench(
             service={
                 "service": f"Lightbox {client.version().lightbox}, {status.workers} workers",
                 "engine": f"{card.engine} {card.precision}, {lanes}",
-                "device": device,
+                "device": f"{device.name}, {device.cores} cores" if device else "unknown",
                 "cache": "in use" if uses_cache else "not in use: each image was sent with bytes of its own",
             },
             image_names=tuple(to_text(path.name) for path in encoded_by_path),

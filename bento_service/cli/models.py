@@ -3,18 +3,22 @@
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TextIO, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
 
-from bento_service.cli.errors import CommandError, ExplainedError
+from bento_service.cli.errors import CommandError, ExitCode, ExplainedError
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.output import new_table, plain_console
-from bento_service.domain.models import ModelCard
+from bento_service.domain.models import ModelCard, StoredModel
 from bento_service.models.store import BentoModelStore
 from lightbox_client import Client, contract
 
+if TYPE_CHECKING:
+    from bento_service.preparation.verification import Verification
+
 MISSING = "missing"
 PREPARED = "prepared"
+
 
 PrepareMissing: TypeAlias = Callable[[Sequence[str], Callable[[str, str], None]], None]
 """Takes names, and a callback that gets a model's name and a step."""
@@ -78,14 +82,39 @@ def prepare(prepare_missing: PrepareMissing, names: Sequence[str], stream: TextI
     prepare_missing(names, show)
 
 
-def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
-    """Prepare the models that are missing in a child process, so that PyTorch's memory is freed afterwards.
+def verify(models: Iterable[StoredModel], measure: "Callable[[StoredModel], Verification]", stream: TextIO) -> None:
+    """Measure the parity of each model, and write a table.
+
+    Raises:
+        ModelLoadError: The parity of a model cannot be measured; those before it are written.
+        CommandError: One fails the parity gate.
+    """
+    console, failing = plain_console(stream), []
+    for model in models:
+        verification = measure(model)
+        table = new_table()
+        for heading in (model.card.name, "crops", "same best class", "largest difference", "parity gate"):
+            table.add_column(heading, no_wrap=True)
+        for engine, parity in verification.parities.items():
+            agreement, difference = f"{parity.top1_agreement:.1%}", f"{parity.max_probability_difference:.4f}"
+            table.add_row(engine, str(parity.crops), agreement, difference, "passes" if parity.passes_gate else "fails")
+        console.print(table)
+        stream.write(f"Version {model.card.version}, compared with {verification.reference}.\n\n")
+        stream.flush()
+        if not all(parity.passes_gate for parity in verification.parities.values()):
+            failing.append(model.card.name)
+    if failing:
+        raise CommandError(f"these fail the parity gate: {', '.join(failing)}", ExitCode.BAD_INPUT)
+
+
+def prepare_in_subprocess(arguments: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
+    """Run `lightbox models prepare` with these arguments in a child process, which frees its memory afterwards.
 
     Raises:
         ExplainedError: The child failed and wrote the reason to stderr.
         CommandError: A signal ended the child.
     """
-    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *names))
+    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *arguments))
     if code < 0:
         raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:

@@ -55,7 +55,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """A model's description. `version` is a digest of weights and input recipe: equal versions give equal answers."""
+    """A model's description. `version` is a digest of graph, labels and recipe: equal versions give equal answers."""
 
     name: str
     version: str

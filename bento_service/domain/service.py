@@ -10,12 +10,13 @@ from bento_service.domain.runner import Device, Dispatch, ModelCost
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A served model: its card and engine; `cache_scope` is from `cache.result_cache.name_scope`."""
+    """A served model: its card, and what runs it; `cache_scope` is from `cache.result_cache.name_scope`."""
 
     card: ModelCard
     is_default: bool
     engine: str
     precision: str
+    device: Device
     cache_scope: str = ""
 
 
@@ -31,7 +32,8 @@ class ServiceState(StrEnum):
 class ServiceStatus:
     """The status of a worker; the defaults are those of one that loads.
 
-    `device` is None until a model is loaded. `queue_depth` counts images admitted and not yet answered, `batch_ceiling`
+    `device`, None until a model is loaded, and `engine` are those of the first model, `engines` has all models by name.
+    `queue_depth` counts images admitted and not yet answered, `batch_ceiling`
     is the largest batch by model, `journal` has the rows waiting, written and dropped. `recent_dispatches` is newest
     first. `cache` has its counters, entries and bytes; it is empty where the cache is off.
     """
@@ -42,6 +44,7 @@ class ServiceStatus:
     uptime_s: float
     device: Device | None = None
     engine: str = ""
+    engines: Mapping[str, ServedModel] = field(default_factory=dict)
     lanes: int = 0
     decode_threads: int = 0
     queue_depth: int = 0

@@ -1,4 +1,4 @@
-"""Choose the engine and the device, and load a model into it."""
+"""Choose the engine and the device of each model, and load a model into them."""
 
 import importlib.util
 import logging
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from bento_service.domain.models import StoredModel
 from bento_service.engines import devices
@@ -50,6 +50,7 @@ class Environment:
 
     has_cuda: Callable[[], bool] = devices.has_cuda
     has_cuda_provider: Callable[[], bool] = devices.has_cuda_provider
+    has_gpu: Callable[[], bool] = devices.has_gpu
     has_gpu_node: Callable[[], bool] = devices.has_gpu_node
     is_built_for_cuda: Callable[[], bool] = has_cuda_build
     is_installed: Callable[[str], bool] = is_installed
@@ -58,80 +59,146 @@ class Environment:
 _HERE = Environment()
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine and the device of one model.
+
+    `reason` is one sentence or more, for a log: why PyTorch does not run the model on the GPU that is there, and what
+    to do. It is empty where PyTorch does, where there is no GPU, and where the settings decide.
+    """
+
+    engine: EngineKind
+    device: DeviceKind
+    reason: str = ""
+
+
+ChooseEngine: TypeAlias = Callable[[Literal["auto"] | EngineKind, Literal["auto"] | DeviceKind, StoredModel], Choice]
+"""As `choose_engine`."""
+
+
 def choose_engine(
-    kind: Literal["auto"] | EngineKind, device: Literal["auto"] | DeviceKind, environment: Environment = _HERE
-) -> tuple[EngineKind, DeviceKind]:
-    """Resolve `auto` of the settings: PyTorch where it can use a CUDA GPU, else OpenVINO.
+    kind: Literal["auto"] | EngineKind,
+    device: Literal["auto"] | DeviceKind,
+    model: StoredModel,
+    environment: Environment = _HERE,
+) -> Choice:
+    """Resolve `auto` of the settings for a model; engines and devices that the settings name hold for every model.
+
+    On a GPU, PyTorch runs a model that has a torch program; ONNX Runtime, where it was built for CUDA, the others.
+    Whatever is left runs on OpenVINO, on the CPU.
 
     Raises:
-        EngineUnavailableError: This machine cannot run the engine on the device.
+        EngineUnavailableError: This machine cannot run the model so.
+        ModelLoadError: The settings name PyTorch, and the model has no torch program.
     """
-    if kind == "openvino" and device == "cuda":
+    check_engine(kind, device, environment)
+    if kind == "torch":
+        model.require_program()
+    if device != "cpu" and kind in ("auto", "torch") and model.program_path and environment.has_cuda():
+        return Choice("torch", "cuda")
+    has_unused_gpu = device != "cpu" and kind == "auto" and environment.has_gpu()
+    reason = _explain_without_torch(model, environment) if has_unused_gpu else ""
+    if device != "cpu" and kind in ("auto", "onnxruntime") and _has_onnxruntime_gpu(environment):
+        return Choice("onnxruntime", "cuda", reason)
+    if device == "cuda":
         raise EngineUnavailableError(
-            "The engine `openvino` runs on CPUs, and the device is set to `cuda`. Set the engine to `torch`, "
-            "`onnxruntime` or `auto`, or the device to `cpu` or `auto`."
+            f"The device is set to `cuda`, and nothing here runs {model.card.name!r} there. "
+            f"{_explain_without_torch(model, environment)} Or install `onnxruntime-gpu` in place of `onnxruntime`, or "
+            "set the device to `auto`."
         )
-    is_cuda = kind != "openvino" and device != "cpu" and environment.has_cuda()
-    if device == "cuda" and not is_cuda:
-        raise EngineUnavailableError(
-            "The device is set to `cuda`, and PyTorch sees no CUDA GPU here or is not installed. Set the device to "
-            "`cpu` or `auto`, or start the container with its GPU (`docker run --gpus all`)."
-        )
-    chosen: EngineKind = kind if kind != "auto" else "torch" if is_cuda else "openvino"
-    if not environment.is_installed(chosen):
-        subject = f"The engine `{chosen}`"
-        if chosen == "openvino":
-            raise EngineUnavailableError(f"{subject} needs the Python package openvino, which is not installed.")
-        raise EngineUnavailableError(f"{explain_missing(subject, chosen)} Or set another engine.")
-    if chosen == "onnxruntime" and is_cuda and not environment.has_cuda_provider():
-        if device == "cuda":
-            raise EngineUnavailableError(
-                "The device is set to `cuda`, and the ONNX Runtime that is installed was built without it. Install "
-                "`onnxruntime-gpu` in place of `onnxruntime`, or set the engine to `torch` or the device to `cpu`."
-            )
-        is_cuda = False
-    return chosen, "cuda" if is_cuda else "cpu"
+    chosen = "openvino" if kind == "auto" else kind
+    _require_library(chosen, environment)
+    return Choice(chosen, "cpu", reason)
 
 
 def check_engine(
     kind: Literal["auto"] | EngineKind, device: Literal["auto"] | DeviceKind, environment: Environment = _HERE
 ) -> None:
-    """Check the settings in a process that will not run the engine itself.
+    """Check the part of the settings that does not depend on the model.
 
-    `auto` and `auto` always pass, without loading PyTorch to look for a GPU.
+    `auto` and `auto` always pass, without a look for a GPU.
 
     Raises:
-        EngineUnavailableError: As `choose_engine`.
+        EngineUnavailableError: This machine has no such engine or device.
     """
-    if (kind, device) != ("auto", "auto"):
-        choose_engine(kind, device, environment)
+    if kind != "auto":
+        _require_library(kind, environment)
+    if device != "cuda":
+        return
+    if kind == "openvino":
+        raise EngineUnavailableError(
+            "The engine `openvino` runs on CPUs, and the device is set to `cuda`. Set the engine to `torch`, "
+            "`onnxruntime` or `auto`, or the device to `cpu` or `auto`."
+        )
+    if kind == "onnxruntime" and environment.has_gpu() and not environment.has_cuda_provider():
+        raise EngineUnavailableError(
+            "The device is set to `cuda`, and the ONNX Runtime that is installed was built without it. Install "
+            "`onnxruntime-gpu` in place of `onnxruntime`, or set the engine to `torch` or the device to `cpu`."
+        )
+    has_torch_gpu = kind != "onnxruntime" and environment.has_cuda()
+    has_other_gpu = kind != "torch" and _has_onnxruntime_gpu(environment)
+    if not has_torch_gpu and not has_other_gpu:
+        raise EngineUnavailableError(
+            "The device is set to `cuda`, and there is no CUDA GPU here that an installed engine can use: PyTorch, or "
+            "ONNX Runtime from `onnxruntime-gpu`. Set the device to `cpu` or `auto`, or start the container with its "
+            "GPU (`docker run --gpus all`)."
+        )
+
+
+def wants_programs(
+    kind: Literal["auto"] | EngineKind, device: Literal["auto"] | DeviceKind, environment: Environment = _HERE
+) -> bool:
+    """Tell whether these settings run models that have a torch program on PyTorch here, without importing it."""
+    if kind == "auto" and device != "cpu":
+        return environment.is_built_for_cuda() and environment.has_gpu()
+    return kind == "torch"
 
 
 def warn_gpu_unused(
     kind: Literal["auto"] | EngineKind,
     device: Literal["auto"] | DeviceKind,
-    chosen: tuple[EngineKind, DeviceKind],
     environment: Environment = _HERE,
 ) -> None:
-    """Log a warning where a container with CUDA runs its models on the CPU and the settings do not ask for that.
-
-    `chosen` is what `choose_engine` returned for the engine and the device of the settings.
-    """
-    if (kind, device) != ("auto", "auto") or chosen[1] == "cuda" or not environment.is_built_for_cuda():
+    """Log a warning where a container with CUDA finds no GPU that works, and the settings do not ask for the CPU."""
+    if (kind, device) != ("auto", "auto") or not environment.is_built_for_cuda() or environment.has_gpu():
         return
     if environment.has_gpu_node():
-        reason = "PyTorch cannot use the driver of the GPU that the container has"
-        advice = "Look at `nvidia-smi` in the container; the host's driver has to be as new as this CUDA needs"
+        reason = "the driver of the GPU that the container has does not answer"
+        advice = "Look at `nvidia-smi` in the container"
     else:
         reason = "the container was given no GPU"
         advice = "Start it with `docker run --gpus all` on a host with the NVIDIA Container Toolkit"
     logger.warning(
-        "This container was made for a GPU and serves on the CPU, with the engine `%s`: %s. %s, or set "
-        "LIGHTBOX_DEVICE=cpu if the CPU is meant.",
-        chosen[0],
+        "This container was made for a GPU and serves on the CPU: %s. %s, or set LIGHTBOX_DEVICE=cpu if the CPU is "
+        "meant.",
         reason,
         advice,
     )
+
+
+def _has_onnxruntime_gpu(environment: Environment) -> bool:
+    return environment.has_gpu() and environment.has_cuda_provider()
+
+
+def _require_library(kind: EngineKind, environment: Environment) -> None:
+    if environment.is_installed(kind):
+        return
+    subject = f"The engine `{kind}`"
+    if kind == "openvino":
+        raise EngineUnavailableError(f"{subject} needs the Python package openvino, which is not installed.")
+    raise EngineUnavailableError(f"{explain_missing(subject, kind)} Or set another engine.")
+
+
+def _explain_without_torch(model: StoredModel, environment: Environment) -> str:
+    name = model.card.name
+    if model.program_path is None:
+        return (
+            f"It has no torch program, which PyTorch runs on a GPU: `lightbox models prepare --torch-program {name}` "
+            "writes one."
+        )
+    if not environment.is_installed("torch"):
+        return explain_missing("PyTorch, which would run its torch program,", "torch")
+    return "PyTorch cannot use the GPU's driver, which has to be as new as the CUDA of PyTorch: look at `nvidia-smi`."
 
 
 def create_engine(
@@ -145,7 +212,7 @@ def create_engine(
     precision: Literal["auto"] | Precision = "auto",
     compile_model: bool = False,
 ) -> Engine:
-    """Load a prepared model into the engine that `choose_engine` returned.
+    """Load a prepared model into the engine that `choose_engine` returned for it.
 
     Args:
         kind: The engine.

@@ -1,9 +1,12 @@
 """The CPU and the CUDA GPU of this machine: name, memory, and which library can use them."""
 
+import ctypes
 import importlib.util
 import platform
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import psutil
 
@@ -25,6 +28,14 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 """ONNX Runtime's name for running on a CUDA GPU."""
 
 
+OpenDriver: TypeAlias = Callable[[], Any]
+"""Returns the CUDA driver's library, or raises OSError."""
+
+
+def _open_driver() -> ctypes.CDLL:
+    return ctypes.CDLL("libcuda.so.1")
+
+
 def describe_cpu() -> Device:
     """Describe the CPU: its name, the cores that this process may use, and memory within the container's limit."""
     return Device("cpu", read_cpu_name(_CPU_INFO, _SYSCTL), read_memory_bytes(_MEMORY_LIMITS), count_cpus())
@@ -36,6 +47,33 @@ def describe_cuda() -> Device:
 
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     return Device("cuda", properties.name, properties.total_memory, count_cpus())
+
+
+def describe_gpu(open_driver: OpenDriver = _open_driver) -> Device:
+    """Describe the first CUDA GPU that the driver lists, which ONNX Runtime uses and does not describe itself.
+
+    `nvidia-smi` would also list cards that CUDA_VISIBLE_DEVICES hides. The calls are those of the CUDA driver API,
+    section "Device Management".
+
+    Raises:
+        OSError: There is no driver, or it lists no GPU.
+    """
+    cuda = open_driver()
+    device, name, memory_bytes = ctypes.c_int(), ctypes.create_string_buffer(256), ctypes.c_size_t()
+    if cuda.cuInit(0) or cuda.cuDeviceGet(ctypes.byref(device), 0):
+        raise OSError("The CUDA driver lists no GPU.")
+    is_named = cuda.cuDeviceGetName(name, len(name), device) == 0
+    cuda.cuDeviceTotalMem_v2(ctypes.byref(memory_bytes), device)
+    return Device("cuda", name.value.decode() if is_named else "GPU", memory_bytes.value, count_cpus())
+
+
+def has_gpu(open_driver: OpenDriver = _open_driver) -> bool:
+    """Tell whether the CUDA driver lists a GPU, without any other library."""
+    try:
+        describe_gpu(open_driver)
+    except OSError:
+        return False
+    return True
 
 
 def has_gpu_node() -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import explain_failure
-from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_cuda, has_cuda_provider
+from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_gpu, has_cuda_provider
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ONNXRuntimeEngine:
         self._is_cuda = device == "cuda"
         self._lone_batch = threading.Lock()
         self._sessions = {mode: self._open(onnx_path, card.name, size) for mode, size in pool_sizes.items()}
-        self.device = describe_cuda() if self._is_cuda else describe_cpu()
+        self.device = describe_gpu() if self._is_cuda else describe_cpu()
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""

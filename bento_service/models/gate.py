@@ -1,7 +1,5 @@
 """Serve a model only where its parity passes the gate."""
 
-from dataclasses import replace
-
 from bento_service.domain.models import (
     INEXACT_MODEL,
     MAX_PROBABILITY_DIFFERENCE,
@@ -10,22 +8,20 @@ from bento_service.domain.models import (
     StoredModel,
 )
 from bento_service.errors import ModelLoadError
-from bento_service.models.store import BentoModelStore
 
 
-def load_to_serve(store: BentoModelStore, name: str, engine: str, *, allow_inexact: bool = False) -> StoredModel:
-    """Return a prepared model whose card has the parity that was measured with `engine`.
+def read_card(stored: StoredModel, engine: str, *, allow_inexact: bool = False) -> ModelCard:
+    """Return a model's card with the parity that was measured with `engine`.
 
-    `allow_inexact` returns it even if it fails the parity gate; its card then has a warning.
+    `allow_inexact` returns it even if the model fails the parity gate; it then has a warning.
 
     Raises:
-        ModelLoadError: It is not prepared, or fails the parity gate.
+        ModelLoadError: The model fails the parity gate.
     """
-    stored = store.load(name)
     card = stored.card_served_by(engine)
     if not allow_inexact:
         check_gate(card, engine)
-    return replace(stored, card=card)
+    return card
 
 
 def check_gate(card: ModelCard, engine: str) -> None:

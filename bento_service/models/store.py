@@ -28,7 +28,7 @@ PREPARE_ELSEWHERE = (
     "Prepare it where Lightbox is installed with requirements.txt (`lightbox models prepare`) and name that machine's "
     "model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
 )
-FILE_FORMAT = 1
+FILE_FORMAT = 2
 """Increase this when the stored files change, so that stored models are prepared again."""
 _BENTO_NAME_LIMIT = 63
 """Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""
@@ -140,6 +140,8 @@ class BentoModelStore:
     @contextlib.contextmanager
     def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
         """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block."""
+        # BentoML reports each model that it stores, over the network: off, unless an operator turns it on.
+        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
         import bentoml
 
         name, root = bento_name(card.name, prefix), self._folder()

@@ -60,6 +60,7 @@ class Classifier:
                     is_default=model.card.name == default_model,
                     engine=model.engine.name,
                     precision=model.engine.precision,
+                    device=model.engine.device,
                     cache_scope=name_scope(
                         model.card.version,
                         library=model.engine.library,

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState, ServiceStatus
-from bento_service.engines.base import Engine
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.machine import Division
@@ -61,7 +60,7 @@ def start_classifier(
     """Start lanes and decode threads, and return the classifier over them; on the event loop that will serve.
 
     Args:
-        models: At least one, all on one device.
+        models: At least one.
         costs: What warm-up measured, by model and mode.
         division: How many lanes and decode threads.
         limits: What is admitted.
@@ -85,7 +84,8 @@ def start_classifier(
         on_out_of_memory=on_out_of_memory,
     )
     ceilings, knees = scheduler.queue.ceilings(), scheduler.queue.knees()
-    is_cpu = models[0].engine.device.kind == "cpu"
+    # One model on the CPU is enough for inference and decoding to share the cores.
+    is_cpu = any(model.engine.device.kind == "cpu" for model in models)
     decode_pool = DecodePool(division.decode_threads, patience_s=limits.target_ms / 1000, clock=clock)
     runner = Runner(
         decode_pool,
@@ -132,7 +132,6 @@ class Pipeline:
 
     settings: Settings
     classifier: Classifier
-    engine: Engine
     queue: WorkQueue
     division: Division
     cache: ResultCache | None
@@ -141,10 +140,12 @@ class Pipeline:
 
     def status(self) -> ServiceStatus:
         """Describe how this process is doing."""
+        models = self.classifier.models()
         return ServiceStatus(
             state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
-            device=self.engine.device,
-            engine=self.engine.name,
+            device=models[0].device,
+            engine=models[0].engine,
+            engines={model.card.name: model for model in models},
             workers=self.settings.worker_count,
             lanes=self.division.lanes,
             decode_threads=self.division.decode_threads,

@@ -1,1 +1,1 @@
-"""Bringing a model in: sources, export, parity. The one room beside engines/torch that loads PyTorch."""
+"""Bringing a model in: sources, graphs, export, versions, parity. Beside engines/torch, the one room with PyTorch."""

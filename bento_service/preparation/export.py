@@ -14,52 +14,44 @@ from typing import TYPE_CHECKING
 
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
+from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
-
-INPUT_NAME = "images"
-OUTPUT_NAME = "probabilities"
 
 
 def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
-    """Write a model as ONNX and as a torch program.
-
-    Both take `images`, uint8 RGB of shape (n, height, width, 3) with any n >= 1, and return `probabilities`, float32
-    of shape (n, classes).
+    """Write a model as ONNX and as a torch program; `preparation.graph` says what both take and return.
 
     Raises:
         ModelLoadError: PyTorch cannot export this model.
     """
     import torch
 
-    graph = make_serving_graph(model.module, model.recipe)
-    # Two images, since torch.export would make a batch size of one a constant.
-    example = torch.zeros(2, model.recipe.height_px, model.recipe.width_px, 3, dtype=torch.uint8)
-    batch = torch.export.Dim("batch", min=1)
-    try:
-        with torch.no_grad(), _quietly():
-            program = torch.export.export(graph, (example,), dynamic_shapes={INPUT_NAME: {0: batch}})
-            torch.export.save(program, program_path)
-            onnx_program = torch.onnx.export(
-                program, (example,), dynamo=True, verbose=False, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME]
-            )
-            if onnx_program is None:
-                raise ValueError("the ONNX exporter returned nothing")
-            onnx_program.save(onnx_path)
-    # torch.export and the ONNX exporter raise any exception of the model's code or of a pass over its graph.
-    except Exception as error:
-        raise ModelLoadError(
-            f"{model.name!r} cannot be exported: {type(error).__name__}: {error}. Choose another model."
-        ) from error
+    with _explained(model), torch.no_grad(), _quietly():
+        program, example = _trace(model)
+        torch.export.save(program, program_path)
+        onnx_program = torch.onnx.export(
+            program, example, dynamo=True, verbose=False, input_names=[INPUT_NAME], output_names=[OUTPUT_NAME]
+        )
+        if onnx_program is None:
+            raise ValueError("the ONNX exporter returned nothing")
+        onnx_program.save(onnx_path)
+
+
+def export_program(model: LoadedModel, program_path: Path) -> None:
+    """Write a model as a torch program alone; raises as `export`."""
+    import torch
+
+    with _explained(model), torch.no_grad(), _quietly():
+        program, _ = _trace(model)
+        torch.export.save(program, program_path)
 
 
 def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
-    """Wrap a model so that it takes uint8 RGB of shape (n, height, width, 3) and returns softmax probabilities.
-
-    Normalisation is part of the graph, so that pixels are copied to the device as bytes, a quarter of f32.
-    """
+    """Wrap normalisation and softmax around a model; `preparation.graph` says what the result takes and returns."""
     # The class is local because its base class needs torch, which is imported lazily.
     import torch
     from torch import nn
@@ -80,6 +72,27 @@ def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
             return torch.softmax(logits.to(torch.float32), dim=1)
 
     return ServingGraph().eval()
+
+
+def _trace(model: LoadedModel) -> "tuple[torch.export.ExportedProgram, tuple[torch.Tensor]]":
+    import torch
+
+    # Two images, since torch.export would make a batch size of one a constant.
+    example = (torch.zeros(2, model.recipe.height_px, model.recipe.width_px, 3, dtype=torch.uint8),)
+    batch = torch.export.Dim("batch", min=1)
+    graph = make_serving_graph(model.module, model.recipe)
+    return torch.export.export(graph, example, dynamic_shapes={INPUT_NAME: {0: batch}}), example
+
+
+@contextlib.contextmanager
+def _explained(model: LoadedModel) -> Iterator[None]:
+    try:
+        yield
+    # torch.export and the ONNX exporter raise any exception of the model's code or of a pass over its graph.
+    except Exception as error:
+        raise ModelLoadError(
+            f"{model.name!r} cannot be exported: {type(error).__name__}: {error}. Choose another model."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Measure parity while preparing a model: our preprocessing and CPU engines against timm's and f32 PyTorch."""
+"""Measure parity: our preprocessing and CPU engines against timm's preprocessing and f32 PyTorch or ONNX Runtime."""
 
 import functools
 import io
@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain.models import InputRecipe, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import is_installed
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
+from bento_service.images.geometry import plan_geometry
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.machine import count_cpus
-from bento_service.preparation.prepare import MeasureParity, measure_nothing
+from bento_service.preparation.graph import INPUT_NAME
 from bento_service.preparation.sources.base import LoadedModel
 
 CROPS = 200
@@ -26,26 +27,35 @@ CROPS = 200
 _BATCH = 8
 _LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)
 _SMALLEST_CROP_PX = 96
+_SAMPLES = Path(__file__).parents[2] / "dashboard" / "samples"
 
 
-def measure_over(folder: Path) -> MeasureParity:
-    """Return a function that measures parity over a folder's photographs; `measure_nothing` where there are none."""
-    photographs = sorted(path for path in folder.glob("*") if path.suffix in {".jpg", ".png"})
-    if not photographs:
-        return measure_nothing
+def measure_parity(model: LoadedModel, onnx_path: Path, crops: Sequence[bytes] | None = None) -> Mapping[str, Parity]:
+    """Measure each installed CPU engine against PyTorch; none if there are no images.
 
-    @functools.cache  # several models are measured over the same crops
-    def crops() -> Sequence[bytes]:
-        return tuple(make_crops(photographs, CROPS))
+    `crops` are encoded images; None means those of `sample_crops`.
+    """
+    images = sample_crops() if crops is None else crops
+    if not images:
+        return {}
+    return compare_engines(onnx_path, model.to_card(version=""), classify_as_reference(model, images), images)
 
-    def measure(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
-        reference = classify_as_reference(model, crops())
-        return {
-            engine.name: compare(reference, classify_as_served(engine, model.recipe, crops()))
-            for engine in _open_engines(model, onnx_path)
-        }
 
-    return measure
+@functools.cache  # several models are measured over the same crops
+def sample_crops() -> tuple[bytes, ...]:
+    """Return crops of the dashboard's photographs, as encoded images; none where the dashboard is not installed."""
+    photographs = sorted(path for path in _SAMPLES.glob("*") if path.suffix in {".jpg", ".png"})
+    return tuple(make_crops(photographs, CROPS)) if photographs else ()
+
+
+def compare_engines(
+    onnx_path: Path, card: ModelCard, reference: NDArray[np.float32], crops: Sequence[bytes]
+) -> Mapping[str, Parity]:
+    """Return the parity of each installed CPU engine with a reference's probabilities for encoded images."""
+    return {
+        engine.name: compare(reference, classify_as_served(engine, card.recipe, crops))
+        for engine in _open_engines(onnx_path, card)
+    }
 
 
 def make_crops(photographs: Sequence[Path], count: int, *, seed: int = 0) -> Iterator[bytes]:
@@ -102,6 +112,18 @@ def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray
     return np.concatenate(answers)
 
 
+def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
+    """Classify encoded images with timm's evaluation transform, computed by Pillow, and ONNX Runtime in f32."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
+    answers = []
+    for batch in _batches(crops):
+        pixels = [_transform(Image.open(io.BytesIO(crop)).convert("RGB"), recipe) for crop in batch]
+        answers.append(session.run(None, {INPUT_NAME: np.stack(pixels)})[0])
+    return np.concatenate(answers)
+
+
 def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:
     """Compare two paths' probabilities over the same images, both of shape (n, classes), n >= 1.
 
@@ -115,15 +137,20 @@ def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Pari
     return Parity(reference.shape[0], top1_agreement=float(agreement), max_probability_difference=float(difference))
 
 
-def _open_engines(model: LoadedModel, onnx_path: Path) -> Iterator[Engine]:
+def _open_engines(onnx_path: Path, card: ModelCard) -> Iterator[Engine]:
     """Yield the installed CPU engines with the file loaded; each is closed before the next one opens."""
-    card = model.to_card(version="")
     threads = count_cpus()
     with closing(OpenVINOEngine(onnx_path, card, lanes=1, threads=threads)) as openvino:
         yield openvino
     if is_installed(ONNXRuntimeEngine.name):
         with closing(ONNXRuntimeEngine(onnx_path, card, device="cpu", lanes=1, threads=threads)) as onnxruntime:
             yield onnxruntime
+
+
+def _transform(image: Image.Image, recipe: InputRecipe) -> NDArray[np.uint8]:
+    across, down = plan_geometry(image.width, image.height, recipe)
+    resized = image.resize((across.resized_px, down.resized_px), Image.Resampling[recipe.interpolation.upper()])
+    return np.asarray(resized.crop((across.start_px, down.start_px, across.end_px, down.end_px)))
 
 
 def _cut(image: Image.Image, random: np.random.Generator) -> Image.Image:

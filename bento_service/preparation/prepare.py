@@ -1,60 +1,65 @@
-"""Prepare models: load the weights, export them, measure their parity, store them. Needs PyTorch."""
+"""Prepare models: load or build them, write their ONNX file, measure their parity, store them.
+
+The bundled models take `onnx` and the packages of their weights; those of timm and torchvision take PyTorch.
+"""
 
 import functools
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from tempfile import TemporaryDirectory
+from typing import Final
 
-from bento_service.domain.models import InputRecipe, Parity
+from bento_service.domain.models import Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.extras import Part, explain_missing, find_installation
-from bento_service.models.store import FILE_FORMAT, PREPARE_ELSEWHERE, BentoModelStore
-from bento_service.preparation.export import export
-from bento_service.preparation.sources.base import BUNDLED_NAMES, LoadedModel
-from bento_service.preparation.sources.bundled import load_bundled
+from bento_service.models.store import PREPARE_ELSEWHERE, BentoModelStore
+from bento_service.preparation.bundled_parity import find_bundled_parity
+from bento_service.preparation.export import export, export_program
+from bento_service.preparation.sources.base import BUNDLED_NAMES, BuiltModel, LoadedModel
+from bento_service.preparation.sources.bundled import build_bundled, load_bundled, weights_package
 from bento_service.preparation.sources.timm_models import load_timm
 from bento_service.preparation.sources.torchvision_models import load_torchvision
-
-if TYPE_CHECKING:
-    from torch import nn
-
-_HEX_DIGITS = 12
+from bento_service.preparation.version import compute_version
 
 Progress = Callable[[str, str], None]
 """Called with a model's name and the current step, as a short phrase."""
 
-LoadModel = Callable[[str], LoadedModel]
-"""Loads a model by name with its weights; raises `ModelLoadError`."""
+LoadModel = Callable[[str], BuiltModel | LoadedModel]
+"""Builds or loads a model by name; raises `ModelLoadError`, and `ModuleNotFoundError` for a library that it takes."""
 
 MeasureParity = Callable[[LoadedModel, Path], Mapping[str, Parity]]
-"""Returns parity by engine name, for a model in memory and its ONNX file."""
+"""Returns parity by engine name, for a model in PyTorch and its ONNX file."""
 
 
-_LOADERS: Final[Mapping[str, LoadModel]] = {"timm": load_timm, "torchvision": load_torchvision}
+_LOADERS: Final[Mapping[str, Callable[[str], LoadedModel]]] = {"timm": load_timm, "torchvision": load_torchvision}
 """By the library that a name begins with; bundled models have none."""
 
+_PACKAGES_OF_BUNDLED: Final = frozenset(("onnx", *map(weights_package, BUNDLED_NAMES)))
 
-def load_model(name: str) -> LoadedModel:
-    """Load a model by the source that its name belongs to.
+
+def load_model(name: str) -> BuiltModel | LoadedModel:
+    """Build a bundled model, or load one of a library.
 
     Raises:
         ModelLoadError: There is no such source or model, or its weights cannot be had.
+        ModuleNotFoundError: A library that this takes is not installed.
     """
-    library, separator, _ = name.partition("/")
-    loader = _LOADERS.get(library) if separator else load_bundled
-    if loader is None:
-        raise ModelLoadError(
-            f"No source has a model {name!r}. Name a bundled model, `timm/<name>` or `torchvision/<name>`.", model=name
-        )
-    return loader(name)
+    return _load_from_library(name) if "/" in name else build_bundled(name)
 
 
-def measure_nothing(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
-    """Return no parity, for machines without photographs."""
-    return {}
+def load_in_torch(name: str) -> LoadedModel:
+    """Load a model in PyTorch; raises as `load_model`."""
+    return _load_from_library(name) if "/" in name else load_bundled(name)
+
+
+def measure_over_samples(model: LoadedModel, onnx_path: Path) -> Mapping[str, Parity]:
+    """Measure parity over the dashboard's photographs; return none where there are none."""
+    # Here, since the bundled models need none of the engines that it imports.
+    from bento_service.preparation.parity import measure_parity
+
+    return measure_parity(model, onnx_path)
 
 
 def prepare_missing(
@@ -63,57 +68,91 @@ def prepare_missing(
     on_progress: Progress,
     *,
     load: LoadModel = load_model,
-    measure_parity: MeasureParity = measure_nothing,
+    measure_parity: MeasureParity = measure_over_samples,
+    with_program: bool = False,
 ) -> None:
-    """Load, export and store each model that a store lacks. Of several processes, one prepares a model and others wait.
+    """Prepare each model that a store lacks. Of several processes, one prepares a model and others wait.
+
+    `with_program` also writes the torch program of each model that lacks it, which takes PyTorch.
 
     Raises:
         ModelLoadError: A model cannot be prepared; those before it in `names` are stored.
     """
+
+    def is_ready(name: str) -> bool:
+        stored = store.find(name)
+        return stored is not None and not (with_program and stored.program_path is None)
+
     for name in names:
-        if store.find(name) is not None:
+        if is_ready(name):
             continue
-        with store.lock(name):
-            if store.find(name) is None:
-                _prepare(name, store, functools.partial(on_progress, name), load, measure_parity)
+        announce = functools.partial(on_progress, name)
+        with store.lock(name), _explained_imports(name):
+            if is_ready(name):
+                continue
+            stored = store.find(name) or _prepare(name, store, announce, load, measure_parity)
+            if with_program and stored.program_path is None:
+                announce("writing the torch program")
+                store.save_program(stored.card, functools.partial(write_program, name))
+        failing = [engine for engine, parity in stored.parities.items() if not parity.passes_gate]
+        announce(f"ready, but fails the parity gate on {', '.join(failing)}" if failing else "ready")
+
+
+def write_program(name: str, path: Path) -> None:
+    """Write the torch program of a model, which takes PyTorch.
+
+    Raises:
+        ModelLoadError: The model cannot be had, or PyTorch cannot export it.
+        ModuleNotFoundError: PyTorch is not installed.
+    """
+    export_program(load_in_torch(name), path)
 
 
 def _prepare(
     name: str, store: BentoModelStore, announce: Callable[[str], None], load: LoadModel, measure_parity: MeasureParity
-) -> None:
+) -> StoredModel:
+    import onnx
+
     announce("loading weights")
+    model = load(name)
+    with TemporaryDirectory() as folder:
+        onnx_path, program_path = Path(folder, "model.onnx"), Path(folder, "model.pt2")
+        if isinstance(model, BuiltModel):
+            onnx.save(model.graph, onnx_path)
+            version = compute_version(model.graph, model.labels, model.recipe)
+            parities = find_bundled_parity(version)
+        else:
+            announce("exporting to ONNX")
+            export(model, onnx_path=onnx_path, program_path=program_path)
+            version = compute_version(onnx.load(onnx_path), model.labels, model.recipe)
+            announce("measuring parity")
+            parities = measure_parity(model, onnx_path)
+
+        def move_files(to_onnx_path: Path, to_program_path: Path) -> None:
+            shutil.move(onnx_path, to_onnx_path)
+            if program_path.exists():
+                shutil.move(program_path, to_program_path)
+
+        return store.save(model.to_card(version), write_model=move_files, measure=lambda _: parities)
+
+
+def _load_from_library(name: str) -> LoadedModel:
+    loader = _LOADERS.get(name.partition("/")[0])
+    if loader is None:
+        raise ModelLoadError(
+            f"No source has a model {name!r}. Name a bundled model, `timm/<name>` or `torchvision/<name>`.", model=name
+        )
+    return loader(name)
+
+
+@contextmanager
+def _explained_imports(name: str) -> Iterator[None]:
+    """Explain a library that is not installed."""
     try:
-        model = load(name)
+        yield
     except ModuleNotFoundError as error:
         here = find_installation()
-        part: Part = "bundled" if name in BUNDLED_NAMES else "torch"
+        package = (error.name or "").partition(".")[0]
+        part: Part = "bundled" if package in _PACKAGES_OF_BUNDLED else "torch"
         missing = explain_missing(f"Preparing the model {name!r}", part, here)
         raise ModelLoadError(f"{missing} {PREPARE_ELSEWHERE}" if here.is_container else missing, model=name) from error
-
-    def write_model(onnx_path: Path, program_path: Path) -> None:
-        announce("exporting to ONNX")
-        export(model, onnx_path=onnx_path, program_path=program_path)
-
-    def measure(onnx_path: Path) -> Mapping[str, Parity]:
-        announce("measuring parity")
-        return measure_parity(model, onnx_path)
-
-    card = model.to_card(compute_version(model.module, model.recipe))
-    stored = store.save(card, write_model=write_model, measure=measure)
-    failing = [engine for engine, parity in stored.parities.items() if not parity.passes_gate]
-    announce(f"ready, but fails the parity gate on {', '.join(failing)}" if failing else "ready")
-
-
-def compute_version(module: "nn.Module", recipe: InputRecipe) -> str:
-    """Return twelve hex digits of a digest of all tensors (name, type, shape, bytes), the recipe and the file format.
-
-    Equal weights and recipes have equal versions on every machine. Exported files are left out, since exporting twice
-    does not give the same bytes.
-    """
-    digest = hashlib.sha256()
-    digest.update(json.dumps([FILE_FORMAT, asdict(recipe)], sort_keys=True).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        values = tensor.detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()[:_HEX_DIGITS]

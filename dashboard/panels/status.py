@@ -5,8 +5,6 @@ import streamlit as st
 from dashboard import wording
 from lightbox_client.contract import Status
 
-BYTES_PER_GIB = 2**30
-
 
 def show_status(status: Status, *, is_fresh: bool) -> None:
     """Show state, device, lanes, queue, target and uptime as a strip that wraps on narrow pages."""
@@ -22,16 +20,14 @@ def show_status(status: Status, *, is_fresh: bool) -> None:
 
 
 def _facts(status: Status) -> list[tuple[str, str]]:
-    device = status.device
-    facts = []
-    if device is not None:
-        size = f"{device.memory_bytes / BYTES_PER_GIB:,.0f} GiB"
-        facts.append(
-            ("memory", f"{device.name}, {device.cores} cores, {size}" if device.cores else f"{device.name}, {size}")
-        )
+    running = list(status.engines.values())
+    # A service that is older than `engines` names those of its first model.
+    devices = [one.device for one in running] or ([status.device] if status.device else [])
+    engines = [wording.engine_and_device(one.engine, one.device) for one in running] or [status.engine]
+    facts = [("memory", wording.device(device)) for device in dict.fromkeys(devices)]
     workers = "1 worker" if status.workers == 1 else f"{status.workers} workers"
     facts += [
-        ("bolt", status.engine),
+        ("bolt", ", ".join(dict.fromkeys(engines))),
         ("alt_route", f"{workers}, {status.lanes} lanes" if status.lanes != 1 else f"{workers}, 1 lane"),
         ("stacks", f"{status.queue_depth} in the queue"),
         ("flag", f"target p99 {status.target_p99_ms:,.0f} ms"),

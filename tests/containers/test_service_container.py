@@ -83,7 +83,13 @@ def test_another_user_serves_and_keeps_a_journal() -> None:
 
 
 def test_a_model_from_a_read_only_folder_is_served(tmp_path: Path) -> None:
-    prepare_missing(["tiny"], BentoModelStore(tmp_path / "models"), lambda model, step: None, load=load_tiny)
+    prepare_missing(
+        ["tiny"],
+        BentoModelStore(tmp_path / "models"),
+        lambda model, step: None,
+        load=load_tiny,
+        measure_parity=lambda model, onnx_path: {},
+    )
     tmp_path.chmod(0o755)
     options = ("--volume", f"{tmp_path / 'models'}:/models:ro", "--env", "LIGHTBOX_MODELS=tiny,efficientnet_lite0")
     with container(SERVICE_IMAGE, *HARDENED, *options) as running:

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from lightbox_client.contract import DeviceInfo, ModelEngine
 from tests.dashboard.screen import forget_reads, texts
 from tests.fakes import service_data
 from tests.fakes.service import FakeService
@@ -130,3 +131,24 @@ def test_a_service_that_goes_away_leaves_the_runners_last_figures_in_grey(app: A
     assert figures(app)["Hit rate"].startswith(":gray[")
     assert titles(app) == SECTIONS
     assert not app.exception
+
+
+def test_the_strip_names_every_engine_and_device_and_the_first_models_of_an_older_service(
+    app: AppTest, service: FakeService
+) -> None:
+    status = service_data.status()
+    gpu = DeviceInfo(kind="cuda", name="NVIDIA H200", memory_bytes=141 * 2**30, cores=16)
+    engines = {**status.engines, "efficientnet_lite2": ModelEngine(engine="torch", precision="fp16", device=gpu)}
+    say(service, engines=engines)
+
+    shown = texts(open_runner(app))
+    assert "openvino on CPU, torch on GPU" in shown
+    assert "a CPU, 2 cores, 7 GiB" in shown
+    assert "NVIDIA H200, 16 cores, 141 GiB" in shown
+
+    service.behave()
+    say_without(service, "engines")
+    forget_reads()
+    shown = texts(app.run())
+    assert "openvino on CPU" not in shown
+    assert "a CPU, 2 cores, 7 GiB" in shown

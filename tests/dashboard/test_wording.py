@@ -105,3 +105,10 @@ def test_a_model_whose_licence_nobody_names_says_so() -> None:
 
     assert wording.model_line(card).endswith(" · Apache-2.0")
     assert wording.model_line(card.model_copy(update={"licence": "unknown"})).endswith(" · licence unknown")
+
+
+def test_a_models_line_says_on_which_device_it_runs_unless_the_service_is_too_old_to_say() -> None:
+    card = service_data.model_card()
+
+    assert " · openvino f32 on CPU · " in wording.model_line(card)
+    assert " · openvino f32 · " in wording.model_line(card.model_copy(update={"device": None}))

@@ -8,6 +8,7 @@ from typing import Self
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Preview, Priority, Receipt, Timings
+from bento_service.domain.runner import Device
 from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError
 from bento_service.pipeline.classifier import Classifier
@@ -24,7 +25,7 @@ def served_model(
     """A served model, with ten classes by default."""
     recipe = InputRecipe(size_px, size_px, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     card = ModelCard(name, f"v-{name}", labels, recipe, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
-    return ServedModel(card, is_default, "openvino", "f32")
+    return ServedModel(card, is_default, "openvino", "f32", Device("cpu", "a CPU", 8_000_000_000, 2))
 
 
 def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from bento_service.domain import history as past
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
-from bento_service.domain.runner import BatchCost, Device, Dispatch, DispatchReason, EngineMode, ModelCost
+from bento_service.domain.runner import BatchCost, Dispatch, DispatchReason, EngineMode, ModelCost
 from bento_service.domain.service import ServedModel, ServiceState, ServiceStatus
 from bento_service.http.responses import serializers
 from bento_service.journal.base import Order
@@ -207,10 +207,12 @@ def _dispatch(position: int, model: str) -> Dispatch:
 def service_status(state: ServiceState) -> ServiceStatus:
     """Two lanes on a small CPU, nothing waiting; once ready, with batches and repeated images behind it."""
     is_ready = state is ServiceState.READY
+    models = served_models()
     return ServiceStatus(
         state=state,
-        device=Device("cpu", "Example CPU @ 2.60GHz", 8_000_000_000, 2),
-        engine="openvino",
+        device=models[0].device,
+        engine=models[0].engine,
+        engines={model.card.name: model for model in models},
         workers=1,
         lanes=2,
         decode_threads=2,

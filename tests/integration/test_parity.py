@@ -17,7 +17,14 @@ from bench.photographs import make_large_jpegs
 from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, Parity
 from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.parity import CROPS, classify_as_reference, classify_as_served, compare, make_crops
+from bento_service.preparation.parity import (
+    CROPS,
+    classify_as_reference,
+    classify_as_served,
+    classify_with_onnxruntime,
+    compare,
+    make_crops,
+)
 from bento_service.preparation.sources.base import BUNDLED_NAMES
 from bento_service.preparation.sources.bundled import load_bundled
 
@@ -105,6 +112,17 @@ def test_the_reference_of_the_cards_is_timms_own(
     model_name: str, crops: list[bytes], timms_answers: NDArray[np.float32]
 ) -> None:
     reference = classify_as_reference(load_bundled(model_name), crops[:20])
+
+    np.testing.assert_allclose(reference, timms_answers[:20], atol=1e-5)
+
+
+@pytest.mark.usefixtures("bentoml_home")
+def test_the_reference_without_pytorch_is_timms_own_too(
+    model_name: str, crops: list[bytes], timms_answers: NDArray[np.float32]
+) -> None:
+    stored = BentoModelStore().load(model_name)
+
+    reference = classify_with_onnxruntime(stored.onnx_path, stored.card.recipe, crops[:20])
 
     np.testing.assert_allclose(reference, timms_answers[:20], atol=1e-5)
 

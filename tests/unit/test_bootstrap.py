@@ -1,13 +1,20 @@
+import asyncio
 import threading
 from pathlib import Path
 
 import pytest
+from httpx2 import ASGITransport, AsyncClient
 from prometheus_client import CollectorRegistry
 
 from bento_service.bootstrap import open_pipeline
 from bento_service.cache.memory import MemoryStore
+from bento_service.domain.models import StoredModel
+from bento_service.engines.choice import Choice, EngineKind
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.errors import JournalUrlError, ModelLoadError
+from bento_service.http.app import create_app
+from bento_service.http.requests.body import ByteBudget
+from bento_service.http.state import AppState
 from bento_service.journal.base import JournalCounts
 from bento_service.observability.metrics import Metrics
 from bento_service.scheduling.scheduler import Scheduler
@@ -15,6 +22,9 @@ from bento_service.settings import Settings
 from tests.unit.journal.receipts import make_receipt
 
 pytestmark = pytest.mark.anyio
+
+SAMPLES = Path(__file__).parents[2] / "dashboard" / "samples"
+CATS = {"tabby", "tiger cat", "Egyptian cat"}
 
 
 def own_threads() -> set[str]:
@@ -51,6 +61,34 @@ async def test_models_are_served_in_the_order_of_the_settings(tmp_path: Path, be
         assert [model.card.recipe.height_px for model in models] == [260, 224, 240]
         assert set(pipeline.status().batch_ceiling) == set(names)
     assert own_threads() == set()
+
+
+async def test_two_models_are_served_at_once_on_two_engines(tmp_path: Path, bentoml_home: Path) -> None:
+    engines: dict[str, EngineKind] = {"efficientnet_lite0": "openvino", "efficientnet_lite1": "onnxruntime"}
+
+    def choose(kind: object, device: object, model: StoredModel) -> Choice:
+        return Choice(engines[model.card.name], "cpu")
+
+    settings = Settings(data_dir=tmp_path, models=tuple(engines))
+    image = (SAMPLES / "chelsea.png").read_bytes()
+    async with open_pipeline(settings, Metrics(CollectorRegistry()), choose) as pipeline:
+        state = AppState(
+            pipeline.classifier, pipeline.journal.reader, settings, ByteBudget(settings.max_inflight_bytes)
+        )
+        app = create_app(lambda: state, provide_status=pipeline.status)
+        async with AsyncClient(transport=ASGITransport(app), base_url="http://service") as client:
+            answers = await asyncio.gather(
+                *[client.post(f"/v1/classify?model={name}", content=image) for name in engines for _ in range(4)]
+            )
+            cards = (await client.get("/v1/models")).json()["models"]
+            status = (await client.get("/v1/status")).json()
+
+    assert {answer.json()["model"]["name"] for answer in answers} == set(engines)
+    assert {answer.json()["predictions"][0]["label"] for answer in answers} <= CATS
+    assert {card["name"]: card["engine"] for card in cards} == engines
+    assert {name: one["engine"] for name, one in status["engines"].items()} == engines
+    assert {card["device"]["kind"] for card in cards} == {"cpu"}
+    assert status["engine"] == "openvino"
 
 
 def lite0(data_dir: Path, **changes: object) -> Settings:

@@ -53,6 +53,7 @@ def to_model_card(served: ServedModel) -> contract.ModelCard:
         licence=card.licence,
         engine=served.engine,
         precision=served.precision,
+        device=contract.DeviceInfo.model_validate(served.device, from_attributes=True),
         state="ready",  # a worker lists its models once all of them are warm
         parity=parity,
     )

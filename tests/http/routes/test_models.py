@@ -30,6 +30,7 @@ def test_a_card_is_found_by_a_name_with_a_slash(client: TestClient, path: str) -
         "licence": "Apache-2.0",
         "engine": "openvino",
         "precision": "f32",
+        "device": {"kind": "cpu", "name": "a CPU", "memory_bytes": 8_000_000_000, "cores": 2},
         "state": "ready",
         "parity": {"crops": 200, "top1_agreement": 1.0, "max_probability_difference": 0.001},
     }

@@ -2,6 +2,7 @@ import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,10 @@ from typer.testing import CliRunner
 
 from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
-from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, write_rows
-from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
+from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, verify, write_rows
+from bento_service.domain.models import InputRecipe, ModelCard, Parity, StoredModel
 from bento_service.models.store import BentoModelStore
+from bento_service.preparation.verification import Verification
 from tests.fakes.service import FakeService
 
 RECIPE = InputRecipe(224, 240, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -40,6 +42,25 @@ def test_missing_models_are_listed_with_what_to_do() -> None:
     assert missing.split() == ["timm/resnet50", "missing"]
     assert "lightbox models prepare" in advice
     assert len(listing(["lite0"])) == 2  # nothing to advise
+
+
+@pytest.mark.parametrize(("agreement", "word"), [(1.0, "passes"), (0.94, "fails")])
+def test_verifying_shows_the_parity_of_each_engine_and_fails_with_the_gate(agreement: float, word: str) -> None:
+    parity = Parity(200, agreement, 0.00377)
+    verification = Verification("PyTorch in f32", {"openvino": Parity(200, 1.0, 0.0), "onnxruntime": parity})
+    stream = io.StringIO()
+    failing = (
+        pytest.raises(CommandError, match="these fail the parity gate: lite0") if word == "fails" else nullcontext()
+    )
+
+    with failing:
+        verify([FakeStore().load("lite0")], lambda model: verification, stream)
+
+    heading, openvino, onnxruntime, summary, _ = stream.getvalue().splitlines()
+    assert heading.split()[:2] == ["lite0", "crops"]
+    assert openvino.split() == ["openvino", "200", "100.0%", "0.0000", "passes"]
+    assert onnxruntime.split() == ["onnxruntime", "200", f"{agreement:.1%}", "0.0038", word]
+    assert summary == "Version 0123abcd, compared with PyTorch in f32."
 
 
 def test_preparing_shows_each_step_with_its_time() -> None:

@@ -1,69 +1,126 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
 from bento_service.engines.choice import (
+    Choice,
     DeviceKind,
     EngineKind,
     Environment,
     check_engine,
     choose_engine,
     has_cuda_build,
+    wants_programs,
     warn_gpu_unused,
 )
-from bento_service.errors import EngineUnavailableError
+from bento_service.errors import EngineUnavailableError, ModelLoadError
 
 Kind = Literal["auto"] | EngineKind
 Wish = Literal["auto"] | DeviceKind
+Machine = Literal["no GPU", "PyTorch", "ONNX Runtime", "both", "neither"]
+
+CARD = ModelCard("tiny", "1", ("a",), InputRecipe(8, 6, 0.875, "bicubic", (0, 0, 0), (1, 1, 1)), "a test", "MIT")
+EXPORTED = StoredModel(CARD, Path("model.onnx"), Path("model.pt2"), parities={})
+BUNDLED = replace(EXPORTED, program_path=None)
 
 
-def make_environment(has: str, installed: tuple[str, ...] = ("openvino", "onnxruntime", "torch")) -> Environment:
-    """Make a machine that `has` no GPU (""), one for torch ("gpu"), or one for ONNX Runtime too ("gpu for both")."""
+def make_environment(
+    gpu_of: Machine = "no GPU", installed: tuple[str, ...] = ("openvino", "onnxruntime", "torch")
+) -> Environment:
+    """Make a machine without a GPU, or with one that the named libraries can use."""
     return Environment(
-        has_cuda=lambda: bool(has),
-        has_cuda_provider=lambda: has == "gpu for both",
+        has_cuda=lambda: gpu_of in ("PyTorch", "both") and "torch" in installed,
+        has_cuda_provider=lambda: gpu_of in ("ONNX Runtime", "both"),
+        has_gpu=lambda: gpu_of != "no GPU",
+        has_gpu_node=lambda: gpu_of != "no GPU",
+        is_built_for_cuda=lambda: "torch" in installed,
         is_installed=lambda name: name in installed,
     )
 
 
 @pytest.mark.parametrize(
-    ("kind", "device", "has", "chosen"),
+    ("model", "gpu_of", "engine", "device", "reason"),
     [
-        ("auto", "auto", "gpu", ("torch", "cuda")),
-        ("auto", "auto", "", ("openvino", "cpu")),
-        ("auto", "cpu", "gpu", ("openvino", "cpu")),
-        ("torch", "auto", "gpu", ("torch", "cuda")),
-        ("torch", "auto", "", ("torch", "cpu")),
-        ("torch", "cpu", "gpu", ("torch", "cpu")),
-        ("openvino", "auto", "gpu", ("openvino", "cpu")),
-        ("onnxruntime", "auto", "", ("onnxruntime", "cpu")),
-        ("onnxruntime", "auto", "gpu", ("onnxruntime", "cpu")),
-        ("onnxruntime", "auto", "gpu for both", ("onnxruntime", "cuda")),
-        ("onnxruntime", "cpu", "gpu for both", ("onnxruntime", "cpu")),
+        pytest.param(EXPORTED, "PyTorch", "torch", "cuda", "", id="PyTorch"),
+        pytest.param(EXPORTED, "both", "torch", "cuda", "", id="PyTorch before ONNX Runtime"),
+        pytest.param(BUNDLED, "both", "onnxruntime", "cuda", "prepare --torch-program tiny", id="no program"),
+        pytest.param(BUNDLED, "PyTorch", "openvino", "cpu", "prepare --torch-program tiny", id="and no provider"),
+        pytest.param(EXPORTED, "ONNX Runtime", "onnxruntime", "cuda", "look at `nvidia-smi`", id="an old driver"),
+        pytest.param(EXPORTED, "neither", "openvino", "cpu", "look at `nvidia-smi`", id="and no provider for it"),
+        pytest.param(EXPORTED, "no GPU", "openvino", "cpu", "", id="no GPU"),
+        pytest.param(BUNDLED, "no GPU", "openvino", "cpu", "", id="neither GPU nor program"),
     ],
 )
-def test_auto_takes_the_gpu_where_the_engine_can_use_it(
-    kind: Kind, device: Wish, has: str, chosen: tuple[str, str]
+def test_each_model_gets_the_best_engine_and_a_gpu_without_pytorch_is_explained(
+    *, model: StoredModel, gpu_of: Machine, engine: str, device: str, reason: str
 ) -> None:
-    assert choose_engine(kind, device, make_environment(has)) == chosen
+    choice = choose_engine("auto", "auto", model, make_environment(gpu_of))
+
+    assert (choice.engine, choice.device) == (engine, device)
+    assert reason in choice.reason
+    assert bool(choice.reason) is bool(reason)
+
+
+def test_onnxruntime_serves_on_a_gpu_where_pytorch_is_not_installed() -> None:
+    choice = choose_engine("auto", "auto", EXPORTED, make_environment("both", ("openvino", "onnxruntime")))
+
+    assert (choice.engine, choice.device) == ("onnxruntime", "cuda")
+    assert "torch" in choice.reason
 
 
 @pytest.mark.parametrize(
-    ("kind", "has", "message"),
+    ("kind", "device", "gpu_of", "chosen"),
     [
-        ("auto", "", "no CUDA GPU"),
-        ("onnxruntime", "", "no CUDA GPU"),
-        ("torch", "", "no CUDA GPU"),
-        ("onnxruntime", "gpu", "Install `onnxruntime-gpu`"),
-        ("openvino", "gpu", "Set the engine to `torch`"),
+        ("auto", "cpu", "both", ("openvino", "cpu")),
+        ("torch", "auto", "PyTorch", ("torch", "cuda")),
+        ("torch", "auto", "no GPU", ("torch", "cpu")),
+        ("torch", "cpu", "PyTorch", ("torch", "cpu")),
+        ("openvino", "auto", "both", ("openvino", "cpu")),
+        ("onnxruntime", "auto", "no GPU", ("onnxruntime", "cpu")),
+        ("onnxruntime", "auto", "PyTorch", ("onnxruntime", "cpu")),
+        ("onnxruntime", "auto", "both", ("onnxruntime", "cuda")),
+        ("onnxruntime", "cpu", "both", ("onnxruntime", "cpu")),
     ],
 )
-def test_cuda_that_the_engine_cannot_use_is_refused(kind: Kind, has: str, message: str) -> None:
+def test_an_engine_or_a_device_of_the_settings_holds_for_every_model(
+    kind: Kind, device: Wish, gpu_of: Machine, chosen: tuple[EngineKind, DeviceKind]
+) -> None:
+    environment = make_environment(gpu_of)
+
+    assert choose_engine(kind, device, EXPORTED, environment) == Choice(*chosen)
+    if kind == "torch":
+        with pytest.raises(ModelLoadError, match=r"'tiny' has no torch program.*prepare --torch-program tiny"):
+            choose_engine(kind, device, BUNDLED, environment)
+    else:
+        assert choose_engine(kind, device, BUNDLED, environment) == Choice(*chosen)
+
+
+def test_cuda_for_a_model_that_no_engine_runs_there_is_refused_with_two_ways_out() -> None:
+    with pytest.raises(EngineUnavailableError, match=r"'tiny'.*prepare --torch-program tiny.*`onnxruntime-gpu`"):
+        choose_engine("auto", "cuda", BUNDLED, make_environment("PyTorch"))
+    check_engine("auto", "cuda", make_environment("PyTorch"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "gpu_of", "message"),
+    [
+        ("auto", "no GPU", "no CUDA GPU"),
+        ("auto", "neither", "no CUDA GPU here that an installed engine can use"),
+        ("onnxruntime", "no GPU", "no CUDA GPU"),
+        ("torch", "no GPU", "no CUDA GPU"),
+        ("torch", "ONNX Runtime", "no CUDA GPU"),
+        ("onnxruntime", "PyTorch", "Install `onnxruntime-gpu`"),
+        ("openvino", "PyTorch", "Set the engine to `torch`"),
+    ],
+)
+def test_cuda_that_the_engine_cannot_use_is_refused_before_any_model_is_known(
+    kind: Kind, gpu_of: Machine, message: str
+) -> None:
     with pytest.raises(EngineUnavailableError, match=message):
-        choose_engine(kind, "cuda", make_environment(has))
-    with pytest.raises(EngineUnavailableError, match=message):
-        check_engine(kind, "cuda", make_environment(has))
+        check_engine(kind, "cuda", make_environment(gpu_of))
 
 
 @pytest.mark.parametrize(
@@ -77,46 +134,67 @@ def test_cuda_that_the_engine_cannot_use_is_refused(kind: Kind, has: str, messag
 )
 def test_an_engine_whose_library_is_missing_names_what_it_needs(kind: Kind, needed: str) -> None:
     with pytest.raises(EngineUnavailableError, match=f"needs the .*{needed}"):
-        choose_engine(kind, "cpu", make_environment("", installed=()))
+        choose_engine(kind, "cpu", EXPORTED, make_environment(installed=()))
 
 
-def test_torch_is_not_asked_for_a_gpu_that_would_not_be_used() -> None:
-    def fail() -> bool:
-        raise AssertionError("asked for a GPU")
+def fail() -> bool:
+    raise AssertionError("asked PyTorch for a GPU")
 
-    environment = Environment(has_cuda=fail)
-    assert choose_engine("openvino", "auto", environment) == ("openvino", "cpu")
-    assert choose_engine("auto", "cpu", environment) == ("openvino", "cpu")
+
+def test_pytorch_is_not_loaded_to_look_for_a_gpu_that_it_would_not_use() -> None:
+    environment = replace(make_environment("both"), has_cuda=fail)
+
+    assert choose_engine("openvino", "auto", EXPORTED, environment).engine == "openvino"
+    assert choose_engine("auto", "cpu", EXPORTED, environment).engine == "openvino"
+    assert choose_engine("auto", "auto", BUNDLED, environment).engine == "onnxruntime"
     check_engine("auto", "auto", environment)
 
 
-CPU = ("openvino", "cpu")
+@pytest.mark.parametrize(
+    ("kind", "device", "gpu_of", "installed", "is_wanted"),
+    [
+        ("auto", "auto", "both", ("openvino", "torch"), True),
+        ("auto", "auto", "no GPU", ("openvino", "torch"), False),
+        ("auto", "auto", "both", ("openvino",), False),
+        ("auto", "cpu", "both", ("openvino", "torch"), False),
+        ("torch", "cpu", "no GPU", ("openvino", "torch"), True),
+        ("onnxruntime", "auto", "both", ("openvino", "torch"), False),
+    ],
+)
+def test_programs_are_wanted_where_pytorch_would_run_them(
+    *, kind: Kind, device: Wish, gpu_of: Machine, installed: tuple[str, ...], is_wanted: bool
+) -> None:
+    environment = replace(make_environment(gpu_of, installed), has_cuda=fail)
+
+    assert wants_programs(kind, device, environment) is is_wanted
 
 
 @pytest.mark.parametrize(
-    ("kind", "device", "chosen", "is_built", "has_node", "parts"),
+    ("kind", "device", "is_built", "has_node", "has_gpu", "parts"),
     [
-        pytest.param("auto", "auto", CPU, True, False, ("given no GPU", "`docker run --gpus all`"), id="no GPU"),
-        pytest.param("auto", "auto", CPU, True, True, ("cannot use the driver", "`nvidia-smi`"), id="an old driver"),
-        pytest.param("auto", "auto", ("torch", "cuda"), True, True, (), id="the GPU is used"),
-        pytest.param("auto", "cpu", CPU, True, False, (), id="the CPU was asked for"),
-        pytest.param("openvino", "auto", CPU, True, False, (), id="its engine was asked for"),
-        pytest.param("auto", "auto", CPU, False, False, (), id="it was not made for a GPU"),
+        pytest.param("auto", "auto", True, False, False, ("given no GPU", "`docker run --gpus all`"), id="no GPU"),
+        pytest.param("auto", "auto", True, True, False, ("does not answer", "`nvidia-smi`"), id="a broken driver"),
+        pytest.param("auto", "auto", True, True, True, (), id="there is a GPU"),
+        pytest.param("auto", "cpu", True, False, False, (), id="the CPU was asked for"),
+        pytest.param("openvino", "auto", True, False, False, (), id="its engine was asked for"),
+        pytest.param("auto", "auto", False, False, False, (), id="it was not made for a GPU"),
     ],
 )
-def test_a_gpu_container_on_the_cpu_logs_the_reason_and_the_remedy(
+def test_a_gpu_container_without_a_gpu_logs_the_reason_and_the_remedy(
     *,
     kind: Kind,
     device: Wish,
-    chosen: tuple[EngineKind, DeviceKind],
     is_built: bool,
     has_node: bool,
+    has_gpu: bool,
     parts: tuple[str, ...],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    environment = Environment(is_built_for_cuda=lambda: is_built, has_gpu_node=lambda: has_node)
-    warn_gpu_unused(kind, device, chosen, environment)
-    always = ("serves on the CPU, with the engine `openvino`", "LIGHTBOX_DEVICE=cpu") if parts else ()
+    environment = Environment(
+        is_built_for_cuda=lambda: is_built, has_gpu_node=lambda: has_node, has_gpu=lambda: has_gpu
+    )
+    warn_gpu_unused(kind, device, environment)
+    always = ("serves on the CPU", "LIGHTBOX_DEVICE=cpu") if parts else ()
     assert len(caplog.messages) == bool(parts)
     assert all(part in caplog.text for part in (*parts, *always))
 

@@ -1,10 +1,13 @@
+import ctypes
 import platform
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from bento_service.engines.devices import describe_cpu, read_cpu_name, read_memory_bytes
+from bento_service.engines.devices import describe_cpu, describe_gpu, has_gpu, read_cpu_name, read_memory_bytes
 
 MACHINE_BYTES = psutil.virtual_memory().total
 
@@ -58,3 +61,44 @@ def test_without_proc_the_cpus_name_is_macoss(script: str | None, name: str, tmp
 def test_memory_is_the_machines_or_a_lower_limit(limit: str, memory_bytes: int, tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text(limit)
     assert read_memory_bytes((tmp_path / "missing", tmp_path / "memory.max")) == memory_bytes
+
+
+@dataclass
+class FakeDriver:
+    """The calls of libcuda; each returns 0, or an error's number."""
+
+    name: bytes | None = b"NVIDIA H200"
+    init_error: int = 0
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802 - as the library calls it
+        return self.init_error
+
+    def cuDeviceGet(self, device: Any, ordinal: int) -> int:  # noqa: N802
+        return 0
+
+    def cuDeviceGetName(self, buffer: Any, size: int, device: Any) -> int:  # noqa: N802
+        if self.name is None:
+            return 999
+        ctypes.memmove(buffer, self.name, len(self.name))
+        return 0
+
+    def cuDeviceTotalMem_v2(self, memory: Any, device: Any) -> int:  # noqa: N802
+        memory._obj.value = 141_000_000_000
+        return 0
+
+
+@pytest.mark.parametrize(("name", "shown"), [(b"NVIDIA H200", "NVIDIA H200"), (None, "GPU")])
+def test_a_gpu_has_the_drivers_name_and_memory_without_pytorch(name: bytes | None, shown: str) -> None:
+    device = describe_gpu(lambda: FakeDriver(name))
+
+    assert (device.kind, device.name, device.memory_bytes) == ("cuda", shown, 141_000_000_000)
+
+
+def raise_no_driver() -> None:
+    raise OSError("libcuda.so.1: cannot open shared object file")
+
+
+def test_without_a_driver_or_a_card_there_is_no_gpu() -> None:
+    assert not has_gpu(raise_no_driver)
+    assert not has_gpu(lambda: FakeDriver(init_error=100))
+    assert has_gpu(FakeDriver)

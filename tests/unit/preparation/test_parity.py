@@ -9,8 +9,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from bento_service.domain.models import Parity
-from bento_service.preparation.parity import compare, make_crops, measure_over
-from bento_service.preparation.prepare import measure_nothing
+from bento_service.preparation.parity import compare, make_crops
 
 distributions = arrays(np.float32, (4, 3), elements=st.floats(0, 1, width=32))
 
@@ -24,10 +23,6 @@ def test_crops_follow_the_whole_photographs(photographs: tuple[Path, ...]) -> No
     assert len({image.size for image in images}) > 15
     assert crops == list(make_crops(photographs, 20, seed=3))
     assert crops != list(make_crops(photographs, 20, seed=4))
-
-
-def test_without_photographs_nothing_is_measured(tmp_path: Path) -> None:
-    assert measure_over(tmp_path / "nowhere") is measure_nothing
 
 
 @given(distributions, distributions)

