@@ -17,11 +17,10 @@ from starlette.types import ASGIApp
 
 from bento_service.cli.errors import explained_start, read_settings
 from bento_service.cli.models import prepare_in_subprocess
-from bento_service.cli.serve import preflight
+from bento_service.cli.serve import list_to_prepare, preflight
 from bento_service.domain.service import ServiceState
 from bento_service.errors import JournalTooNewError, JournalUnavailableError
 from bento_service.machine import count_cpus
-from bento_service.models.store import BentoModelStore
 from bento_service.observability.multiprocess import keep_series_by_worker
 from bento_service.settings import Settings
 from bento_service.worker.shared_folder import FOLDER_VARIABLE, TABLE, StatusTable
@@ -53,10 +52,9 @@ def _prepare_deployment(settings: Settings) -> None:
         JournalTooNewError: A newer Lightbox wrote the journal.
     """
     preflight(settings)
-    missing = BentoModelStore(also=settings.model_store).missing(settings.models)
-    if missing:
-        logger.info("Preparing %s: this happens once.", ", ".join(missing))
-        prepare_in_subprocess(missing)
+    if wanted := list_to_prepare(settings):
+        logger.info("Running `lightbox models prepare %s`: this happens once.", " ".join(wanted))
+        prepare_in_subprocess(wanted)
     from bento_service.journal.store import migrate
 
     try:

@@ -55,10 +55,13 @@ class Settings(BaseSettings):
     )
     engine: Literal["auto", "openvino", "onnxruntime", "torch"] = Field(
         default="auto",
-        description="Library that runs the models; `auto` takes PyTorch on a CUDA GPU and OpenVINO on a CPU.",
+        description="Library that runs every model; a model that it cannot run ends the start. `auto` chooses for each "
+        "model: on a CUDA GPU PyTorch, if the model has a torch program, else ONNX Runtime, if that is "
+        "`onnxruntime-gpu`; everywhere else OpenVINO.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Device that the models run on; `auto` takes a CUDA GPU if there is one."
+        default="auto",
+        description="Device that every model runs on; `auto` takes a CUDA GPU for each model that can run there.",
     )
     precision: Literal["auto", "f32", "fp16", "bf16"] = Field(
         default="auto",

@@ -10,15 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from bento_service import __version__
-from bento_service.cli import models as model_listing
 from bento_service.cli.classification import Classify, by_service, in_process
 from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
 from bento_service.cli.image_files import find_images
+from bento_service.cli.models import models_app, open_store, prepare_in_subprocess
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both
-from bento_service.models.store import BentoModelStore
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.variables import warn_of_unknown
@@ -39,7 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
 app.add_typer(models_app, name="models")
 
 
@@ -193,71 +191,6 @@ def bench(
         )
 
 
-@models_app.callback()
-def models(
-    context: typer.Context,
-    url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Ask this service.", show_default="look on this machine")
-    ] = None,
-) -> None:
-    """List the models of LIGHTBOX_MODELS, or of a service."""
-    if context.invoked_subcommand is not None:
-        return
-    with explained_errors():
-        if url is None:
-            rows = model_listing.list_prepared(_store(), read_settings().models)
-        else:
-            with Client(url) as client:
-                rows = model_listing.list_served(client)
-        model_listing.write_rows(rows, sys.stdout)
-
-
-@models_app.command("prepare")
-def prepare_models(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Models to prepare.", show_default="those of LIGHTBOX_MODELS"),
-    ] = None,
-    torch_program: Annotated[
-        bool, typer.Option("--torch-program", help="Also write what the PyTorch engine runs; takes the extra `torch`.")
-    ] = False,
-) -> None:
-    """Bring in the models that are missing.
-
-    Makes an ONNX file of their weights and keeps it in BentoML's model store.
-    """
-    with explained_errors():
-        from bento_service.preparation.prepare import prepare_missing  # noqa: PLC0415 - help needs none of it
-
-        store = _store()
-        model_listing.prepare(
-            lambda wanted, on_progress: prepare_missing(wanted, store, on_progress, with_program=torch_program),
-            names or read_settings().models,
-            sys.stderr,
-        )
-
-
-@models_app.command("verify")
-def verify_models(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Models to verify.", show_default="those of LIGHTBOX_MODELS"),
-    ] = None,
-) -> None:
-    """Measure how far the answers of prepared models are from a reference.
-
-    Compares each installed CPU engine with PyTorch on timm's evaluation transform, or with ONNX Runtime where PyTorch
-    is not installed, over 200 crops of photographs.
-
-    Exit code: 0 if all pass the parity gate, 2 if one fails it, 1 if it cannot be measured.
-    """
-    with explained_errors():
-        from bento_service.preparation.verification import verify  # noqa: PLC0415 - help needs none of it
-
-        models = map(_store().load, names or read_settings().models)
-        model_listing.verify(models, verify, sys.stdout)
-
-
 @app.command()
 def serve(
     host: Host = None,
@@ -296,17 +229,13 @@ def up(
         run_both(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
 
 
-def _store() -> BentoModelStore:
-    return BentoModelStore(also=read_settings().model_store)
-
-
 def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
     from bento_service.bootstrap import open_local  # noqa: PLC0415 - loads the engine's library
 
     settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
     name = model or settings.default_model_name
-    if _store().missing([name]):
-        model_listing.prepare_in_subprocess([name])
+    if open_store().missing([name]):
+        prepare_in_subprocess([name])
     return in_process(lambda: open_local(settings, model=name), model=name, top_k=top_k)
 
 

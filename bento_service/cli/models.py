@@ -1,12 +1,14 @@
-"""`lightbox models`: list the models that are prepared or served, and prepare those that are missing."""
+"""`lightbox models`: list the models that are prepared or served, prepare what is missing, verify the answers."""
 
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO, TypeAlias
 
-from bento_service.cli.errors import CommandError, ExitCode, ExplainedError
+import typer
+
+from bento_service.cli.errors import CommandError, ExitCode, ExplainedError, explained_errors, read_settings
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.output import new_table, plain_console
 from bento_service.domain.models import ModelCard, StoredModel
@@ -16,9 +18,10 @@ from lightbox_client import Client, contract
 if TYPE_CHECKING:
     from bento_service.preparation.verification import Verification
 
+models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+
 MISSING = "missing"
 PREPARED = "prepared"
-
 
 PrepareMissing: TypeAlias = Callable[[Sequence[str], Callable[[str, str], None]], None]
 """Takes names, and a callback that gets a model's name and a step."""
@@ -107,15 +110,85 @@ def verify(models: Iterable[StoredModel], measure: "Callable[[StoredModel], Veri
         raise CommandError(f"these fail the parity gate: {', '.join(failing)}", ExitCode.BAD_INPUT)
 
 
-def prepare_in_subprocess(names: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
-    """Prepare the models that are missing in a child process, so that PyTorch's memory is freed afterwards.
+def prepare_in_subprocess(arguments: Sequence[str], run: Callable[[Sequence[str]], int] = run_to_end) -> None:
+    """Run `lightbox models prepare` with these arguments in a child process, which frees its memory afterwards.
 
     Raises:
         ExplainedError: The child failed and wrote the reason to stderr.
         CommandError: A signal ended the child.
     """
-    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *names))
+    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *arguments))
     if code < 0:
         raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:
         raise ExplainedError(f"the models were not prepared (exit code {code})")
+
+
+def open_store() -> BentoModelStore:
+    """Open BentoML's model store, and the further one of the settings."""
+    return BentoModelStore(also=read_settings().model_store)
+
+
+@models_app.callback()
+def models(
+    context: typer.Context,
+    url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Ask this service.", show_default="look on this machine")
+    ] = None,
+) -> None:
+    """List the models of LIGHTBOX_MODELS, or of a service."""
+    if context.invoked_subcommand is not None:
+        return
+    with explained_errors():
+        if url is None:
+            rows = list_prepared(open_store(), read_settings().models)
+        else:
+            with Client(url) as client:
+                rows = list_served(client)
+        write_rows(rows, sys.stdout)
+
+
+@models_app.command("prepare")
+def prepare_models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models to prepare.", show_default="those of LIGHTBOX_MODELS"),
+    ] = None,
+    torch_program: Annotated[
+        bool, typer.Option("--torch-program", help="Also write what the PyTorch engine runs; takes the extra `torch`.")
+    ] = False,
+) -> None:
+    """Bring in the models that are missing.
+
+    Makes an ONNX file of their weights and keeps it in BentoML's model store.
+    """
+    with explained_errors():
+        from bento_service.preparation.prepare import prepare_missing  # noqa: PLC0415 - help needs none of it
+
+        store = open_store()
+        prepare(
+            lambda wanted, on_progress: prepare_missing(wanted, store, on_progress, with_program=torch_program),
+            names or read_settings().models,
+            sys.stderr,
+        )
+
+
+@models_app.command("verify")
+def verify_models(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models to verify.", show_default="those of LIGHTBOX_MODELS"),
+    ] = None,
+) -> None:
+    """Measure how far the answers of prepared models are from a reference.
+
+    Compares each installed CPU engine with PyTorch on timm's evaluation transform, or with ONNX Runtime where PyTorch
+    is not installed, over 200 crops of photographs.
+
+    Exit code: 0 if all pass the parity gate, 2 if one fails it, 1 if it cannot be measured.
+    """
+    with explained_errors():
+        from bento_service.preparation import verification  # noqa: PLC0415 - help needs none of it
+
+        models = map(open_store().load, names or read_settings().models)
+        verify(models, verification.verify, sys.stdout)

@@ -29,6 +29,7 @@ _SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 """With this variable `python -m` does not look for modules in the current folder."""
 
 PrepareModels: TypeAlias = Callable[[Sequence[str]], None]
+"""Takes the arguments of `lightbox models prepare`: names of models, and perhaps `--torch-program` before them."""
 ReplaceProcess: TypeAlias = Callable[[str, tuple[str, ...], Mapping[str, str]], NoReturn]
 """As `os.execvpe`: the program takes over this process, and gets the signals that are sent to it."""
 
@@ -143,10 +144,33 @@ def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
     """
     require_free_port(settings.host, settings.port, "--port", "PORT")
     preflight(settings)
-    if not os.environ.get(BENTO_PATH) and (
-        missing := BentoModelStore(also=settings.model_store).missing(settings.models)
-    ):
-        prepare(missing)
+    if not os.environ.get(BENTO_PATH) and (wanted := list_to_prepare(settings)):
+        prepare(wanted)
+
+
+def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], bool] | None = None) -> tuple[str, ...]:
+    """Return the arguments of `lightbox models prepare` for what a start lacks; none if it lacks nothing.
+
+    Where PyTorch will run the models, each needs its torch program too.
+
+    Raises:
+        ModelLoadError: The model store cannot be read.
+    """
+    store = BentoModelStore(also=settings.model_store)
+    if not (wants_programs or _wants_programs)(settings):
+        return store.missing(settings.models)
+    stored = ((name, store.find(name)) for name in settings.models)
+    lacking = [name for name, model in stored if model is None or model.program_path is None]
+    return ("--torch-program", *lacking) if lacking else ()
+
+
+def _wants_programs(settings: Settings) -> bool:
+    # A container's models are complete. Without PyTorch there is nothing to ask, which takes time.
+    if os.environ.get(BENTO_PATH) or importlib.util.find_spec("torch") is None:
+        return False
+    from bento_service.engines.choice import wants_programs
+
+    return wants_programs(settings.engine, settings.device)
 
 
 def require_free_port(host: str, port: int, option: str, variable: str) -> None:

@@ -10,6 +10,10 @@ rm -f "$openvino"/libopenvino_intel_gpu_plugin.so "$openvino"/libopenvino_intel_
 for frontend in tensorflow tensorflow_lite pytorch paddle jax gguf; do
     rm -f "$openvino/libopenvino_${frontend}_frontend.so".*
 done
+# Tests of numpy, C++ headers and type stubs: 24 MB that no import reads.
+find "$packages/numpy" -type d -name tests -prune -exec rm -r {} +
+rm -r "$packages/openvino/include" "$packages/openvino/cmake"
+find "$packages" -name '*.pyi' -delete
 # What an import makes lasts, so that to search it for garbage every 700 objects only makes the start longer. The same
 # threshold as a worker has once it serves (bento_service/worker/tuning.py).
 echo 'import gc; gc.set_threshold(20_000)' >"$packages/lightbox-gc.pth"

@@ -16,6 +16,7 @@ from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, read_settings
 from bento_service.cli.serve import (
     dashboard_command,
+    list_to_prepare,
     local_url,
     preflight,
     require_free_port,
@@ -290,3 +291,11 @@ def test_preflight_refuses_settings_that_no_worker_can_use(
 ) -> None:
     with pytest.raises(error) if error else nullcontext():
         preflight(Settings.model_validate({"data_dir": tmp_path, **changes}))
+
+
+def test_a_start_prepares_torch_programs_only_where_pytorch_will_run_them(bentoml_home: Path) -> None:
+    settings = Settings(models=("efficientnet_lite0", "timm/not_prepared"))
+
+    assert list_to_prepare(settings, lambda _: False) == ("timm/not_prepared",)
+    assert list_to_prepare(settings, lambda _: True)[0] == "--torch-program"
+    assert list_to_prepare(settings, lambda _: True)[-1] == "timm/not_prepared"

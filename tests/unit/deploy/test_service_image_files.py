@@ -9,6 +9,7 @@ import yaml
 from jinja2 import Environment
 
 from bento_service import __version__
+from bento_service.models.store import bento_name
 from bento_service.settings import Settings
 from tests.unit.deploy.kustomization import KUBERNETES, render
 
@@ -52,7 +53,9 @@ def test_a_bento_includes_models_and_files_of_its_image(name: str) -> None:
     included = re.findall(r"^-r (\S+)", (ROOT / requirements).read_text(), re.MULTILINE)
     copied = re.findall(r"^COPY src/(\S+)", TEMPLATE.read_text(), re.MULTILINE)
 
-    assert bentofile["models"] == [f"lightbox-{model}:latest" for model in Settings.model_fields["models"].default]
+    prefixes = ("lightbox-", "lightbox_torch-") if "gpu" in name else ("lightbox-",)
+    models = Settings.model_fields["models"].default
+    assert bentofile["models"] == [f"{bento_name(model, prefix)}:latest" for prefix in prefixes for model in models]
     assert {str(requirements), *included, "requirements.lock"} <= files
     assert Path(bentofile["docker"]["dockerfile_template"]) == TEMPLATE.relative_to(ROOT)
     assert [source for source in copied if not {source, f"{Path(source).parent}/*"} & files] == []
@@ -61,7 +64,7 @@ def test_a_bento_includes_models_and_files_of_its_image(name: str) -> None:
 def test_both_bentos_are_the_same_service_in_the_same_image() -> None:
     cpu, gpu = (read_bentofile(name) for name in BENTOFILES)
 
-    for shared in ("service", "description", "labels", "docker", "models"):
+    for shared in ("service", "description", "labels", "docker"):
         assert gpu[shared] == cpu[shared]
     assert all(variable in gpu["envs"] for variable in cpu["envs"])
     assert set(gpu["include"]) > set(cpu["include"])
