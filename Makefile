@@ -25,7 +25,8 @@ BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.
 QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard
 SERVER_TESTS := tests/contract tests/monitoring
 # Targets that take what tests and checks need.
-DEVELOPED := lock check test test-pythons test-arm test-containers test-containers-gpu format docs board bench bench-gpu bench-containers
+DEVELOPED := check test test-pythons test-arm test-containers test-containers-gpu format docs board bench bench-gpu \
+	bench-containers
 
 .DEFAULT_GOAL := help
 .PHONY: help setup up lock check test test-pythons test-arm test-containers test-containers-gpu format docs board bento \
@@ -43,9 +44,8 @@ bento-gpu: override EXTRAS += torch
 up: setup ## Start service and dashboard, print both addresses, stop both on Ctrl-C
 	@exec env LIGHTBOX_PORT=$(PORT) LIGHTBOX_DASHBOARD_PORT=$(DASHBOARD_PORT) $(BIN)/lightbox up
 
-lock: setup ## Write requirements.lock anew from the requirement files; UPGRADE=--upgrade takes newer versions of the rest
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
-		--custom-compile-command "make lock" $(UPGRADE) -o requirements.lock $(wildcard requirements*.txt)
+lock: ## Write requirements.lock anew from the requirement files; UPGRADE=--upgrade takes newer versions of the rest
+	@install/lock $(UPGRADE)
 
 check: setup ## Lint, types and import rules: what CI runs before the tests
 	$(BIN)/ruff check .
@@ -63,6 +63,9 @@ test: setup check ## Run every test that needs no Docker
 test-arm: setup ## Classify one image on emulated ARM; as root on Debian with debootstrap and qemu-user-static
 	tests/arm-root
 	$(BIN)/python -m pytest tests/arm
+
+test-pythons: setup ## Run the fast tests on the oldest and the newest Python at hand besides that of .venv
+	tests/on-pythons $(QUICK_TESTS)
 
 test-containers: export BENTOML_HOME := $(CURDIR)/.cache/test-bentoml
 test-containers: export REVISION := $(REVISION)
