@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Installation:
 
     @property
     def _install(self) -> str:
-        return "pip install" if self.has_pip else f"uv pip install --python {self.prefix}"
+        return "pip install" if self.has_pip else f"uv pip install --python {shlex.quote(str(self.prefix))}"
 
 
 def find_installation() -> Installation:

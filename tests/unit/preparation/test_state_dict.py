@@ -139,7 +139,5 @@ def test_a_pickle_that_asks_for_more_memory_than_there_is_is_refused() -> None:
 
 def make_file(described: bytes) -> bytes:
     """Write a file without storages whose state dict is what these opcodes make."""
-    magic_number, protocol, system, keys = (
-        pickle.dumps(value, 2) for value in (torch.serialization.MAGIC_NUMBER, 1001, {}, [])
-    )
-    return magic_number + protocol + system + b"\x80\x02" + described + b"." + keys
+    header = b"".join(pickle.dumps(value, 2) for value in (torch.serialization.MAGIC_NUMBER, 1001, None))
+    return header + b"\x80\x02" + described + b"." + pickle.dumps([], 2)
