@@ -24,9 +24,14 @@ def compute_version(model: "ModelProto", labels: Sequence[str], recipe: InputRec
 
     if model.functions:
         model = inliner.inline_local_functions(model)
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    opsets = {_name_domain(opset.domain): opset.version for opset in model.opset_import}
     described = [_digest_graph(model.graph, opsets, {}), list(labels), _describe_recipe(recipe)]
     return _digest(described)[:_HEX_DIGITS]
+
+
+def _name_domain(domain: str) -> str:
+    """Return a domain's shorter name: ONNX's own has two."""
+    return "" if domain == "ai.onnx" else domain
 
 
 def _describe_recipe(recipe: InputRecipe) -> Mapping[str, object]:
@@ -46,7 +51,8 @@ def _digest_graph(graph: "GraphProto", opsets: Mapping[str, int], outer: Mapping
     for tensor in graph.initializer:
         tensors[tensor.name] = _digest_tensor(tensor)
     for node in graph.node:
-        operator = [node.domain, opsets.get(node.domain), node.op_type]
+        domain = _name_domain(node.domain)
+        operator = [domain, opsets.get(domain), node.op_type]
         attributes = {
             attribute.name: _describe_attribute(attribute, opsets, tensors, depth) for attribute in node.attribute
         }

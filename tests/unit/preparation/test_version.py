@@ -164,3 +164,12 @@ def test_the_number_of_parts_of_a_split_counts() -> None:
         return make_model([helper.make_node("Split", ["images"], ["answer", *outputs], axis=1)], opset=13)
 
     assert version_of(splitting("b")) == version_of(splitting("c")) != version_of(splitting("b", "c"))
+
+
+def test_the_two_names_of_onnxs_own_domain_are_one() -> None:
+    def named(opset: int) -> onnx.ModelProto:
+        model = make_model(opset=opset)
+        model.opset_import[0].domain = "ai.onnx"
+        return model
+
+    assert version_of(named(20)) == VERSION != version_of(named(13))
