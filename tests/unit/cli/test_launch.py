@@ -24,7 +24,7 @@ from tests.fakes.service import FakeService
 SLEEPER = "import signal; signal.pause()"
 """A server as far as its process is concerned; the fake service answers for its readiness."""
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n{tell}\nwhile True: signal.pause()"
-CRASHING = "import sys; [print('line', n) for n in range(40)]; sys.exit('the last word')"
+CRASHING = "import sys; [print('line', n, flush=True) for n in range(40)]; sys.exit('the last word')"
 NOWHERE = "http://127.0.0.1:9/readyz"
 
 
