@@ -4,6 +4,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO, TypeAlias
 
 import typer
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from bento_service.preparation.verification import Verification
 
 models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+
+_PACKAGES = Path(__file__).parents[2]
+_RUN_LIGHTBOX = "import sys; sys.path.append(sys.argv.pop(1)); from bento_service.cli.app import main; main()"
+"""Runs `lightbox` from the folder that is its first argument, where it is not installed: `bentoml serve` in a checkout.
+
+The folder comes last, so that nothing in it takes the place of Python's own modules or a library's.
+"""
 
 MISSING = "missing"
 PREPARED = "prepared"
@@ -117,7 +125,7 @@ def prepare_in_subprocess(arguments: Sequence[str], run: Callable[[Sequence[str]
         ExplainedError: The child failed and wrote the reason to stderr.
         CommandError: A signal ended the child.
     """
-    code = run((sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", *arguments))
+    code = run((sys.executable, "-P", "-c", _RUN_LIGHTBOX, str(_PACKAGES), "models", "prepare", *arguments))
     if code < 0:
         raise CommandError(f"preparing the models was ended by {signal.Signals(-code).name}")
     if code:

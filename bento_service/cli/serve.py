@@ -204,8 +204,9 @@ def local_url(host: str, port: int) -> str:
 def _absolute_paths(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that may hold a relative path with an absolute one, for a process in another folder."""
     paths = {f"LIGHTBOX_{name.upper()}": str(value.absolute()) for name, value in settings if isinstance(value, Path)}
-    if home := environment.get("BENTOML_HOME"):
-        paths["BENTOML_HOME"] = str(Path(home).absolute())
+    home = environment.get("BENTOML_HOME")
+    if home is not None and "${" not in home:  # which BentoML expands
+        paths["BENTOML_HOME"] = str(Path(home).expanduser().absolute())
     scheme, separator, file = settings.resolved_journal_url.partition(":///")
     if settings.journal_url and scheme.startswith("sqlite") and not file.startswith("/"):
         paths["LIGHTBOX_JOURNAL_URL"] = f"{scheme}{separator}{Path(file).absolute()}"

@@ -150,7 +150,8 @@ def wants_programs(
 ) -> bool:
     """Tell whether these settings run models that have a torch program on PyTorch here, without importing it."""
     if kind == "auto" and device != "cpu":
-        return environment.is_built_for_cuda() and environment.has_gpu()
+        # timm writes them; without it the start goes on without them.
+        return environment.is_built_for_cuda() and environment.is_installed("timm") and environment.has_gpu()
     return kind == "torch"
 
 
@@ -190,14 +191,15 @@ def _require_library(kind: EngineKind, environment: Environment) -> None:
 
 
 def _explain_without_torch(model: StoredModel, environment: Environment) -> str:
-    name = model.card.name
+    if not environment.is_installed("torch"):
+        return explain_missing("PyTorch, which would run it on the GPU,", "torch")
     if model.program_path is None:
         return (
-            f"It has no torch program, which PyTorch runs on a GPU: `lightbox models prepare --torch-program {name}` "
-            "writes one."
+            "It has no torch program, which PyTorch runs on a GPU: "
+            f"`lightbox models prepare --torch-program {model.card.name}` writes one."
         )
-    if not environment.is_installed("torch"):
-        return explain_missing("PyTorch, which would run its torch program,", "torch")
+    if not environment.is_built_for_cuda():
+        return "The PyTorch that is installed was built without CUDA: install one that was built with it."
     return "PyTorch cannot use the GPU's driver, which has to be as new as the CUDA of PyTorch: look at `nvidia-smi`."
 
 

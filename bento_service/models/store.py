@@ -194,9 +194,10 @@ class BentoModelStore:
     def _folder(self) -> Path:
         if self._root is not None:
             return self._root
-        if "bentoml" not in sys.modules:
+        home = os.environ.get("BENTOML_HOME", "~/bentoml")
+        if "bentoml" not in sys.modules and "${" not in home:  # which BentoML expands
             # As BentoML has it, without the second that importing it takes.
-            return Path(os.environ.get("BENTOML_HOME") or "~/bentoml").expanduser() / "models"
+            return Path(home).expanduser() / "models"
         # Within BentoML the store may be a bento's own. There is no public API for it; bentoml is pinned.
         from bentoml._internal.configuration.containers import BentoMLContainer
 
@@ -241,9 +242,9 @@ def _whole_versions(tag_name: str, root: Path) -> list[_Entry]:
         return entries
     for folder in versions:
         # Without its YAML, or with a part of it, it is being stored now.
-        with contextlib.suppress(FileNotFoundError, yaml.YAMLError, TypeError, KeyError):
+        with contextlib.suppress(FileNotFoundError, yaml.YAMLError, TypeError, KeyError, ValueError):
             info = yaml.safe_load((folder / _BENTO_YAML).read_bytes())
-            entries.append(_Entry(folder, str(info["creation_time"]), info["metadata"]))
+            entries.append(_Entry(folder, str(info["creation_time"]), dict(info["metadata"])))
     return [entry for entry in entries if entry.is_whole]
 
 

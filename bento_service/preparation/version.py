@@ -24,9 +24,14 @@ def compute_version(model: "ModelProto", labels: Sequence[str], recipe: InputRec
 
     if model.functions:
         model = inliner.inline_local_functions(model)
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    opsets = {_name_domain(opset.domain): opset.version for opset in model.opset_import}
     described = [_digest_graph(model.graph, opsets, {}), list(labels), _describe_recipe(recipe)]
     return _digest(described)[:_HEX_DIGITS]
+
+
+def _name_domain(domain: str) -> str:
+    """Return a domain's shorter name: ONNX's own has two."""
+    return "" if domain == "ai.onnx" else domain
 
 
 def _describe_recipe(recipe: InputRecipe) -> Mapping[str, object]:
@@ -34,20 +39,27 @@ def _describe_recipe(recipe: InputRecipe) -> Mapping[str, object]:
     return {name: value for name, (value, default) in values.items() if default is MISSING or value != default}
 
 
-def _digest_graph(graph: "GraphProto", opsets: Mapping[str, int], outer: Mapping[str, str]) -> str:
+def _digest_graph(graph: "GraphProto", opsets: Mapping[str, int], outer: Mapping[str, str], *, depth: int = 0) -> str:
     """Digest a graph as its outputs, each by the operator that makes it, and that by its own inputs' digests.
 
-    `outer` has the tensors of the graph that a branch or a loop's body belongs to.
+    `outer` has the tensors of the graph that a branch or a loop's body belongs to, and `depth` counts such graphs: the
+    body's first input is not the graph's.
     """
     tensors = {**outer, "": _digest("none")}
     for index, value in enumerate(graph.input):
-        tensors[value.name] = _digest(["input", index, *_describe_type(value)])
+        tensors[value.name] = _digest(["input" + depth * "'", index, *_describe_type(value)])
     for tensor in graph.initializer:
         tensors[tensor.name] = _digest_tensor(tensor)
     for node in graph.node:
-        operator = [node.domain, opsets.get(node.domain), node.op_type]
-        attributes = {attribute.name: _describe_attribute(attribute, opsets, tensors) for attribute in node.attribute}
-        digest = _digest([*operator, attributes, [tensors[name] for name in node.input]])
+        domain = _name_domain(node.domain)
+        operator = [domain, opsets.get(domain), node.op_type]
+        attributes = {
+            attribute.name: _describe_attribute(attribute, opsets, tensors, depth) for attribute in node.attribute
+        }
+        inputs = [tensors[name] for name in node.input]
+        # The number of outputs decides what `Split` does.
+        outputs = [len(node.output)] if len(node.output) > 1 else []
+        digest = _digest([*operator, attributes, inputs, *outputs])
         tensors.update({name: _digest([digest, index]) for index, name in enumerate(node.output) if name})
     return _digest([[tensors[value.name], *_describe_type(value)] for value in graph.output])
 
@@ -59,13 +71,15 @@ def _describe_type(value: "ValueInfoProto") -> tuple[int, list[int | None]]:
     return tensor.elem_type, sizes
 
 
-def _describe_attribute(attribute: "AttributeProto", opsets: Mapping[str, int], tensors: Mapping[str, str]) -> object:
+def _describe_attribute(
+    attribute: "AttributeProto", opsets: Mapping[str, int], tensors: Mapping[str, str], depth: int
+) -> object:
     from onnx import GraphProto, TensorProto, helper
 
     def describe(value: object) -> object:
         match value:
             case GraphProto():
-                return _digest_graph(value, opsets, tensors)
+                return _digest_graph(value, opsets, tensors, depth=depth + 1)
             case TensorProto():
                 return _digest_tensor(value)
             case bytes():

@@ -32,9 +32,9 @@ def test_any_other_environment_gets_it_from_its_installer(tmp_path: Path, is_che
 
 
 def test_an_environment_without_pip_is_named_to_uv() -> None:
-    line = installed(has_pip=False).make_line("torch")
+    line = installed(prefix="/home/me/my venv", has_pip=False).make_line("torch")
 
-    assert line == "uv pip install --python /opt/venv 'lightbox-serving[torch]'"
+    assert line == "uv pip install --python '/home/me/my venv' 'lightbox-serving[torch]'"
 
 
 def test_a_checkout_whose_user_has_no_uv_names_the_one_that_setup_installed(

@@ -26,7 +26,9 @@ def load_program(path: Path, name: str, device: str) -> "fx.GraphModule":
     # A damaged file fails in the zip reader, the JSON reader or torch's checks, with different exceptions.
     except Exception as error:
         raise ModelLoadError(
-            f"PyTorch cannot load {name!r} from {path.name}: {error}. Prepare the model again.", model=name
+            f"PyTorch cannot load {name!r} from {path}: {error}. The file is damaged, or another version of PyTorch "
+            f"wrote it: delete its folder and write it again (`lightbox models prepare --torch-program {name}`).",
+            model=name,
         ) from error
     # The scheduler's batches have the right shape. The export's guards are Python code that would run for every batch.
     module = move_to_device_pass(program, device).module(check_guards=False)

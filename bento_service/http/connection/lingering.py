@@ -114,7 +114,8 @@ class _CycleTransport:
     """A transport for uvicorn's request-response cycle, with another `close`.
 
     It holds an answer's headers until the body follows, at most until the event loop's next turn, and writes both at
-    once: from a process that is killed, a client gets a whole answer or none, and a proxy can ask another replica.
+    once: from a process that is killed, a client gets a whole answer or none, if it fits into the socket's buffer, and
+    a proxy can ask another replica.
     """
 
     def __init__(

@@ -99,13 +99,14 @@ def _find(name: str) -> _Variant:
 def _describe(name: str, variant: _Variant) -> dict[str, Any]:
     """Return the fields of `ModelDescription`, as timm has them of `tf_<name>`."""
     package = weights_package(name)
-    labels = resources.files(__package__) / "imagenet_labels.txt"
+    source = f"{package} {metadata.version(package)}, as timm tf_{name}"
+    labels = resources.files(__package__) / "imagenet_labels.txt"  # an image of the service lacks both
     half = (0.5, 0.5, 0.5)
     return {
         "name": name,
         "labels": tuple(labels.read_text(encoding="utf-8").splitlines()),
         "recipe": InputRecipe(variant.size_px, variant.size_px, variant.crop_fraction, "bicubic", half, half),
-        "source": f"{package} {metadata.version(package)}, as timm tf_{name}",
+        "source": source,
         "licence": "Apache-2.0",  # by the LICENSE file of each package
     }
 

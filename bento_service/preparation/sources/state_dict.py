@@ -21,6 +21,15 @@ Tensor = NDArray[np.float32] | NDArray[np.int64]
 
 _MAGIC_NUMBER: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
+_DAMAGE: Final = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    TypeError,
+)
 
 
 def read_state_dict(file: Traversable, *, sha256: str) -> Mapping[str, Tensor]:
@@ -42,20 +51,23 @@ def parse_state_dict(content: bytes) -> Mapping[str, Tensor]:
 
     Raises:
         ValueError: The content has another format, a tensor exceeds its storage, or the pickle names anything but
-            what a state dict of f32 and int64 tensors takes.
+            what a state dict of f32 and int64 tensors takes. A file that was made to do so can still end the process:
+            Python reads a pickle without a limit on memory or nesting.
     """
     file = io.BytesIO(content)
     try:
         magic_number, protocol, _system, described, keys = (_Unpickler(file).load() for _ in range(5))
     # A damaged pickle raises any of these.
-    except (pickle.UnpicklingError, ArithmeticError, AttributeError, EOFError, LookupError, TypeError) as error:
+    except _DAMAGE as error:
         raise ValueError(f"no state dict: {error}") from error
     if (magic_number, protocol) != (_MAGIC_NUMBER, _PROTOCOL):
         raise ValueError("no file of torch.save's format before version 1.6")
     if not isinstance(described, OrderedDict) or not isinstance(keys, list):
         raise ValueError("no state dict")
-    storages = _read_storages(content, file.tell(), keys, _types_of_storages(described))
-    return {name: tensor.read(storages) for name, tensor in described.items()}
+    # A copy, since a pickle can set the attributes of an OrderedDict, `items` among them.
+    tensors = dict(OrderedDict.items(described))
+    storages = _read_storages(content, file.tell(), keys, _types_of_storages(tensors))
+    return {name: tensor.read(storages) for name, tensor in tensors.items()}
 
 
 class _Storage(NamedTuple):
@@ -86,13 +98,17 @@ class _StoredTensor(NamedTuple):
         return np.array(view, order="C")
 
 
-def _describe_tensor(
-    storage: object, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_gradient: object
-) -> _StoredTensor:
-    """Stand in for `torch._utils._rebuild_tensor_v2`."""
-    if not (isinstance(storage, _Storage) and isinstance(shape, tuple) and isinstance(strides, tuple)):
-        raise pickle.UnpicklingError("a tensor without a storage, a shape or strides")
-    return _StoredTensor(storage, offset, shape, strides)
+class _DescribeTensor:
+    """Stands in for `torch._utils._rebuild_tensor_v2`; no function, since a pickle can set a function's attributes."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, storage: object, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_gradient: object
+    ) -> _StoredTensor:
+        if not (isinstance(storage, _Storage) and isinstance(shape, tuple) and isinstance(strides, tuple)):
+            raise pickle.UnpicklingError("a tensor without a storage, a shape or strides")
+        return _StoredTensor(storage, offset, shape, strides)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -100,7 +116,7 @@ class _Unpickler(pickle.Unpickler):
 
     _ALLOWED: Final[Mapping[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _describe_tensor,
+        ("torch._utils", "_rebuild_tensor_v2"): _DescribeTensor(),
         ("torch", "FloatStorage"): np.dtype("<f4"),
         ("torch", "LongStorage"): np.dtype("<i8"),
     }

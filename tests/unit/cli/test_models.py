@@ -1,6 +1,7 @@
 import io
+import os
 import signal
-import sys
+import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -93,7 +94,25 @@ def test_models_are_prepared_in_a_process_whose_failure_is_reported(
     with pytest.raises(error, match=message):
         prepare_in_subprocess(["lite0"], fail)
 
-    assert commands == [(sys.executable, "-P", "-m", "bento_service.cli.app", "models", "prepare", "lite0")]
+    assert [command[-3:] for command in commands] == [("models", "prepare", "lite0")]
+
+
+def test_the_child_that_prepares_needs_no_installed_lightbox_and_no_module_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "typer.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    forget_installed = "import sys; sys.meta_path[:] = [f for f in sys.meta_path if 'editable' not in repr(f)]; "
+
+    def run(argv: Sequence[str]) -> int:
+        python, safe, option, code, *arguments = argv
+        command = (python, safe, option, forget_installed + code, *arguments)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(command, env=environment, check=False).returncode
+
+    prepare_in_subprocess(["--help"], run)
+
+    assert "Bring in the models that are missing" in capfd.readouterr().out
 
 
 def test_what_another_process_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:

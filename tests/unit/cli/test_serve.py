@@ -140,6 +140,10 @@ def test_the_service_reads_relative_paths_of_the_folder_it_was_started_in(
     assert said["BENTOML_HOME"] == str(tmp_path / "home")
     monkeypatch.setenv("LIGHTBOX_JOURNAL_URL", "sqlite:////var/lib/lightbox/journal.sqlite3")
     assert "LIGHTBOX_JOURNAL_URL" not in service_command(Settings(), {}).env
+    monkeypatch.setenv("HOME", "/home/me")
+    assert service_command(Settings(), {"BENTOML_HOME": "~/models"}).env["BENTOML_HOME"] == "/home/me/models"
+    assert service_command(Settings(), {"BENTOML_HOME": ""}).env["BENTOML_HOME"] == str(tmp_path)
+    assert service_command(Settings(), {"BENTOML_HOME": "${HOME}/home"}).env["BENTOML_HOME"] == "${HOME}/home"
 
 
 def test_a_container_leaves_its_models_to_the_bento(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,11 +64,18 @@ def test_each_model_gets_the_best_engine_and_a_gpu_without_pytorch_is_explained(
     assert bool(choice.reason) is bool(reason)
 
 
-def test_onnxruntime_serves_on_a_gpu_where_pytorch_is_not_installed() -> None:
-    choice = choose_engine("auto", "auto", EXPORTED, make_environment("both", ("openvino", "onnxruntime")))
+@pytest.mark.parametrize("model", [EXPORTED, BUNDLED])
+def test_onnxruntime_serves_on_a_gpu_where_pytorch_is_not_installed(model: StoredModel) -> None:
+    choice = choose_engine("auto", "auto", model, make_environment("both", ("openvino", "onnxruntime")))
 
     assert (choice.engine, choice.device) == ("onnxruntime", "cuda")
-    assert "torch" in choice.reason
+    assert "needs the extra `torch`" in choice.reason
+
+
+def test_a_pytorch_without_cuda_is_named_as_the_reason() -> None:
+    environment = replace(make_environment("neither"), is_built_for_cuda=lambda: False)
+
+    assert "was built without CUDA" in choose_engine("auto", "auto", EXPORTED, environment).reason
 
 
 @pytest.mark.parametrize(
@@ -153,10 +160,11 @@ def test_pytorch_is_not_loaded_to_look_for_a_gpu_that_it_would_not_use() -> None
 @pytest.mark.parametrize(
     ("kind", "device", "gpu_of", "installed", "is_wanted"),
     [
-        ("auto", "auto", "both", ("openvino", "torch"), True),
-        ("auto", "auto", "no GPU", ("openvino", "torch"), False),
+        ("auto", "auto", "both", ("openvino", "torch", "timm"), True),
+        ("auto", "auto", "both", ("openvino", "torch"), False),
+        ("auto", "auto", "no GPU", ("openvino", "torch", "timm"), False),
         ("auto", "auto", "both", ("openvino",), False),
-        ("auto", "cpu", "both", ("openvino", "torch"), False),
+        ("auto", "cpu", "both", ("openvino", "torch", "timm"), False),
         ("torch", "cpu", "no GPU", ("openvino", "torch"), True),
         ("onnxruntime", "auto", "both", ("openvino", "torch"), False),
     ],

@@ -1,7 +1,10 @@
 """The model store, its tag names, and a second store that may be mounted read-only."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,3 +189,36 @@ def test_two_names_never_share_a_tag_name(names: set[str]) -> None:
 
     if first.replace("/", "-", 1) != second.replace("/", "-", 1):
         assert bento_name(first) != bento_name(second)
+
+
+@pytest.mark.parametrize("description", ["", "name: a\nmeta", "creation_time: 1\nmetadata:\n", "- a", "\0"])
+def test_a_version_whose_description_is_half_written_is_ignored(folders: Folders, description: str) -> None:
+    save(folders.own, "model", "1")
+    save(folders.own, "model", "2")
+    (folders.own / "lightbox-model" / "2" / "model.yaml").write_text(description)
+
+    assert folders.version_of("model") == "1"
+
+
+@pytest.mark.parametrize("home", [None, "", "relative", "~/home", "${PLACE}/home", "/absolute"])
+def test_models_are_looked_for_where_bentoml_keeps_them_with_and_without_importing_it(
+    home: str | None, tmp_path: Path
+) -> None:
+    if home == "/absolute":
+        home = str(tmp_path / "absolute")
+    script = (
+        "import sys; from bento_service.models.store import BentoModelStore\n"
+        "print(BentoModelStore()._folder(), 'bentoml' in sys.modules)\n"
+        "import bentoml; print(BentoModelStore()._folder())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd()), "HOME": str(tmp_path), "PLACE": str(tmp_path)}
+    environment.pop("BENTOML_HOME", None)
+    if home is not None:
+        environment["BENTOML_HOME"] = home
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+
+    before, after = done.stdout.splitlines()
+    assert before == f"{after} {home == '${PLACE}/home'}"

@@ -113,3 +113,31 @@ def test_a_file_that_ends_early_is_an_error() -> None:
     for length in range(len(content)):
         with pytest.raises(ValueError):
             parse_state_dict(content[:length])
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        b"ctorch._utils\n_rebuild_tensor_v2\n(N}S'__kwdefaults__'\n}stb",
+        b"ctorch._utils\n_rebuild_tensor_v2\n}S'name'\nI1\nsb",
+        b"ccollections\nOrderedDict\n(N}S'items'\nI1\nstb",
+    ],
+)
+def test_a_pickle_cannot_change_what_stands_in_for_a_name(attribute: bytes) -> None:
+    with pytest.raises(ValueError, match="no state dict"):
+        parse_state_dict(make_file(attribute))
+
+
+def test_a_state_dict_with_attributes_of_its_own_is_only_its_items() -> None:
+    assert parse_state_dict(make_file(b"ccollections\nOrderedDict\n)R}S'items'\nI1\nsb")) == {}
+
+
+def test_a_pickle_that_asks_for_more_memory_than_there_is_is_refused() -> None:
+    with pytest.raises(ValueError, match="no state dict"):
+        parse_state_dict(b"\x80\x02Nr\xff\xff\xff\x7f.")
+
+
+def make_file(described: bytes) -> bytes:
+    """Write a file without storages whose state dict is what these opcodes make."""
+    header = b"".join(pickle.dumps(value, 2) for value in (torch.serialization.MAGIC_NUMBER, 1001, None))
+    return header + b"\x80\x02" + described + b"." + pickle.dumps([], 2)

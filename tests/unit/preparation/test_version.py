@@ -147,3 +147,29 @@ def test_strings_count_by_their_characters() -> None:
         return make_model([helper.make_node("Constant", [], ["answer"], value=constant)])
 
     assert version_of(with_strings("a", "b")) == version_of(with_strings("a", "b")) != version_of(with_strings("ab"))
+
+
+def test_an_input_of_a_body_is_not_the_graphs_own_of_that_place() -> None:
+    def adding(name: str) -> onnx.ModelProto:
+        row = helper.make_tensor_value_info("row", TensorProto.FLOAT, ["n", 2])
+        total = helper.make_tensor_value_info("total", TensorProto.FLOAT, ["n", 2])
+        body = helper.make_graph([helper.make_node("Add", ["row", name], ["total"])], "body", [row], [total])
+        return make_model([helper.make_node("Scan", ["w"], ["answer"], body=body, num_scan_inputs=1)])
+
+    assert version_of(adding("row")) != version_of(adding("images"))
+
+
+def test_the_number_of_parts_of_a_split_counts() -> None:
+    def splitting(*outputs: str) -> onnx.ModelProto:
+        return make_model([helper.make_node("Split", ["images"], ["answer", *outputs], axis=1)], opset=13)
+
+    assert version_of(splitting("b")) == version_of(splitting("c")) != version_of(splitting("b", "c"))
+
+
+def test_the_two_names_of_onnxs_own_domain_are_one() -> None:
+    def named(opset: int) -> onnx.ModelProto:
+        model = make_model(opset=opset)
+        model.opset_import[0].domain = "ai.onnx"
+        return model
+
+    assert version_of(named(20)) == VERSION != version_of(named(13))
