@@ -7,7 +7,8 @@ PORT ?= 3000
 DASHBOARD_PORT ?= 8501
 
 BIN := .venv/bin
-INSTALL := install/setup
+# Always into .venv: VENV may be a variable of the user's for something else.
+INSTALL := VENV= install/setup
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' bento_service/__init__.py)
 # The commit that images are labelled with; the tests of containers look for the one that was made.
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -62,7 +63,12 @@ class Installation:
 
     @property
     def _install(self) -> str:
-        return "pip install" if self.has_pip else f"uv pip install --python {shlex.quote(str(self.prefix))}"
+        if self.has_pip:
+            return "pip install"
+        # In a checkout, where the user has none, `make setup` installed one that is not on the PATH.
+        own = sorted((self.root / ".cache").glob("uv-*/bin/uv"))
+        uv = str(own[-1]) if own and shutil.which("uv") is None else "uv"
+        return f"{shlex.quote(uv)} pip install --python {shlex.quote(str(self.prefix))}"
 
 
 def find_installation() -> Installation:

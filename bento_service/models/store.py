@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from bentoml._internal.models.model import ModelStore
 
 PREPARE_ELSEWHERE = (
-    "Prepare it where Lightbox is installed with requirements.txt (`lightbox models prepare`) and name that machine's "
-    "model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
+    "Prepare it with `lightbox models prepare` where Lightbox is installed with the extra `torch`, and name that "
+    "machine's model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
 )
 FILE_FORMAT = 2
 """Increase this when the stored files change, so that stored models are prepared again."""

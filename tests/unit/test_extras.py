@@ -37,6 +37,20 @@ def test_an_environment_without_pip_is_named_to_uv() -> None:
     assert line == "uv pip install --python '/home/me/my venv' 'lightbox-serving[torch]'"
 
 
+def test_a_checkout_whose_user_has_no_uv_names_the_one_that_setup_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "my checkout" / ".cache" / "uv-0.13.9" / "bin" / "uv"
+    uv.parent.mkdir(parents=True)
+    uv.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    where = installed(tmp_path / "my checkout", str(tmp_path / "my checkout" / ".venv"), has_pip=False)
+
+    assert where.make_repair_line("weights") == (
+        f"'{uv}' pip install --python '{where.prefix}' --force-reinstall --no-deps weights"
+    )
+
+
 def test_nothing_is_added_to_an_image() -> None:
     image = Installation(Path("/app/bento/src"), Path("/opt/venv"), has_pip=False, is_container=True)
 
