@@ -192,14 +192,14 @@ def _require_library(kind: EngineKind, environment: Environment) -> None:
 
 def _explain_without_torch(model: StoredModel, environment: Environment) -> str:
     if not environment.is_installed("torch"):
-        return explain_missing("PyTorch, which would run it on the GPU,", "torch")
+        return explain_missing("Running it on the GPU with PyTorch", "torch")
+    if not environment.is_built_for_cuda():
+        return "The PyTorch that is installed was built without CUDA: install one that was built with it."
     if model.program_path is None:
         return (
             "It has no torch program, which PyTorch runs on a GPU: "
             f"`lightbox models prepare --torch-program {model.card.name}` writes one."
         )
-    if not environment.is_built_for_cuda():
-        return "The PyTorch that is installed was built without CUDA: install one that was built with it."
     return "PyTorch cannot use the GPU's driver, which has to be as new as the CUDA of PyTorch: look at `nvidia-smi`."
 
 

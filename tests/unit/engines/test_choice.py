@@ -72,10 +72,11 @@ def test_onnxruntime_serves_on_a_gpu_where_pytorch_is_not_installed(model: Store
     assert "needs the extra `torch`" in choice.reason
 
 
-def test_a_pytorch_without_cuda_is_named_as_the_reason() -> None:
+@pytest.mark.parametrize("model", [EXPORTED, BUNDLED])
+def test_a_pytorch_without_cuda_is_named_as_the_reason(model: StoredModel) -> None:
     environment = replace(make_environment("neither"), is_built_for_cuda=lambda: False)
 
-    assert "was built without CUDA" in choose_engine("auto", "auto", EXPORTED, environment).reason
+    assert "was built without CUDA" in choose_engine("auto", "auto", model, environment).reason
 
 
 @pytest.mark.parametrize(
