@@ -53,7 +53,9 @@ def lightbox(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The wheel is made of the source distribution, as an index would have it.
     run("build", folder / "checkout", "--out-dir", folder / "dist")
     run("venv", folder / "venv", "--python", sys.executable)
-    run("pip", "install", "--python", python, *(folder / "dist").glob("*.whl"))
+    # The versions of the lock, so that a library's new release does not fail the test.
+    locked = ROOT / "requirements.lock"
+    run("pip", "install", "--python", python, "--constraints", locked, *(folder / "dist").glob("*.whl"))
     return python.with_name("lightbox")
 
 
