@@ -124,8 +124,8 @@ def model_line(card: ModelCard) -> str:
 
 
 def engine_and_device(engine: str, device: DeviceInfo | None) -> str:
-    """Name what runs a model; a service that is older than that field does not say on which device."""
-    return f"{engine} on {'GPU' if device.kind == 'cuda' else 'CPU'}" if device else engine
+    """Name what runs a model, and the GPU: without it, it runs on the CPU, and a phone has no room to say so."""
+    return f"{engine} on GPU" if device and device.kind == "cuda" else engine
 
 
 def device(device: DeviceInfo) -> str:

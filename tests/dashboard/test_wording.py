@@ -9,7 +9,7 @@ from bento_service.domain.requests import ImageWarning
 from bento_service.errors import UnsupportedFormatError
 from bento_service.images.formats import sniff
 from dashboard import wording
-from lightbox_client.contract import Prediction, Problem
+from lightbox_client.contract import DeviceInfo, Prediction, Problem
 from lightbox_client.errors import InvalidImageError
 from tests.fakes import service_data
 
@@ -107,8 +107,9 @@ def test_a_model_whose_licence_nobody_names_says_so() -> None:
     assert wording.model_line(card.model_copy(update={"licence": "unknown"})).endswith(" · licence unknown")
 
 
-def test_a_models_line_says_on_which_device_it_runs_unless_the_service_is_too_old_to_say() -> None:
+def test_a_models_line_says_that_it_runs_on_the_gpu() -> None:
     card = service_data.model_card()
+    gpu = DeviceInfo(kind="cuda", name="NVIDIA H200", memory_bytes=141 * 2**30, cores=16)
 
-    assert " · openvino f32 on CPU · " in wording.model_line(card)
-    assert " · openvino f32 · " in wording.model_line(card.model_copy(update={"device": None}))
+    assert " · openvino f32 · " in wording.model_line(card)
+    assert " · openvino f32 on GPU · " in wording.model_line(card.model_copy(update={"device": gpu}))
