@@ -17,6 +17,8 @@ find "$packages" -name '*.pyi' -delete
 # What an import makes lasts, so that to search it for garbage every 700 objects only makes the start longer. The same
 # threshold as a worker has once it serves (bento_service/worker/tuning.py).
 echo 'import gc; gc.set_threshold(20_000)' >"$packages/lightbox-gc.pth"
+# uv's lock on the environment, which anybody may write.
+rm -f "$1/.lock"
 # Bytecode without time stamps, and files of one age: built again, the layer has the same digest. Some packages hold
 # files for another Python, which cannot be compiled and are never loaded.
 python -m compileall -qq -j 0 --invalidation-mode unchecked-hash "$packages" || true

@@ -45,7 +45,7 @@ ABSENT = {
 }
 FIND_WRITABLE = {
     SERVICE_IMAGE: "find /app /usr -writable -not -type l | head -3",
-    DASHBOARD_IMAGE: "find /app /opt/venv -user 1034",
+    DASHBOARD_IMAGE: "find /app /opt/venv -writable -not -type l | head -3",
 }
 each_image = pytest.mark.parametrize("image", [SERVICE_IMAGE, DASHBOARD_IMAGE])
 
