@@ -46,12 +46,14 @@ def make_up(checkout: Path, environment: dict[str, str]) -> Iterator[float]:
     port, dashboard_port = find_free_port(), find_free_port()
     started_s = time.monotonic()
     command = ["make", "--silent", "up", f"PORT={port}", f"DASHBOARD_PORT={dashboard_port}"]
-    process = subprocess.Popen(command, cwd=checkout, env=environment, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+    process = subprocess.Popen(  # noqa: S603 - ours
+        command, cwd=checkout, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         wait_for_answer(process, port, dashboard_port)
         yield time.monotonic() - started_s
     finally:
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal
         process.wait(120)
 
 
