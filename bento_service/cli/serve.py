@@ -149,7 +149,7 @@ def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
 
 
 def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], bool] | None = None) -> tuple[str, ...]:
-    """Return the arguments of `lightbox models prepare` for what a start lacks; none if it lacks nothing.
+    """Return the arguments with which `lightbox models prepare` adds what is missing; empty if nothing is.
 
     Where PyTorch will run the models, each needs its torch program too.
 
