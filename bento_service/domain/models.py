@@ -1,29 +1,48 @@
 """Models: input recipe, card, parity and files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from bento_service.errors import ModelLoadError
 
-Interpolation = Literal["bilinear", "bicubic"]
+Interpolation = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
+Fit = Literal["crop", "squash", "letterbox"]
+"""How an image is brought to the model's size: see `InputRecipe`."""
+Channels = Literal["rgb", "bgr", "grey"]
+ScoreKind = Literal["softmax", "independent"]
+"""Whether scores are probabilities that sum to one, or one probability for each label (sigmoid, multi-label)."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputRecipe:
-    """The parameters of timm's evaluation transform for a model (timm/data/config.py).
+    """How an image becomes a model's input.
 
-    The short side is resized to `floor(size / crop_fraction)`, then the centre is cropped to `height_px` x `width_px`.
-    `mean` and `std` apply to RGB in [0, 1], within the engine's graph.
+    `fit` says how it is brought to `height_px` x `width_px`. `crop` is timm's evaluation transform
+    (timm/data/config.py): the short side is resized to `floor(size / crop_fraction)`, then the centre is cropped.
+    `squash` resizes both sides, whatever the aspect. `letterbox` resizes the long side and fills the rest, half on
+    each side, with the grey `pad_value` (0-255). `crop_fraction` counts for `crop` alone.
+
+    Pixels reach the graph as RGB, or as one channel where `channels` is `grey` (ITU-R 601 luma, as Pillow's mode `L`).
+    The graph turns them to BGR where `channels` says so, then normalises them: `mean` and `std`, a value for each
+    channel in the order of `channels`, apply to [0, 1].
     """
 
     height_px: int
     width_px: int
     crop_fraction: float
     interpolation: Interpolation
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fit: Fit = "crop"
+    channels: Channels = "rgb"
+    pad_value: int = 0
+
+    @property
+    def channel_count(self) -> int:
+        """The channels of an image that the graph takes: 1 or 3."""
+        return 1 if self.channels == "grey" else 3
 
 
 MIN_TOP1_AGREEMENT = 0.995
@@ -55,7 +74,11 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """A model's description. `version` is a digest of graph, labels and recipe: equal versions give equal answers."""
+    """A model's description. `version` is a digest of graph, labels and recipe: equal versions give equal answers.
+
+    `found_in` says where an import found labels, recipe and activation. `max_batch` is None where the graph takes any
+    batch. `memory_bytes` is what the model took when it was loaded for the first time, or None where nobody measured.
+    """
 
     name: str
     version: str
@@ -64,6 +87,10 @@ class ModelCard:
     source: str
     licence: str
     parity: Parity | None = None
+    score_kind: ScoreKind = "softmax"
+    found_in: Mapping[str, str] = field(default_factory=dict, hash=False)
+    max_batch: int | None = None
+    memory_bytes: int | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:

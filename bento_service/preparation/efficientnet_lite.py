@@ -171,8 +171,8 @@ class _Builder:
         return name
 
 
-def _per_channel(values: tuple[float, float, float]) -> NDArray[np.float32]:
-    return np.array(values, np.float32).reshape(1, 3, 1, 1)
+def _per_channel(values: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array(values, np.float32).reshape(1, -1, 1, 1)
 
 
 def _same_padding(size_px: int, kernel_px: int, stride: int) -> tuple[int, int]:
