@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from bento_service.cli.errors import CommandError
+from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Command
 from bento_service.cli.models import prepare_in_subprocess
 from bento_service.extras import explain_missing
 from bento_service.models.store import BentoModelStore
-from bento_service.settings import BENTO_PATH, Settings
+from bento_service.settings import BENTO_PATH, Settings, is_loopback
 from lightbox_client import Client
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
@@ -120,7 +120,16 @@ def preflight(settings: Settings) -> None:
         EngineUnavailableError: The engine or the device of the settings is not there.
         JournalUrlError: The journal's URL is invalid.
         CacheUrlError: The cache's URL is invalid.
+        CommandError: Strangers could change what is served.
     """
+    if settings.model_control == "explicit" and not (settings.allow_anonymous or is_loopback(settings.host)):
+        raise CommandError(
+            f"LIGHTBOX_MODEL_CONTROL is explicit and LIGHTBOX_HOST is {settings.host}: everyone who reaches the port "
+            "could change what is served, since there are no keys yet. Set LIGHTBOX_ALLOW_ANONYMOUS=true if that is "
+            "meant, for instance behind a proxy that asks for a password; or serve on 127.0.0.1; or set "
+            "LIGHTBOX_MODEL_CONTROL=fixed.",
+            ExitCode.BAD_INPUT,
+        )
     if (settings.engine, settings.device) != ("auto", "auto"):
         from bento_service.engines.choice import check_engine
 

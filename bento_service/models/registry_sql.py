@@ -161,12 +161,10 @@ class SqlRegistryStore:
 
     def _write_change(self, connection: Connection, name: str, action: str, version: str, actor: str) -> int:
         table = tables.registry_changes
-        written = connection.execute(
-            insert(table).values(
-                changed_at_us=self._read_clock(connection), model=name, action=action, version=version, actor=actor
-            )
+        entry = insert(table).values(
+            changed_at_us=self._read_clock(connection), model=name, action=action, version=version, actor=actor
         )
-        revision = int(written.inserted_primary_key[0])
+        revision = connection.execute(entry.returning(table.c.id)).scalar_one()
         connection.execute(delete(table).where(table.c.id <= revision - CHANGES_KEPT))
         return revision
 

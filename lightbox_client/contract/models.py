@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from lightbox_client.contract.answers import ModelRef
+from lightbox_client.contract.registry import CanaryState, ShadowState, VersionState
 from lightbox_client.contract.wire import WireModel
 
 
@@ -48,6 +49,10 @@ class ModelCard(WireModel):
     crop_fraction: float | None = Field(
         default=None, description="Share of the resized image's short side that the centre crop keeps."
     )
+    aliases: dict[str, str] = Field(default={}, description="Version by alias; `champion` answers to the bare name.")
+    versions: list[VersionState] = Field(default=[], description="The versions that the worker that answers has.")
+    canary: CanaryState | None = None
+    shadow: ShadowState | None = None
 
 
 class ModelList(WireModel):
