@@ -46,7 +46,7 @@ def measure_costs(
 
     Args:
         infer: The forward pass.
-        recipe: Gives the size of the input.
+        recipe: Gives the shape of the input.
         modes: The engine's modes that differ; has `THROUGHPUT`.
         sizes: Batch sizes, ascending, 1 first; not used where there are buckets.
         bucket_sizes: The engine's buckets, or none.
@@ -95,9 +95,7 @@ def time_batch_sizes(
         if len(duration_ms) >= _FEWEST_SIZES and spent_s >= budget_s:
             break
         # Noise: an all-black batch runs faster on hardware that skips zeros.
-        batch_nhwc = np.random.default_rng(0).integers(
-            0, 256, (size, recipe.height_px, recipe.width_px, 3), dtype=np.uint8
-        )
+        batch_nhwc = np.random.default_rng(0).integers(0, 256, (size, *recipe.shape_hwc), dtype=np.uint8)
         try:
             samples_s = _time(partial(infer, batch_nhwc, mode), budget_s=_SHARE_OF_BUDGET * budget_s, clock=clock)
         except OutOfMemoryError:

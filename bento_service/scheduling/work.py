@@ -36,7 +36,7 @@ class Completion:
 class WorkItem:
     """One decoded image in the scheduler.
 
-    `pixels_hwc` is RGB, uint8, 0-255. Times are in seconds on the scheduler's clock. `future` belongs to the
+    `pixels_hwc` is RGB or grey, uint8, 0-255. Times are in seconds on the scheduler's clock. `future` belongs to the
     scheduler's loop and gets a `Completion` or an error. The scheduler alone writes the last three fields: whether a
     lane was idle when the image joined the queue, when a lane last waited instead of running it (`policy.Hold`), and
     how many lanes died while they ran it.
