@@ -93,6 +93,11 @@ class ModelCard:
     memory_bytes: int | None = None
 
     @property
+    def key(self) -> str:
+        """`name:version`, which names one version of a model inside a process: in queue, costs and work estimate."""
+        return f"{self.name}:{self.version}"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """The warnings in every answer of this model."""
         return () if self.parity is None or self.parity.passes_gate else (INEXACT_MODEL,)

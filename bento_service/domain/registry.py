@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 CHAMPION = "champion"
@@ -16,6 +17,19 @@ class LoadState(StrEnum):
     READY = "READY"
     FAILED = "FAILED"
     UNLOADING = "UNLOADING"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """The state of one version in one worker.
+
+    `reason` says why it is FAILED, and is empty otherwise. `memory_bytes` is what its load added to the worker's
+    memory, or None until it is READY.
+    """
+
+    state: LoadState
+    reason: str = ""
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +74,20 @@ class Deployment:
     def champion(self) -> str:
         """The version that answers to the bare name."""
         return self.aliases[CHAMPION]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One image that ran on two versions of the model `name`: on the one that answered, and on the challenger.
+
+    `compared_at` is in UTC. `is_same_class` tells whether both have the same best class; `max_difference` is the
+    largest difference of a class's two scores.
+    """
+
+    name: str
+    version: str
+    challenger: str
+    request_id: str
+    compared_at: datetime
+    is_same_class: bool
+    max_difference: float

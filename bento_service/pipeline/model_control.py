@@ -1,0 +1,43 @@
+"""The interface by which a running worker changes what it serves."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from bento_service.domain.registry import Deployment, VersionStatus
+
+
+class ModelControl(Protocol):
+    """Loads, unloads and routes versions while the worker serves. Used on the event loop.
+
+    Requests go on meanwhile, and each is answered by the version that it was admitted to.
+    """
+
+    async def load(self, name: str, version: str) -> None:
+        """Load and warm a version beside what serves; do nothing if it is loaded. `version` is whole.
+
+        A failed load leaves what serves as it is.
+
+        Raises:
+            LightboxError: The store lacks the version or cannot be read, its parity fails the gate, it would not fit
+                into memory, or the engine cannot run it.
+        """
+
+    async def unload(self, name: str, version: str) -> None:
+        """Admit no further request to a version, wait until its last one is answered, and close its engine.
+
+        It does nothing if the version is not loaded.
+
+        Raises:
+            InvalidParameterError: It answers to the bare name, or is the canary or the shadow of its deployment.
+        """
+
+    def set_deployment(self, deployment: Deployment) -> None:
+        """Replace aliases, canary and shadow of one model in one step; `deployment.versions` loads nothing.
+
+        Raises:
+            InvalidParameterError: It names a version that is not READY, or one whose labels differ from the champion's
+                as canary or shadow.
+        """
+
+    def states(self) -> Mapping[tuple[str, str], VersionStatus]:
+        """Return the state of each version by name and version; one that is unloaded is gone from it."""
