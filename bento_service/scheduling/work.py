@@ -12,7 +12,7 @@ from bento_service.domain.runner import DispatchReason, EngineMode
 
 
 class Infer(Protocol):
-    """A model's forward pass: RGB uint8 (n, height, width, 3) to probabilities (n, classes).
+    """A model's forward pass: uint8 (n, height, width, channels) to probabilities (n, classes).
 
     `infer` of each engine, see `engines.base.Engine.infer`; `pipeline/wiring.py` passes it to the scheduler.
     """

@@ -21,11 +21,13 @@ def transform_with_timm(image: Image.Image, recipe: InputRecipe) -> NDArray[np.u
         input_size=(3, recipe.height_px, recipe.width_px),
         crop_pct=recipe.crop_fraction if recipe.fit == "crop" else 1.0,
         crop_mode=CROP_MODES[recipe.fit],
-        mean=[recipe.pad_value / 255] * recipe.channel_count,  # what timm fills with
+        mean=(recipe.pad_value / 255,) * recipe.channel_count,  # what timm fills with
         interpolation=recipe.interpolation,
         normalize=False,
     )
-    return transform(image.convert("L" if recipe.channels == "grey" else "RGB")).permute(1, 2, 0).numpy()
+    pixels_chw = transform(image.convert("L" if recipe.channels == "grey" else "RGB"))
+    pixels_hwc: NDArray[np.uint8] = pixels_chw.permute(1, 2, 0).numpy()
+    return pixels_hwc
 
 
 def assert_as_timm(pixels_hwc: NDArray[np.uint8], image: Image.Image, recipe: InputRecipe) -> None:
