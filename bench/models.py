@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.peers.classifier import MODEL_VARIABLE
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.domain.models import StoredModel
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.sources.base import BUNDLED_NAMES
 
 CACHE = Path(__file__).parents[1] / ".cache"
 MODEL = "efficientnet_lite0"

@@ -21,6 +21,7 @@ from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
 from bento_service.machine import Division, count_cpus, divide
 from bento_service.models.gate import read_card
+from bento_service.models.measured_costs import MeasuredCosts
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
@@ -144,7 +145,8 @@ def _load_models(settings: Settings, names: Sequence[str], choose: ChooseEngine)
 
         models = _load_side_by_side(load, choices, threads=1 if has_gpu else count_cpus())
         budget_s = max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(names)))
-        costs = {model.card.name: _warm_up(model, budget_s) for model in models}
+        measured = MeasuredCosts(settings.data_dir / "batch-costs")
+        costs = {model.card.name: _warm_up(model, division, budget_s, measured) for model in models}
         return _WarmModels(models, costs, division, engines.pop_all())
 
 
@@ -181,9 +183,13 @@ def _load(settings: Settings, stored: StoredModel, choice: Choice, division: Div
     return WarmModel(replace(card, parity=engine.parity) if engine.parity else card, engine)
 
 
-def _warm_up(model: WarmModel, budget_s: float) -> Mapping[EngineMode, CostModel]:
+def _warm_up(
+    model: WarmModel, division: Division, budget_s: float, measured: MeasuredCosts
+) -> Mapping[EngineMode, CostModel]:
     begun_s = time.perf_counter()
     engine = model.engine
+    conditions = (model.card.version, engine.library, engine.precision, engine.device, division, sorted(engine.modes))
+    known_ms = measured.find(*conditions)
     cost = measure_costs(
         engine.infer,
         model.card.recipe,
@@ -192,7 +198,11 @@ def _warm_up(model: WarmModel, budget_s: float) -> Mapping[EngineMode, CostModel
         bucket_sizes=engine.bucket_sizes,
         clock=time.perf_counter,
         budget_s=budget_s,
+        known_ms=known_ms,
     )
+    durations_ms = {mode: modelled.curve_ms() for mode, modelled in cost.items()}
+    if durations_ms != known_ms:
+        measured.keep(durations_ms, *conditions)
     logger.info(
         "%s is warm on %s (%s, %s) after %.1f s of runs: %s ms a batch",
         model.card.name,

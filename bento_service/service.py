@@ -55,6 +55,10 @@ def _prepare_deployment(settings: Settings) -> None:
     if wanted := list_to_prepare(settings):
         logger.info("Running `lightbox models prepare %s`: this happens once.", " ".join(wanted))
         prepare_in_subprocess(wanted)
+    from bento_service.database.revisions import is_file_current
+
+    if settings.journal_url is None and is_file_current(settings.journal_file):
+        return
     from bento_service.journal.store import migrate
 
     try:

@@ -140,7 +140,9 @@ class Settings(BaseSettings):
         "`https://app.example.org`, or `*` for every page that a user of the service opens. Off if unset.",
     )
     data_dir: Path = Field(
-        default_factory=lambda: Path.home() / ".lightbox", description="Folder for the journal's SQLite file."
+        default_factory=lambda: Path.home() / ".lightbox",
+        description="Folder for the journal's SQLite file, and for the batch durations that the next start need not "
+        "measure again.",
     )
     model_store: Path | None = Field(
         default=None,
@@ -229,10 +231,15 @@ class Settings(BaseSettings):
         return self.workers or choose_workers(count_cpus())
 
     @property
+    def journal_file(self) -> Path:
+        """The journal's SQLite file where `journal_url` is not set."""
+        return self.data_dir / "journal.sqlite3"
+
+    @property
     def resolved_journal_url(self) -> str:
         """The journal's SQLAlchemy URL, with its password."""
         if not self.journal_url:
-            return f"sqlite:///{self.data_dir / 'journal.sqlite3'}"
+            return f"sqlite:///{self.journal_file}"
         return self.journal_url.get_secret_value()
 
     @property

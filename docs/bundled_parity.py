@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.bundled_parity import write_bundled_parity
 from bento_service.preparation.prepare import prepare_missing
-from bento_service.preparation.sources.base import BUNDLED_NAMES
 from bento_service.preparation.verification import PYTORCH, verify
 
 

@@ -11,9 +11,9 @@ import skimage
 from hypothesis import settings
 
 from bench.photographs import write_photographs
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.prepare import prepare_missing
-from bento_service.preparation.sources.base import BUNDLED_NAMES
 
 _BENTOML_HOME = Path(__file__).parents[1] / ".cache" / "test-bentoml"
 

@@ -1,15 +1,14 @@
 """Brings a database's schema up to date with the Alembic migrations of this package."""
 
 import threading
-from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table, update
 
 from bento_service.database import tables
 from bento_service.database.connections import Database
+from bento_service.database.revisions import MIGRATIONS, list_revisions, newest_revision
 from bento_service.errors import JournalTooNewError
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
 _VERSIONS = table("alembic_version", column("version_num"))
 # Alembic keeps the running migration in a global, so a process runs one at a time.
 _ALEMBIC_LOCK = threading.Lock()
@@ -41,7 +40,7 @@ def check_revision(database: Database) -> str | None:
     with database.reading() as connection:
         has_revision = inspect(connection).has_table(_VERSIONS.name)
         revision: str | None = connection.scalar(select(_VERSIONS.c.version_num)) if has_revision else None
-    if revision is not None and revision not in _revisions():
+    if revision is not None and revision not in list_revisions():
         raise JournalTooNewError(
             f"The journal at {database.name} was written by a newer Lightbox (its schema is {revision}, the newest "
             f"known here {newest_revision()}). Use that version, restore a backup from before it, or set another "
@@ -49,16 +48,6 @@ def check_revision(database: Database) -> str | None:
             retry_after_s=_RETRY_AFTER_S,
         )
     return revision
-
-
-def newest_revision() -> str:
-    """Return the revision of the last migration."""
-    return max(_revisions())
-
-
-def _revisions() -> frozenset[str]:
-    """Return the revision of each migration: what its file's name begins with."""
-    return frozenset(file.stem.partition("_")[0] for file in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
 
 
 def _lacks_tables(database: Database) -> bool:
@@ -83,7 +72,7 @@ def _migrate(database: Database) -> None:
 
     # An absolute path, so that it works in a wheel and in a bento alike.
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:
         with _ALEMBIC_LOCK, database.writing() as connection:
             config.attributes["connection"] = connection

@@ -1,4 +1,4 @@
-"""The journal's tables. A contract test compares them with what `migrations/` creates."""
+"""The tables of journal and registry. A contract test compares them with what `migrations/` creates."""
 
 from sqlalchemy import (
     JSON,
@@ -73,3 +73,58 @@ classes = Table(
     UniqueConstraint("class_id", "label", name="uq_classes_class_id_label"),
 )
 """The key of each class that ever was top-1; rollups count by it."""
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("versions", JSON, nullable=False),
+    Column("aliases", JSON, nullable=False),
+    Column("canary", JSON(none_as_null=True)),
+    Column("shadow", JSON(none_as_null=True)),
+    Column("former_champions", JSON, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+)
+"""One row a model: what the registry wants of it (`domain.registry.Deployment`)."""
+
+registry_changes = Table(
+    "registry_changes",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("changed_at_us", BigInteger, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+)
+"""One row a change of a deployment; its id is the deployment's revision."""
+
+Index("ix_registry_changes_model", registry_changes.c.model, registry_changes.c.id)
+
+worker_reports = Table(
+    "worker_reports",
+    metadata,
+    Column("worker_id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("applied", JSON, nullable=False),
+    Column("versions", JSON, nullable=False),
+    Column("reported_at_us", BigInteger, nullable=False),
+)
+"""One row a worker: its loaded versions, and the revision of each deployment that it follows."""
+
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("compared_at_us", BigInteger, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("challenger", Text, nullable=False),
+    Column("is_same_class", Boolean, nullable=False),
+    Column("max_difference", Double, nullable=False),
+)
+"""One row for each image that ran on a shadow too."""
+
+Index("ix_comparisons_time", comparisons.c.compared_at_us)
+Index("ix_comparisons_versions", comparisons.c.model, comparisons.c.version, comparisons.c.challenger)

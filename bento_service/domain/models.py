@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -107,13 +108,14 @@ class ModelCard:
 class StoredModel:
     """A prepared model: its card, the files that engines load, and the parity by engine name.
 
-    `program_path` is the torch program, which a model may lack.
+    `program_path` is the torch program, which a model may lack. `stored_at` has a time zone.
     """
 
     card: ModelCard
     onnx_path: Path
     program_path: Path | None
     parities: Mapping[str, Parity]
+    stored_at: datetime | None = None
 
     def card_served_by(self, engine_name: str) -> ModelCard:
         """Return the card with an engine's parity, or with none where it was not measured."""

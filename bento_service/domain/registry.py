@@ -58,8 +58,9 @@ class Deployment:
     """The desired state of one model: the versions to load, and the routing among them.
 
     `versions` has each version that is loaded or to be loaded, oldest load first. `aliases` points from an alias to one
-    of them; the champion is always set. `former_champions` is newest first. `revision` grows with each change of any
-    model.
+    of them. `former_champions` is newest first. `revision` grows with each change of any model.
+
+    The champion is always set, unless the whole model was unloaded: then `versions` and `aliases` are empty.
     """
 
     name: str
@@ -69,6 +70,11 @@ class Deployment:
     shadow: Shadow | None = None
     former_champions: tuple[str, ...] = ()
     revision: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the whole model was unloaded."""
+        return not self.versions
 
     @property
     def champion(self) -> str:
@@ -91,3 +97,38 @@ class Comparison:
     compared_at: datetime
     is_same_class: bool
     max_difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One entry of the registry's history. `version` is empty where a change concerns none, `changed_at` is in UTC."""
+
+    revision: int
+    changed_at: datetime
+    name: str
+    action: str
+    version: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What one worker has loaded, by name and version; `applied` is the revision of each deployment that it follows.
+
+    A worker follows a revision once all that it asks for is done here, or has failed.
+    """
+
+    worker_id: str
+    host: str
+    applied: Mapping[str, int]
+    versions: Mapping[tuple[str, str], VersionStatus]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The comparisons of two versions: how many, in how many the best class is the same, and differences of scores."""
+
+    compared: int = 0
+    same_class: int = 0
+    mean_difference: float = 0.0
+    max_difference: float = 0.0

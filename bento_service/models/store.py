@@ -4,22 +4,30 @@ A model's torch program is an entry of its own, which a bento names or leaves ou
 """
 
 import contextlib
-import hashlib
-import json
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import TypeAdapter
-
+from bento_service.domain.model_names import ModelReference, is_preparable
 from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
+from bento_service.models.stored_files import (
+    FILE_FORMAT,
+    MODEL_PREFIX,
+    ONNX,
+    PROGRAM,
+    PROGRAM_PREFIX,
+    Entry,
+    bento_name,
+    find_names,
+    find_versions,
+    let_others_read,
+    read_model,
+    write_description,
+)
 
 if TYPE_CHECKING:
     from bentoml._internal.models.model import ModelStore
@@ -28,82 +36,78 @@ PREPARE_ELSEWHERE = (
     "Prepare it with `lightbox models prepare` where Lightbox is installed with the extra `torch`, and name that "
     "machine's model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
 )
-FILE_FORMAT = 2
-"""Increase this when the stored files change, so that stored models are prepared again."""
-_BENTO_NAME_LIMIT = 63
-"""Characters in a BentoML tag's name, at most (bentoml/_internal/tag.py)."""
-_ONNX, _PROGRAM, _LABELS, _CARD = "model.onnx", "model.pt2", "labels.json", "card.json"
-_MODEL_PREFIX, _PROGRAM_PREFIX = "lightbox-", "lightbox_torch-"
-_BENTO_YAML = "model.yaml"
-"""BentoML's own file in each version (bentoml/_internal/models/model.py). Read here, as importing BentoML takes 1 s."""
-_CARDS = TypeAdapter(ModelCard)
-_PARITIES = TypeAdapter(Mapping[str, Parity])
-
-
-def bento_name(name: str, prefix: str = _MODEL_PREFIX) -> str:
-    """Return a model's BentoML tag name: `timm/resnet50.a1_in1k` is `lightbox-timm-resnet50.a1_in1k`.
-
-    Its torch program has the prefix `lightbox_torch-` instead.
-
-    Names that BentoML does not allow (over 63 characters, or characters other than lower-case letters, digits, `.`,
-    `_` and `-`) are changed and get a digest of the original, so that tag names stay unique.
-    """
-    plain = name.replace("/", "-", 1)
-    safe = f"{prefix}{re.sub(r'[^a-z0-9._-]', '-', plain.lower())}"
-    if safe == f"{prefix}{plain}" and safe[-1].isalnum() and len(safe) <= _BENTO_NAME_LIMIT:
-        return safe
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{safe[: _BENTO_NAME_LIMIT - 9]}-{digest}"
 
 
 class BentoModelStore:
     """Keeps prepared models as `lightbox-<name>:<version>`, and torch programs as `lightbox_torch-<name>:<version>`.
 
-    Safe for several threads and processes at once.
+    A model is named `name`, which is its version that was stored last, or `name:version`, where the version's first
+    characters will do. Safe for several threads and processes at once.
     """
 
     def __init__(self, root: Path | None = None, *, also: Path | None = None) -> None:
         """Choose the store's folder, or None for BentoML's: `$BENTOML_HOME/models`, or a bento's own inside of one.
 
-        `also` is the folder of a second store for models that the first lacks; nothing is written there.
+        `also` is the folder of a second store, whose models are found too; nothing is saved there.
         """
         self._root = root
         self._also = also
 
-    def find(self, name: str) -> StoredModel | None:
-        """Return the model of this name that was stored last, or None. Takes milliseconds.
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all stored models, in alphabetical order; raises as `versions`."""
+        with self._explained_reading("of the store"):
+            return tuple(sorted({name for root in self._roots() for name in find_names(root)}))
+
+    def versions(self, name: str) -> tuple[StoredModel, ...]:
+        """Return each stored version of a model, newest first; none if there is none. Takes milliseconds.
 
         Models of another file format and incompletely stored ones are ignored.
 
         Raises:
             ModelLoadError: A store exists and cannot be read.
         """
-        try:
-            found = (_find_newest(_whole_versions(bento_name(name), root)) for root in self._roots())
-            entry = next(filter(None, found), None)
-            return _read(entry, self._find_program(name, entry.folder.name)) if entry else None
-        except OSError as error:
-            raise ModelLoadError(
-                f"The model {name!r} cannot be read by the user with the id {os.getuid()}: {error.filename} "
-                f"({error.strerror}). Let others read the model store (`chmod -R a+rX`).",
-                model=name,
-            ) from error
+        with self._explained_reading(repr(name)):
+            return tuple(self._read(name, entry) for entry in self._entries(name))
 
-    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the `names` that are not prepared."""
-        return tuple(name for name in names if self.find(name) is None)
+    def find(self, name: str, version: str | None = None) -> StoredModel | None:
+        """Return a version of a model, or the one that was stored last; None if it is not there.
 
-    def load(self, name: str) -> StoredModel:
-        """Return a prepared model.
+        Args:
+            name: The model's name, or `name:version`.
+            version: The first characters of a version.
 
         Raises:
-            ModelLoadError: It is not prepared.
+            ModelLoadError: Several versions begin with these characters, or a store exists and cannot be read.
         """
-        stored = self.find(name)
+        reference = ModelReference.parse(name)
+        version = version or reference.version
+        with self._explained_reading(repr(reference.name)):
+            entries = self._entries(reference.name)
+            if version is not None:
+                entries = [entry for entry in entries if entry.version.startswith(version)]
+                # A whole version is meant even where it begins a longer one.
+                entries = [entry for entry in entries if entry.version == version] or entries
+                if len(entries) > 1:
+                    found = ", ".join(entry.version for entry in entries)
+                    raise ModelLoadError(
+                        f"Several versions of {reference.name!r} begin with {version!r}: {found}. Name one of them.",
+                        model=reference.name,
+                    )
+            return self._read(reference.name, entries[0]) if entries else None
+
+    def missing(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the `names`, each as `find` takes it, that are not stored."""
+        return tuple(name for name in names if self.find(name) is None)
+
+    def load(self, name: str, version: str | None = None) -> StoredModel:
+        """Return a stored model; takes the same as `find`, and raises the same.
+
+        Raises:
+            ModelLoadError: It is not stored.
+        """
+        stored = self.find(name, version)
         if stored is None:
-            raise ModelLoadError(
-                f"The model {name!r} is not prepared. Run `lightbox models prepare {name}` first.", model=name
-            )
+            raise self._explain_missing(name, version)
         return stored
 
     def save(
@@ -118,41 +122,41 @@ class BentoModelStore:
         `write_model` writes the ONNX file to the first given path, and may write the torch program to the second.
         `measure` returns parity by engine for the ONNX file at the given path.
         """
-        with self._create(card, _MODEL_PREFIX) as folder:
-            write_model(folder / _ONNX, folder / _PROGRAM)
-            described = _CARDS.dump_python(card, mode="json")
-            _write_json(folder / _LABELS, described.pop("labels"))
-            parities = _PARITIES.dump_python(measure(folder / _ONNX), mode="json")
-            _write_json(folder / _CARD, {**described, "parity": parities})
-            if (folder / _PROGRAM).exists():
+        with self._create(card, MODEL_PREFIX) as folder:
+            write_model(folder / ONNX, folder / PROGRAM)
+            write_description(folder, card, measure(folder / ONNX))
+            if (folder / PROGRAM).exists():
                 # Before the model: one that is found without a program has none.
-                self.save_program(card, lambda path: shutil.move(folder / _PROGRAM, path))
-        return self.load(card.name)
+                self.save_program(card, lambda path: shutil.move(folder / PROGRAM, path))
+        return self.load(card.name, card.version)
 
     def save_program(self, card: ModelCard, write_program: Callable[[Path], object]) -> None:
         """Store a torch program for a version of a model, which may be stored already. Hold `lock` meanwhile.
 
         `write_program` writes it to the given path.
         """
-        with self._create(card, _PROGRAM_PREFIX) as folder:
-            write_program(folder / _PROGRAM)
+        with self._create(card, PROGRAM_PREFIX) as folder:
+            write_program(folder / PROGRAM)
 
-    @contextlib.contextmanager
-    def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
-        """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block."""
-        # BentoML reports each model that it stores, over the network: off, unless an operator turns it on.
-        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-        import bentoml
+    def remove(self, name: str, version: str) -> None:
+        """Delete a version, given in full, with its torch program, from every store that has it. Hold `lock` meanwhile.
 
-        name, root = bento_name(card.name, prefix), self._folder()
-        shutil.rmtree(root / name / card.version, ignore_errors=True)
-        metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
-        tag = f"{name}:{card.version}"
-        with bentoml.models.create(tag, metadata=metadata, _model_store=_open_store(root)) as model:
-            folder = Path(model.path)
-            yield folder
-            model.info.metadata["file_bytes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
-        _let_others_read(root / name / card.version)
+        Raises:
+            ModelLoadError: A store cannot be written.
+        """
+        for root in self._roots():
+            for prefix in (MODEL_PREFIX, PROGRAM_PREFIX):
+                tag_name = bento_name(name, prefix)
+                if not (root / tag_name / version).is_dir():
+                    continue
+                try:
+                    # BentoML's way, which also keeps its record of the latest version right.
+                    _open_store(root).delete(f"{tag_name}:{version}")
+                except OSError as error:
+                    raise ModelLoadError(
+                        f"{name}:{version} cannot be removed from the model store {root}: {error.strerror or error}.",
+                        model=name,
+                    ) from error
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -179,14 +183,60 @@ class BentoModelStore:
         finally:
             lock.release()
 
-    def _find_program(self, name: str, version: str) -> Path | None:
+    @contextlib.contextmanager
+    def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
+        """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block."""
+        # BentoML reports each model that it stores, over the network: off, unless an operator turns it on.
+        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+        import bentoml
+
+        name, root = bento_name(card.name, prefix), self._folder()
+        shutil.rmtree(root / name / card.version, ignore_errors=True)
+        metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
+        tag = f"{name}:{card.version}"
+        with bentoml.models.create(tag, metadata=metadata, _model_store=_open_store(root)) as model:
+            folder = Path(model.path)
+            yield folder
+            model.info.metadata["file_bytes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
+        let_others_read(root / name / card.version)
+
+    def _entries(self, name: str) -> list[Entry]:
+        """Return the versions of all roots, newest first; of a version that two have, the first root's."""
+        found: dict[str, Entry] = {}
+        for root in self._roots():
+            for entry in find_versions(bento_name(name), root):
+                found.setdefault(entry.version, entry)
+        return sorted(found.values(), key=lambda entry: entry.created_at, reverse=True)
+
+    def _read(self, name: str, entry: Entry) -> StoredModel:
         programs = (
-            program.folder / _PROGRAM
+            program.folder / PROGRAM
             for root in self._roots()
-            for program in _whole_versions(bento_name(name, _PROGRAM_PREFIX), root)
-            if program.folder.name == version
+            for program in find_versions(bento_name(name, PROGRAM_PREFIX), root)
+            if program.version == entry.version
         )
-        return next(programs, None)
+        return read_model(entry, next(programs, None))
+
+    def _explain_missing(self, name: str, version: str | None) -> ModelLoadError:
+        reference = ModelReference.parse(name)
+        version = version or reference.version
+        stored = [entry.version for entry in self._entries(reference.name)] if version else []
+        if stored:
+            return ModelLoadError(
+                f"The model {reference.name!r} has no version {version!r}; stored: {', '.join(stored)}.",
+                model=reference.name,
+            )
+        return ModelLoadError(f"The model {name!r} is {explain_missing_model(reference.name)}", model=reference.name)
+
+    @contextlib.contextmanager
+    def _explained_reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ModelLoadError(
+                f"The model {what} cannot be read by the user with the id {os.getuid()}: {error.filename} "
+                f"({error.strerror}). Let others read the model store (`chmod -R a+rX`)."
+            ) from error
 
     def _roots(self) -> tuple[Path, ...]:
         return (self._folder(), self._also) if self._also else (self._folder(),)
@@ -204,68 +254,14 @@ class BentoModelStore:
         return Path(BentoMLContainer.model_store.get()._path)
 
 
+def explain_missing_model(name: str) -> str:
+    """Return the end of the sentence about a model that is not stored, with the command that brings it."""
+    if is_preparable(name):
+        return f"not prepared. Run `lightbox models prepare {name}` first."
+    return f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`."
+
+
 def _open_store(root: Path) -> "ModelStore":
     from bentoml._internal.models.model import ModelStore
 
     return ModelStore(root)
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A version in the store: its folder, and what BentoML recorded of it."""
-
-    folder: Path
-    created_at: str
-    metadata: Mapping[str, Any]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether each file has its final size: BentoML copies into its store file by file."""
-        sizes = self.metadata.get("file_bytes")
-        if self.metadata.get("file_format") != FILE_FORMAT or not isinstance(sizes, Mapping):
-            return False
-        paths = {self.folder / file_name: size for file_name, size in sizes.items()}
-        return all(path.is_file() and path.stat().st_size == size for path, size in paths.items())
-
-
-def _find_newest(entries: Sequence[_Entry]) -> _Entry | None:
-    """Return what was stored last. BentoML's own `latest` would write that name into the store."""
-    return max(entries, key=lambda entry: entry.created_at, default=None)
-
-
-def _whole_versions(tag_name: str, root: Path) -> list[_Entry]:
-    """Return the versions of this tag name that are completely stored, in the current file format."""
-    entries = list[_Entry]()
-    try:
-        versions = [folder for folder in (root / tag_name).iterdir() if folder.is_dir()]
-    except FileNotFoundError:
-        return entries
-    for folder in versions:
-        # Without its YAML, or with a part of it, it is being stored now.
-        with contextlib.suppress(FileNotFoundError, yaml.YAMLError, TypeError, KeyError, ValueError):
-            info = yaml.safe_load((folder / _BENTO_YAML).read_bytes())
-            entries.append(_Entry(folder, str(info["creation_time"]), dict(info["metadata"])))
-    return [entry for entry in entries if entry.is_whole]
-
-
-def _let_others_read(folder: Path) -> None:
-    """Undo the permissions of BentoML's temporary folder, since containers that mount the store run as another user."""
-    folder.chmod(0o755)
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def _read(entry: _Entry, program_path: Path | None) -> StoredModel:
-    described = json.loads((entry.folder / _CARD).read_text())
-    labels = json.loads((entry.folder / _LABELS).read_text())
-    parities = _PARITIES.validate_python(described.pop("parity"))
-    return StoredModel(
-        card=_CARDS.validate_python({**described, "labels": labels}),
-        onnx_path=entry.folder / _ONNX,
-        program_path=program_path,
-        parities=parities,
-    )
-
-
-def _write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n")

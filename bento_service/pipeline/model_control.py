@@ -34,9 +34,11 @@ class ModelControl(Protocol):
     def set_deployment(self, deployment: Deployment) -> None:
         """Replace aliases, canary and shadow of one model in one step; `deployment.versions` loads nothing.
 
+        An empty deployment ends the model: its name is unknown from now on, and every version of it may be unloaded.
+
         Raises:
             InvalidParameterError: It names a version that is not READY, or one whose labels differ from the champion's
-                as canary or shadow.
+                as canary or shadow; or it would end the default model.
         """
 
     def states(self) -> Mapping[tuple[str, str], VersionStatus]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.domain.models import Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.extras import Part, explain_missing, find_installation
 from bento_service.models.store import PREPARE_ELSEWHERE, BentoModelStore
 from bento_service.preparation.bundled_parity import find_bundled_parity
 from bento_service.preparation.export import export, export_program
-from bento_service.preparation.sources.base import BUNDLED_NAMES, BuiltModel, LoadedModel
+from bento_service.preparation.sources.base import BuiltModel, LoadedModel
 from bento_service.preparation.sources.bundled import build_bundled, load_bundled, weights_package
 from bento_service.preparation.sources.timm_models import load_timm
 from bento_service.preparation.sources.torchvision_models import load_torchvision

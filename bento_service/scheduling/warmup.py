@@ -1,11 +1,12 @@
 """Timing a model's batch sizes before it takes traffic."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
 from bento_service.domain.runner import EngineMode
@@ -27,6 +28,10 @@ _FEWEST_SIZES = 2
 _MIN_GAIN = 0.05
 """Share by which a size has to exceed the best throughput before it. Each size that is timed keeps buffers in the
 engine, so the search ends soon without gains."""
+_CHECK_RUNS = 3
+_MAX_SLOWER, _MAX_FASTER = 3.0, 1.25
+"""Durations of an earlier start count while one image takes at most so many times as long or as short. The cost model
+corrects a speed that all sizes share within some batches; faster ones show that the earlier start was disturbed."""
 _SIZES_WITHOUT_GAIN = 3
 """So many in a row end the search: one disturbed size must not limit the batches, and a backlog is taken in batches
 beyond those that gain (`policy.choose_bounds`)."""
@@ -41,8 +46,11 @@ def measure_costs(
     bucket_sizes: Sequence[int] = (),
     clock: Callable[[], float],
     budget_s: float = 1.0,
+    known_ms: Mapping[EngineMode, Mapping[int, float]] | None = None,
 ) -> dict[EngineMode, CostModel]:
     """Measure a model's cost in each of its modes; in the latency mode, which runs lone images, for size 1 alone.
+
+    Durations of an earlier start are taken instead, once a few runs have confirmed them.
 
     Args:
         infer: The forward pass.
@@ -52,18 +60,52 @@ def measure_costs(
         bucket_sizes: The engine's buckets, or none.
         clock: Seconds, monotonic.
         budget_s: Time for all runs that count, together; a quarter of it for the latency mode. See `time_batch_sizes`.
+        known_ms: Durations by mode and batch size that were measured under the same conditions before.
 
     Raises:
         OutOfMemoryError: Not even one image fits.
     """
+    if known_ms is not None and _is_confirmed(infer, recipe, known_ms, clock=clock):
+        return {mode: CostModel(ms, bucket_sizes=_measured(bucket_sizes, ms, mode)) for mode, ms in known_ms.items()}
     measure = partial(time_batch_sizes, infer, recipe, clock=clock)
     costs: dict[EngineMode, CostModel] = {}
     if EngineMode.LATENCY in modes:
         costs[EngineMode.LATENCY] = CostModel(measure(sizes=[1], mode=EngineMode.LATENCY, budget_s=budget_s))
         budget_s *= 1 - _SHARE_OF_BUDGET
     duration_ms = measure(sizes=bucket_sizes or sizes, budget_s=budget_s)
-    measured_buckets = [size for size in bucket_sizes if size in duration_ms]
+    measured_buckets = _measured(bucket_sizes, duration_ms, EngineMode.THROUGHPUT)
     return {EngineMode.THROUGHPUT: CostModel(duration_ms, bucket_sizes=measured_buckets), **costs}
+
+
+def _measured(bucket_sizes: Sequence[int], duration_ms: Mapping[int, float], mode: EngineMode) -> list[int]:
+    return [size for size in bucket_sizes if size in duration_ms and mode is EngineMode.THROUGHPUT]
+
+
+def _is_confirmed(
+    infer: Infer, recipe: InputRecipe, known_ms: Mapping[EngineMode, Mapping[int, float]], *, clock: Callable[[], float]
+) -> bool:
+    """Run each known size once, then return whether a lone image still takes about as long in each mode."""
+    for mode, duration_ms in known_ms.items():
+        for size in sorted(duration_ms, reverse=True):
+            run = partial(infer, _noise(recipe, size), mode)
+            try:
+                run()
+            except OutOfMemoryError:
+                return False
+        samples_ms = []
+        for _ in range(_CHECK_RUNS):
+            started_s = clock()
+            run()
+            samples_ms.append((clock() - started_s) * 1000)
+        if not 1 / _MAX_FASTER < median(samples_ms) / duration_ms[1] < _MAX_SLOWER:
+            return False
+    return True
+
+
+def _noise(recipe: InputRecipe, size: int) -> NDArray[np.uint8]:
+    """Return a batch of noise: an all-black one runs faster on hardware that skips zeros."""
+    shape = (size, recipe.height_px, recipe.width_px, recipe.channel_count)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def time_batch_sizes(
@@ -94,12 +136,10 @@ def time_batch_sizes(
     for size in sizes:
         if len(duration_ms) >= _FEWEST_SIZES and spent_s >= budget_s:
             break
-        # Noise: an all-black batch runs faster on hardware that skips zeros.
-        batch_nhwc = np.random.default_rng(0).integers(
-            0, 256, (size, recipe.height_px, recipe.width_px, 3), dtype=np.uint8
-        )
         try:
-            samples_s = _time(partial(infer, batch_nhwc, mode), budget_s=_SHARE_OF_BUDGET * budget_s, clock=clock)
+            samples_s = _time(
+                partial(infer, _noise(recipe, size), mode), budget_s=_SHARE_OF_BUDGET * budget_s, clock=clock
+            )
         except OutOfMemoryError:
             if not duration_ms:
                 raise

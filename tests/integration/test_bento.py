@@ -9,7 +9,7 @@ import pytest
 import requests
 import yaml
 
-from bento_service.models.store import bento_name
+from bento_service.models.stored_files import bento_name
 from bento_service.settings import Settings
 from tests.integration.running_service import RunningService, free_port, make_home
 

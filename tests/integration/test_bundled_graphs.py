@@ -9,11 +9,12 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.preparation.export import export
 from bento_service.preparation.parity import CROPS, make_crops
-from bento_service.preparation.sources.base import BUNDLED_NAMES, BuiltModel
+from bento_service.preparation.sources.base import BuiltModel
 from bento_service.preparation.sources.bundled import build_bundled, load_bundled
 
 LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)

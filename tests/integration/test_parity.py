@@ -14,6 +14,7 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
 from bench.photographs import make_large_jpegs
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, Parity
 from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.models.store import BentoModelStore
@@ -25,7 +26,6 @@ from bento_service.preparation.parity import (
     compare,
     make_crops,
 )
-from bento_service.preparation.sources.base import BUNDLED_NAMES
 from bento_service.preparation.sources.bundled import load_bundled
 
 MAX_MARGIN = 0.005

@@ -11,10 +11,13 @@ import socket
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
 
 from bento_service.errors import DrainingError
-from bento_service.http.connection.raw_problem import RawProblem
-from bento_service.http.responses.problems import describe_error
+
+if TYPE_CHECKING:
+    from bento_service.http.connection.raw_problem import RawProblem
 
 _SO_BINDTOIFINDEX = 62
 """Linux 5.1, asm-generic/socket.h; Python 3.11 does not name it."""
@@ -73,10 +76,11 @@ class UnacceptedConnections:
         if self._server is None:
             # A duplicate: asyncio closes what it is given.
             duplicate = socket.socket(fileno=os.dup(self._listener.fileno()))
-            self._server = await asyncio.start_server(self._refuse, sock=duplicate, backlog=socket.SOMAXCONN)
+            refuse = partial(self._refuse, _make_refusal())
+            self._server = await asyncio.start_server(refuse, sock=duplicate, backlog=socket.SOMAXCONN)
         return self._server
 
-    async def _refuse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _refuse(self, refusal: "RawProblem", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if task := asyncio.current_task():
             self._open.add(task)
             task.add_done_callback(self._open.discard)
@@ -84,16 +88,22 @@ class UnacceptedConnections:
             async with asyncio.timeout(_LINGER_S):
                 # Some clients treat an answer that comes before their request as an error.
                 await reader.read(1)
-                request_id = uuid.uuid4().hex
-                error = DrainingError(
-                    "This server is shutting down. Try again after the time in Retry-After.", retry_after_s=1.0
-                )
-                writer.write(RawProblem(describe_error(error, request_id)).render(request_id, is_last=True))
+                writer.write(refusal.render(uuid.uuid4().hex, is_last=True))
                 writer.write_eof()
                 # The kernel resets a connection that is closed with unread bytes, and the answer would be lost.
                 while await reader.read(65_536):
                     pass
         writer.close()
+
+
+def _make_refusal() -> "RawProblem":
+    # Imported once there is something to refuse: FastAPI and numpy would take the process that starts the workers 0.4 s
+    # at each start.
+    from bento_service.http.connection.raw_problem import RawProblem
+    from bento_service.http.responses.problems import describe_error
+
+    error = DrainingError("This server is shutting down. Try again after the time in Retry-After.", retry_after_s=1.0)
+    return RawProblem(describe_error(error, uuid.uuid4().hex))
 
 
 def refuse_connections(listener: socket.socket) -> None:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
-BUNDLED_NAMES = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-"""The models that need no network, smallest first."""
 UNKNOWN_LICENCE = "unknown"
 """The licence on a card where none is stated for the weights; the licence of the code does not cover them."""
 

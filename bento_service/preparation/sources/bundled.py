@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from importlib import metadata, resources
 from typing import Any, Final
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
 from bento_service.extras import find_installation
 from bento_service.preparation.efficientnet_lite import build_efficientnet_lite
 from bento_service.preparation.sources.base import (
-    BUNDLED_NAMES,
     BuiltModel,
     LoadedModel,
     unknown_model,

@@ -4,8 +4,8 @@ import http.client
 import urllib.error
 import urllib.request
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.sources.base import BUNDLED_NAMES
 from lightbox_client.proxies import find_proxy
 
 _TIMEOUT_S = 5.0

@@ -11,6 +11,7 @@ from bento_service.cli.app import app
 from bento_service.cli.bench import require_nearby
 from bento_service.cli.errors import CommandError
 from bento_service.load_test.address import Address
+from lightbox_client import Client
 from tests.fakes.service import FakeService
 
 
@@ -19,10 +20,13 @@ def run(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+def measured(tmp_path_factory: pytest.TempPathFactory, jpegs: list[Path]) -> tuple[Result, Path]:
     """One measurement of the fake service, and the folder with its files."""
     folder = tmp_path_factory.mktemp("bench")
-    with FakeService() as service:
+    with FakeService() as service, Client(service.url) as client:
+        answer = client.classify(jpegs[0])
+        # The same answer to each image: decoding all of them would measure this machine.
+        service.answer(200, answer.model_dump_json().encode(), "application/json", path="/v1/classify")
         files = ("--json", folder / "bench.json", "--html", folder / "bench.html")
         return run("--url", service.url, "--duration", "2", "--rates", "10,20", *files), folder
 

@@ -24,7 +24,7 @@ RECIPE = InputRecipe(224, 240, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5
 class FakeStore(BentoModelStore):
     """Holds one prepared model."""
 
-    def find(self, name: str) -> StoredModel | None:
+    def find(self, name: str, version: str | None = None) -> StoredModel | None:
         if name != "lite0":
             return None
         card = ModelCard(name, "0123abcd", ("cat",), RECIPE, "bundled", "Apache-2.0")

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 import bento_service.database
 from bento_service.database.connections import Database
-from bento_service.database.migrate import newest_revision
+from bento_service.database.revisions import is_file_current, newest_revision
 from bento_service.errors import JournalUnavailableError
 from bento_service.journal.store import SqlJournalStore
 
@@ -76,3 +76,16 @@ def test_a_path_that_cannot_be_used_is_unavailable(tmp_path: Path, path: str, co
     (tmp_path / "file").write_bytes(b"no database at all " * 100)
 
     assert complaint in fail(SqlJournalStore(f"sqlite:///{tmp_path / path}"))
+
+
+def test_a_file_is_current_once_it_is_migrated(tmp_path: Path) -> None:
+    file = tmp_path / "jour nal?.sqlite3"
+    assert not is_file_current(file)
+    file.touch()
+    assert not is_file_current(file)
+    file.unlink()
+    store = SqlJournalStore(f"sqlite:///{tmp_path / 'journal.sqlite3'}")
+    store.migrate()
+    store.close()
+    (tmp_path / "journal.sqlite3").rename(file)
+    assert is_file_current(file)

@@ -9,7 +9,7 @@ import yaml
 from jinja2 import Environment
 
 from bento_service import __version__
-from bento_service.models.store import bento_name
+from bento_service.models.stored_files import bento_name
 from bento_service.settings import Settings
 from tests.unit.deploy.kustomization import KUBERNETES, render
 

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
-from bento_service.models.store import BentoModelStore, bento_name
+from bento_service.models.store import BentoModelStore
+from bento_service.models.stored_files import bento_name
 
 RECIPE = InputRecipe(8, 6, 0.875, "bicubic", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
 
@@ -67,12 +69,85 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 def test_the_second_store_has_what_the_first_lacks(folders: Folders) -> None:
     save(folders.own, "mine", "1")
-    save(folders.further, "mine", "2")
     save(folders.further, "theirs", "2")
 
-    assert folders.version_of("mine") == "1"
     assert folders.version_of("theirs") == "2"
     assert folders.find("nobodys") is None
+
+
+def test_the_newest_version_of_both_stores_answers_to_the_bare_name(folders: Folders) -> None:
+    for root, version in ((folders.further, "b"), (folders.own, "a"), (folders.further, "c")):
+        save(root, "mine", version)
+    save(folders.own, "another", "1")
+    store = BentoModelStore(folders.own, also=folders.further)
+
+    stored = store.versions("mine")
+
+    assert [model.card.version for model in stored] == ["c", "a", "b"]
+    assert all(newer.stored_at > older.stored_at for newer, older in pairwise(stored))  # type: ignore[operator]
+    assert folders.version_of("mine") == "c"
+    assert store.names() == ("another", "mine")
+    assert store.versions("nobodys") == ()
+
+
+def test_the_first_characters_name_a_version_if_they_are_no_others(folders: Folders) -> None:
+    for version in ("ab12", "ab34", "ab1"):
+        save(folders.own, "pets", version)
+    store = BentoModelStore(folders.own)
+
+    assert store.load("pets", "ab3").card.version == "ab34"
+    assert store.load("pets:ab3").card.version == "ab34"
+    assert store.load("pets:ab1").card.version == "ab1"  # whole, although it begins another
+    with pytest.raises(ModelLoadError, match=r"begin with 'ab': ab1, ab34, ab12\. Name one of them"):
+        store.load("pets:ab")
+    with pytest.raises(ModelLoadError, match="'pets' has no version 'cd'; stored: ab1, ab34, ab12"):
+        store.load("pets:cd")
+    assert store.missing(["pets:ab3", "pets:cd", "dogs"]) == ("pets:cd", "dogs")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("timm/resnet50", "not prepared. Run `lightbox models prepare timm/resnet50` first."),
+        ("pets:ab", "not in the model store. Import it with `lightbox models import SOURCE --name pets`."),
+    ],
+)
+def test_a_missing_models_error_says_how_it_comes(folders: Folders, name: str, advice: str) -> None:
+    with pytest.raises(ModelLoadError) as missing:
+        BentoModelStore(folders.own).load(name)
+
+    assert missing.value.message == f"The model {name!r} is {advice}"
+
+
+def test_a_removed_version_is_gone_with_its_program_and_no_other(folders: Folders) -> None:
+    save(folders.own, "pets", "1")
+    save(folders.own, "pets", "2")
+    save(folders.further, "pets", "2")
+    store = BentoModelStore(folders.own, also=folders.further)
+
+    store.remove("pets", "2")
+
+    assert [model.card.version for model in store.versions("pets")] == ["1"]
+    assert not list(folders.own.glob("*/2")) and not list(folders.further.glob("*/2"))
+    assert read_program(folders.find("pets")) == b"program"
+
+
+def test_what_an_import_adds_to_a_card_is_read_again(folders: Folders) -> None:
+    recipe = replace(RECIPE, fit="letterbox", channels="grey", mean=(0.5,), std=(0.25,), pad_value=114)
+    card = replace(
+        describe("pets", "1"),
+        recipe=recipe,
+        score_kind="independent",
+        found_in={"labels": "--labels"},
+        max_batch=1,
+        memory_bytes=50,
+    )
+
+    stored = BentoModelStore(folders.own).save(
+        card, write_model=lambda onnx_path, _: onnx_path.touch(), measure=lambda _: {}
+    )
+
+    assert stored.card == card
 
 
 def test_the_version_that_was_stored_last_is_found(folders: Folders) -> None:

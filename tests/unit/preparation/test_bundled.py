@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.errors import ModelLoadError
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.sources.base import BUNDLED_NAMES
 from bento_service.preparation.sources.bundled import build_bundled, weights_package
 
 VERSIONS = {

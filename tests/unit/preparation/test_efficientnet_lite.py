@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.efficientnet_lite import build_efficientnet_lite
-from bento_service.preparation.sources.base import BUNDLED_NAMES
 from bento_service.preparation.sources.bundled import build_bundled
 
 

@@ -104,11 +104,6 @@ def test_only_a_missing_model_is_prepared_and_each_step_announced(store: BentoMo
     assert prepare_tiny(store) == []
 
 
-def test_loading_a_missing_model_says_how_to_prepare_it(store: BentoModelStore) -> None:
-    with pytest.raises(ModelLoadError, match="lightbox models prepare tiny2"):
-        store.load("tiny2")
-
-
 def test_a_model_that_fails_the_gate_is_served_only_where_allowed(store: BentoModelStore) -> None:
     prepare_tiny(store)
     stored = store.load("tiny")

@@ -12,8 +12,9 @@ import pytest
 import timm
 import torch
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.sources.base import BUNDLED_NAMES, unknown_model
+from bento_service.preparation.sources.base import unknown_model
 from bento_service.preparation.sources.bundled import build_bundled, weights_package
 from bento_service.preparation.sources.imagenet_labels import imagenet_labels, readable_labels
 from bento_service.preparation.sources.recipes import recipe_of_timm

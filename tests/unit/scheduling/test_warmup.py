@@ -114,3 +114,42 @@ def test_an_engine_with_buckets_is_timed_at_those_and_at_no_other_size() -> None
     assert {len(call) for call in infer.calls} == {1, 3, 12}
     assert costs[EngineMode.THROUGHPUT].bucket_sizes == (1, 3, 12)
     assert set(costs) == {EngineMode.THROUGHPUT}
+
+
+@pytest.mark.parametrize(
+    ("factor", "runs", "measured_ms"),
+    [
+        pytest.param(1, [2, 1, 1, 1, 1], {1: 10, 2: 15}, id="taken"),
+        pytest.param(2.5, [2, 1, 1, 1, 1], {1: 10, 2: 15}, id="taken on a busier machine"),
+        pytest.param(0.5, None, {1: 5, 2: 7.5}, id="measured again where that start was disturbed"),
+        pytest.param(9, None, {1: 90, 2: 135}, id="measured again on a far slower machine"),
+    ],
+)
+def test_durations_of_an_earlier_start_are(
+    factor: float, runs: list[int] | None, measured_ms: dict[int, float]
+) -> None:
+    clock = FakeClock()
+    known_ms = {1: 10.0, 2: 15.0}
+    infer = make_infer(clock, {size: factor * ms for size, ms in known_ms.items()})
+
+    costs = measure_costs(
+        infer,
+        RECIPE,
+        modes={EngineMode.THROUGHPUT},
+        sizes=[1, 2],
+        clock=clock,
+        known_ms={EngineMode.THROUGHPUT: known_ms},
+    )
+
+    assert costs[EngineMode.THROUGHPUT].curve_ms() == pytest.approx(measured_ms)
+    assert runs in (None, [len(call) for call in infer.calls])
+
+
+def test_durations_of_an_earlier_start_that_had_more_memory_are_measured_again() -> None:
+    clock = FakeClock()
+    infer = make_infer(clock, {1: 5, 2: 6, 4: 7}, fits=2)
+    known_ms = {EngineMode.THROUGHPUT: {1: 5.0, 2: 6.0, 4: 7.0}}
+
+    costs = measure_costs(infer, RECIPE, modes={EngineMode.THROUGHPUT}, sizes=[1, 2, 4], clock=clock, known_ms=known_ms)
+
+    assert costs[EngineMode.THROUGHPUT].sizes == (1, 2)
