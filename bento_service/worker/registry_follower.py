@@ -65,7 +65,6 @@ class RegistryFollower:
         self._registry = registry
         self._control = control
         self._comparisons = comparisons
-        self._served_at_start = served
         self._missing = missing
         self._on_states = on_states
         self._poll_s = poll_s
@@ -157,9 +156,10 @@ class RegistryFollower:
         if revision == self._seen_revision:
             return
         wanted = await asyncio.to_thread(self._registry.deployments)
-        unknown = self._served_at_start.keys() - wanted.keys()
-        for name in unknown:
-            version = self._served_at_start[name]
+        # What serves and nobody has written down yet; all of it, if the database was lost.
+        unknown = {name: routed for name, routed in self._routed.items() if name not in wanted and not routed.is_empty}
+        for name, routed in unknown.items():
+            version = routed.champion
 
             def begin(deployment: Deployment | None, name: str = name, version: str = version) -> Deployment:
                 return deployment or registry_changes.load(None, name, version)

@@ -28,10 +28,12 @@ def to_model_versions(overview: Overview) -> contract.ModelVersions:
     is_done = len(done) == len(overview.workers) > 0
     if deployment.is_empty:
         state = _UNLOADED if is_done else LoadState.UNLOADING
+    elif not is_done:
+        state = LoadState.LOADING
     elif any(version.state == LoadState.FAILED for version in versions if version.version in deployment.versions):
         state = LoadState.FAILED
     else:
-        state = LoadState.READY if is_done else LoadState.LOADING
+        state = LoadState.READY
     listed = {version.version for version in versions}
     return contract.ModelVersions(
         name=deployment.name,

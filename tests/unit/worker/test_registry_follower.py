@@ -58,12 +58,17 @@ def operator(tmp_path: Path) -> Operator:
 
 @asynccontextmanager
 async def worker(
-    operator: Operator, control: FakeModelControl, *, serves: str | None = None, missing: str | None = None
+    operator: Operator,
+    control: FakeModelControl,
+    *,
+    serves: str | None = None,
+    missing: str | None = None,
+    registry: SqlRegistryStore | None = None,
 ) -> AsyncIterator[RegistryFollower]:
     if serves:
         await control.load("pets", serves)
     follower = RegistryFollower(
-        SqlRegistryStore(operator.url),
+        registry or SqlRegistryStore(operator.url),
         control,
         WaitingComparisons(),
         served={"pets": serves} if serves else {},
