@@ -126,6 +126,11 @@ def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Seque
     return np.concatenate(answers)
 
 
+def transform_by_pillow(encoded: bytes, recipe: InputRecipe) -> NDArray[np.uint8]:
+    """Return an encoded image as a recipe wants it, by Pillow, shape (height, width, channels)."""
+    return _transform(Image.open(io.BytesIO(encoded)).convert("RGB"), recipe)
+
+
 def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:
     """Compare two paths' probabilities over the same images, both of shape (n, classes), n >= 1.
 
