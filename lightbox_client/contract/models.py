@@ -3,7 +3,6 @@
 from pydantic import Field
 
 from lightbox_client.contract.answers import SCORE_KIND, ModelRef
-from lightbox_client.contract.answers import ModelRef
 from lightbox_client.contract.registry import CanaryState, ShadowState, VersionState
 from lightbox_client.contract.wire import WireModel
 

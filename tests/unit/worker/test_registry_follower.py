@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from bento_service.domain.registry import Canary, Comparison, LoadState, VersionStatus
+from bento_service.errors import JournalUnavailableError
 from bento_service.models import registry_changes
 from bento_service.models.comparisons import WaitingComparisons
 from bento_service.models.registry import Transform
