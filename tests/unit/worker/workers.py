@@ -36,7 +36,7 @@ def opener(
     async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[Pipeline]:
         nothing = cast("Any", None)
         division = Division(lanes=1, decode_threads=1, compute_threads=1)
-        yield Pipeline(settings, classifier, nothing, division, None, journal or FakeJournal(), 0.0)
+        yield Pipeline(settings, classifier, nothing, nothing, division, None, journal or FakeJournal(), 0.0)
 
     return open_pipeline
 
