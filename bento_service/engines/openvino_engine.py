@@ -42,8 +42,8 @@ class OpenVINOEngine:
         Raises:
             ModelLoadError: OpenVINO cannot read or compile the file.
         """
-        core = _share_core()
-        import openvino  # after `_share_core`, which disables telemetry
+        core = share_core()
+        import openvino  # after `share_core`, which disables telemetry
 
         self.library = f"openvino {openvino.get_version()}"
         streams = {EngineMode.THROUGHPUT: lanes}
@@ -53,7 +53,7 @@ class OpenVINOEngine:
         try:
             # Read once, because each read keeps a copy of the weights.
             model = core.read_model(onnx_path)
-            model.reshape([1, card.recipe.height_px, card.recipe.width_px, 3])
+            model.reshape([1, *card.recipe.shape_hwc])
             properties = {
                 "INFERENCE_PRECISION_HINT": "f32",
                 "INFERENCE_NUM_THREADS": threads,
@@ -121,7 +121,7 @@ class _Streams:
 
 
 @cache
-def _share_core() -> "Core":
+def share_core() -> "Core":
     """Return the one core of this process, which is never freed.
 
     The first core gives its thread a stack for signal handlers. Freeing the last core in another thread frees that

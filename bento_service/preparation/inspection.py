@@ -1,17 +1,30 @@
 """What an ONNX graph is: its input, its output, its activation."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from bento_service.errors import ModelLoadError
+from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
+from bento_service.preparation.onnx_file import find_opset, walk_nodes
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, ValueInfoProto
 
 Layout = Literal["NCHW", "NHWC"]
 ElementType = Literal["f32", "f16", "uint8"]
 Activation = Literal["softmax", "sigmoid", "none"]
 
+_PASSES_SCORES: Final = frozenset(
+    ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear")
+)
+"""Operators that leave scores what they are."""
+_ACTIVATIONS: Final[Mapping[str, Activation]] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
+
 
 @dataclass(frozen=True, slots=True)
 class GraphHints:
-    """What a graph does not say of itself, or says ambiguously: the flags `--output`, `--layout`, `--input-size`.
+    """What a graph does not say of itself, or says ambiguously: the flags `--output` and `--layout`.
 
     `allow_any_operator` (`--allow-any-operator`) accepts Loop, Scan, If and operators outside ONNX's own domain.
     """
@@ -50,3 +63,167 @@ class GraphFacts:
     is_quantised: bool
     is_wrapped: bool
     file_bytes: int
+
+
+def inspect(model: "ModelProto", hints: GraphHints) -> GraphFacts:
+    """Say what a graph is, by its declarations and operators alone.
+
+    Raises:
+        ModelLoadError: It is no image classifier, or needs a hint.
+    """
+    graph = model.graph
+    image = find_input(graph)
+    input_type = _name_type(image, f"The input {image.name!r}", ("f32", "f16", "uint8"))
+    batch, layout, channels, height_px, width_px = _read_image_shape(image, hints.layout)
+    output = _find_output(graph, hints.output)
+    _name_type(output, f"The output {output.name!r}", ("f32", "f16"))
+    shape = _infer_shape(model, output)
+    rank, classes = _read_score_shape(output.name, shape)
+    names = (input_type, layout, image.name, output.name, rank)
+    return GraphFacts(
+        input_name=image.name,
+        input_type=input_type,
+        layout=layout,
+        channels=channels,
+        height_px=height_px,
+        width_px=width_px,
+        batch=batch,
+        output_name=output.name,
+        output_rank=rank,
+        classes=classes,
+        activation=_find_activation(graph, output.name),
+        opset=find_opset(model),
+        producer=f"{model.producer_name} {model.producer_version}".strip(),
+        metadata={entry.key: entry.value for entry in model.metadata_props},
+        is_quantised=any("QuantizeLinear" in node.op_type or "Integer" in node.op_type for node in walk_nodes(graph)),
+        is_wrapped=names == ("uint8", "NHWC", INPUT_NAME, OUTPUT_NAME, 2),
+        file_bytes=model.ByteSize(),
+    )
+
+
+def find_input(graph: "GraphProto") -> "ValueInfoProto":
+    """Return the only input that is no weight; files of IR 3 and earlier list their weights as inputs too.
+
+    Raises:
+        ModelLoadError: There is none or several.
+    """
+    weights = {tensor.name for tensor in graph.initializer} | {
+        tensor.values.name for tensor in graph.sparse_initializer
+    }
+    inputs = [value for value in graph.input if value.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(repr(value.name) for value in inputs) or "none"
+        raise ModelLoadError(f"The graph must take one image; its inputs are: {names}.")
+    return inputs[0]
+
+
+def shape_of(value: "ValueInfoProto") -> list[int | None] | None:
+    """Return the declared sizes, None for a free one; None where no shape is declared."""
+    tensor = value.type.tensor_type
+    if not tensor.HasField("shape"):
+        return None
+    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in tensor.shape.dim]
+
+
+def _read_image_shape(
+    image: "ValueInfoProto", stated: Layout | None
+) -> tuple[int | None, Layout, int, int | None, int | None]:
+    """Return batch, layout, channels, height and width."""
+    shape = shape_of(image)
+    shown = _show(shape)
+    if shape is None or len(shape) != 4:
+        raise ModelLoadError(
+            f"The input {image.name!r} has the shape {shown}; an image classifier takes four dimensions: batch, "
+            "channels, height and width, or batch, height, width and channels."
+        )
+    batch, first, _, last = shape
+    fits: list[Layout] = [
+        layout
+        for layout, size in (("NCHW", first), ("NHWC", last))
+        if size in (1, 3)  # type: ignore[misc]
+    ]
+    if stated is not None:
+        fits = [layout for layout in fits if layout == stated]
+    if not fits:
+        layout = f" with the layout {stated}" if stated else ""
+        raise ModelLoadError(
+            f"The input {image.name!r} has the shape {shown}{layout}: no dimension has the 1 or 3 channels of an "
+            "image. Export it with a fixed number of channels."
+        )
+    if len(fits) == 2:
+        raise ModelLoadError(
+            f"The input {image.name!r} has the shape {shown}, in which either dimension can be the channels. State "
+            "`--layout NCHW` or `--layout NHWC`."
+        )
+    if fits[0] == "NCHW":
+        return batch, "NCHW", first or 0, shape[2], shape[3]
+    return batch, "NHWC", last or 0, shape[1], shape[2]
+
+
+def _find_output(graph: "GraphProto", stated: str | None) -> "ValueInfoProto":
+    outputs = {value.name: value for value in graph.output}
+    names = ", ".join(repr(name) for name in outputs)
+    if stated is not None and stated not in outputs:
+        raise ModelLoadError(f"The graph has no output {stated!r}; its outputs are: {names}.")
+    if stated is None and len(outputs) != 1:
+        raise ModelLoadError(f"The graph has several outputs: {names}. State the scores' one: `--output NAME`.")
+    return outputs[stated] if stated is not None else next(iter(outputs.values()))
+
+
+def _infer_shape(model: "ModelProto", output: "ValueInfoProto") -> list[int | None] | None:
+    declared = shape_of(output)
+    if declared is not None and None not in declared[1:]:
+        return declared
+    from onnx import shape_inference
+
+    inferred = shape_inference.infer_shapes(model).graph.output
+    return next((shape_of(value) for value in inferred if value.name == output.name), None) or declared
+
+
+def _read_score_shape(name: str, shape: Sequence[int | None] | None) -> tuple[int, int | None]:
+    """Return rank and number of classes; a missing shape is taken for rank 2, and the first run checks it."""
+    if shape is None:
+        return 2, None
+    match list(shape):
+        case [_, classes]:
+            return 2, classes
+        case [_, classes, 1, 1] | [_, 1, 1, classes]:
+            return 4, classes
+        case [_, classes, None, None]:
+            return 4, classes
+    raise ModelLoadError(
+        f"The output {name!r} has the shape {_show(shape)}; a classifier returns a score for each class, (n, classes) "
+        "or (n, classes, 1, 1). Detection and segmentation are not served."
+    )
+
+
+def _find_activation(graph: "GraphProto", name: str) -> Activation:
+    """Walk back from the scores to the operator that made them what they are."""
+    makers = {output: node for node in graph.node for output in node.output}
+    while (node := makers.get(name)) is not None:
+        if node.op_type in _ACTIVATIONS:
+            return _ACTIVATIONS[node.op_type]
+        if node.op_type not in _PASSES_SCORES:
+            break
+        name = node.input[0]
+    return "none"
+
+
+def _name_type(value: "ValueInfoProto", subject: str, allowed: Sequence[ElementType]) -> ElementType:
+    from onnx import TensorProto
+
+    names: Mapping[int, ElementType] = {
+        TensorProto.FLOAT: "f32",
+        TensorProto.FLOAT16: "f16",
+        TensorProto.UINT8: "uint8",
+    }
+    number = value.type.tensor_type.elem_type
+    name = names.get(number)
+    if name is None or name not in allowed:
+        given = TensorProto.DataType.Name(number).lower() if number else "no tensor"
+        raise ModelLoadError(f"{subject} is {given}; Lightbox serves {', '.join(allowed)}.")
+    return name
+
+
+def _show(shape: Sequence[int | None] | None) -> str:
+    return "(unknown)" if shape is None else f"({', '.join('?' if size is None else str(size) for size in shape)})"

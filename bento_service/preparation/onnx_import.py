@@ -1,14 +1,34 @@
-"""Bring an ONNX file in from outside: inspect it, wrap it like our graphs, measure it. Nothing of it runs in this process.
+"""Bring an ONNX file in from outside: inspect it, wrap it like our graphs, measure it.
 
-Each step reads the file in a child process with limits (`confinement`); docs/adr/0034-files-from-outside.md says why.
+Each step reads and runs the file in a child process with limits, never in this one: see `confinement`, and
+docs/adr/0034-files-from-outside.md for the reasons.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bento_service.domain.models import InputRecipe, ModelCard, Parity, ScoreKind
+from pydantic import TypeAdapter
+
+from bento_service.domain.models import (
+    MAX_PROBABILITY_DIFFERENCE,
+    MIN_TOP1_AGREEMENT,
+    InputRecipe,
+    ModelCard,
+    Parity,
+    ScoreKind,
+)
+from bento_service.errors import ModelLoadError
+from bento_service.preparation.confinement import Limits, run_confined
 from bento_service.preparation.inspection import GraphFacts, GraphHints
+from bento_service.preparation.onnx_file import find_onnx_file
+
+_HINTS = TypeAdapter(GraphHints)
+_FACTS = TypeAdapter(GraphFacts)
+_RECIPES = TypeAdapter(InputRecipe)
+_PARITIES = TypeAdapter(Mapping[str, Parity])
+_MEASURED_RUNS = 200 * 4
+"""Images that measuring parity runs: 200 crops on the reference and two engines, and one more for their loading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +90,10 @@ def inspect_onnx(path: Path, hints: GraphHints | None = None) -> GraphFacts:
     Raises:
         ModelLoadError: It is no image classifier, needs a hint (the message names the flag), or is refused as hostile.
     """
-    raise NotImplementedError
+    file = find_onnx_file(path)
+    request = {"path": str(file.path), "hints": _HINTS.dump_python(hints or GraphHints())}
+    found = run_confined("inspect", request, Limits.of_file(file.total_bytes), subject=file.path.name)
+    return _FACTS.validate_python(found)
 
 
 def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], None]) -> PreparedOnnx:
@@ -83,7 +106,44 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
         ModelLoadError: As `inspect_onnx`; or labels, recipe and graph contradict each other; or it fails the parity
             gate, with the figures.
     """
-    raise NotImplementedError
+    file = find_onnx_file(request.path)
+    reference = find_onnx_file(request.reference) if request.reference else file
+    wrapped_path = folder / "model.onnx"
+    asked = {
+        "name": request.name,
+        "path": str(file.path),
+        "hints": _HINTS.dump_python(request.hints),
+        "recipe": _RECIPES.dump_python(request.recipe),
+        "labels": request.labels,
+        "score_kind": request.score_kind,
+        "wrapped_path": str(wrapped_path),
+    }
+    announce("wrapping the graph")
+    limits = Limits.of_file(file.total_bytes)
+    wrapped = run_confined("wrap", asked, limits, subject=file.path.name)
+    announce("measuring parity and memory")
+    asked |= {"path": str(reference.path)}
+    limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _MEASURED_RUNS)
+    measured = run_confined("measure", asked, limits, subject=reference.path.name)
+    parities = _PARITIES.validate_python(measured["parities"])
+    if not request.allow_inexact:
+        _check_parity(request, parities, measured["reference"])
+    found_in = dict(request.found_in)
+    if parities:
+        found_in["parity"] = f"{measured['reference']} on {reference.path.name}"
+    card = ModelCard(
+        request.name,
+        wrapped["version"],
+        request.labels,
+        request.recipe,
+        request.source,
+        request.licence,
+        score_kind=request.score_kind,
+        found_in=found_in,
+        max_batch=wrapped["max_batch"],
+        memory_bytes=measured["memory_bytes"],
+    )
+    return PreparedOnnx(card, wrapped_path, parities)
 
 
 def check_recipes(
@@ -104,3 +164,24 @@ def check_recipes(
         ModelLoadError: As `inspect_onnx`; or a subfolder is no label, or has no photograph that can be read.
     """
     raise NotImplementedError
+
+
+def _check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference: str) -> None:
+    failing = {engine: parity for engine, parity in parities.items() if not parity.passes_gate}
+    if not failing:
+        return
+    figures = "; ".join(
+        f"on `{engine}` a probability moves by up to {parity.max_probability_difference:.4f}, and the best class "
+        f"agrees on {parity.top1_agreement:.1%}"
+        for engine, parity in failing.items()
+    )
+    passing = [engine for engine in parities if engine not in failing]
+    advice = f", and serve it with LIGHTBOX_ENGINE={passing[0]}" if passing else ""
+    original = f" (its original {request.reference.name!r})" if request.reference else ""
+    raise ModelLoadError(
+        f"{request.path.name!r} fails the parity gate: over {next(iter(failing.values())).crops} crops of photographs, "
+        f"compared with {reference}{original}, {figures}. At most {MAX_PROBABILITY_DIFFERENCE:g} and at least "
+        f"{MIN_TOP1_AGREEMENT:.1%} are allowed. Import the f32 original, or store it nevertheless with "
+        f"`--allow-inexact`{advice}.",
+        model=request.name,
+    )
