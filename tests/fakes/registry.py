@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from bento_service.database import tables
+from bento_service.database.migrate import newest_revision
 from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
 from bento_service.models.registry_sql import SqlRegistryStore
 
@@ -34,6 +35,9 @@ def open_registry(folder: Path) -> SqlRegistryStore:
     url = f"sqlite:///{folder / 'journal.sqlite3'}"
     # A contract test compares these tables with the migrations, which take longer.
     engine = create_engine(url)
-    tables.metadata.create_all(engine)
+    with engine.begin() as connection:
+        tables.metadata.create_all(connection)
+        connection.execute(text("CREATE TABLE alembic_version (version_num TEXT NOT NULL)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": newest_revision()})
     engine.dispose()
     return SqlRegistryStore(url)

@@ -74,13 +74,15 @@ def to_own_versions(
 
 def to_canary(canary: Canary | None) -> contract.CanaryState | None:
     """Return a canary."""
-    return canary and contract.CanaryState.model_validate(canary, from_attributes=True)
+    return None if canary is None else contract.CanaryState.model_validate(canary, from_attributes=True)
 
 
 def to_shadow(shadow: Shadow | None, agreement: Agreement | None = None) -> contract.ShadowState | None:
     """Return a shadow, with what it was compared in."""
-    if shadow is None or agreement is None or not agreement.compared:
-        return shadow and contract.ShadowState(version=shadow.version, share=shadow.share)
+    if shadow is None:
+        return None
+    if agreement is None or not agreement.compared:
+        return contract.ShadowState(version=shadow.version, share=shadow.share)
     return contract.ShadowState(
         version=shadow.version,
         share=shadow.share,
