@@ -164,7 +164,7 @@ class SqlRegistryStore:
         entry = insert(table).values(
             changed_at_us=self._read_clock(connection), model=name, action=action, version=version, actor=actor
         )
-        revision = connection.execute(entry.returning(table.c.id)).scalar_one()
+        revision: int = connection.execute(entry.returning(table.c.id)).scalar_one()
         connection.execute(delete(table).where(table.c.id <= revision - CHANGES_KEPT))
         return revision
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, text
 
 from bento_service.database import tables
-from bento_service.database.migrate import newest_revision
+from bento_service.database.revisions import newest_revision
 from bento_service.domain.models import InputRecipe, ModelCard, StoredModel
 from bento_service.models.registry_sql import SqlRegistryStore
 
