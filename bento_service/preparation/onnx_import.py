@@ -5,7 +5,7 @@ docs/adr/0034-files-from-outside.md for the reasons.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -22,11 +22,22 @@ from bento_service.errors import ModelLoadError
 from bento_service.preparation.confinement import Limits, run_confined
 from bento_service.preparation.inspection import GraphFacts, GraphHints
 from bento_service.preparation.onnx_file import find_onnx_file
+from bento_service.preparation.recipe_check import (
+    Photograph,
+    RecipeCheck,
+    RecipeFigures,
+    choose_photographs,
+    find_photographs,
+)
 
 _HINTS = TypeAdapter(GraphHints)
 _FACTS = TypeAdapter(GraphFacts)
 _RECIPES = TypeAdapter(InputRecipe)
 _PARITIES = TypeAdapter(Mapping[str, Parity])
+_PHOTOGRAPHS = TypeAdapter(list[Photograph])
+_FIGURES = TypeAdapter(tuple[RecipeFigures, ...])
+_CHECK_S = 600.0
+"""For thirty candidates and a hundred photographs, 0.2 s an image."""
 _MEASURED_RUNS = 200 * 4
 """Images that measuring parity runs: 200 crops on the reference and two engines, and one more for their loading."""
 
@@ -63,25 +74,6 @@ class PreparedOnnx:
     card: ModelCard
     onnx_path: Path
     parities: Mapping[str, Parity]
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeFigures:
-    """How one recipe does on labelled photographs. `name` is for people: `imagenet, bgr, squash`."""
-
-    name: str
-    recipe: InputRecipe
-    accuracy: float
-    log_loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeCheck:
-    """The candidates, best first (by log loss), and how many photographs of the folder were used."""
-
-    figures: tuple[RecipeFigures, ...]
-    used: int
-    found: int
 
 
 def inspect_onnx(path: Path, hints: GraphHints | None = None) -> GraphFacts:
@@ -157,13 +149,27 @@ def check_recipes(
 ) -> RecipeCheck:
     """Try normalisations, RGB and BGR, and fits on labelled photographs: a subfolder a class, named by label or id.
 
-    Candidates have the size, interpolation and crop fraction of `recipe`, which is one of them. A grey or normalising
-    (uint8) graph is tried with what is left to vary.
+    Candidates have the size, interpolation and crop fraction of `recipe`, which is one of them (`as given`). A grey
+    graph, and one that takes uint8, is tried with what is left to vary. At most `MAX_PHOTOGRAPHS` are used.
 
     Raises:
-        ModelLoadError: As `inspect_onnx`; or a subfolder is no label, or has no photograph that can be read.
+        ModelLoadError: As `inspect_onnx`; or a subfolder is no label, or a photograph cannot be read.
     """
-    raise NotImplementedError
+    file = find_onnx_file(path)
+    found = find_photographs(photographs, labels)
+    used = choose_photographs(found)
+    request = {
+        "path": str(file.path),
+        "hints": _HINTS.dump_python(hints or GraphHints()),
+        "recipe": _RECIPES.dump_python(recipe),
+        "labels": labels,
+        "score_kind": score_kind,
+        "photographs": _PHOTOGRAPHS.dump_python(used),
+    }
+    limits = Limits.of_file(file.total_bytes)
+    limits = replace(limits, wall_s=limits.wall_s + _CHECK_S)
+    figures = run_confined("check", request, limits, subject=file.path.name)
+    return RecipeCheck(_FIGURES.validate_python(figures["figures"]), len(used), len(found))
 
 
 def _check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference: str) -> None:
