@@ -113,6 +113,4 @@ def _measure_rate(replay: Step, finish: Callable[[], None], duration_s: float) -
 
 
 def _make_images(model: StoredModel, size: int) -> NDArray[np.uint8]:
-    recipe = model.card.recipe
-    shape = (size, recipe.height_px, recipe.width_px, 3)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (size, *model.card.recipe.shape_hwc), dtype=np.uint8)

@@ -16,7 +16,7 @@ from pydantic import Field
 from starlette.types import ASGIApp
 
 from bento_service.cli.errors import explained_start, read_settings
-from bento_service.cli.models import prepare_in_subprocess
+from bento_service.cli.models.preparing import prepare_in_subprocess
 from bento_service.cli.serve import list_to_prepare, preflight
 from bento_service.domain.service import ServiceState
 from bento_service.errors import JournalTooNewError, JournalUnavailableError

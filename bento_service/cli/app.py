@@ -14,7 +14,8 @@ from bento_service.cli.classification import Classify, by_service, in_process
 from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
 from bento_service.cli.image_files import find_images
-from bento_service.cli.models import models_app, open_store, prepare_in_subprocess
+from bento_service.cli.models.commands import models_app
+from bento_service.cli.models.preparing import open_store, prepare_in_subprocess
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both

@@ -12,7 +12,7 @@ from typing import NoReturn, TypeAlias
 
 from bento_service.cli.errors import CommandError
 from bento_service.cli.launch import Command
-from bento_service.cli.models import prepare_in_subprocess
+from bento_service.cli.models.preparing import prepare_in_subprocess
 from bento_service.extras import explain_missing
 from bento_service.models.store import BentoModelStore
 from bento_service.settings import BENTO_PATH, Settings

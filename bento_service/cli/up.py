@@ -9,7 +9,7 @@ from typing import TextIO
 
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Child, ChildFailedError, run_together, stop_on_signals
-from bento_service.cli.models import prepare_in_subprocess
+from bento_service.cli.models.preparing import prepare_in_subprocess
 from bento_service.cli.serve import (
     ANY_ADDRESSES,
     PrepareModels,

@@ -23,7 +23,8 @@ class InputRecipe:
     `fit` says how it is brought to `height_px` x `width_px`. `crop` is timm's evaluation transform
     (timm/data/config.py): the short side is resized to `floor(size / crop_fraction)`, then the centre is cropped.
     `squash` resizes both sides, whatever the aspect. `letterbox` resizes the long side and fills the rest, half on
-    each side, with the grey `pad_value` (0-255). `crop_fraction` counts for `crop` alone.
+    each side, with the grey `pad_value` (0-255). `crop_fraction` counts for `crop` alone; where it is above 1, the
+    crop's border has the `pad_value` too, which is 0 in timm.
 
     Pixels reach the graph as RGB, or as one channel where `channels` is `grey` (ITU-R 601 luma, as Pillow's mode `L`).
     The graph turns them to BGR where `channels` says so, then normalises them: `mean` and `std`, a value for each
@@ -44,6 +45,11 @@ class InputRecipe:
     def channel_count(self) -> int:
         """The channels of an image that the graph takes: 1 or 3."""
         return 1 if self.channels == "grey" else 3
+
+    @property
+    def shape_hwc(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image that the graph takes."""
+        return self.height_px, self.width_px, self.channel_count
 
 
 MIN_TOP1_AGREEMENT = 0.995

@@ -61,7 +61,7 @@ class ImageWarning(StrEnum):
 class PreprocessedImage:
     """An image ready for a model; `warnings` names the conversions in their order.
 
-    `pixels_hwc` is RGB, 0-255, shape (recipe.height_px, recipe.width_px, 3), C-contiguous.
+    `pixels_hwc` is RGB or grey, 0-255, shape `recipe.shape_hwc`, C-contiguous.
     """
 
     pixels_hwc: NDArray[np.uint8]

@@ -44,8 +44,8 @@ class Engine(Protocol):
         """Classify a batch.
 
         Args:
-            batch_nhwc: RGB, 0-255, shape (n, height, width, 3), n >= 1, C-contiguous; n is at most the largest of
-                `bucket_sizes`, if there are any.
+            batch_nhwc: RGB or grey, 0-255, shape (n, *recipe.shape_hwc), n >= 1, C-contiguous; n is at most the
+                largest of `bucket_sizes`, if there are any.
             mode: `LATENCY` for a lone image; calls in this mode run one after the other.
 
         Returns:

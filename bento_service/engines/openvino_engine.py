@@ -53,7 +53,7 @@ class OpenVINOEngine:
         try:
             # Read once, because each read keeps a copy of the weights.
             model = core.read_model(onnx_path)
-            model.reshape([1, card.recipe.height_px, card.recipe.width_px, 3])
+            model.reshape([1, *card.recipe.shape_hwc])
             properties = {
                 "INFERENCE_PRECISION_HINT": "f32",
                 "INFERENCE_NUM_THREADS": threads,

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms
 
 from bento_service.domain.requests import ImageWarning
+from bento_service.images.resize import RGBX_MODE
 
 _DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N", "F"})
 """Pillow's one-channel modes of more than 8 bits."""
@@ -51,6 +52,13 @@ def to_rgb_or_grey(
     if image.mode not in {"L", "RGB"}:
         image = image.convert("L" if image.mode == "1" else "RGB")
     return image, warnings
+
+
+def to_grey(image: Image.Image) -> Image.Image:
+    """Convert an image in mode `RGB`, `L` or `RGBX_MODE` to `L`, as Pillow converts `RGB` (ITU-R 601 luma)."""
+    if image.mode == RGBX_MODE:
+        image = Image.frombuffer("RGBX", image.size, np.asarray(image), "raw", "RGBX", 0, 1)
+    return image.convert("L")
 
 
 def convert_inverted_cmyk(image: Image.Image) -> Image.Image:

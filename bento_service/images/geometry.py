@@ -1,4 +1,4 @@
-"""The numbers of a resize, a centre crop and an orientation."""
+"""The numbers of a resize, a centre crop or padding, and an orientation."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,10 @@ from bento_service.domain.models import InputRecipe
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A resize and crop along one axis; `start_px` is negative where the crop is larger than the resized image."""
+    """A resize and crop along one axis; `start_px` is negative where the crop is larger than the resized image.
+
+    The crop's part outside the image is filled: so letterboxes are crops too.
+    """
 
     resized_px: int
     start_px: int
@@ -38,7 +41,22 @@ class Geometry(NamedTuple):
 
 
 def plan_geometry(width_px: int, height_px: int, recipe: InputRecipe) -> Geometry:
-    """Compute timm's resize and centre crop (timm/data/transforms_factory.py) for an image of this size.
+    """Compute the resize and crop of an image of this size, as timm does (timm/data/transforms_factory.py).
+
+    Its `crop_mode` of the three fits is `center`, `squash` and `border`, the last two with a `crop_pct` of 1.
+    """
+    if recipe.fit == "squash":
+        resized = recipe.width_px, recipe.height_px
+    elif recipe.fit == "letterbox":
+        ratio = max(height_px / recipe.height_px, width_px / recipe.width_px)
+        resized = max(1, round(width_px / ratio)), max(1, round(height_px / ratio))
+    else:
+        resized = _cover(width_px, height_px, recipe)
+    return Geometry(_centre(resized[0], recipe.width_px), _centre(resized[1], recipe.height_px))
+
+
+def _cover(width_px: int, height_px: int, recipe: InputRecipe) -> tuple[int, int]:
+    """Return the width and height that timm resizes to before it crops the centre.
 
     A square target follows torchvision's Resize, any other timm's ResizeKeepRatio: they round differently.
     """
@@ -47,11 +65,9 @@ def plan_geometry(width_px: int, height_px: int, recipe: InputRecipe) -> Geometr
     if target_width_px == target_height_px:
         short_px, long_px = sorted((width_px, height_px))
         resized_long_px = int(target_width_px * long_px / short_px)
-        resized = (target_width_px, resized_long_px) if width_px <= height_px else (resized_long_px, target_width_px)
-    else:
-        ratio = min(height_px / target_height_px, width_px / target_width_px)
-        resized = (round(width_px / ratio), round(height_px / ratio))
-    return Geometry(_centre(resized[0], recipe.width_px), _centre(resized[1], recipe.height_px))
+        return (target_width_px, resized_long_px) if width_px <= height_px else (resized_long_px, target_width_px)
+    ratio = min(height_px / target_height_px, width_px / target_width_px)
+    return round(width_px / ratio), round(height_px / ratio)
 
 
 def _centre(resized_px: int, crop_px: int) -> Axis:

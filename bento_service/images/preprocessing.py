@@ -12,7 +12,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from bento_service.domain.models import InputRecipe, Interpolation
 from bento_service.domain.requests import ImageInfo, ImageWarning, PreprocessedImage, Preview
 from bento_service.errors import ImageTooLargeError, MissingImageError, UndecodableImageError
-from bento_service.images.colour import to_rgb_or_grey
+from bento_service.images.colour import to_grey, to_rgb_or_grey
 from bento_service.images.formats import ImageFormat, sniff
 from bento_service.images.geometry import BY_EXIF, UPRIGHT, Axis, Geometry, Orientation, plan_geometry
 from bento_service.images.jpeg import check_icc_profile, check_scans, choose_scale, decode_jpeg
@@ -47,14 +47,15 @@ def preprocess(
     """Turn an encoded image into a model's input, in the calling thread. Thread-safe.
 
     Decoding equals Pillow's to the bit. The resize is timm's evaluation transform but for rounding (see
-    `resize.resize_and_crop`), within the parity gate.
+    `resize.resize_and_crop`), within the parity gate. Grey is made before the resize.
 
     Args:
         encoded: The file.
         recipe: The model's input recipe.
         limits: The largest image allowed.
         min_oversampling: Scale large JPEGs while decoding as long as this many times the resized size remain: faster,
-            not exact (see `jpeg.OPT_IN_OVERSAMPLING`). None always decodes in full.
+            not exact (see `jpeg.OPT_IN_OVERSAMPLING`). None always decodes in full, and so does `nearest`, which
+            takes single pixels.
 
     Raises:
         MissingImageError: There are no bytes.
@@ -67,7 +68,15 @@ def preprocess(
     def plan(width_px: int, height_px: int) -> Geometry:
         return plan_geometry(width_px, height_px, recipe)
 
-    return _preprocess(encoded, limits, plan, interpolation=recipe.interpolation, min_oversampling=min_oversampling)
+    return _preprocess(
+        encoded,
+        limits,
+        plan,
+        interpolation=recipe.interpolation,
+        channel_count=recipe.channel_count,
+        fill=recipe.pad_value,
+        min_oversampling=None if recipe.interpolation == "nearest" else min_oversampling,
+    )
 
 
 def draw_preview(encoded: bytes, limits: ImageLimits) -> Preview:
@@ -90,6 +99,8 @@ def _preprocess(
     plan: Plan,
     *,
     interpolation: Interpolation,
+    channel_count: int = 3,
+    fill: int = 0,
     min_oversampling: int | None = None,
 ) -> PreprocessedImage:
     if not encoded:
@@ -107,11 +118,16 @@ def _preprocess(
             decoded = _Decoded(image, image.size, BY_EXIF[declared], tiff_warnings)
         else:
             decoded = _decode(encoded, image_format, limits.max_pixels, plan, min_oversampling)
-        size = decoded.orientation.turn_size(decoded.size)
-        pixels_hwc = resize_and_crop(decoded.image, plan(*size), interpolation, decoded.orientation)
+        size, image = decoded.orientation.turn_size(decoded.size), decoded.image
+        if channel_count == 1:
+            image = to_grey(image)
+        pixels_hwc = resize_and_crop(
+            image, plan(*size), interpolation, decoded.orientation, channel_count=channel_count, fill=fill
+        )
     if decoded.orientation is not UPRIGHT:
         decoded.warnings.append(ImageWarning.EXIF_ORIENTATION_APPLIED)
-    warnings = tuple(warning.value for warning in decoded.warnings)
+    unneeded = ImageWarning.GREYSCALE_CONVERTED if channel_count == 1 else None
+    warnings = tuple(warning.value for warning in decoded.warnings if warning is not unneeded)
     return PreprocessedImage(pixels_hwc, ImageInfo(image_format.value, *size), warnings)
 
 

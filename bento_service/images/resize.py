@@ -1,4 +1,4 @@
-"""Resize and crop as timm's evaluation transform does, with SIMD where the resizer has a wheel."""
+"""Resize and crop as Pillow does, with SIMD where the resizer has a wheel."""
 
 import math
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ RGBX_MODE: Final = "CMYK"
 """The mode of images with four bytes a pixel: red, green, blue and an unused one.
 
 Only in this mode can Pillow use a buffer without a copy and does the resizer treat all channels alike (in RGBA it
-multiplies colours by alpha). Pass such images to nothing but `resize_and_crop`.
+multiplies colours by alpha). Pass such images to nothing but `resize_and_crop` and `colour.to_grey`.
 """
 MAX_ENLARGED_PX = 2_000_000
 """Above this size of the whole enlarged image, only the crop is computed, from the source pixels it depends on.
@@ -30,22 +30,27 @@ A few values in 10,000 then differ from timm's by one, because Pillow takes a bo
 below; a 1 x 65535 JPEG would need 12 GB.
 """
 
-_FILTERS: Final = {"bilinear": "bilinear", "bicubic": "catmull_rom"}
-"""The SIMD resizer's names by timm's. Pillow's bicubic is Catmull-Rom too (a = -0.5)."""
-_RESAMPLING: Final = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_REACH: Final = {"bilinear": 1, "bicubic": 2}
+_FILTERS: Final = {"bilinear": "bilinear", "bicubic": "catmull_rom", "lanczos": "lanczos3"}
+"""The SIMD resizer's names by Pillow's. Pillow's bicubic is Catmull-Rom too (a = -0.5)."""
+_REACH: Final = {"box": 0.5, "bilinear": 1, "bicubic": 2, "lanczos": 3}
 """Radius of each filter, in pixels of the larger of source and result."""
 
 
 def resize_and_crop(
-    image: Image.Image, geometry: Geometry, interpolation: Interpolation, orientation: Orientation = UPRIGHT
+    image: Image.Image,
+    geometry: Geometry,
+    interpolation: Interpolation,
+    orientation: Orientation = UPRIGHT,
+    *,
+    channel_count: int = 3,
+    fill: int = 0,
 ) -> NDArray[np.uint8]:
-    """Resize an image, crop it and make it upright. Parts of the crop outside the image are black.
+    """Resize an image, crop it and make it upright.
 
-    Enlarged images equal timm's exactly (but for `MAX_ENLARGED_PX`). In reduced ones a few values in 1,000 differ by
-    one, and a few in 100,000 by two: the SIMD resizer has 16-bit weights, Pillow 22-bit ones. Without it Pillow
-    reduces them too, and they equal timm's exactly, unless they are stored on their side and about twice as tall as
-    wide.
+    Enlarged images equal Pillow's exactly (but for `MAX_ENLARGED_PX`), and so do those of the nearest pixel. In reduced
+    ones a few values in 1,000 differ by one, and a few in 100,000 by two: the SIMD resizer has 16-bit weights, Pillow
+    22-bit ones. Without it Pillow reduces them too, and they equal Pillow's exactly. So they do with `box`, for which
+    the SIMD resizer takes other pixels at the edges.
 
     Args:
         image: The stored image in mode `RGB`, `L` or `RGBX_MODE`. After a scaled decode it is smaller than the image
@@ -53,30 +58,43 @@ def resize_and_crop(
         geometry: From `plan_geometry`, for the upright image.
         interpolation: The input recipe's.
         orientation: Makes the image upright.
+        channel_count: 3, or 1 for an image in mode `L` that is to stay grey.
+        fill: The value of what the crop has outside the image, 0-255.
 
     Returns:
-        RGB, 0-255, shape (geometry.down.crop_px, geometry.across.crop_px, 3), C-contiguous and writable.
+        RGB or grey, 0-255, shape (geometry.down.crop_px, geometry.across.crop_px, channel_count), C-contiguous and
+        writable.
     """
-    stored = orientation.find_stored(geometry)
-    if image.width < stored.across.resized_px or image.height < stored.down.resized_px:
-        visible = np.asarray(_enlarge_visible(image, geometry, interpolation, orientation))
-    else:
-        width_px, height_px = orientation.turn_size(image.size)
-        # Pillow 13 reduces the columns of an image that is more than twice as tall as wide before its rows.
-        is_columns_first = (height_px > 2 * width_px) is not orientation.is_transposed
-        if simd is None:
-            reduced = _resize_whole(
-                image, stored, interpolation, is_columns_first=is_columns_first and orientation.is_transposed
-            )
-        else:
-            reduced = _reduce_visible(image, stored, interpolation, last_axis=0 if is_columns_first else 1)
-        visible = orientation.turn(np.asarray(reduced))
-    rgb_hwc = np.zeros((geometry.down.crop_px, geometry.across.crop_px, 3), dtype=np.uint8)
+    visible = _resize_visible(image, geometry, interpolation, orientation)
+    pixels_hwc = np.full((geometry.down.crop_px, geometry.across.crop_px, channel_count), fill, dtype=np.uint8)
     top_px, left_px = max(-geometry.down.start_px, 0), max(-geometry.across.start_px, 0)
-    place = rgb_hwc[top_px : top_px + visible.shape[0], left_px : left_px + visible.shape[1]]
-    for channel in range(3):  # several times as fast as copying three of four bytes in one assignment
+    place = pixels_hwc[top_px : top_px + visible.shape[0], left_px : left_px + visible.shape[1]]
+    for channel in range(channel_count):  # several times as fast as copying three of four bytes in one assignment
         place[:, :, channel] = visible if visible.ndim == 2 else visible[:, :, channel]
-    return rgb_hwc
+    return pixels_hwc
+
+
+def _resize_visible(
+    image: Image.Image, geometry: Geometry, interpolation: Interpolation, orientation: Orientation
+) -> NDArray[np.uint8]:
+    """Return the part of the resized upright image that lies within the crop, shape (height, width[, channels])."""
+    if interpolation == "nearest":
+        return _pick_nearest(image, geometry, orientation)
+    stored = orientation.find_stored(geometry)
+    is_enlarged = image.width < stored.across.resized_px or image.height < stored.down.resized_px
+    if is_enlarged or interpolation == "box":
+        return np.asarray(_resize_upright(image, geometry, interpolation, orientation))
+    width_px, height_px = orientation.turn_size(image.size)
+    # Pillow 13 takes columns before rows where the height loses more than twice as many pixels as the width.
+    is_upright_columns_first = height_px - geometry.down.resized_px > 2 * (width_px - geometry.across.resized_px)
+    is_columns_first = is_upright_columns_first is not orientation.is_transposed
+    if simd is None:
+        reduced = _resize_whole(
+            image, stored, interpolation, is_columns_first=is_columns_first and orientation.is_transposed
+        )
+    else:
+        reduced = _reduce_visible(image, stored, interpolation, last_axis=0 if is_columns_first else 1)
+    return orientation.turn(np.asarray(reduced))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +107,17 @@ class _Span:
     source_px: int
     source_start: float
     source_length: float
+
+    def find_nearest(self) -> NDArray[np.intp]:
+        """Return the source pixel at the middle of each pixel of the result, as Pillow picks them."""
+        if self.start_px + self.length_px > MAX_ENLARGED_PX:
+            middles = (np.arange(self.start_px, self.start_px + self.length_px) + 0.5) * self.scale
+        else:
+            # Pillow adds up the steps (libImaging/Geometry.c), and the sum decides where a middle is at an edge.
+            steps = np.full(self.start_px + self.length_px, self.scale)
+            steps[0] = 0.5 * self.scale
+            middles = np.cumsum(steps)[self.start_px :]
+        return np.minimum(middles.astype(np.intp), self.source_px - 1)
 
     def find_weighing(self, interpolation: Interpolation) -> tuple[int, int]:
         """Return the range of source pixels that the crop depends on, at most one pixel too wide at either end."""
@@ -108,13 +137,26 @@ def _cut(axis: Axis, source_px: int) -> _Span:
     return _Span(start_px, length_px, scale, source_px, source_start, source_length)
 
 
-def _enlarge_visible(
+def _pick_nearest(image: Image.Image, geometry: Geometry, orientation: Orientation) -> NDArray[np.uint8]:
+    """Return the part of the upright image, resized to the nearest pixels, that lies within the crop.
+
+    Picked from the upright image, since the nearest of two equally near pixels is the right one or the lower one.
+    """
+    across, down = map(_cut, geometry, orientation.turn_size(image.size))
+    upright = orientation.turn(np.asarray(image))
+    return upright[np.ix_(down.find_nearest(), across.find_nearest())]
+
+
+def _resize_upright(
     image: Image.Image, geometry: Geometry, interpolation: Interpolation, orientation: Orientation
 ) -> Image.Image:
-    """Return the part of the enlarged upright image that lies within the crop, by Pillow."""
-    # Turned before the resize, because Pillow's two passes round differently; the image is small.
+    """Make an image upright, then resize it by Pillow; return the part within the crop.
+
+    Used where a resize before the turn gives other values: an enlargement, since Pillow's two passes round differently,
+    and `box`, which counts a pixel at its edge to the one side.
+    """
     across, down = map(_cut, geometry, orientation.turn_size(image.size))
-    resampling = _RESAMPLING[interpolation]
+    resampling = Image.Resampling[interpolation.upper()]
     if geometry.across.resized_px * geometry.down.resized_px <= MAX_ENLARGED_PX:
         return _resize_whole(_turn(image, orientation), geometry, interpolation)
     (left, right), (top, bottom) = across.find_weighing(interpolation), down.find_weighing(interpolation)
@@ -146,7 +188,7 @@ def _resize_whole(
     The whole image is resized, because Pillow takes a box as 32-bit floats, which changes roundings.
     """
     across, down = map(_cut, geometry, image.size)
-    resampling = _RESAMPLING[interpolation]
+    resampling = Image.Resampling[interpolation.upper()]
     if is_columns_first:
         image = image.resize((image.width, geometry.down.resized_px), resampling)
     resized = image.resize((geometry.across.resized_px, geometry.down.resized_px), resampling)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bento_service.domain.models import InputRecipe
+from bento_service.domain.models import InputRecipe, ScoreKind
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.preparation.sources.base import LoadedModel
@@ -50,8 +50,8 @@ def export_program(model: LoadedModel, program_path: Path) -> None:
         torch.export.save(program, program_path)
 
 
-def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
-    """Wrap normalisation and softmax around a model; `preparation.graph` says what the result takes and returns."""
+def make_serving_graph(module: "nn.Module", recipe: InputRecipe, score_kind: ScoreKind = "softmax") -> "nn.Module":
+    """Wrap normalisation and activation around a model; `preparation.graph` says what the result takes and returns."""
     # The class is local because its base class needs torch, which is imported lazily.
     import torch
     from torch import nn
@@ -63,13 +63,14 @@ def make_serving_graph(module: "nn.Module", recipe: InputRecipe) -> "nn.Module":
         def __init__(self) -> None:
             super().__init__()
             self.module = module
-            self.register_buffer("mean", torch.tensor(recipe.mean).view(1, 3, 1, 1))
-            self.register_buffer("std", torch.tensor(recipe.std).view(1, 3, 1, 1))
+            self.register_buffer("mean", torch.tensor(recipe.mean).view(1, -1, 1, 1))
+            self.register_buffer("std", torch.tensor(recipe.std).view(1, -1, 1, 1))
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            scaled = images.permute(0, 3, 1, 2).to(torch.float32) / 255.0
-            logits = self.module((scaled - self.mean) / self.std)
-            return torch.softmax(logits.to(torch.float32), dim=1)
+            ordered = images.flip(3) if recipe.channels == "bgr" else images
+            scaled = ordered.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+            logits = self.module((scaled - self.mean) / self.std).to(torch.float32)
+            return torch.sigmoid(logits) if score_kind == "independent" else torch.softmax(logits, dim=1)
 
     return ServingGraph().eval()
 
@@ -78,9 +79,9 @@ def _trace(model: LoadedModel) -> "tuple[torch.export.ExportedProgram, tuple[tor
     import torch
 
     # Two images, since torch.export would make a batch size of one a constant.
-    example = (torch.zeros(2, model.recipe.height_px, model.recipe.width_px, 3, dtype=torch.uint8),)
+    example = (torch.zeros(2, *model.recipe.shape_hwc, dtype=torch.uint8),)
     batch = torch.export.Dim("batch", min=1)
-    graph = make_serving_graph(model.module, model.recipe)
+    graph = make_serving_graph(model.module, model.recipe, model.score_kind)
     return torch.export.export(graph, example, dynamic_shapes={INPUT_NAME: {0: batch}}), example
 
 

@@ -1,7 +1,8 @@
 """What every graph has that Lightbox serves.
 
-It takes `images`, uint8 RGB of shape (n, height, width, 3) with any n >= 1, normalises them, and returns
-`probabilities`, float32 of shape (n, classes). Pixels reach the engine as bytes, a quarter of f32.
+It takes `images`, uint8 of shape (n, height, width, 3) in RGB or (n, height, width, 1) in grey with any n >= 1, brings
+them to the model's order of channels, normalises them, and returns `probabilities`, float32 of shape (n, classes):
+`ScoreKind` says of what kind. Pixels reach the engine as bytes, a quarter of f32.
 """
 
 INPUT_NAME = "images"

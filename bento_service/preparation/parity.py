@@ -2,9 +2,10 @@
 
 import functools
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,16 @@ from bento_service.machine import count_cpus
 from bento_service.preparation.graph import INPUT_NAME
 from bento_service.preparation.sources.base import LoadedModel
 
+if TYPE_CHECKING:
+    import torch
+
 CROPS = 200
 """One disagreement in 200 is 0.5 %, which the gate allows."""
 
 _BATCH = 8
 _LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)
 _SMALLEST_CROP_PX = 96
+_TIMM_CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border"}
 _SAMPLES = Path(__file__).parents[2] / "dashboard" / "samples"
 
 
@@ -94,32 +99,29 @@ def classify_as_served(
 def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray[np.float32]:
     """Classify encoded images with Pillow, timm's evaluation transform and f32 PyTorch."""
     import torch
-    from timm.data.transforms_factory import create_transform
 
     recipe = model.recipe
-    transform = create_transform(
-        input_size=(3, recipe.height_px, recipe.width_px),
-        interpolation=recipe.interpolation,
-        crop_pct=recipe.crop_fraction,
-        mean=recipe.mean,
-        std=recipe.std,
-    )
+    transform = _load_timm_transform(recipe)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (recipe.mean, recipe.std))
     answers = []
     with torch.inference_mode():
         for batch in _batches(crops):
-            images = torch.stack([transform(Image.open(io.BytesIO(crop)).convert("RGB")) for crop in batch])
-            answers.append(torch.softmax(model.module(images), dim=1).numpy())
+            images = torch.stack([transform(_open(crop, recipe)) for crop in batch])
+            ordered = images.flip(1) if recipe.channels == "bgr" else images
+            logits = model.module((ordered.to(torch.float32) / 255.0 - mean) / std)
+            scores = torch.sigmoid(logits) if model.score_kind == "independent" else torch.softmax(logits, dim=1)
+            answers.append(scores.numpy())
     return np.concatenate(answers)
 
 
 def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
-    """Classify encoded images with timm's evaluation transform, computed by Pillow, and ONNX Runtime in f32."""
+    """Classify encoded images with the recipe's transform, computed by Pillow, and ONNX Runtime in f32."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
     answers = []
     for batch in _batches(crops):
-        pixels = [_transform(Image.open(io.BytesIO(crop)).convert("RGB"), recipe) for crop in batch]
+        pixels = [_transform(_open(crop, recipe), recipe) for crop in batch]
         answers.append(session.run(None, {INPUT_NAME: np.stack(pixels)})[0])
     return np.concatenate(answers)
 
@@ -152,10 +154,32 @@ def _open_engines(onnx_path: Path, card: ModelCard) -> Iterator[Engine]:
             yield onnxruntime
 
 
+def _open(encoded: bytes, recipe: InputRecipe) -> Image.Image:
+    return Image.open(io.BytesIO(encoded)).convert("L" if recipe.channels == "grey" else "RGB")
+
+
+def _load_timm_transform(recipe: InputRecipe) -> "Callable[[Image.Image], torch.Tensor]":
+    """Return timm's evaluation transform up to normalisation: uint8, shape (channels, height, width)."""
+    from timm.data.transforms_factory import create_transform
+
+    transform: Callable[[Image.Image], torch.Tensor] = create_transform(
+        input_size=(recipe.channel_count, recipe.height_px, recipe.width_px),
+        interpolation=recipe.interpolation,
+        crop_pct=recipe.crop_fraction if recipe.fit == "crop" else 1.0,
+        crop_mode=_TIMM_CROP_MODES[recipe.fit],
+        # timm fills borders with the mean.
+        mean=(recipe.pad_value / 255,) * recipe.channel_count,
+        normalize=False,
+    )
+    return transform
+
+
 def _transform(image: Image.Image, recipe: InputRecipe) -> NDArray[np.uint8]:
     across, down = plan_geometry(image.width, image.height, recipe)
     resized = image.resize((across.resized_px, down.resized_px), Image.Resampling[recipe.interpolation.upper()])
-    return np.asarray(resized.crop((across.start_px, down.start_px, across.end_px, down.end_px)))
+    framed = Image.new(image.mode, (across.crop_px, down.crop_px), (recipe.pad_value,) * recipe.channel_count)
+    framed.paste(resized, (-across.start_px, -down.start_px))
+    return np.asarray(framed).reshape(recipe.shape_hwc)
 
 
 def _cut(image: Image.Image, random: np.random.Generator) -> Image.Image:

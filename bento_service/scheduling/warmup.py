@@ -54,7 +54,7 @@ def measure_costs(
 
     Args:
         infer: The forward pass.
-        recipe: Gives the size of the input.
+        recipe: Gives the shape of the input.
         modes: The engine's modes that differ; has `THROUGHPUT`.
         sizes: Batch sizes, ascending, 1 first; not used where there are buckets.
         bucket_sizes: The engine's buckets, or none.
@@ -104,8 +104,7 @@ def _is_confirmed(
 
 def _noise(recipe: InputRecipe, size: int) -> NDArray[np.uint8]:
     """Return a batch of noise: an all-black one runs faster on hardware that skips zeros."""
-    shape = (size, recipe.height_px, recipe.width_px, recipe.channel_count)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (size, *recipe.shape_hwc), dtype=np.uint8)
 
 
 def time_batch_sizes(

@@ -12,7 +12,7 @@ from bento_service.domain.runner import DispatchReason, EngineMode
 
 
 class Infer(Protocol):
-    """A model's forward pass: RGB uint8 (n, height, width, 3) to probabilities (n, classes).
+    """A model's forward pass: uint8 (n, height, width, channels) to probabilities (n, classes).
 
     `infer` of each engine, see `engines.base.Engine.infer`; `pipeline/wiring.py` passes it to the scheduler.
     """
@@ -36,7 +36,7 @@ class Completion:
 class WorkItem:
     """One decoded image in the scheduler.
 
-    `pixels_hwc` is RGB, uint8, 0-255. Times are in seconds on the scheduler's clock. `future` belongs to the
+    `pixels_hwc` is RGB or grey, uint8, 0-255. Times are in seconds on the scheduler's clock. `future` belongs to the
     scheduler's loop and gets a `Completion` or an error. The scheduler alone writes the last three fields: whether a
     lane was idle when the image joined the queue, when a lane last waited instead of running it (`policy.Hold`), and
     how many lanes died while they ran it.

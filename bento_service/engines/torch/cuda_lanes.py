@@ -39,7 +39,7 @@ class CudaLane:
     def __init__(self, model: LaneModel, *, max_batch: int, stream: CudaStream, runtime: CudaRuntime) -> None:
         import torch
 
-        shape = (max_batch, model.recipe.height_px, model.recipe.width_px, 3)
+        shape = (max_batch, *model.recipe.shape_hwc)
         self._forward = model.forward
         self._stream = stream
         self._host_pixels = runtime.host_buffer(shape, torch.uint8)

@@ -25,7 +25,7 @@ Precision = Literal["f32", "fp16", "bf16"]
 Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Probabilities, shape (n, classes), of a batch of any size n >= 1."""
 Forward = Callable[["torch.Tensor"], "torch.Tensor"]
-"""uint8 images, shape (n, height, width, 3), to f32 probabilities, shape (n, classes), on one device."""
+"""uint8 images, shape (n, height, width, channels), to f32 probabilities, shape (n, classes), on one device."""
 Compiler = Callable[["nn.Module"], Forward]
 
 MIN_DECIDED = 100
@@ -168,18 +168,20 @@ def make_probes(recipe: InputRecipe, count: int = 256) -> NDArray[np.uint8]:
     falls with their cube, which gives edges at every scale. Few discs give large shapes and more confident classes.
 
     Returns:
-        RGB, 0-255, shape (count, recipe.height_px, recipe.width_px, 3); the same at each call.
+        RGB or grey, 0-255, shape (count, *recipe.shape_hwc); the same at each call.
     """
     random = np.random.default_rng(0)
     height, width = recipe.height_px, recipe.width_px
     smallest, largest = 3.0, 0.4 * min(height, width)
-    images = np.empty((count, height, width, 3), dtype=np.uint8)
+    channels = recipe.channel_count
+    images = np.empty((count, *recipe.shape_hwc), dtype=np.uint8)
     for image in images:
-        image[:] = random.integers(0, 256, 3)
+        image[:] = random.integers(0, 256, channels)
         discs = int(random.integers(3, 30))
         radii = 1 / np.sqrt(random.uniform(1 / largest**2, 1 / smallest**2, discs))
         for radius in np.sort(radii)[::-1]:  # small discs on top, where they are visible
-            _paint_disc(image, random.uniform(0, height), random.uniform(0, width), radius, random.integers(0, 256, 3))
+            centre = random.uniform(0, height), random.uniform(0, width)
+            _paint_disc(image, *centre, radius, random.integers(0, 256, channels))
     return images
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bento_service.domain.models import InputRecipe, ModelCard
+from bento_service.domain.models import InputRecipe, ModelCard, ScoreKind
 from bento_service.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -25,10 +25,13 @@ class ModelDescription:
     recipe: InputRecipe
     source: str
     licence: str
+    score_kind: ScoreKind = "softmax"
 
     def to_card(self, version: str) -> ModelCard:
         """Return the model's card, without parity."""
-        return ModelCard(self.name, version, self.labels, self.recipe, self.source, self.licence)
+        return ModelCard(
+            self.name, version, self.labels, self.recipe, self.source, self.licence, score_kind=self.score_kind
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +45,8 @@ class BuiltModel(ModelDescription):
 class LoadedModel(ModelDescription):
     """A classifier in PyTorch.
 
-    `module` is in evaluation mode, on the CPU, in f32. It takes normalised RGB of shape (n, 3, height, width) and
-    returns logits of shape (n, len(labels)).
+    `module` is in evaluation mode, on the CPU, in f32. It takes normalised pixels of shape (n, channels, height, width)
+    in the order of `recipe.channels`, and returns logits of shape (n, len(labels)).
     """
 
     module: "nn.Module"

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Final, cast, get_args
 
-from bento_service.domain.models import InputRecipe, Interpolation
+from bento_service.domain.models import Fit, InputRecipe, Interpolation
 from bento_service.errors import ModelLoadError
 
 if TYPE_CHECKING:
     from timm.models import PretrainedCfg
+
+_FITS: Final[dict[str, Fit]] = {"center": "crop", "squash": "squash", "border": "letterbox"}
+"""By timm's crop modes."""
 
 
 def recipe_of_timm(name: str, cfg: "PretrainedCfg") -> InputRecipe:
@@ -21,17 +24,24 @@ def recipe_of_timm(name: str, cfg: "PretrainedCfg") -> InputRecipe:
 
     config = resolve_data_config(pretrained_cfg=cfg.to_dict())
     channels, height_px, width_px = config["input_size"]
-    if config["crop_mode"] != "center":
-        raise _unsupported(name, "crop", config["crop_mode"], allowed="center")
-    if channels != 3:
-        raise _unsupported(name, "number of channels", channels, allowed="3")
+    fit = _FITS.get(config["crop_mode"])
+    if fit is None:
+        raise _unsupported(name, "crop mode", config["crop_mode"], allowed=" or ".join(_FITS))
+    if fit != "crop" and config["crop_pct"] != 1:
+        raise _unsupported(name, f"crop fraction with {config['crop_mode']}", config["crop_pct"], allowed="1")
+    if channels not in {1, 3}:
+        raise _unsupported(name, "number of channels", channels, allowed="1 or 3")
+    mean = _to_channels(name, config["mean"], channels)
     return InputRecipe(
         height_px=height_px,
         width_px=width_px,
         crop_fraction=config["crop_pct"],
         interpolation=_to_interpolation(name, config["interpolation"]),
-        mean=_to_rgb(config["mean"]),
-        std=_to_rgb(config["std"]),
+        mean=mean,
+        std=_to_channels(name, config["std"], channels),
+        fit=fit,
+        channels="grey" if channels == 1 else "rgb",
+        pad_value=_grey_of(name, mean) if fit == "letterbox" else 0,
     )
 
 
@@ -51,8 +61,8 @@ def recipe_of_torchvision(name: str, transform: object) -> InputRecipe:
         width_px=crop_px,
         crop_fraction=crop_fraction(crop_px, resize_px),
         interpolation=_to_interpolation(name, transform.interpolation.value),
-        mean=_to_rgb(transform.mean),
-        std=_to_rgb(transform.std),
+        mean=_to_channels(name, transform.mean, 3),
+        std=_to_channels(name, transform.std, 3),
     )
 
 
@@ -72,9 +82,22 @@ def _to_interpolation(name: str, value: str) -> Interpolation:
     return cast("Interpolation", value)
 
 
-def _to_rgb(values: Iterable[float]) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+def _to_channels(name: str, values: Iterable[float], channels: int) -> tuple[float, ...]:
+    """Return a value for each channel. One value, or several equal ones, count for all channels."""
+    given = tuple(float(value) for value in values)
+    if len(given) == channels:
+        return given
+    if len(set(given)) != 1:
+        raise _unsupported(name, "normalisation", given, allowed=f"a value for each of {channels} channels, or one")
+    return given[:1] * channels
+
+
+def _grey_of(name: str, mean: tuple[float, ...]) -> int:
+    """Return the value that timm fills borders with: the mean's."""
+    greys = {round(255 * value) for value in mean}
+    if len(greys) > 1:
+        raise _unsupported(name, "border's colour", mean, allowed="grey")
+    return greys.pop()
 
 
 def _unsupported(name: str, what: str, value: object, *, allowed: str) -> ModelLoadError:

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from bento_service.cli.app import app
 from bento_service.cli.errors import CommandError, ExplainedError, explained_errors
-from bento_service.cli.models import list_prepared, prepare, prepare_in_subprocess, verify, write_rows
+from bento_service.cli.models.listing import list_prepared, write_rows
+from bento_service.cli.models.preparing import prepare, prepare_in_subprocess, verify
 from bento_service.domain.models import InputRecipe, ModelCard, Parity, StoredModel
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.verification import Verification

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bento_service.domain.models import InputRecipe
+from bento_service.domain.models import Fit, InputRecipe, Interpolation
 from bento_service.images.geometry import BY_EXIF, plan_geometry
 from bento_service.images.resize import RGBX_MODE, resize_and_crop
 
@@ -69,9 +69,15 @@ def draw_size(chance: random.Random, target_px: int) -> tuple[int, int]:
 def resize_guarded(chance: random.Random) -> None:
     """Resize one image of a drawn size, target, mode and orientation."""
     height_px, width_px, crop_fraction = chance.choice(TARGETS)
-    interpolation: Literal["bilinear", "bicubic"] = chance.choice(["bilinear", "bicubic"])
+    interpolation: Interpolation = chance.choice(["bilinear", "bicubic", "lanczos"])
+    fit: Fit = chance.choice(["crop", "crop", "squash", "letterbox"])
     recipe = replace(
-        RECIPE, height_px=height_px, width_px=width_px, crop_fraction=crop_fraction, interpolation=interpolation
+        RECIPE,
+        height_px=height_px,
+        width_px=width_px,
+        crop_fraction=crop_fraction,
+        interpolation=interpolation,
+        fit=fit,
     )
     size = draw_size(chance, int(width_px / crop_fraction))
     mode, channels = chance.choice([("L", 1), (RGBX_MODE, 4)])

@@ -1,12 +1,13 @@
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
 from bento_service.images.colour import reduce_samples
 from tests.unit.images.encodings import (
@@ -47,6 +48,23 @@ def test_a_mode_that_pillow_converts_well_equals_timm(mode: str, image_format: s
     prepared = read(encoded)
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(encoded), RECIPE)
     assert prepared.warnings == expected
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+def test_a_grey_model_sees_what_pillow_converts_and_pads(mode: str, image_format: str) -> None:
+    encoded = encode(load_photograph().convert(mode), image_format)
+    recipe = replace(
+        RECIPE, height_px=28, width_px=48, fit="letterbox", channels="grey", pad_value=255, interpolation="box"
+    )
+
+    prepared = read(encoded, recipe)
+
+    grey = decode_with_pillow(encoded).convert("RGB").convert("L")
+    padded = ImageOps.pad(grey, (48, 28), Image.Resampling.BOX, color=255)
+    assert prepared.pixels_hwc.shape == (28, 48, 1)
+    assert (prepared.pixels_hwc[:, :, 0] == np.asarray(padded)).all()
+    assert prepared.warnings == ()
 
 
 @pytest.mark.parametrize("transform", [0, 2])

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import simplejpeg
 
+from bento_service.domain.models import Fit
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING, choose_scale
 from bento_service.images.preprocessing import preprocess
 from tests.unit.images.encodings import LIMITS, RECIPE, decode_with_pillow, encode, load_photograph, read, read_whole
@@ -44,6 +47,24 @@ def test_only_a_large_jpeg_is_scaled_while_decoding() -> None:
     unscaled = preprocess(small, RECIPE, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
     assert (unscaled.pixels_hwc == read(small).pixels_hwc).all()
     assert unscaled.warnings == ()
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox"])
+def test_a_jpeg_is_scaled_while_decoding_for_every_fit(fit: Fit) -> None:
+    recipe = replace(RECIPE, fit=fit, width_px=96, height_px=64, interpolation="lanczos", channels="grey")
+    large = encode(load_photograph("retina.jpg").resize((1200, 700)), "JPEG")
+    prepared = preprocess(large, recipe, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
+    difference = np.abs(prepared.pixels_hwc.astype(int) - transform_with_timm(decode_with_pillow(large), recipe))
+    assert prepared.warnings == ("scaled_decoding",)
+    assert 0 < difference.mean() < 1
+
+
+def test_a_jpeg_is_decoded_in_full_where_the_nearest_pixel_is_taken() -> None:
+    recipe = replace(RECIPE, fit="squash", width_px=64, height_px=64, interpolation="nearest")
+    large = encode(load_photograph("retina.jpg"), "JPEG")
+    prepared = preprocess(large, recipe, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
+    assert prepared.warnings == ()
+    assert_as_timm(prepared.pixels_hwc, decode_with_pillow(large), recipe)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,19 @@ def test_the_lite_models_are_scaled_to_plus_minus_one() -> None:
     assert recipe == InputRecipe(224, 224, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
+def test_timms_crop_modes_and_grey_models_become_recipes() -> None:
+    squash = PretrainedCfg(crop_mode="squash", crop_pct=1.0, interpolation="lanczos")
+    border = PretrainedCfg(crop_mode="border", crop_pct=1.0, input_size=(1, 32, 64), mean=(0.5,), std=(0.25,))
+
+    assert (recipe_of_timm("timm/wide", squash).fit, recipe_of_timm("timm/wide", squash).interpolation) == (
+        "squash",
+        "lanczos",
+    )
+    assert recipe_of_timm("timm/digits", border) == InputRecipe(
+        32, 64, 1.0, "bicubic", (0.5,), (0.25,), fit="letterbox", channels="grey", pad_value=128
+    )
+
+
 def test_a_torchvision_preset_becomes_a_recipe() -> None:
     recipe = recipe_of_torchvision("torchvision/resnet50", ImageClassification(crop_size=224, resize_size=232))
 
@@ -40,9 +53,12 @@ def test_a_torchvision_preset_becomes_a_recipe() -> None:
 @pytest.mark.parametrize(
     ("cfg", "what"),
     [
-        (PretrainedCfg(crop_mode="squash"), "crop"),
-        (PretrainedCfg(interpolation="nearest"), "interpolation"),
-        (PretrainedCfg(input_size=(1, 224, 224)), "number of channels"),
+        (PretrainedCfg(crop_mode="random"), "crop mode"),
+        (PretrainedCfg(crop_mode="squash", crop_pct=0.9), "crop fraction"),
+        (PretrainedCfg(crop_mode="border", crop_pct=1.0), "border's colour"),
+        (PretrainedCfg(interpolation="hamming"), "interpolation"),
+        (PretrainedCfg(input_size=(4, 224, 224)), "number of channels"),
+        (PretrainedCfg(input_size=(1, 224, 224)), "normalisation"),
     ],
 )
 def test_a_timm_model_of_another_recipe_is_refused(cfg: PretrainedCfg, what: str) -> None:
@@ -51,7 +67,7 @@ def test_a_timm_model_of_another_recipe_is_refused(cfg: PretrainedCfg, what: str
 
 
 def test_a_torchvision_model_of_another_recipe_is_refused() -> None:
-    nearest = ImageClassification(crop_size=224, interpolation=InterpolationMode.NEAREST)
-    for transform in (nearest, SemanticSegmentation(resize_size=224)):
+    hamming = ImageClassification(crop_size=224, interpolation=InterpolationMode.HAMMING)
+    for transform in (hamming, SemanticSegmentation(resize_size=224)):
         with pytest.raises(ModelLoadError, match="'torchvision/odd' cannot be served"):
             recipe_of_torchvision("torchvision/odd", transform)

@@ -1,0 +1,1 @@
+"""`lightbox models`, a module a concern; `commands` declares what can be typed."""
