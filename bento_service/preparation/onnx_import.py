@@ -38,8 +38,10 @@ _PHOTOGRAPHS = TypeAdapter(list[Photograph])
 _FIGURES = TypeAdapter(tuple[RecipeFigures, ...])
 _CHECK_S = 600.0
 """For thirty candidates and a hundred photographs, 0.2 s an image."""
-_MEASURED_RUNS = 200 * 4
-"""Images that measuring parity runs: 200 crops on the reference and two engines, and one more for their loading."""
+_CROPS = 200
+"""As many as `parity.CROPS`, which would import the engines here."""
+_PASSES = 4
+"""Times that measuring parity runs each crop: by the reference and two engines, and once more for their loading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +116,12 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
     limits = Limits.of_file(file.total_bytes)
     wrapped = run_confined("wrap", asked, limits, subject=file.path.name)
     announce("measuring parity and memory")
-    asked |= {"path": str(reference.path)}
-    limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _MEASURED_RUNS)
+    asked |= {"path": str(reference.path), "crops": _CROPS}
+    limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _CROPS * _PASSES)
     measured = run_confined("measure", asked, limits, subject=reference.path.name)
     parities = _PARITIES.validate_python(measured["parities"])
     if not request.allow_inexact:
-        _check_parity(request, parities, measured["reference"])
+        check_parity(request, parities, measured["reference"], is_quantised=wrapped["is_quantised"])
     found_in = dict(request.found_in)
     if parities:
         found_in["parity"] = f"{measured['reference']} on {reference.path.name}"
@@ -172,7 +174,12 @@ def check_recipes(
     return RecipeCheck(_FIGURES.validate_python(figures["figures"]), len(used), len(found))
 
 
-def _check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference: str) -> None:
+def check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference: str, *, is_quantised: bool) -> None:
+    """Check the parity of each CPU engine; `reference` names what it was measured against.
+
+    Raises:
+        ModelLoadError: One fails the gate.
+    """
     failing = {engine: parity for engine, parity in parities.items() if not parity.passes_gate}
     if not failing:
         return
@@ -183,11 +190,12 @@ def _check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference
     )
     passing = [engine for engine in parities if engine not in failing]
     advice = f", and serve it with LIGHTBOX_ENGINE={passing[0]}" if passing else ""
+    better = "Import the f32 original, or s" if is_quantised else "S"
     original = f" (its original {request.reference.name!r})" if request.reference else ""
     raise ModelLoadError(
         f"{request.path.name!r} fails the parity gate: over {next(iter(failing.values())).crops} crops of photographs, "
         f"compared with {reference}{original}, {figures}. At most {MAX_PROBABILITY_DIFFERENCE:g} and at least "
-        f"{MIN_TOP1_AGREEMENT:.1%} are allowed. Import the f32 original, or store it nevertheless with "
-        f"`--allow-inexact`{advice}.",
+        f"{MIN_TOP1_AGREEMENT:.1%} are allowed. {better}tore it nevertheless with `--allow-inexact`"
+        f"{advice}.",
         model=request.name,
     )

@@ -1,7 +1,7 @@
 """The steps of an import that read or run the file: called by `confined`, in a process of its own."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,12 +23,13 @@ from bento_service.preparation.wrapping import check_recipe, wrap
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from bento_service.preparation.confined import Task
+Task = Callable[[Mapping[str, Any]], object]
+"""From a request to an answer, both as JSON has them; raises `LightboxError`."""
 
 HINTS: Final = TypeAdapter(GraphHints)
 FACTS: Final = TypeAdapter(GraphFacts)
 RECIPES: Final = TypeAdapter(InputRecipe)
-PARITIES: Final = TypeAdapter(dict[str, Parity])
+PARITIES: Final = TypeAdapter(Mapping[str, Parity])
 
 _ACTIVATION_OF: Final[Mapping[ScoreKind, Activation]] = {"softmax": "softmax", "independent": "sigmoid"}
 _PROBE_PX = 224
@@ -54,7 +55,10 @@ def inspect_file(request: Mapping[str, Any]) -> object:
 
 
 def wrap_file(request: Mapping[str, Any]) -> object:
-    """Write the wrapped graph of the file at `path` to `wrapped_path`; return its version and its largest batch."""
+    """Write the wrapped graph of the file at `path` to `wrapped_path`.
+
+    Return its version, its largest batch, the seconds of one image, and whether it is quantised.
+    """
     import onnx
 
     model, hints = _read(request)
@@ -76,18 +80,26 @@ def wrap_file(request: Mapping[str, Any]) -> object:
         onnx.save(wrapped, request["wrapped_path"])
     except ValueError as error:
         raise ModelLoadError(f"The wrapped graph is larger than one ONNX file can be: {error}") from error
-    return {"version": compute_version(wrapped, labels, recipe), "max_batch": max_batch, "run_s": run_s}
+    return {
+        "version": compute_version(wrapped, labels, recipe),
+        "max_batch": max_batch,
+        "run_s": run_s,
+        "is_quantised": facts.is_quantised,
+    }
 
 
 def measure_file(request: Mapping[str, Any]) -> object:
-    """Return the parity of the graph at `wrapped_path` with the file at `path`, by engine, and its memory."""
+    """Return the parity of the graph at `wrapped_path` with the file at `path`, by engine, and its memory.
+
+    Parity is measured over `crops` images, or not at all where the dashboard's photographs are not installed.
+    """
     from bento_service.preparation import memory, parity
 
     recipe = RECIPES.validate_python(request["recipe"])
     wrapped_path = Path(request["wrapped_path"])
     card = ModelCard(request["name"], "", tuple(request["labels"]), recipe, "", "")
     taken_bytes = memory.measure_load(wrapped_path, card)
-    crops = parity.sample_crops()
+    crops = parity.sample_crops(request["crops"])
     if not crops:
         return {"reference": "", "parities": {}, "memory_bytes": taken_bytes}
     model, hints = _read(request)
@@ -225,7 +237,7 @@ def _make_images(recipe: InputRecipe) -> NDArray[np.uint8]:
     return np.stack([random.uniform(0, 256, shape), gradient, random.uniform(64, 128, shape)]).astype(np.uint8)
 
 
-TASKS: "Final[Mapping[str, Task]]" = {
+TASKS: Final[Mapping[str, Task]] = {
     "inspect": inspect_file,
     "wrap": wrap_file,
     "measure": measure_file,

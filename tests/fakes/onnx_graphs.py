@@ -47,7 +47,8 @@ def make_classifier(
     constants = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(sizes, "sizes")]
     tensor = "logits"
     if last:
-        nodes.append(helper.make_node(last, [tensor], ["active"], **({"axis": 1} if last == "Softmax" else {})))
+        axis = {"axis": 1} if last == "Softmax" else {}
+        nodes.append(helper.make_node(last, [tensor], ["active"], None, None, None, None, **axis))
         tensor = "active"
     if rank == 4:
         constants.append(numpy_helper.from_array(np.array([0, CLASSES, 1, 1], np.int64), "four"))

@@ -84,6 +84,6 @@ def test_what_is_no_image_classifier_is_refused_with_the_reason(model: onnx.Mode
 def test_a_quantised_graph_says_so() -> None:
     scale = [helper.make_node("QuantizeLinear", ["features", "scale"], ["small"])]
     model = make_classifier(further=scale)
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1.0), "scale"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1, np.float32), "scale"))
 
     assert inspect(model, GraphHints()).is_quantised
