@@ -13,6 +13,7 @@ from typing import NoReturn, TypeAlias
 from bento_service.cli.errors import CommandError
 from bento_service.cli.launch import Command
 from bento_service.cli.models.preparing import prepare_in_subprocess
+from bento_service.domain.model_names import is_preparable
 from bento_service.extras import explain_missing
 from bento_service.models.store import BentoModelStore
 from bento_service.settings import BENTO_PATH, Settings
@@ -151,15 +152,20 @@ def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
 def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], bool] | None = None) -> tuple[str, ...]:
     """Return the arguments with which `lightbox models prepare` adds what is missing; empty if nothing is.
 
-    Where PyTorch will run the models, each needs its torch program too.
+    Where PyTorch will run the models, each needs its torch program too. Imported models are there or are an error:
+    nobody knows where they come from.
 
     Raises:
-        ModelLoadError: The model store cannot be read.
+        ModelLoadError: The model store cannot be read, or lacks an imported model.
     """
     store = BentoModelStore(also=settings.model_store)
+    preparable = [name for name in settings.models if is_preparable(name)]
+    for name in settings.models:
+        if name not in preparable:
+            store.load(name)
     if not (wants_programs or _wants_programs)(settings):
-        return store.missing(settings.models)
-    stored = ((name, store.find(name)) for name in settings.models)
+        return store.missing(preparable)
+    stored = ((name, store.find(name)) for name in preparable)
     lacking = [name for name, model in stored if model is None or model.program_path is None]
     return ("--torch-program", *lacking) if lacking else ()
 

@@ -45,9 +45,9 @@ def _answer(stream: IO[str], task: str, request: Mapping[str, Any]) -> None:
 
 def _find_task(name: str) -> Task:
     # Here, since importing them takes memory and time that are limited.
-    from bento_service.preparation import onnx_tasks
+    from bento_service.preparation import onnx_tasks, weights_task
 
-    return onnx_tasks.TASKS[name]
+    return {**onnx_tasks.TASKS, **weights_task.TASKS}[name]
 
 
 def _limit(limits: Mapping[str, int]) -> None:
