@@ -132,7 +132,7 @@ def _refuse_pickled_objects(path: Path, content: bytes) -> None:
     foreign = sorted(name for name in names if not name.startswith(_SAFE_GLOBALS) and not name.endswith(_SAFE_ENDINGS))
     if not foreign:
         return
-    shown = foreign[0].replace(" ", ".")
+    shown = min(foreign, key=lambda name: name.startswith(_LIBRARY_NAMES)).replace(" ", ".")
     why = f"it holds Python objects ({shown}), and reading them can run any code"
     if any(name.startswith("fastai") for name in foreign):
         raise refuse(path, "fastai's export.pkl", "fastai", why)
@@ -143,16 +143,23 @@ def _refuse_pickled_objects(path: Path, content: bytes) -> None:
 
 def _read_globals(content: bytes) -> Iterator[str]:
     """Yield the names that a pickle imports, as `module name`, in all pickles that follow each other in the file."""
-    stream, strings = io.BytesIO(content), list[str]()
+    stream = io.BytesIO(content)
+    pushed, memo = list[str](), dict[int, str]()
     try:
         while stream.tell() < len(content):
             for opcode, argument, _ in pickletools.genops(stream):
-                if opcode.name in {"GLOBAL", "INST"}:
-                    yield str(argument)
-                elif opcode.name == "STACK_GLOBAL":
-                    # Its module and name are strings that were pushed; memoised ones may lie further back.
-                    yield " ".join(strings[-2:])
-                elif isinstance(argument, str):
-                    strings.append(argument)
+                match opcode.name:
+                    case "GLOBAL" | "INST":
+                        yield str(argument)
+                    case "STACK_GLOBAL":
+                        yield " ".join(pushed[-2:])
+                    case "MEMOIZE":
+                        memo[len(memo)] = pushed[-1] if pushed else ""
+                    case "BINPUT" | "LONG_BINPUT" | "PUT" if isinstance(argument, int):
+                        memo[argument] = pushed[-1] if pushed else ""
+                    case "BINGET" | "LONG_BINGET" | "GET" if isinstance(argument, int):
+                        pushed.append(memo.get(argument, ""))
+                    case _ if isinstance(argument, str):
+                        pushed.append(argument)
     except (ValueError, AttributeError, EOFError):
         return  # the storages' bytes, after the pickles of an old file; or damage, which the reader reports

@@ -14,40 +14,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 PREFIXES: Final = ("Sequential(", "nn.Sequential(", "torch.nn.Sequential(")
+_ACTIVATIONS: Final = ("ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "GELU", "SiLU", "Mish", "Tanh", "Sigmoid")
+_POOLINGS: Final = ("MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "AdaptiveMaxPool2d", "Flatten", "ZeroPad2d")
+_NORMALISATIONS: Final = ("BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm")
 _LAYERS: Final = frozenset(
-    [
-        "Conv2d",
-        "Linear",
-        "BatchNorm1d",
-        "BatchNorm2d",
-        "GroupNorm",
-        "LayerNorm",
-        "ReLU",
-        "ReLU6",
-        "LeakyReLU",
-        "PReLU",
-        "ELU",
-        "GELU",
-        "SiLU",
-        "Mish",
-        "Tanh",
-        "Sigmoid",
-        "Hardswish",
-        "Hardsigmoid",
-        "MaxPool2d",
-        "AvgPool2d",
-        "AdaptiveAvgPool2d",
-        "AdaptiveMaxPool2d",
-        "Flatten",
-        "Dropout",
-        "Dropout2d",
-        "Identity",
-        "ZeroPad2d",
-        "Softmax",
-        "LogSoftmax",
-    ]
+    ("Conv2d", "Linear", "Dropout", "Dropout2d", "Identity", *_ACTIVATIONS, *_POOLINGS, *_NORMALISATIONS)
 )
 """Layers of torch.nn that take one tensor and need no other than numbers."""
+_MAX_FACTOR: Final = 10**6
 _ALLOWED = f"Allowed are Sequential and {', '.join(sorted(_LAYERS))}, with literal values."
 
 
@@ -84,6 +58,17 @@ def _build(expression: ast.expr) -> "Iterator[nn.Module]":
         return
     if name not in _LAYERS or any(keyword.arg is None for keyword in expression.keywords):
         raise ValueError(f"`{ast.unparse(expression)}` is no layer that is known")
-    arguments = [ast.literal_eval(argument) for argument in expression.args]
-    named: dict[str, Any] = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in expression.keywords}
+    arguments = [_evaluate(argument) for argument in expression.args]
+    named = {str(keyword.arg): _evaluate(keyword.value) for keyword in expression.keywords}
     yield getattr(nn, name)(*arguments, **named)
+
+
+def _evaluate(expression: ast.expr) -> Any:  # noqa: ANN401 - as ast's own
+    """Return a literal's value, or a product of them: `128 * 3 * 3` is how sizes are usually written."""
+    match expression:
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            factors = _evaluate(left), _evaluate(right)
+            if not all(isinstance(factor, int) and 0 <= factor <= _MAX_FACTOR for factor in factors):
+                raise ValueError(f"`{ast.unparse(expression)}` is no product of sizes")
+            return factors[0] * factors[1]
+    return ast.literal_eval(expression)
