@@ -32,7 +32,17 @@ from bento_service.journal.windows import from_epoch_s, from_epoch_us, plan_wind
 
 _log = logging.getLogger(__name__)
 _SHORT_WINDOW = timedelta(hours=1)
-_PLAIN_COLUMNS = ("request_id", "model", "model_version", "outcome", "batch_size", "dispatch", "digest", "cached")
+_PLAIN_COLUMNS = (
+    "request_id",
+    "model",
+    "model_version",
+    "outcome",
+    "batch_size",
+    "dispatch",
+    "digest",
+    "cached",
+    "score_kind",
+)
 """The fields of a receipt that are columns as they are."""
 _TIMING_COLUMNS = [field.name for field in fields(Timings)]
 _IMAGE_COLUMNS = [f"image_{field.name}" for field in fields(ImageInfo)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.cache.result_cache import ResultCache
-from bento_service.domain.models import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity, ScoreKind
 from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.images.preprocessing import ImageLimits
@@ -165,6 +165,8 @@ async def running(
     min_oversampling: int | None = None,
     parity: Parity | None = None,
     cache: ResultCache | None = None,
+    recipe: InputRecipe = RECIPE,
+    score_kind: ScoreKind = "softmax",
 ) -> AsyncIterator[ObservedClassifier]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     clock = clock or fake_clock()
@@ -172,7 +174,9 @@ async def running(
     observer = RecordingObserver()
     running = start_classifier(
         [
-            WarmModel(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), GpuEngine(infer))
+            WarmModel(
+                ModelCard(name, f"v-{name}", labels, recipe, "bundled", "MIT", parity, score_kind), GpuEngine(infer)
+            )
             for name, infer in models.items()
         ],
         # Gains by batches, so that four images run together.
