@@ -128,7 +128,7 @@ def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Seque
 
 def transform_by_pillow(encoded: bytes, recipe: InputRecipe) -> NDArray[np.uint8]:
     """Return an encoded image as a recipe wants it, by Pillow, shape (height, width, channels)."""
-    return _transform(Image.open(io.BytesIO(encoded)).convert("RGB"), recipe)
+    return _transform(_open(encoded, recipe), recipe)
 
 
 def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:

@@ -50,14 +50,10 @@ from optimum.exporters.onnx import main_export
 main_export("FILE", output="exported", task="image-classification", trust_remote_code=True)  # runs the folder's code
 # then: lightbox models import exported --name NAME""",
 }
-_SAFE_GLOBALS: Final = (
-    "collections OrderedDict",
-    "torch._utils _rebuild_",
-    "torch Size",
-    "torch device",
-    "torch dtype",
-)
-_SAFE_ENDINGS: Final = ("Storage",)
+_SAFE_GLOBALS: Final = ("collections OrderedDict", "torch._utils _rebuild_", "torch Size", "torch device")
+_SAFE_ENDING: Final = "Storage"
+_LIBRARY_NAMES: Final = ("__builtin__", "builtins", "collections", "torch.nn", "torch._", "numpy", "_codecs")
+"""Of a pickled model's objects, those that tell least about whose it is."""
 _MAX_PICKLE_BYTES: Final = 50_000_000
 _ZIP, _HDF5, _TFLITE = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"TFL3"
 
@@ -129,7 +125,7 @@ def _refuse_foreign_zip(path: Path) -> None:
 def _refuse_pickled_objects(path: Path, content: bytes) -> None:
     """Refuse a pickle that names anything but tensors. Its names are read without running it."""
     names = set(_read_globals(content))
-    foreign = sorted(name for name in names if not name.startswith(_SAFE_GLOBALS) and not name.endswith(_SAFE_ENDINGS))
+    foreign = sorted(name for name in names if not name.startswith(_SAFE_GLOBALS) and not name.endswith(_SAFE_ENDING))
     if not foreign:
         return
     shown = min(foreign, key=lambda name: name.startswith(_LIBRARY_NAMES)).replace(" ", ".")
