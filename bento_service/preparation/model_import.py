@@ -154,7 +154,7 @@ def _prepare_torch(request: ImportRequest, folder: Path, listener: Listener) -> 
             licence=plan.licence,
             score_kind=plan.score_kind,
             found_in=plan.found_in,
-            allow_inexact=request.allow_inexact,
+            measures_parity=False,
         ),
         folder,
         listener.announce,

@@ -47,10 +47,10 @@ def measure_parity(model: LoadedModel, onnx_path: Path, crops: Sequence[bytes] |
 
 
 @functools.cache  # several models are measured over the same crops
-def sample_crops() -> tuple[bytes, ...]:
+def sample_crops(count: int = CROPS) -> tuple[bytes, ...]:
     """Return crops of the dashboard's photographs, as encoded images; none where the dashboard is not installed."""
     photographs = sorted(path for path in _SAMPLES.glob("*") if path.suffix in {".jpg", ".png"})
-    return tuple(make_crops(photographs, CROPS)) if photographs else ()
+    return tuple(make_crops(photographs, count)) if photographs else ()
 
 
 def compare_engines(

@@ -9,8 +9,6 @@ from bento_service.errors import ModelLoadError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bento_service.preparation.confined import Task
-
 _WRAPPING_KEYS: Final = ("state_dict", "model_state_dict", "model")
 """Where training scripts keep the state dict of a checkpoint."""
 _PREFIXES: Final = ("module.", "_orig_mod.", "model.", "timm_model.")
@@ -63,6 +61,3 @@ def _find_tensors(content: object, file_name: str) -> "Mapping[str, Tensor]":
 def _strip_prefix(tensors: "Mapping[str, Tensor]") -> "Mapping[str, Tensor]":
     prefix = next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in tensors)), "")
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-
-
-TASKS: "Final[Mapping[str, Task]]" = {"convert_weights": convert_weights}
