@@ -22,7 +22,8 @@ from bento_service.preparation.import_plan import (
     make_recipe,
 )
 from bento_service.preparation.inspection import GraphHints
-from bento_service.preparation.onnx_import import OnnxImport, RecipeCheck, check_recipes, inspect_onnx, prepare_onnx
+from bento_service.preparation.onnx_import import OnnxImport, check_recipes, inspect_onnx, prepare_onnx
+from bento_service.preparation.recipe_check import RecipeCheck
 from bento_service.preparation.sources.base import LoadedModel
 from bento_service.preparation.sources.discovery import OnnxSource, Source
 from bento_service.preparation.sources.findings import NOTHING, ModelFindings

@@ -17,7 +17,7 @@ from bento_service.models.store import BentoModelStore
 
 if TYPE_CHECKING:
     from bento_service.preparation.model_import import ImportRequest
-    from bento_service.preparation.onnx_import import RecipeCheck
+    from bento_service.preparation.recipe_check import RecipeCheck
     from bento_service.preparation.sources.discovery import Source
     from bento_service.preparation.sources.findings import ModelFindings
 
