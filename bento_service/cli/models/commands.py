@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from bento_service.cli.errors import explained_errors, read_settings
-from bento_service.cli.models import stored
+from bento_service.cli.models import control, stored
 from bento_service.cli.models.importing import (
     RecipeName,
     check_name,
@@ -26,6 +26,8 @@ StoredName = Annotated[
 ]
 
 models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+for command in (control.load, control.unload, control.promote, control.rollback, control.shadow, control.canary):
+    models_app.command()(command)
 
 
 @models_app.callback()
