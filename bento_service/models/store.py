@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bento_service.domain.model_names import ModelReference, is_preparable
+from bento_service.domain.model_names import BUNDLED_NAMES, ModelReference, is_preparable
 from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.models.stored_files import (
@@ -94,6 +94,18 @@ class BentoModelStore:
                         model=reference.name,
                     )
             return self._read(reference.name, entries[0]) if entries else None
+
+    def find_tag(self, tag: str) -> Path | None:
+        """Return the folder of a BentoML model, `name:version` or `name` for the latest, whoever stored it."""
+        name, _, version = tag.partition(":")
+        for root in self._roots():
+            latest = root / name / "latest"
+            if version in {"", "latest"} and latest.is_file():
+                version = latest.read_text(encoding="utf-8").strip()
+            folder = root / name / version
+            if name and version and folder.is_dir() and folder.resolve().is_relative_to(root.resolve()):
+                return folder
+        return None
 
     def missing(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the `names`, each as `find` takes it, that are not stored."""
@@ -272,7 +284,11 @@ def explain_missing_model(name: str) -> str:
     """Return the end of the sentence about a model that is not stored, with the command that brings it."""
     if is_preparable(name):
         return f"not prepared. Run `lightbox models prepare {name}` first."
-    return f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`."
+    bundled = ", ".join(BUNDLED_NAMES)
+    return (
+        f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`, or name a bundled "
+        f"model: {bundled}."
+    )
 
 
 def _open_store(root: Path) -> "ModelStore":
