@@ -2,8 +2,12 @@
 
 import os
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 _CPUS_A_WORKER = 8
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
@@ -41,6 +45,38 @@ def _read_quota(*files: Path) -> float | None:
         return int(quota_us) / int(period_us) if quota_us != "max" and int(quota_us) > 0 else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def read_available_bytes(control_group: Path = _CONTROL_GROUP) -> int:
+    """Return the memory that may still be taken: the machine's, or less where a control group limits it.
+
+    Of the group's use, the file cache that no process has touched lately does not count: the kernel drops it first.
+    """
+    available_bytes: int = psutil.virtual_memory().available
+    for folder, limit_file, used_file, cache_key in (
+        (control_group, "memory.max", "memory.current", "inactive_file"),
+        (control_group / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            limit_bytes = int((folder / limit_file).read_text())
+            used_bytes = int((folder / used_file).read_text())
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            cached_bytes = int(statistics.get(cache_key, "0"))
+        except (OSError, ValueError):  # no such file, or `max`
+            continue
+        return max(0, min(available_bytes, limit_bytes - used_bytes + cached_bytes))
+    return available_bytes
+
+
+def lower_thread_priority(niceness: int) -> None:
+    """Give the calling thread, and every thread that it starts from now on, a higher niceness than this process's.
+
+    Only Linux has a niceness for each thread; elsewhere, and where a sandbox forbids it, nothing changes.
+    """
+    if sys.platform == "linux":
+        base = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, base + niceness))
 
 
 def choose_workers(cpus: int) -> int:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from bento_service.cli.errors import CommandError
+from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Command
 from bento_service.cli.models.preparing import prepare_in_subprocess
+from bento_service.domain.model_names import is_preparable
 from bento_service.extras import explain_missing
 from bento_service.models.store import BentoModelStore
-from bento_service.settings import BENTO_PATH, Settings
+from bento_service.settings import BENTO_PATH, Settings, is_loopback
 from lightbox_client import Client
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
@@ -120,7 +121,16 @@ def preflight(settings: Settings) -> None:
         EngineUnavailableError: The engine or the device of the settings is not there.
         JournalUrlError: The journal's URL is invalid.
         CacheUrlError: The cache's URL is invalid.
+        CommandError: Strangers could change what is served.
     """
+    if settings.model_control == "explicit" and not (settings.allow_anonymous or is_loopback(settings.host)):
+        raise CommandError(
+            f"LIGHTBOX_MODEL_CONTROL is explicit and LIGHTBOX_HOST is {settings.host}: everyone who reaches the port "
+            "could change what is served, since there are no keys yet. Set LIGHTBOX_ALLOW_ANONYMOUS=true if that is "
+            "meant, for instance behind a proxy that asks for a password; or serve on 127.0.0.1; or set "
+            "LIGHTBOX_MODEL_CONTROL=fixed.",
+            ExitCode.BAD_INPUT,
+        )
     if (settings.engine, settings.device) != ("auto", "auto"):
         from bento_service.engines.choice import check_engine
 
@@ -151,15 +161,22 @@ def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
 def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], bool] | None = None) -> tuple[str, ...]:
     """Return the arguments with which `lightbox models prepare` adds what is missing; empty if nothing is.
 
-    Where PyTorch will run the models, each needs its torch program too.
+    Where PyTorch will run the models, each needs its torch program too. Nobody knows where an imported model comes
+    from: one that is missing is an error; or, where the API may change what is served, left out: workers say that it
+    is FAILED, and serve the others.
 
     Raises:
-        ModelLoadError: The model store cannot be read.
+        ModelLoadError: The model store cannot be read, or lacks an imported model.
     """
     store = BentoModelStore(also=settings.model_store)
+    names = [name for name in settings.models if is_preparable(name)]
+    if settings.model_control == "fixed":
+        for name in settings.models:
+            if name not in names:
+                store.load(name)
     if not (wants_programs or _wants_programs)(settings):
-        return store.missing(settings.models)
-    stored = ((name, store.find(name)) for name in settings.models)
+        return store.missing(names)
+    stored = ((name, store.find(name)) for name in names)
     lacking = [name for name, model in stored if model is None or model.program_path is None]
     return ("--torch-program", *lacking) if lacking else ()
 

@@ -1,10 +1,12 @@
-"""The Prometheus series of Lightbox. Every label is bounded: model names from the settings, codes, route templates."""
+"""The Prometheus series of Lightbox. Every label is bounded: served names and versions, codes, route templates."""
 
-from collections.abc import Sequence
+from collections import Counter as Counts
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
+from bento_service.domain.registry import Comparison, LoadState, VersionStatus
 from bento_service.domain.requests import OUTCOME_OK, Receipt
 from bento_service.errors import InferenceFailedError
 from bento_service.observability.processes import read_start_s
@@ -17,6 +19,8 @@ _CACHE_RESULTS = ("hit", "shared", "miss")
 _CACHE_FAILURES = ("read", "write", "busy", "refused_write")
 _CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/classify")
 _SERVER_ERRORS = ("500", "503", "504")
+_MAX_VERSIONS = 50
+"""Versions that series name, at most, over the life of the worker; others are `other`. No series ever goes away."""
 
 Series = TypeVar("Series", Counter, Histogram)
 
@@ -31,6 +35,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY, *, target_p99_s: float = 1.0) -> None:
         """Register every series. `target_p99_s` is a bucket's bound, so that what took longer is known exactly."""
         self._children: dict[tuple[Counter | Histogram, tuple[str, ...]], Counter | Histogram] = {}
+        self._versions: set[str] = set()
 
         def counter(name: str, description: str, *labels: str) -> Counter:
             return Counter(name, description, labels, registry=registry)
@@ -59,11 +64,39 @@ class Metrics:
             "lightbox_target_p99_seconds", "Latency target that admission holds requests to."
         )
         self.target_p99_seconds.set(target_p99_s)
+        self._states_seen: set[tuple[str, str, LoadState]] = set()
+        self.version_workers = Gauge(
+            "lightbox_model_version_workers",
+            f"Worker processes by the state in which they have a version: {', '.join(LoadState)}.",
+            ("model", "version", "state"),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.requests = counter(
             "lightbox_requests_total",
             "Images requested, by model and outcome (ok or an error code).",
             "model",
             "outcome",
+        )
+        self.version_requests = counter(
+            "lightbox_version_requests_total",
+            "Images requested, by model, its version and outcome (ok or an error code).",
+            "model",
+            "version",
+            "outcome",
+        )
+        self.comparisons = counter(
+            "lightbox_shadow_comparisons_total",
+            "Answered images that a shadow ran too, by model, shadow's version and result (same_class, other_class).",
+            "model",
+            "challenger",
+            "result",
+        )
+        self.missed_comparisons = counter(
+            "lightbox_shadow_missed_total",
+            "Images that a shadow did not run: by model and reason (dropped for lack of time, or failed).",
+            "model",
+            "reason",
         )
         self.stage_seconds = histogram(
             "lightbox_stage_seconds",
@@ -156,6 +189,13 @@ class Metrics:
             for value in values:
                 self._child(series, value)
 
+    def observe_versions(self, states: Mapping[tuple[str, str], VersionStatus]) -> None:
+        """Set the state of each loaded version; one that is gone has none."""
+        found = Counts((model, self._limit_version(version), one.state) for (model, version), one in states.items())
+        self._states_seen |= found.keys()
+        for labels in self._states_seen:
+            self.version_workers.labels(*labels).set(found[labels])
+
     def observe_readiness(self, is_ready: bool) -> None:
         """Set whether this worker is ready."""
         self.workers_ready.set(int(is_ready))
@@ -163,6 +203,9 @@ class Metrics:
     def observe_receipt(self, receipt: Receipt) -> None:
         """Count one finished request."""
         self._child(self.requests, receipt.model, receipt.outcome).inc()
+        if receipt.model_version:
+            version = self._limit_version(receipt.model_version)
+            self._child(self.version_requests, receipt.model, version, receipt.outcome).inc()
         if receipt.outcome != OUTCOME_OK:
             return
         self._child(self.dispatch, receipt.dispatch).inc()
@@ -184,6 +227,15 @@ class Metrics:
         """Count one rejection for overload."""
         self._child(self.shed, reason).inc()
 
+    def observe_comparison(self, comparison: Comparison) -> None:
+        """Count one image that ran on a champion and on its shadow."""
+        result = "same_class" if comparison.is_same_class else "other_class"
+        self._child(self.comparisons, comparison.name, self._limit_version(comparison.challenger), result).inc()
+
+    def observe_missed_comparison(self, model: str, reason: str) -> None:
+        """Count one image that a shadow did not run."""
+        self._child(self.missed_comparisons, model, reason).inc()
+
     def observe_lookup(self, result: str) -> None:
         """Count one image's result at the cache."""
         self._child(self.cache_requests, result).inc()
@@ -204,6 +256,12 @@ class Metrics:
         """
         self._child(self.http_requests, route, method if method in _METHODS else "other", str(status)).inc()
         self._child(self.http_seconds, route).observe(seconds)
+
+    def _limit_version(self, version: str) -> str:
+        if version not in self._versions and len(self._versions) >= _MAX_VERSIONS:
+            return "other"
+        self._versions.add(version)
+        return version
 
     def _child(self, series: Series, *values: str) -> Series:
         """Return the series of these label values, which prometheus_client would look up under a lock each time."""

@@ -114,6 +114,11 @@ class Admission:
         )
 
     @property
+    def has_time_to_spare(self) -> bool:
+        """Whether an interactive image would wait for less than half of what is allowed."""
+        return not self.is_overloaded and self.predictor.predict_wait_ms() <= WAIT_SHARE * self._target_ms / 2
+
+    @property
     def has_place_at_cache(self) -> bool:
         """Whether one more image may be looked up: as many may as may be received at a time."""
         return self._images[Phase.LOOKING_UP] < self._max_receiving

@@ -1,30 +1,26 @@
 """Admits images for the served models, hands their receipts to the observers, and drains."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Protocol
 
-from bento_service.cache.result_cache import ResultCache, name_scope
-from bento_service.domain.models import ModelCard
+from bento_service.cache.result_cache import ResultCache
+from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Priority, Receipt, Timings
 from bento_service.domain.service import ServedModel
-from bento_service.engines.base import Engine
-from bento_service.errors import DrainingError, LightboxError, OverloadedError
+from bento_service.errors import DrainingError, LightboxError, OverloadedError, UnknownModelError
 from bento_service.pipeline.admission import Admission
 from bento_service.pipeline.computation import Runner
+from bento_service.pipeline.model_table import ModelTable
 from bento_service.pipeline.request import ImageRequest, PreviewRequest
 from bento_service.pipeline.served_models import ServedModels, check_parameters
+from bento_service.pipeline.shadows import Shadows
 
-
-@dataclass(frozen=True, slots=True)
-class WarmModel:
-    """A model that is loaded and has run."""
-
-    card: ModelCard
-    engine: Engine
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class Observer(Protocol):
@@ -39,40 +35,27 @@ class Observer(Protocol):
     def observe_rejection(self, reason: str) -> None:
         """Handle a rejection for overload."""
 
+    def observe_comparison(self, comparison: Comparison) -> None:
+        """Handle an image that ran on a champion and on its shadow."""
+
+    def observe_missed_comparison(self, model: str, reason: str) -> None:
+        """Handle an image that was chosen for a comparison and not compared: `shadows.DROPPED` or `FAILED`."""
+
 
 class Classifier:
-    """The served models; without a cache every image is computed. Used on one event loop."""
+    """Classifies images by the models of a table; without a cache every image is computed. Used on one event loop."""
 
     def __init__(
         self,
-        models: Sequence[WarmModel],
+        table: ModelTable,
         *,
-        default_model: str,
         runner: Runner,
         admission: Admission,
         observers: Sequence[Observer],
         cache: ResultCache | None = None,
+        shadows_at_once: int = 1,
     ) -> None:
-        self._served = ServedModels(
-            {
-                model.card.name: ServedModel(
-                    model.card,
-                    is_default=model.card.name == default_model,
-                    engine=model.engine.name,
-                    precision=model.engine.precision,
-                    device=model.engine.device,
-                    cache_scope=name_scope(
-                        model.card.version,
-                        library=model.engine.library,
-                        device_kind=model.engine.device.kind,
-                        precision=model.engine.precision,
-                        min_oversampling=runner.min_oversampling,
-                    ),
-                )
-                for model in models
-            },
-            default_model,
-        )
+        self._table = table
         self._runner = runner
         self._admission = admission
         self._cache = cache
@@ -80,6 +63,15 @@ class Classifier:
         self._is_draining = False
         self._has_given_up = False
         self._is_drained = asyncio.Event()
+        self._shadows = Shadows(
+            table,
+            runner,
+            admission,
+            at_once=shadows_at_once,
+            on_comparison=self._note_comparison,
+            on_missed=self._note_missed_comparison,
+            on_end=lambda: self._note_end(None),
+        )
 
     @property
     def is_draining(self) -> bool:
@@ -102,20 +94,30 @@ class Classifier:
         return self._admission.predictor.predict_wait_ms()
 
     def models(self) -> tuple[ServedModel, ...]:
-        """Return the served models, in the order of the settings."""
-        return tuple(self._served.by_name.values())
+        """Return the version that answers to each name, in the order of the settings."""
+        return self._table.current.champions
+
+    @property
+    def served(self) -> ServedModels:
+        """All that is served now."""
+        return self._table.current
 
     def find_model(self, name: str) -> ServedModel:
-        """Return one served model.
+        """Return one served model by name, `name:version` or `name@alias`.
 
         Raises:
             UnknownModelError: It is not served.
         """
-        return self._served.find(name)
+        return self._table.current.find(name)
+
+    def hold_models(self) -> AbstractContextManager[ServedModels]:
+        """Keep all that is served now open, for a request whose images are admitted one after the other."""
+        return self._table.hold(self._table.current)
 
     def stop_admitting(self) -> None:
         """Refuse every further request; admitted ones are finished."""
         self._is_draining = True
+        self._shadows.stop()
 
     def give_up(self) -> None:
         """Stop admitting; the receipts of requests that are cancelled from now on say `draining`."""
@@ -141,17 +143,21 @@ class Classifier:
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
         continues_request: bool = False,
+        models: ServedModels | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> ImageRequest:
         """Admit one image before any of its bytes are read; a rejected one gets a receipt too.
 
         Args:
             request_id: Names the request in answer, log and journal.
-            model: A served model's name, or None for the default.
+            model: A served model's name, `name:version` or `name@alias`; or None for the default.
             top_k: Predictions wanted, 1 to the model's number of classes.
             deadline_ms: The client's own limit on `total_ms`, or None.
             started_s: The clock when the request's headers arrived.
             priority: Interactive images go before bulk ones.
             continues_request: Whether an image of the same request was admitted before; that also admits it in a drain.
+            models: From `hold_models`, where a request has several images.
+            headers: The request's, of which one may decide between a champion and its canary.
 
         Raises:
             UnknownModelError: `model` is not served.
@@ -161,9 +167,10 @@ class Classifier:
             DrainingError: Shutting down.
         """
         received_at = datetime.now(UTC)
+        models = models or self._table.current
         served: ServedModel | None = None
         try:
-            served = self._served.find(model)
+            served = models.find(model)
             check_parameters(served.card, top_k=top_k, deadline_ms=deadline_ms)
             if self._has_given_up or (self._is_draining and not continues_request):
                 raise _draining_error()
@@ -175,24 +182,32 @@ class Classifier:
             self._finish(_make_refusal(error, request_id, served, received_at, total_ms), error)
             raise
         return ImageRequest(
-            self._served,
+            self._table,
+            models,
             self._runner,
             self._cache,
+            self._shadows,
             permit,
             self._finish,
             request_id,
             received_at,
+            asked=model,
             model=served,
             top_k=top_k,
             deadline_ms=deadline_ms,
             started_s=started_s,
+            headers=headers,
         )
 
     def record_rejection(
         self, error: LightboxError, *, request_id: str, model: str | None, received_at: datetime, total_ms: float
     ) -> None:
         """Write the receipt of a request that is rejected with the error of an earlier one like it."""
-        self._finish(_make_refusal(error, request_id, self._served.find(model), received_at, total_ms), error)
+        served: ServedModel | None = None
+        # It may have been unloaded since.
+        with suppress(UnknownModelError):
+            served = self._table.current.find(model)
+        self._finish(_make_refusal(error, request_id, served, received_at, total_ms), error)
 
     def open_preview(self) -> PreviewRequest:
         """Admit one image for a preview, as bulk work, before any of its bytes are read; it leaves no receipt.
@@ -208,7 +223,7 @@ class Classifier:
         except LightboxError as error:
             self._note_end(error)
             raise
-        return PreviewRequest(self._runner, permit, self._served.find(None).card, self._note_end)
+        return PreviewRequest(self._table, self._table.current, self._runner, permit, self._note_end)
 
     def _finish(self, receipt: Receipt, error: BaseException | None) -> None:
         if self._has_given_up and isinstance(error, asyncio.CancelledError):
@@ -216,6 +231,14 @@ class Classifier:
         self._note_end(error)
         for observer in self._observers:
             observer.observe_receipt(receipt)
+
+    def _note_comparison(self, comparison: Comparison) -> None:
+        for observer in self._observers:
+            observer.observe_comparison(comparison)
+
+    def _note_missed_comparison(self, model: str, reason: str) -> None:
+        for observer in self._observers:
+            observer.observe_missed_comparison(model, reason)
 
     def _note_end(self, error: BaseException | None) -> None:
         if isinstance(error, OverloadedError):

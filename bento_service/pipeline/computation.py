@@ -101,5 +101,5 @@ class Computation:
         decode_ms = (time.thread_time() - on_processor_s) * 1000
         runner.estimator.learn_decode(len(self.encoded), self.header, self.preprocessed.info, decode_ms=decode_ms)
         pixels_hwc = self.preprocessed.pixels_hwc
-        item = WorkItem(self.model.name, pixels_hwc, finished_s, self.deadline_s, future, self.priority)
+        item = WorkItem(self.model.key, pixels_hwc, finished_s, self.deadline_s, future, self.priority)
         runner.queue.add(arrival, item)

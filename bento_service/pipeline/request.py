@@ -1,7 +1,8 @@
 """One admitted image: cache look-up or computation, then its answer and its receipt; or its preview."""
 
 import asyncio
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
@@ -19,10 +20,14 @@ from bento_service.images.preprocessing import draw_preview
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.computation import Computation, Runner
 from bento_service.pipeline.decode_pool import call_on_loop
+from bento_service.pipeline.model_table import ModelTable
 from bento_service.pipeline.ranking import rank
-from bento_service.pipeline.served_models import ServedModels, check_parameters
+from bento_service.pipeline.served_models import ServedModels, check_parameters, is_chosen
+from bento_service.pipeline.shadows import ShadowedAnswer, Shadows
 
 _RECEIPT_PREDICTIONS = 5
+_MAX_BYTES_ON_LOOP = 262_144
+"""A larger image is digested in a thread, as in `cache.result_cache`."""
 
 
 @dataclass(eq=False)
@@ -34,33 +39,42 @@ class ImageRequest:
 
     `permit` is the image's place, `received_at` when it was opened, in UTC, and `started_s` the runner's clock when the
     request's headers arrived. `finish` is called with the receipt, and the error that left the context.
+
+    `models` are those of `table` when it was admitted: whatever changes meanwhile, it is answered by a version of
+    these. `asked` is the name in the request, or None; `headers` decide between a champion and its canary.
     """
 
+    table: ModelTable
     models: ServedModels
     runner: Runner
     cache: ResultCache | None
+    shadows: Shadows
     permit: Permit
     finish: Callable[[Receipt, BaseException | None], None]
     request_id: str
     received_at: datetime
+    asked: str | None
     model: ServedModel
     top_k: int
     deadline_ms: float | None
     started_s: float
+    headers: Mapping[str, str]
     _received_s: float | None = field(default=None, init=False)
     _digest: str = field(default="", init=False)
     _work: Computation | None = field(default=None, init=False)
     _answer: Answer | None = field(default=None, init=False)
+    _for_shadow: ShadowedAnswer | None = field(default=None, init=False)
 
     def __enter__(self) -> Self:
-        """Take a place among the images that are being received."""
+        """Take a place among the images that are being received, and keep the models open."""
+        self.table.take(self.models)
         self.permit.start_receiving()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Free the place and write the receipt."""
+        """Free the place, write the receipt, and offer the answer to the model's shadow."""
         if self._answer is None:
             receipt = self._make_receipt(
                 name_outcome(error), model=None if isinstance(error, UnknownModelError) else self.model.card
@@ -70,6 +84,9 @@ class ImageRequest:
         else:
             receipt = replace(self._answer.receipt, outcome=name_outcome(error))
         self.permit.release(has_run=self._work is not None and self._work.has_run)
+        if self._for_shadow is not None and error is None:
+            self.shadows.offer(self._for_shadow)
+        self.table.release(self.models)
         self.finish(receipt, error)
 
     def change_parameters(self, *, model: str | None, top_k: int, deadline_ms: float | None) -> None:
@@ -81,7 +98,7 @@ class ImageRequest:
             UnknownModelError: `model` is not served.
             InvalidParameterError: `top_k` or `deadline_ms` is out of range.
         """
-        self.model = self.models.find(model)
+        self.asked, self.model = model, self.models.find(model)
         check_parameters(self.model.card, top_k=top_k, deadline_ms=deadline_ms)
         self.top_k = top_k
         self.deadline_ms = deadline_ms
@@ -97,11 +114,11 @@ class ImageRequest:
         """
         received_s = self._received_s = self.runner.clock()
         if self.deadline_ms is None:
-            return self._make_answer(await self._find_result(encoded, deadline_s=None))
+            return self._make_answer(encoded, await self._find_result(encoded, deadline_s=None))
         deadline_s = self.started_s + self.deadline_ms / 1000
         try:
             async with asyncio.timeout(deadline_s - received_s):
-                return self._make_answer(await self._find_result(encoded, deadline_s=deadline_s))
+                return self._make_answer(encoded, await self._find_result(encoded, deadline_s=deadline_s))
         except TimeoutError:
             raise DeadlineExceededError(
                 f"The deadline of {self.deadline_ms:g} ms passed before the answer was ready. Allow more time, or "
@@ -112,6 +129,7 @@ class ImageRequest:
     async def _find_result(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
         if self.cache is not None:
             self._digest = await self.cache.digest(encoded)
+        await self._choose_version(encoded)
         if self.cache is None or not self.permit.start_lookup():
             return await self._compute(encoded, deadline_s=deadline_s)
         return await self.cache.fetch(
@@ -121,22 +139,42 @@ class ImageRequest:
             compute=lambda: self._compute(encoded, deadline_s=deadline_s),
         )
 
+    async def _choose_version(self, encoded: bytes) -> None:
+        """Take the canary in place of the champion for its share of the requests."""
+        found = self.models.find_canary(self.asked)
+        if found is None:
+            return
+        canary, version = found
+        if canary.header is not None:
+            value = self.headers.get(canary.header, "")
+        else:
+            value = self._digest = self._digest or await _digest(encoded)
+        # Without the header nobody tells callers apart: the champion answers.
+        if value and is_chosen(value, purpose="canary", share=canary.share):
+            self.model = version
+
     async def _compute(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
         self.permit.check_again(deadline_ms=self.deadline_ms, elapsed_ms=self._elapsed_ms())
         header = read_header(encoded)
-        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.card.name, len(encoded), header))
+        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.card.key, len(encoded), header))
         self._work = Computation(
             self.runner, self.model.card, encoded, header, self._digest, self.permit.priority, deadline_s
         )
         completion, preprocessed = await self._work.run()
         return CachedResult.of(completion.scores, preprocessed.info, preprocessed.warnings)
 
-    def _make_answer(self, result: CachedResult) -> Answer:
+    def _make_answer(self, encoded: bytes, result: CachedResult) -> Answer:
         predictions = rank(result.scores, self.model.card.labels, max(self.top_k, _RECEIPT_PREDICTIONS))
         receipt = self._make_receipt(
             OUTCOME_OK, model=self.model.card, result=result, top=predictions[:_RECEIPT_PREDICTIONS]
         )
         self._answer = Answer(receipt, predictions[: self.top_k], result.image, receipt.warnings)
+        if (found := self.models.find_shadow(self.model)) and is_chosen(
+            receipt.digest, purpose="shadow", share=found[0].share
+        ):
+            self._for_shadow = ShadowedAnswer(
+                self.models, self.model.card, found[1].card, self.request_id, encoded, receipt.digest, result.scores
+            )
         return self._answer
 
     def _make_receipt(
@@ -193,16 +231,19 @@ class ImageRequest:
 class PreviewRequest:
     """One admitted preview; a context manager that holds its place. Used on the event loop, by one task.
 
-    It counts as the work of an image for `model`. `finish` is called with the error that left the context, or None.
+    It counts as the work of an image for the default of `models`, which `table` keeps open. `finish` is called with the
+    error that left the context, or None.
     """
 
+    table: ModelTable
+    models: ServedModels
     runner: Runner
     permit: Permit
-    model: ModelCard
     finish: Callable[[BaseException | None], None]
 
     def __enter__(self) -> Self:
         """Take a place among the images that are being received."""
+        self.table.take(self.models)
         self.permit.start_receiving()
         return self
 
@@ -211,6 +252,7 @@ class PreviewRequest:
     ) -> None:
         """Free the place."""
         self.permit.release()
+        self.table.release(self.models)
         self.finish(error)
 
     async def draw(self, encoded: bytes) -> Preview:
@@ -221,7 +263,8 @@ class PreviewRequest:
         """
         self.permit.check_again()
         header = read_header(encoded)
-        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.name, len(encoded), header))
+        key = self.models.find(None).card.key
+        self.permit.start_computing(self.runner.estimator.estimate_ms(key, len(encoded), header))
         future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
 
         def job() -> None:
@@ -229,6 +272,13 @@ class PreviewRequest:
             call_on_loop(future, lambda: future.set_result(preview))
 
         return await self.runner.decode_pool.run(job, future, priority=self.permit.priority)
+
+
+async def _digest(encoded: bytes) -> str:
+    """Return the SHA-256 of an image's bytes in hex."""
+    if len(encoded) <= _MAX_BYTES_ON_LOOP:
+        return hashlib.sha256(encoded).hexdigest()
+    return await asyncio.to_thread(lambda: hashlib.sha256(encoded).hexdigest())
 
 
 def name_outcome(error: BaseException | None) -> str:

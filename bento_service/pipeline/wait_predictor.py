@@ -36,15 +36,19 @@ class WaitPredictor:
         """
         self._slowdown = initial_slowdown
         self._min_slowdown = initial_slowdown * _MIN_SLOWDOWN
-        self._capacity = capacity
         self._clock = clock
         self._count = dict.fromkeys(Priority, 0)
         self._work_ms = dict.fromkeys(Priority, 0.0)
         self._last_answer_s = clock()
         self._busy_since_s = self._last_answer_s
+        self.resize(capacity=capacity, round_size=round_size)
+        self._begin_window()
+
+    def resize(self, *, capacity: int, round_size: int = 0) -> None:
+        """Take other lanes' batches into account, after a change of models; the arguments are those of the start."""
+        self._capacity = capacity
         # Two full rounds of the lanes: wherever a window cuts a batch in two, it holds at least one whole round.
         self._window_size = max(_WINDOW_ANSWERS, 2 * capacity, 2 * round_size)
-        self._begin_window()
 
     @property
     def bulk(self) -> int:

@@ -3,21 +3,22 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 from bento_service.cache.result_cache import ResultCache
-from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.machine import Division
+from bento_service.models.comparisons import WaitingComparisons
+from bento_service.models.registry import RegistryStore
 from bento_service.pipeline.admission import Admission
-from bento_service.pipeline.classifier import Classifier, Observer, WarmModel
+from bento_service.pipeline.classifier import Classifier, Observer
 from bento_service.pipeline.computation import Runner
 from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.live_models import LiveModels, LoadVersion, WarmModel, load_nothing
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.pipeline.work_estimate import WorkEstimator
-from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.queue import WorkQueue
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import Settings
@@ -35,20 +36,21 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class RunningClassifier:
-    """A classifier and its threads; the caller of `start_classifier` closes them."""
+    """A classifier, its models and its threads; the caller of `start_classifier` closes them."""
 
     classifier: Classifier
+    models: LiveModels
     scheduler: Scheduler
     decode_pool: DecodePool
 
 
 def start_classifier(
     models: Sequence[WarmModel],
-    costs: Mapping[str, Mapping[EngineMode, CostModel]],
     *,
     division: Division,
     limits: Limits,
     default_model: str,
+    load_version: LoadVersion = load_nothing,
     observers: Sequence[Observer] = (),
     cache: ResultCache | None = None,
     min_oversampling: int | None = None,
@@ -61,10 +63,10 @@ def start_classifier(
 
     Args:
         models: At least one.
-        costs: What warm-up measured, by model and mode.
         division: How many lanes and decode threads.
         limits: What is admitted.
         default_model: The model for requests that name none.
+        load_version: Loads what is added later.
         observers: Get every receipt.
         cache: Results of images seen before, or None.
         min_oversampling: That of `preprocess`.
@@ -74,8 +76,8 @@ def start_classifier(
         on_in_flight: Called with the number of images in flight whenever it changes.
     """
     scheduler = Scheduler(
-        {model.card.name: model.engine.infer for model in models},
-        costs,
+        {},
+        {},
         lanes=division.lanes,
         target_ms=limits.target_ms,
         clock=clock,
@@ -83,7 +85,6 @@ def start_classifier(
         on_lane_lost=on_lane_lost,
         on_out_of_memory=on_out_of_memory,
     )
-    ceilings, knees = scheduler.queue.ceilings(), scheduler.queue.knees()
     # One model on the CPU is enough for inference and decoding to share the cores.
     is_cpu = any(model.engine.device.kind == "cpu" for model in models)
     decode_pool = DecodePool(division.decode_threads, patience_s=limits.target_ms / 1000, clock=clock)
@@ -91,10 +92,7 @@ def start_classifier(
         decode_pool,
         scheduler.queue,
         WorkEstimator(
-            {
-                name: costs[name][EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
-                for name, ceiling in ceilings.items()
-            },
+            {},
             decode_threads=division.decode_threads,
             lanes=division.lanes if is_cpu else 1,
             shares_cores=is_cpu,
@@ -104,58 +102,76 @@ def start_classifier(
         min_oversampling,
         clock,
     )
+    predictor = WaitPredictor(capacity=division.lanes, clock=clock)
+    live_models = LiveModels(
+        models,
+        default_model=default_model,
+        scheduler=scheduler,
+        runner=runner,
+        predictor=predictor,
+        lanes=division.lanes,
+        load_version=load_version,
+    )
     admission = Admission(
-        WaitPredictor(
-            capacity=division.lanes * max(knees.values()),
-            round_size=division.lanes * max(ceilings.values()),
-            clock=clock,
-        ),
+        predictor,
         target_ms=limits.target_ms,
         max_queued=limits.max_queue_items,
         max_receiving=limits.max_receiving_requests,
         on_change=on_in_flight,
     )
     classifier = Classifier(
-        models,
-        default_model=default_model,
+        live_models.table,
         runner=runner,
         admission=admission,
         observers=observers,
         cache=cache,
+        shadows_at_once=division.lanes,
     )
-    return RunningClassifier(classifier, scheduler, decode_pool)
+    return RunningClassifier(classifier, live_models, scheduler, decode_pool)
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A classifier and its parts, opened and closed by `bento_service.bootstrap.open_pipeline`."""
+    """A classifier and its parts, opened and closed by `bento_service.bootstrap.open_pipeline`.
+
+    `registry` is None where the settings fix what is served; whoever follows it closes it, and writes `comparisons`.
+    `missing` says why a model of the settings is not served, by its name.
+    """
 
     settings: Settings
     classifier: Classifier
+    models: LiveModels
     queue: WorkQueue
     division: Division
     cache: ResultCache | None
     journal: Journal
     started_s: float
+    registry: RegistryStore | None = None
+    comparisons: WaitingComparisons = field(default_factory=WaitingComparisons)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def status(self) -> ServiceStatus:
         """Describe how this process is doing."""
-        models = self.classifier.models()
+        served = self.classifier.served
+        models = served.champions
+        name_of = served.name_of
         return ServiceStatus(
             state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
             device=models[0].device,
             engine=models[0].engine,
-            engines={model.card.name: model for model in models},
+            engines={name_of(model.card.key): model for model in served.versions},
             workers=self.settings.worker_count,
             lanes=self.division.lanes,
             decode_threads=self.division.decode_threads,
             queue_depth=self.classifier.in_flight,
-            batch_ceiling=self.queue.ceilings(),
+            batch_ceiling={name_of(key): size for key, size in self.queue.ceilings().items()},
             predicted_wait_ms=self.classifier.predicted_wait_ms,
             target_p99_ms=self.settings.target_p99_ms,
             uptime_s=time.monotonic() - self.started_s,
             journal=asdict(self.journal.counts()),
-            cost=self.queue.costs(),
-            recent_dispatches=self.queue.recent_dispatches(),
+            cost=tuple(replace(cost, model=name_of(cost.model)) for cost in self.queue.costs()),
+            recent_dispatches=tuple(
+                replace(dispatch, model=name_of(dispatch.model)) for dispatch in self.queue.recent_dispatches()
+            ),
             cache=self.cache.describe() if self.cache else {},
         )

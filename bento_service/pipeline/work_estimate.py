@@ -128,6 +128,14 @@ class WorkEstimator:
         self._max_pixels = max_pixels
         self._decode = {kind: DecodeTimeModel(ms_per_pixel) for kind, ms_per_pixel in _FIRST_MS_PER_PIXEL.items()}
 
+    def add_model(self, model: str, inference_ms: float) -> None:
+        """Estimate images of one more model from now on; `inference_ms` is an image's share of a full batch."""
+        self._inference_ms[model] = inference_ms
+
+    def remove_model(self, model: str) -> None:
+        """Forget a model of which no image comes any more."""
+        del self._inference_ms[model]
+
     def estimate_ms(self, model: str, encoded_bytes: int, header: ImageHeader | None) -> float:
         """Estimate the work of one image from its header, which is None for bytes that are no image.
 

@@ -30,7 +30,7 @@ class WorkQueue:
     """Images that wait for a lane, first come, first served within a model and a priority. Thread-safe.
 
     A free `lane.Lane` calls `take` for its next batch, without a turn of the event loop; `execution.run_batch` then
-    reports the run.
+    reports the run. Models may come and go while lanes take.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class WorkQueue:
             on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
         """
         self._models = {name: ModelQueue(name, modes, target_ms=target_ms) for name, modes in costs.items()}
+        self._running: dict[int, ModelQueue] = {}
         self._lanes = lanes
         self._target_ms = target_ms
         self._clock = clock
@@ -81,11 +82,33 @@ class WorkQueue:
 
     def ceilings(self) -> dict[str, int]:
         """Return the current largest batch by model."""
-        return {name: model.ceiling for name, model in self._models.items()}
+        with self._changed:
+            return {name: model.ceiling for name, model in self._models.items()}
 
     def knees(self) -> dict[str, int]:
         """Return the current knee by model, see `policy.choose_bounds`."""
-        return {name: model.knee for name, model in self._models.items()}
+        with self._changed:
+            return {name: model.knee for name, model in self._models.items()}
+
+    def add_model(self, name: str, costs: Mapping[EngineMode, CostModel]) -> None:
+        """Take images of one more model from now on.
+
+        Raises:
+            ValueError: The queue has a model of this name.
+        """
+        with self._changed:
+            if name in self._models:
+                raise ValueError(f"The queue has the model {name!r} already.")
+            self._models[name] = ModelQueue(name, costs, target_ms=self._target_ms)
+
+    def remove_model(self, name: str) -> bool:
+        """Forget a model of which no image comes any more; return False, and keep it, while one waits or runs."""
+        with self._changed:
+            model = self._models[name]
+            if any(model.waiting.values()) or model in self._running.values():
+                return False
+            del self._models[name]
+            return True
 
     def costs(self) -> tuple[ModelCost, ...]:
         """Return the cost model of each model and mode."""
@@ -149,7 +172,7 @@ class WorkQueue:
     def put_back(self, lane: int, items: Sequence[WorkItem]) -> None:
         """Return the images of a lane that died to their former place. A closed queue takes them too."""
         with self._changed:
-            self._ends_s.pop(lane, None)
+            self._end_batch(lane)
             for item in reversed(items):
                 line = self._models[item.model].waiting[item.priority]
                 # At the front, but for those that another dead lane has returned.
@@ -161,7 +184,7 @@ class WorkQueue:
     def take(self, lane: int) -> Batch | None:
         """Wait for work and take a batch for a lane whose last one is over; None once the queue is closed and empty."""
         with self._changed:
-            self._ends_s.pop(lane, None)
+            self._end_batch(lane)
             self._idle_lanes += 1
             idle_since_s = self._clock()
             try:
@@ -177,8 +200,8 @@ class WorkQueue:
                             item.held_s = now_s
                         self._changed.wait(decision.until_s - now_s)
                     elif batch := self._take_batch(decision, now_s):
-                        predicted_ms = self._models[batch.model].costs[batch.mode].predict_ms(len(batch.items))
-                        self._ends_s[lane] = now_s + predicted_ms / 1000
+                        model = self._running[lane] = self._models[batch.model]
+                        self._ends_s[lane] = now_s + model.costs[batch.mode].predict_ms(len(batch.items)) / 1000
                         if self._idle_lanes == 1:
                             self._all_busy_s = now_s
                         return batch
@@ -223,6 +246,10 @@ class WorkQueue:
                 line.clear()
             self._length = 0
             return items
+
+    def _end_batch(self, lane: int) -> None:
+        self._ends_s.pop(lane, None)
+        self._running.pop(lane, None)
 
     def _decide(self, idle_since_s: float, now_s: float) -> Run | Hold | None:
         if not self._length:

@@ -20,7 +20,7 @@ _MAX_LANES_LOST = 2
 
 
 class Scheduler:
-    """Runs the images of `queue` on lanes.
+    """Runs the images of `queue` on lanes. Models may come and go meanwhile.
 
     Each image's future gets a `Completion` or an error, on the scheduler's event loop, unless it is already done.
     """
@@ -50,7 +50,7 @@ class Scheduler:
             on_lane_lost: Called from a lane's thread when it dies.
             on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
         """
-        self._infers = infers
+        self._infers = dict(infers)
         self._clock = clock
         self._loop = loop
         self._on_lane_lost = on_lane_lost
@@ -71,6 +71,22 @@ class Scheduler:
     def has_ended(self) -> bool:
         """Whether every lane has ended, so that the engines may be closed."""
         return self._find_running() is None
+
+    def add_model(self, name: str, infer: Infer, costs: Mapping[EngineMode, CostModel]) -> None:
+        """Run images of one more model from now on.
+
+        Raises:
+            ValueError: There is a model of this name.
+        """
+        self._infers.setdefault(name, infer)
+        self.queue.add_model(name, costs)
+
+    def remove_model(self, name: str) -> bool:
+        """Forget a model of which no image comes any more; return False, and keep it, while one waits or runs."""
+        is_removed = self.queue.remove_model(name)
+        if is_removed:
+            del self._infers[name]
+        return is_removed
 
     def close(self, *, timeout_s: float) -> None:
         """Let the lanes finish what waits, then stop them. Blocks: call it from a thread of its own.

@@ -1,7 +1,8 @@
-"""Timing a model's batch sizes before it takes traffic."""
+"""Timing a model's batch sizes before it takes traffic, also beside models that do."""
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
@@ -36,6 +37,20 @@ _SIZES_WITHOUT_GAIN = 3
 """So many in a row end the search: one disturbed size must not limit the batches, and a backlog is taken in batches
 beyond those that gain (`policy.choose_bounds`)."""
 
+_REST = 3.0
+"""Rest after each run beside others, as a multiple of its time: a quarter of the machine for the measurement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A measurement beside models that take traffic: few runs, each of at most about `longest_s`, with a rest after it.
+
+    `rest` takes seconds; `time.sleep` outside of tests. Other work can only make a run longer, so the shortest counts.
+    """
+
+    longest_s: float
+    rest: Callable[[float], object]
+
 
 def measure_costs(
     infer: Infer,
@@ -47,6 +62,7 @@ def measure_costs(
     clock: Callable[[], float],
     budget_s: float = 1.0,
     known_ms: Mapping[EngineMode, Mapping[int, float]] | None = None,
+    beside: Beside | None = None,
 ) -> dict[EngineMode, CostModel]:
     """Measure a model's cost in each of its modes; in the latency mode, which runs lone images, for size 1 alone.
 
@@ -61,13 +77,14 @@ def measure_costs(
         clock: Seconds, monotonic.
         budget_s: Time for all runs that count, together; a quarter of it for the latency mode. See `time_batch_sizes`.
         known_ms: Durations by mode and batch size that were measured under the same conditions before.
+        beside: How to measure while other models take traffic; None where none does. Then `known_ms` is not looked at.
 
     Raises:
         OutOfMemoryError: Not even one image fits.
     """
-    if known_ms is not None and _is_confirmed(infer, recipe, known_ms, clock=clock):
+    if known_ms is not None and beside is None and _is_confirmed(infer, recipe, known_ms, clock=clock):
         return {mode: CostModel(ms, bucket_sizes=_measured(bucket_sizes, ms, mode)) for mode, ms in known_ms.items()}
-    measure = partial(time_batch_sizes, infer, recipe, clock=clock)
+    measure = partial(time_batch_sizes, infer, recipe, clock=clock, beside=beside)
     costs: dict[EngineMode, CostModel] = {}
     if EngineMode.LATENCY in modes:
         costs[EngineMode.LATENCY] = CostModel(measure(sizes=[1], mode=EngineMode.LATENCY, budget_s=budget_s))
@@ -115,11 +132,13 @@ def time_batch_sizes(
     mode: EngineMode = EngineMode.THROUGHPUT,
     clock: Callable[[], float],
     budget_s: float = 1.0,
+    beside: Beside | None = None,
 ) -> dict[int, float]:
     """Measure how long each batch size takes: the median of runs until it is stable, after one that does not count.
 
     No further size is timed once the runs that count have taken `budget_s`; two are timed in any case. First runs, in
-    which an engine may compile the size, do not count.
+    which an engine may compile the size, do not count. With `beside`, three runs count, and the search ends before the
+    size that would take longer than it allows.
 
     Returns:
         Duration in milliseconds by batch size, 1 included, up to the third size in a row that gains nothing or the last
@@ -135,10 +154,15 @@ def time_batch_sizes(
     for size in sizes:
         if len(duration_ms) >= _FEWEST_SIZES and spent_s >= budget_s:
             break
+        # At the best throughput so far.
+        if beside and best_per_ms and size / best_per_ms > beside.longest_s * 1000:
+            break
+        run = partial(infer, _noise(recipe, size), mode)
         try:
-            samples_s = _time(
-                partial(infer, _noise(recipe, size), mode), budget_s=_SHARE_OF_BUDGET * budget_s, clock=clock
-            )
+            if beside:
+                samples_s = [min(_time_beside(run, beside, clock))]
+            else:
+                samples_s = _time(run, budget_s=_SHARE_OF_BUDGET * budget_s, clock=clock)
         except OutOfMemoryError:
             if not duration_ms:
                 raise
@@ -166,6 +190,17 @@ def _time(run: Callable[[], object], *, budget_s: float, clock: Callable[[], flo
         if len(samples_s) >= _MIN_REPEATS and _is_stable(samples_s):
             break
     return samples_s
+
+
+def _time_beside(run: Callable[[], object], beside: Beside, clock: Callable[[], float]) -> list[float]:
+    """Run once, then as often as counts; return the durations of the latter."""
+    samples_s: list[float] = []
+    for _ in range(1 + _FEWEST_REPEATS):
+        started_s = clock()
+        run()
+        samples_s.append(clock() - started_s)
+        beside.rest(_REST * samples_s[-1])
+    return samples_s[1:]
 
 
 def _is_stable(samples: Sequence[float]) -> bool:

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from lightbox_client.contract.answers import SCORE_KIND, ModelRef
+from lightbox_client.contract.registry import CanaryState, ShadowState, VersionState
 from lightbox_client.contract.wire import WireModel
 
 
@@ -65,6 +66,10 @@ class ModelCard(WireModel):
     found_in: dict[str, str] = Field(
         default={}, description="Where an import found labels, recipe and activation; empty for other models."
     )
+    aliases: dict[str, str] = Field(default={}, description="Version by alias; `champion` answers to the bare name.")
+    versions: list[VersionState] = Field(default=[], description="The versions that the worker that answers has.")
+    canary: CanaryState | None = None
+    shadow: ShadowState | None = None
 
 
 class ModelList(WireModel):

@@ -1,7 +1,7 @@
 """A classifier without models: admits, answers or fails on demand, and records its requests."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -12,6 +12,7 @@ from bento_service.domain.runner import Device
 from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError
 from bento_service.pipeline.classifier import Classifier
+from bento_service.pipeline.model_table import ModelTable
 from bento_service.pipeline.request import ImageRequest, PreviewRequest, name_outcome
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
@@ -92,7 +93,7 @@ class FakeClassifier(Classifier):
     )
     draw: Callable[[bytes], Preview] = preview_of
     gate: "Gate | None" = None
-    served: tuple[ServedModel, ...] = field(
+    served_versions: tuple[ServedModel, ...] = field(
         default_factory=lambda: (served_model("lite0", is_default=True), served_model("timm/resnet50.a1_in1k"))
     )
     admitted: list[str] = field(default_factory=list)
@@ -105,7 +106,7 @@ class FakeClassifier(Classifier):
     most_in_flight: int = 0
 
     def __post_init__(self) -> None:
-        self._served = ServedModels({model.card.name: model for model in self.served}, self.served[0].card.name)
+        self._table = ModelTable(ServedModels.of(self.served_versions, self.served_versions[0].card.name))
 
     def open(
         self,
@@ -117,6 +118,8 @@ class FakeClassifier(Classifier):
         started_s: float,
         priority: Priority = Priority.INTERACTIVE,
         continues_request: bool = False,
+        models: ServedModels | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> "FakeImageRequest":
         if continues_request:
             self.begun.append(request_id)
@@ -150,7 +153,7 @@ class FakeClassifier(Classifier):
             raise error
 
     def find(self, model: str | None, top_k: int) -> ServedModel:
-        served = self._served.find(model)
+        served = self._table.current.find(model)
         check_parameters(served.card, top_k=top_k, deadline_ms=None)
         return served
 

@@ -14,11 +14,12 @@ from PIL import Image
 
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import InputRecipe, ModelCard, Parity, ScoreKind
+from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.domain.runner import Device, EngineMode
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.machine import Division
-from bento_service.pipeline.classifier import WarmModel
+from bento_service.pipeline.live_models import LoadVersion, WarmModel, load_nothing
 from bento_service.pipeline.request import ImageRequest
 from bento_service.pipeline.wiring import Limits, RunningClassifier, start_classifier
 from bento_service.scheduling.cost_model import CostModel
@@ -53,12 +54,20 @@ class RecordingObserver:
 
     receipts: list[Receipt] = field(default_factory=list)
     rejections: list[str] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
 
     def observe_receipt(self, receipt: Receipt) -> None:
         self.receipts.append(receipt)
 
     def observe_rejection(self, reason: str) -> None:
         self.rejections.append(reason)
+
+    def observe_comparison(self, comparison: Comparison) -> None:
+        self.comparisons.append(comparison)
+
+    def observe_missed_comparison(self, model: str, reason: str) -> None:
+        self.missed.append(reason)
 
 
 class GpuEngine(FakeEngine):
@@ -72,6 +81,7 @@ class ObservedClassifier:
 
     def __init__(self, running: RunningClassifier, observer: RecordingObserver, clock: Callable[[], float]) -> None:
         self.classifier = running.classifier
+        self.models = running.models
         self.observer = observer
         self.queue = running.scheduler.queue
         self._pool = running.decode_pool
@@ -167,6 +177,7 @@ async def running(
     cache: ResultCache | None = None,
     recipe: InputRecipe = RECIPE,
     score_kind: ScoreKind = "softmax",
+    load_version: LoadVersion = load_nothing,
 ) -> AsyncIterator[ObservedClassifier]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     clock = clock or fake_clock()
@@ -174,16 +185,13 @@ async def running(
     observer = RecordingObserver()
     running = start_classifier(
         [
-            WarmModel(
-                ModelCard(name, f"v-{name}", labels, recipe, "bundled", "MIT", parity, score_kind), GpuEngine(infer)
-            )
+            make_warm(ModelCard(name, f"v-{name}", labels, recipe, "bundled", "MIT", parity, score_kind), infer)
             for name, infer in models.items()
         ],
-        # Gains by batches, so that four images run together.
-        {name: {EngineMode.THROUGHPUT: CostModel({1: 2 * INTERVAL_MS, 4: 4 * INTERVAL_MS})} for name in models},
         division=Division(lanes=1, decode_threads=1, compute_threads=1),
         limits=Limits(TARGET_MS, max_queued, max_receiving, ImageLimits(max_bytes=100_000, max_pixels=10_000)),
         default_model=next(iter(models)),
+        load_version=load_version,
         observers=[observer],
         cache=cache,
         min_oversampling=min_oversampling,
@@ -197,6 +205,12 @@ async def running(
                 infer.gate.set()
         await asyncio.to_thread(running.scheduler.close, timeout_s=PATIENCE_S)
         running.decode_pool.close()
+
+
+def make_warm(card: ModelCard, infer: Forward) -> WarmModel:
+    """A version that gains by batches, so that four images run together."""
+    costs = {EngineMode.THROUGHPUT: CostModel({1: 2 * INTERVAL_MS, 4: 4 * INTERVAL_MS})}
+    return WarmModel(card, GpuEngine(infer), costs)
 
 
 def _wait(done: threading.Event) -> None:

@@ -83,7 +83,9 @@ class FakeService:
             return service_data.answer_for(request_id, card, image.info, image.warnings, top_k)
 
         classifier = FakeClassifier(
-            served=service_data.served_models(), answer=answer, draw=lambda encoded: draw_preview(encoded, limits)
+            served_versions=service_data.served_models(),
+            answer=answer,
+            draw=lambda encoded: draw_preview(encoded, limits),
         )
         state = AppState(classifier, self.journal, settings, ByteBudget(settings.max_inflight_bytes))
 

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from bento_service.cache.result_cache import ResultCache, open_cache
 from bento_service.domain.models import InputRecipe, ModelCard
+from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Priority, Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState
@@ -28,8 +29,9 @@ from bento_service.http.state import AppState
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.machine import Division
 from bento_service.observability.metrics import Metrics
-from bento_service.pipeline.classifier import Classifier, WarmModel
+from bento_service.pipeline.classifier import Classifier
 from bento_service.pipeline.decode_pool import DecodePool
+from bento_service.pipeline.live_models import WarmModel
 from bento_service.pipeline.wiring import Limits, RunningClassifier, start_classifier
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.scheduler import Scheduler
@@ -45,6 +47,8 @@ LANES = 2
 DECODE_THREADS = 2
 LARGEST_BATCH = 8
 MODEL = "numbers"
+_VERSION = "v-1"
+_KEY = f"{MODEL}:{_VERSION}"
 RECIPE = InputRecipe(8, 8, 1.0, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 DEFAULT_LIMITS = ImageLimits(max_bytes=100_000, max_pixels=10_000)
 _LATENCY_SHARE = 0.8
@@ -71,6 +75,12 @@ class ReceiptBook:
 
     def observe_rejection(self, reason: str) -> None:
         """The receipt says it."""
+
+    def observe_comparison(self, comparison: Comparison) -> None:
+        """No model has a shadow."""
+
+    def observe_missed_comparison(self, model: str, reason: str) -> None:
+        """No model has a shadow."""
 
     def outcomes(self) -> Counter[str]:
         return Counter(receipt.outcome for receipt in self.receipts)
@@ -107,7 +117,7 @@ class FaultedService:
     @property
     def ceiling(self) -> int:
         """Largest batch at this moment."""
-        return self.scheduler.queue.ceilings()[MODEL]
+        return self.scheduler.queue.ceilings()[_KEY]
 
     @property
     def speed(self) -> float:
@@ -126,7 +136,7 @@ class FaultedService:
             """Each decode thread is done with what it had."""
         # Bulk goes after everything else, so whatever waits has left the queue as it is run.
         flushing = asyncio.run_coroutine_threadsafe(
-            run_image(self.scheduler, MODEL, make_image(_LAST_LEVEL, RECIPE.width_px), priority=Priority.BULK),
+            run_image(self.scheduler, _KEY, make_image(_LAST_LEVEL, RECIPE.width_px), priority=Priority.BULK),
             self.loop,
         )
         flushing.result(PATIENCE_S)
@@ -237,8 +247,7 @@ def _start(
         EngineMode.LATENCY: CostModel({1: _LATENCY_SHARE * engine.duration_ms(1)}),
     }
     return start_classifier(
-        [WarmModel(ModelCard(MODEL, "v-1", labels, RECIPE, "bundled", "MIT"), engine)],
-        {MODEL: costs},
+        [WarmModel(ModelCard(MODEL, _VERSION, labels, RECIPE, "bundled", "MIT"), engine, costs)],
         division=Division(LANES, DECODE_THREADS, compute_threads=1),
         limits=Limits(settings.target_p99_ms, settings.max_queue_items, settings.max_receiving_requests, image=limits),
         default_model=MODEL,

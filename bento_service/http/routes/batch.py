@@ -10,7 +10,6 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bento_service.domain.requests import Priority
 from bento_service.errors import LightboxError
 from bento_service.http.requests.disconnect import CancelOnDisconnect
 from bento_service.http.requests.form import FormFile
@@ -24,6 +23,7 @@ from bento_service.http.routes.classify import IMAGE_PROBLEMS
 from bento_service.http.state import get_state
 from bento_service.pipeline.classifier import Classifier
 from bento_service.pipeline.request import ImageRequest
+from bento_service.pipeline.served_models import ServedModels
 from lightbox_client.contract import BatchClassification, BatchItem
 
 IN_FLIGHT = 16
@@ -64,8 +64,8 @@ async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]
     its turn (the first one's with the request); its `request_id` is the batch's with the index behind.
     """
     state = get_state(request)
-    batch = _Batch(state.classifier, request_id_of(request.scope), query, priority_of(request.headers))
-    with ExitStack() as admitted, state.budget.lease() as lease:
+    with ExitStack() as admitted, state.classifier.hold_models() as models, state.budget.lease() as lease:
+        batch = _Batch(state.classifier, models, request, query)
         first = admitted.enter_context(batch.open(0))
         files, fields = await read_batch(request, state.settings, lease, text_fields=BatchQuery.model_fields)
         if fields:
@@ -79,13 +79,15 @@ async def classify_batch(request: Request, query: Annotated[BatchQuery, Query()]
 
 
 class _Batch:
-    """One batch request. `query` applies to all its images."""
+    """One batch request. `query` applies to all its images, and whatever changes meanwhile, so do `models`."""
 
-    def __init__(self, classifier: Classifier, request_id: str, query: BatchQuery, priority: Priority) -> None:
+    def __init__(self, classifier: Classifier, models: ServedModels, request: Request, query: BatchQuery) -> None:
         self._classifier = classifier
-        self._priority = priority
+        self._models = models
+        self._headers = request.headers
+        self._priority = priority_of(request.headers)
         self._turns = asyncio.Semaphore(IN_FLIGHT)
-        self.request_id = request_id
+        self.request_id = request_id_of(request.scope)
         self.query = query
 
     def open(self, index: int) -> ImageRequest:
@@ -97,6 +99,8 @@ class _Batch:
             deadline_ms=None,
             priority=self._priority,
             continues_request=index > 0,
+            models=self._models,
+            headers=self._headers,
             started_s=time.perf_counter(),
         )
 

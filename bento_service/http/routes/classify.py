@@ -94,6 +94,7 @@ def admit(state: AppState, request: Request, query: ClassifyQuery) -> ImageReque
         deadline_ms=query.deadline_ms,
         priority=priority_of(request.headers),
         started_s=time.perf_counter(),
+        headers=request.headers,
     )
 
 
