@@ -60,7 +60,7 @@ def check_recipe(facts: GraphFacts, recipe: InputRecipe) -> None:
     if (recipe.height_px, recipe.width_px) != size:
         raise ModelLoadError(
             f"The graph takes images of {size[1]} x {size[0]} pixels, and the recipe makes {recipe.width_px} x "
-            f"{recipe.height_px}. Leave `--input-size` out."
+            f"{recipe.height_px}. Leave `--size` out."
         )
     if recipe.channel_count != facts.channels:
         wanted = "one channel: state `--channels grey`" if facts.channels == 1 else "three: `--channels rgb` or `bgr`"
