@@ -172,6 +172,17 @@ def test_a_large_batch_that_cannot_be_changed_is_refused(tmp_path: Path) -> None
         _wrap(save(model, tmp_path / "m.onnx"))
 
 
+def test_a_file_newer_than_the_engines_is_brought_down_to_them(tmp_path: Path) -> None:
+    model = make_classifier(opset=28)
+    model.ir_version = 14
+    path = save(model, tmp_path / "m.onnx")
+
+    _wrap(path)
+
+    wrapped = onnx.load(path.with_suffix(".wrapped"))
+    assert (wrapped.opset_import[0].version, wrapped.ir_version) == (26, 10)
+
+
 def test_a_net_with_old_opset_weights_as_inputs_and_four_dimensions_is_wrapped(tmp_path: Path) -> None:
     net = Path(str(resources.files("onnx"))) / "backend/test/data/light/light_squeezenet.onnx"
     half = (0.5, 0.5, 0.5)
