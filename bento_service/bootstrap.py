@@ -4,17 +4,23 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from functools import partial
 
 from bento_service.cache.result_cache import ResultCache, open_cache
 from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Receipt
 from bento_service.engines.choice import ChooseEngine, choose_engine
+from bento_service.errors import LightboxError
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
 from bento_service.loading import FirstModels, ModelLoader
+from bento_service.models.comparisons import WaitingComparisons
+from bento_service.models.registry_sql import SqlRegistryStore
+from bento_service.models.registry_start import StartPlan, plan_start
+from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier, Observer
 from bento_service.pipeline.wiring import Limits, Pipeline, RunningClassifier, start_classifier
@@ -24,10 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class _JournalObserver:
-    """Hands each receipt to the journal."""
+    """Hands each receipt to the journal, and each comparison to the follower of the registry."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, comparisons: WaitingComparisons) -> None:
         self._journal = journal
+        self._comparisons = comparisons
 
     def observe_receipt(self, receipt: Receipt) -> None:
         self._journal.record(receipt)
@@ -36,7 +43,7 @@ class _JournalObserver:
         """Do nothing: the rejection has a receipt."""
 
     def observe_comparison(self, comparison: Comparison) -> None:
-        """Do nothing yet."""
+        self._comparisons.add(comparison)
 
     def observe_missed_comparison(self, model: str, reason: str) -> None:
         """Do nothing: the metrics count them."""
@@ -67,14 +74,22 @@ async def open_pipeline(
         )
         stack.push_async_callback(asyncio.to_thread, journal.close, JOURNAL_CLOSE_S)
         cache = open_cache(settings, observer=metrics)
+        registry, plan = None, StartPlan(settings.models, {})
+        if settings.model_control == "explicit":
+            registry = SqlRegistryStore(settings.resolved_journal_url)
+            stored = BentoModelStore(also=settings.model_store)
+            plan = await asyncio.to_thread(plan_start, settings.models, stored, registry)
+        comparisons = WaitingComparisons()
         first, running = await stack.enter_async_context(
             _open_classifier(
                 settings,
-                settings.models,
+                plan.names,
                 cache=cache,
-                observers=(metrics, _JournalObserver(journal)),
+                observers=(metrics, _JournalObserver(journal, comparisons)),
                 metrics=metrics,
                 choose=choose,
+                # The registry's follower loads the others, each on its own.
+                needs_all=registry is None,
             )
         )
         yield Pipeline(
@@ -86,6 +101,9 @@ async def open_pipeline(
             cache=cache,
             journal=journal,
             started_s=started_s,
+            registry=registry,
+            comparisons=comparisons,
+            missing=plan.missing,
         )
 
 
@@ -101,6 +119,18 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         yield running.classifier
 
 
+def _load_some(loader: ModelLoader, names: Sequence[str]) -> FirstModels:
+    """Load all models; or the first one that can be loaded, if one cannot."""
+    try:
+        return loader.load_first(names)
+    except LightboxError as error:
+        logger.error("Not every model can be loaded: %s", error.message)
+        for name in names[:-1]:
+            with suppress(LightboxError):
+                return loader.load_first([name])
+        return loader.load_first(names[-1:])
+
+
 @asynccontextmanager
 async def _open_classifier(
     settings: Settings,
@@ -110,13 +140,14 @@ async def _open_classifier(
     observers: Sequence[Observer],
     metrics: Metrics | None,
     choose: ChooseEngine = choose_engine,
+    needs_all: bool = True,
 ) -> AsyncIterator[tuple[FirstModels, RunningClassifier]]:
     """Load the models and start the threads that serve them; at the end close them all, and the cache."""
     async with AsyncExitStack() as stack:
         if cache is not None:
             stack.push_async_callback(cache.close)
         loader = ModelLoader(settings, choose)
-        first = await asyncio.to_thread(loader.load_first, names)
+        first = await asyncio.to_thread(loader.load_first if needs_all else partial(_load_some, loader), names)
         available = [model.card.name for model in first.models]
         engines = stack.enter_context(ExitStack())
         running = start_classifier(

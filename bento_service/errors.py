@@ -39,6 +39,48 @@ class UnknownModelError(LightboxError):
     code = "unknown_model"
 
 
+class UnknownVersionError(LightboxError):
+    """A model has no such version, or not here."""
+
+    code = "unknown_version"
+
+
+class AmbiguousVersionError(LightboxError):
+    """Several versions of a model begin with these characters."""
+
+    code = "ambiguous_version"
+
+
+class VersionInUseError(LightboxError):
+    """A version is the champion, and so cannot be unloaded, a canary or a shadow."""
+
+    code = "version_in_use"
+
+
+class NoFormerChampionError(LightboxError):
+    """A model has had one champion only."""
+
+    code = "no_former_champion"
+
+
+class LabelsDifferError(LightboxError):
+    """A canary or a shadow has other labels than the champion."""
+
+    code = "labels_differ"
+
+
+class ModelControlFixedError(LightboxError):
+    """The settings fix what is served: LIGHTBOX_MODEL_CONTROL is `fixed`."""
+
+    code = "model_control_fixed"
+
+
+class ForeignRequestError(LightboxError):
+    """A page of another site, or a caller from another machine, may not change what this service serves."""
+
+    code = "foreign_request"
+
+
 class ImageTooLargeError(LightboxError):
     """An image or its request has more bytes than allowed."""
 

@@ -1,5 +1,6 @@
 """Every setting of the service: default, limits, description. Each is an environment variable `LIGHTBOX_<NAME>`."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +27,14 @@ _ORIGIN = re.compile(
 _Names = Annotated[tuple[str, ...], NoDecode]
 _Concurrency = Annotated[int, Field(ge=1, le=64)]
 _Port = Annotated[int, Field(ge=1, le=65_535)]
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host's name or address means this machine: `localhost`, 127.0.0.0/8 or `::1`."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost" or host.rstrip(".").lower().endswith(".localhost")
 
 
 class Settings(BaseSettings):
@@ -133,6 +142,16 @@ class Settings(BaseSettings):
         ge=0,
         le=600,
         description="Longest time that a stopping worker waits for admitted work, in seconds.",
+    )
+    model_control: Literal["fixed", "explicit"] = Field(
+        default="fixed",
+        description="`fixed` serves what the settings name, nothing else. `explicit` lets the API load, unload, "
+        "promote and roll back versions, on all workers and replicas that share the journal's database.",
+    )
+    allow_anonymous: bool = Field(
+        default=False,
+        description="Let everyone who reaches the port change what is served: needed for `explicit` where `host` is "
+        "not this machine alone, as in a container, as long as there are no API keys.",
     )
     cors_origins: _Names = Field(
         default=(),

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from dashboard.markdown import literal
 from lightbox_client import LightboxClientError, ProblemError
-from lightbox_client.contract import DeviceInfo, HistoryRequest, ModelCard, Prediction
+from lightbox_client.contract import Classification, DeviceInfo, HistoryRequest, ModelCard, Prediction
 from lightbox_client.errors import (
     InvalidImageError,
     InvalidRequestError,
@@ -21,6 +21,8 @@ from lightbox_client.errors import (
 CONFIDENT_FROM = 0.5
 """From here on the best class has more probability than all others together."""
 DOUBTFUL_BELOW = 0.2
+SOFTMAX = "softmax"
+"""The kind of scores that sum to one."""
 NAMES_SHOWN = 5
 SHOWN_BYTES = 8
 _BYTES_PER_GIB = 2**30
@@ -49,9 +51,15 @@ _WARNINGS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def headline(predictions: Sequence[Prediction]) -> str:
-    """Name the best class, no more surely than its score allows."""
+def headline(predictions: Sequence[Prediction], score_kind: str = SOFTMAX) -> str:
+    """Name the best class, no more surely than its score allows; of independent scores, each class that applies."""
     best = predictions[0]
+    if score_kind != SOFTMAX:
+        labels = [prediction.label for prediction in predictions if prediction.score >= CONFIDENT_FROM]
+        if not labels:
+            return f"Nothing recognised. Highest score: {best.label} ({percent(best.score)})"
+        more = f" and {len(labels) - NAMES_SHOWN} more" if len(labels) > NAMES_SHOWN else ""
+        return capitalise(", ".join(labels[:NAMES_SHOWN])) + more
     if best.score >= CONFIDENT_FROM:
         return capitalise(best.label)
     if best.score >= DOUBTFUL_BELOW:
@@ -59,13 +67,23 @@ def headline(predictions: Sequence[Prediction]) -> str:
     return f"Not recognised. Best guess: {best.label} ({percent(best.score)})"
 
 
-def subline(predictions: Sequence[Prediction]) -> str:
+def subline(predictions: Sequence[Prediction], score_kind: str = SOFTMAX) -> str:
     """Say how sure the model is or, below one half, what else it may be; empty where there is nothing else."""
     best, rest = predictions[0], predictions[1:3]
+    if score_kind != SOFTMAX:
+        return "Each class has a score of its own; they do not sum to 100%."
     if best.score >= CONFIDENT_FROM:
         return f"{percent(best.score)} sure"
     others = ", ".join(f"{prediction.label} ({percent(prediction.score)})" for prediction in rest)
     return f"Other guesses: {others}" if others else ""
+
+
+def summary(answer: Classification) -> str:
+    """Write an answer in one line, with the score of the best class."""
+    said, best = headline(answer.predictions, answer.score_kind), answer.predictions[0]
+    if best.score < CONFIDENT_FROM:
+        return said
+    return f"{said} ({percent(best.score)})" if answer.score_kind == SOFTMAX else said
 
 
 def with_article(label: str) -> str:
@@ -97,7 +115,7 @@ def skipped(names: Sequence[str], *, max_files: int, max_total_mb: int) -> str:
 
 def receipt_headline(receipt: HistoryRequest) -> str:
     """Return the headline of a receipt: the best class, or the outcome."""
-    return headline(receipt.predictions) if receipt.predictions else outcome(receipt.outcome)
+    return headline(receipt.predictions, receipt.score_kind) if receipt.predictions else outcome(receipt.outcome)
 
 
 def outcome(code: str) -> str:
@@ -117,10 +135,16 @@ def warning(code: str) -> str:
 
 def model_line(card: ModelCard) -> str:
     """Describe a model in one line."""
-    size = f"{card.input_size.width} × {card.input_size.height} px"
+    size = input_size(card)
+    classes = f"{card.labels_count:,} classes" + ("" if card.score_kind == SOFTMAX else ", independent")
     licence = "licence unknown" if card.licence == "unknown" else card.licence
     engine = engine_and_device(f"{card.engine} {card.precision}", card.device)
-    return f"{card.labels_count:,} classes · {size} · {engine} · {licence}"
+    return f"{classes} · {size} · {engine} · {licence}"
+
+
+def input_size(card: ModelCard) -> str:
+    """Describe a model's input."""
+    return f"{card.input_size.width} × {card.input_size.height} px{', grey' if card.channels == 'grey' else ''}"
 
 
 def engine_and_device(engine: str, device: DeviceInfo | None) -> str:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from http import HTTPStatus
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Literal, Self
 from urllib.parse import quote
 
 import requests
-from pydantic import BaseModel, ValidationError
 
 from lightbox_client.contract import (
     BatchClassification,
@@ -26,14 +25,13 @@ from lightbox_client.contract import (
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
 from lightbox_client.payload import ImageSource, is_one_image, read_payload
 from lightbox_client.preview import Preview, read_preview
-from lightbox_client.transport import Query, Transport, unexpected
+from lightbox_client.registry import RegistryCalls
+from lightbox_client.transport import Query, Transport, read
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 
-Message = TypeVar("Message", bound=BaseModel)
 
-
-class Client:
+class Client(RegistryCalls):
     """A Lightbox service at one address; a context manager.
 
     One client may be shared by several threads: calls share a connection pool and nothing else. `close` it once, when
@@ -64,6 +62,7 @@ class Client:
         session: requests.Session | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._sleep = sleep
         self._transport = Transport(
             base_url,
             connect_timeout_s=connect_timeout_s,
@@ -122,7 +121,7 @@ class Client:
         response = self._transport.post(
             "/v1/classify", query, body=payload.encoded, media_type=payload.media_type, priority=priority
         )
-        return _read(response, Classification)
+        return read(response, Classification)
 
     def classify_batch(
         self,
@@ -150,7 +149,7 @@ class Client:
         response = self._transport.post(
             "/v1/classify/batch", {"model": model, "top_k": top_k}, files=files, priority=priority
         )
-        return _read(response, BatchClassification)
+        return read(response, BatchClassification)
 
     def preview(self, image: ImageSource) -> Preview:
         """Return the image as the models see it: the first frame, upright, over white, with 8 bits a channel.
@@ -166,15 +165,15 @@ class Client:
 
     def models(self) -> ModelList:
         """Return the cards of the served models."""
-        return _read(self._transport.get("/v1/models"), ModelList)
+        return read(self._transport.get("/v1/models"), ModelList)
 
     def model(self, name: str) -> ModelCard:
         """Return one model's card; raises `UnknownModelError` where it is not served."""
-        return _read(self._transport.get(f"/v1/models/{quote(name)}"), ModelCard)
+        return read(self._transport.get(f"/v1/models/{quote(name)}"), ModelCard)
 
     def labels(self, name: str) -> Labels:
         """Return a model's labels; raises `UnknownModelError` where it is not served."""
-        return _read(self._transport.get(f"/v1/models/{quote(name)}/labels"), Labels)
+        return read(self._transport.get(f"/v1/models/{quote(name)}/labels"), Labels)
 
     def history(
         self,
@@ -189,7 +188,7 @@ class Client:
         Times need a time zone. `until` is now if None, `since` an hour before it; a model of None means every model.
         """
         query = {"since": _wire_time(since), "until": _wire_time(until), "buckets": buckets, "model": model}
-        return _read(self._transport.get("/v1/history", query), History)
+        return read(self._transport.get("/v1/history", query), History)
 
     def history_requests(
         self,
@@ -218,15 +217,15 @@ class Client:
             "request_id": request_id,
             "offset": offset or None,
         }
-        return _read(self._transport.get("/v1/history/requests", query), HistoryRequests)
+        return read(self._transport.get("/v1/history/requests", query), HistoryRequests)
 
     def status(self) -> Status:
         """Return the state of the worker that answers."""
-        return _read(self._transport.get("/v1/status"), Status)
+        return read(self._transport.get("/v1/status"), Status)
 
     def version(self) -> Version:
         """Return the versions of Lightbox, its libraries and its models."""
-        return _read(self._transport.get("/version"), Version)
+        return read(self._transport.get("/version"), Version)
 
     def is_ready(self) -> bool:
         """Ask `/readyz` once: False while the service loads, drains, is out of reach or does not answer in time."""
@@ -234,13 +233,6 @@ class Client:
             return self._transport.probe("/readyz") == HTTPStatus.OK
         except (ServiceUnreachableError, ServiceTimeoutError):
             return False
-
-
-def _read(response: requests.Response, kind: type[Message]) -> Message:
-    try:
-        return kind.model_validate_json(response.content)
-    except ValidationError as error:
-        raise unexpected(response, f"which is no {kind.__name__} of Lightbox") from error
 
 
 def _wire_time(moment: datetime | None) -> str | None:

@@ -5,10 +5,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from http.cookiejar import DefaultCookiePolicy
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from requests.utils import select_proxy
 from urllib3.exceptions import LocationParseError
 
@@ -26,6 +27,7 @@ RETRIED_STATUSES = frozenset({429, 503})
 EXCERPT_CHARS = 120
 
 Query = Mapping[str, str | int | float | None]
+Message = TypeVar("Message", bound=BaseModel)
 FormFiles = Sequence[tuple[str, tuple[str, bytes, str]]]
 
 
@@ -169,6 +171,14 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
         return max(0.0, (email.utils.parsedate_to_datetime(value) - now).total_seconds())
     except (TypeError, ValueError):
         return None
+
+
+def read(response: requests.Response, kind: type[Message]) -> Message:
+    """Return an answer as a message of the contract; raises `UnexpectedAnswerError` where it is none."""
+    try:
+        return kind.model_validate_json(response.content)
+    except ValidationError as error:
+        raise unexpected(response, f"which is no {kind.__name__} of Lightbox") from error
 
 
 def unexpected(response: requests.Response, why: str) -> UnexpectedAnswerError:

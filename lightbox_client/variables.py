@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 PREFIX = "LIGHTBOX_"
 SERVICE_NAMES = frozenset(
     {
+        "ALLOW_ANONYMOUS",
         "ALLOW_INEXACT",
         "CACHE_BYTES",
         "CACHE_URL",
@@ -38,6 +39,7 @@ SERVICE_NAMES = frozenset(
         "MAX_RECEIVING_REQUESTS",
         "MAX_REQUEST_BYTES",
         "MODELS",
+        "MODEL_CONTROL",
         "MODEL_STORE",
         "PORT",
         "PRECISION",

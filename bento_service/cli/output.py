@@ -71,7 +71,7 @@ class JsonLinesReport(Report):
 class CsvReport(Report):
     """A header, then a row for each prediction. A file without an answer has one row, with its error."""
 
-    COLUMNS = ("file", "model", "rank", "class_id", "label", "score", "total_ms", "error_code", "error")
+    COLUMNS = ("file", "model", "rank", "class_id", "label", "score", "score_kind", "total_ms", "error_code", "error")
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -86,7 +86,12 @@ class CsvReport(Report):
             self._rows.writerow({"file": file, "error_code": failure.code, "error": failure.message})
         elif outcome.answer is not None:
             answer = outcome.answer
-            shared = {"file": file, "model": answer.model.name, "total_ms": answer.timings_ms.total}
+            shared = {
+                "file": file,
+                "model": answer.model.name,
+                "score_kind": answer.score_kind,
+                "total_ms": answer.timings_ms.total,
+            }
             for rank, prediction in enumerate(answer.predictions, start=1):
                 self._rows.writerow(shared | {"rank": rank} | prediction.model_dump())
         self._stream.flush()
@@ -98,6 +103,7 @@ class TableReport(Report):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._table = new_table()
+        self._independent = set[str]()
         for column in ("file", "class"):
             self._table.add_column(column, overflow="fold")
         for column in ("score", "id", "ms"):
@@ -107,6 +113,8 @@ class TableReport(Report):
         """Keep the file's rows; files without an answer are only reported as errors."""
         if outcome.answer is None:
             return
+        if outcome.answer.score_kind == "independent":
+            self._independent.add(outcome.answer.model.name)
         file, total_ms, style = to_line(outcome.path), f"{outcome.answer.timings_ms.total:.1f}", "bold"
         for prediction in outcome.answer.predictions:
             score, class_id = f"{prediction.score:.1%}", str(prediction.class_id)
@@ -114,7 +122,12 @@ class TableReport(Report):
             file = total_ms = style = ""
 
     def finish(self) -> None:
-        """Write the table, unless it is empty."""
+        """Write the table, unless it is empty, and the models whose scores do not sum to 100 %."""
         if self._table.row_count:
-            plain_console(self._stream).print(self._table)
+            console = plain_console(self._stream)
+            console.print(self._table)
+            for model in sorted(self._independent):
+                console.print(
+                    f"\nThe scores of {model} are independent: each class has its own, and they do not sum to 100%."
+                )
             self._stream.flush()

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
-from bento_service.cli.errors import CommandError
+from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Command
 from bento_service.cli.models.preparing import prepare_in_subprocess
+from bento_service.domain.model_names import ModelReference, is_preparable
 from bento_service.extras import explain_missing
 from bento_service.models.store import BentoModelStore
-from bento_service.settings import BENTO_PATH, Settings
+from bento_service.settings import BENTO_PATH, Settings, is_loopback
 from lightbox_client import Client
 
 SERVICE_IMPORT = "bento_service.service:LightboxService"
@@ -120,7 +121,16 @@ def preflight(settings: Settings) -> None:
         EngineUnavailableError: The engine or the device of the settings is not there.
         JournalUrlError: The journal's URL is invalid.
         CacheUrlError: The cache's URL is invalid.
+        CommandError: Strangers could change what is served.
     """
+    if settings.model_control == "explicit" and not (settings.allow_anonymous or is_loopback(settings.host)):
+        raise CommandError(
+            f"LIGHTBOX_MODEL_CONTROL is explicit and LIGHTBOX_HOST is {settings.host}: everyone who reaches the port "
+            "could change what is served, since there are no keys yet. Set LIGHTBOX_ALLOW_ANONYMOUS=true if that is "
+            "meant, for instance behind a proxy that asks for a password; or serve on 127.0.0.1; or set "
+            "LIGHTBOX_MODEL_CONTROL=fixed.",
+            ExitCode.BAD_INPUT,
+        )
     if (settings.engine, settings.device) != ("auto", "auto"):
         from bento_service.engines.choice import check_engine
 
@@ -151,15 +161,19 @@ def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
 def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], bool] | None = None) -> tuple[str, ...]:
     """Return the arguments with which `lightbox models prepare` adds what is missing; empty if nothing is.
 
-    Where PyTorch will run the models, each needs its torch program too.
+    Where PyTorch will run the models, each needs its torch program too. Where the API may change what is served, an
+    imported model whose files are missing is left out: workers say that it is FAILED, and serve the others.
 
     Raises:
         ModelLoadError: The model store cannot be read.
     """
     store = BentoModelStore(also=settings.model_store)
+    names = settings.models
+    if settings.model_control == "explicit":
+        names = tuple(name for name in names if is_preparable(ModelReference.parse(name).name))
     if not (wants_programs or _wants_programs)(settings):
-        return store.missing(settings.models)
-    stored = ((name, store.find(name)) for name in settings.models)
+        return store.missing(names)
+    stored = ((name, store.find(name)) for name in names)
     lacking = [name for name, model in stored if model is None or model.program_path is None]
     return ("--torch-program", *lacking) if lacking else ()
 

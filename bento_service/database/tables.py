@@ -37,6 +37,7 @@ receipts = Table(
     Column("digest", Text, nullable=False),
     Column("cached", Boolean, nullable=False),
     Column("warnings", JSON, nullable=False),
+    Column("score_kind", Text, nullable=False, server_default="softmax"),
 )
 """One row a request."""
 

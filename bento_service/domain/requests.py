@@ -7,10 +7,12 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from bento_service.domain.models import ScoreKind
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One class and its softmax probability in [0, 1]."""
+    """One class and its probability in [0, 1]; `ScoreKind` says whether those of all classes sum to one."""
 
     class_id: int
     label: str
@@ -111,8 +113,8 @@ class Receipt:
     """The outcome and the costs of one request: a row of the journal.
 
     `outcome` is `ok` or the error's code. `model` is a served model's name, or empty for an unknown one. `top` holds
-    up to five predictions, best first. `digest` is the SHA-256 of the encoded bytes in hex, or empty where they were
-    not all received; the image itself is never stored. `received_at` is in UTC.
+    up to five predictions, best first, whose scores are of `score_kind`. `digest` is the SHA-256 of the encoded bytes
+    in hex, or empty where they were not all received; the image itself is never stored. `received_at` is in UTC.
     """
 
     request_id: str
@@ -128,6 +130,7 @@ class Receipt:
     digest: str = ""
     cached: bool = False
     warnings: tuple[str, ...] = ()
+    score_kind: ScoreKind = "softmax"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,17 @@
 """What endpoints answer with, and how they get it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from starlette.requests import Request
 
+from bento_service.domain.registry import Deployment, VersionStatus
 from bento_service.domain.service import ServiceStatus
 from bento_service.http.requests.body import ByteBudget
 from bento_service.journal.base import JournalReader
 from bento_service.journal.windows import utc_now
+from bento_service.models.registry_control import RegistryControl
 from bento_service.pipeline.classifier import Classifier
 from bento_service.settings import Settings
 
@@ -19,13 +21,20 @@ OnRequest = Callable[[str, str, int, float], None]
 
 @dataclass(frozen=True, slots=True)
 class AppState:
-    """The parts of a worker that answer requests. `clock` returns the time in UTC."""
+    """The parts of a worker that answer requests. `clock` returns the time in UTC.
+
+    `control` is None where the settings fix what is served. `deployments` returns what this worker follows of the
+    registry, by name; `version_states` what it has loaded, by name and version.
+    """
 
     classifier: Classifier
     journal: JournalReader
     settings: Settings
     budget: ByteBudget
     clock: Callable[[], datetime] = utc_now
+    control: RegistryControl | None = None
+    deployments: Callable[[], Mapping[str, Deployment]] = dict
+    version_states: Callable[[], Mapping[tuple[str, str], VersionStatus]] = dict
 
 
 StateProvider = Callable[[], AppState]

@@ -32,7 +32,17 @@ from bento_service.journal.windows import from_epoch_s, from_epoch_us, plan_wind
 
 _log = logging.getLogger(__name__)
 _SHORT_WINDOW = timedelta(hours=1)
-_PLAIN_COLUMNS = ("request_id", "model", "model_version", "outcome", "batch_size", "dispatch", "digest", "cached")
+_PLAIN_COLUMNS = (
+    "request_id",
+    "model",
+    "model_version",
+    "outcome",
+    "batch_size",
+    "dispatch",
+    "digest",
+    "cached",
+    "score_kind",
+)
 """The fields of a receipt that are columns as they are."""
 _TIMING_COLUMNS = [field.name for field in fields(Timings)]
 _IMAGE_COLUMNS = [f"image_{field.name}" for field in fields(ImageInfo)]
@@ -166,6 +176,7 @@ class SqlJournalStore:
                     delete_rollups_after(connection, now + DAY)
                 old = select(table.id).where(table.received_at_us < to_epoch_us(cut)).order_by(table.received_at_us)
                 deleted += _delete(connection, old, limit - deleted)
+                _delete_comparisons(connection, cut, limit)
             deleted += _delete(connection, surplus, limit - deleted)
             if deleted < limit:
                 prune_rollups(connection, pruning)
@@ -213,6 +224,12 @@ def _dated_ahead(moment: datetime, cut: datetime) -> Select[tuple[int]]:
 
 def _delete(connection: Connection, ids: Select[tuple[int]], limit: int) -> int:
     return connection.execute(delete(tables.receipts).where(tables.receipts.c.id.in_(ids.limit(limit)))).rowcount
+
+
+def _delete_comparisons(connection: Connection, cut: datetime, limit: int) -> None:
+    table = tables.comparisons
+    old = select(table.c.id).where(table.c.compared_at_us < to_epoch_us(cut)).order_by(table.c.compared_at_us)
+    connection.execute(delete(table).where(table.c.id.in_(old.limit(limit))))
 
 
 def _to_columns(receipt: Receipt) -> dict[str, object]:

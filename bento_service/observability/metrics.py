@@ -1,11 +1,12 @@
 """The Prometheus series of Lightbox. Every label is bounded: served names and versions, codes, route templates."""
 
-from collections.abc import Sequence
+from collections import Counter as Counts
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from bento_service.domain.registry import Comparison
+from bento_service.domain.registry import Comparison, LoadState, VersionStatus
 from bento_service.domain.requests import OUTCOME_OK, Receipt
 from bento_service.errors import InferenceFailedError
 from bento_service.observability.processes import read_start_s
@@ -63,6 +64,14 @@ class Metrics:
             "lightbox_target_p99_seconds", "Latency target that admission holds requests to."
         )
         self.target_p99_seconds.set(target_p99_s)
+        self._states_seen: set[tuple[str, str, LoadState]] = set()
+        self.version_workers = Gauge(
+            "lightbox_model_version_workers",
+            f"Worker processes by the state in which they have a version: {', '.join(LoadState)}.",
+            ("model", "version", "state"),
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.requests = counter(
             "lightbox_requests_total",
             "Images requested, by model and outcome (ok or an error code).",
@@ -179,6 +188,13 @@ class Metrics:
         ):
             for value in values:
                 self._child(series, value)
+
+    def observe_versions(self, states: Mapping[tuple[str, str], VersionStatus]) -> None:
+        """Set the state of each loaded version; one that is gone has none."""
+        found = Counts((model, self._limit_version(version), one.state) for (model, version), one in states.items())
+        self._states_seen |= found.keys()
+        for labels in self._states_seen:
+            self.version_workers.labels(*labels).set(found[labels])
 
     def observe_readiness(self, is_ready: bool) -> None:
         """Set whether this worker is ready."""

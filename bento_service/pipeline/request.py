@@ -220,6 +220,7 @@ class ImageRequest:
             digest=digest,
             cached=is_cached,
             warnings=(*warnings, *self.model.card.warnings) if image else (),
+            score_kind=self.model.card.score_kind,
         )
 
     def _elapsed_ms(self) -> float:

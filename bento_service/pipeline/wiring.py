@@ -2,14 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.machine import Division
+from bento_service.models.comparisons import WaitingComparisons
+from bento_service.models.registry import RegistryStore
 from bento_service.pipeline.admission import Admission
 from bento_service.pipeline.classifier import Classifier, Observer
 from bento_service.pipeline.computation import Runner
@@ -130,7 +132,11 @@ def start_classifier(
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A classifier and its parts, opened and closed by `bento_service.bootstrap.open_pipeline`."""
+    """A classifier and its parts, opened and closed by `bento_service.bootstrap.open_pipeline`.
+
+    `registry` is None where the settings fix what is served; whoever follows it closes it, and writes `comparisons`.
+    `missing` says why a model of the settings is not served, by its name.
+    """
 
     settings: Settings
     classifier: Classifier
@@ -140,6 +146,9 @@ class Pipeline:
     cache: ResultCache | None
     journal: Journal
     started_s: float
+    registry: RegistryStore | None = None
+    comparisons: WaitingComparisons = field(default_factory=WaitingComparisons)
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     def status(self) -> ServiceStatus:
         """Describe how this process is doing."""

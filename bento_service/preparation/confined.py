@@ -6,14 +6,11 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from bento_service.errors import LightboxError, OutOfMemoryError
-
-Task = Callable[[Mapping[str, Any]], object]
-"""From a request to an answer that JSON can express; raises `LightboxError`."""
 
 
 def main() -> None:
@@ -35,19 +32,15 @@ def _answer(stream: IO[str], task: str, request: Mapping[str, Any]) -> None:
     error = ""
     out_of_memory = False
     try:
-        result = _find_task(task)(request)
+        # Here, since importing them takes memory and time that are limited.
+        from bento_service.preparation.onnx_tasks import TASKS
+
+        result = TASKS[task](request)
     except (MemoryError, OutOfMemoryError):
         out_of_memory = True
     except LightboxError as expected:
         error = expected.message
     json.dump({"result": result, "error": error, "out_of_memory": out_of_memory}, stream)
-
-
-def _find_task(name: str) -> Task:
-    # Here, since importing them takes memory and time that are limited.
-    from bento_service.preparation import onnx_tasks
-
-    return onnx_tasks.TASKS[name]
 
 
 def _limit(limits: Mapping[str, int]) -> None:

@@ -77,7 +77,8 @@ def to_graph_input(pixels_nhwc: NDArray[np.uint8], recipe: InputRecipe, facts: G
     ordered = pixels_nhwc[..., ::-1] if recipe.channels == "bgr" else pixels_nhwc
     if facts.input_type == "uint8":
         return ordered
-    return (ordered / 255.0 - np.array(recipe.mean)) / np.array(recipe.std)
+    normalised: NDArray[np.float64] = (ordered / 255.0 - np.array(recipe.mean)) / np.array(recipe.std)
+    return normalised
 
 
 def activate(scores: NDArray[np.float64], added: Activation) -> NDArray[np.float32]:
@@ -118,6 +119,7 @@ def _open_openvino(encoded: bytes, facts: GraphFacts) -> _Opened:
 
     def infer(batch: NDArray[Any]) -> NDArray[Any]:
         scores: NDArray[Any] = compiled({facts.input_name: batch})[facts.output_name]
-        return scores.copy()
+        copied: NDArray[Any] = scores.copy()
+        return copied
 
     return f"OpenVINO {openvino.__version__}", infer

@@ -114,7 +114,8 @@ def find_input(graph: "GraphProto") -> "ValueInfoProto":
     if len(inputs) != 1:
         names = ", ".join(repr(value.name) for value in inputs) or "none"
         raise ModelLoadError(f"The graph must take one image; its inputs are: {names}.")
-    return inputs[0]
+    image: ValueInfoProto = inputs[0]
+    return image
 
 
 def shape_of(value: "ValueInfoProto") -> list[int | None] | None:
@@ -137,11 +138,8 @@ def _read_image_shape(
             "channels, height and width, or batch, height, width and channels."
         )
     batch, first, _, last = shape
-    fits: list[Layout] = [
-        layout
-        for layout, size in (("NCHW", first), ("NHWC", last))
-        if size in (1, 3)  # type: ignore[misc]
-    ]
+    channels_of: Mapping[Layout, int | None] = {"NCHW": first, "NHWC": last}
+    fits = [layout for layout, size in channels_of.items() if size in (1, 3)]
     if stated is not None:
         fits = [layout for layout in fits if layout == stated]
     if not fits:
@@ -167,7 +165,8 @@ def _find_output(graph: "GraphProto", stated: str | None) -> "ValueInfoProto":
         raise ModelLoadError(f"The graph has no output {stated!r}; its outputs are: {names}.")
     if stated is None and len(outputs) != 1:
         raise ModelLoadError(f"The graph has several outputs: {names}. State the scores' one: `--output NAME`.")
-    return outputs[stated] if stated is not None else next(iter(outputs.values()))
+    scores: ValueInfoProto = outputs[stated] if stated is not None else next(iter(outputs.values()))
+    return scores
 
 
 def _infer_shape(model: "ModelProto", output: "ValueInfoProto") -> list[int | None] | None:

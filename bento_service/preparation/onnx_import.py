@@ -5,7 +5,7 @@ docs/adr/0034-files-from-outside.md for the reasons.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -22,13 +22,26 @@ from bento_service.errors import ModelLoadError
 from bento_service.preparation.confinement import Limits, run_confined
 from bento_service.preparation.inspection import GraphFacts, GraphHints
 from bento_service.preparation.onnx_file import find_onnx_file
+from bento_service.preparation.recipe_check import (
+    Photograph,
+    RecipeCheck,
+    RecipeFigures,
+    choose_photographs,
+    find_photographs,
+)
 
 _HINTS = TypeAdapter(GraphHints)
 _FACTS = TypeAdapter(GraphFacts)
 _RECIPES = TypeAdapter(InputRecipe)
 _PARITIES = TypeAdapter(Mapping[str, Parity])
-_MEASURED_RUNS = 200 * 4
-"""Images that measuring parity runs: 200 crops on the reference and two engines, and one more for their loading."""
+_PHOTOGRAPHS = TypeAdapter(list[Photograph])
+_FIGURES = TypeAdapter(tuple[RecipeFigures, ...])
+_CHECK_S = 600.0
+"""For thirty candidates and a hundred photographs, 0.2 s an image."""
+_CROPS = 200
+"""As many as `parity.CROPS`, which would import the engines here."""
+_PASSES = 4
+"""Times that measuring parity runs each crop: by the reference and two engines, and once more for their loading."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,25 +76,6 @@ class PreparedOnnx:
     card: ModelCard
     onnx_path: Path
     parities: Mapping[str, Parity]
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeFigures:
-    """How one recipe does on labelled photographs. `name` is for people: `imagenet, bgr, squash`."""
-
-    name: str
-    recipe: InputRecipe
-    accuracy: float
-    log_loss: float
-
-
-@dataclass(frozen=True, slots=True)
-class RecipeCheck:
-    """The candidates, best first (by log loss), and how many photographs of the folder were used."""
-
-    figures: tuple[RecipeFigures, ...]
-    used: int
-    found: int
 
 
 def inspect_onnx(path: Path, hints: GraphHints | None = None) -> GraphFacts:
@@ -122,12 +116,12 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
     limits = Limits.of_file(file.total_bytes)
     wrapped = run_confined("wrap", asked, limits, subject=file.path.name)
     announce("measuring parity and memory")
-    asked |= {"path": str(reference.path)}
-    limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _MEASURED_RUNS)
+    asked |= {"path": str(reference.path), "crops": _CROPS}
+    limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _CROPS * _PASSES)
     measured = run_confined("measure", asked, limits, subject=reference.path.name)
     parities = _PARITIES.validate_python(measured["parities"])
     if not request.allow_inexact:
-        _check_parity(request, parities, measured["reference"])
+        check_parity(request, parities, measured["reference"], is_quantised=wrapped["is_quantised"])
     found_in = dict(request.found_in)
     if parities:
         found_in["parity"] = f"{measured['reference']} on {reference.path.name}"
@@ -157,16 +151,35 @@ def check_recipes(
 ) -> RecipeCheck:
     """Try normalisations, RGB and BGR, and fits on labelled photographs: a subfolder a class, named by label or id.
 
-    Candidates have the size, interpolation and crop fraction of `recipe`, which is one of them. A grey or normalising
-    (uint8) graph is tried with what is left to vary.
+    Candidates have the size, interpolation and crop fraction of `recipe`, which is one of them (`as given`). A grey
+    graph, and one that takes uint8, is tried with what is left to vary. At most `MAX_PHOTOGRAPHS` are used.
 
     Raises:
-        ModelLoadError: As `inspect_onnx`; or a subfolder is no label, or has no photograph that can be read.
+        ModelLoadError: As `inspect_onnx`; or a subfolder is no label, or a photograph cannot be read.
     """
-    raise NotImplementedError
+    file = find_onnx_file(path)
+    found = find_photographs(photographs, labels)
+    used = choose_photographs(found)
+    request = {
+        "path": str(file.path),
+        "hints": _HINTS.dump_python(hints or GraphHints()),
+        "recipe": _RECIPES.dump_python(recipe),
+        "labels": labels,
+        "score_kind": score_kind,
+        "photographs": _PHOTOGRAPHS.dump_python(used),
+    }
+    limits = Limits.of_file(file.total_bytes)
+    limits = replace(limits, wall_s=limits.wall_s + _CHECK_S)
+    figures = run_confined("check", request, limits, subject=file.path.name)
+    return RecipeCheck(_FIGURES.validate_python(figures["figures"]), len(used), len(found))
 
 
-def _check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference: str) -> None:
+def check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference: str, *, is_quantised: bool) -> None:
+    """Check the parity of each CPU engine; `reference` names what it was measured against.
+
+    Raises:
+        ModelLoadError: One fails the gate.
+    """
     failing = {engine: parity for engine, parity in parities.items() if not parity.passes_gate}
     if not failing:
         return
@@ -177,11 +190,12 @@ def _check_parity(request: OnnxImport, parities: Mapping[str, Parity], reference
     )
     passing = [engine for engine in parities if engine not in failing]
     advice = f", and serve it with LIGHTBOX_ENGINE={passing[0]}" if passing else ""
+    better = "Import the f32 original, or s" if is_quantised else "S"
     original = f" (its original {request.reference.name!r})" if request.reference else ""
     raise ModelLoadError(
         f"{request.path.name!r} fails the parity gate: over {next(iter(failing.values())).crops} crops of photographs, "
         f"compared with {reference}{original}, {figures}. At most {MAX_PROBABILITY_DIFFERENCE:g} and at least "
-        f"{MIN_TOP1_AGREEMENT:.1%} are allowed. Import the f32 original, or store it nevertheless with "
-        f"`--allow-inexact`{advice}.",
+        f"{MIN_TOP1_AGREEMENT:.1%} are allowed. {better}tore it nevertheless with `--allow-inexact`"
+        f"{advice}.",
         model=request.name,
     )

@@ -1,8 +1,8 @@
 """The steps of an import that read or run the file: called by `confined`, in a process of its own."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,18 +16,20 @@ from bento_service.preparation.batches import fix_batch, free_batch
 from bento_service.preparation.graph_run import GraphRun, to_graph_input
 from bento_service.preparation.inspection import Activation, GraphFacts, GraphHints, inspect
 from bento_service.preparation.onnx_file import read_onnx
+from bento_service.preparation.recipe_check import Photograph, make_candidates, measure_candidates
 from bento_service.preparation.version import compute_version
 from bento_service.preparation.wrapping import check_recipe, wrap
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from bento_service.preparation.confined import Task
+Task = Callable[[Mapping[str, Any]], object]
+"""From a request to an answer, both as JSON has them; raises `LightboxError`."""
 
 HINTS: Final = TypeAdapter(GraphHints)
 FACTS: Final = TypeAdapter(GraphFacts)
 RECIPES: Final = TypeAdapter(InputRecipe)
-PARITIES: Final = TypeAdapter(dict[str, Parity])
+PARITIES: Final = TypeAdapter(Mapping[str, Parity])
 
 _ACTIVATION_OF: Final[Mapping[ScoreKind, Activation]] = {"softmax": "softmax", "independent": "sigmoid"}
 _PROBE_PX = 224
@@ -53,7 +55,10 @@ def inspect_file(request: Mapping[str, Any]) -> object:
 
 
 def wrap_file(request: Mapping[str, Any]) -> object:
-    """Write the wrapped graph of the file at `path` to `wrapped_path`; return its version and its largest batch."""
+    """Write the wrapped graph of the file at `path` to `wrapped_path`.
+
+    Return its version, its largest batch, the seconds of one image, and whether it is quantised.
+    """
     import onnx
 
     model, hints = _read(request)
@@ -63,40 +68,45 @@ def wrap_file(request: Mapping[str, Any]) -> object:
     check_recipe(facts, recipe)
     run = GraphRun(model, facts)
     facts = _probe(run, recipe.height_px, recipe.width_px)
-    classes = facts.classes or 0
-    if classes != len(labels):
-        raise ModelLoadError(f"The graph returns {classes} scores for an image, and there are {len(labels)} labels.")
+    _check_labels(facts, labels)
     added = choose_activation(facts, request["score_kind"])
     started_s = time.monotonic()
     run.score(to_graph_input(_make_images(recipe)[:1], recipe, facts))
     run_s = time.monotonic() - started_s
     del run
-    wrapped = model if facts.is_wrapped else wrap(model, facts, recipe, added, classes)
+    wrapped = model if facts.is_wrapped else wrap(model, facts, recipe, added, len(labels))
     wrapped, max_batch = _settle_batch(wrapped, facts, recipe)
     try:
         onnx.save(wrapped, request["wrapped_path"])
     except ValueError as error:
         raise ModelLoadError(f"The wrapped graph is larger than one ONNX file can be: {error}") from error
-    return {"version": compute_version(wrapped, labels, recipe), "max_batch": max_batch, "run_s": run_s}
+    return {
+        "version": compute_version(wrapped, labels, recipe),
+        "max_batch": max_batch,
+        "run_s": run_s,
+        "is_quantised": facts.is_quantised,
+    }
 
 
 def measure_file(request: Mapping[str, Any]) -> object:
-    """Return the parity of the graph at `wrapped_path` with the file at `path`, by engine, and its memory."""
+    """Return the parity of the graph at `wrapped_path` with the file at `path`, by engine, and its memory.
+
+    Parity is measured over `crops` images, or not at all where the dashboard's photographs are not installed.
+    """
     from bento_service.preparation import memory, parity
 
     recipe = RECIPES.validate_python(request["recipe"])
     wrapped_path = Path(request["wrapped_path"])
     card = ModelCard(request["name"], "", tuple(request["labels"]), recipe, "", "")
     taken_bytes = memory.measure_load(wrapped_path, card)
-    crops = parity.sample_crops()
+    crops = parity.sample_crops(request["crops"])
     if not crops:
         return {"reference": "", "parities": {}, "memory_bytes": taken_bytes}
     model, hints = _read(request)
     run = GraphRun(model, inspect(model, hints))
     del model
     facts = _probe(run, recipe.height_px, recipe.width_px)
-    if facts.classes != len(card.labels):
-        raise ModelLoadError(f"The reference returns {facts.classes} scores, and there are {len(card.labels)} labels.")
+    _check_labels(facts, card.labels)
     added = choose_activation(facts, request["score_kind"])
     answers = []
     for crop in crops:
@@ -108,6 +118,21 @@ def measure_file(request: Mapping[str, Any]) -> object:
         "parities": PARITIES.dump_python(parities, mode="json"),
         "memory_bytes": taken_bytes,
     }
+
+
+def check_file(request: Mapping[str, Any]) -> object:
+    """Return the figures of each candidate recipe for the file at `path`, best first, as JSON."""
+    model, hints = _read(request)
+    recipe = RECIPES.validate_python(request["recipe"])
+    facts = inspect(model, hints)
+    check_recipe(facts, recipe)
+    run = GraphRun(model, facts)
+    facts = _probe(run, recipe.height_px, recipe.width_px)
+    _check_labels(facts, request["labels"])
+    added = choose_activation(facts, request["score_kind"])
+    photographs = [Photograph(**photograph) for photograph in request["photographs"]]
+    figures = measure_candidates(run, make_candidates(recipe, facts), photographs, added)
+    return {"figures": [asdict(figure) for figure in figures]}
 
 
 def choose_activation(facts: GraphFacts, score_kind: ScoreKind) -> Activation:
@@ -129,6 +154,13 @@ def choose_activation(facts: GraphFacts, score_kind: ScoreKind) -> Activation:
             f"The graph ends in {facts.activation}, so its scores are not `{score_kind}`: state `--score-kind {right}`."
         )
     return "none"
+
+
+def _check_labels(facts: GraphFacts, labels: Sequence[str]) -> None:
+    if facts.classes != len(labels):
+        raise ModelLoadError(
+            f"The graph returns {facts.classes} scores for an image, and there are {len(labels)} labels."
+        )
 
 
 def _read(request: Mapping[str, Any]) -> tuple["ModelProto", GraphHints]:
@@ -205,4 +237,9 @@ def _make_images(recipe: InputRecipe) -> NDArray[np.uint8]:
     return np.stack([random.uniform(0, 256, shape), gradient, random.uniform(64, 128, shape)]).astype(np.uint8)
 
 
-TASKS: "Final[Mapping[str, Task]]" = {"inspect": inspect_file, "wrap": wrap_file, "measure": measure_file}
+TASKS: Final[Mapping[str, Task]] = {
+    "inspect": inspect_file,
+    "wrap": wrap_file,
+    "measure": measure_file,
+    "check": check_file,
+}

@@ -47,10 +47,10 @@ def measure_parity(model: LoadedModel, onnx_path: Path, crops: Sequence[bytes] |
 
 
 @functools.cache  # several models are measured over the same crops
-def sample_crops() -> tuple[bytes, ...]:
+def sample_crops(count: int = CROPS) -> tuple[bytes, ...]:
     """Return crops of the dashboard's photographs, as encoded images; none where the dashboard is not installed."""
     photographs = sorted(path for path in _SAMPLES.glob("*") if path.suffix in {".jpg", ".png"})
-    return tuple(make_crops(photographs, CROPS)) if photographs else ()
+    return tuple(make_crops(photographs, count)) if photographs else ()
 
 
 def compare_engines(
@@ -128,7 +128,7 @@ def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Seque
 
 def transform_by_pillow(encoded: bytes, recipe: InputRecipe) -> NDArray[np.uint8]:
     """Return an encoded image as a recipe wants it, by Pillow, shape (height, width, channels)."""
-    return _transform(Image.open(io.BytesIO(encoded)).convert("RGB"), recipe)
+    return _transform(_open(encoded, recipe), recipe)
 
 
 def compare(reference: NDArray[np.float32], served: NDArray[np.float32]) -> Parity:

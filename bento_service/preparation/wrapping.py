@@ -1,7 +1,7 @@
 """Wrap a classifier's graph so that it takes and returns what `preparation.graph` says."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,7 +132,7 @@ class _Builder:
             self._append("Sigmoid", "scores.sigmoid", tensor)
         self.nodes[-1].output[0] = OUTPUT_NAME
 
-    def _append(self, operator: str, output: str, *inputs: str, **attributes: int | Sequence[int]) -> str:
+    def _append(self, operator: str, output: str, *inputs: str, **attributes: Any) -> str:  # noqa: ANN401 - onnx's
         from onnx import helper
 
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))

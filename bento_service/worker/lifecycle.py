@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 from bento_service.domain.service import ServiceState, ServiceStatus
@@ -14,9 +15,12 @@ from bento_service.errors import LightboxError, NotReadyError
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
+from bento_service.models.registry_control import RegistryControl
+from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.wiring import Pipeline
 from bento_service.settings import Settings
+from bento_service.worker.registry_follower import RegistryFollower
 from bento_service.worker.shared_folder import StatusTable
 from bento_service.worker.shutdown import GracefulShutdown
 from bento_service.worker.tuning import tune_runtime
@@ -72,6 +76,8 @@ class Lifecycle:
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._opened = AsyncExitStack()
         self._pipeline: Pipeline | None = None
+        self._follower: RegistryFollower | None = None
+        self._control: RegistryControl | None = None
         self._loading: asyncio.Task[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._is_accepting = False
@@ -99,7 +105,15 @@ class Lifecycle:
     def app_state(self) -> AppState:
         """Return what endpoints need, or raise `NotReadyError` while the models load."""
         pipeline = self.pipeline()
-        return AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget)
+        state = AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget)
+        if self._follower is None:
+            return replace(state, version_states=pipeline.models.states)
+        return replace(
+            state,
+            control=self._control,
+            deployments=self._follower.deployments,
+            version_states=self._follower.states,
+        )
 
     def status(self) -> ServiceStatus:
         """Describe how the worker is doing, also while it loads."""
@@ -163,6 +177,7 @@ class Lifecycle:
     async def _load(self) -> None:
         try:
             pipeline = await self._opened.enter_async_context(self._open_pipeline(self.settings, self.metrics))
+            await self._follow_registry(pipeline)
             self._tune()
         except LightboxError as error:
             logger.critical("This worker cannot serve: %s", error.message)
@@ -175,6 +190,26 @@ class Lifecycle:
             self._pipeline = pipeline
             self.metrics.observe_readiness(True)
             self._renew_status()
+
+    async def _follow_registry(self, pipeline: Pipeline) -> None:
+        """Come to the state that the registry wants before any request arrives, and keep to it."""
+        self.metrics.observe_versions(pipeline.models.states())
+        if pipeline.registry is None:
+            return
+        self._control = RegistryControl(
+            pipeline.registry,
+            BentoModelStore(also=self.settings.model_store),
+            default_model=pipeline.classifier.served.default_model,
+        )
+        self._follower = RegistryFollower(
+            pipeline.registry,
+            pipeline.models,
+            pipeline.comparisons,
+            served={served.card.name: served.card.version for served in pipeline.classifier.models()},
+            missing=pipeline.missing,
+            on_states=self.metrics.observe_versions,
+        )
+        await self._follower.start()
 
     async def _keep_renewing(self) -> None:
         while os.getppid() == self._table.supervisor_id:
@@ -192,6 +227,8 @@ class Lifecycle:
         if self._drain_by_s is None:
             self._drain_by_s = loop.time() + self.settings.drain_timeout_s
             loop.call_at(self._drain_by_s, self._give_up)
+        if self._follower is not None:
+            self._follower.stop_following()
         if self._pipeline is not None:
             self._pipeline.classifier.stop_admitting()
         elif self._loading is not None:
@@ -214,6 +251,8 @@ class Lifecycle:
         unanswered, dropped = 0, pipeline.journal.counts().dropped
         try:
             async with self._opened:
+                if self._follower is not None:
+                    await self._follower.close()
                 unanswered = await pipeline.classifier.drain(timeout_s=drain_s)
         # Whatever a library raises as it closes, the process ends; what was left undone is still reported.
         except Exception:

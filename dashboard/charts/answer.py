@@ -19,12 +19,13 @@ STAGE_AXIS_PX = 102
 VALUE_ROOM_PX = 52
 
 
-def scores(predictions: Sequence[Prediction], *, ink: str) -> ChartType:
+def scores(predictions: Sequence[Prediction], *, ink: str, is_shared: bool = True) -> ChartType:
     """Draw one horizontal bar a class, best first, on a fixed axis from 0 to 1.
 
     Args:
         predictions: At least one, best first.
         ink: The colour of the page's text, for the figures beside the bars.
+        is_shared: Whether the scores of all classes sum to one.
     """
     rows = pd.DataFrame(
         {
@@ -38,7 +39,7 @@ def scores(predictions: Sequence[Prediction], *, ink: str) -> ChartType:
     )
     score = alt.X(
         "score:Q",
-        title="score",
+        title="score" if is_shared else "score, independent for each class",
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )

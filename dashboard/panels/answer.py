@@ -74,40 +74,35 @@ def show_earlier_answer(service: Service, request_id: str) -> LightboxClientErro
 def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> None:
     about = f"{answer.image.format}, {answer.image.width} × {answer.image.height} px"
     try:
-        views = _draw_views(
-            image.digest,
-            read_preview(open_service(), image),
-            card.input_size.width,
-            card.input_size.height,
-            card.crop_fraction or preview.DEFAULT_CROP_FRACTION,
-        )
+        views = _draw_views(image.digest, read_preview(open_service(), image), preview.ModelInput.of(card))
     except LightboxClientError:
         st.info(f"{literal(image.name)} ({about}) has no preview here.", icon=":material/image:")
         return
+    is_cropped = card.fit == "crop"
+    seen = "The model sees only the framed area" if is_cropped else "The model sees all of it"
     st.image(
         views.overview,
-        caption=f"{literal(image.name)} · {about} · The model sees only the framed area",
+        caption=f"{literal(image.name)} · {about} · {seen}",
         width="content",
-        alt=f"{image.name}, with the part that the model saw framed",
+        alt=f"{image.name}, with the part that the model saw framed" if is_cropped else image.name,
     )
     if views.model_input is None:
         return
-    size = f"{card.input_size.width} × {card.input_size.height} px"
     st.image(
         views.model_input,
-        caption=f"What the model saw: {size}",
+        caption=f"What the model saw: {wording.input_size(card)}",
         width="content",
         alt=f"The part of {image.name} that the model saw",
     )
 
 
 def _show_findings(answer: Classification) -> None:
-    st.header(literal(wording.headline(answer.predictions)), anchor=False)
-    subline = wording.subline(answer.predictions)
+    st.header(literal(wording.headline(answer.predictions, answer.score_kind)), anchor=False)
+    subline = wording.subline(answer.predictions, answer.score_kind)
     if subline:
         st.markdown(literal(subline))
     _show_warnings(code for code in answer.warnings if code not in _MINOR_WARNINGS)
-    show_scores(answer.predictions)
+    show_scores(answer.predictions, answer.score_kind)
     show_cost(answer)
 
 
@@ -126,9 +121,6 @@ def _show_for_programs(image: Picked, answer: Classification, *, top_k: int, url
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _draw_views(digest: str, _shown: Preview, width_px: int, height_px: int, crop_fraction: float) -> preview.Views:
+def _draw_views(digest: str, _shown: Preview, model_input: preview.ModelInput) -> preview.Views:
     """Draw an image's views once; the cache's key has `digest` instead of the preview."""
-    original_px = _shown.image.width, _shown.image.height
-    return preview.draw_views(
-        _shown.png, original_px=original_px, width_px=width_px, height_px=height_px, crop_fraction=crop_fraction
-    )
+    return preview.draw_views(_shown.png, model_input, original_px=(_shown.image.width, _shown.image.height))

@@ -18,17 +18,17 @@ def show_receipt(receipt: HistoryRequest) -> None:
     findings, facts = st.columns([7, 5], gap="medium")
     with findings:
         if receipt.predictions:
-            show_scores(receipt.predictions)
+            show_scores(receipt.predictions, receipt.score_kind)
         show_cost(receipt)
     with facts:
         _show_facts(receipt)
 
 
-def show_scores(predictions: Sequence[Prediction]) -> None:
+def show_scores(predictions: Sequence[Prediction], score_kind: str) -> None:
     """Draw one bar a class, best first."""
     best = predictions[0]
     st.altair_chart(
-        charts.scores(predictions, ink=INKS[color_scheme()]),
+        charts.scores(predictions, ink=INKS[color_scheme()], is_shared=score_kind == wording.SOFTMAX),
         width="stretch",
         alt=f"Scores of the {len(predictions)} best classes; {best.label} leads with {wording.percent(best.score)}",
     )

@@ -150,7 +150,7 @@ def _show_results(session: ClassifySession, card: ModelCard, top_k: int, url: st
             show_answer(image, outcome, card, top_k=top_k, url=url)
         else:
             folded = st.expander(
-                f"**{literal(image.name)}** · {literal(_summary(outcome))}",
+                f"**{literal(image.name)}** · {literal(wording.summary(outcome))}",
                 expanded=image.digest == first,
                 key=f"classify_result_{image.digest}",
                 on_change="rerun",
@@ -161,12 +161,6 @@ def _show_results(session: ClassifySession, card: ModelCard, top_k: int, url: st
     if not session.is_away and any(wording.is_passing(outcome) for outcome in outcomes.values()):
         again = session.forget_passing_failures
         st.button("Ask again", key="classify_again", icon=":material/refresh:", on_click=again)
-
-
-def _summary(answer: Classification) -> str:
-    best = answer.predictions[0]
-    said = wording.headline(answer.predictions)
-    return said if best.score < wording.CONFIDENT_FROM else f"{said} ({wording.percent(best.score)})"
 
 
 def _show_waiting(session: ClassifySession) -> None:

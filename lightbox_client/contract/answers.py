@@ -1,5 +1,7 @@
 """Answers to images: `/v1/classify` and `/v1/classify/batch`."""
 
+from pydantic import Field
+
 from lightbox_client.contract.problems import Problem
 from lightbox_client.contract.wire import WireModel
 
@@ -12,11 +14,17 @@ class ModelRef(WireModel):
 
 
 class Prediction(WireModel):
-    """One class and its softmax probability, in [0, 1]."""
+    """One class and its probability, in [0, 1]."""
 
     class_id: int
     label: str
     score: float
+
+
+SCORE_KIND = (
+    "`softmax`: the scores of all classes sum to 1. `independent`: each class has a probability of its own (sigmoid, "
+    "multi-label)."
+)
 
 
 class ImageInfo(WireModel):
@@ -49,6 +57,7 @@ class Classification(WireModel):
     batch_size: int
     dispatch: str
     timings_ms: TimingsMs
+    score_kind: str = Field(default="softmax", description=SCORE_KIND)
 
 
 class BatchItem(WireModel):

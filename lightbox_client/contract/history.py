@@ -4,7 +4,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from lightbox_client.contract.answers import ImageInfo, Prediction, TimingsMs
+from lightbox_client.contract.answers import SCORE_KIND, ImageInfo, Prediction, TimingsMs
 from lightbox_client.contract.wire import WireModel
 
 
@@ -85,6 +85,7 @@ class HistoryRequest(WireModel):
     batch_size: int
     dispatch: str
     timings_ms: TimingsMs
+    score_kind: str = Field(default="softmax", description=SCORE_KIND)
 
 
 class HistoryRequests(WireModel):

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from lightbox_client.contract.answers import ModelRef
+from lightbox_client.contract.answers import SCORE_KIND, ModelRef
+from lightbox_client.contract.registry import CanaryState, ShadowState, VersionState
 from lightbox_client.contract.wire import WireModel
 
 
@@ -14,7 +15,7 @@ class InputSize(WireModel):
 
 
 class Parity(WireModel):
-    """The difference to f32 PyTorch on timm's evaluation transform, over `crops` photographs."""
+    """The difference to a reference over `crops` photographs: f32 PyTorch, or ONNX Runtime in f32 for an ONNX file."""
 
     crops: int
     top1_agreement: float
@@ -48,6 +49,27 @@ class ModelCard(WireModel):
     crop_fraction: float | None = Field(
         default=None, description="Share of the resized image's short side that the centre crop keeps."
     )
+    fit: str = Field(
+        default="crop",
+        description="How an image is brought to the model's size: `crop` cuts the centre out, `squash` resizes both "
+        "sides whatever the aspect, `letterbox` fills the rest with `pad_value`.",
+    )
+    pad_value: int = Field(default=0, description="The grey of a letterbox's border, 0-255.")
+    interpolation: str | None = Field(
+        default=None, description="The filter of the resize: `nearest`, `box`, `bilinear`, `bicubic` or `lanczos`."
+    )
+    channels: str = Field(
+        default="rgb", description="What the model was trained on: `rgb`, `bgr` or `grey`. Any image may be sent."
+    )
+    score_kind: str = Field(default="softmax", description=SCORE_KIND)
+    max_batch: int | None = Field(default=None, description="The largest batch of the model's graph; null for any.")
+    found_in: dict[str, str] = Field(
+        default={}, description="Where an import found labels, recipe and activation; empty for other models."
+    )
+    aliases: dict[str, str] = Field(default={}, description="Version by alias; `champion` answers to the bare name.")
+    versions: list[VersionState] = Field(default=[], description="The versions that the worker that answers has.")
+    canary: CanaryState | None = None
+    shadow: ShadowState | None = None
 
 
 class ModelList(WireModel):

@@ -38,6 +38,7 @@ def test_every_field_of_a_receipt_comes_back(store: SqlJournalStore) -> None:
         received_at=datetime(2026, 5, 17, 11, 59, 59, 123457, tzinfo=timezone(timedelta(hours=2))),
         timings=Timings(receive_ms=0.1, decode_ms=1 / 3, queue_ms=0.0, inference_ms=9.1e-5, total_ms=12345.678901234),
         warnings=("exif_orientation_applied", "converted_from_cmyk"),
+        score_kind="independent",
     )
     store.append([receipt])
     (stored,) = store.read_receipts(**FOREVER, order="newest", limit=10)

@@ -6,25 +6,31 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dashboard import preview
+from dashboard.preview import ModelInput
 from tests.dashboard.conftest import encode
 
+SQUARE = ModelInput(224, 224, 0.875)
 SIDES = st.integers(min_value=1, max_value=5_000)
 
 
-def draw(image: Image.Image, original_px: tuple[int, int] | None = None) -> preview.Views:
+def draw(
+    image: Image.Image,
+    original_px: tuple[int, int] | None = None,
+    model_input: ModelInput = SQUARE,
+) -> preview.Views:
     size = original_px or image.size
-    png = encode(image, "PNG")
-    return preview.draw_views(png, original_px=size, width_px=224, height_px=224, crop_fraction=0.875)
+    return preview.draw_views(encode(image, "PNG"), model_input, original_px=size)
 
 
 def test_the_crop_of_a_landscape_is_its_middle() -> None:
-    box = preview.crop_box(512, 256, width_px=224, height_px=224, crop_fraction=0.875)
-    assert box == pytest.approx((144, 16, 368, 240))
+    assert preview.crop_box(512, 256, SQUARE) == pytest.approx((144, 16, 368, 240))
+    assert preview.crop_box(512, 256, ModelInput(64, 64, 1.0)) == pytest.approx((128, 0, 384, 256))
+    assert preview.crop_box(512, 256, ModelInput(192, 48, 1.0)) == pytest.approx((0, 64, 512, 192))
 
 
 @given(SIDES, SIDES)
 def test_the_crop_never_leaves_the_image(width: int, height: int) -> None:
-    left, top, right, bottom = preview.crop_box(width, height, width_px=224, height_px=224, crop_fraction=0.875)
+    left, top, right, bottom = preview.crop_box(width, height, SQUARE)
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
 
@@ -39,3 +45,21 @@ def test_the_views_are_drawn_over_the_picture_that_the_service_gave() -> None:
 def test_of_a_very_long_image_the_model_saw_more_than_its_preview_has() -> None:
     assert draw(Image.new("RGB", (640, 32)), (20_000, 1000)).model_input is None
     assert draw(Image.new("RGB", (640, 32))).model_input is not None
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox"])
+def test_of_a_squashed_or_letterboxed_image_nothing_is_shaded(fit: str) -> None:
+    views = draw(Image.new("RGB", (640, 480), (10, 200, 30)), model_input=ModelInput(64, 64, fit=fit))
+
+    overview = Image.open(io.BytesIO(views.overview))
+    assert {overview.getpixel(corner) for corner in ((0, 0), (320, 220), (2, 437))} == {(10, 200, 30)}
+
+
+def test_a_letterboxed_input_is_drawn_with_its_border_in_grey_and_large_enough_to_see() -> None:
+    digits = ModelInput(28, 28, fit="letterbox", is_grey=True, pad_value=128, interpolation="box")
+    views = draw(Image.new("RGB", (200, 100), "white"), model_input=digits)
+
+    assert views.model_input is not None
+    seen = Image.open(io.BytesIO(views.model_input))
+    assert (seen.mode, seen.size) == ("L", (112, 112))
+    assert [seen.getpixel((56, y * 4)) for y in (0, 6, 7, 20, 21, 27)] == [128, 128, 255, 255, 128, 128]

@@ -33,6 +33,22 @@ def test_the_headline_is_no_surer_than_the_score(scores: tuple[float, ...], head
 
 
 @pytest.mark.parametrize(
+    ("scores", "headline", "subline"),
+    [
+        ((0.97, 0.81, 0.2), "Thing 0, thing 1", "Each class has a score of its own; they do not sum to 100%."),
+        ((0.9,) * 7, "Thing 0, thing 1, thing 2, thing 3, thing 4 and 2 more", None),
+        ((0.4, 0.3), "Nothing recognised. Highest score: thing 0 (40%)", None),
+    ],
+)
+def test_of_independent_scores_each_class_that_applies_is_named(
+    scores: tuple[float, ...], headline: str, subline: str | None
+) -> None:
+    assert wording.headline(predictions(*scores), "independent") == headline
+    if subline is not None:
+        assert wording.subline(predictions(*scores), "independent") == subline
+
+
+@pytest.mark.parametrize(
     ("label", "written"),
     [
         ("tiger cat", "a tiger cat"),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bento_service.cache.result_cache import ResultCache
-from bento_service.domain.models import InputRecipe, ModelCard, Parity
+from bento_service.domain.models import InputRecipe, ModelCard, Parity, ScoreKind
 from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Answer, Priority, Receipt
 from bento_service.domain.runner import Device, EngineMode
@@ -175,6 +175,8 @@ async def running(
     min_oversampling: int | None = None,
     parity: Parity | None = None,
     cache: ResultCache | None = None,
+    recipe: InputRecipe = RECIPE,
+    score_kind: ScoreKind = "softmax",
     load_version: LoadVersion = load_nothing,
 ) -> AsyncIterator[ObservedClassifier]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
@@ -183,7 +185,7 @@ async def running(
     observer = RecordingObserver()
     running = start_classifier(
         [
-            make_warm(ModelCard(name, f"v-{name}", labels, RECIPE, "bundled", "MIT", parity), infer)
+            make_warm(ModelCard(name, f"v-{name}", labels, recipe, "bundled", "MIT", parity, score_kind), infer)
             for name, infer in models.items()
         ],
         division=Division(lanes=1, decode_threads=1, compute_threads=1),

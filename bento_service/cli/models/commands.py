@@ -6,11 +6,14 @@ from typing import Annotated
 import typer
 
 from bento_service.cli.errors import explained_errors, read_settings
+from bento_service.cli.models import control
 from bento_service.cli.models.listing import list_prepared, list_served, write_rows
 from bento_service.cli.models.preparing import open_store, prepare, verify
 from lightbox_client import Client
 
 models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
+for command in (control.load, control.unload, control.promote, control.rollback, control.shadow, control.canary):
+    models_app.command()(command)
 
 
 @models_app.callback()

@@ -21,6 +21,7 @@ class ModelRow(NamedTuple):
     input_size: str = ""
     licence: str = ""
     source: str = ""
+    aliases: str = ""
 
 
 def list_prepared(store: BentoModelStore, names: Sequence[str]) -> list[ModelRow]:
@@ -39,6 +40,8 @@ def _row_of(card: ModelCard | contract.ModelCard) -> ModelRow:
         state, size = PREPARED, f"{card.recipe.width_px}×{card.recipe.height_px}"
     else:
         state, size = card.state, f"{card.input_size.width}×{card.input_size.height}"
+        aliases = ", ".join(f"{alias}={version}" for alias, version in card.aliases.items())
+        return ModelRow(card.name, state, card.version, size, card.licence, card.source, aliases)
     return ModelRow(card.name, state, card.version, size, card.licence, card.source)
 
 
@@ -48,6 +51,7 @@ def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
     for heading in ("name", "state", "version", "input", "licence"):
         table.add_column(heading, no_wrap=True)
     table.add_column("source", overflow="fold")
+    table.add_column("aliases", overflow="fold")
     for row in rows:
         table.add_row(*row)
     plain_console(stream).print(table)

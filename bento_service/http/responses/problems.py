@@ -44,6 +44,22 @@ _STATUS_AND_CAUSE: dict[str, tuple[int, str]] = {
     ),
     "missing_image": (400, "The body is empty, or the form has no image in the field that is asked for."),
     "unknown_model": (404, "No such model is served; `models` lists those that are."),
+    "unknown_version": (
+        404,
+        "The model has no such version or alias here; `versions` or `aliases` lists its own.",
+    ),
+    "model_control_fixed": (403, "LIGHTBOX_MODEL_CONTROL is `fixed`: what is served cannot be changed."),
+    "foreign_request": (
+        403,
+        "A page of another origin, or a caller from another machine, may not change what is served.",
+    ),
+    "ambiguous_version": (409, "Several versions begin with the characters given; `versions` lists them."),
+    "version_in_use": (
+        409,
+        "The version is the champion, which is no canary or shadow and is not unloaded; or the model is the default.",
+    ),
+    "no_former_champion": (409, "The model has had one champion only: there is none to roll back to."),
+    "labels_differ": (409, "A canary or shadow needs the champion's labels."),
     "not_found": (404, "There is nothing at this path."),
     "method_not_allowed": (405, "The path exists, but not for this method; `Allow` lists those that do."),
     "receive_timeout": (408, "The request took longer to arrive than the server waits."),

@@ -35,6 +35,7 @@ def to_classification(answer: Answer) -> contract.Classification:
         batch_size=receipt.batch_size,
         dispatch=receipt.dispatch,
         timings_ms=_to_timings(receipt.timings),
+        score_kind=receipt.score_kind,
     )
 
 
@@ -48,7 +49,14 @@ def to_model_card(served: ServedModel) -> contract.ModelCard:
         is_default=served.is_default,
         labels_count=len(card.labels),
         input_size=contract.InputSize(width=card.recipe.width_px, height=card.recipe.height_px),
-        crop_fraction=card.recipe.crop_fraction,
+        crop_fraction=card.recipe.crop_fraction if card.recipe.fit == "crop" else None,
+        fit=card.recipe.fit,
+        pad_value=card.recipe.pad_value,
+        interpolation=card.recipe.interpolation,
+        channels=card.recipe.channels,
+        score_kind=card.score_kind,
+        max_batch=card.max_batch,
+        found_in=dict(card.found_in),
         source=card.source,
         licence=card.licence,
         engine=served.engine,
@@ -92,6 +100,7 @@ def to_history_request(receipt: Receipt) -> contract.HistoryRequest:
         batch_size=receipt.batch_size,
         dispatch=receipt.dispatch,
         timings_ms=_to_timings(receipt.timings),
+        score_kind=receipt.score_kind,
     )
 
 

@@ -18,6 +18,11 @@ CALLS = {
     ("get", "/v1/models"),
     ("get", "/v1/models/{name}"),
     ("get", "/v1/models/{name}/labels"),
+    ("get", "/v1/models/{name}/versions"),
+    *(
+        ("post", f"/v1/models/{{name}}/{action}")
+        for action in ("load", "unload", "promote", "rollback", "shadow", "canary")
+    ),
     ("get", "/v1/history"),
     ("get", "/v1/history/requests"),
     ("get", "/v1/status"),
@@ -62,7 +67,7 @@ def test_every_call_has_a_typed_answer_and_typed_problems(document: Document) ->
         assert operation["description"]
         for status, response in operation["responses"].items():
             [(media_type, content)] = response["content"].items()
-            if status == "200":
+            if status.startswith("2"):
                 assert "$ref" in content["schema"] if media_type == "application/json" else media_type == "image/png"
             else:
                 assert media_type == "application/problem+json"

@@ -65,6 +65,7 @@ def test_an_answer_has_the_shape_of_the_contract(client: TestClient) -> None:
         "batch_size": 4,
         "dispatch": "lane_free",
         "timings_ms": {"receive": 0.4, "decode": 1.3, "queue": 2.0, "inference": 9.1, "total": 13.0},
+        "score_kind": "softmax",
     }
 
 

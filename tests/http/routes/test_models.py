@@ -26,6 +26,13 @@ def test_a_card_is_found_by_a_name_with_a_slash(client: TestClient, path: str) -
         "labels_count": 10,
         "input_size": {"width": 224, "height": 224},
         "crop_fraction": 0.875,
+        "fit": "crop",
+        "pad_value": 0,
+        "interpolation": "bicubic",
+        "channels": "rgb",
+        "score_kind": "softmax",
+        "max_batch": None,
+        "found_in": {},
         "source": "bundled",
         "licence": "Apache-2.0",
         "engine": "openvino",
@@ -33,6 +40,19 @@ def test_a_card_is_found_by_a_name_with_a_slash(client: TestClient, path: str) -
         "device": {"kind": "cpu", "name": "a CPU", "memory_bytes": 8_000_000_000, "cores": 2},
         "state": "ready",
         "parity": {"crops": 200, "top1_agreement": 1.0, "max_probability_difference": 0.001},
+        "aliases": {"champion": "v-timm/resnet50.a1_in1k"},
+        "versions": [
+            {
+                "version": "v-timm/resnet50.a1_in1k",
+                "state": "READY",
+                "reason": "",
+                "aliases": ["champion"],
+                "memory_bytes": None,
+                "workers": {},
+            }
+        ],
+        "canary": None,
+        "shadow": None,
     }
 
 

@@ -2,8 +2,11 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bento_service.errors import (
     ClientGoneError,
@@ -18,7 +21,7 @@ from bento_service.errors import (
 )
 from tests.fakes.clock import TickingClock
 from tests.fakes.engine import FakeInfer
-from tests.fakes.pipeline import encode_image, fake_clock, running
+from tests.fakes.pipeline import RECIPE, encode_image, fake_clock, running
 
 pytestmark = pytest.mark.anyio
 
@@ -49,6 +52,22 @@ async def test_an_image_that_cannot_be_decoded_leaves_its_code_digest_and_cost(
     assert timings.receive_ms + timings.decode_ms + timings.queue_ms <= timings.total_ms + 1e-6
     assert infer.calls == []
     observed.check_left_nothing()
+
+
+async def test_a_grey_model_of_independent_scores_gets_one_channel_and_says_what_its_scores_are() -> None:
+    shapes = list[tuple[int, ...]]()
+
+    def infer(batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+        shapes.append(batch_nhwc.shape)
+        return np.array([[0.9, 0.8, 0.1]], np.float32)
+
+    grey = replace(RECIPE, channels="grey", fit="letterbox")
+    async with running({"a": infer}, recipe=grey, score_kind="independent") as observed:
+        answer = await observed.classify(encode_image(), top_k=3)
+
+    assert shapes == [(1, 8, 8, 1)]
+    assert [round(prediction.score, 1) for prediction in answer.predictions] == [0.9, 0.8, 0.1]
+    assert observed.receipt.score_kind == "independent"
 
 
 @pytest.mark.parametrize(("min_oversampling", "warnings"), [(None, ()), (3, ("scaled_decoding",))])

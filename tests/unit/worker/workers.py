@@ -20,6 +20,7 @@ from bento_service.worker.lifecycle import Lifecycle
 from bento_service.worker.shared_folder import StatusTable
 from tests.fakes.engine import FakeInfer
 from tests.fakes.journal import FakeJournal
+from tests.fakes.model_control import FakeModelControl
 from tests.fakes.pipeline import ObservedClassifier, fake_clock, running
 from tests.http.exchange import Exchange, http_scope
 
@@ -36,7 +37,8 @@ def opener(
     async def open_pipeline(settings: Settings, metrics: Metrics) -> AsyncIterator[Pipeline]:
         nothing = cast("Any", None)
         division = Division(lanes=1, decode_threads=1, compute_threads=1)
-        yield Pipeline(settings, classifier, nothing, nothing, division, None, journal or FakeJournal(), 0.0)
+        models = cast("Any", FakeModelControl())
+        yield Pipeline(settings, classifier, models, nothing, division, None, journal or FakeJournal(), 0.0)
 
     return open_pipeline
 
