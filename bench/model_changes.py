@@ -1,9 +1,9 @@
 """What a change of models costs the clients: `python -m bench.model_changes --json`.
 
-Lightbox with one worker has one CPU, the client another. 16 connections keep it busy: first while nothing changes,
-then while every few seconds another version of the model is loaded and promoted and the former one unloaded, then
-while nothing changes again. After that an imported copy of the model's ONNX file is loaded beside it, and both are
-measured in turns. With `--json` writes `bench/results/model_changes-<date>.json`.
+Lightbox with one worker has one CPU, the client another. 16 connections keep it busy. At first a bundled model and the
+same file under a name of its own, as an import stores it, are asked in turns. Then only the latter is: while nothing
+changes, while every few seconds another version of it is loaded and promoted and the former one unloaded, and while
+nothing changes again. With `--json` writes `bench/results/model_changes-<date>.json`.
 """
 
 import argparse
@@ -79,12 +79,12 @@ def measure(seconds: float, every_s: float, rounds: int) -> tuple[list[Load], li
         }
         with _on_cpu(server_cpu), opened(server, site, variables=variables) as (bench, _), _on_cpu(client_cpu):
             bench.warm(CONNECTIONS, _WARM_S)
+            ratios = [_compare(bench, number, seconds / 18) for number in range(rounds)]
             changes: list[Change] = []
             loads = [_load(bench, "before", seconds / 3)]
             with _changing(bench, every_s, changes):
                 loads.append(replace(_load(bench, "while changing", seconds), changes=len(changes)))
             loads.append(_load(bench, "after", seconds / 3))
-            ratios = [_compare(bench, number, seconds / 18) for number in range(rounds)]
     return loads, changes, ratios
 
 
