@@ -200,6 +200,10 @@ class ModelLoadError(LightboxError):
     code = "model_unavailable"
 
 
+class MissingFactsError(ModelLoadError):
+    """An import lacks facts that only a person can state, such as labels or the normalisation."""
+
+
 class EngineUnavailableError(LightboxError):
     """The engine or device of the settings is not available on this machine. For the operator."""
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from bento_service.settings import BENTO_PATH
 
-Part = Literal["torch", "onnxruntime", "bundled", "dashboard"]
+Part = Literal["torch", "transformers", "onnxruntime", "bundled", "dashboard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class _Contents:
 # PyTorch for macOS, which has no CUDA, is what uv installs there of the same requirements.
 _PARTS: Final[Mapping[Part, _Contents]] = {
     "torch": _Contents("PyTorch, torchvision and timm", "5.4 GB on Linux, 0.7 GB on macOS", is_extra=True),
+    "transformers": _Contents("transformers, beside PyTorch", "0.1 GB beside the extra `torch`", is_extra=True),
     "onnxruntime": _Contents("ONNX Runtime", "70 MB", is_extra=True),
     "bundled": _Contents("onnx and the weights of the bundled models", "90 MB", is_extra=False),
     "dashboard": _Contents("Streamlit and the dashboard's code", "300 MB", is_extra=False),

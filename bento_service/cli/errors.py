@@ -15,6 +15,7 @@ from bento_service.errors import (
     InvalidParameterError,
     JournalUrlError,
     LightboxError,
+    MissingFactsError,
     UnknownModelError,
 )
 from bento_service.settings import Settings
@@ -46,6 +47,7 @@ class ExplainedError(CommandError):
 _BAD_INPUT_ERRORS = (
     UnknownModelError,
     InvalidParameterError,
+    MissingFactsError,
     JournalUrlError,
     CacheUrlError,
     client_errors.UnknownModelError,

@@ -13,7 +13,7 @@ from typing import NoReturn, TypeAlias
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.launch import Command
 from bento_service.cli.models.preparing import prepare_in_subprocess
-from bento_service.domain.model_names import ModelReference, is_preparable
+from bento_service.domain.model_names import is_preparable
 from bento_service.extras import explain_missing
 from bento_service.models.store import BentoModelStore
 from bento_service.settings import BENTO_PATH, Settings, is_loopback
@@ -161,16 +161,19 @@ def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
 def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], bool] | None = None) -> tuple[str, ...]:
     """Return the arguments with which `lightbox models prepare` adds what is missing; empty if nothing is.
 
-    Where PyTorch will run the models, each needs its torch program too. Where the API may change what is served, an
-    imported model whose files are missing is left out: workers say that it is FAILED, and serve the others.
+    Where PyTorch will run the models, each needs its torch program too. Nobody knows where an imported model comes
+    from: one that is missing is an error; or, where the API may change what is served, left out: workers say that it
+    is FAILED, and serve the others.
 
     Raises:
-        ModelLoadError: The model store cannot be read.
+        ModelLoadError: The model store cannot be read, or lacks an imported model.
     """
     store = BentoModelStore(also=settings.model_store)
-    names = settings.models
-    if settings.model_control == "explicit":
-        names = tuple(name for name in names if is_preparable(ModelReference.parse(name).name))
+    names = [name for name in settings.models if is_preparable(name)]
+    if settings.model_control == "fixed":
+        for name in settings.models:
+            if name not in names:
+                store.load(name)
     if not (wants_programs or _wants_programs)(settings):
         return store.missing(names)
     stored = ((name, store.find(name)) for name in names)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bento_service.domain.model_names import ModelReference, is_preparable
+from bento_service.domain.model_names import BUNDLED_NAMES, ModelReference, is_preparable
 from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.models.stored_files import (
@@ -95,6 +95,18 @@ class BentoModelStore:
                     )
             return self._read(reference.name, entries[0]) if entries else None
 
+    def find_tag(self, tag: str) -> Path | None:
+        """Return the folder of a BentoML model, `name:version` or `name` for the latest, whoever stored it."""
+        name, _, version = tag.partition(":")
+        for root in self._roots():
+            latest = root / name / "latest"
+            if version in {"", "latest"} and latest.is_file():
+                version = latest.read_text(encoding="utf-8").strip()
+            folder = root / name / version
+            if name and version and folder.is_dir() and folder.resolve().is_relative_to(root.resolve()):
+                return folder
+        return None
+
     def missing(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the `names`, each as `find` takes it, that are not stored."""
         return tuple(name for name in names if self.find(name) is None)
@@ -157,6 +169,20 @@ class BentoModelStore:
                         f"{name}:{version} cannot be removed from the model store {root}: {error.strerror or error}.",
                         model=name,
                     ) from error
+
+    def copy_home(self, stored: StoredModel) -> StoredModel:
+        """Copy a version that only the second store has into the first, where `bentoml build` looks; return it."""
+        tag_name, version = bento_name(stored.card.name), stored.card.version
+        root = self._folder()
+        home = root / tag_name / version
+        if not home.exists():
+            # Renamed when it is whole. The name of no tag, so that nobody reads it before.
+            copy = root / f".{tag_name}-{version}"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(stored.onnx_path.parent, copy)
+            home.parent.mkdir(exist_ok=True)
+            copy.rename(home)
+        return self.load(stored.card.name, version)
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
@@ -258,7 +284,11 @@ def explain_missing_model(name: str) -> str:
     """Return the end of the sentence about a model that is not stored, with the command that brings it."""
     if is_preparable(name):
         return f"not prepared. Run `lightbox models prepare {name}` first."
-    return f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`."
+    bundled = ", ".join(BUNDLED_NAMES)
+    return (
+        f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`, or name a bundled "
+        f"model: {bundled}."
+    )
 
 
 def _open_store(root: Path) -> "ModelStore":

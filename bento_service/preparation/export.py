@@ -30,7 +30,7 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
     """
     import torch
 
-    with _explained(model), torch.no_grad(), _quietly():
+    with _explained(repr(model.name)), torch.no_grad(), _quietly():
         program, example = _trace(model)
         torch.export.save(program, program_path)
         onnx_program = torch.onnx.export(
@@ -41,11 +41,31 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
         onnx_program.save(onnx_path)
 
 
+def export_plain(module: "nn.Module", shape_chw: tuple[int, int, int], onnx_path: Path) -> None:
+    """Write a module as ONNX as it is: from normalised pixels of shape (n, channels, height, width) to logits.
+
+    Raises:
+        ModelLoadError: PyTorch cannot export this module.
+    """
+    import torch
+
+    with _explained("The model"), torch.no_grad(), _quietly():
+        example = (torch.zeros(2, *shape_chw),)
+        batch = torch.export.Dim("batch", min=1)
+        program = torch.export.export(module, example, dynamic_shapes=({0: batch},))
+        onnx_program = torch.onnx.export(
+            program, example, dynamo=True, verbose=False, input_names=["pixels"], output_names=["logits"]
+        )
+        if onnx_program is None:
+            raise ValueError("the ONNX exporter returned nothing")
+        onnx_program.save(onnx_path)
+
+
 def export_program(model: LoadedModel, program_path: Path) -> None:
     """Write a model as a torch program alone; raises as `export`."""
     import torch
 
-    with _explained(model), torch.no_grad(), _quietly():
+    with _explained(repr(model.name)), torch.no_grad(), _quietly():
         program, _ = _trace(model)
         torch.export.save(program, program_path)
 
@@ -86,13 +106,13 @@ def _trace(model: LoadedModel) -> "tuple[torch.export.ExportedProgram, tuple[tor
 
 
 @contextlib.contextmanager
-def _explained(model: LoadedModel) -> Iterator[None]:
+def _explained(subject: str) -> Iterator[None]:
     try:
         yield
     # torch.export and the ONNX exporter raise any exception of the model's code or of a pass over its graph.
     except Exception as error:
         raise ModelLoadError(
-            f"{model.name!r} cannot be exported: {type(error).__name__}: {error}. Choose another model."
+            f"{subject} cannot be exported: {type(error).__name__}: {error}. Choose another model."
         ) from error
 
 

@@ -53,7 +53,8 @@ class OnnxImport:
     Sigmoid is added where the graph does not end in it.
 
     `reference` is the f32 original of a quantised file, which parity is then measured against. `allow_inexact` imports
-    a file that fails the parity gate; the gate then decides for each engine when it is served.
+    a file that fails the parity gate; the gate then decides for each engine when it is served. `measures_parity` is
+    False where the caller has a better reference than ONNX Runtime.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class OnnxImport:
     hints: GraphHints = field(default_factory=GraphHints)
     reference: Path | None = None
     allow_inexact: bool = False
+    measures_parity: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
     limits = Limits.of_file(file.total_bytes)
     wrapped = run_confined("wrap", asked, limits, subject=file.path.name)
     announce("measuring parity and memory")
-    asked |= {"path": str(reference.path), "crops": _CROPS}
+    asked |= {"path": str(reference.path), "crops": _CROPS if request.measures_parity else 0}
     limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _CROPS * _PASSES)
     measured = run_confined("measure", asked, limits, subject=reference.path.name)
     parities = _PARITIES.validate_python(measured["parities"])

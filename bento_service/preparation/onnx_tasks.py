@@ -18,6 +18,7 @@ from bento_service.preparation.inspection import Activation, GraphFacts, GraphHi
 from bento_service.preparation.onnx_file import read_onnx
 from bento_service.preparation.recipe_check import Photograph, make_candidates, measure_candidates
 from bento_service.preparation.version import compute_version
+from bento_service.preparation.weights_task import convert_weights
 from bento_service.preparation.wrapping import check_recipe, wrap
 
 if TYPE_CHECKING:
@@ -242,4 +243,5 @@ TASKS: Final[Mapping[str, Task]] = {
     "wrap": wrap_file,
     "measure": measure_file,
     "check": check_file,
+    "convert_weights": convert_weights,
 }

@@ -27,19 +27,26 @@ PrepareMissing: TypeAlias = Callable[[Sequence[str], Callable[[str, str], None]]
 """Takes names, and a callback that gets a model's name and a step."""
 
 
+class Steps:
+    """Writes a line for each step of bringing models in, with the seconds since the beginning."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._started_s = time.monotonic()
+
+    def show(self, model: str, step: str) -> None:
+        """Write a line."""
+        self._stream.write(f"[{time.monotonic() - self._started_s:5.1f} s] {model}: {step}\n")
+        self._stream.flush()
+
+
 def prepare(prepare_missing: PrepareMissing, names: Sequence[str], stream: TextIO) -> None:
     """Prepare the models that are missing, and write a line for each step.
 
     Raises:
         ModelLoadError: A model cannot be had.
     """
-    started_s = time.monotonic()
-
-    def show(model: str, step: str) -> None:
-        stream.write(f"[{time.monotonic() - started_s:5.1f} s] {model}: {step}\n")
-        stream.flush()
-
-    prepare_missing(names, show)
+    prepare_missing(names, Steps(stream).show)
 
 
 def verify(models: Iterable[StoredModel], measure: "Callable[[StoredModel], Verification]", stream: TextIO) -> None:

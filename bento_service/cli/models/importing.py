@@ -1,0 +1,174 @@
+"""`lightbox models import`: turns what was typed into a request, and follows the import."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+
+from bento_service.cli.errors import CommandError, ExitCode, read_settings
+from bento_service.cli.models.preparing import Steps
+from bento_service.cli.output import new_table, plain_console
+from bento_service.domain.model_names import BUNDLED_NAMES, IMPORTED_NAME_LIMIT, is_imported_name
+from bento_service.domain.models import InputRecipe
+from bento_service.errors import ModelLoadError
+from bento_service.extras import Part, explain_missing
+from bento_service.models.store import BentoModelStore
+
+if TYPE_CHECKING:
+    from bento_service.preparation.model_import import ImportRequest
+    from bento_service.preparation.recipe_check import RecipeCheck
+    from bento_service.preparation.sources.discovery import Source
+    from bento_service.preparation.sources.findings import ModelFindings
+
+RecipeName = Literal["imagenet", "inception", "clip", "zero-one", "caffe-bgr"]
+_SIZE = re.compile(r"(\d{1,5})(?:[x×](\d{1,5}))?")
+_TORCH_LIBRARIES: Final = ("torch", "torchvision", "timm", "safetensors")
+
+
+def open_import_store() -> BentoModelStore:
+    """Open the store that imports are written to: LIGHTBOX_MODEL_STORE where that is set, else BentoML's."""
+    return BentoModelStore(read_settings().model_store)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no imported model may have.
+
+    Raises:
+        CommandError: It is one.
+    """
+    if is_imported_name(name):
+        return
+    if name in BUNDLED_NAMES:
+        raise CommandError(f"--name {name} is a bundled model's; choose another one", ExitCode.BAD_INPUT)
+    raise CommandError(
+        f"--name is {name!r}; a name has lower-case letters and digits, and `.`, `_` or `-` between them, at most "
+        f"{IMPORTED_NAME_LIMIT}",
+        ExitCode.BAD_INPUT,
+    )
+
+
+def state(flags: Mapping[str, Any]) -> "ModelFindings":
+    """Return the facts that flags state, by their names without dashes; None counts as not given.
+
+    Raises:
+        CommandError: A value cannot be read.
+        ModelLoadError: The file of labels cannot be read.
+    """
+    from bento_service.preparation.sources.findings import Finding, Findings, ModelFindings, RecipeFindings
+    from bento_service.preparation.sources.label_files import read_labels
+
+    def found(name: str, value: Any = None) -> Any:  # noqa: ANN401 - of any fact
+        given = flags.get(name) if value is None else value
+        return None if flags.get(name) is None else Finding(given, f"--{name.replace('_', '-')}")
+
+    labels, size = flags.get("labels"), flags.get("size")
+    return ModelFindings(
+        facts=Findings(
+            labels=read_labels(labels) if labels is not None else None,
+            activation=found("activation"),
+            licence=found("licence"),
+        ),
+        recipe=RecipeFindings(
+            size=found("size", _parse_size(size)) if size is not None else None,
+            fit=found("fit"),
+            crop_fraction=found("crop_fraction"),
+            interpolation=found("interpolation"),
+            mean=found("mean", _parse_numbers("--mean", flags.get("mean"))),
+            std=found("std", _parse_numbers("--std", flags.get("std"))),
+            channels=found("channels"),
+            pad_value=found("pad_value"),
+        ),
+    )
+
+
+def locate(source: str, store: BentoModelStore, *, has_arch: bool) -> "Source":
+    """Return what a source is: a path, or where there is none the tag of a BentoML model.
+
+    Raises:
+        ModelLoadError: It is neither, or of a format that is not taken.
+    """
+    from bento_service.preparation.sources.discovery import find_source
+
+    path = Path(source)
+    if not path.exists():
+        path = store.find_tag(source) or path
+    return find_source(path, has_arch=has_arch)
+
+
+def write_check(check: "RecipeCheck", chosen: InputRecipe | None, stream: TextIO) -> None:
+    """Write the figures of the candidates, and mark the recipe that is imported."""
+    table = new_table()
+    for heading in ("", "recipe", "accuracy", "log loss"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in {"accuracy", "log loss"} else "left")
+    for figures in check.figures:
+        mark = "→" if figures.recipe == chosen else ""
+        table.add_row(mark, figures.name, f"{figures.accuracy:.1%}", f"{figures.log_loss:.3f}")
+    stream.write(f"\nOver {check.used} of {check.found} labelled photographs, best first:\n")
+    plain_console(stream).print(table)
+    best = check.figures[0]
+    if chosen is None:
+        stream.write("No recipe is complete yet.\n\n")
+    elif best.recipe == chosen:
+        stream.write("→ is imported, the best of these.\n\n")
+    else:
+        stream.write(f"→ is imported, although `{best.name}` is better on these photographs.\n\n")
+    stream.flush()
+
+
+def follow_import(request: "ImportRequest", store: BentoModelStore, stream: TextIO) -> None:
+    """Import a model, and write a line for each step and each finding.
+
+    Raises:
+        ModelLoadError: It cannot be imported, or a library that this takes is not installed.
+    """
+    from bento_service.preparation.model_import import Listener, import_model
+
+    steps, name = Steps(stream), request.name
+    listener = Listener(partial(steps.show, name), partial(write_check, stream=stream))
+    try:
+        stored = import_model(request, store, listener)
+    except ModuleNotFoundError as error:
+        raise _explain_library(error, f"Importing {request.source.description}") from error
+    card = stored.card
+    for engine, parity in stored.parities.items():
+        moved = f"a probability moves by up to {parity.max_probability_difference:.4f}"
+        steps.show(name, f"parity on {engine}: {moved}, same best class on {parity.top1_agreement:.1%}")
+    if card.max_batch is not None:
+        steps.show(name, f"the graph takes batches of at most {card.max_batch}")
+    steps.show(name, f"stored as {name}:{card.version}")
+    stream.write(f"Serve it with `LIGHTBOX_MODELS={name} lightbox up`.\n")
+
+
+def _explain_library(error: ModuleNotFoundError, subject: str) -> ModelLoadError:
+    package = (error.name or "").partition(".")[0]
+    part: Part = "torch" if package in _TORCH_LIBRARIES else "bundled"
+    part = "transformers" if package == "transformers" else part
+    return ModelLoadError(explain_missing(subject, part))
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or int(match[1]) == 0 or match[2] == "0":
+        raise CommandError(f"--size is {text!r}; it takes pixels: 224, or WIDTHxHEIGHT", ExitCode.BAD_INPUT)
+    width_px = int(match[1])
+    return int(match[2] or width_px), width_px
+
+
+def _parse_numbers(flag: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        numbers = tuple(float(part) for part in re.split(r"[,\s]+", text.strip()))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in {1, 3}:
+        raise CommandError(
+            f"{flag} is {text!r}; it takes one number or three, separated by commas: 0.485,0.456,0.406",
+            ExitCode.BAD_INPUT,
+        )
+    if max(map(abs, numbers)) > 2:
+        raise CommandError(
+            f"{flag} is {text!r}; the numbers are for pixels in 0-1: divide those for 0-255 by 255", ExitCode.BAD_INPUT
+        )
+    return numbers

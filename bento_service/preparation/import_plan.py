@@ -1,0 +1,243 @@
+"""Decide how a model is imported: what a person states wins over what its files say, and nothing is guessed."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final, Literal
+
+from bento_service.domain.models import InputRecipe, ScoreKind
+from bento_service.errors import MissingFactsError, ModelLoadError
+from bento_service.preparation.inspection import Activation
+from bento_service.preparation.presets import BYTES, NORMALISATIONS
+from bento_service.preparation.sources.base import UNKNOWN_LICENCE
+from bento_service.preparation.sources.findings import Finding, ModelFindings, RecipeFindings, T
+
+Preset = Literal["imagenet", "inception", "clip", "zero-one", "caffe-bgr"]
+_GEOMETRIES: Final[Mapping[Preset, tuple[float, Literal["bilinear", "bicubic"]]]] = {
+    "imagenet": (0.875, "bilinear"),
+    "inception": (0.875, "bicubic"),
+    "clip": (1.0, "bicubic"),
+    "zero-one": (1.0, "bilinear"),
+    "caffe-bgr": (0.875, "bilinear"),
+}
+"""Crop fraction and interpolation that the models of a normalisation usually have: torchvision's presets, timm's
+Inception (timm/data/constants.py), CLIP's own transform, Ultralytics, Caffe's reference models."""
+
+_FLAGS: Final[Mapping[str, str]] = {
+    "mean": f"the normalisation: --recipe {'|'.join(NORMALISATIONS)}, or --mean and --std",
+    "size": "the size in pixels: --size WIDTHxHEIGHT",
+    "fit": "how an image is brought to that size: --fit crop|squash|letterbox",
+    "crop_fraction": "the share of the short side that the crop keeps: --crop-fraction 0.875",
+    "interpolation": "the interpolation: --interpolation nearest|box|bilinear|bicubic|lanczos",
+    "channels": "the order of the channels: --channels rgb|bgr",
+    "pad_value": "the grey around a letterboxed image: --pad-value 0-255",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphShape:
+    """What a graph or module itself says: its channels, its size where that is fixed, its scores."""
+
+    channels: int
+    height_px: int | None
+    width_px: int | None
+    classes: int | None
+    activation: Activation
+    takes_bytes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportPlan:
+    """All that an import needs to know, and where each of it was found."""
+
+    labels: tuple[str, ...]
+    recipe: InputRecipe
+    score_kind: ScoreKind
+    licence: str
+    source: str
+    found_in: Mapping[str, str] = field(default_factory=dict)
+
+
+def complete(stated: ModelFindings, preset: Preset | None, files: ModelFindings, shape: GraphShape) -> ModelFindings:
+    """Return all findings: what a person stated, then a preset's normalisation, the files, and a preset's crop.
+
+    What the graph leaves no choice of comes first, and its size last.
+    """
+    recipe = _of_graph(shape).or_else(stated.recipe).or_else(_normalisation_of(preset)).or_else(files.recipe)
+    recipe = recipe.or_else(_geometry_of(preset)).or_else(_size_of(shape))
+    return ModelFindings(facts=stated.facts.or_else(files.facts), recipe=recipe)
+
+
+def list_missing(found: ModelFindings, shape: GraphShape) -> Iterator[str]:
+    """Yield a line for each fact that an import lacks, with the flags that state it."""
+    if found.facts.labels is None:
+        count = f"{shape.classes} " if shape.classes else ""
+        imagenet = ", or --labels imagenet" if shape.classes == 1000 else ""
+        yield f"the {count}labels: --labels FILE, a label a line in the order of the classes{imagenet}"
+    yield from (line for name, line in _FLAGS.items() if getattr(found.recipe, name) is None and _needs(found, name))
+    if found.recipe.mean is not None and found.recipe.std is None:
+        yield "the standard deviation: --std"
+
+
+def make_plan(name: str, found: ModelFindings, shape: GraphShape) -> ImportPlan:
+    """Return the plan of an import.
+
+    Raises:
+        ModelLoadError: Facts are missing or contradict each other; the message names the flags.
+    """
+    missing = list(list_missing(found, shape))
+    if missing:
+        listed = "\n".join(f"  - {line}" for line in missing)
+        raise MissingFactsError(
+            f"The files do not say all that {name!r} needs, and nothing is guessed. State\n{listed}\n"
+            "--recipe states the crop, interpolation and channels that usually go with it too. With labelled "
+            "photographs, a subfolder a class, --check FOLDER tries what is usual.",
+            model=name,
+        )
+    recipe, facts = make_recipe(found.recipe), found.facts
+    labels = _value_of(facts.labels)
+    labels_where = facts.labels.where if facts.labels else ""
+    if shape.classes is not None and len(labels) != shape.classes:
+        raise ModelLoadError(
+            f"The model has {shape.classes} classes, and {labels_where} has {len(labels)} labels.", model=name
+        )
+    score_kind, where = choose_score_kind(found, shape)
+    stated = {
+        field.name.replace("_", " "): value.where
+        for field in fields(found.recipe)
+        if (value := getattr(found.recipe, field.name)) is not None and _needs(found, field.name)
+    }
+    licence = facts.licence or Finding(UNKNOWN_LICENCE, "no file says one; --licence states it")
+    return ImportPlan(
+        labels=labels,
+        recipe=recipe,
+        score_kind=score_kind,
+        licence=licence.value,
+        source=facts.source.value if facts.source else "",
+        found_in={"labels": labels_where, **stated, "activation": where, "licence": licence.where},
+    )
+
+
+def choose_score_kind(found: ModelFindings, shape: GraphShape) -> tuple[ScoreKind, str]:
+    """Return the kind of a model's scores, and where it was found.
+
+    Raises:
+        ModelLoadError: `--activation none` is stated, and the graph returns no probabilities.
+    """
+    stated = found.facts.activation
+    if shape.activation == "softmax":
+        return "softmax", "the graph's scores are probabilities already"
+    if shape.activation == "sigmoid":
+        return "independent", "the graph ends in Sigmoid"
+    match stated:
+        case Finding(value="sigmoid"):
+            return "independent", stated.where
+        case Finding(value="softmax"):
+            return "softmax", stated.where
+        case Finding(value="none"):
+            raise ModelLoadError(
+                "--activation none is for a graph that returns probabilities, and this one returns other scores. State "
+                "--activation softmax (one label is right) or sigmoid (each label by itself)."
+            )
+    if shape.classes == 1:
+        return "independent", "the model has one class"
+    return "softmax", "the usual one for classes that exclude each other; --activation sigmoid for others"
+
+
+def make_recipe(found: RecipeFindings) -> InputRecipe:
+    """Return the recipe of findings of which `list_missing` has none.
+
+    Raises:
+        ModelLoadError: Mean or deviation has another number of values than the model has channels.
+    """
+    height_px, width_px = _value_of(found.size)
+    fit, channels = _value_of(found.fit), _value_of(found.channels)
+    count = 1 if channels == "grey" else 3
+    return InputRecipe(
+        height_px=height_px,
+        width_px=width_px,
+        crop_fraction=_value_of(found.crop_fraction) if fit == "crop" else 1.0,
+        interpolation=_value_of(found.interpolation),
+        mean=_spread(found.mean, count, "--mean"),
+        std=_spread(found.std, count, "--std"),
+        fit=fit,
+        channels=channels,
+        pad_value=_value_of(found.pad_value) if fit == "letterbox" else 0,
+    )
+
+
+def describe(plan: ImportPlan) -> Iterator[str]:
+    """Yield a line for each fact with where it was found, for people."""
+    recipe, where = plan.recipe, plan.found_in
+    shown = ", ".join(plan.labels[:4]) + (", …" if len(plan.labels) > 4 else "")
+    yield f"{len(plan.labels)} labels ({shown}): {where['labels']}"
+    fit = f"crop {recipe.crop_fraction:g}" if recipe.fit == "crop" else recipe.fit
+    fit += f" on {recipe.pad_value}" if recipe.fit == "letterbox" else ""
+    yield f"input {recipe.width_px}×{recipe.height_px}: {where['size']}"
+    yield f"{fit}, {recipe.interpolation}: {_join(where, 'fit', 'crop fraction', 'interpolation', 'pad value')}"
+    mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (recipe.mean, recipe.std))
+    yield f"{recipe.channels}, mean {mean}, std {std}: {_join(where, 'channels', 'mean', 'std')}"
+    yield f"scores: {plan.score_kind}: {where['activation']}"
+    yield f"licence {plan.licence}: {where['licence']}"
+
+
+def _join(where: Mapping[str, str], *names: str) -> str:
+    return "; ".join(dict.fromkeys(where[name] for name in names if name in where))
+
+
+def _needs(found: ModelFindings, name: str) -> bool:
+    fit = found.recipe.fit.value if found.recipe.fit else None
+    return {"crop_fraction": fit == "crop", "pad_value": fit == "letterbox"}.get(name, True)
+
+
+def _of_graph(shape: GraphShape) -> RecipeFindings:
+    """Return what the graph allows no choice of."""
+    return RecipeFindings(
+        channels=Finding("grey", "the graph takes one channel") if shape.channels == 1 else None,
+        mean=Finding(BYTES.mean * shape.channels, "the graph takes bytes") if shape.takes_bytes else None,
+        std=Finding(BYTES.std * shape.channels, "the graph takes bytes") if shape.takes_bytes else None,
+    )
+
+
+def _normalisation_of(preset: Preset | None) -> RecipeFindings:
+    if preset is None:
+        return RecipeFindings()
+    normalisation, where = NORMALISATIONS[preset], f"--recipe {preset}"
+    return RecipeFindings(
+        mean=Finding(normalisation.mean, where),
+        std=Finding(normalisation.std, where),
+        channels=Finding(normalisation.channels, where),
+    )
+
+
+def _geometry_of(preset: Preset | None) -> RecipeFindings:
+    if preset is None:
+        return RecipeFindings()
+    (fraction, interpolation), where = _GEOMETRIES[preset], f"--recipe {preset}"
+    return RecipeFindings(
+        fit=Finding("crop", where),
+        crop_fraction=Finding(fraction, where),
+        interpolation=Finding(interpolation, where),
+    )
+
+
+def _size_of(shape: GraphShape) -> RecipeFindings:
+    if shape.height_px is None or shape.width_px is None:
+        return RecipeFindings()
+    return RecipeFindings(size=Finding((shape.height_px, shape.width_px), "the graph's input"))
+
+
+def _spread(values: Finding[tuple[float, ...]] | None, count: int, flag: str) -> tuple[float, ...]:
+    """Return a value for each channel. One value, or several equal ones, count for all."""
+    given = _value_of(values)
+    if len(given) == count:
+        return given
+    if len(set(given)) != 1:
+        where = values.where if values else flag
+        raise ModelLoadError(f"{where} has {len(given)} values, and the model takes {count} channels: state {flag}.")
+    return given[:1] * count
+
+
+def _value_of(finding: Finding[T] | None) -> T:
+    if finding is None:
+        raise ValueError("a fact is missing that was not listed")
+    return finding.value
