@@ -89,10 +89,13 @@ def measure(seconds: float, every_s: float, rounds: int) -> tuple[list[Load], li
 
 
 def _store_versions(store: BentoModelStore, original: StoredModel) -> None:
+    def write_model(onnx_path: Path, _: Path) -> None:
+        shutil.copy(original.onnx_path, onnx_path)
+
     for version in VERSIONS:
         store.save(
             replace(original.card, name=NAME, version=version, memory_bytes=None),
-            write_model=lambda onnx_path, _: shutil.copy(original.onnx_path, onnx_path),
+            write_model=write_model,
             measure=lambda _: original.parities,
         )
 
@@ -145,12 +148,16 @@ def _changing(bench: Bench, every_s: float, changes: list[Change]) -> Iterator[N
 
 
 def _change(client: Client, old: str, new: str, bench: Bench) -> Change:
-    times_s = [
-        _wait(client, lambda: client.load_model(f"{NAME}:{new}"), lambda states: states.get(new) == "READY"),
-        _wait(client, lambda: client.promote_model(f"{NAME}:{new}"), lambda states: states.get(new) == "READY"),
-        _wait(client, lambda: client.unload_model(f"{NAME}:{old}"), lambda states: states.get(old) in (None, "STORED")),
-    ]
-    return Change(*times_s, memory_bytes=bench.running.memory_bytes)
+    def is_ready(states: Mapping[str, str]) -> bool:
+        return states.get(new) == "READY"
+
+    def is_gone(states: Mapping[str, str]) -> bool:
+        return states.get(old) in (None, "STORED")
+
+    load_s = _wait(client, lambda: client.load_model(f"{NAME}:{new}"), is_ready)
+    promote_s = _wait(client, lambda: client.promote_model(f"{NAME}:{new}"), is_ready)
+    unload_s = _wait(client, lambda: client.unload_model(f"{NAME}:{old}"), is_gone)
+    return Change(load_s, promote_s, unload_s, bench.running.memory_bytes)
 
 
 def _wait(client: Client, ask: Callable[[], ModelVersions], is_done: Callable[[Mapping[str, str]], bool]) -> float:
