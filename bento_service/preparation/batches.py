@@ -60,9 +60,9 @@ def _free_reshapes(model: "ModelProto", batch: int) -> None:
         node.input[1] = name
     # ONNX Runtime warns of each constant that nothing reads.
     replaced -= {name for node in walk_nodes(graph) for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name not in replaced]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name in replaced:
+            del graph.initializer[index]
 
 
 def _read_constants(graph: "GraphProto") -> dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"]:
