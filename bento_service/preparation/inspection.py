@@ -149,9 +149,9 @@ def _read_image_shape(
     if stated is not None:
         fits = [layout for layout in fits if layout == stated]
     if not fits:
-        layout = f" with the layout {stated}" if stated else ""
+        wanted = f" with the layout {stated}" if stated else ""
         raise ModelLoadError(
-            f"The input {image.name!r} has the shape {shown}{layout}: no dimension has the 1 or 3 channels of an "
+            f"The input {image.name!r} has the shape {shown}{wanted}: no dimension has the 1 or 3 channels of an "
             "image. Export it with a fixed number of channels."
         )
     if len(fits) == 2:
