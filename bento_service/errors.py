@@ -201,7 +201,7 @@ class ModelLoadError(LightboxError):
 
 
 class MissingFactsError(ModelLoadError):
-    """An import lacks facts that only a person can state, such as labels or the normalisation."""
+    """An import lacks facts that only a person can state, such as labels. For the operator."""
 
 
 class EngineUnavailableError(LightboxError):
