@@ -19,8 +19,10 @@ export DOCKER_BUILDKIT := $(shell docker buildx version >/dev/null 2>&1 && echo 
 endif
 # A registry, and what goes before the images' names there: `make push REGISTRY=registry.example.org/team`.
 REGISTRY ?=
-# What the bento takes along, whatever LIGHTBOX_MODELS says here.
+# What the bento takes along, whatever LIGHTBOX_MODELS says here. `make image MODELS="pets efficientnet_lite0"` takes
+# these in their place, imported ones among them; the image then serves them.
 BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.yaml)
+MODELS ?=
 # Many, short and independent of one another: they run on every CPU. Those with servers of their own run two at a time,
 # and the others, which load every CPU themselves, one after the other.
 QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard
@@ -95,15 +97,20 @@ docs: setup ## Write anew what is made from the code: README's, benchmarks' and 
 board: setup ## Write Grafana's board anew from its module
 	$(BIN)/python -m deploy.grafana.board
 
-bento: setup ## Build the bento with the models inside
+bento: setup ## Build the bento with the models inside; MODELS="pets efficientnet_lite0" takes these
+ifeq ($(strip $(MODELS)),)
 	$(BIN)/lightbox models prepare $(BENTO_MODELS)
 	$(BIN)/bentoml build
+else
+	$(BIN)/python -m deploy.bento $(MODELS)
+	$(BIN)/bentoml build -f .cache/bentofile.yaml
+endif
 
 bento-gpu: setup ## The same with PyTorch for CUDA
 	$(BIN)/lightbox models prepare --torch-program $(BENTO_MODELS)
 	$(BIN)/bentoml build -f bentofile.gpu.yaml
 
-image: bento ## Build the service's image, lightbox:latest
+image: bento ## Build the service's image, lightbox:latest; MODELS=pets bakes your own model into it
 	$(BIN)/bentoml containerize lightbox:latest -t lightbox:latest -t lightbox:$(VERSION) \
 		--opt build-arg=VERSION=$(VERSION) --opt build-arg=REVISION=$(REVISION)
 

@@ -198,14 +198,15 @@ class Client(RegistryCalls):
         order: Literal["slowest", "newest"] = "newest",
         limit: int = 20,
         model: str | None = None,
+        model_version: str | None = None,
         outcome: str | None = None,
         request_id: str | None = None,
         offset: int = 0,
     ) -> HistoryRequests:
         """Return single receipts of `[since, until)`, at most `limit` after the first `offset`.
 
-        `outcome` keeps those that are `ok` or have that error code; `request_id` those with exactly that id, whenever
-        they were received unless `since` is given.
+        `model_version` keeps those of one version, given whole; `outcome` those that are `ok` or have that error code;
+        `request_id` those with exactly that id, whenever they were received unless `since` is given.
         """
         query = {
             "since": _wire_time(since),
@@ -213,6 +214,7 @@ class Client(RegistryCalls):
             "order": order,
             "limit": limit,
             "model": model,
+            "model_version": model_version,
             "outcome": outcome,
             "request_id": request_id,
             "offset": offset or None,

@@ -46,6 +46,7 @@ class JournalReader(Protocol):
         order: Order,
         limit: int,
         model: str | None = None,
+        model_version: str | None = None,
         outcome: str | None = None,
         request_id: str | None = None,
         offset: int = 0,
@@ -53,8 +54,8 @@ class JournalReader(Protocol):
         """Return single receipts of `[since, until)`, at most `limit` after the first `offset`.
 
         `newest` takes every outcome unless one is named; `slowest`, by total time, answered requests unless another
-        outcome is named. `request_id` keeps the receipts with exactly that id; clients choose ids, so there may be
-        several.
+        outcome is named. `model_version` is a whole version. `request_id` keeps the receipts with exactly that id;
+        clients choose ids, so there may be several.
         """
 
 

@@ -126,6 +126,7 @@ class SqlJournalStore:
         order: Order,
         limit: int,
         model: str | None = None,
+        model_version: str | None = None,
         outcome: str | None = None,
         request_id: str | None = None,
         offset: int = 0,
@@ -149,6 +150,8 @@ class SqlJournalStore:
             query = query.order_by(table.received_at_us.desc(), table.id.desc())
         if model is not None:
             query = query.where(model_term == model)
+        if model_version is not None:
+            query = query.where(table.model_version == model_version)
         if outcome is not None:
             query = query.where(outcome_term == outcome)
         if request_id is not None:

@@ -77,7 +77,7 @@ class RegistryControl:
             stored,
             self._registry.workers(),
             self._registry.changes(name, limit=_CHANGES_SHOWN),
-            shadow and self._registry.agreement(name, deployment.champion, shadow.version),
+            None if shadow is None else self._registry.agreement(name, deployment.champion, shadow.version),
         )
 
     def load(self, model: ModelReference, actor: str) -> None:

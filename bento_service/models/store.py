@@ -170,6 +170,20 @@ class BentoModelStore:
                         model=name,
                     ) from error
 
+    def copy_home(self, stored: StoredModel) -> StoredModel:
+        """Copy a version that only the second store has into the first, where `bentoml build` looks; return it."""
+        tag_name, version = bento_name(stored.card.name), stored.card.version
+        root = self._folder()
+        home = root / tag_name / version
+        if not home.exists():
+            # Renamed when it is whole. The name of no tag, so that nobody reads it before.
+            copy = root / f".{tag_name}-{version}"
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(stored.onnx_path.parent, copy)
+            home.parent.mkdir(exist_ok=True)
+            copy.rename(home)
+        return self.load(stored.card.name, version)
+
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold a lock between processes that prepare this model.

@@ -139,6 +139,8 @@ class RegistryFollower:
             if self._is_cut_off:
                 await asyncio.to_thread(self._registry.migrate)
             await self._read()
+            if self._is_cut_off:
+                logger.info("The registry is within reach again.")
             self._is_cut_off = False
         except JournalUnavailableError as error:
             self._note_outage(error)
@@ -232,6 +234,10 @@ class RegistryFollower:
         except LightboxError as error:
             self._failed_at[name, version] = deployment.revision
             logger.error("%s:%s cannot be loaded: %s", name, version, error.message)
+        # A defect is no reason to try at each poll.
+        except Exception:
+            self._failed_at[name, version] = deployment.revision
+            logger.exception("%s:%s cannot be loaded", name, version)
         finally:
             self._load = None
             self._changed.set()

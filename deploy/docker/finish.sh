@@ -10,10 +10,18 @@ rm -f "$openvino"/libopenvino_intel_gpu_plugin.so "$openvino"/libopenvino_intel_
 for frontend in tensorflow tensorflow_lite pytorch paddle jax gguf; do
     rm -f "$openvino/libopenvino_${frontend}_frontend.so".*
 done
-# Tests of numpy, C++ headers and type stubs: 24 MB that no import reads.
+# Tests of numpy and onnx with their data, C++ sources and headers, type stubs: 42 MB that no import reads.
 find "$packages/numpy" -type d -name tests -prune -exec rm -r {} +
 rm -r "$packages/openvino/include" "$packages/openvino/cmake"
 find "$packages" -name '*.pyi' -delete
+if [ -d "$packages/onnxruntime" ]; then
+    rm -r "$packages/onnx/backend/test"
+    find "$packages/onnx" \( -name '*.h' -o -name '*.cc' -o -name '*.proto' \) -delete
+    # Its Python module holds the whole runtime; the library beside it is for programs in C. What remains are tools that
+    # change other models: for transformers, quantisation and phones.
+    rm "$packages"/onnxruntime/capi/libonnxruntime.so*
+    rm -r "$packages/onnxruntime/transformers" "$packages/onnxruntime/quantization" "$packages/onnxruntime/tools"
+fi
 # What an import makes lasts, so that to search it for garbage every 700 objects only makes the start longer. The same
 # threshold as a worker has once it serves (bento_service/worker/tuning.py).
 echo 'import gc; gc.set_threshold(20_000)' >"$packages/lightbox-gc.pth"

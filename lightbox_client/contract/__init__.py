@@ -27,6 +27,7 @@ from lightbox_client.contract.models import (
     ModelCard,
     ModelList,
     Parity,
+    UnservedModel,
 )
 from lightbox_client.contract.problems import (
     Problem,
@@ -89,6 +90,7 @@ __all__ = [
     "ShadowState",
     "Status",
     "TimingsMs",
+    "UnservedModel",
     "Version",
     "VersionChoice",
     "VersionState",

@@ -72,10 +72,19 @@ class ModelCard(WireModel):
     shadow: ShadowState | None = None
 
 
+class UnservedModel(WireModel):
+    """A model that is wanted and has no version that could answer, in the worker that was asked."""
+
+    name: str
+    state: str = Field(description="LOADING, FAILED or UNLOADING.")
+    reason: str = Field(default="", description="Why it is FAILED.")
+
+
 class ModelList(WireModel):
-    """The served models, in the order of the settings."""
+    """The served models, in the order of the settings; then those that are wanted and not served."""
 
     models: list[ModelCard]
+    not_served: list[UnservedModel] = Field(default=[], description="Wanted models that are loading or have failed.")
 
 
 class Labels(WireModel):

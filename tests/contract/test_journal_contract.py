@@ -84,6 +84,9 @@ def test_receipts_are_filtered_by_model_outcome_and_window(store: SqlJournalStor
     )
     found = store.read_receipts(since=NOW, until=NOW + HOUR, order=order, limit=9, model="lite0", outcome="overloaded")
     assert [receipt.request_id for receipt in found] == ["wanted"]
+    store.append([replace(make_receipt("new version"), model_version="v2")])
+    found = store.read_receipts(since=NOW, until=NOW + HOUR, order=order, limit=9, model="lite0", model_version="v2")
+    assert [receipt.request_id for receipt in found] == ["new version"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from bento_service.http.requests.body import ByteBudget
 from bento_service.http.responses.problems import ProblemResponse, build_problem
 from bento_service.http.state import AppState
 from bento_service.images.preprocessing import ImageLimits, draw_preview, preprocess
+from bento_service.models.registry_control import RegistryControl
 from bento_service.settings import Settings
 from tests.fakes import service_data
 from tests.fakes.bento import FakeBento
@@ -69,13 +70,17 @@ class FakeService:
     is_loading: bool = False
     requests: list[SeenRequest] = field(default_factory=list)
     journal: service_data.PastTraffic = field(default_factory=service_data.PastTraffic)
+    control: RegistryControl | None = None
     _rules: list[_Rule] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _may_answer: threading.Event = field(default_factory=threading.Event)
     _running: "_Server | None" = None
 
     def __post_init__(self) -> None:
-        settings = Settings(models=tuple(served.card.name for served in service_data.served_models()))
+        settings = Settings(
+            models=tuple(served.card.name for served in service_data.served_models()),
+            model_control="fixed" if self.control is None else "explicit",
+        )
         limits = ImageLimits(settings.max_image_bytes, settings.max_pixels)
 
         def answer(request_id: str, card: ModelCard, top_k: int, encoded: bytes) -> Answer:
@@ -87,7 +92,8 @@ class FakeService:
             answer=answer,
             draw=lambda encoded: draw_preview(encoded, limits),
         )
-        state = AppState(classifier, self.journal, settings, ByteBudget(settings.max_inflight_bytes))
+        budget = ByteBudget(settings.max_inflight_bytes)
+        state = AppState(classifier, self.journal, settings, budget, control=self.control)
 
         def provide() -> AppState:
             if self.is_loading:

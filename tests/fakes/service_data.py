@@ -92,6 +92,7 @@ class PastTraffic:
         order: Order,
         limit: int,
         model: str | None = None,
+        model_version: str | None = None,
         outcome: str | None = None,
         request_id: str | None = None,
         offset: int = 0,
@@ -99,7 +100,8 @@ class PastTraffic:
         """Up to 120 receipts, one a second before `until`: every tenth an error, every eighth from the cache."""
         rows = [] if self.is_empty else [_receipt(position, until) for position in range(120)]
         outcome = outcome or (OUTCOME_OK if order == "slowest" else None)
-        for name, wanted in (("model", model), ("outcome", outcome), ("request_id", request_id)):
+        filters = {"model": model, "model_version": model_version, "outcome": outcome, "request_id": request_id}
+        for name, wanted in filters.items():
             rows = [row for row in rows if wanted in {None, getattr(row, name)}]
         if order == "slowest":
             rows.sort(key=lambda row: -row.timings.total_ms)

@@ -26,8 +26,6 @@ StoredName = Annotated[
 ]
 
 models_app = typer.Typer(rich_markup_mode=None, invoke_without_command=True)
-for command in (control.load, control.unload, control.promote, control.rollback, control.shadow, control.canary):
-    models_app.command()(command)
 
 
 @models_app.callback()
@@ -252,3 +250,7 @@ def remove_model(
     """Remove a version of a model from the store; a service that has loaded it goes on."""
     with explained_errors():
         stored.remove(open_store(), name, sys.stdout, every=every)
+
+
+for command in (control.load, control.unload, control.promote, control.rollback, control.shadow, control.canary):
+    models_app.command()(command)

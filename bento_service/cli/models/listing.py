@@ -32,7 +32,10 @@ def list_prepared(store: BentoModelStore, names: Sequence[str]) -> list[ModelRow
 
 def list_served(client: Client) -> list[ModelRow]:
     """Return a row for each model that a service has; raises `LightboxClientError`."""
-    return [_row_of(card) for card in client.models().models]
+    found = client.models()
+    return [_row_of(card) for card in found.models] + [
+        ModelRow(model.name, model.state.lower(), source=model.reason) for model in found.not_served
+    ]
 
 
 def _row_of(card: ModelCard | contract.ModelCard) -> ModelRow:

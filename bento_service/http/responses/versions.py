@@ -1,7 +1,7 @@
 """The registry's values as messages of the wire contract."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bento_service.domain.registry import (
     Agreement,
@@ -69,6 +69,24 @@ def to_own_versions(
         )
         for (name, version), status in states.items()
         if name == deployment.name
+    ]
+
+
+def to_unserved(
+    served: Collection[str], states: Mapping[tuple[str, str], VersionStatus]
+) -> list[contract.UnservedModel]:
+    """Return the models that one worker is to have and that are not among the `served` names."""
+    found: dict[str, list[VersionStatus]] = {}
+    for (name, _), status in states.items():
+        if name not in served:
+            found.setdefault(name, []).append(status)
+    return [
+        contract.UnservedModel(
+            name=name,
+            state=min((status.state for status in statuses), key=_WORST_FIRST.index),
+            reason="; ".join(status.reason for status in statuses if status.reason),
+        )
+        for name, statuses in found.items()
     ]
 
 

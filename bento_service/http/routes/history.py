@@ -47,6 +47,7 @@ class ReceiptsQuery(WindowQuery):
 
     order: Literal["slowest", "newest"] = Field(default="newest", description="`slowest` by total time.")
     limit: int = Field(default=20, ge=1, le=500, description="Receipts at most.")
+    model_version: JournalText | None = Field(default=None, description="One version of a model, whole; else all.")
     outcome: str | None = Field(default=None, description="`ok` or an error's code; else all.")
     request_id: JournalText | None = Field(
         default=None, description="Only receipts with this id; `since` is then 400 days before `until` unless given."
@@ -89,7 +90,7 @@ async def list_receipts(request: Request, query: Annotated[ReceiptsQuery, Query(
             given=query.outcome,
         )
     since, until = query.window(state.clock())
-    filters = query.model_dump(include={"order", "limit", "model", "outcome", "request_id", "offset"})
+    filters = query.model_dump(include={"order", "limit", "model", "model_version", "outcome", "request_id", "offset"})
     receipts = await _run_read(request, partial(state.journal.read_receipts, since=since, until=until, **filters))
     return JsonResponse(HistoryRequests(requests=[to_history_request(receipt) for receipt in receipts]))
 

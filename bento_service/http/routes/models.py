@@ -9,7 +9,7 @@ from bento_service.domain.service import ServedModel
 from bento_service.http.requests.parameters import take_none
 from bento_service.http.responses.openapi import describe_problems
 from bento_service.http.responses.serializers import JsonResponse, to_labels, to_model_card
-from bento_service.http.responses.versions import to_canary, to_own_versions, to_shadow
+from bento_service.http.responses.versions import to_canary, to_own_versions, to_shadow, to_unserved
 from bento_service.http.state import AppState, get_state
 from lightbox_client.contract import Labels, ModelCard, ModelList
 
@@ -26,9 +26,15 @@ router = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[Depends(t
     responses=describe_problems("invalid_parameter", "not_ready"),
 )
 async def list_models(request: Request) -> Response:
-    """Return all served models, in the order of the settings."""
+    """Return all served models, in the order of the settings, and those that are wanted and not served."""
     state = get_state(request)
-    return JsonResponse(ModelList(models=[_to_card(state, served) for served in state.classifier.models()]))
+    models = state.classifier.models()
+    return JsonResponse(
+        ModelList(
+            models=[_to_card(state, served) for served in models],
+            not_served=to_unserved({served.card.name for served in models}, state.version_states()),
+        )
+    )
 
 
 # Declared before the card, whose path would take `/labels` for the end of a name.

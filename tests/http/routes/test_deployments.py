@@ -13,7 +13,7 @@ from bento_service.http.state import AppState
 from bento_service.models.registry_control import RegistryControl
 from bento_service.models.registry_sql import SqlRegistryStore
 from bento_service.settings import Settings
-from lightbox_client.contract import ModelVersions
+from lightbox_client.contract import ModelList, ModelVersions
 from tests.fakes.registry import FakeStoredVersions, open_registry
 from tests.http.expectations import expect_problem
 from tests.http.wiring import app_over, gateway_over
@@ -105,6 +105,16 @@ def test_the_state_is_that_of_all_workers(client: TestClient, registry: SqlRegis
     report("b", LoadState.READY, registry.revision())
     report("a", LoadState.READY, registry.revision())
     assert (show().state, show().versions[0].memory_bytes) == ("READY", 45_000_000)
+
+
+def test_a_model_that_is_wanted_and_not_served_is_listed_with_the_reason(controlled: AppState) -> None:
+    failed = {
+        ("gone", ""): VersionStatus(LoadState.FAILED, "no files"),
+        ("lite0", "l1"): VersionStatus(LoadState.READY),
+    }
+    client = client_of(replace(controlled, version_states=lambda: failed))
+    (unserved,) = ModelList.model_validate_json(client.get("/v1/models").content).not_served
+    assert (unserved.name, unserved.state, unserved.reason) == ("gone", "FAILED", "no files")
 
 
 def test_canary_and_shadow_are_set_and_ended(client: TestClient) -> None:

@@ -46,6 +46,10 @@ HALF_PAST = datetime(2026, 3, 1, 11, 30, tzinfo=UTC)
             {"since": HOUR_AGO, "order": "newest", "limit": 20, "outcome": None, "model": None, "request_id": None},
         ),
         (
+            f"{REQUESTS}?model=pets&model_version=2f3a",
+            {"since": HOUR_AGO, "model": "pets", "model_version": "2f3a"},
+        ),
+        (
             f"{REQUESTS}?order=slowest&limit=7&offset=14&outcome=overloaded&model=gone/long-ago",
             {"until": NOW, "order": "slowest", "limit": 7, "offset": 14, "outcome": "overloaded"}
             | {"model": "gone/long-ago"},

@@ -220,9 +220,12 @@ def test_a_journal_url_that_is_refused_is_not_shown() -> None:
         ({"device": "cuda"}, EngineUnavailableError),
         ({"journal_url": "mysql://db/lightbox"}, JournalUrlError),
         ({"cache_url": "http://cache"}, CacheUrlError),
+        ({"model_control": "explicit", "host": "192.0.2.1"}, CommandError),
+        ({"model_control": "explicit", "host": "192.0.2.1", "allow_anonymous": True}, None),
+        ({"model_control": "explicit", "host": "localhost"}, None),
         ({}, None),
     ],
-    ids=["engine", "journal", "cache", "fine"],
+    ids=["engine", "journal", "cache", "strangers", "strangers allowed", "loopback", "fine"],
 )
 def test_preflight_refuses_settings_that_no_worker_can_use(
     changes: dict[str, object], error: type[Exception] | None, tmp_path: Path
