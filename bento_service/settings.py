@@ -165,8 +165,8 @@ class Settings(BaseSettings):
     )
     model_store: Path | None = Field(
         default=None,
-        description="Folder with more prepared models, laid out as BentoML's model store. Read for models that "
-        "BentoML's own store does not have, and never written.",
+        description="Folder with more models, laid out as BentoML's model store. Imports are written to it. Of a name "
+        "in both stores, the version that was stored last counts.",
     )
     heartbeat_dir: Path | None = Field(
         default=None,
