@@ -1,5 +1,6 @@
 """What an operator may do with the registry: each call checks what was asked for, and changes the desired state."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +21,15 @@ from bento_service.domain.registry import (
 from bento_service.errors import (
     AmbiguousVersionError,
     LabelsDifferError,
+    ModelLoadError,
     UnknownModelError,
     UnknownVersionError,
     VersionInUseError,
 )
 from bento_service.models import registry_changes
 from bento_service.models.registry import RegistryStore, Transform
+
+logger = logging.getLogger(__name__)
 
 _CHANGES_SHOWN = 20
 
@@ -68,7 +72,7 @@ class RegistryControl:
     def overview(self, name: str) -> Overview:
         """Return what the registry knows of a model."""
         deployment = self._registry.deployments().get(name)
-        stored = tuple(model.card.version for model in self._stored.versions(name))
+        stored = tuple(model.card.version for model in self._read_stored(name))
         if deployment is None:
             raise self._unknown_model(name, is_stored=bool(stored))
         shadow = deployment.shadow
@@ -152,7 +156,7 @@ class RegistryControl:
 
         def check(deployment: Deployment | None) -> Deployment:
             after = transform(deployment)
-            labels = {model.card.version: model.card.labels for model in self._stored.versions(after.name)}
+            labels = {model.card.version: model.card.labels for model in self._read_stored(after.name)}
             for needed in (version, after.champion):
                 if needed not in labels:
                     raise self._unknown_version(after.name, needed, tuple(labels))
@@ -170,7 +174,7 @@ class RegistryControl:
     def _find_version(self, model: ModelReference, *, prefers_challenger: bool = False) -> str:
         """Return the whole version that a reference means, of those that are stored here or wanted already."""
         deployment = self._registry.deployments().get(model.name)
-        stored = tuple(stored.card.version for stored in self._stored.versions(model.name))
+        stored = tuple(stored.card.version for stored in self._read_stored(model.name))
         wanted = deployment.versions if deployment else ()
         known = tuple(dict.fromkeys((*stored, *wanted)))
         if not known:
@@ -198,6 +202,18 @@ class RegistryControl:
                 versions=matching,
             )
         return matching[0]
+
+    def _read_stored(self, name: str) -> Sequence[StoredModel]:
+        try:
+            return self._stored.versions(name)
+        except ModelLoadError as error:
+            # Its message names folders, which are the operator's.
+            logger.error("The registry finds no versions of %s: %s", name, error.message)
+            raise UnknownVersionError(
+                f"The model store of this service cannot be read, so no version of {name} is known. The server's log "
+                "has the cause.",
+                model=name,
+            ) from error
 
     @staticmethod
     def _unknown_version(name: str, version: str, known: Sequence[str]) -> UnknownVersionError:

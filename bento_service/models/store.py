@@ -286,8 +286,8 @@ def explain_missing_model(name: str) -> str:
         return f"not prepared. Run `lightbox models prepare {name}` first."
     bundled = ", ".join(BUNDLED_NAMES)
     return (
-        f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`, or name a bundled "
-        f"model: {bundled}."
+        f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`, name the store that "
+        f"has it in LIGHTBOX_MODEL_STORE (in a container, mount it at /models), or choose a bundled model: {bundled}."
     )
 
 

@@ -12,7 +12,7 @@ from bento_service.cli.output import new_table, plain_console
 from bento_service.domain.model_names import BUNDLED_NAMES, IMPORTED_NAME_LIMIT, is_imported_name
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
-from bento_service.extras import Part, explain_missing
+from bento_service.extras import Part, explain_missing, find_installation
 from bento_service.models.store import BentoModelStore
 
 if TYPE_CHECKING:
@@ -137,7 +137,10 @@ def follow_import(request: "ImportRequest", store: BentoModelStore, stream: Text
     if card.max_batch is not None:
         steps.show(name, f"the graph takes batches of at most {card.max_batch}")
     steps.show(name, f"stored as {name}:{card.version}")
-    stream.write(f"Serve it with `LIGHTBOX_MODELS={name} lightbox up`.\n")
+    if find_installation().is_container:
+        stream.write(f"Serve it with `-e LIGHTBOX_MODELS={name}` and this folder at /models.\n")
+    else:
+        stream.write(f"Serve it with `LIGHTBOX_MODELS={name} lightbox up`.\n")
 
 
 def _explain_library(error: ModuleNotFoundError, subject: str) -> ModelLoadError:

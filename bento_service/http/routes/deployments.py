@@ -25,8 +25,15 @@ from lightbox_client.contract import CanaryChoice, ModelVersions, NoChoice, Shad
 
 _MAX_BODY_BYTES = 10_000
 _LONGEST_NAME = 200
-_READ = ("invalid_parameter", "unknown_model", "model_control_fixed", "not_ready", "journal_unavailable")
-_CHANGED = (*_READ, "foreign_request", "unknown_version", "ambiguous_version", "version_in_use", "receive_timeout")
+_READ = (
+    "invalid_parameter",
+    "unknown_model",
+    "unknown_version",
+    "model_control_fixed",
+    "not_ready",
+    "journal_unavailable",
+)
+_CHANGED = (*_READ, "foreign_request", "ambiguous_version", "version_in_use", "receive_timeout")
 
 Choice = TypeVar("Choice", bound=WireModel)
 Change = Callable[[RegistryControl, ModelReference, Any, str], None]

@@ -16,7 +16,7 @@ WINDOW = "model, since, until"
         ("POST", "/v1/classify/batch", "model, top_k"),
         ("POST", "/classify", "model, top_k, deadline_ms"),
         ("GET", "/v1/history", f"{WINDOW}, buckets"),
-        ("GET", "/v1/history/requests", f"{WINDOW}, order, limit, outcome, request_id, offset"),
+        ("GET", "/v1/history/requests", f"{WINDOW}, order, limit, model_version, outcome, request_id, offset"),
         ("GET", "/v1/models", "none"),
         ("GET", "/v1/models/lite0", "none"),
         ("GET", "/v1/models/lite0/labels", "none"),

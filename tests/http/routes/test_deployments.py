@@ -1,6 +1,6 @@
 """The calls that change what is served, over a real registry in SQLite."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from bento_service.domain.models import StoredModel
 from bento_service.domain.registry import LoadState, VersionStatus, WorkerReport
+from bento_service.errors import ModelLoadError
 from bento_service.http.state import AppState
 from bento_service.models.registry_control import RegistryControl
 from bento_service.models.registry_sql import SqlRegistryStore
@@ -202,3 +204,16 @@ def test_another_machine_changes_nothing_unless_anonymous_callers_may(
     chosen = settings(host="0.0.0.0", allow_anonymous=is_allowed)  # noqa: S104 - the text of a setting
     client = client_of(replace(controlled, settings=chosen), "http://10.0.0.7:3000")
     assert client.post("/v1/models/pets:v1/load").status_code == status
+
+
+class UnreadableStore(FakeStoredVersions):
+    def versions(self, name: str) -> Sequence[StoredModel]:
+        raise ModelLoadError("/models cannot be read by the user with the id 1034")
+
+
+def test_a_store_that_cannot_be_read_is_no_defect_and_names_no_folder(
+    controlled: AppState, registry: SqlRegistryStore
+) -> None:
+    control = RegistryControl(registry, UnreadableStore({}), default_model="lite0")
+    answer = client_of(replace(controlled, control=control)).post("/v1/models/pets/load")
+    assert "/models" not in expect_problem(answer, 404, "unknown_version").detail

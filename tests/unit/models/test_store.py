@@ -109,7 +109,10 @@ def test_the_first_characters_name_a_version_if_they_are_no_others(folders: Fold
     ("name", "advice"),
     [
         ("timm/resnet50", "not prepared. Run `lightbox models prepare timm/resnet50` first."),
-        ("pets:ab", "not in the model store. Import it with `lightbox models import SOURCE --name pets`, or name a"),
+        (
+            "pets:ab",
+            "not in the model store. Import it with `lightbox models import SOURCE --name pets`, name the store",
+        ),
     ],
 )
 def test_a_missing_models_error_says_how_it_comes(folders: Folders, name: str, advice: str) -> None:
