@@ -21,11 +21,11 @@ COMPUTED = Timings(receive_ms=0.4, decode_ms=1.3, queue_ms=2.0, inference_ms=9.1
 
 
 def served_model(
-    name: str, *, is_default: bool = False, labels: tuple[str, ...] = LABELS, size_px: int = 224
+    name: str, *, version: str = "", is_default: bool = False, labels: tuple[str, ...] = LABELS, size_px: int = 224
 ) -> ServedModel:
     """A served model, with ten classes by default."""
     recipe = InputRecipe(size_px, size_px, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    card = ModelCard(name, f"v-{name}", labels, recipe, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
+    card = ModelCard(name, version or f"v-{name}", labels, recipe, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
     return ServedModel(card, is_default, "openvino", "f32", Device("cpu", "a CPU", 8_000_000_000, 2))
 
 
