@@ -14,9 +14,17 @@ from bento_service.domain.models import ModelCard, StoredModel
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import Choice, ChooseEngine, choose_engine, create_engine, warn_gpu_unused
+from bento_service.engines.openvino_engine import reserve_streams
 from bento_service.errors import ModelLoadError
 from bento_service.images.pillow_reader import silence_pillow
-from bento_service.machine import Division, count_cpus, divide, lower_thread_priority, read_available_bytes
+from bento_service.machine import (
+    COMPUTE_NICENESS,
+    Division,
+    count_cpus,
+    divide,
+    lower_thread_priority,
+    read_available_bytes,
+)
 from bento_service.models.gate import read_card
 from bento_service.models.measured_costs import MeasuredCosts
 from bento_service.models.store import BentoModelStore
@@ -33,8 +41,11 @@ _WARM_UP_S = 1.5
 """Time for the measured runs of all models together; a single model takes at most one second of it."""
 _LEAST_WARM_UP_S = 0.3
 _LOADING_NICENESS = 10
-"""Niceness of a thread that loads a model beside traffic. Threads that compute have 5 (`worker/tuning.py`): on a full
-CPU a load then gets a quarter of their time, by the kernel's weights of 110 and 335."""
+"""Niceness of a thread that compiles a model beside traffic. Threads that compute have 5: on a full CPU the load gets a
+quarter of their time, by the kernel's weights of 110 and 335."""
+_RUNS_ON_CPU = (1, 2, 4, 8)
+"""Batch sizes of a model that was loaded beside traffic, on a CPU. Their images run one after the other (ADR 8), so
+only one image is timed."""
 _MEMORY_FACTOR = 6
 """Memory of a loaded model as a multiple of its file, where nobody measured it: OpenVINO with one lane took 3.3 times,
 with several 5.4 (docs/adr/0036-models-change-while-serving.md)."""
@@ -139,10 +150,18 @@ class ModelLoader:
         division = self._division
         if division is None:
             raise RuntimeError("the first models are not loaded yet")
+        lower_thread_priority(COMPUTE_NICENESS)
+        # Other libraries compile little, and start threads that are to compute.
+        if choice.engine == "openvino":
+            workers = self._settings.worker_count
+            reserve_streams(lanes=division.lanes, threads=division.compute_threads, workers=workers)
+            lower_thread_priority(_LOADING_NICENESS)
         card, engine = self._load(stored, choice, division)
         try:
             beside = Beside(longest_s=BULK_SHARE * self._settings.target_p99_ms / 1000, rest=time.sleep)
             costs = self._warm_up(card, engine, division, beside=beside)
+            if engine.device.kind == "cpu":
+                costs = {**costs, EngineMode.THROUGHPUT: _extend(costs[EngineMode.THROUGHPUT], card)}
         except BaseException:
             engine.close()
             raise
@@ -181,7 +200,7 @@ class ModelLoader:
             engine.infer,
             card.recipe,
             modes=engine.modes,
-            sizes=_limit(_BATCH_SIZES, card),
+            sizes=(1,) if beside and engine.device.kind == "cpu" else _limit(_BATCH_SIZES, card),
             bucket_sizes=_limit(engine.bucket_sizes, card),
             clock=time.perf_counter,
             budget_s=budget_s,
@@ -226,6 +245,11 @@ def _limit(sizes: Sequence[int], card: ModelCard) -> tuple[int, ...]:
     return tuple(size for size in sizes if card.max_batch is None or size <= card.max_batch)
 
 
+def _extend(cost: CostModel, card: ModelCard) -> CostModel:
+    """Return the costs of batches whose images run one after the other."""
+    return CostModel({size: size * cost.predict_ms(1) for size in _limit(_RUNS_ON_CPU, card)})
+
+
 def _need_bytes(stored: StoredModel) -> tuple[int, str]:
     """Return the memory that a model takes, and where the figure comes from."""
     if stored.card.memory_bytes is not None:
@@ -257,7 +281,6 @@ async def _run_at_low_priority(load: Callable[[], WarmModel]) -> WarmModel:
         model: WarmModel | None = None
         failure: BaseException | None = None
         try:
-            lower_thread_priority(_LOADING_NICENESS)
             model = load()
         # Whoever awaits it handles it.
         except BaseException as error:  # noqa: BLE001

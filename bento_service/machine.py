@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+COMPUTE_NICENESS = 5
+"""Niceness of the threads that compute, above that of all others. More would yield to other processes too."""
 _CPUS_A_WORKER = 8
 _CONTROL_GROUP = Path("/sys/fs/cgroup")
 _V1_CONTROLLERS = ("cpu", "cpu,cpuacct")

@@ -46,22 +46,13 @@ class OpenVINOEngine:
         import openvino  # after `share_core`, which disables telemetry
 
         self.library = f"openvino {openvino.get_version()}"
-        streams = {EngineMode.THROUGHPUT: lanes}
-        # Otherwise the throughput graph has one stream with all threads already.
-        if lanes > 1 and threads > 1:
-            streams[EngineMode.LATENCY] = 1
+        streams = _count_streams(lanes=lanes, threads=threads)
         try:
             # Read once, because each read keeps a copy of the weights.
             model = core.read_model(onnx_path)
             model.reshape([1, *card.recipe.shape_hwc])
-            properties = {
-                "INFERENCE_PRECISION_HINT": "f32",
-                "INFERENCE_NUM_THREADS": threads,
-                # Several workers would pin their threads to the same cores.
-                "ENABLE_CPU_PINNING": workers == 1,
-            }
             self._streams = {
-                mode: _Streams(core.compile_model(model, "CPU", {**properties, "NUM_STREAMS": str(count)}), count)
+                mode: _Streams(core.compile_model(model, "CPU", _properties(count, threads, workers)), count)
                 for mode, count in streams.items()
             }
         except RuntimeError as error:
@@ -82,6 +73,46 @@ class OpenVINOEngine:
         """Wait for running batches and release the model."""
         for streams in self._streams.values():
             streams.close()
+
+
+def reserve_streams(*, lanes: int, threads: int, workers: int) -> None:
+    """Start the threads that the next model will compute on; the arguments are those of the engine.
+
+    OpenVINO keeps the threads of a model that is gone for the next one with the same settings (2026.4.1). Threads have
+    the niceness of the one that starts them: so a thread of a higher niceness can load a model that is to run at the
+    calling thread's.
+    """
+    core = share_core()
+    import openvino
+    from openvino import opset8
+
+    pixels = opset8.parameter([1], np.float32)
+    smallest = openvino.Model([opset8.relu(pixels)], [pixels], "smallest")
+    # All at once: one that is closed gives its threads to the next.
+    compiled = [
+        core.compile_model(smallest, "CPU", _properties(count, threads, workers))
+        for count in _count_streams(lanes=lanes, threads=threads).values()
+    ]
+    for one in compiled:
+        one.create_infer_request().infer({0: np.zeros(1, np.float32)})
+
+
+def _count_streams(*, lanes: int, threads: int) -> dict[EngineMode, int]:
+    """Return the streams of each graph. With one lane or thread, the first has one stream with all threads already."""
+    streams = {EngineMode.THROUGHPUT: lanes}
+    if lanes > 1 and threads > 1:
+        streams[EngineMode.LATENCY] = 1
+    return streams
+
+
+def _properties(streams: int, threads: int, workers: int) -> dict[str, str | int | bool]:
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": str(streams),
+        # Several workers would pin their threads to the same cores.
+        "ENABLE_CPU_PINNING": workers == 1,
+    }
 
 
 class _Streams:

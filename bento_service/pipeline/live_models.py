@@ -2,9 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bento_service.cache.result_cache import name_scope
 from bento_service.domain.models import ModelCard
@@ -19,9 +24,12 @@ from bento_service.pipeline.served_models import ServedModels
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.scheduler import Scheduler
+from bento_service.scheduling.work import Completion, WorkItem
 
 logger = logging.getLogger(__name__)
 
+_PROBES = 5
+"""Images that a loaded version runs before it is served; the first one does not count."""
 _POLL_S = 0.01
 """Time between two looks whether the last batch of a removed version is over."""
 
@@ -93,7 +101,7 @@ class LiveModels:
             self._states[name, version] = VersionStatus(LoadState.LOADING)
             try:
                 # It stays loaded where an unload was cancelled.
-                model = self._models.get(key) or await self._load_alone(name, version)
+                model = self._models.get(key) or await self._probe(await self._load_alone(name, version))
             except LightboxError as error:
                 self._states[name, version] = VersionStatus(LoadState.FAILED, error.message)
                 raise
@@ -115,9 +123,7 @@ class LiveModels:
                 self.table.replace(self.table.current.without_version(name, version))
             self._states[name, version] = VersionStatus(LoadState.UNLOADING, memory_bytes=model.memory_bytes)
             await self.table.wait_unused(key)
-            # A lane may still run an image whose client has disconnected.
-            while not self._scheduler.remove_model(key):  # noqa: ASYNC110 - the lanes' threads know no event loop
-                await asyncio.sleep(_POLL_S)
+            await self._remove_from_scheduler(key)
             self._runner.estimator.remove_model(key)
             del self._models[key]
             self._update_predictor()
@@ -151,6 +157,59 @@ class LiveModels:
                 f"{name}:{version} cannot be loaded: {error or type(error).__name__}. The server's log has more.",
                 model=name,
             ) from error
+
+    async def _probe(self, model: WarmModel) -> WarmModel:
+        """Let a few images take their turn on the lanes, and correct the costs by what they take there.
+
+        What a loading thread measures beside the lanes is up to several times too long: then too much work would be
+        predicted once the version is promoted, and images be rejected. On a lane a run takes as long as those of the
+        other models, whose speed is known. A version that fails on these images is not served.
+        """
+        key, recipe = model.card.key, model.card.recipe
+        measured = {mode: cost.curve_ms() for mode, cost in model.costs.items()}
+        speed = self._find_reference(model).costs[EngineMode.THROUGHPUT].speed
+        noise_hwc = np.random.default_rng(0).integers(
+            0, 256, (recipe.height_px, recipe.width_px, recipe.channel_count), dtype=np.uint8
+        )
+        # One mode, so that the runs are alike.
+        mode, bucket_sizes = EngineMode.THROUGHPUT, model.costs[EngineMode.THROUGHPUT].bucket_sizes
+        costs = {mode: CostModel(measured[mode], bucket_sizes=bucket_sizes)}
+        self._scheduler.add_model(key, model.engine.infer, costs)
+        try:
+            durations_ms = [await self._run_probe(key, noise_hwc) for _ in range(_PROBES)]
+        except BaseException:
+            await self._remove_from_scheduler(key)
+            await asyncio.to_thread(model.engine.close)
+            raise
+        await self._remove_from_scheduler(key)
+        factor = median(durations_ms[1:]) * speed / measured[mode][1] or 1.0
+        corrected = {
+            one: CostModel({size: ms * factor for size, ms in measured[one].items()}, bucket_sizes=cost.bucket_sizes)
+            for one, cost in model.costs.items()
+        }
+        return replace(model, costs=corrected)
+
+    async def _run_probe(self, key: str, noise_hwc: NDArray[np.uint8]) -> float:
+        """Run one image as any other, and return how long the run took, in milliseconds."""
+        queue, future = self._scheduler.queue, asyncio.get_running_loop().create_future()
+        arrival = queue.expect()
+        queue.add(arrival, WorkItem(key, noise_hwc, self._runner.clock(), None, future))
+        try:
+            completion: Completion = await future
+        except BaseException:
+            queue.withdraw(arrival)
+            raise
+        return completion.inference_ms
+
+    def _find_reference(self, model: WarmModel) -> WarmModel:
+        """Return a version that takes traffic, of the same name if there is one."""
+        loaded = self.loaded
+        return next((one for one in loaded if one.card.name == model.card.name), loaded[0])
+
+    async def _remove_from_scheduler(self, key: str) -> None:
+        # A lane may still run an image whose client has disconnected.
+        while not self._scheduler.remove_model(key):
+            await asyncio.to_thread(time.sleep, _POLL_S)  # lanes know no event loop
 
     def _add(self, model: WarmModel) -> ServedModel:
         card, engine = model.card, model.engine

@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+from bento_service.machine import COMPUTE_NICENESS
 from bento_service.scheduling.lane import LANE_THREADS
 
 logger = logging.getLogger(__name__)
@@ -16,8 +17,6 @@ SWITCH_INTERVAL_S = 0.001
 GARBAGE_THRESHOLD = 20_000
 """New containers before the youngest generation is collected. Requests leave almost no cycles, and Python's own 700
 would start a collection every other request."""
-COMPUTE_NICENESS = 5
-"""Niceness of the threads that compute, above that of all others. More would yield to other processes too."""
 _THREADS = Path("/proc/self/task")
 
 

@@ -21,17 +21,19 @@ COMPUTED = Timings(receive_ms=0.4, decode_ms=1.3, queue_ms=2.0, inference_ms=9.1
 
 
 def served_model(
-    name: str, *, is_default: bool = False, labels: tuple[str, ...] = LABELS, size_px: int = 224
+    name: str, *, version: str = "", is_default: bool = False, labels: tuple[str, ...] = LABELS, size_px: int = 224
 ) -> ServedModel:
     """A served model, with ten classes by default."""
     recipe = InputRecipe(size_px, size_px, 0.875, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    card = ModelCard(name, f"v-{name}", labels, recipe, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
+    card = ModelCard(name, version or f"v-{name}", labels, recipe, "bundled", "Apache-2.0", Parity(200, 1.0, 0.001))
     return ServedModel(card, is_default, "openvino", "f32", Device("cpu", "a CPU", 8_000_000_000, 2))
 
 
 def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
     """An answer with `top_k` predictions."""
-    predictions = tuple(Prediction(index, card.labels[index], 0.5 / (index + 1)) for index in range(top_k))
+    predictions = tuple(
+        Prediction(index, card.labels[index], 0.5 / (index + 1)) for index in range(min(top_k, len(card.labels)))
+    )
     image = ImageInfo("JPEG", 451, 300)
     warnings = ("exif_orientation_applied",)
     receipt = Receipt(
@@ -154,7 +156,7 @@ class FakeClassifier(Classifier):
 
     def find(self, model: str | None, top_k: int) -> ServedModel:
         served = self._table.current.find(model)
-        check_parameters(served.card, top_k=top_k, deadline_ms=None)
+        check_parameters(top_k=top_k, deadline_ms=None)
         return served
 
 

@@ -1,4 +1,6 @@
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bento_service.machine import choose_workers, count_cpus, divide
+from bento_service.machine import choose_workers, count_cpus, divide, lower_thread_priority, read_available_bytes
 from bento_service.settings import Settings
 
 
@@ -100,3 +102,63 @@ def test_without_affinity_masks_all_cpus_count(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
 
     assert count_cpus(tmp_path / "none") == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("files", "available"),
+    [
+        pytest.param({}, None, id="no control group"),
+        pytest.param({"memory.max": "max", "memory.current": "5", "memory.stat": ""}, None, id="no limit"),
+        pytest.param(
+            {"memory.max": "1000000", "memory.current": "700000", "memory.stat": "anon 1\ninactive_file 200000\n"},
+            500_000,
+            id="v2, file cache left out",
+        ),
+        pytest.param(
+            {
+                "memory/memory.limit_in_bytes": "1000000",
+                "memory/memory.usage_in_bytes": "700000",
+                "memory/memory.stat": "total_inactive_file 100000\n",
+            },
+            400_000,
+            id="v1",
+        ),
+        pytest.param(
+            {"memory.max": "1000", "memory.current": "2000", "memory.stat": "inactive_file 0\n"}, 0, id="over its limit"
+        ),
+    ],
+)
+def test_available_memory_is_that_of_the_machine_or_of_a_limit_below(
+    files: dict[str, str], available: int | None, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    found = read_available_bytes(tmp_path)
+
+    assert found == available if available is not None else found > 10_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+def test_a_thread_that_lowers_its_priority_and_those_it_starts_leave_the_others_alone() -> None:
+    nice: list[int] = []
+
+    def read() -> None:
+        nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    def run() -> None:
+        lower_thread_priority(3)
+        read()
+        child = threading.Thread(target=read)
+        child.start()
+        child.join()
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+    base = os.getpriority(os.PRIO_PROCESS, os.getpid())
+    assert nice == [min(19, base + 3)] * 2
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before

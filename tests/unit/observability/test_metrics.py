@@ -1,10 +1,12 @@
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from bento_service.cache.base import Lookup
+from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Receipt, Timings
 from bento_service.observability.metrics import Metrics
 from bento_service.observability.processes import read_start_s
@@ -180,3 +182,24 @@ def test_methods_that_clients_invent_share_one_series() -> None:
     for number in range(500):
         scrape.metrics.observe_http("unmatched", f"BREW{number}", 405, 0.001)
     assert scrape.read("lightbox_http_requests_total", route="unmatched", method="other", status="405") == 500
+
+
+def test_requests_count_by_version_and_so_many_versions_at_most() -> None:
+    scrape = Scrape()
+    for number in range(60):
+        scrape.metrics.observe_receipt(replace(make_receipt(), model="a", model_version=f"v{number}"))
+    series = "lightbox_version_requests_total"
+    assert scrape.read(series, model="a", version="v49", outcome="ok") == 1
+    assert scrape.read(series, model="a", version="other", outcome="ok") == 10
+
+
+def test_comparisons_count_by_result_and_missed_ones_by_reason() -> None:
+    scrape = Scrape()
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    for is_same in (True, False, True):
+        scrape.metrics.observe_comparison(Comparison("a", "v1", "v2", "r-1", at, is_same, 0.1))
+    scrape.metrics.observe_missed_comparison("a", "dropped")
+    series = "lightbox_shadow_comparisons_total"
+    assert scrape.read(series, model="a", challenger="v2", result="same_class") == 2
+    assert scrape.read(series, model="a", challenger="v2", result="other_class") == 1
+    assert scrape.read("lightbox_shadow_missed_total", model="a", reason="dropped") == 1

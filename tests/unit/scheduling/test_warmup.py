@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from bento_service.domain.models import InputRecipe
 from bento_service.domain.runner import EngineMode
 from bento_service.errors import OutOfMemoryError
-from bento_service.scheduling.warmup import measure_costs, time_batch_sizes
+from bento_service.scheduling.warmup import Beside, measure_costs, time_batch_sizes
 from tests.fakes.clock import FakeClock
 from tests.fakes.engine import FakeInfer
 
@@ -153,3 +153,24 @@ def test_durations_of_an_earlier_start_that_had_more_memory_are_measured_again()
     costs = measure_costs(infer, RECIPE, modes={EngineMode.THROUGHPUT}, sizes=[1, 2, 4], clock=clock, known_ms=known_ms)
 
     assert costs[EngineMode.THROUGHPUT].sizes == (1, 2)
+
+
+def test_beside_other_models_few_small_batches_run_with_a_rest_after_each() -> None:
+    clock = FakeClock()
+    infer = make_infer(clock, {1: 10, 2: 12, 4: 16, 8: 30, 16: 55})
+    rests_s: list[float] = []
+
+    costs = measure_costs(
+        infer,
+        RECIPE,
+        modes={EngineMode.THROUGHPUT},
+        sizes=[1, 2, 4, 8, 16],
+        clock=clock,
+        beside=Beside(longest_s=0.05, rest=rests_s.append),
+        known_ms={EngineMode.THROUGHPUT: {1: 1.0}},
+    )
+
+    # Sixteen images would take longer than 50 ms.
+    assert [len(call) for call in infer.calls] == [1] * 4 + [2] * 4 + [4] * 4 + [8] * 4
+    assert costs[EngineMode.THROUGHPUT].curve_ms() == pytest.approx({1: 10, 2: 12, 4: 16, 8: 30})
+    assert rests_s == pytest.approx([3 * ms / 1000 for ms in (10, 12, 16, 30) for _ in range(4)])

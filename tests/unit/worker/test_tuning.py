@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from bento_service.worker.tuning import COMPUTE_NICENESS, GARBAGE_THRESHOLD, SWITCH_INTERVAL_S
+from bento_service.machine import COMPUTE_NICENESS
+from bento_service.worker.tuning import GARBAGE_THRESHOLD, SWITCH_INTERVAL_S
 
 TUNE = """
 import errno, gc, json, os, sys, threading
