@@ -49,9 +49,8 @@ def settings(tmp_path: Path, bentoml_home: Path) -> Settings:
 
 async def test_a_load_that_would_not_fit_is_refused_with_the_figures(settings: Settings) -> None:
     loader = ModelLoader(settings, read_available=lambda: 150_000_000)
-    with pytest.raises(
-        ModelLoadError, match=r"needs 111 MB \(estimated as 6 times its file\) in each of 2 workers"
-    ) as it:
+    needs = r"needs 111 MB \(estimated as 6 times its file\) in each of 2 workers"
+    with pytest.raises(ModelLoadError, match=needs) as refused:
         await loader.load_beside(NAME, SECOND, ())
     assert "150 MB are available" in refused.value.message
     assert refused.value.details["available_bytes"] == 150_000_000
