@@ -28,7 +28,7 @@ class _Contents:
 # PyTorch for macOS, which has no CUDA, is what uv installs there of the same requirements.
 _PARTS: Final[Mapping[Part, _Contents]] = {
     "torch": _Contents("PyTorch, torchvision and timm", "5.4 GB on Linux, 0.7 GB on macOS", is_extra=True),
-    "transformers": _Contents("transformers, beside PyTorch", "0.1 GB beside the extra `torch`", is_extra=True),
+    "transformers": _Contents("transformers and PyTorch", "0.1 GB beside PyTorch", is_extra=True),
     "onnxruntime": _Contents("ONNX Runtime", "70 MB", is_extra=True),
     "bundled": _Contents("onnx and the weights of the bundled models", "90 MB", is_extra=False),
     "dashboard": _Contents("Streamlit and the dashboard's code", "300 MB", is_extra=False),
@@ -55,7 +55,9 @@ class Installation:
         """Return the command that adds a part."""
         extra = part if _PARTS[part].is_extra else None
         if (self.root / "Makefile").is_file() and self.prefix.resolve() == (self.root / ".venv").resolve():
-            return f"make setup EXTRAS={extra}" if extra else "make setup"
+            # Of the package, the extra `transformers` includes PyTorch; in a checkout each is a file of its own.
+            added = '"torch transformers"' if extra == "transformers" else extra
+            return f"make setup EXTRAS={added}" if extra else "make setup"
         return f"{self._install} 'lightbox-serving[{extra}]'" if extra else f"{self._install} lightbox-serving"
 
     def make_repair_line(self, package: str) -> str:

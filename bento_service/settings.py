@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     models: _Names = Field(
         default=("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"),
         min_length=1,
-        description="Models to serve, separated by commas: a bundled name, `timm/<name>` or `torchvision/<name>`.",
+        description="Models to serve, separated by commas: a bundled name, `timm/<name>`, `torchvision/<name>`, or an "
+        "imported model's name; `name:version` is one version of it.",
     )
     default_model: str | None = Field(
         default=None, description="The model that answers when a request names none; the first of `models` if unset."

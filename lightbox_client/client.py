@@ -105,7 +105,7 @@ class Client(RegistryCalls):
             image: Encoded bytes, a path, a file open for reading in binary, or pixels: a numpy array of uint8, RGB with
                 the shape (height, width, 3) or grey with (height, width), or a Pillow image. Pixels are sent as PNG.
             model: A served model's name; the service's default if None.
-            top_k: Predictions wanted, 1 to the model's number of classes.
+            top_k: Predictions wanted, at least 1; all classes of a model that has fewer.
             deadline_ms: Longest time in the service; an image that takes longer gets no answer.
             priority: `bulk` lets images go first that a person waits for.
 

@@ -151,7 +151,7 @@ class Classifier:
         Args:
             request_id: Names the request in answer, log and journal.
             model: A served model's name, `name:version` or `name@alias`; or None for the default.
-            top_k: Predictions wanted, 1 to the model's number of classes.
+            top_k: Predictions wanted, at least 1; all classes where there are fewer.
             deadline_ms: The client's own limit on `total_ms`, or None.
             started_s: The clock when the request's headers arrived.
             priority: Interactive images go before bulk ones.
@@ -171,7 +171,7 @@ class Classifier:
         served: ServedModel | None = None
         try:
             served = models.find(model)
-            check_parameters(served.card, top_k=top_k, deadline_ms=deadline_ms)
+            check_parameters(top_k=top_k, deadline_ms=deadline_ms)
             if self._has_given_up or (self._is_draining and not continues_request):
                 raise _draining_error()
             permit = self._admission.admit(

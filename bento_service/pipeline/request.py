@@ -99,7 +99,7 @@ class ImageRequest:
             InvalidParameterError: `top_k` or `deadline_ms` is out of range.
         """
         self.asked, self.model = model, self.models.find(model)
-        check_parameters(self.model.card, top_k=top_k, deadline_ms=deadline_ms)
+        check_parameters(top_k=top_k, deadline_ms=deadline_ms)
         self.top_k = top_k
         self.deadline_ms = deadline_ms
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from bento_service.domain.model_names import ModelReference
-from bento_service.domain.models import ModelCard
 from bento_service.domain.registry import CHAMPION, Canary, Deployment, Shadow
 from bento_service.domain.service import ServedModel
 from bento_service.errors import InvalidParameterError, UnknownModelError
@@ -192,20 +191,14 @@ def is_chosen(value: str, *, purpose: str, share: float) -> bool:
     return int.from_bytes(digest[:8]) < share * 2**64
 
 
-def check_parameters(card: ModelCard, *, top_k: int, deadline_ms: float | None) -> None:
+def check_parameters(*, top_k: int, deadline_ms: float | None) -> None:
     """Check a request's parameters.
 
     Raises:
         InvalidParameterError: `top_k` or `deadline_ms` is out of range.
     """
-    classes = len(card.labels)
-    if not 1 <= top_k <= classes:
-        raise InvalidParameterError(
-            f"top_k is {top_k}; {card.name} has {classes} classes, so it must lie in 1..{classes}.",
-            parameter="top_k",
-            minimum=1,
-            maximum=classes,
-        )
+    if top_k < 1:
+        raise InvalidParameterError(f"top_k is {top_k}; it must be at least 1.", parameter="top_k", minimum=1)
     if deadline_ms is not None and not 0 < deadline_ms <= MAX_DEADLINE_MS:
         raise InvalidParameterError(
             f"deadline_ms is {deadline_ms:g}; it must be more than 0 and at most {MAX_DEADLINE_MS:g}.",

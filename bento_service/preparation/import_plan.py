@@ -33,6 +33,12 @@ _FLAGS: Final[Mapping[str, str]] = {
 }
 
 
+_PRESET_HINT = (
+    "\n--recipe also states the crop, interpolation and channels that usually go with its normalisation. With labelled "
+    "photographs, a subfolder a class, --check FOLDER tries what is usual."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphShape:
     """What a graph or module itself says: its channels, its size where that is fixed, its scores."""
@@ -87,10 +93,10 @@ def make_plan(name: str, found: ModelFindings, shape: GraphShape) -> ImportPlan:
     missing = list(list_missing(found, shape))
     if missing:
         listed = "\n".join(f"  - {line}" for line in missing)
+        known = "".join(f"\nKnown: {line}." for line in _list_known(found))
+        hint = _PRESET_HINT if found.recipe.mean is None or found.recipe.fit is None else ""
         raise MissingFactsError(
-            f"The files do not say all that {name!r} needs, and nothing is guessed. State\n{listed}\n"
-            "--recipe states the crop, interpolation and channels that usually go with it too. With labelled "
-            "photographs, a subfolder a class, --check FOLDER tries what is usual.",
+            f"The files do not say all that {name!r} needs, and nothing is guessed. State\n{listed}{known}{hint}",
             model=name,
         )
     recipe, facts = make_recipe(found.recipe), found.facts
@@ -178,6 +184,17 @@ def describe(plan: ImportPlan) -> Iterator[str]:
     yield f"{recipe.channels}, mean {mean}, std {std}: {_join(where, 'channels', 'mean', 'std')}"
     yield f"scores: {plan.score_kind}: {where['activation']}"
     yield f"licence {plan.licence}: {where['licence']}"
+
+
+def _list_known(found: ModelFindings) -> Iterator[str]:
+    if labels := found.facts.labels:
+        yield f"{len(labels.value)} labels ({labels.where})"
+    for name in ("size", "fit", "crop_fraction", "interpolation", "mean", "std", "channels"):
+        finding = getattr(found.recipe, name)
+        if finding is None:
+            continue
+        value = "×".join(map(str, reversed(finding.value))) if name == "size" else finding.value
+        yield f"{name.replace('_', ' ')} {value} ({finding.where})"
 
 
 def _join(where: Mapping[str, str], *names: str) -> str:

@@ -31,7 +31,9 @@ def served_model(
 
 def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
     """An answer with `top_k` predictions."""
-    predictions = tuple(Prediction(index, card.labels[index], 0.5 / (index + 1)) for index in range(top_k))
+    predictions = tuple(
+        Prediction(index, card.labels[index], 0.5 / (index + 1)) for index in range(min(top_k, len(card.labels)))
+    )
     image = ImageInfo("JPEG", 451, 300)
     warnings = ("exif_orientation_applied",)
     receipt = Receipt(
@@ -154,7 +156,7 @@ class FakeClassifier(Classifier):
 
     def find(self, model: str | None, top_k: int) -> ServedModel:
         served = self._table.current.find(model)
-        check_parameters(served.card, top_k=top_k, deadline_ms=None)
+        check_parameters(top_k=top_k, deadline_ms=None)
         return served
 
 

@@ -20,6 +20,7 @@ def test_a_checkouts_own_environment_gets_an_extra_by_make(tmp_path: Path) -> No
         "(5.4 GB on Linux, 0.7 GB on macOS): run `make setup EXTRAS=torch`."
     )
     assert where.make_line("dashboard") == "make setup"
+    assert where.make_line("transformers") == 'make setup EXTRAS="torch transformers"'
 
 
 @pytest.mark.parametrize("is_checkout", [True, False])

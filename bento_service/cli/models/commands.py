@@ -183,10 +183,11 @@ def import_model(
         from bento_service.preparation.inspection import GraphHints
         from bento_service.preparation.model_import import ImportRequest
 
+        stated = state(flags)
         request = ImportRequest(
             name=name,
             source=locate(source, open_store(), has_arch=arch is not None),
-            stated=state(flags),
+            stated=stated,
             preset=recipe,
             arch=arch,
             hints=GraphHints(output=output, layout=layout, allow_any_operator=allow_any_operator),

@@ -90,7 +90,7 @@ class BatchQuery(Query):
     """Parameters of a batch."""
 
     model: ModelName | None = Field(default=None, description="A served model; else the default.")
-    top_k: int = Field(default=5, ge=1, description="Predictions wanted: 1 to the model's number of classes.")
+    top_k: int = Field(default=5, ge=1, description="Predictions wanted; all classes of a model that has fewer.")
 
 
 class ClassifyQuery(BatchQuery):

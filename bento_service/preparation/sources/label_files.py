@@ -104,10 +104,9 @@ def _parse_lines(text: str) -> tuple[str, ...]:
         lines.pop()
     if not all(lines):
         raise ValueError(f"line {lines.index('') + 1} is empty, which would shift the classes after it")
-    numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    numbers = [int(match[1]) if match else None for match in numbered]
-    if numbers == list(range(len(lines))):
-        return tuple(match[2] for match in numbered if match)
+    numbered = {int(match[1]): match[2] for line in lines if (match := _NUMBERED.fullmatch(line))}
+    if len(numbered) == len(lines) and set(numbered) == set(range(len(lines))):
+        return tuple(numbered[number] for number in range(len(lines)))
     return tuple(lines)
 
 

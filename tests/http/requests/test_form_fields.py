@@ -85,7 +85,6 @@ def test_a_deadline_may_come_in_the_form(client: TestClient, classifier: FakeCla
     ("name", "value"),
     [
         ("top_k", "0"),
-        ("top_k", "11"),
         ("model", "m" * 201),
         ("model", "nonsense"),
         ("deadline_ms", "nan"),

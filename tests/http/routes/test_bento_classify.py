@@ -55,7 +55,7 @@ def test_fields_may_come_after_the_image(app: Starlette) -> None:
     [
         ("top_k", "true", "integer"),
         ("top_k", "[" * 1000, "integer"),
-        ("top_k", "9" * 1000, "10"),
+        ("top_k", "0", "1"),
         ("deadline_ms", '"soon"', "number"),
         ("model", "m" * 1025, "1024"),
     ],

@@ -22,7 +22,7 @@ from bento_service.cli.serve import (
     service_command,
     show_dashboard,
 )
-from bento_service.errors import CacheUrlError, EngineUnavailableError, JournalUrlError
+from bento_service.errors import CacheUrlError, EngineUnavailableError, JournalUrlError, ModelLoadError
 from bento_service.settings import Settings
 from lightbox_client.errors import InvalidAddressError
 
@@ -232,6 +232,15 @@ def test_preflight_refuses_settings_that_no_worker_can_use(
 ) -> None:
     with pytest.raises(error) if error else nullcontext():
         preflight(Settings.model_validate({"data_dir": tmp_path, **changes}))
+
+
+def test_an_imported_model_is_never_prepared_and_a_missing_one_ends_the_start(bentoml_home: Path) -> None:
+    settings = Settings(models=("efficientnet_lite0", "pets:3f09"))
+
+    with pytest.raises(ModelLoadError, match="Import it with `lightbox models import SOURCE --name pets`"):
+        list_to_prepare(settings, lambda _: False)
+    explicit = settings.model_copy(update={"model_control": "explicit"})
+    assert list_to_prepare(explicit, lambda _: False) == ()
 
 
 def test_a_start_prepares_torch_programs_only_where_pytorch_will_run_them(bentoml_home: Path) -> None:

@@ -68,6 +68,13 @@ async def test_the_stages_do_not_overlap_and_fit_into_the_total() -> None:
     assert sum(stages_ms) <= timings.total_ms + 1e-6
 
 
+async def test_a_model_with_fewer_classes_than_are_asked_for_returns_all_of_them() -> None:
+    async with running({"a": FakeInfer()}) as observed:
+        answer = await observed.classify(encode_image(), top_k=5)
+
+    assert sorted(prediction.label for prediction in answer.predictions) == ["class 0", "class 1", "class 2"]
+
+
 async def test_waiting_for_a_decode_thread_is_queueing_and_sending_is_receiving() -> None:
     async with running({"a": FakeInfer()}) as observed:
         thread_is_free = observed.block_decoding()
@@ -118,9 +125,8 @@ async def test_a_model_is_chosen_by_name_and_the_first_is_the_default() -> None:
     ("model", "top_k", "deadline_ms", "error", "message", "blamed"),
     [
         ("resnet", 1, None, UnknownModelError, r"'resnet' is served\. Served: a, b", ""),
-        ("b", -1, None, InvalidParameterError, "top_k is -1; b has 3 classes", "b"),
-        ("b", 0, None, InvalidParameterError, "top_k is 0; b has 3 classes", "b"),
-        ("b", 4, None, InvalidParameterError, "top_k is 4; b has 3 classes", "b"),
+        ("b", -1, None, InvalidParameterError, "top_k is -1; it must be at least 1", "b"),
+        ("b", 0, None, InvalidParameterError, "top_k is 0; it must be at least 1", "b"),
         *(
             ("b", 1, deadline_ms, InvalidParameterError, "deadline_ms is", "b")
             for deadline_ms in (-5.0, 0.0, 600_001.0, float("inf"), float("nan"))

@@ -1,0 +1,89 @@
+"""`lightbox models import` and what it stores, from a file to a file."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import pytest
+from typer.testing import CliRunner, Result
+
+from bento_service.cli.app import app
+from tests.fakes.onnx_graphs import make_classifier
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Run":
+    monkeypatch.setenv("BENTOML_HOME", str(tmp_path / "bentoml"))
+    monkeypatch.setenv("LIGHTBOX_MODEL_STORE", str(tmp_path / "store"))
+    return Run()
+
+
+class Run:
+    def __call__(self, *arguments: object, expected: int = 0) -> Result:
+        result = CliRunner().invoke(app, ["models", *map(str, arguments)])
+        assert result.exit_code == expected, result.output
+        return result
+
+
+def test_a_model_goes_from_a_file_into_the_store_and_out_of_it_to_the_same_version(run: Run, tmp_path: Path) -> None:
+    source, labels, exported = tmp_path / "pets.onnx", tmp_path / "labels.txt", tmp_path / "out" / "pets.onnx"
+    onnx.save(make_classifier(), source)
+    labels.write_text("cat\nbig dog\nbird\n", encoding="utf-8")
+    facts = ("--recipe", "inception", "--fit", "squash", "--licence", "MIT")
+
+    followed = run("import", source, "--name", "pets", "--labels", labels, *facts).stderr
+    assert "pets: 3 labels (cat, big dog, bird): --labels" in followed
+    assert "Serve it with `LIGHTBOX_MODELS=pets lightbox up`." in followed
+    card = json.loads(run("show", "pets", "--json").stdout)
+    assert (card["labels"], card["recipe"]["fit"], card["licence"]) == (["cat", "big dog", "bird"], "squash", "MIT")
+    assert card["found_in"]["mean"] == "--recipe inception"
+    assert "squash" in run("show", f"pets:{card['version'][:4]}").stdout
+    assert run("labels", "pets").stdout == labels.read_text(encoding="utf-8")
+    assert str(tmp_path / "store") in card["onnx_path"]
+
+    run("export", "pets", exported)
+    run("import", exported, "--name", "again")
+    assert [row.split()[:2] for row in run("list").stdout.splitlines()[1:]] == [
+        ["again", card["version"]],
+        ["pets", card["version"]],
+    ]
+    assert "exists already" in run("export", "pets", exported, expected=1).stderr
+
+    run("remove", "pets")
+    assert "not in the model store" in run("show", "pets", expected=1).stderr
+
+
+def refused(*arguments: str) -> Sequence[str]:
+    return arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (refused("--name", "Pets"), "--name is 'Pets'; a name has lower-case letters"),
+        (refused("--name", "a:b"), "--name is 'a:b'"),
+        (refused("--name", "x" * 51), "at most 50"),
+        (refused("--name", "efficientnet_lite0"), "a bundled model's"),
+        (refused("--name", "pets", "--size", "0"), "--size is '0'"),
+        (refused("--name", "pets", "--size", "12x0"), "--size is '12x0'"),
+        (refused("--name", "pets", "--mean", "a,b,c"), "--mean is 'a,b,c'"),
+        (refused("--name", "pets", "--std", "58,57,57"), "divide those for 0-255 by 255"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_the_file_is_read(
+    run: Run, tmp_path: Path, arguments: Sequence[str], message: str
+) -> None:
+    assert message in run("import", tmp_path, *arguments, expected=2).stderr
+
+
+def test_missing_facts_are_exit_code_2(run: Run, tmp_path: Path) -> None:
+    onnx.save(make_classifier(), tmp_path / "pets.onnx")
+
+    asked = run("import", tmp_path / "pets.onnx", "--name", "pets", expected=2).stderr
+
+    assert "- the 3 labels: --labels FILE" in asked
+
+
+def test_an_empty_store_says_how_to_fill_it(run: Run) -> None:
+    assert "lightbox models import SOURCE --name NAME" in run("list").stdout

@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import pytest
+
+from bento_service.domain.models import InputRecipe
+from bento_service.errors import MissingFactsError, ModelLoadError
+from bento_service.preparation.import_plan import GraphShape, complete, describe, make_plan
+from bento_service.preparation.inspection import Activation
+from bento_service.preparation.sources.findings import NOTHING, Finding, Findings, ModelFindings, RecipeFindings
+from bento_service.preparation.sources.onnx_metadata import findings_of_recipe
+
+RECIPE = InputRecipe(32, 48, 0.9, "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+SHAPE = GraphShape(channels=3, height_px=32, width_px=48, classes=2, activation="none")
+LABELS = Findings(labels=Finding(("cat", "dog"), "labels.txt"))
+FILES = ModelFindings(facts=LABELS, recipe=findings_of_recipe(RECIPE, "a file"))
+
+
+def test_everything_that_a_graph_does_not_say_is_asked_for_at_once() -> None:
+    with pytest.raises(MissingFactsError) as missing:
+        make_plan("pets", complete(NOTHING, None, NOTHING, SHAPE), SHAPE)
+
+    message = missing.value.message
+    for flag in ("--labels FILE", "--fit", "--interpolation", "--recipe imagenet|", "--channels", "--check FOLDER"):
+        assert flag in message
+    assert "the 2 labels" in message
+    assert "Known: size 48×32 (the graph's input)." in message
+    assert "--size" not in message
+    assert "--crop-fraction" not in message  # only if it crops
+
+
+@pytest.mark.parametrize(
+    ("fit", "flag"), [("crop", "--crop-fraction"), ("letterbox", "--pad-value"), ("squash", "--channels")]
+)
+def test_a_fit_asks_for_what_belongs_to_it(fit: str, flag: str) -> None:
+    stated = ModelFindings(recipe=RecipeFindings(fit=Finding(fit, "--fit")))  # type: ignore[arg-type]
+
+    with pytest.raises(MissingFactsError) as missing:
+        make_plan("pets", complete(stated, None, NOTHING, SHAPE), SHAPE)
+
+    assert flag in missing.value.message
+    assert ("--crop-fraction" in missing.value.message) == (fit == "crop")
+    assert ("--pad-value" in missing.value.message) == (fit == "letterbox")
+
+
+def test_a_flag_wins_over_a_preset_that_over_the_files_and_they_over_the_presets_crop() -> None:
+    stated = ModelFindings(recipe=RecipeFindings(channels=Finding("bgr", "--channels")))
+
+    plan = make_plan("pets", complete(stated, "imagenet", FILES, SHAPE), SHAPE)
+
+    assert plan.recipe == replace(RECIPE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), channels="bgr")
+    assert plan.found_in["channels"] == "--channels"
+    assert plan.found_in["mean"] == "--recipe imagenet"
+    assert plan.found_in["crop fraction"] == "a file"
+    assert [line.partition(": ")[2] for line in describe(plan)][:2] == ["labels.txt", "a file"]
+
+
+def test_a_preset_is_enough_for_a_graph_with_a_size() -> None:
+    plan = make_plan("pets", complete(NOTHING, "caffe-bgr", ModelFindings(facts=LABELS), SHAPE), SHAPE)
+
+    recipe = plan.recipe
+    assert (recipe.fit, recipe.crop_fraction, recipe.interpolation, recipe.channels) == (
+        "crop",
+        0.875,
+        "bilinear",
+        "bgr",
+    )
+
+
+def test_a_grey_graph_takes_one_value_and_refuses_three_that_differ() -> None:
+    grey = replace(SHAPE, channels=1)
+
+    plan = make_plan("digits", complete(NOTHING, "zero-one", ModelFindings(facts=LABELS), grey), grey)
+    assert (plan.recipe.channels, plan.recipe.mean, plan.recipe.std) == ("grey", (0.0,), (1.0,))
+    with pytest.raises(ModelLoadError, match="--recipe imagenet has 3 values, and the model takes 1 channels"):
+        make_plan("digits", complete(NOTHING, "imagenet", ModelFindings(facts=LABELS), grey), grey)
+
+
+def test_a_graph_that_takes_bytes_needs_no_normalisation() -> None:
+    takes_bytes = replace(SHAPE, takes_bytes=True)
+
+    plan = make_plan("pets", complete(NOTHING, None, FILES, takes_bytes), takes_bytes)
+
+    assert plan.recipe.std == (1 / 255,) * 3
+
+
+def test_as_many_labels_as_classes_are_needed() -> None:
+    with pytest.raises(ModelLoadError, match=r"has 3 classes, and labels\.txt has 2 labels"):
+        make_plan("pets", FILES, replace(SHAPE, classes=3))
+
+
+@pytest.mark.parametrize(
+    ("stated", "inside", "score_kind"),
+    [
+        (None, "none", "softmax"),
+        (None, "sigmoid", "independent"),
+        ("sigmoid", "none", "independent"),
+        ("sigmoid", "softmax", "softmax"),  # never twice
+        ("none", "softmax", "softmax"),
+        ("none", "sigmoid", "independent"),
+    ],
+)
+def test_the_kind_of_scores_is_what_the_graph_returns_or_what_is_stated(
+    stated: Activation | None, inside: Activation, score_kind: str
+) -> None:
+    facts = Findings(activation=Finding(stated, "--activation") if stated else None).or_else(LABELS)
+    shape = replace(SHAPE, activation=inside)
+
+    assert make_plan("pets", replace(FILES, facts=facts), shape).score_kind == score_kind
+
+
+def test_scores_that_are_no_probabilities_are_not_left_as_they_are() -> None:
+    facts = replace(LABELS, activation=Finding("none", "--activation"))
+
+    with pytest.raises(ModelLoadError, match="returns other scores"):
+        make_plan("pets", replace(FILES, facts=facts), SHAPE)
