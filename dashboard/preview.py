@@ -41,6 +41,7 @@ class ModelInput:
     interpolation: str = "bicubic"
     is_grey: bool = False
     pad_value: int = 0
+    is_antialiased: bool = True
 
     @classmethod
     def of(cls, card: ModelCard) -> "ModelInput":
@@ -53,6 +54,7 @@ class ModelInput:
             card.interpolation or "bicubic",
             card.channels == "grey",
             card.pad_value,
+            card.is_antialiased,
         )
 
 
@@ -108,12 +110,23 @@ def _resized_size(image: Image.Image, model_input: ModelInput) -> tuple[int, int
 def _draw_input(image: Image.Image, box: Box, size: tuple[int, int], model_input: ModelInput) -> Image.Image:
     """Draw what the model sees, `size` of it from the image and the rest as border; enlarged where it is small."""
     mode = "L" if model_input.is_grey else "RGB"
-    resized = image.convert(mode).resize(size, Image.Resampling[model_input.interpolation.upper()], box=box)
+    resized = _resize(image.convert(mode), box, size, model_input)
     grey = model_input.pad_value
     seen = Image.new(mode, (model_input.width_px, model_input.height_px), grey if mode == "L" else (grey,) * 3)
     seen.paste(resized, ((seen.width - size[0]) // 2, (seen.height - size[1]) // 2))
     factor = max(1, SMALL_PX // max(seen.size))
     return seen.resize((seen.width * factor, seen.height * factor), Image.Resampling.NEAREST)
+
+
+def _resize(image: Image.Image, box: Box, size: tuple[int, int], model_input: ModelInput) -> Image.Image:
+    if model_input.is_antialiased:
+        return image.resize(size, Image.Resampling[model_input.interpolation.upper()], box=box)
+    # Pillow's transforms count a fixed number of pixels, as OpenCV's resize does; they have no Lanczos.
+    filters = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
+    left, top, right, bottom = box
+    affine = ((right - left) / size[0], 0, left, 0, (bottom - top) / size[1], top)
+    resample = filters.get(model_input.interpolation, Image.Resampling.BICUBIC)
+    return image.transform(size, Image.Transform.AFFINE, affine, resample)
 
 
 def _overview(image: Image.Image, box: Box | None) -> Image.Image:

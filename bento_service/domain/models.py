@@ -27,6 +27,9 @@ class InputRecipe:
     crop's border has the `pad_value` too, which is 0 in timm.
 
     Pixels reach the graph as RGB, or as one channel where `channels` is `grey` (ITU-R 601 luma, as Pillow's mode `L`).
+    `is_antialiased` says that a reduction averages all pixels, as Pillow does. Otherwise the image is resized as OpenCV
+    does, whose filters count a fixed number of pixels (and whose `crop` rounds otherwise: see `plan_geometry`); any
+    `interpolation` but `box` is possible then.
     The graph turns them to BGR where `channels` says so, then normalises them: `mean` and `std`, a value for each
     channel in the order of `channels`, apply to [0, 1].
     """
@@ -40,6 +43,7 @@ class InputRecipe:
     fit: Fit = "crop"
     channels: Channels = "rgb"
     pad_value: int = 0
+    is_antialiased: bool = True
 
     @property
     def channel_count(self) -> int:

@@ -44,14 +44,19 @@ def plan_geometry(width_px: int, height_px: int, recipe: InputRecipe) -> Geometr
     """Compute the resize and crop of an image of this size, as timm does (timm/data/transforms_factory.py).
 
     Its `crop_mode` of the three fits is `center`, `squash` and `border`, the last two with a `crop_pct` of 1.
+
+    Where the recipe is not antialiased, `crop` is that of PaddleClas (ppcls/data/preprocess/ops/operators.py), as of
+    most code that resizes with OpenCV: the long side is rounded and not cut, and offsets are rounded down.
     """
     if recipe.fit == "squash":
         resized = recipe.width_px, recipe.height_px
     elif recipe.fit == "letterbox":
         ratio = max(height_px / recipe.height_px, width_px / recipe.width_px)
         resized = max(1, round(width_px / ratio)), max(1, round(height_px / ratio))
-    else:
+    elif recipe.is_antialiased:
         resized = _cover(width_px, height_px, recipe)
+    else:
+        return _crop_as_paddle(width_px, height_px, recipe)
     return Geometry(_centre(resized[0], recipe.width_px), _centre(resized[1], recipe.height_px))
 
 
@@ -68,6 +73,17 @@ def _cover(width_px: int, height_px: int, recipe: InputRecipe) -> tuple[int, int
         return (target_width_px, resized_long_px) if width_px <= height_px else (resized_long_px, target_width_px)
     ratio = min(height_px / target_height_px, width_px / target_width_px)
     return round(width_px / ratio), round(height_px / ratio)
+
+
+def _crop_as_paddle(width_px: int, height_px: int, recipe: InputRecipe) -> Geometry:
+    target_width_px = math.floor(recipe.width_px / recipe.crop_fraction)
+    target_height_px = math.floor(recipe.height_px / recipe.crop_fraction)
+    ratio = max(target_width_px / width_px, target_height_px / height_px)
+    resized_width_px, resized_height_px = round(width_px * ratio), round(height_px * ratio)
+    return Geometry(
+        Axis(resized_width_px, (resized_width_px - recipe.width_px) // 2, recipe.width_px),
+        Axis(resized_height_px, (resized_height_px - recipe.height_px) // 2, recipe.height_px),
+    )
 
 
 def _centre(resized_px: int, crop_px: int) -> Axis:

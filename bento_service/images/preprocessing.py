@@ -54,8 +54,8 @@ def preprocess(
         recipe: The model's input recipe.
         limits: The largest image allowed.
         min_oversampling: Scale large JPEGs while decoding as long as this many times the resized size remain: faster,
-            not exact (see `jpeg.OPT_IN_OVERSAMPLING`). None always decodes in full, and so does `nearest`, which
-            takes single pixels.
+            not exact (see `jpeg.OPT_IN_OVERSAMPLING`). None always decodes in full, and so do recipes that take
+            single pixels: of `nearest`, and those that are not antialiased.
 
     Raises:
         MissingImageError: There are no bytes.
@@ -75,7 +75,8 @@ def preprocess(
         interpolation=recipe.interpolation,
         channel_count=recipe.channel_count,
         fill=recipe.pad_value,
-        min_oversampling=None if recipe.interpolation == "nearest" else min_oversampling,
+        is_antialiased=recipe.is_antialiased,
+        min_oversampling=min_oversampling if recipe.is_antialiased and recipe.interpolation != "nearest" else None,
     )
 
 
@@ -101,6 +102,7 @@ def _preprocess(
     interpolation: Interpolation,
     channel_count: int = 3,
     fill: int = 0,
+    is_antialiased: bool = True,
     min_oversampling: int | None = None,
 ) -> PreprocessedImage:
     if not encoded:
@@ -122,7 +124,13 @@ def _preprocess(
         if channel_count == 1:
             image = to_grey(image)
         pixels_hwc = resize_and_crop(
-            image, plan(*size), interpolation, decoded.orientation, channel_count=channel_count, fill=fill
+            image,
+            plan(*size),
+            interpolation,
+            decoded.orientation,
+            channel_count=channel_count,
+            fill=fill,
+            is_antialiased=is_antialiased,
         )
     if decoded.orientation is not UPRIGHT:
         decoded.warnings.append(ImageWarning.EXIF_ORIENTATION_APPLIED)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from bento_service.domain.models import Interpolation
 from bento_service.images.geometry import UPRIGHT, Axis, Geometry, Orientation
+from bento_service.images.opencv_resize import pick_pixels, resize_as_opencv
 
 try:
     import cykooz_resizer as simd
@@ -44,6 +45,7 @@ def resize_and_crop(
     *,
     channel_count: int = 3,
     fill: int = 0,
+    is_antialiased: bool = True,
 ) -> NDArray[np.uint8]:
     """Resize an image, crop it and make it upright.
 
@@ -51,6 +53,7 @@ def resize_and_crop(
     ones a few values in 1,000 differ by one, and a few in 100,000 by two: the SIMD resizer has 16-bit weights, Pillow
     22-bit ones. Without it Pillow reduces them too, and they equal Pillow's exactly. So they do with `box`, for which
     the SIMD resizer takes other pixels at the edges.
+    All this is of antialiased ones; others are resized by `resize_as_opencv`.
 
     Args:
         image: The stored image in mode `RGB`, `L` or `RGBX_MODE`. After a scaled decode it is smaller than the image
@@ -60,12 +63,14 @@ def resize_and_crop(
         orientation: Makes the image upright.
         channel_count: 3, or 1 for an image in mode `L` that is to stay grey.
         fill: The value of what the crop has outside the image, 0-255.
+        is_antialiased: The input recipe's.
 
     Returns:
         RGB or grey, 0-255, shape (geometry.down.crop_px, geometry.across.crop_px, channel_count), C-contiguous and
         writable.
     """
-    visible = _resize_visible(image, geometry, interpolation, orientation)
+    resize = _resize_visible if is_antialiased else resize_as_opencv
+    visible = resize(image, geometry, interpolation, orientation)
     pixels_hwc = np.full((geometry.down.crop_px, geometry.across.crop_px, channel_count), fill, dtype=np.uint8)
     top_px, left_px = max(-geometry.down.start_px, 0), max(-geometry.across.start_px, 0)
     place = pixels_hwc[top_px : top_px + visible.shape[0], left_px : left_px + visible.shape[1]]
@@ -143,8 +148,7 @@ def _pick_nearest(image: Image.Image, geometry: Geometry, orientation: Orientati
     Picked from the upright image, since the nearest of two equally near pixels is the right one or the lower one.
     """
     across, down = map(_cut, geometry, orientation.turn_size(image.size))
-    upright = orientation.turn(np.asarray(image))
-    return upright[np.ix_(down.find_nearest(), across.find_nearest())]
+    return pick_pixels(image, orientation, down.find_nearest(), across.find_nearest())
 
 
 def _resize_upright(

@@ -153,21 +153,30 @@ def make_recipe(found: RecipeFindings) -> InputRecipe:
     """Return the recipe of findings of which `list_missing` has none.
 
     Raises:
-        ModelLoadError: Mean or deviation has another number of values than the model has channels.
+        ModelLoadError: Mean or deviation has another number of values than the model has channels; or there is no such
+            resize.
     """
     height_px, width_px = _value_of(found.size)
+    interpolation = _value_of(found.interpolation)
+    is_antialiased = found.is_antialiased.value if found.is_antialiased else True
+    if interpolation == "box" and not is_antialiased:
+        raise ModelLoadError(
+            "--interpolation box goes with --antialias only: it averages all pixels. OpenCV's INTER_AREA does so too, "
+            "and is not among Lightbox's filters; box with --antialias is the nearest to it."
+        )
     fit, channels = _value_of(found.fit), _value_of(found.channels)
     count = 1 if channels == "grey" else 3
     return InputRecipe(
         height_px=height_px,
         width_px=width_px,
         crop_fraction=_value_of(found.crop_fraction) if fit == "crop" else 1.0,
-        interpolation=_value_of(found.interpolation),
+        interpolation=interpolation,
         mean=_spread(found.mean, count, "--mean"),
         std=_spread(found.std, count, "--std"),
         fit=fit,
         channels=channels,
         pad_value=_value_of(found.pad_value) if fit == "letterbox" else 0,
+        is_antialiased=is_antialiased,
     )
 
 
@@ -179,7 +188,9 @@ def describe(plan: ImportPlan) -> Iterator[str]:
     fit = f"crop {recipe.crop_fraction:g}" if recipe.fit == "crop" else recipe.fit
     fit += f" on {recipe.pad_value}" if recipe.fit == "letterbox" else ""
     yield f"input {recipe.width_px}×{recipe.height_px}: {where['size']}"
-    yield f"{fit}, {recipe.interpolation}: {_join(where, 'fit', 'crop fraction', 'interpolation', 'pad value')}"
+    resize = recipe.interpolation if recipe.is_antialiased else f"{recipe.interpolation} as OpenCV's"
+    places = _join(where, "fit", "crop fraction", "interpolation", "is antialiased", "pad value")
+    yield f"{fit}, {resize}: {places}"
     mean, std = (" ".join(f"{value:.4g}" for value in values) for values in (recipe.mean, recipe.std))
     yield f"{recipe.channels}, mean {mean}, std {std}: {_join(where, 'channels', 'mean', 'std')}"
     yield f"scores: {plan.score_kind}: {where['activation']}"

@@ -153,8 +153,9 @@ def check_recipes(
 ) -> RecipeCheck:
     """Try normalisations, RGB and BGR, and fits on labelled photographs: a subfolder a class, named by label or id.
 
-    Candidates have the size, interpolation and crop fraction of `recipe`, which is one of them (`as given`). A grey
-    graph, and one that takes uint8, is tried with what is left to vary. At most `MAX_PHOTOGRAPHS` are used.
+    Candidates have the size, interpolation and crop fraction of `recipe`, which is one of them (`as given`); it is
+    also tried with the other kind of resize. A grey graph, and one that takes uint8, is tried with what is left to
+    vary. At most `MAX_PHOTOGRAPHS` are used.
 
     Raises:
         ModelLoadError: As `inspect_onnx`; or a subfolder is no label, or a photograph cannot be read.

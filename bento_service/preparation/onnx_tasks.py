@@ -111,7 +111,7 @@ def measure_file(request: Mapping[str, Any]) -> object:
     added = choose_activation(facts, request["score_kind"])
     answers = []
     for crop in crops:
-        pixels = parity.transform_by_pillow(crop, recipe)[np.newaxis]
+        pixels = parity.transform_plainly(crop, recipe)[np.newaxis]
         answers.append(run.score(to_graph_input(pixels, recipe, facts), added))
     parities = parity.compare_engines(wrapped_path, card, np.concatenate(answers), crops)
     return {

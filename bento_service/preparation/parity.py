@@ -20,6 +20,7 @@ from bento_service.images.geometry import plan_geometry
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.machine import count_cpus
 from bento_service.preparation.graph import INPUT_NAME
+from bento_service.preparation.opencv_reference import resize_by_formula
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
@@ -97,11 +98,14 @@ def classify_as_served(
 
 
 def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray[np.float32]:
-    """Classify encoded images with Pillow, timm's evaluation transform and f32 PyTorch."""
+    """Classify encoded images with Pillow, timm's evaluation transform and f32 PyTorch.
+
+    A recipe that is not antialiased has the transform of `transform_plainly`.
+    """
     import torch
 
     recipe = model.recipe
-    transform = _load_timm_transform(recipe)
+    transform = _load_timm_transform(recipe) if recipe.is_antialiased else _make_opencv_transform(recipe)
     mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (recipe.mean, recipe.std))
     answers = []
     with torch.inference_mode():
@@ -115,7 +119,7 @@ def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray
 
 
 def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
-    """Classify encoded images with the recipe's transform, computed by Pillow, and ONNX Runtime in f32."""
+    """Classify encoded images with `transform_plainly` and ONNX Runtime in f32."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
@@ -126,8 +130,11 @@ def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Seque
     return np.concatenate(answers)
 
 
-def transform_by_pillow(encoded: bytes, recipe: InputRecipe) -> NDArray[np.uint8]:
-    """Return an encoded image as a recipe wants it, by Pillow, shape (height, width, channels)."""
+def transform_plainly(encoded: bytes, recipe: InputRecipe) -> NDArray[np.uint8]:
+    """Return an encoded image as a recipe wants it, shape (height, width, channels).
+
+    Pillow resizes it, or `resize_by_formula` where the recipe is not antialiased.
+    """
     return _transform(_open(encoded, recipe), recipe)
 
 
@@ -174,9 +181,19 @@ def _load_timm_transform(recipe: InputRecipe) -> "Callable[[Image.Image], torch.
     return transform
 
 
+def _make_opencv_transform(recipe: InputRecipe) -> "Callable[[Image.Image], torch.Tensor]":
+    import torch
+
+    return lambda image: torch.from_numpy(_transform(image, recipe).copy()).permute(2, 0, 1)
+
+
 def _transform(image: Image.Image, recipe: InputRecipe) -> NDArray[np.uint8]:
     across, down = plan_geometry(image.width, image.height, recipe)
-    resized = image.resize((across.resized_px, down.resized_px), Image.Resampling[recipe.interpolation.upper()])
+    size = across.resized_px, down.resized_px
+    if recipe.is_antialiased:
+        resized = image.resize(size, Image.Resampling[recipe.interpolation.upper()])
+    else:
+        resized = Image.fromarray(resize_by_formula(np.asarray(image), size, recipe.interpolation))
     framed = Image.new(image.mode, (across.crop_px, down.crop_px), (recipe.pad_value,) * recipe.channel_count)
     framed.paste(resized, (-across.start_px, -down.start_px))
     return np.asarray(framed).reshape(recipe.shape_hwc)

@@ -98,6 +98,9 @@ def make_candidates(recipe: InputRecipe, facts: GraphFacts) -> Mapping[str, Inpu
         tried = replace(recipe, mean=mean, std=std, channels=wanted, fit=fit)
         if tried not in candidates.values():
             candidates[f"{name}, {wanted}, {fit}"] = tried
+    unlike = replace(recipe, is_antialiased=not recipe.is_antialiased)
+    if recipe.interpolation != "box":
+        candidates["as given, antialiased" if unlike.is_antialiased else "as given, not antialiased"] = unlike
     return candidates
 
 

@@ -58,6 +58,11 @@ class ModelCard(WireModel):
     interpolation: str | None = Field(
         default=None, description="The filter of the resize: `nearest`, `box`, `bilinear`, `bicubic` or `lanczos`."
     )
+    is_antialiased: bool = Field(
+        default=True,
+        description="Whether the resize averages all pixels of a larger image, as Pillow does. Otherwise it is that of "
+        "OpenCV, which counts a fixed number of pixels.",
+    )
     channels: str = Field(
         default="rgb", description="What the model was trained on: `rgb`, `bgr` or `grey`. Any image may be sent."
     )

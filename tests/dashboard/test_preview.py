@@ -63,3 +63,15 @@ def test_a_letterboxed_input_is_drawn_with_its_border_in_grey_and_large_enough_t
     seen = Image.open(io.BytesIO(views.model_input))
     assert (seen.mode, seen.size) == ("L", (112, 112))
     assert [seen.getpixel((56, y * 4)) for y in (0, 6, 7, 20, 21, 27)] == [128, 128, 255, 255, 128, 128]
+
+
+def test_the_input_of_a_model_that_is_not_antialiased_is_drawn_from_single_pixels() -> None:
+    stripes = Image.new("RGB", (896, 896), "black")
+    stripes.paste("white", (448, 0, 896, 896))
+    for column in range(0, 448, 4):
+        stripes.paste("white", (column, 0, column + 1, 896))
+    drawn = draw(stripes, model_input=ModelInput(224, 224, 1.0, interpolation="bilinear", is_antialiased=False))
+
+    assert drawn.model_input is not None
+    seen = Image.open(io.BytesIO(drawn.model_input))
+    assert [seen.getpixel((x, 112)) for x in (0, 50, 111, 112, 223)] == [(0,) * 3] * 3 + [(255,) * 3] * 2

@@ -113,6 +113,14 @@ def import_model(
         float | None, typer.Option(min=0.05, max=1, metavar="F", help="Share of the short side that a crop keeps.")
     ] = None,
     interpolation: Annotated[Interpolation | None, typer.Option(help="Of the resizing.")] = None,
+    antialias: Annotated[
+        bool | None,
+        typer.Option(
+            "--antialias/--no-antialias",
+            help="Whether resizing smooths what it reduces, as Pillow does; --no-antialias resizes as OpenCV does.",
+            show_default="--antialias, where no file says otherwise",
+        ),
+    ] = None,
     mean: Annotated[
         str | None, typer.Option(metavar="R,G,B", help="Of pixels in 0-1, in the order of --channels.")
     ] = None,
@@ -171,6 +179,7 @@ def import_model(
         "fit": fit,
         "crop_fraction": crop_fraction,
         "interpolation": interpolation,
+        "antialias": antialias,
         "mean": mean,
         "std": std,
         "channels": channels,

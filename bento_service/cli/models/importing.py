@@ -62,7 +62,7 @@ def state(flags: Mapping[str, Any]) -> "ModelFindings":
         given = flags.get(name) if value is None else value
         return None if flags.get(name) is None else Finding(given, f"--{name.replace('_', '-')}")
 
-    labels, size = flags.get("labels"), flags.get("size")
+    labels, size, antialias = flags.get("labels"), flags.get("size"), flags.get("antialias")
     return ModelFindings(
         facts=Findings(
             labels=read_labels(labels) if labels is not None else None,
@@ -78,6 +78,9 @@ def state(flags: Mapping[str, Any]) -> "ModelFindings":
             std=found("std", _parse_numbers("--std", flags.get("std"))),
             channels=found("channels"),
             pad_value=found("pad_value"),
+            is_antialiased=None
+            if antialias is None
+            else Finding(antialias, "--antialias" if antialias else "--no-antialias"),
         ),
     )
 

@@ -109,6 +109,8 @@ def _describe(stored: StoredModel) -> Iterator[tuple[str, str, str]]:
     if recipe.fit == "letterbox":
         yield "pad value", str(recipe.pad_value), where.get("pad value", "")
     yield "interpolation", recipe.interpolation, where.get("interpolation", "")
+    resize = "antialiased" if recipe.is_antialiased else "not antialiased, as OpenCV's"
+    yield "resize", resize, where.get("is antialiased", "")
     yield "channels", recipe.channels, where.get("channels", "")
     yield "mean", " ".join(f"{value:.6g}" for value in recipe.mean), where.get("mean", "")
     yield "std", " ".join(f"{value:.6g}" for value in recipe.std), where.get("std", "")

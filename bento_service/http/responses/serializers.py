@@ -53,6 +53,7 @@ def to_model_card(served: ServedModel) -> contract.ModelCard:
         fit=card.recipe.fit,
         pad_value=card.recipe.pad_value,
         interpolation=card.recipe.interpolation,
+        is_antialiased=card.recipe.is_antialiased,
         channels=card.recipe.channels,
         score_kind=card.score_kind,
         max_batch=card.max_batch,

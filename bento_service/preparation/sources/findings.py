@@ -38,6 +38,7 @@ class RecipeFindings(_Facts):
     std: Finding[tuple[float, ...]] | None = None
     channels: Finding[Channels] | None = None
     pad_value: Finding[int] | None = None
+    is_antialiased: Finding[bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

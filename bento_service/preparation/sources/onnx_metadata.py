@@ -84,6 +84,7 @@ def findings_of_recipe(recipe: InputRecipe, where: str) -> RecipeFindings:
         std=Finding(recipe.std, where),
         channels=Finding(recipe.channels, where),
         pad_value=Finding(recipe.pad_value, where),
+        is_antialiased=Finding(recipe.is_antialiased, where),
     )
 
 
@@ -151,6 +152,8 @@ def _read_model_api(metadata: Mapping[str, str]) -> ModelFindings:
             mean=Finding(mean, where("mean_values")) if mean else None,
             std=Finding(std, where("scale_values")) if std else None,
             pad_value=Finding(int(pad_value), where("pad_value")) if pad_value.isdigit() else None,
+            # It resizes with cv2.resize, or with an Interpolate of OpenVINO that is not antialiased either.
+            is_antialiased=Finding(False, where("resize_type")) if "resize_type" in values else None,
         ),
     )
 

@@ -29,6 +29,7 @@ def test_a_card_is_found_by_a_name_with_a_slash(client: TestClient, path: str) -
         "fit": "crop",
         "pad_value": 0,
         "interpolation": "bicubic",
+        "is_antialiased": True,
         "channels": "rgb",
         "score_kind": "softmax",
         "max_batch": None,

@@ -59,12 +59,15 @@ def test_a_jpeg_is_scaled_while_decoding_for_every_fit(fit: Fit) -> None:
     assert 0 < difference.mean() < 1
 
 
-def test_a_jpeg_is_decoded_in_full_where_the_nearest_pixel_is_taken() -> None:
+def test_a_jpeg_is_decoded_in_full_where_a_reduction_does_not_average() -> None:
     recipe = replace(RECIPE, fit="squash", width_px=64, height_px=64, interpolation="nearest")
     large = encode(load_photograph("retina.jpg"), "JPEG")
     prepared = preprocess(large, recipe, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING)
     assert prepared.warnings == ()
     assert_as_timm(prepared.pixels_hwc, decode_with_pillow(large), recipe)
+
+    opencv = replace(recipe, interpolation="bicubic", is_antialiased=False)
+    assert preprocess(large, opencv, LIMITS, min_oversampling=OPT_IN_OVERSAMPLING).warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,9 @@ def test_a_removed_version_is_gone_with_its_program_and_no_other(folders: Folder
 
 
 def test_what_an_import_adds_to_a_card_is_read_again(folders: Folders) -> None:
-    recipe = replace(RECIPE, fit="letterbox", channels="grey", mean=(0.5,), std=(0.25,), pad_value=114)
+    recipe = replace(
+        RECIPE, fit="letterbox", channels="grey", mean=(0.5,), std=(0.25,), pad_value=114, is_antialiased=False
+    )
     card = replace(
         describe("pets", "1"),
         recipe=recipe,

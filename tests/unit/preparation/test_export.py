@@ -41,6 +41,7 @@ def load(recipe: InputRecipe, score_kind: ScoreKind = "softmax") -> LoadedModel:
         replace(COLOUR, channels="bgr"),
         replace(COLOUR, fit="squash", interpolation="nearest"),
         replace(COLOUR, fit="letterbox", pad_value=128),
+        replace(COLOUR, channels="bgr", is_antialiased=False),
         GREY,
     ],
 )

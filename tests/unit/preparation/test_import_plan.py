@@ -4,7 +4,7 @@ import pytest
 
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import MissingFactsError, ModelLoadError
-from bento_service.preparation.import_plan import GraphShape, complete, describe, make_plan
+from bento_service.preparation.import_plan import GraphShape, complete, describe, make_plan, make_recipe
 from bento_service.preparation.inspection import Activation
 from bento_service.preparation.sources.findings import NOTHING, Finding, Findings, ModelFindings, RecipeFindings
 from bento_service.preparation.sources.onnx_metadata import findings_of_recipe
@@ -113,3 +113,17 @@ def test_scores_that_are_no_probabilities_are_not_left_as_they_are() -> None:
 
     with pytest.raises(ModelLoadError, match="returns other scores"):
         make_plan("pets", replace(FILES, facts=facts), SHAPE)
+
+
+def test_a_resize_as_opencvs_is_stated_shown_and_refused_for_a_filter_that_it_lacks() -> None:
+    stated = ModelFindings(recipe=RecipeFindings(is_antialiased=Finding(False, "--no-antialias")))
+
+    plan = make_plan("pets", complete(stated, None, FILES, SHAPE), SHAPE)
+
+    assert plan.recipe == replace(RECIPE, is_antialiased=False)
+    assert "crop 0.9, bicubic as OpenCV's: a file; --no-antialias" in describe(plan)
+    assert not make_recipe(findings_of_recipe(plan.recipe, "an export")).is_antialiased
+    assert make_recipe(replace(FILES.recipe, is_antialiased=None)).is_antialiased
+    averaging = replace(stated.recipe, interpolation=Finding("box", "--interpolation"))
+    with pytest.raises(ModelLoadError, match="goes with --antialias only"):
+        make_recipe(averaging.or_else(FILES.recipe))

@@ -91,7 +91,12 @@ def test_other_weights_activations_and_releases_of_operators_have_other_versions
 
 @pytest.mark.parametrize(
     "recipe",
-    [replace(RECIPE, crop_fraction=0.9), replace(RECIPE, interpolation="bilinear"), replace(RECIPE, mean=(0, 0, 0))],
+    [
+        replace(RECIPE, crop_fraction=0.9),
+        replace(RECIPE, interpolation="bilinear"),
+        replace(RECIPE, is_antialiased=False),
+        replace(RECIPE, mean=(0, 0, 0)),
+    ],
 )
 def test_another_recipe_or_other_labels_have_another_version(recipe: InputRecipe) -> None:
     versions = {VERSION, version_of(make_model(), recipe=recipe), version_of(make_model(), labels=("dog", "cat"))}

@@ -56,6 +56,7 @@ def test_model_api_says_all_but_the_order_of_the_channels() -> None:
         "mean": (0.5, 0.5, 0.5),
         "std": (1.0, 1.0, 1.0),
         "pad_value": 114,
+        "is_antialiased": False,
     }
     # Fills one side alone, which no recipe does.
     assert "fit" not in values_of(read_metadata(metadata | {"model_info resize_type": "fit_to_window"}))
