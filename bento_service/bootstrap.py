@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 
 from bento_service.cache.result_cache import ResultCache, open_cache
+from bento_service.domain.model_names import ModelReference
 from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Receipt
 from bento_service.engines.choice import ChooseEngine, choose_engine
@@ -148,7 +149,11 @@ async def _open_classifier(
             stack.push_async_callback(cache.close)
         loader = ModelLoader(settings, choose)
         first = await asyncio.to_thread(loader.load_first if needs_all else partial(_load_some, loader), names)
+        default_model = ModelReference.parse(settings.default_model_name).name
         available = [model.card.name for model in first.models]
+        # Where only some are loaded yet, the default's requests wait for it and go to no other model.
+        if needs_all and default_model not in available:
+            default_model = available[0]
         engines = stack.enter_context(ExitStack())
         running = start_classifier(
             first.models,
@@ -159,7 +164,7 @@ async def _open_classifier(
                 max_receiving_requests=settings.max_receiving_requests,
                 image=ImageLimits(settings.max_image_bytes, settings.max_pixels),
             ),
-            default_model=settings.default_model_name if settings.default_model_name in available else available[0],
+            default_model=default_model,
             load_version=loader.load_beside,
             observers=observers,
             cache=cache,

@@ -23,8 +23,8 @@ class LoadState(StrEnum):
 class VersionStatus:
     """The state of one version in one worker.
 
-    `reason` says why it is FAILED, and is empty otherwise. `memory_bytes` is what its load added to the worker's
-    memory, or None until it is READY.
+    `reason` says why it is FAILED, and is empty otherwise. `memory_bytes` is what it takes in this worker by
+    its card, or else an estimate; None until it is READY.
     """
 
     state: LoadState

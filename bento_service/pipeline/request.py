@@ -231,7 +231,7 @@ class ImageRequest:
 class PreviewRequest:
     """One admitted preview; a context manager that holds its place. Used on the event loop, by one task.
 
-    It counts as the work of an image for the default of `models`, which `table` keeps open. `finish` is called with the
+    It counts as the work of an image for the first of `models`, which `table` keeps open. `finish` is called with the
     error that left the context, or None.
     """
 
@@ -263,7 +263,7 @@ class PreviewRequest:
         """
         self.permit.check_again()
         header = read_header(encoded)
-        key = self.models.find(None).card.key
+        key = self.models.champions[0].card.key
         self.permit.start_computing(self.runner.estimator.estimate_ms(key, len(encoded), header))
         future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
 

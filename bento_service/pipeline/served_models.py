@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from bento_service.domain.model_names import ModelReference
 from bento_service.domain.registry import CHAMPION, Canary, Deployment, Shadow
 from bento_service.domain.service import ServedModel
 from bento_service.errors import InvalidParameterError, UnknownModelError
@@ -38,7 +39,8 @@ class ServedName:
 class ServedModels:
     """The served models; a change makes another one, so that a request sees one state until it is answered.
 
-    `names` are in the order of the settings, those loaded later behind; `default_model` is one of them.
+    `names` are in the order of the settings, those loaded later behind. `default_model` answers requests that name no
+    model; it may be one that is not loaded yet.
     """
 
     names: Mapping[str, ServedName]
@@ -81,12 +83,12 @@ class ServedModels:
         named = self.names.get(asked)
         if named is not None and (champion := named.champion) is not None:
             return champion
-        base, _, alias = asked.rpartition("@")
-        if (named := self.names.get(base)) is not None and alias in named.aliases:
-            return named.aliases[alias]
-        base, _, start = asked.rpartition(":")
-        if (named := self.names.get(base)) is not None and start:
-            found = [model for version, model in named.versions.items() if version.startswith(start)]
+        reference = ModelReference.parse(asked)
+        named = self.names.get(reference.name, ServedName())
+        if reference.alias and reference.alias in named.aliases:
+            return named.aliases[reference.alias]
+        if reference.version:
+            found = [model for version, model in named.versions.items() if version.startswith(reference.version)]
             if len(found) == 1:
                 return found[0]
         raise self._make_unknown(asked)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bento_service.preparation.inspection import shape_of
+from bento_service.preparation.onnx_file import walk_nodes
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto
+    from onnx import GraphProto, ModelProto
 
 
 def free_batch(model: "ModelProto", batch: int | None) -> "ModelProto":
@@ -41,15 +42,27 @@ def _free_reshapes(model: "ModelProto", batch: int) -> None:
     shapes = {value.name: shape_of(value) for value in (*inferred.value_info, *inferred.input)}
     constants = _read_constants(graph)
     followed = _follow(graph)
+    replaced = set[str]()
     for node in graph.node:
-        if node.op_type != "Reshape" or node.input[0] not in followed or _allows_zero(node):
+        if node.op_type != "Reshape" or node.input[0] not in followed:
             continue
         sizes, shape = constants.get(node.input[1]), shapes.get(node.input[0])
-        if sizes is None or sizes.size == 0 or sizes[0] != batch or not shape or shape[0] != batch:
+        if sizes is None or sizes.size == 0 or sizes[0] != batch or (shape and shape[0] != batch):
             continue
+        # PyTorch's exporter has `allowzero`, with which 0 would be a size.
+        if any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute):
+            if 0 in sizes:
+                continue
+            del node.attribute[:]
         name = f"{node.output[0]}.sizes"
         graph.initializer.append(numpy_helper.from_array(np.array([0, *sizes[1:]], np.int64), name))
+        replaced.add(node.input[1])
         node.input[1] = name
+    # ONNX Runtime warns of each constant that nothing reads.
+    replaced -= {name for node in walk_nodes(graph) for name in node.input}
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name in replaced:
+            del graph.initializer[index]
 
 
 def _read_constants(graph: "GraphProto") -> dict[str, "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"]:
@@ -74,7 +87,3 @@ def _follow(graph: "GraphProto") -> set[str]:
         if followed.intersection(node.input):
             followed.update(node.output)
     return followed
-
-
-def _allows_zero(node: "NodeProto") -> bool:
-    return any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute)

@@ -19,6 +19,9 @@ _PASSES_SCORES: Final = frozenset(
     ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear")
 )
 """Operators that leave scores what they are."""
+_PASSES_WEIGHTS: Final = frozenset(("Identity", "Cast", "DequantizeLinear"))
+_PASSES_PIXELS: Final = _PASSES_WEIGHTS | {"QuantizeLinear", "Add", "Sub", "Mul", "Div", "Pad", "Clip"}
+"""Operators that keep the shape of weights, and the layout of an image."""
 _ACTIVATIONS: Final[Mapping[str, Activation]] = {"Softmax": "softmax", "Sigmoid": "sigmoid"}
 
 
@@ -74,7 +77,7 @@ def inspect(model: "ModelProto", hints: GraphHints) -> GraphFacts:
     graph = model.graph
     image = find_input(graph)
     input_type = _name_type(image, f"The input {image.name!r}", ("f32", "f16", "uint8"))
-    batch, layout, channels, height_px, width_px = _read_image_shape(image, hints.layout)
+    batch, layout, channels, height_px, width_px = _read_image_shape(graph, image, hints.layout)
     output = _find_output(graph, hints.output)
     _name_type(output, f"The output {output.name!r}", ("f32", "f16"))
     shape = _infer_shape(model, output)
@@ -127,7 +130,7 @@ def shape_of(value: "ValueInfoProto") -> list[int | None] | None:
 
 
 def _read_image_shape(
-    image: "ValueInfoProto", stated: Layout | None
+    graph: "GraphProto", image: "ValueInfoProto", stated: Layout | None
 ) -> tuple[int | None, Layout, int, int | None, int | None]:
     """Return batch, layout, channels, height and width."""
     shape = shape_of(image)
@@ -138,14 +141,17 @@ def _read_image_shape(
             "channels, height and width, or batch, height, width and channels."
         )
     batch, first, _, last = shape
+    if None in (first, last) and not {first, last} & {1, 3}:
+        layout, channels = _read_first_convolution(graph, image.name)
+        first, last = (channels, last) if layout == "NCHW" else (first, channels)
     channels_of: Mapping[Layout, int | None] = {"NCHW": first, "NHWC": last}
     fits = [layout for layout, size in channels_of.items() if size in (1, 3)]
     if stated is not None:
         fits = [layout for layout in fits if layout == stated]
     if not fits:
-        layout = f" with the layout {stated}" if stated else ""
+        wanted = f" with the layout {stated}" if stated else ""
         raise ModelLoadError(
-            f"The input {image.name!r} has the shape {shown}{layout}: no dimension has the 1 or 3 channels of an "
+            f"The input {image.name!r} has the shape {shown}{wanted}: no dimension has the 1 or 3 channels of an "
             "image. Export it with a fixed number of channels."
         )
     if len(fits) == 2:
@@ -156,6 +162,32 @@ def _read_image_shape(
     if fits[0] == "NCHW":
         return batch, "NCHW", first or 0, shape[2], shape[3]
     return batch, "NHWC", last or 0, shape[1], shape[2]
+
+
+def _read_first_convolution(graph: "GraphProto", name: str) -> tuple[Layout, int | None]:
+    """Return the layout and the channels of the image by the convolution that reads it, where shapes leave both open.
+
+    Exports of Hugging Face's models declare all four dimensions free.
+    """
+    sizes = {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    layouts: dict[str, Layout] = {name: "NCHW"}
+    for node in graph.node:
+        tensor = node.input[0] if node.input else ""
+        if node.op_type in _PASSES_WEIGHTS and tensor in sizes:
+            sizes[node.output[0]] = sizes[tensor]
+        of_image = next((layouts[read] for read in node.input if read in layouts), None)
+        if of_image is None:
+            continue
+        if node.op_type == "Conv" and tensor in layouts:
+            weight = sizes.get(node.input[1])
+            groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+            return of_image, weight[1] * groups if weight else None
+        if node.op_type == "Transpose":
+            moved = next((list(attribute.ints) for attribute in node.attribute if attribute.name == "perm"), [])
+            layouts[node.output[0]] = "NHWC" if moved == [0, 3, 1, 2] else of_image
+        elif node.op_type in _PASSES_PIXELS:
+            layouts[node.output[0]] = of_image
+    return "NCHW", None
 
 
 def _find_output(graph: "GraphProto", stated: str | None) -> "ValueInfoProto":

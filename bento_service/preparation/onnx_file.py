@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bento_service.errors import ModelLoadError
+from bento_service.preparation.graph import IR_VERSION
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -16,6 +17,8 @@ MAX_FILE_BYTES = 2**31 - 1
 """What one ONNX file can hold: protobuf's limit."""
 MIN_OPSET = 7
 """The first opset whose arithmetic broadcasts as today's does."""
+MAX_OPSET = 26
+"""The last opset that both CPU engines read (ONNX Runtime 1.31; OpenVINO 2026.4 reads later ones)."""
 _ARCHIVES = {b"PK\x03\x04": "a ZIP archive", b"\x1f\x8b": "a gzip file", b"\x89HDF": "an HDF5 file (Keras)"}
 _LOOPS = frozenset(("Loop", "Scan", "If", "SequenceMap"))
 _OWN_DOMAINS = frozenset(("", "ai.onnx"))
@@ -88,6 +91,10 @@ def read_onnx(path: Path, *, allow_any_operator: bool = False) -> "ModelProto":
     if model.functions:
         model = inliner.inline_local_functions(model)
     opset = find_opset(model)
+    if opset > MAX_OPSET:
+        model = _convert_down(model, path.name, opset)
+    # Later versions of the format add element types that no classifier has, and ONNX Runtime refuses the newest.
+    model.ir_version = min(model.ir_version, IR_VERSION)
     if opset < MIN_OPSET:
         raise ModelLoadError(
             f"{path.name!r} has opset {opset}; Lightbox reads {MIN_OPSET} and later. Export it again, or convert it: "
@@ -108,6 +115,18 @@ def walk_nodes(graph: "GraphProto") -> "Iterator[NodeProto]":
         for attribute in node.attribute:
             for inner in (attribute.g, *attribute.graphs):
                 yield from walk_nodes(inner)
+
+
+def _convert_down(model: "ModelProto", name: str, opset: int) -> "ModelProto":
+    from onnx import version_converter
+
+    try:
+        return version_converter.convert_version(model, MAX_OPSET)
+    except Exception as error:
+        raise ModelLoadError(
+            f"{name!r} has opset {opset}; the engines read {MIN_OPSET} to {MAX_OPSET}, and it cannot be converted: "
+            f"{error}. Export it with an earlier one, such as `opset_version=20`."
+        ) from error
 
 
 def _load_external_data(model: "ModelProto", path: Path, size_bytes: int) -> None:

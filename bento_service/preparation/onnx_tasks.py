@@ -146,13 +146,12 @@ def choose_activation(facts: GraphFacts, score_kind: ScoreKind) -> Activation:
     if facts.activation == "none":
         if wanted == "softmax" and facts.classes == 1:
             raise ModelLoadError(
-                "The graph returns one score, and Softmax makes 1 of it: state `--score-kind independent`."
+                "The graph returns one score, and Softmax makes 1 of it: state `--activation sigmoid`."
             )
         return wanted
     if facts.activation != wanted:
-        right = next(kind for kind, activation in _ACTIVATION_OF.items() if activation == facts.activation)
         raise ModelLoadError(
-            f"The graph ends in {facts.activation}, so its scores are not `{score_kind}`: state `--score-kind {right}`."
+            f"The graph ends in {facts.activation}, so {wanted} would be the second one: leave `--activation` out."
         )
     return "none"
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.graph import INPUT_NAME, IR_VERSION, OUTPUT_NAME
+from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.preparation.inspection import Activation, GraphFacts, find_input
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def wrap(model: "ModelProto", facts: GraphFacts, recipe: InputRecipe, added: Act
     shape = [batch, recipe.height_px, recipe.width_px, recipe.channel_count]
     graph.input.append(helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, shape))
     graph.output.append(helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, [batch, classes]))
-    # From version 4 on, weights need not be listed as inputs.
-    inner.ir_version = max(inner.ir_version, min(IR_VERSION, 4))
+    # Before version 4, weights must be listed as inputs too.
+    inner.ir_version = max(inner.ir_version, 4)
     return inner
 
 
@@ -60,7 +60,7 @@ def check_recipe(facts: GraphFacts, recipe: InputRecipe) -> None:
     if (recipe.height_px, recipe.width_px) != size:
         raise ModelLoadError(
             f"The graph takes images of {size[1]} x {size[0]} pixels, and the recipe makes {recipe.width_px} x "
-            f"{recipe.height_px}. Leave `--input-size` out."
+            f"{recipe.height_px}. Leave `--size` out."
         )
     if recipe.channel_count != facts.channels:
         wanted = "one channel: state `--channels grey`" if facts.channels == 1 else "three: `--channels rgb` or `bgr`"

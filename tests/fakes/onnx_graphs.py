@@ -20,6 +20,7 @@ def make_classifier(
     rank: int = 2,
     opset: int = 13,
     weights_as_inputs: bool = False,
+    starts_with_convolution: bool = False,
     batch_in_reshape: int | None = None,
     further: Sequence[NodeProto] = (),
 ) -> onnx.ModelProto:
@@ -38,13 +39,18 @@ def make_classifier(
     if layout == "NHWC":
         nodes.append(helper.make_node("Transpose", [tensor], ["first"], perm=[0, 3, 1, 2]))
         tensor = "first"
+    constants = []
+    if starts_with_convolution:
+        constants.append(numpy_helper.from_array(np.eye(channels, dtype=kind)[..., None, None], "mix"))
+        nodes.append(helper.make_node("Conv", [tensor, "mix"], ["mixed"], kernel_shape=[1, 1]))
+        tensor = "mixed"
     nodes.append(helper.make_node("AveragePool", [tensor], ["quarters"], kernel_shape=[4, 4], strides=[4, 4]))
     sizes = np.array([batch_in_reshape or 0, channels * 4], np.int64)
     nodes += [
         helper.make_node("Reshape", ["quarters", "sizes"], ["features"]),
         helper.make_node("MatMul", ["features", "weights"], ["logits"]),
     ]
-    constants = [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(sizes, "sizes")]
+    constants += [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(sizes, "sizes")]
     tensor = "logits"
     if last:
         axis = {"axis": 1} if last == "Softmax" else {}

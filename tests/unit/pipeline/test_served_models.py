@@ -58,6 +58,11 @@ def test_an_unknown_or_ambiguous_name_is_told_what_is_served(served: ServedModel
     assert caught.value.details["models"] == ["pets", "cars", "pets@challenger", "pets:aa11", "pets:dd44"]
 
 
+def test_a_default_that_is_not_loaded_yet_is_replaced_by_no_other_model() -> None:
+    with pytest.raises(UnknownModelError, match=r"No model named 'pets' is served\. Served: cars\."):
+        ServedModels.of([version_of("cars", "cc33")], "pets").find(None)
+
+
 def test_only_a_champion_is_shown_by_its_bare_name(served: ServedModels) -> None:
     shown = {key: served.name_of(key) for key in ("pets:ab22", "pets:aa11", "pets:9999")}
     assert shown == {"pets:ab22": "pets", "pets:aa11": "pets:aa11", "pets:9999": "pets:9999"}

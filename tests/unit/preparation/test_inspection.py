@@ -28,6 +28,14 @@ def test_an_ordinary_export_is_read_off_its_declarations() -> None:
         ({"layout": "NHWC"}, {"layout": "NHWC", "channels": 3}),
         ({"channels": 1, "shape": (1, 1, 8, 8)}, {"channels": 1, "batch": 1}),
         ({"shape": ("n", 3, "h", "w")}, {"height_px": None, "width_px": None}),
+        (
+            {"shape": ("n", "c", "h", "w"), "starts_with_convolution": True},
+            {"layout": "NCHW", "channels": 3, "height_px": None},
+        ),
+        (
+            {"layout": "NHWC", "shape": ("n", "h", "w", "c"), "starts_with_convolution": True, "channels": 1},
+            {"layout": "NHWC", "channels": 1, "width_px": None},
+        ),
         ({"element": TensorProto.FLOAT16}, {"input_type": "f16"}),
         ({"element": TensorProto.UINT8}, {"input_type": "uint8"}),
         ({"last": None}, {"activation": "none"}),
@@ -72,6 +80,7 @@ def _with_output(shape: list[int], element: int = TensorProto.FLOAT) -> onnx.Mod
         (_with_output([1, 84, 8400]), r"\(1, 84, 8400\).*Detection and segmentation"),
         (_with_output([1, 3], TensorProto.INT64), "'scores' is int64; Lightbox serves f32, f16"),
         (make_classifier(shape=("n", 784)), r"\(\?, 784\); an image classifier takes four dimensions"),
+        (make_classifier(shape=("n", "c", "h", "w")), "no dimension has the 1 or 3 channels"),
         (make_classifier(shape=("n", 4, 8, 8)), "no dimension has the 1 or 3 channels"),
         (make_classifier(element=TensorProto.DOUBLE), "'picture' is double"),
     ],
