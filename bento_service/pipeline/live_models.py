@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 import numpy as np
 
@@ -29,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _PROBES = 6
 """Images that a loaded version runs before it is served; the first one does not count."""
+_EQUALLY_FAST = 2.0
+"""Versions whose speeds differ by less than this factor get the same costs at first."""
 _POLL_S = 0.01
 """Time between two looks whether the last batch of a removed version is over."""
 
@@ -183,13 +184,7 @@ class LiveModels:
             await asyncio.to_thread(model.engine.close)
             raise
         await self._remove_from_scheduler(key)
-        usual = CostModel({one.batch_size: one.measured_ms for one in reference.costs[mode].describe()})
-        # Pair by pair: both were disturbed alike.
-        lone_ms = median(
-            own.inference_ms * usual.predict_ms(other.batch_size) / other.inference_ms if other.inference_ms else 0.0
-            for own, other in pairs[1:]
-        )
-        factor = lone_ms / measured[mode][1] or 1.0
+        factor = _compare_speed(pairs[1:], reference, measured[mode][1])
         corrected = {
             one: CostModel({size: ms * factor for size, ms in measured[one].items()}, bucket_sizes=cost.bucket_sizes)
             for one, cost in model.costs.items()
@@ -247,3 +242,21 @@ class LiveModels:
             capacity=self._lanes * max(queue.knees().values(), default=1),
             round_size=self._lanes * max(queue.ceilings().values(), default=1),
         )
+
+
+def _compare_speed(pairs: Sequence[tuple[Completion, Completion]], reference: WarmModel, measured_ms: float) -> float:
+    """Return the factor that corrects a version's `measured_ms`, from its images and those of a reference beside them.
+
+    The least of each is what disturbed it least. A version that takes about as long as the reference counts as equally
+    fast: the error of every comparison would grow with each change, and the queue's cost model corrects a speed that
+    all sizes share within some batches.
+    """
+    throughput = reference.costs[EngineMode.THROUGHPUT].describe()
+    usual = CostModel({one.batch_size: one.measured_ms for one in throughput})
+    own_ms = min(own.inference_ms for own, _ in pairs)
+    slowness = min(other.inference_ms / usual.predict_ms(other.batch_size) for _, other in pairs)
+    if not own_ms or not slowness:
+        return 1.0
+    usual_ms = usual.predict_ms(1)
+    ratio = own_ms / (slowness * usual_ms)
+    return (usual_ms if 1 / _EQUALLY_FAST < ratio < _EQUALLY_FAST else ratio * usual_ms) / measured_ms

@@ -127,6 +127,7 @@ class ObservedClassifier:
     async def occupy_lane(self, infer: FakeInfer, encoded: bytes = b"") -> "asyncio.Task[Answer]":
         """Return once the lane is held at the closed gate of a model."""
         infer.gate.clear()
+        infer.forget_lanes()
         task = await self.start(encoded or encode_image(1))
         await asyncio.to_thread(infer.wait_for_lane)
         return task

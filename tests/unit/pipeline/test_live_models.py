@@ -5,6 +5,7 @@ import pytest
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.registry import CHAMPION, Canary, Deployment, LoadState, Shadow
+from bento_service.domain.runner import EngineMode
 from bento_service.errors import InvalidParameterError, LightboxError, ModelLoadError, UnknownModelError
 from bento_service.pipeline.live_models import WarmModel
 from tests.fakes.engine import FakeInfer
@@ -187,3 +188,18 @@ async def test_a_version_with_other_labels_is_no_canary() -> None:
         with pytest.raises(InvalidParameterError, match="other labels"):
             promote(observed, OLD, canary=Canary(NEW, 0.5))
         assert await ask(observed) == OLD
+
+
+@pytest.mark.parametrize(("slower", "expected"), [(1.5, 1.0), (0.7, 1.0), (4.0, 4.0)])
+async def test_a_version_about_as_fast_as_the_champion_gets_its_costs(slower: float, expected: float) -> None:
+    """Else the error of each comparison would multiply with those of all changes before."""
+    shelf, clock = Shelf(), fake_clock()
+    old = FakeInfer(on_call=lambda size: clock.advance_ms(20 * size))
+    new = FakeInfer(1, on_call=lambda size: clock.advance_ms(20 * slower * size))
+    shelf.warm = make_warm(shelf.warm.card, new)
+    async with running({"a": old}, load_version=shelf.load) as observed:
+        await observed.models.load("a", NEW)
+        champion_ms, new_ms = (
+            model.costs[EngineMode.THROUGHPUT].describe()[0].measured_ms for model in observed.models.loaded
+        )
+    assert new_ms == pytest.approx(expected * champion_ms)
