@@ -167,7 +167,8 @@ class LiveModels:
         """
         key, recipe = model.card.key, model.card.recipe
         measured = {mode: cost.curve_ms() for mode, cost in model.costs.items()}
-        speed = self._find_reference(model).costs[EngineMode.THROUGHPUT].speed
+        reference = self._find_reference(model)
+        speed = reference.costs[EngineMode.THROUGHPUT].speed if reference else 1.0
         noise_hwc = np.random.default_rng(0).integers(
             0, 256, (recipe.height_px, recipe.width_px, recipe.channel_count), dtype=np.uint8
         )
@@ -201,10 +202,10 @@ class LiveModels:
             raise
         return completion.inference_ms
 
-    def _find_reference(self, model: WarmModel) -> WarmModel:
-        """Return a version that takes traffic, of the same name if there is one."""
+    def _find_reference(self, model: WarmModel) -> WarmModel | None:
+        """Return a version that takes traffic, of the same name if there is one; None where nothing is loaded."""
         loaded = self.loaded
-        return next((one for one in loaded if one.card.name == model.card.name), loaded[0])
+        return next((one for one in loaded if one.card.name == model.card.name), next(iter(loaded), None))
 
     async def _remove_from_scheduler(self, key: str) -> None:
         # A lane may still run an image whose client has disconnected.
