@@ -28,7 +28,7 @@ def require_control(request: Request, settings: Settings) -> None:
         )
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
-    is_own = origin is None or urlsplit(origin).netloc == host != "" or origin in settings.cors_origins
+    is_own = origin is None or _host_of(origin) == host != "" or origin in settings.cors_origins
     if not is_own:
         raise ForeignRequestError(
             f"A page of {origin!r} may not change what this service serves. Ask from the service's own origin, from "
@@ -46,6 +46,13 @@ def require_control(request: Request, settings: Settings) -> None:
             "Callers from other machines may not change what this service serves. LIGHTBOX_ALLOW_ANONYMOUS=true lets "
             "everyone do it who reaches the port."
         )
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _is_loopback_host(host: str) -> bool:

@@ -141,6 +141,11 @@ def _parse_name(name: str) -> ModelReference:
         raise InvalidParameterError(
             f"A model's name has at most {_LONGEST_NAME} printable characters.", parameter="name"
         )
+    if name.endswith((":", "@")):
+        # A script whose variable is empty would otherwise unload the whole model.
+        raise InvalidParameterError(
+            f"{name!r} ends with {name[-1]!r}: add a version or an alias, or leave it out.", parameter="name"
+        )
     return ModelReference.parse(name)
 
 

@@ -150,6 +150,8 @@ def test_canary_and_shadow_are_set_and_ended(client: TestClient) -> None:
         ("pets/load", {"version": "../v1"}, (400, "invalid_parameter")),
         ("pets/load", {"path": "/models"}, (400, "invalid_parameter")),
         ("pets:v1/load", {"version": "v2ab"}, (400, "invalid_parameter")),
+        ("pets:/unload", {}, (400, "invalid_parameter")),
+        ("pets@/unload", {}, (400, "invalid_parameter")),
     ],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(
@@ -177,6 +179,7 @@ def test_fixed_settings_refuse_every_change(controlled: AppState) -> None:
     [
         ({"Origin": "https://evil.example"}, True),
         ({"Origin": "null"}, True),
+        ({"Origin": "http://[::1"}, True),
         ({"Origin": "http://127.0.0.1:8501"}, True),
         ({"Origin": "http://evil.example:3000", "Host": "evil.example:3000"}, True),
         ({"Host": "192.168.1.4:3000"}, True),
