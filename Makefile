@@ -22,7 +22,7 @@ REGISTRY ?=
 # What the bento takes along, whatever LIGHTBOX_MODELS says here. `make image MODELS="pets efficientnet_lite0"` takes
 # these in their place, imported ones among them; the image then serves them.
 BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.yaml)
-MODELS ?=
+MODELS :=
 # Many, short and independent of one another: they run on every CPU. Those with servers of their own run two at a time,
 # and the others, which load every CPU themselves, one after the other.
 QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bento_service.cache.result_cache import name_scope
 from bento_service.domain.models import ModelCard
@@ -28,7 +27,7 @@ from bento_service.scheduling.work import Completion, WorkItem
 
 logger = logging.getLogger(__name__)
 
-_PROBES = 5
+_PROBES = 6
 """Images that a loaded version runs before it is served; the first one does not count."""
 _POLL_S = 0.01
 """Time between two looks whether the last batch of a removed version is over."""
@@ -163,49 +162,60 @@ class LiveModels:
 
         What a loading thread measures beside the lanes is up to several times too long: then too much work would be
         predicted once the version is promoted, and images be rejected. On a lane a run takes as long as those of the
-        other models, whose speed is known. A version that fails on these images is not served.
+        other models, one of which runs as many images at the same time. A version that fails on these images is not
+        served.
         """
-        key, recipe = model.card.key, model.card.recipe
+        key = model.card.key
         measured = {mode: cost.curve_ms() for mode, cost in model.costs.items()}
-        reference = self._find_reference(model)
-        speed = reference.costs[EngineMode.THROUGHPUT].speed if reference else 1.0
-        noise_hwc = np.random.default_rng(0).integers(
-            0, 256, (recipe.height_px, recipe.width_px, recipe.channel_count), dtype=np.uint8
-        )
         # One mode, so that the runs are alike.
         mode, bucket_sizes = EngineMode.THROUGHPUT, model.costs[EngineMode.THROUGHPUT].bucket_sizes
         costs = {mode: CostModel(measured[mode], bucket_sizes=bucket_sizes)}
         self._scheduler.add_model(key, model.engine.infer, costs)
         try:
-            durations_ms = [await self._run_probe(key, noise_hwc) for _ in range(_PROBES)]
+            with self.table.hold(self.table.current) as models:
+                reference = self._find_reference(model, models)
+                cards = [one.card for one in (model, reference) if one is not None]
+                runs = [await asyncio.gather(*map(self._run_probe, cards)) for _ in range(_PROBES)]
         except BaseException:
             await self._remove_from_scheduler(key)
             await asyncio.to_thread(model.engine.close)
             raise
         await self._remove_from_scheduler(key)
-        factor = median(durations_ms[1:]) * speed / measured[mode][1] or 1.0
+        if reference is None:
+            return model
+        usual = CostModel({one.batch_size: one.measured_ms for one in reference.costs[mode].describe()})
+        # Pair by pair: both were disturbed alike.
+        lone_ms = median(
+            own.inference_ms * usual.predict_ms(other.batch_size) / other.inference_ms if other.inference_ms else 0.0
+            for own, other in runs[1:]
+        )
+        factor = lone_ms / measured[mode][1] or 1.0
         corrected = {
             one: CostModel({size: ms * factor for size, ms in measured[one].items()}, bucket_sizes=cost.bucket_sizes)
             for one, cost in model.costs.items()
         }
         return replace(model, costs=corrected)
 
-    async def _run_probe(self, key: str, noise_hwc: NDArray[np.uint8]) -> float:
-        """Run one image as any other, and return how long the run took, in milliseconds."""
+    async def _run_probe(self, card: ModelCard) -> Completion:
+        """Run one image of noise as any other."""
+        recipe = card.recipe
+        shape = (recipe.height_px, recipe.width_px, recipe.channel_count)
+        noise_hwc = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         queue, future = self._scheduler.queue, asyncio.get_running_loop().create_future()
         arrival = queue.expect()
-        queue.add(arrival, WorkItem(key, noise_hwc, self._runner.clock(), None, future))
+        queue.add(arrival, WorkItem(card.key, noise_hwc, self._runner.clock(), None, future))
         try:
             completion: Completion = await future
         except BaseException:
             queue.withdraw(arrival)
             raise
-        return completion.inference_ms
+        return completion
 
-    def _find_reference(self, model: WarmModel) -> WarmModel | None:
-        """Return a version that takes traffic, of the same name if there is one; None where nothing is loaded."""
-        loaded = self.loaded
-        return next((one for one in loaded if one.card.name == model.card.name), next(iter(loaded), None))
+    def _find_reference(self, model: WarmModel, models: ServedModels) -> WarmModel | None:
+        """Return a champion: of the same name if there is one, else of the first; None where nothing is served."""
+        keys = {champion.card.name: champion.card.key for champion in models.champions}
+        key = keys.get(model.card.name) or next(iter(keys.values()), None)
+        return self._models[key] if key else None
 
     async def _remove_from_scheduler(self, key: str) -> None:
         # A lane may still run an image whose client has disconnected.

@@ -93,7 +93,8 @@ def make_plan(name: str, found: ModelFindings, shape: GraphShape) -> ImportPlan:
     missing = list(list_missing(found, shape))
     if missing:
         listed = "\n".join(f"  - {line}" for line in missing)
-        known = "".join(f"\nKnown: {line}." for line in _list_known(found))
+        known = "; ".join(_list_known(found))
+        known = f"\nKnown: {known}." if known else ""
         hint = _PRESET_HINT if found.recipe.mean is None or found.recipe.fit is None else ""
         raise MissingFactsError(
             f"The files do not say all that {name!r} needs, and nothing is guessed. State\n{listed}{known}{hint}",

@@ -33,7 +33,8 @@ class Verification:
 def verify(stored: StoredModel) -> Verification:
     """Compare each installed CPU engine with a reference over crops of the dashboard's photographs.
 
-    The reference is f32 PyTorch on timm's evaluation transform, or ONNX Runtime where PyTorch and timm are missing.
+    The reference is f32 PyTorch on timm's evaluation transform. Where PyTorch and timm are missing, and for imported
+    models, whose source may be gone, it is ONNX Runtime on the stored graph.
 
     Raises:
         ModelLoadError: There is no reference or no photograph, or PyTorch cannot load the model.
@@ -46,7 +47,8 @@ def verify(stored: StoredModel) -> Verification:
 
 
 def _ask_reference(stored: StoredModel, crops: Sequence[bytes]) -> tuple[str, NDArray[np.float32]]:
-    if find_spec("torch") and find_spec("timm"):
+    is_imported = bool(stored.card.found_in)
+    if not is_imported and find_spec("torch") and find_spec("timm"):
         return PYTORCH, classify_as_reference(load_in_torch(stored.card.name), crops)
     if find_spec("onnxruntime"):
         return "ONNX Runtime in f32", classify_with_onnxruntime(stored.onnx_path, stored.card.recipe, crops)

@@ -66,9 +66,7 @@ def shelf(tmp_path: Path) -> Shelf:
 def best_label(running: Container, model: str = "pets") -> str:
     """The class that a model gives to a photograph."""
     photograph = (ROOT / "dashboard" / "samples" / "chelsea.png").read_bytes()
-    answer = requests.post(
-        f"{running.url}/v1/classify", params={"model": model, "top_k": "1"}, data=photograph, timeout=60
-    ).json()
+    answer = requests.post(f"{running.url}/v1/classify", params={"model": model}, data=photograph, timeout=60).json()
     return str(answer["predictions"][0]["label"])
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 RecipeName = Literal["imagenet", "inception", "clip", "zero-one", "caffe-bgr"]
 _SIZE = re.compile(r"(\d{1,5})(?:[x×](\d{1,5}))?")
+_CLEARLY_BETTER: Final = 0.9
+"""A candidate whose log loss is not below this share of another's is as good: few photographs tell no more."""
 _TORCH_LIBRARIES: Final = ("torch", "torchvision", "timm", "safetensors")
 
 
@@ -102,18 +104,44 @@ def write_check(check: "RecipeCheck", chosen: InputRecipe | None, stream: TextIO
     for heading in ("", "recipe", "accuracy", "log loss"):
         table.add_column(heading, no_wrap=True, justify="right" if heading in {"accuracy", "log loss"} else "left")
     for figures in check.figures:
-        mark = "→" if figures.recipe == chosen else ""
-        table.add_row(mark, figures.name, f"{figures.accuracy:.1%}", f"{figures.log_loss:.3f}")
+        recipe, mark, name = figures.recipe, "→" if figures.recipe == chosen else "", figures.name
+        if chosen is None and (preset := _find_preset(recipe)):
+            name = f"{preset}, {recipe.channels}, {recipe.fit}"  # none was given
+        table.add_row(mark, name, f"{figures.accuracy:.1%}", f"{figures.log_loss:.3f}")
     stream.write(f"\nOver {check.used} of {check.found} labelled photographs, best first:\n")
     plain_console(stream).print(table)
-    best = check.figures[0]
-    if chosen is None:
-        stream.write("No recipe is complete yet.\n\n")
-    elif best.recipe == chosen:
-        stream.write("→ is imported, the best of these.\n\n")
-    else:
-        stream.write(f"→ is imported, although `{best.name}` is better on these photographs.\n\n")
+    stream.write(f"{_judge(check, chosen)}\n\n")
     stream.flush()
+
+
+def _judge(check: "RecipeCheck", chosen: InputRecipe | None) -> str:
+    """Return the sentence that compares the recipe that is imported with the best candidate."""
+    best = check.figures[0]
+    used = next((figures for figures in check.figures if figures.recipe == chosen), None)
+    if used is None:
+        return f"No recipe is stated yet. The best of these: {state_recipe(best.recipe)}"
+    if used.accuracy >= best.accuracy and used.log_loss * _CLEARLY_BETTER <= best.log_loss:
+        return "→ is imported; no other recipe is clearly better on these photographs."
+    return f"→ is imported, although another is better on these photographs: {state_recipe(best.recipe)}"
+
+
+def state_recipe(recipe: InputRecipe) -> str:
+    """Return the flags that state a recipe, but for its size."""
+    preset = _find_preset(recipe)
+    mean, std = (",".join(f"{value:g}" for value in values) for values in (recipe.mean, recipe.std))
+    normalisation = f"--recipe {preset}" if preset else f"--mean {mean} --std {std}"
+    fit = {"crop": f" --crop-fraction {recipe.crop_fraction:g}", "letterbox": f" --pad-value {recipe.pad_value}"}
+    channels = "" if recipe.channels == "grey" else f" --channels {recipe.channels}"
+    return (
+        f"{normalisation}{channels} --fit {recipe.fit}{fit.get(recipe.fit, '')} --interpolation {recipe.interpolation}"
+    )
+
+
+def _find_preset(recipe: InputRecipe) -> str | None:
+    from bento_service.preparation.presets import NORMALISATIONS
+
+    found = (name for name, it in NORMALISATIONS.items() if (it.mean, it.std) == (recipe.mean, recipe.std))
+    return next(found, None)
 
 
 def follow_import(request: "ImportRequest", store: BentoModelStore, stream: TextIO) -> None:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
 from bento_service.cli.output import new_table, plain_console
+from bento_service.domain.model_names import ModelReference, is_preparable
 from bento_service.domain.models import ModelCard
-from bento_service.models.store import BentoModelStore
+from bento_service.models.store import BentoModelStore, explain_missing_model
 from lightbox_client import Client, contract
 
 MISSING = "missing"
@@ -58,5 +59,9 @@ def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
     for row in rows:
         table.add_row(*row)
     plain_console(stream).print(table)
-    if any(row.state == MISSING for row in rows):
+    missing = [row.name for row in rows if row.state == MISSING]
+    if any(map(is_preparable, missing)):
         stream.write("\nBring in what is missing with `lightbox models prepare`.\n")
+    for name in missing:
+        if not is_preparable(name):
+            stream.write(f"\nThe model {name} is {explain_missing_model(ModelReference.parse(name).name)}\n")

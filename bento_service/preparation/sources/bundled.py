@@ -91,7 +91,7 @@ def _find(name: str) -> _Variant:
         return _VARIANTS[name]
     allowed = (
         f"Bundled models: {', '.join(BUNDLED_NAMES)}. Others are named by their library: "
-        "`timm/<name>` or `torchvision/<name>`."
+        "`timm/<name>` or `torchvision/<name>`. Models of your own come by `lightbox models import`."
     )
     raise unknown_model(name, BUNDLED_NAMES, allowed=allowed)
 

@@ -11,13 +11,14 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from bento_service.domain.models import InputRecipe, Parity
+from bento_service.domain.models import InputRecipe, Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.preparation import onnx_tasks
 from bento_service.preparation.graph import OUTPUT_NAME
 from bento_service.preparation.inspection import GraphHints
 from bento_service.preparation.onnx_import import OnnxImport, check_parity, check_recipes, inspect_onnx, prepare_onnx
 from bento_service.preparation.presets import NORMALISATIONS
+from bento_service.preparation.verification import verify
 from tests.fakes.onnx_graphs import make_classifier, save
 
 LABELS = ("red", "green", "blue")
@@ -71,6 +72,8 @@ def test_a_file_becomes_a_card_and_a_graph_that_imports_to_the_same_version(tmp_
     assert prepared.card.memory_bytes is not None
     assert set(prepared.parities) == {"openvino", "onnxruntime"}
     assert all(parity.passes_gate and parity.crops == 200 for parity in prepared.parities.values())
+    stored = StoredModel(prepared.card, prepared.onnx_path, None, prepared.parities)
+    assert verify(stored).reference == "ONNX Runtime in f32"
     assert steps == ["wrapping the graph", "measuring parity and memory"]
 
 
