@@ -209,6 +209,27 @@ def test_another_machine_changes_nothing_unless_anonymous_callers_may(
     assert client.post("/v1/models/pets:v1/load").status_code == status
 
 
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        # A name may be one that a page of the internet has resolve to this machine.
+        ("evil.example:3000", "http://evil.example:3000", 403),
+        ("10.0.0.7:3000", "http://10.0.0.7:3000", 202),
+        ("[fd00::7]:3000", "http://[fd00::7]:3000", 202),
+        ("lightbox.example", "https://lightbox.example", 202),
+        ("10.0.0.7:3000", "http://10.0.0.7:8501", 403),
+        ("evil.example:3000", None, 202),
+    ],
+)
+def test_a_page_with_a_name_changes_nothing_unless_it_is_listed(
+    controlled: AppState, host: str, origin: str | None, status: int
+) -> None:
+    chosen = settings(host="0.0.0.0", allow_anonymous=True, cors_origins=("https://lightbox.example",))  # noqa: S104
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    answer = client_of(replace(controlled, settings=chosen)).post("/v1/models/pets:v1/load", headers=headers)
+    assert answer.status_code == status
+
+
 class UnreadableStore(FakeStoredVersions):
     def versions(self, name: str) -> Sequence[StoredModel]:
         raise ModelLoadError("/models cannot be read by the user with the id 1034")
