@@ -71,6 +71,15 @@ def test_a_version_that_failed_before_does_not_fail_the_change_of_another(contro
     assert controlled.run("rollback", "pets").exit_code == 0
 
 
+def test_a_header_that_is_none_is_refused_in_one_line(controlled: Controlled) -> None:
+    controlled.run("load", "pets:v1", "--no-wait")
+    refused = controlled.run("canary", "pets:v2", "--share", "0.1", "--header", "X User")
+    assert refused.exit_code == 2
+    assert "header" in refused.stderr
+    assert "Traceback" not in refused.output
+    assert "pydantic" not in refused.output
+
+
 def test_nothing_is_waited_for_if_nobody_wants_to(controlled: Controlled) -> None:
     begun = controlled.run("canary", "pets:v2", "--share", "0.1", "--no-wait")
     assert begun.exit_code == 2  # nothing of it is loaded yet
