@@ -176,7 +176,6 @@ class SqlRegistryStore:
         epoch_s: ColumnElement[Any] = func.extract("epoch", func.clock_timestamp())
         return int(connection.scalar(select(cast(epoch_s * 1_000_000, BigInteger))) or 0)
 
-
     def _read_deployments(self, connection: Connection, query: Select[Any]) -> list[Deployment]:
         which = "a row"
         found = list[Deployment]()

@@ -163,7 +163,7 @@ class RegistryFollower:
         states = self._control.states()
         unknown = {name: routed for name, routed in self._routed.items() if name not in wanted and not routed.is_empty}
         for name, routed in unknown.items():
-            loaded = (one for (model, one), status in states.items() if model == name and status.state is LoadState.READY)
+            loaded = _list_ready(name, states)
             served = replace(routed, versions=tuple(dict.fromkeys((*routed.versions, *loaded))))
             begun = await asyncio.to_thread(
                 self._registry.change,
@@ -282,7 +282,7 @@ def _restrict(wanted: Deployment, states: States, routed: Deployment | None) -> 
     """Return the part of a deployment that is READY; None where no version can answer to the bare name yet."""
     if wanted.is_empty:
         return wanted
-    ready = {version for (name, version), one in states.items() if name == wanted.name and one.state is LoadState.READY}
+    ready = set(_list_ready(wanted.name, states))
     champion = wanted.champion
     if champion not in ready:
         # What answers goes on; a worker that starts later comes to the same.
@@ -299,6 +299,10 @@ def _restrict(wanted: Deployment, states: States, routed: Deployment | None) -> 
         canary=wanted.canary if wanted.canary and wanted.canary.version in ready - {champion} else None,
         shadow=wanted.shadow if wanted.shadow and wanted.shadow.version in ready - {champion} else None,
     )
+
+
+def _list_ready(name: str, states: States) -> list[str]:
+    return [version for (model, version), one in states.items() if model == name and one.state is LoadState.READY]
 
 
 def _begin(served: Deployment, wanted: Deployment | None) -> Deployment:

@@ -93,18 +93,16 @@ def test_rolling_back_goes_through_all_former_champions(registry: SqlRegistrySto
     [
         "versions = 'null'",
         "aliases = '{}'",
-        "aliases = '{\"champion\": \"v9\"}'",
+        'aliases = \'{"champion": "v9"}\'',
         "canary = '{\"share\": 1}'",
         "former_champions = '{}'",
     ],
 )
-def test_a_damaged_row_is_named_and_changes_nothing(
-    registry: SqlRegistryStore, journal_url: str, damage: str
-) -> None:
+def test_a_damaged_row_is_named_and_changes_nothing(registry: SqlRegistryStore, journal_url: str, damage: str) -> None:
     promote(registry, "v1")
     engine = create_engine(journal_url)
     with engine.begin() as connection:
-        connection.execute(text(f"UPDATE deployments SET {damage}"))
+        connection.execute(text(f"UPDATE deployments SET {damage}"))  # noqa: S608 - the test's own text
     engine.dispose()
     with pytest.raises(JournalUnavailableError, match="the row of 'pets' in `deployments` is damaged"):
         registry.deployments()
