@@ -20,6 +20,7 @@ from bento_service.errors import JournalUnavailableError, LightboxError
 from bento_service.models.comparisons import WaitingComparisons
 from bento_service.models.registry import RegistryStore
 from bento_service.pipeline.model_control import ModelControl
+from bento_service.worker.registry_routing import States, list_ready, restrict, routing_of, versions_in_use
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ POLL_S = 0.5
 _REPORT_S = 3.0
 """A report is repeated this often; it is valid for `models.registry.REPORT_VALID_S`."""
 _ACTOR = "start"
-
-States = Mapping[tuple[str, str], VersionStatus]
 
 
 class RegistryFollower:
@@ -163,7 +162,7 @@ class RegistryFollower:
         states = self._control.states()
         unknown = {name: routed for name, routed in self._routed.items() if name not in wanted and not routed.is_empty}
         for name, routed in unknown.items():
-            loaded = _list_ready(name, states)
+            loaded = list_ready(name, states)
             served = replace(routed, versions=tuple(dict.fromkeys((*routed.versions, *loaded))))
             begun = await asyncio.to_thread(
                 self._registry.change,
@@ -186,9 +185,9 @@ class RegistryFollower:
 
     def _route(self, wanted: Deployment, states: States) -> None:
         routed = self._routed.get(wanted.name)
-        possible = _restrict(wanted, states, routed)
+        possible = restrict(wanted, states, routed)
         if possible is None or any(
-            known is not None and _routing_of(known) == _routing_of(possible)
+            known is not None and routing_of(known) == routing_of(possible)
             for known in (routed, self._refused.get(wanted.name))
         ):
             return
@@ -204,7 +203,7 @@ class RegistryFollower:
 
     def _unload_unwanted(self, wanted: Deployment, states: States) -> None:
         routed = self._routed.get(wanted.name)
-        in_use = _versions_in_use(routed) if routed is not None else set()
+        in_use = versions_in_use(routed) if routed is not None else set()
         for (name, version), status in states.items():
             is_unwanted = name == wanted.name and version not in wanted.versions and version not in in_use
             is_idle = status.state in {LoadState.READY, LoadState.FAILED} and (name, version) not in self._unloads
@@ -278,41 +277,5 @@ class RegistryFollower:
         self._is_cut_off = True
 
 
-def _restrict(wanted: Deployment, states: States, routed: Deployment | None) -> Deployment | None:
-    """Return the part of a deployment that is READY; None where no version can answer to the bare name yet."""
-    if wanted.is_empty:
-        return wanted
-    ready = set(_list_ready(wanted.name, states))
-    champion = wanted.champion
-    if champion not in ready:
-        # What answers goes on; a worker that starts later comes to the same.
-        answering = () if routed is None or routed.is_empty else (routed.champion,)
-        former = (version for version in wanted.former_champions if version in wanted.versions)
-        found = next((version for version in (*answering, *former) if version in ready), None)
-        if found is None:
-            return None
-        champion = found
-    aliases = {alias: version for alias, version in wanted.aliases.items() if version in ready}
-    return replace(
-        wanted,
-        aliases=aliases | {CHAMPION: champion},
-        canary=wanted.canary if wanted.canary and wanted.canary.version in ready - {champion} else None,
-        shadow=wanted.shadow if wanted.shadow and wanted.shadow.version in ready - {champion} else None,
-    )
-
-
-def _list_ready(name: str, states: States) -> list[str]:
-    return [version for (model, version), one in states.items() if model == name and one.state is LoadState.READY]
-
-
 def _begin(served: Deployment, wanted: Deployment | None) -> Deployment:
     return served if wanted is None else wanted
-
-
-def _routing_of(deployment: Deployment) -> tuple[object, ...]:
-    return (dict(deployment.aliases), deployment.canary, deployment.shadow)
-
-
-def _versions_in_use(deployment: Deployment) -> set[str]:
-    others = (deployment.canary, deployment.shadow)
-    return {*deployment.aliases.values(), *(one.version for one in others if one is not None)}
