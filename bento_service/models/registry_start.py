@@ -61,8 +61,8 @@ def plan_start(names: Sequence[str], stored: StoredModels, registry: RegistrySto
             logger.error("%s is not served: %s", text, reasons[0])
             missing[name] = reasons[0]
     if not found:
-        reasons = " ".join(missing.values()) or "All of them were unloaded; name another one in LIGHTBOX_MODELS."
-        raise ModelLoadError(f"No model of LIGHTBOX_MODELS can be served. {reasons}")
+        why = " ".join(missing.values()) or "All of them were unloaded; name another one in LIGHTBOX_MODELS."
+        raise ModelLoadError(f"No model of LIGHTBOX_MODELS can be served. {why}")
     return StartPlan(tuple(dict.fromkeys(found)), missing, tuple(former))
 
 

@@ -60,7 +60,10 @@ def shadow(model: _Model, share: _Share, url: _Url = DEFAULT_URL, wait: _Wait = 
     Clients never get its answers, and never wait for it.
     """
     _change(
-        url, lambda client: client.set_shadow(model, share), lambda now: now.shadow and now.shadow.version, wait=wait
+        url,
+        lambda client: client.set_shadow(model, share),
+        lambda now: now.shadow.version if now.shadow else None,
+        wait=wait,
     )
 
 
@@ -80,7 +83,7 @@ def canary(
     _change(
         url,
         lambda client: client.set_canary(model, share, header=header),
-        lambda now: now.canary and now.canary.version,
+        lambda now: now.canary.version if now.canary else None,
         wait=wait,
     )
 
