@@ -175,16 +175,16 @@ class LiveModels:
         try:
             with self.table.hold(self.table.current) as models:
                 reference = self._find_reference(model, models)
-                pairs = [
-                    await asyncio.gather(self._run_probe(model.card), self._run_probe(reference.card))
-                    for _ in range(_PROBES)
-                ]
+                cards = [one.card for one in (model, reference) if one is not None]
+                runs = [await asyncio.gather(*map(self._run_probe, cards)) for _ in range(_PROBES)]
         except BaseException:
             await self._remove_from_scheduler(key)
             await asyncio.to_thread(model.engine.close)
             raise
         await self._remove_from_scheduler(key)
-        factor = _compare_speed(pairs[1:], reference, measured[mode][1])
+        if reference is None:
+            return model
+        factor = _compare_speed(runs[1:], reference, measured[mode][1])
         corrected = {
             one: CostModel({size: ms * factor for size, ms in measured[one].items()}, bucket_sizes=cost.bucket_sizes)
             for one, cost in model.costs.items()
@@ -206,10 +206,11 @@ class LiveModels:
             raise
         return completion
 
-    def _find_reference(self, model: WarmModel, models: ServedModels) -> WarmModel:
-        """Return a champion: of the same name if there is one, else of the first."""
+    def _find_reference(self, model: WarmModel, models: ServedModels) -> WarmModel | None:
+        """Return a champion: of the same name if there is one, else of the first; None where nothing is served."""
         keys = {champion.card.name: champion.card.key for champion in models.champions}
-        return self._models[keys.get(model.card.name) or next(iter(keys.values()))]
+        key = keys.get(model.card.name) or next(iter(keys.values()), None)
+        return self._models[key] if key else None
 
     async def _remove_from_scheduler(self, key: str) -> None:
         # A lane may still run an image whose client has disconnected.
@@ -244,7 +245,7 @@ class LiveModels:
         )
 
 
-def _compare_speed(pairs: Sequence[tuple[Completion, Completion]], reference: WarmModel, measured_ms: float) -> float:
+def _compare_speed(pairs: Sequence[Sequence[Completion]], reference: WarmModel, measured_ms: float) -> float:
     """Return the factor that corrects a version's `measured_ms`, from its images and those of a reference beside them.
 
     The least of each is what disturbed it least. A version that takes about as long as the reference counts as equally

@@ -70,6 +70,20 @@ async def test_a_version_is_loaded_beside_promoted_and_the_old_one_unloaded() ->
         observed.check_left_nothing()
 
 
+async def test_a_model_is_loaded_where_none_is_left() -> None:
+    shelf = Shelf()
+    async with running({"b": FakeInfer()}, default_model="a", load_version=shelf.load) as observed:
+        observed.models.set_deployment(Deployment("b", (), {}))
+        await observed.models.unload("b", "v-b")
+        with pytest.raises(UnknownModelError, match=r"'a' is served\. Served: none\."):
+            await ask(observed)
+        with observed.classifier.open_preview() as preview, pytest.raises(UnknownModelError):
+            await preview.draw(encode_image())
+        await observed.models.load("a", NEW)
+        promote(observed, NEW)
+        assert await ask(observed) == NEW
+
+
 async def test_an_admitted_request_is_answered_by_its_version_which_stays_until_then() -> None:
     shelf, old = Shelf(), FakeInfer()
     async with running({"a": old}, load_version=shelf.load) as observed:
