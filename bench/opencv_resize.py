@@ -61,7 +61,7 @@ def main() -> None:
 
 def _load_opencv() -> Any:  # noqa: ANN401 - not of the lock
     try:
-        import cv2  # noqa: PLC0415
+        import cv2  # type: ignore[import-not-found] # noqa: PLC0415
     except ImportError as error:
         raise SystemExit(f"{error}. Install OpenCV first:\n{__doc__}") from error
     return cv2

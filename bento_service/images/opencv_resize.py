@@ -86,8 +86,9 @@ class _Weights:
 
 def _find_nearest(axis: Axis, source_px: int) -> NDArray[np.intp]:
     """Return the source pixel of each pixel of the crop: below the left edge, not the middle as with Pillow."""
-    pixels = np.floor(_result_px(axis) * _scale(axis, source_px)).astype(np.intp)
-    return np.minimum(pixels, source_px - 1)
+    pixels = np.floor(_result_px(axis) * _scale(axis, source_px))
+    nearest: NDArray[np.intp] = np.minimum(pixels, source_px - 1).astype(np.intp)
+    return nearest
 
 
 def _weigh(axis: Axis, source_px: int, interpolation: Interpolation) -> _Weights:

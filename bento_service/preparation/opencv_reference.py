@@ -38,7 +38,8 @@ def _make_matrix(source_px: int, result_px: int, interpolation: Interpolation) -
         weights = _weigh(np.abs(middles - taps), interpolation)
     matrix = np.zeros((result_px, source_px))
     np.add.at(matrix, (rows, np.clip(taps.astype(np.intp), 0, source_px - 1)), weights)
-    return (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    normalised: NDArray[np.float32] = (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalised
 
 
 def _weigh(distances: NDArray[np.float64], interpolation: Interpolation) -> NDArray[np.float64]:
