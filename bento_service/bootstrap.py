@@ -91,6 +91,7 @@ async def open_pipeline(
                 choose=choose,
                 # The registry's follower loads the others, each on its own.
                 needs_all=registry is None,
+                former=plan.former,
             )
         )
         yield Pipeline(
@@ -120,16 +121,20 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         yield running.classifier
 
 
-def _load_some(loader: ModelLoader, names: Sequence[str]) -> FirstModels:
-    """Load all models; or the first one that can be loaded, if one cannot."""
+def _load_some(loader: ModelLoader, names: Sequence[str], *, former: Sequence[str]) -> FirstModels:
+    """Load all models; or the first one that can be loaded, if one cannot, former champions last."""
     try:
         return loader.load_first(names)
-    except LightboxError as error:
-        logger.error("Not every model can be loaded: %s", error.message)
-        for name in names[:-1]:
-            with suppress(LightboxError):
+    # Whatever a library raises over a damaged file, the other models serve.
+    except Exception as error:
+        if isinstance(error, LightboxError):
+            logger.error("Not every model can be loaded: %s", error.message)
+        else:
+            logger.exception("Not every model can be loaded")
+        for name in (*names, *former):
+            with suppress(Exception):
                 return loader.load_first([name])
-        return loader.load_first(names[-1:])
+        raise
 
 
 @asynccontextmanager
@@ -142,13 +147,15 @@ async def _open_classifier(
     metrics: Metrics | None,
     choose: ChooseEngine = choose_engine,
     needs_all: bool = True,
+    former: Sequence[str] = (),
 ) -> AsyncIterator[tuple[FirstModels, RunningClassifier]]:
     """Load the models and start the threads that serve them; at the end close them all, and the cache."""
     async with AsyncExitStack() as stack:
         if cache is not None:
             stack.push_async_callback(cache.close)
         loader = ModelLoader(settings, choose)
-        first = await asyncio.to_thread(loader.load_first if needs_all else partial(_load_some, loader), names)
+        load_first = loader.load_first if needs_all else partial(_load_some, loader, former=former)
+        first = await asyncio.to_thread(load_first, names)
         default_model = ModelReference.parse(settings.default_model_name).name
         available = [model.card.name for model in first.models]
         # Where only some are loaded yet, the default's requests wait for it and go to no other model.

@@ -44,14 +44,14 @@ class RegistryCalls:
 
     def set_shadow(self, model: str, share: float) -> ModelVersions:
         """Run this share of the images on a version too, and compare the answers; 0 ends it."""
-        return self._change(model, "shadow", ShadowChoice(share=share))
+        return self._change(model, "shadow", ShadowChoice.model_construct(share=share))
 
     def set_canary(self, model: str, share: float, *, header: str | None = None) -> ModelVersions:
         """Let a version answer this share of the requests for the bare name; 0 ends it.
 
         Requests are chosen by the hash of a header, or of the image.
         """
-        return self._change(model, "canary", CanaryChoice(share=share, header=header))
+        return self._change(model, "canary", CanaryChoice.model_construct(share=share, header=header))
 
     def wait_until_done(self, name: str, *, timeout_s: float = 120.0) -> ModelVersions:
         """Return once every worker has done what was asked for; the state is then READY, FAILED or UNLOADED.
@@ -70,6 +70,7 @@ class RegistryCalls:
         return versions
 
     def _change(self, model: str, action: str, choice: WireModel) -> ModelVersions:
+        # The service checks the values, and says what it allows.
         body = choice.model_dump_json(exclude_none=True).encode()
         path = f"/v1/models/{quote(model, safe='/:@')}/{action}"
         return read(self._transport.post(path, {}, body=body, media_type="application/json"), ModelVersions)

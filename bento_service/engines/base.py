@@ -1,5 +1,6 @@
 """The interface of every engine, and how they report failures."""
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,11 @@ from bento_service.errors import InferenceFailedError, OutOfMemoryError
 
 _OUT_OF_MEMORY = ("bad_alloc", "Failed to allocate memory", "out of memory", "ALLOC_FAILED")
 """Messages of the C++ library, ONNX Runtime's arena, CUDA and its libraries for too little memory."""
+
+
+def describe_load_error(error: Exception, path: Path) -> str:
+    """Return a library's message in one line, without the folder of the file that it was to load: clients read it."""
+    return " ".join(str(error).replace(str(path), path.name).split()).rstrip(".")
 
 
 class Engine(Protocol):

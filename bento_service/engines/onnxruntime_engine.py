@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.base import explain_failure
+from bento_service.engines.base import describe_load_error, explain_failure
 from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_gpu, has_cuda_provider
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 
@@ -95,8 +95,9 @@ class ONNXRuntimeEngine:
             session = onnxruntime.InferenceSession(str(onnx_path), options, providers=providers)
         # As in `infer`.
         except Exception as error:
+            reason = describe_load_error(error, onnx_path)
             raise ModelLoadError(
-                f"ONNX Runtime cannot load {name!r} from {onnx_path.name}: {error}. Prepare the model again.",
+                f"ONNX Runtime cannot load {name!r} from {onnx_path.name}: {reason}. Prepare the model again.",
                 model=name,
             ) from error
         # Where CUDA fails to start, ONNX Runtime logs it and uses the CPU.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.base import explain_failure
+from bento_service.engines.base import describe_load_error, explain_failure
 from bento_service.engines.devices import describe_cpu
 from bento_service.errors import InferenceFailedError, ModelLoadError
 
@@ -56,8 +56,9 @@ class OpenVINOEngine:
                 for mode, count in streams.items()
             }
         except RuntimeError as error:
+            reason = describe_load_error(error, onnx_path)
             raise ModelLoadError(
-                f"OpenVINO cannot load {card.name!r} from {onnx_path.name}: {error}. Prepare the model again.",
+                f"OpenVINO cannot load {card.name!r} from {onnx_path.name}: {reason}. Prepare the model again.",
                 model=card.name,
             ) from error
         self.modes = frozenset(streams)

@@ -85,7 +85,7 @@ class JournalStore(JournalReader, Protocol):
         Returns the number deleted. Fewer than `limit` means that no more are due; then rollups older than their
         resolution is kept (`windows.RESOLUTIONS`) are deleted too.
 
-        A registry's comparisons that are older than `retention` go too.
+        A registry's comparisons go by the same limits.
 
         Nothing is deleted by age if `now` cannot be trusted (`retention.Pruning`). Receipts dated after `now` are
         deleted together with older ones written later.

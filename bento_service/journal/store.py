@@ -179,8 +179,10 @@ class SqlJournalStore:
                     delete_rollups_after(connection, now + DAY)
                 old = select(table.id).where(table.received_at_us < to_epoch_us(cut)).order_by(table.received_at_us)
                 deleted += _delete(connection, old, limit - deleted)
-                _delete_comparisons(connection, cut, limit)
+                _delete_comparisons(connection, tables.comparisons.c.compared_at_us < to_epoch_us(cut), limit)
             deleted += _delete(connection, surplus, limit - deleted)
+            newest_comparison = select(func.max(tables.comparisons.c.id)).scalar_subquery()
+            _delete_comparisons(connection, tables.comparisons.c.id <= newest_comparison - max_receipts, limit)
             if deleted < limit:
                 prune_rollups(connection, pruning)
         return deleted
@@ -229,10 +231,9 @@ def _delete(connection: Connection, ids: Select[tuple[int]], limit: int) -> int:
     return connection.execute(delete(tables.receipts).where(tables.receipts.c.id.in_(ids.limit(limit)))).rowcount
 
 
-def _delete_comparisons(connection: Connection, cut: datetime, limit: int) -> None:
+def _delete_comparisons(connection: Connection, is_due: ColumnElement[bool], limit: int) -> None:
     table = tables.comparisons
-    old = select(table.c.id).where(table.c.compared_at_us < to_epoch_us(cut)).order_by(table.c.compared_at_us)
-    connection.execute(delete(table).where(table.c.id.in_(old.limit(limit))))
+    connection.execute(delete(table).where(table.c.id.in_(select(table.c.id).where(is_due).limit(limit))))
 
 
 def _to_columns(receipt: Receipt) -> dict[str, object]:

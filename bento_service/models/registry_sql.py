@@ -5,7 +5,8 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, case, cast, delete, func, insert, select, update
+from pydantic import TypeAdapter
+from sqlalchemy import BigInteger, Connection, Select, case, cast, delete, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from bento_service.database import tables
@@ -13,18 +14,19 @@ from bento_service.database.connections import Database
 from bento_service.database.migrate import upgrade
 from bento_service.domain.registry import (
     Agreement,
-    Canary,
     Change,
     Comparison,
     Deployment,
     LoadState,
-    Shadow,
     VersionStatus,
     WorkerReport,
 )
+from bento_service.errors import JournalUnavailableError
 from bento_service.models.registry import REPORT_VALID_S, Transform
 
 CHANGES_KEPT = 10_000
+_RETRY_AFTER_S = 5.0
+_DEPLOYMENT = TypeAdapter(Deployment)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -56,8 +58,8 @@ class SqlRegistryStore:
     def deployments(self) -> Mapping[str, Deployment]:
         """Read every row: there is one a model."""
         with self._database.reading() as connection:
-            rows = connection.execute(select(tables.deployments).order_by(tables.deployments.c.name)).all()
-        return {row.name: _to_deployment(row) for row in rows}
+            found = self._read_deployments(connection, select(tables.deployments).order_by(tables.deployments.c.name))
+        return {deployment.name: deployment for deployment in found}
 
     def change(
         self, name: str, transform: Transform, *, action: str, version: str, actor: str, is_retry: bool = False
@@ -65,14 +67,13 @@ class SqlRegistryStore:
         """Read, transform and write under the lock that all writers of the database take."""
         table = tables.deployments
         with self._database.writing() as connection:
-            row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
-            before = _to_deployment(row) if row is not None else None
+            before = next(iter(self._read_deployments(connection, select(table).where(table.c.name == name))), None)
             wanted = transform(before)
             if wanted == before and not is_retry:
                 return wanted
             after = replace(wanted, revision=self._write_change(connection, name, action, version, actor))
             columns = _to_columns(after)
-            if row is None:
+            if before is None:
                 connection.execute(insert(table).values(columns))
             else:
                 connection.execute(update(table).where(table.c.name == name).values(columns))
@@ -175,6 +176,26 @@ class SqlRegistryStore:
         epoch_s: ColumnElement[Any] = func.extract("epoch", func.clock_timestamp())
         return int(connection.scalar(select(cast(epoch_s * 1_000_000, BigInteger))) or 0)
 
+    def _read_deployments(self, connection: Connection, query: Select[Any]) -> list[Deployment]:
+        which = "a row"
+        found = list[Deployment]()
+        try:
+            for row in connection.execute(query):
+                which = f"the row of {row.name!r}"
+                deployment = _DEPLOYMENT.validate_python(row._asdict())
+                if not deployment.is_empty and deployment.champion not in deployment.versions:
+                    raise ValueError("the champion is none of the versions")
+                found.append(deployment)
+                which = "a row"
+        # JSON's error and pydantic's are ValueErrors; there may be no champion.
+        except (ValueError, KeyError) as error:
+            raise JournalUnavailableError(
+                f"In the registry at {self._database.name} {which} in `deployments` is damaged, so nothing can be "
+                "changed. Restore a backup, or delete the row: the workers write down what they serve.",
+                retry_after_s=_RETRY_AFTER_S,
+            ) from error
+        return found
+
 
 def _to_columns(deployment: Deployment) -> dict[str, object]:
     return {
@@ -186,18 +207,6 @@ def _to_columns(deployment: Deployment) -> dict[str, object]:
         "former_champions": list(deployment.former_champions),
         "revision": deployment.revision,
     }
-
-
-def _to_deployment(row: Row[Any]) -> Deployment:
-    return Deployment(
-        row.name,
-        tuple(row.versions),
-        row.aliases,
-        canary=Canary(**row.canary) if row.canary else None,
-        shadow=Shadow(**row.shadow) if row.shadow else None,
-        former_champions=tuple(row.former_champions),
-        revision=row.revision,
-    )
 
 
 def _to_statuses(versions: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], VersionStatus]:

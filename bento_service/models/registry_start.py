@@ -23,39 +23,58 @@ class StoredModels(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StartPlan:
-    """The models to load first, each as `name:version`; and why others of the settings are not served, by name."""
+    """The models to load first, each as `name:version`; and why others of the settings are not served, by name.
+
+    `former` has the former champions that are still loaded elsewhere: they serve where no other model can be loaded.
+    """
 
     names: tuple[str, ...]
     missing: Mapping[str, str]
+    former: tuple[str, ...] = ()
 
 
 def plan_start(names: Sequence[str], stored: StoredModels, registry: RegistryStore) -> StartPlan:
     """Return the champion of each model of the settings: the registry's, or the one that the settings mean.
 
-    A model that was unloaded as a whole is left out. Everything else that the registry wants is loaded after these.
+    Where the files of a champion are missing, its former champion answers, as it does in workers that run already. A
+    model that was unloaded as a whole is left out. Everything else that the registry wants is loaded after these.
 
     Raises:
         ModelLoadError: Not one of them can be loaded.
     """
     deployments = _read_deployments(registry)
-    found, missing = list[str](), dict[str, str]()
+    found, former, missing = list[str](), list[str](), dict[str, str]()
     for text in names:
         reference = ModelReference.parse(text)
-        name, version = reference.name, reference.version
+        name, versions = reference.name, [reference.version]
         deployment = deployments.get(name)
         if deployment is not None:
             if deployment.is_empty:
                 continue
-            version = deployment.champion
-        try:
-            found.append(stored.load(name, version).card.key)
-        except LightboxError as error:
-            logger.error("%s is not served: %s", text, error.message)
-            missing[name] = error.message
+            others = (one for one in deployment.former_champions if one in deployment.versions)
+            versions = [deployment.champion, *others]
+        keys, reasons = _find(name, versions, stored)
+        if keys:
+            found.append(keys[0])
+            former += keys[1:]
+        else:
+            logger.error("%s is not served: %s", text, reasons[0])
+            missing[name] = reasons[0]
     if not found:
-        reasons = " ".join(missing.values()) or "All of them were unloaded; name another one in LIGHTBOX_MODELS."
-        raise ModelLoadError(f"No model of LIGHTBOX_MODELS can be served. {reasons}")
-    return StartPlan(tuple(found), missing)
+        why = " ".join(missing.values()) or "All of them were unloaded; name another one in LIGHTBOX_MODELS."
+        raise ModelLoadError(f"No model of LIGHTBOX_MODELS can be served. {why}")
+    return StartPlan(tuple(dict.fromkeys(found)), missing, tuple(former))
+
+
+def _find(name: str, versions: Sequence[str | None], stored: StoredModels) -> tuple[list[str], list[str]]:
+    """Return the keys of the versions whose files are here, and why the others are not."""
+    keys, reasons = list[str](), list[str]()
+    for version in versions:
+        try:
+            keys.append(stored.load(name, version).card.key)
+        except LightboxError as error:
+            reasons.append(error.message)
+    return keys, reasons
 
 
 def _read_deployments(registry: RegistryStore) -> Mapping[str, Deployment]:

@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
 
 import numpy as np
 
@@ -29,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 _PROBES = 6
 """Images that a loaded version runs before it is served; the first one does not count."""
+_EQUALLY_FAST = 2.0
+"""Versions whose speeds differ by less than this factor get the same costs at first."""
 _POLL_S = 0.01
 """Time between two looks whether the last batch of a removed version is over."""
 
@@ -174,22 +175,16 @@ class LiveModels:
         try:
             with self.table.hold(self.table.current) as models:
                 reference = self._find_reference(model, models)
-                pairs = [
-                    await asyncio.gather(self._run_probe(model.card), self._run_probe(reference.card))
-                    for _ in range(_PROBES)
-                ]
+                cards = [one.card for one in (model, reference) if one is not None]
+                runs = [await asyncio.gather(*map(self._run_probe, cards)) for _ in range(_PROBES)]
         except BaseException:
             await self._remove_from_scheduler(key)
             await asyncio.to_thread(model.engine.close)
             raise
         await self._remove_from_scheduler(key)
-        usual = CostModel({one.batch_size: one.measured_ms for one in reference.costs[mode].describe()})
-        # Pair by pair: both were disturbed alike.
-        lone_ms = median(
-            own.inference_ms * usual.predict_ms(other.batch_size) / other.inference_ms if other.inference_ms else 0.0
-            for own, other in pairs[1:]
-        )
-        factor = lone_ms / measured[mode][1] or 1.0
+        if reference is None:
+            return model
+        factor = _compare_speed(runs[1:], reference, measured[mode][1])
         corrected = {
             one: CostModel({size: ms * factor for size, ms in measured[one].items()}, bucket_sizes=cost.bucket_sizes)
             for one, cost in model.costs.items()
@@ -211,10 +206,11 @@ class LiveModels:
             raise
         return completion
 
-    def _find_reference(self, model: WarmModel, models: ServedModels) -> WarmModel:
-        """Return a champion: of the same name if there is one, else of the first."""
+    def _find_reference(self, model: WarmModel, models: ServedModels) -> WarmModel | None:
+        """Return a champion: of the same name if there is one, else of the first; None where nothing is served."""
         keys = {champion.card.name: champion.card.key for champion in models.champions}
-        return self._models[keys.get(model.card.name) or next(iter(keys.values()))]
+        key = keys.get(model.card.name) or next(iter(keys.values()), None)
+        return self._models[key] if key else None
 
     async def _remove_from_scheduler(self, key: str) -> None:
         # A lane may still run an image whose client has disconnected.
@@ -247,3 +243,21 @@ class LiveModels:
             capacity=self._lanes * max(queue.knees().values(), default=1),
             round_size=self._lanes * max(queue.ceilings().values(), default=1),
         )
+
+
+def _compare_speed(pairs: Sequence[Sequence[Completion]], reference: WarmModel, measured_ms: float) -> float:
+    """Return the factor that corrects a version's `measured_ms`, from its images and those of a reference beside them.
+
+    The least of each is what disturbed it least. A version that takes about as long as the reference counts as equally
+    fast: the error of every comparison would grow with each change, and the queue's cost model corrects a speed that
+    all sizes share within some batches.
+    """
+    throughput = reference.costs[EngineMode.THROUGHPUT].describe()
+    usual = CostModel({one.batch_size: one.measured_ms for one in throughput})
+    own_ms = min(own.inference_ms for own, _ in pairs)
+    slowness = min(other.inference_ms / usual.predict_ms(other.batch_size) for _, other in pairs)
+    if not own_ms or not slowness:
+        return 1.0
+    usual_ms = usual.predict_ms(1)
+    ratio = own_ms / (slowness * usual_ms)
+    return (usual_ms if 1 / _EQUALLY_FAST < ratio < _EQUALLY_FAST else ratio * usual_ms) / measured_ms

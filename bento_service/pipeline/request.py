@@ -259,12 +259,14 @@ class PreviewRequest:
         """Decode the image and draw it, in a decode thread.
 
         Raises:
+            UnknownModelError: No model is served.
             LightboxError: Any of the errors of admission and intake.
         """
         self.permit.check_again()
         header = read_header(encoded)
-        key = self.models.champions[0].card.key
-        self.permit.start_computing(self.runner.estimator.estimate_ms(key, len(encoded), header))
+        champions = self.models.champions
+        served = champions[0] if champions else self.models.find(None)
+        self.permit.start_computing(self.runner.estimator.estimate_ms(served.card.key, len(encoded), header))
         future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
 
         def job() -> None:

@@ -179,7 +179,7 @@ class ServedModels:
             shown = {named.deployment.champion} if named.deployment else set()
             names += [f"{name}:{version}" for version in named.versions if version not in shown]
         listed = ", ".join(names[:_LISTED_NAMES]) + (", …" if len(names) > _LISTED_NAMES else "")
-        return UnknownModelError(f"No model named {asked!r} is served. Served: {listed}.", models=names)
+        return UnknownModelError(f"No model named {asked!r} is served. Served: {listed or 'none'}.", models=names)
 
 
 def is_chosen(value: str, *, purpose: str, share: float) -> bool:

@@ -42,6 +42,11 @@ class ShadowedAnswer:
     digest: str
     scores: NDArray[np.float32]
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What is compared: two versions on one image."""
+        return self.answering.key, self.challenger.key, self.digest
+
 
 class Shadows:
     """Runs answered images on their challengers, as bulk work and only while there is time to spare.
@@ -82,12 +87,12 @@ class Shadows:
         self._on_end = on_end
         self._tasks: set[asyncio.Task[None]] = set()
         self._bytes = 0
-        self._compared: dict[tuple[str, str], None] = {}
+        self._compared: dict[tuple[str, str, str], None] = {}
         self._is_stopped = False
 
     def offer(self, answer: ShadowedAnswer) -> None:
         """Compare an answered image soon, unless it was compared lately or there is no time to spare."""
-        key = answer.challenger.key, answer.digest
+        key = answer.key
         if key in self._compared or self._is_stopped:
             return
         has_place = len(self._tasks) < _MAX_WAITING and self._bytes + len(answer.encoded) <= _MAX_BYTES
@@ -118,7 +123,7 @@ class Shadows:
 
     def _miss(self, answer: ShadowedAnswer, reason: str) -> None:
         if reason == DROPPED:
-            self._compared.pop((answer.challenger.key, answer.digest), None)
+            self._compared.pop(answer.key, None)
         self._on_missed(answer.answering.name, reason)
 
     async def _compare(self, answer: ShadowedAnswer) -> None:

@@ -157,8 +157,9 @@ class Pipeline:
         name_of = served.name_of
         return ServiceStatus(
             state=ServiceState.DRAINING if self.classifier.is_draining else ServiceState.READY,
-            device=models[0].device,
-            engine=models[0].engine,
+            # A default that is not loaded leaves none, once all others are unloaded.
+            device=models[0].device if models else None,
+            engine=models[0].engine if models else "",
             engines={name_of(model.card.key): model for model in served.versions},
             workers=self.settings.worker_count,
             lanes=self.division.lanes,

@@ -251,9 +251,11 @@ class Lifecycle:
         unanswered, dropped = 0, pipeline.journal.counts().dropped
         try:
             async with self._opened:
-                if self._follower is not None:
-                    await self._follower.close()
+                # Beside the drain, since a database that does not answer takes seconds.
+                leaving = asyncio.create_task(self._follower.close()) if self._follower is not None else None
                 unanswered = await pipeline.classifier.drain(timeout_s=drain_s)
+                if leaving is not None:
+                    await leaving
         # Whatever a library raises as it closes, the process ends; what was left undone is still reported.
         except Exception:
             logger.exception("A part failed to close; the others are closed all the same.")

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from bento_service.domain.registry import (
     CHAMPION,
@@ -16,10 +17,10 @@ from bento_service.domain.registry import (
     WorkerReport,
 )
 from bento_service.errors import JournalUnavailableError, LightboxError
-from bento_service.models import registry_changes
 from bento_service.models.comparisons import WaitingComparisons
 from bento_service.models.registry import RegistryStore
 from bento_service.pipeline.model_control import ModelControl
+from bento_service.worker.registry_routing import States, list_ready, restrict, routing_of, versions_in_use
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,6 @@ POLL_S = 0.5
 _REPORT_S = 3.0
 """A report is repeated this often; it is valid for `models.registry.REPORT_VALID_S`."""
 _ACTOR = "start"
-
-States = Mapping[tuple[str, str], VersionStatus]
 
 
 class RegistryFollower:
@@ -72,6 +71,7 @@ class RegistryFollower:
         self._host = socket.gethostname()
         self._wanted: Mapping[str, Deployment] = {}
         self._routed = {name: Deployment(name, (version,), {CHAMPION: version}) for name, version in served.items()}
+        self._refused: dict[str, Deployment] = {}
         self._seen_revision: int | None = None
         self._failed_at: dict[tuple[str, str], int] = {}
         self._load: asyncio.Task[None] | None = None
@@ -159,15 +159,18 @@ class RegistryFollower:
             return
         wanted = await asyncio.to_thread(self._registry.deployments)
         # What serves and nobody has written down yet; all of it, if the database was lost.
+        states = self._control.states()
         unknown = {name: routed for name, routed in self._routed.items() if name not in wanted and not routed.is_empty}
         for name, routed in unknown.items():
-            version = routed.champion
-
-            def begin(deployment: Deployment | None, name: str = name, version: str = version) -> Deployment:
-                return deployment or registry_changes.load(None, name, version)
-
+            loaded = list_ready(name, states)
+            served = replace(routed, versions=tuple(dict.fromkeys((*routed.versions, *loaded))))
             begun = await asyncio.to_thread(
-                self._registry.change, name, begin, action="start", version=version, actor=_ACTOR
+                self._registry.change,
+                name,
+                partial(_begin, served),
+                action="start",
+                version=served.champion,
+                actor=_ACTOR,
             )
             wanted = {**wanted, name: begun}
         self._wanted, self._seen_revision = wanted, None if unknown else revision
@@ -182,19 +185,25 @@ class RegistryFollower:
 
     def _route(self, wanted: Deployment, states: States) -> None:
         routed = self._routed.get(wanted.name)
-        possible = _restrict(wanted, states, routed)
-        if possible is None or (routed is not None and _routing_of(routed) == _routing_of(possible)):
+        possible = restrict(wanted, states, routed)
+        if possible is None or any(
+            known is not None and routing_of(known) == routing_of(possible)
+            for known in (routed, self._refused.get(wanted.name))
+        ):
             return
         try:
             self._control.set_deployment(possible)
         except LightboxError as error:
             logger.warning("%s stays as it is: %s", wanted.name, error.message)
-        # Also if it was refused, which the next poll would not change.
-        self._routed[wanted.name] = possible
+            # The next poll would not change that.
+            self._refused[wanted.name] = possible
+        else:
+            self._refused.pop(wanted.name, None)
+            self._routed[wanted.name] = possible
 
     def _unload_unwanted(self, wanted: Deployment, states: States) -> None:
         routed = self._routed.get(wanted.name)
-        in_use = _versions_in_use(routed) if routed is not None else set()
+        in_use = versions_in_use(routed) if routed is not None else set()
         for (name, version), status in states.items():
             is_unwanted = name == wanted.name and version not in wanted.versions and version not in in_use
             is_idle = status.state in {LoadState.READY, LoadState.FAILED} and (name, version) not in self._unloads
@@ -268,29 +277,5 @@ class RegistryFollower:
         self._is_cut_off = True
 
 
-def _restrict(wanted: Deployment, states: States, routed: Deployment | None) -> Deployment | None:
-    """Return the part of a deployment that is READY; None where no version can answer to the bare name yet."""
-    if wanted.is_empty:
-        return wanted
-    ready = {version for (name, version), one in states.items() if name == wanted.name and one.state is LoadState.READY}
-    champion = wanted.champion
-    if champion not in ready:
-        if routed is None or routed.is_empty or routed.champion not in ready:
-            return None
-        champion = routed.champion
-    aliases = {alias: version for alias, version in wanted.aliases.items() if version in ready}
-    return replace(
-        wanted,
-        aliases=aliases | {CHAMPION: champion},
-        canary=wanted.canary if wanted.canary and wanted.canary.version in ready - {champion} else None,
-        shadow=wanted.shadow if wanted.shadow and wanted.shadow.version in ready - {champion} else None,
-    )
-
-
-def _routing_of(deployment: Deployment) -> tuple[object, ...]:
-    return (dict(deployment.aliases), deployment.canary, deployment.shadow)
-
-
-def _versions_in_use(deployment: Deployment) -> set[str]:
-    others = (deployment.canary, deployment.shadow)
-    return {*deployment.aliases.values(), *(one.version for one in others if one is not None)}
+def _begin(served: Deployment, wanted: Deployment | None) -> Deployment:
+    return served if wanted is None else wanted

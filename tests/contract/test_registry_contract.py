@@ -1,12 +1,15 @@
 """The contract of `RegistryStore`, on SQLite and a real PostgreSQL."""
 
 import multiprocessing
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from bento_service.domain.registry import (
     CHAMPION,
@@ -19,11 +22,12 @@ from bento_service.domain.registry import (
     VersionStatus,
     WorkerReport,
 )
-from bento_service.errors import NoFormerChampionError, VersionInUseError
+from bento_service.errors import JournalUnavailableError, NoFormerChampionError, VersionInUseError
 from bento_service.journal.store import SqlJournalStore
 from bento_service.models import registry_changes
 from bento_service.models.registry import REPORT_VALID_S, Transform
 from bento_service.models.registry_sql import SqlRegistryStore
+from tests.fakes.registry import open_registry
 from tests.unit.journal.receipts import NOW
 
 PROMOTIONS = 8
@@ -82,6 +86,41 @@ def test_rolling_back_goes_through_all_former_champions(registry: SqlRegistrySto
     assert [(one.action, one.version) for one in history] == [("rollback", ""), ("rollback", "")] + [
         ("promote", version) for version in ("v3", "v2")
     ]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "versions = 'null'",
+        "aliases = '{}'",
+        'aliases = \'{"champion": "v9"}\'',
+        "canary = '{\"share\": 1}'",
+        "former_champions = '{}'",
+    ],
+)
+def test_a_damaged_row_is_named_and_changes_nothing(registry: SqlRegistryStore, journal_url: str, damage: str) -> None:
+    promote(registry, "v1")
+    engine = create_engine(journal_url)
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE deployments SET {damage}"))  # noqa: S608 - the test's own text
+    engine.dispose()
+    with pytest.raises(JournalUnavailableError, match="the row of 'pets' in `deployments` is damaged"):
+        registry.deployments()
+    with pytest.raises(JournalUnavailableError):
+        promote(registry, "v2")
+    assert [one.version for one in registry.changes("pets", limit=9)] == ["v1"]
+
+
+def test_text_that_is_no_json_is_damage_too(tmp_path: Path) -> None:
+    # SQLite alone: PostgreSQL takes none.
+    registry = open_registry(tmp_path)
+    promote(registry, "v1")
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as connection, connection:
+        connection.execute("UPDATE deployments SET aliases = '{'")
+    for use in (registry.deployments, partial(promote, registry, "v2")):
+        with pytest.raises(JournalUnavailableError, match="`deployments` is damaged"):
+            use()
+    registry.close()
 
 
 def test_a_refused_change_leaves_nothing_behind(registry: SqlRegistryStore) -> None:
@@ -167,4 +206,7 @@ def test_comparisons_add_up_to_an_agreement_and_are_pruned(registry: SqlRegistry
     assert found.mean_difference == pytest.approx(0.2)
     store.prune(now=NOW, steady_for=timedelta(days=9), retention=timedelta(days=1), max_receipts=9, limit=9)
     assert registry.agreement("pets", "v1", "v2").compared == 2
+    registry.add_comparisons([compare(timedelta(0), True, 0.1)])
+    store.prune(now=NOW, steady_for=timedelta(days=9), retention=timedelta(days=1), max_receipts=1, limit=9)
+    assert registry.agreement("pets", "v1", "v2").compared == 1
     assert registry.agreement("pets", "v2", "v1") == Agreement()

@@ -86,6 +86,11 @@ class FakeInfer:
         """Every image of any batch."""
         return {value for call in self.calls for value in call}
 
+    def forget_lanes(self) -> None:
+        """Let `wait_for_lane` wait for a lane that comes from now on."""
+        while self.entered.acquire(blocking=False):
+            """One that came before."""
+
     def wait_for_lane(self) -> None:
         """Return once one more lane has called."""
         if not self.entered.acquire(timeout=PATIENCE_S):

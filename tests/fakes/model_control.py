@@ -11,13 +11,17 @@ from bento_service.pipeline.model_control import ModelControl
 
 @dataclass
 class FakeModelControl(ModelControl):
-    """Loads at once, unless `held` has the version: then once it is set. `missing` has the versions without files."""
+    """Loads at once, unless `held` has the version: then once it is set. `missing` has the versions without files.
+
+    The `default_model` does not end.
+    """
 
     held: dict[str, asyncio.Event] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     loads: list[str] = field(default_factory=list)
     routed: dict[str, Deployment] = field(default_factory=dict)
     found: dict[tuple[str, str], VersionStatus] = field(default_factory=dict)
+    default_model: str = ""
 
     async def load(self, name: str, version: str) -> None:
         self.loads.append(version)
@@ -33,6 +37,8 @@ class FakeModelControl(ModelControl):
         del self.found[name, version]
 
     def set_deployment(self, deployment: Deployment) -> None:
+        if deployment.is_empty and deployment.name == self.default_model:
+            raise InvalidParameterError(f"{deployment.name} is the default")
         for version in deployment.aliases.values():
             if self.found[deployment.name, version].state is not LoadState.READY:
                 raise InvalidParameterError(f"{version} is not READY")

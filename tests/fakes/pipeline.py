@@ -127,6 +127,7 @@ class ObservedClassifier:
     async def occupy_lane(self, infer: FakeInfer, encoded: bytes = b"") -> "asyncio.Task[Answer]":
         """Return once the lane is held at the closed gate of a model."""
         infer.gate.clear()
+        infer.forget_lanes()
         task = await self.start(encoded or encode_image(1))
         await asyncio.to_thread(infer.wait_for_lane)
         return task
@@ -178,6 +179,7 @@ async def running(
     recipe: InputRecipe = RECIPE,
     score_kind: ScoreKind = "softmax",
     load_version: LoadVersion = load_nothing,
+    default_model: str | None = None,
 ) -> AsyncIterator[ObservedClassifier]:
     """Run a classifier with one lane, one decode thread and batches of up to four; the first model is the default."""
     clock = clock or fake_clock()
@@ -190,7 +192,7 @@ async def running(
         ],
         division=Division(lanes=1, decode_threads=1, compute_threads=1),
         limits=Limits(TARGET_MS, max_queued, max_receiving, ImageLimits(max_bytes=100_000, max_pixels=10_000)),
-        default_model=next(iter(models)),
+        default_model=default_model or next(iter(models)),
         load_version=load_version,
         observers=[observer],
         cache=cache,

@@ -8,6 +8,7 @@ import typer
 
 from bento_service.cli.errors import CommandError, explained_errors
 from bento_service.cli.output import new_table, plain_console
+from bento_service.domain.model_names import ModelReference
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.contract import ModelVersions, VersionState
@@ -26,7 +27,7 @@ def load(model: _Model, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
 
     Without a version, the one that was stored last. The first version of a model answers to its name.
     """
-    _change(url, model, lambda client: client.load_model(model), wait=wait)
+    _change(url, lambda client: client.load_model(model), lambda now: _find_loaded(model, now), wait=wait)
 
 
 def unload(model: _Model, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
@@ -34,7 +35,7 @@ def unload(model: _Model, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
 
     The version that answers to the bare name is not unloaded: promote another one first.
     """
-    _change(url, model, lambda client: client.unload_model(model), wait=wait)
+    _change(url, lambda client: client.unload_model(model), lambda now: None, wait=wait)
 
 
 def promote(model: _Model, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
@@ -42,7 +43,7 @@ def promote(model: _Model, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
 
     Without a version, the challenger if there is one, else the one that was stored last. Canary and shadow end.
     """
-    _change(url, model, lambda client: client.promote_model(model), wait=wait)
+    _change(url, lambda client: client.promote_model(model), _find_champion, wait=wait)
 
 
 def rollback(name: _Name, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
@@ -50,7 +51,7 @@ def rollback(name: _Name, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
 
     Canary and shadow end. The version that is rolled back stays loaded.
     """
-    _change(url, name, lambda client: client.roll_back_model(name), wait=wait)
+    _change(url, lambda client: client.roll_back_model(name), _find_champion, wait=wait)
 
 
 def shadow(model: _Model, share: _Share, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
@@ -58,7 +59,12 @@ def shadow(model: _Model, share: _Share, url: _Url = DEFAULT_URL, wait: _Wait = 
 
     Clients never get its answers, and never wait for it.
     """
-    _change(url, model, lambda client: client.set_shadow(model, share), wait=wait)
+    _change(
+        url,
+        lambda client: client.set_shadow(model, share),
+        lambda now: now.shadow.version if now.shadow else None,
+        wait=wait,
+    )
 
 
 def canary(
@@ -74,18 +80,53 @@ def canary(
     wait: _Wait = True,
 ) -> None:
     """Let a version answer a share of the requests for the bare name."""
-    _change(url, model, lambda client: client.set_canary(model, share, header=header), wait=wait)
+    _change(
+        url,
+        lambda client: client.set_canary(model, share, header=header),
+        lambda now: now.canary.version if now.canary else None,
+        wait=wait,
+    )
 
 
-def _change(url: str, model: str, change: Callable[[Client], ModelVersions], *, wait: bool) -> None:
+def _change(
+    url: str,
+    change: Callable[[Client], ModelVersions],
+    find_version: Callable[[ModelVersions], str | None],
+    *,
+    wait: bool,
+) -> None:
+    """Make a change and print the state; exit with 1 if the version that it is about has failed.
+
+    Another version that failed before stays FAILED until it is unloaded, and does not make this change one.
+    """
     with explained_errors(), Client(url) as client:
         versions = change(client)
         if wait:
             versions = client.wait_until_done(versions.name)
         write_versions(versions, sys.stdout)
-        if versions.state == "FAILED":
-            reasons = "; ".join(one.reason for one in versions.versions if one.state == "FAILED")
-            raise CommandError(f"{model} could not be loaded; what served before goes on: {reasons}")
+        failed = {one.version: one.reason for one in versions.versions if one.state == "FAILED"}
+        wanted = find_version(versions)
+        if wanted in failed:
+            raise CommandError(
+                f"{versions.name}:{wanted} could not be loaded; what served before goes on: {failed[wanted]}"
+            )
+        for version, reason in failed.items():
+            typer.echo(f"{versions.name}:{version} is FAILED since an earlier change: {reason}", err=True)
+
+
+def _find_champion(versions: ModelVersions) -> str | None:
+    return versions.aliases.get("champion")
+
+
+def _find_loaded(model: str, versions: ModelVersions) -> str | None:
+    """Return the version that a load was about."""
+    reference = ModelReference.parse(model)
+    if reference.alias:
+        return versions.aliases.get(reference.alias)
+    if reference.version:
+        found = [one.version for one in versions.versions if one.version.startswith(reference.version)]
+        return reference.version if reference.version in found else next(iter(found), None)
+    return versions.changes[0].version if versions.changes else None
 
 
 def write_versions(versions: ModelVersions, stream: TextIO) -> None:

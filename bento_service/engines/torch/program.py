@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from bento_service.engines.base import describe_load_error
 from bento_service.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ def load_program(path: Path, name: str, device: str) -> "fx.GraphModule":
         program = torch.export.load(path)
     # A damaged file fails in the zip reader, the JSON reader or torch's checks, with different exceptions.
     except Exception as error:
+        reason = describe_load_error(error, path)
         raise ModelLoadError(
-            f"PyTorch cannot load {name!r} from {path}: {error}. The file is damaged, or another version of PyTorch "
-            f"wrote it: delete its folder and write it again (`lightbox models prepare --torch-program {name}`).",
+            f"PyTorch cannot load {name!r} from {path.name}: {reason}. The file is damaged, or another version of "
+            "PyTorch wrote it: delete its folder in the model store and write it again (`lightbox models prepare "
+            f"--torch-program {name}`).",
             model=name,
         ) from error
     # The scheduler's batches have the right shape. The export's guards are Python code that would run for every batch.

@@ -13,7 +13,8 @@ def require_control(request: Request, settings: Settings) -> None:
     """Refuse a call that would change what is served, unless this caller may.
 
     A browser says in `Origin` which page sends a request, and so would any page of the internet that posts to this
-    machine. A page that has its own name resolve to this machine sends that name as `Host`.
+    machine. A page that has its own name resolve to this machine sends that name as `Host` too: so `Origin` and `Host`
+    that agree show a page of this service only where they are an address.
 
     Raises:
         ModelControlFixedError: The settings fix what is served.
@@ -28,14 +29,14 @@ def require_control(request: Request, settings: Settings) -> None:
         )
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
-    is_own = origin is None or urlsplit(origin).netloc == host != "" or origin in settings.cors_origins
+    is_own = origin is None or origin in settings.cors_origins or (_is_address(host) and _host_of(origin) == host)
     if not is_own:
         raise ForeignRequestError(
-            f"A page of {origin!r} may not change what this service serves. Ask from the service's own origin, from "
-            "one in LIGHTBOX_CORS_ORIGINS, or without a browser.",
+            f"A page of {origin!r} may not change what this service serves. Ask from a page at the service's own "
+            "address, from an origin in LIGHTBOX_CORS_ORIGINS, or without a browser.",
             origin=origin,
         )
-    if is_loopback(settings.host) and not _is_loopback_host(host):
+    if is_loopback(settings.host) and not is_loopback(_name_of(host)):
         raise ForeignRequestError(
             f"This service listens on this machine only, and the request asks for the host {host!r}. Use 127.0.0.1 or "
             "localhost.",
@@ -48,12 +49,29 @@ def require_control(request: Request, settings: Settings) -> None:
         )
 
 
-def _is_loopback_host(host: str) -> bool:
+def _host_of(origin: str) -> str | None:
     try:
-        name = urlsplit(f"//{host}").hostname or ""
+        return urlsplit(origin).netloc
     except ValueError:
-        return False
-    return is_loopback(name)
+        return None
+
+
+def _name_of(host: str) -> str:
+    """Return a Host without its port; empty if it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_address(host: str) -> bool:
+    """Whether nobody else can have this Host resolve to this machine: an IP address, or `localhost`."""
+    name = _name_of(host)
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return is_loopback(name)
+    return True
 
 
 def _came_by_loopback(request: Request) -> bool:

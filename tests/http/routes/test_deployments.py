@@ -150,6 +150,8 @@ def test_canary_and_shadow_are_set_and_ended(client: TestClient) -> None:
         ("pets/load", {"version": "../v1"}, (400, "invalid_parameter")),
         ("pets/load", {"path": "/models"}, (400, "invalid_parameter")),
         ("pets:v1/load", {"version": "v2ab"}, (400, "invalid_parameter")),
+        ("pets:/unload", {}, (400, "invalid_parameter")),
+        ("pets@/unload", {}, (400, "invalid_parameter")),
     ],
 )
 def test_a_wrong_change_is_refused_and_changes_nothing(
@@ -177,6 +179,7 @@ def test_fixed_settings_refuse_every_change(controlled: AppState) -> None:
     [
         ({"Origin": "https://evil.example"}, True),
         ({"Origin": "null"}, True),
+        ({"Origin": "http://[::1"}, True),
         ({"Origin": "http://127.0.0.1:8501"}, True),
         ({"Origin": "http://evil.example:3000", "Host": "evil.example:3000"}, True),
         ({"Host": "192.168.1.4:3000"}, True),
@@ -204,6 +207,27 @@ def test_another_machine_changes_nothing_unless_anonymous_callers_may(
     chosen = settings(host="0.0.0.0", allow_anonymous=is_allowed)  # noqa: S104 - the text of a setting
     client = client_of(replace(controlled, settings=chosen), "http://10.0.0.7:3000")
     assert client.post("/v1/models/pets:v1/load").status_code == status
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        # A name may be one that a page of the internet has resolve to this machine.
+        ("evil.example:3000", "http://evil.example:3000", 403),
+        ("10.0.0.7:3000", "http://10.0.0.7:3000", 202),
+        ("[fd00::7]:3000", "http://[fd00::7]:3000", 202),
+        ("lightbox.example", "https://lightbox.example", 202),
+        ("10.0.0.7:3000", "http://10.0.0.7:8501", 403),
+        ("evil.example:3000", None, 202),
+    ],
+)
+def test_a_page_with_a_name_changes_nothing_unless_it_is_listed(
+    controlled: AppState, host: str, origin: str | None, status: int
+) -> None:
+    chosen = settings(host="0.0.0.0", allow_anonymous=True, cors_origins=("https://lightbox.example",))  # noqa: S104
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    answer = client_of(replace(controlled, settings=chosen)).post("/v1/models/pets:v1/load", headers=headers)
+    assert answer.status_code == status
 
 
 class UnreadableStore(FakeStoredVersions):

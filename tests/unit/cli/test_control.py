@@ -25,8 +25,9 @@ class Controlled:
     def run(self, *arguments: str) -> Result:
         return CliRunner().invoke(app, ["models", *arguments], env={"LIGHTBOX_URL": self.service.url})
 
-    def report(self, state: LoadState, reason: str = "") -> None:
-        statuses = {("pets", version): VersionStatus(state, reason, 45_000_000) for version in ("v1", "v2")}
+    def report(self, state: LoadState, reason: str = "", versions: tuple[str, ...] = ("v1", "v2")) -> None:
+        statuses = {("pets", version): VersionStatus(LoadState.READY, "", 45_000_000) for version in ("v1", "v2")}
+        statuses |= {("pets", version): VersionStatus(state, reason, 45_000_000) for version in versions}
         self.registry.report(WorkerReport("a", "host", {"pets": 1_000}, statuses))
 
 
@@ -56,6 +57,27 @@ def test_a_load_that_failed_is_exit_code_1_with_the_reason(controlled: Controlle
     failed = controlled.run("load", "pets:v1")
     assert failed.exit_code == 1
     assert "host: it would not fit into memory" in failed.stderr
+
+
+def test_a_version_that_failed_before_does_not_fail_the_change_of_another(controlled: Controlled) -> None:
+    controlled.report(LoadState.FAILED, "no files", versions=("v2",))
+    controlled.run("load", "pets:v1")
+    assert controlled.run("load", "pets").exit_code == 1
+    for arguments in (["load", "pets:v1"], ["promote", "pets:v1"]):
+        changed = controlled.run(*arguments)
+        assert changed.exit_code == 0, changed.output
+        assert "pets:v2 is FAILED since an earlier change: host: no files" in changed.stderr
+    assert controlled.run("promote", "pets:v2").exit_code == 1
+    assert controlled.run("rollback", "pets").exit_code == 0
+
+
+def test_a_header_that_is_none_is_refused_in_one_line(controlled: Controlled) -> None:
+    controlled.run("load", "pets:v1", "--no-wait")
+    refused = controlled.run("canary", "pets:v2", "--share", "0.1", "--header", "X User")
+    assert refused.exit_code == 2
+    assert "header" in refused.stderr
+    assert "Traceback" not in refused.output
+    assert "pydantic" not in refused.output
 
 
 def test_nothing_is_waited_for_if_nobody_wants_to(controlled: Controlled) -> None:

@@ -30,8 +30,11 @@ def test_a_file_that_cannot_be_loaded_is_reported_with_the_models_name(
         files.onnx_path.write_bytes(content)
         files.require_program().write_bytes(content)
 
-    with pytest.raises(ModelLoadError, match="'efficientnet_lite0'"):
+    with pytest.raises(ModelLoadError, match="'efficientnet_lite0'") as refused:
         create_engine(kind, "cpu", files, lanes=1, threads=1)
+    # Clients read it.
+    assert str(tmp_path) not in refused.value.message
+    assert "\n" not in refused.value.message
 
 
 def test_torch_on_cuda_is_refused_where_there_is_no_gpu(model: StoredModel) -> None:

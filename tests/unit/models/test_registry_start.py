@@ -62,6 +62,14 @@ def test_a_champion_whose_files_are_missing_is_not_replaced_by_another_version(r
     assert (plan.names, plan.missing) == (("cars:c1",), {"pets": "pets is not stored"})
 
 
+def test_the_former_champion_answers_where_the_champions_files_are_missing(registry: SqlRegistryStore) -> None:
+    for version in ("v1", "v2", "v9"):
+        promote(registry, "pets", version)
+    plan = plan_start(("pets:v1", "pets:v2"), STORE, registry)
+    assert (plan.names, plan.missing) == (("pets:v2",), {})
+    assert "pets:v1" in plan.former
+
+
 def test_a_start_without_any_model_says_why(registry: SqlRegistryStore) -> None:
     with pytest.raises(ModelLoadError, match=r"can be served\. gone is not stored"):
         plan_start(("gone",), STORE, registry)

@@ -5,6 +5,7 @@ import pytest
 
 from bento_service.domain.models import ModelCard
 from bento_service.domain.registry import CHAMPION, Canary, Deployment, LoadState, Shadow
+from bento_service.domain.runner import EngineMode
 from bento_service.errors import InvalidParameterError, LightboxError, ModelLoadError, UnknownModelError
 from bento_service.pipeline.live_models import WarmModel
 from tests.fakes.engine import FakeInfer
@@ -67,6 +68,20 @@ async def test_a_version_is_loaded_beside_promoted_and_the_old_one_unloaded() ->
         assert [model.card.key for model in observed.models.loaded] == [f"a:{NEW}"]
         assert set(observed.queue.ceilings()) == {f"a:{NEW}"}
         observed.check_left_nothing()
+
+
+async def test_a_model_is_loaded_where_none_is_left() -> None:
+    shelf = Shelf()
+    async with running({"b": FakeInfer()}, default_model="a", load_version=shelf.load) as observed:
+        observed.models.set_deployment(Deployment("b", (), {}))
+        await observed.models.unload("b", "v-b")
+        with pytest.raises(UnknownModelError, match=r"'a' is served\. Served: none\."):
+            await ask(observed)
+        with observed.classifier.open_preview() as preview, pytest.raises(UnknownModelError):
+            await preview.draw(encode_image())
+        await observed.models.load("a", NEW)
+        promote(observed, NEW)
+        assert await ask(observed) == NEW
 
 
 async def test_an_admitted_request_is_answered_by_its_version_which_stays_until_then() -> None:
@@ -187,3 +202,18 @@ async def test_a_version_with_other_labels_is_no_canary() -> None:
         with pytest.raises(InvalidParameterError, match="other labels"):
             promote(observed, OLD, canary=Canary(NEW, 0.5))
         assert await ask(observed) == OLD
+
+
+@pytest.mark.parametrize(("slower", "expected"), [(1.5, 1.0), (0.7, 1.0), (4.0, 4.0)])
+async def test_a_version_about_as_fast_as_the_champion_gets_its_costs(slower: float, expected: float) -> None:
+    """Else the error of each comparison would multiply with those of all changes before."""
+    shelf, clock = Shelf(), fake_clock()
+    old = FakeInfer(on_call=lambda size: clock.advance_ms(20 * size))
+    new = FakeInfer(1, on_call=lambda size: clock.advance_ms(20 * slower * size))
+    shelf.warm = make_warm(shelf.warm.card, new)
+    async with running({"a": old}, load_version=shelf.load) as observed:
+        await observed.models.load("a", NEW)
+        champion_ms, new_ms = (
+            model.costs[EngineMode.THROUGHPUT].describe()[0].measured_ms for model in observed.models.loaded
+        )
+    assert new_ms == pytest.approx(expected * champion_ms)

@@ -154,6 +154,30 @@ async def test_a_later_worker_comes_to_the_same_state_before_it_is_ready(operato
         assert len(operator.registry.workers()) == 1
 
 
+async def test_a_later_worker_that_cannot_load_the_champion_serves_the_former_one(operator: Operator) -> None:
+    operator.promote("v1")
+    operator.promote("v2")
+    control = FakeModelControl(missing={"v2"})
+    async with worker(operator, control):
+        assert control.loads == ["v2", "v1"]
+        assert control.champion("pets") == "v1"
+        assert operator.has_followed()
+
+
+async def test_a_model_that_cannot_end_here_stays_and_is_not_tried_again_and_again(
+    operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    control = FakeModelControl(default_model="pets")
+    async with worker(operator, control, serves="v1") as follower:
+        operator.change(partial(registry_changes.unload, name="pets", version=None))
+        await until(lambda: "pets stays as it is" in caplog.text)
+        operator.promote("v2")
+        await until(operator.has_followed)
+        assert control.champion("pets") == "v2"
+        assert caplog.text.count("stays") == 1
+        assert follower.deployments()["pets"].champion == "v2"
+
+
 async def test_a_model_that_was_unloaded_as_a_whole_is_ended(operator: Operator) -> None:
     control = FakeModelControl()
     async with worker(operator, control):
@@ -195,9 +219,22 @@ async def test_a_lost_database_learns_what_is_served(operator: Operator) -> None
     async with worker(operator, control, serves="v1"):
         operator.promote("v2")
         await until(operator.has_followed)
+        canary = Canary("v1", 0.5)
+        operator.change(partial(registry_changes.set_canary, name="pets", canary=canary))
+        await until(operator.has_followed)
         operator.execute("DELETE FROM deployments", "DELETE FROM registry_changes")
         await until(lambda: "pets" in operator.registry.deployments())
-        assert operator.registry.deployments()["pets"].champion == control.champion("pets") == "v2"
+        found = operator.registry.deployments()["pets"]
+        assert found.champion == control.champion("pets") == "v2"
+        assert (found.versions, found.canary, found.former_champions) == (("v1", "v2"), canary, ("v1",))
+
+
+async def test_every_version_of_the_settings_is_written_down(operator: Operator) -> None:
+    control = FakeModelControl()
+    await control.load("pets", "v2")
+    async with worker(operator, control, serves="v1"):
+        assert operator.registry.deployments()["pets"].versions == ("v1", "v2")
+        assert set(control.found) == {("pets", "v1"), ("pets", "v2")}
 
 
 async def test_a_model_without_files_is_failed_with_the_reason(operator: Operator) -> None:
