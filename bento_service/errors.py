@@ -204,6 +204,10 @@ class MissingFactsError(ModelLoadError):
     """An import lacks facts that only a person can state, such as labels. For the operator."""
 
 
+class WrongFactsError(ModelLoadError):
+    """What was stated or found of a model cannot be, or contradicts its graph. For the operator."""
+
+
 class EngineUnavailableError(LightboxError):
     """The engine or device of the settings is not available on this machine. For the operator."""
 

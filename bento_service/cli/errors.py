@@ -10,6 +10,7 @@ import typer
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 
+from bento_service.cli.plain_text import to_plain
 from bento_service.errors import (
     CacheUrlError,
     InvalidParameterError,
@@ -17,6 +18,7 @@ from bento_service.errors import (
     LightboxError,
     MissingFactsError,
     UnknownModelError,
+    WrongFactsError,
 )
 from bento_service.settings import Settings
 from lightbox_client import errors as client_errors
@@ -48,6 +50,7 @@ _BAD_INPUT_ERRORS = (
     UnknownModelError,
     InvalidParameterError,
     MissingFactsError,
+    WrongFactsError,
     JournalUrlError,
     CacheUrlError,
     client_errors.UnknownModelError,
@@ -63,7 +66,7 @@ def explained_errors() -> Iterator[None]:
         yield
     except (CommandError, LightboxError, LightboxClientError) as error:
         if not isinstance(error, ExplainedError):
-            sys.stderr.write(f"lightbox: {error}\n")
+            sys.stderr.write(f"lightbox: {to_plain(str(error))}\n")
         code = ExitCode.BAD_INPUT if isinstance(error, _BAD_INPUT_ERRORS) else ExitCode.FAILED
         raise typer.Exit(getattr(error, "exit_code", code)) from error
 

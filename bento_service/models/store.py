@@ -77,9 +77,16 @@ class BentoModelStore:
             version: The first characters of a version.
 
         Raises:
-            ModelLoadError: Several versions begin with these characters, or a store exists and cannot be read.
+            ModelLoadError: Several versions begin with these characters; an alias is named; or a store exists and
+                cannot be read.
         """
         reference = ModelReference.parse(name)
+        if reference.alias is not None:
+            raise ModelLoadError(
+                f"{name!r} names an alias, which only a service knows; in the store, name a version: "
+                f"`{reference.name}:VERSION`.",
+                model=reference.name,
+            )
         version = version or reference.version
         with self._explained_reading(repr(reference.name)):
             entries = self._entries(reference.name)
@@ -151,24 +158,26 @@ class BentoModelStore:
             write_program(folder / PROGRAM)
 
     def remove(self, name: str, version: str) -> None:
-        """Delete a version, given in full, with its torch program, from every store that has it. Hold `lock` meanwhile.
+        """Delete a version, given in full, with its torch program, from every store that has it, locked meanwhile.
 
         Raises:
             ModelLoadError: A store cannot be written.
         """
         for root in self._roots():
-            for prefix in (MODEL_PREFIX, PROGRAM_PREFIX):
-                tag_name = bento_name(name, prefix)
-                if not (root / tag_name / version).is_dir():
-                    continue
-                try:
-                    # BentoML's way, which also keeps its record of the latest version right.
-                    _open_store(root).delete(f"{tag_name}:{version}")
-                except OSError as error:
-                    raise ModelLoadError(
-                        f"{name}:{version} cannot be removed from the model store {root}: {error.strerror or error}.",
-                        model=name,
-                    ) from error
+            names = [bento_name(name, prefix) for prefix in (MODEL_PREFIX, PROGRAM_PREFIX)]
+            stored = [tag_name for tag_name in names if (root / tag_name / version).is_dir()]
+            if not stored:
+                continue
+            with _locked(root, name):
+                for tag_name in stored:
+                    try:
+                        # BentoML's way, which also keeps its record of the latest version right.
+                        _open_store(root).delete(f"{tag_name}:{version}")
+                    except OSError as error:
+                        raise ModelLoadError(
+                            f"{name}:{version} cannot be removed from the model store {root}: {_explain(error)}.",
+                            model=name,
+                        ) from error
 
     def copy_home(self, stored: StoredModel) -> StoredModel:
         """Copy a version that only the second store has into the first, where `bentoml build` looks; return it."""
@@ -184,30 +193,13 @@ class BentoModelStore:
             copy.rename(home)
         return self.load(stored.card.name, version)
 
-    @contextlib.contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold a lock between processes that prepare this model.
+    def lock(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Hold a lock between processes that prepare or import this model.
 
         Raises:
             ModelLoadError: The store is not writable.
         """
-        from filelock import FileLock
-
-        folder = self._folder()
-        lock = FileLock(folder / f".{bento_name(name)}.lock")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except OSError as error:
-            raise ModelLoadError(
-                f"The model {name!r} is not prepared, and nothing can be written to the model store {folder}: "
-                f"{error.strerror or error}. {PREPARE_ELSEWHERE}",
-                model=name,
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return _locked(self._folder(), name)
 
     @contextlib.contextmanager
     def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
@@ -217,21 +209,40 @@ class BentoModelStore:
         import bentoml
 
         name, root = bento_name(card.name, prefix), self._folder()
-        shutil.rmtree(root / name / card.version, ignore_errors=True)
+        home, former = root / name / card.version, root / f".{name}-{card.version}.former"
         metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
         tag = f"{name}:{card.version}"
-        with bentoml.models.create(tag, metadata=metadata, _model_store=_open_store(root)) as model:
-            folder = Path(model.path)
-            yield folder
-            model.info.metadata["file_bytes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
-        let_others_read(root / name / card.version)
+        shutil.rmtree(former, ignore_errors=True)
+        try:
+            with bentoml.models.create(tag, metadata=metadata, _model_store=_open_store(root)) as model:
+                folder = Path(model.path)
+                yield folder
+                model.info.metadata["file_bytes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
+                # BentoML stores it as it leaves this block, where there must be none of this tag.
+                if home.exists():
+                    home.rename(former)
+            let_others_read(home)
+        except BaseException as error:
+            if former.exists():
+                shutil.rmtree(home, ignore_errors=True)
+                former.rename(home)
+            if not isinstance(error, OSError):
+                raise
+            raise ModelLoadError(
+                f"{card.name}:{card.version} cannot be written to the model store {root}: {_explain(error)}. What was "
+                "there is as it was.",
+                model=card.name,
+            ) from error
+        shutil.rmtree(former, ignore_errors=True)
 
     def _entries(self, name: str) -> list[Entry]:
         """Return the versions of all roots, newest first; of a version that two have, the first root's."""
         found: dict[str, Entry] = {}
         for root in self._roots():
             for entry in find_versions(bento_name(name), root):
-                found.setdefault(entry.version, entry)
+                # `timm-resnet18` and `timm/resnet18` have one tag name.
+                if entry.name == name:
+                    found.setdefault(entry.version, entry)
         return sorted(found.values(), key=lambda entry: entry.created_at, reverse=True)
 
     def _read(self, name: str, entry: Entry) -> StoredModel:
@@ -289,6 +300,38 @@ def explain_missing_model(name: str) -> str:
         f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`, name the store that "
         f"has it in LIGHTBOX_MODEL_STORE (in a container, mount it at /models), or choose a bundled model: {bundled}."
     )
+
+
+@contextlib.contextmanager
+def _locked(root: Path, name: str) -> Iterator[None]:
+    from filelock import FileLock
+
+    lock = FileLock(root / f".{bento_name(name)}.lock")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        denied = f"nothing can be written to the model store {root}: {_explain(error)}."
+        if is_preparable(name):
+            raise ModelLoadError(
+                f"The model {name!r} is not prepared, and {denied} {PREPARE_ELSEWHERE}", model=name
+            ) from error
+        raise ModelLoadError(
+            f"{name!r} cannot be imported or removed: {denied} Name a folder that you may write to in "
+            "LIGHTBOX_MODEL_STORE; in a container, mount one at /models, and run it as its owner (`--user`).",
+            model=name,
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _explain(error: OSError) -> str:
+    """Return the reason of an error; one that copies a folder has a list of them."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
+        return str(error.args[0][0][-1])
+    return error.strerror or str(error)
 
 
 def _open_store(root: Path) -> "ModelStore":

@@ -94,8 +94,8 @@ def find_names(root: Path) -> Iterator[str]:
     except FileNotFoundError:
         return
     for folder in folders:
-        if folder.is_dir() and (entries := find_versions(folder.name, root)):
-            yield entries[0].name
+        if folder.is_dir():
+            yield from {entry.name for entry in find_versions(folder.name, root)}
 
 
 def read_model(entry: Entry, program_path: Path | None) -> StoredModel:

@@ -1,6 +1,7 @@
 """What runs in the child process of `confinement`: nothing else may read a file from outside, or run it."""
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -53,8 +54,10 @@ def _limit(limits: Mapping[str, int]) -> None:
         # macOS refuses limits of address space.
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, (most, most))
-    # Ends this process even if its parent has died.
+    # Ends this process where its parent cannot any more.
     signal.alarm(limits["wall_s"])
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG, linux/prctl.h: when the parent dies
     with contextlib.suppress(OSError):
         # The first that Linux ends where memory runs out.
         Path("/proc/self/oom_score_adj").write_text("1000")
@@ -62,8 +65,6 @@ def _limit(limits: Mapping[str, int]) -> None:
 
 def _leave_network() -> None:
     """Move to an empty network, where Linux allows that (as root, or where users may make namespaces)."""
-    import ctypes
-
     new_user, new_network = 0x10000000, 0x40000000  # linux/sched.h
     with contextlib.suppress(AttributeError, OSError):
         unshare = ctypes.CDLL(None).unshare

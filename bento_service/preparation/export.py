@@ -49,7 +49,8 @@ def export_plain(module: "nn.Module", shape_chw: tuple[int, int, int], onnx_path
     """
     import torch
 
-    with _explained("The model"), torch.no_grad(), _quietly():
+    advice = "Check --size and --arch, or export ONNX where its own code is."
+    with _explained("The model", advice), torch.no_grad(), _quietly():
         example = (torch.zeros(2, *shape_chw),)
         batch = torch.export.Dim("batch", min=1)
         program = torch.export.export(module, example, dynamic_shapes=({0: batch},))
@@ -106,14 +107,13 @@ def _trace(model: LoadedModel) -> "tuple[torch.export.ExportedProgram, tuple[tor
 
 
 @contextlib.contextmanager
-def _explained(subject: str) -> Iterator[None]:
+def _explained(subject: str, advice: str = "Choose another model.") -> Iterator[None]:
     try:
         yield
     # torch.export and the ONNX exporter raise any exception of the model's code or of a pass over its graph.
     except Exception as error:
-        raise ModelLoadError(
-            f"{subject} cannot be exported: {type(error).__name__}: {error}. Choose another model."
-        ) from error
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ModelLoadError(f"{subject} cannot be exported: {type(error).__name__}: {reason}. {advice}") from error
 
 
 @contextlib.contextmanager

@@ -1,11 +1,13 @@
 """Decide how a model is imported: what a person states wins over what its files say, and nothing is guessed."""
 
-from collections.abc import Iterator, Mapping
+import math
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal
 
 from bento_service.domain.models import InputRecipe, ScoreKind
-from bento_service.errors import MissingFactsError, ModelLoadError
+from bento_service.errors import MissingFactsError, WrongFactsError
 from bento_service.preparation.inspection import Activation
 from bento_service.preparation.presets import BYTES, NORMALISATIONS
 from bento_service.preparation.sources.base import UNKNOWN_LICENCE
@@ -32,6 +34,8 @@ _FLAGS: Final[Mapping[str, str]] = {
     "pad_value": "the grey around a letterboxed image: --pad-value 0-255",
 }
 
+_MAX_LABEL_LETTERS: Final = 500
+_MAX_SIDE_PX: Final = 8192
 
 _PRESET_HINT = (
     "\n--recipe also states the crop, interpolation and channels that usually go with its normalisation. With labelled "
@@ -67,8 +71,15 @@ def complete(stated: ModelFindings, preset: Preset | None, files: ModelFindings,
     """Return all findings: what a person stated, then a preset's normalisation, the files, and a preset's crop.
 
     What the graph leaves no choice of comes first, and its size last.
+
+    Raises:
+        WrongFactsError: A flag states something else than the graph leaves no choice of.
     """
-    recipe = _of_graph(shape).or_else(stated.recipe).or_else(_normalisation_of(preset)).or_else(files.recipe)
+    fixed = _of_graph(shape)
+    for own, other in ((getattr(fixed, one.name), getattr(stated.recipe, one.name)) for one in fields(fixed)):
+        if own is not None and other is not None and own.value != other.value:
+            raise WrongFactsError(f"{other.where} is {other.value}, and {own.where}: leave it out.")
+    recipe = fixed.or_else(stated.recipe).or_else(_normalisation_of(preset)).or_else(files.recipe)
     recipe = recipe.or_else(_geometry_of(preset)).or_else(_size_of(shape))
     return ModelFindings(facts=stated.facts.or_else(files.facts), recipe=recipe)
 
@@ -88,7 +99,8 @@ def make_plan(name: str, found: ModelFindings, shape: GraphShape) -> ImportPlan:
     """Return the plan of an import.
 
     Raises:
-        ModelLoadError: Facts are missing or contradict each other; the message names the flags.
+        MissingFactsError: Facts are missing; the message names the flags.
+        WrongFactsError: They contradict each other, or the graph.
     """
     missing = list(list_missing(found, shape))
     if missing:
@@ -104,9 +116,10 @@ def make_plan(name: str, found: ModelFindings, shape: GraphShape) -> ImportPlan:
     labels = _value_of(facts.labels)
     labels_where = facts.labels.where if facts.labels else ""
     if shape.classes is not None and len(labels) != shape.classes:
-        raise ModelLoadError(
+        raise WrongFactsError(
             f"The model has {shape.classes} classes, and {labels_where} has {len(labels)} labels.", model=name
         )
+    _check_labels(labels, labels_where)
     score_kind, where = choose_score_kind(found, shape)
     stated = {
         field.name.replace("_", " "): value.where
@@ -128,9 +141,16 @@ def choose_score_kind(found: ModelFindings, shape: GraphShape) -> tuple[ScoreKin
     """Return the kind of a model's scores, and where it was found.
 
     Raises:
-        ModelLoadError: `--activation none` is stated, and the graph returns no probabilities.
+        WrongFactsError: `--activation none` is stated, and the graph returns no probabilities; or it ends in another
+            activation than the stated one.
     """
     stated = found.facts.activation
+    is_flag = stated is not None and stated.where == "--activation"
+    if stated and is_flag and shape.activation != "none" and stated.value not in {"none", shape.activation}:
+        raise WrongFactsError(
+            f"--activation is {stated.value}, and the graph's scores went through {shape.activation} already: leave it "
+            "out."
+        )
     if shape.activation == "softmax":
         return "softmax", "the graph's scores are probabilities already"
     if shape.activation == "sigmoid":
@@ -141,7 +161,7 @@ def choose_score_kind(found: ModelFindings, shape: GraphShape) -> tuple[ScoreKin
         case Finding(value="softmax"):
             return "softmax", stated.where
         case Finding(value="none"):
-            raise ModelLoadError(
+            raise WrongFactsError(
                 "--activation none is for a graph that returns probabilities, and this one returns other scores. State "
                 "--activation softmax (one label is right) or sigmoid (each label by itself)."
             )
@@ -154,20 +174,20 @@ def make_recipe(found: RecipeFindings) -> InputRecipe:
     """Return the recipe of findings of which `list_missing` has none.
 
     Raises:
-        ModelLoadError: Mean or deviation has another number of values than the model has channels; or there is no such
-            resize.
+        WrongFactsError: Mean or deviation has another number of values than the model has channels; a value cannot be;
+            or OpenCV's resize has no such interpolation.
     """
     height_px, width_px = _value_of(found.size)
     interpolation = _value_of(found.interpolation)
     is_antialiased = found.is_antialiased.value if found.is_antialiased else True
     if interpolation == "box" and not is_antialiased:
-        raise ModelLoadError(
+        raise WrongFactsError(
             "--interpolation box goes with --antialias only: it averages all pixels. OpenCV's INTER_AREA does so too, "
             "and is not among Lightbox's filters; box with --antialias is the nearest to it."
         )
     fit, channels = _value_of(found.fit), _value_of(found.channels)
     count = 1 if channels == "grey" else 3
-    return InputRecipe(
+    recipe = InputRecipe(
         height_px=height_px,
         width_px=width_px,
         crop_fraction=_value_of(found.crop_fraction) if fit == "crop" else 1.0,
@@ -179,6 +199,38 @@ def make_recipe(found: RecipeFindings) -> InputRecipe:
         pad_value=_value_of(found.pad_value) if fit == "letterbox" else 0,
         is_antialiased=is_antialiased,
     )
+    _check_values(recipe, found)
+    return recipe
+
+
+def _check_values(recipe: InputRecipe, found: RecipeFindings) -> None:
+    """Refuse values of files that no image can be made with; those of flags are limited there."""
+    sides = (recipe.height_px, recipe.width_px)
+    wrong = {
+        "size": not all(1 <= side <= _MAX_SIDE_PX for side in sides),
+        "crop_fraction": not 0.05 <= recipe.crop_fraction <= 2,
+        "mean": not all(map(math.isfinite, recipe.mean)),
+        "std": not all(math.isfinite(value) and value != 0 for value in recipe.std),
+        "pad_value": not 0 <= recipe.pad_value <= 255,
+    }
+    for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        finding = getattr(found, name)
+        value = finding.value if name != "size" else f"{recipe.width_px} x {recipe.height_px} pixels"
+        raise WrongFactsError(f"The {name.replace('_', ' ')} of {finding.where} cannot be {value}.")
+
+
+def _check_labels(labels: Sequence[str], where: str) -> None:
+    for index, label in enumerate(labels):
+        # They are shown in terminals, in a line each; a surrogate is half a character.
+        if any(unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"} for letter in label):
+            raise WrongFactsError(
+                f"The label {label[:50]!r} of class {index} ({where}) has line breaks or control characters: state "
+                "others by --labels."
+            )
+        if not label.strip() or len(label) > _MAX_LABEL_LETTERS:
+            raise WrongFactsError(
+                f"The label of class {index} ({where}) has {len(label)} letters; a label has 1 to {_MAX_LABEL_LETTERS}."
+            )
 
 
 def describe(plan: ImportPlan) -> Iterator[str]:
@@ -262,7 +314,8 @@ def _spread(values: Finding[tuple[float, ...]] | None, count: int, flag: str) ->
         return given
     if len(set(given)) != 1:
         where = values.where if values else flag
-        raise ModelLoadError(f"{where} has {len(given)} values, and the model takes {count} channels: state {flag}.")
+        channels = "one channel" if count == 1 else f"{count} channels"
+        raise WrongFactsError(f"{where} has {len(given)} values, and the model takes {channels}: state {flag}.")
     return given[:1] * count
 
 

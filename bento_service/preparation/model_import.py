@@ -69,6 +69,9 @@ def import_model(request: ImportRequest, store: BentoModelStore, listener: Liste
             it fails the parity gate.
         ModuleNotFoundError: A library that the source takes is not installed.
     """
+    # A store that cannot be written is told before the import, which takes half a minute.
+    with store.lock(request.name):
+        pass
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         listener.announce(f"reading {request.source.description}")

@@ -55,7 +55,7 @@ def state(flags: Mapping[str, Any]) -> "ModelFindings":
 
     Raises:
         CommandError: A value cannot be read.
-        ModelLoadError: The file of labels cannot be read.
+        WrongFactsError: The file of labels cannot be read.
     """
     from bento_service.preparation.sources.findings import Finding, Findings, ModelFindings, RecipeFindings
     from bento_service.preparation.sources.label_files import read_labels

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TextIO
 
 from bento_service.cli.output import new_table, plain_console
+from bento_service.cli.plain_text import to_plain
 from bento_service.domain.model_names import ModelReference, is_preparable
 from bento_service.domain.models import ModelCard
 from bento_service.models.store import BentoModelStore, explain_missing_model
@@ -57,7 +58,7 @@ def write_rows(rows: Sequence[ModelRow], stream: TextIO) -> None:
     table.add_column("source", overflow="fold")
     table.add_column("aliases", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(to_plain, row))
     plain_console(stream).print(table)
     missing = [row.name for row in rows if row.state == MISSING]
     if any(map(is_preparable, missing)):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO, TypeAlias
 from bento_service.cli.errors import CommandError, ExitCode, ExplainedError, read_settings
 from bento_service.cli.launch import run_to_end
 from bento_service.cli.output import new_table, plain_console
+from bento_service.cli.plain_text import to_plain
 from bento_service.domain.models import StoredModel
 from bento_service.models.store import BentoModelStore
 
@@ -36,7 +37,7 @@ class Steps:
 
     def show(self, model: str, step: str) -> None:
         """Write a line."""
-        self._stream.write(f"[{time.monotonic() - self._started_s:5.1f} s] {model}: {step}\n")
+        self._stream.write(f"[{time.monotonic() - self._started_s:5.1f} s] {model}: {to_plain(step)}\n")
         self._stream.flush()
 
 

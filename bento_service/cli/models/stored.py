@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.output import new_table, plain_console
+from bento_service.cli.plain_text import to_plain
 from bento_service.domain.model_names import ModelReference
 from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.models.store import BentoModelStore
@@ -43,7 +44,7 @@ def write_stored(versions: Iterable[StoredModel], stream: TextIO) -> None:
         stored_at = stored.stored_at.astimezone().strftime("%Y-%m-%d %H:%M") if stored.stored_at else ""
         size = f"{measure_bytes(stored) / 1e6:.1f} MB"
         shown = (card.name, card.version, stored_at, size, f"{recipe.width_px}×{recipe.height_px}")
-        table.add_row(*shown, str(len(card.labels)), judge(stored), card.licence)
+        table.add_row(*shown, str(len(card.labels)), judge(stored), to_plain(card.licence))
     if table.row_count:
         plain_console(stream).print(table)
     else:
@@ -56,7 +57,7 @@ def write_card(stored: StoredModel, stream: TextIO) -> None:
     for heading in ("fact", "value", "found in"):
         table.add_column(heading, overflow="fold")
     for row in _describe(stored):
-        table.add_row(*row)
+        table.add_row(*map(to_plain, row))
     plain_console(stream).print(table)
 
 
@@ -78,7 +79,7 @@ def remove(store: BentoModelStore, name: str, stream: TextIO, *, every: bool) ->
         ModelLoadError: It has none, or the store cannot be written.
     """
     reference = ModelReference.parse(name)
-    if reference.version is not None:
+    if reference.version is not None or reference.alias is not None:
         versions: tuple[StoredModel, ...] = (store.load(name),)
     else:
         versions = store.versions(reference.name) or (store.load(name),)
@@ -87,10 +88,9 @@ def remove(store: BentoModelStore, name: str, stream: TextIO, *, every: bool) ->
         raise CommandError(
             f"{name} has several versions: {found}. Name one as `{name}:VERSION`, or add --all", ExitCode.BAD_INPUT
         )
-    with store.lock(reference.name):
-        for stored in versions:
-            store.remove(reference.name, stored.card.version)
-            stream.write(f"Removed {reference.name}:{stored.card.version}.\n")
+    for stored in versions:
+        store.remove(reference.name, stored.card.version)
+        stream.write(f"Removed {reference.name}:{stored.card.version}.\n")
 
 
 def _describe(stored: StoredModel) -> Iterator[tuple[str, str, str]]:

@@ -20,7 +20,7 @@ from bento_service.preparation.sources.repositories import (
 from bento_service.preparation.sources.timm_config import is_timm_config
 
 WEIGHT_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-_TIMM_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
+TIMM_WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin")
 _ONNX_OF_HUGGING_FACE: Final = ("model.onnx", "onnx/model.onnx")
 _TAKEN = (
     "Taken are an ONNX file or a folder with one, a timm or Hugging Face folder, MLflow's and Triton's folders, a "
@@ -85,7 +85,7 @@ def _find_file(path: Path) -> Source:
     if path.stat().st_size == 0:
         raise ModelLoadError(f"{path} is empty.")
     refuse_foreign_file(path)
-    if _is_safetensors(path) or path.suffix in WEIGHT_SUFFIXES:
+    if is_safetensors(path) or path.suffix in WEIGHT_SUFFIXES:
         return Weights(path=path, description=f"the weights {path.name}")
     if path.suffix == ".onnx" or _may_be_onnx(path):
         return OnnxSource(path=path, description=f"the ONNX file {path.name}")
@@ -128,13 +128,13 @@ def _find_hugging_face(folder: Path) -> Source:
     if "auto_map" in config:
         raise refuse(folder, "a Hugging Face folder with code of its own (trust_remote_code)", "transformers")
     if is_timm_config(config):
-        weights = next((folder / name for name in _TIMM_WEIGHTS if (folder / name).is_file()), None)
+        weights = next((folder / name for name in TIMM_WEIGHTS if (folder / name).is_file()), None)
         if weights is None:
-            raise ModelLoadError(f"{folder} has timm's {CONFIG} and no weights; it takes {' or '.join(_TIMM_WEIGHTS)}.")
+            raise ModelLoadError(f"{folder} has timm's {CONFIG} and no weights; it takes {' or '.join(TIMM_WEIGHTS)}.")
         refuse_foreign_file(weights)
         return TimmFolder(path=folder, description=f"timm {config['architecture']} in {folder.name}", found=found)
-    architectures = config.get("architectures") or ["no architecture"]
-    kind = str(architectures[0])
+    architectures = config.get("architectures")
+    kind = str(architectures[0]) if isinstance(architectures, list) and architectures else "of no architecture"
     if not kind.endswith("ForImageClassification"):
         raise ModelLoadError(f"{folder} is {kind} by its {CONFIG}; Lightbox serves image classifiers.")
     if not (folder / "model.safetensors").is_file():
@@ -173,7 +173,8 @@ def _names(files: Iterable[Path], folder: Path) -> str:
     return ", ".join(str(file.relative_to(folder)) for file in files) or "none"
 
 
-def _is_safetensors(path: Path) -> bool:
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as safetensors do: with the length of a JSON header, and its brace."""
     with path.open("rb") as file:
         start = file.read(9)
     header_bytes = int.from_bytes(start[:8], "little")

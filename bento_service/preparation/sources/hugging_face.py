@@ -4,7 +4,6 @@ Only keys that are written down count: transformers' image processors have defau
 are in no file.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import yaml
 
 from bento_service.domain.models import Channels, Fit
-from bento_service.errors import ModelLoadError
 from bento_service.preparation.sources.findings import NOTHING, Finding, Findings, ModelFindings, RecipeFindings
+from bento_service.preparation.sources.foreign_files import MAX_YAML_BYTES, explained_reading, read_object
 from bento_service.preparation.sources.label_files import are_placeholders, labels_by_number
 from bento_service.preparation.sources.recipes import crop_fraction
 from bento_service.preparation.sources.timm_config import is_timm_config, read_timm_config
@@ -22,7 +21,6 @@ from bento_service.preparation.sources.values import as_float, as_floats, as_int
 CONFIG, PREPROCESSOR, MODEL_CARD = "config.json", "preprocessor_config.json", "README.md"
 _CONVNEXT_CROP_BELOW_PX = 384
 """ConvNeXt's processor crops below this size (transformers, image_processing_convnext.py), and squashes from it on."""
-_LIMIT_BYTES = 20_000_000
 
 
 def read_config(folder: Path, name: str = CONFIG) -> Mapping[str, Any]:
@@ -32,17 +30,7 @@ def read_config(folder: Path, name: str = CONFIG) -> Mapping[str, Any]:
         ModelLoadError: It is no JSON object.
     """
     path = folder / name
-    if not path.is_file():
-        return {}
-    try:
-        if path.stat().st_size > _LIMIT_BYTES:
-            raise ValueError(f"it has more than {_LIMIT_BYTES} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise TypeError("it is no object")
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ModelLoadError(f"{path} cannot be read: {error}.") from error
-    return content
+    return read_object(path) if path.is_file() else {}
 
 
 def read_folder(folder: Path) -> ModelFindings:
@@ -51,13 +39,12 @@ def read_folder(folder: Path) -> ModelFindings:
     Raises:
         ModelLoadError: One of them cannot be read.
     """
-    config = read_config(folder)
-    try:
+    config, processor = read_config(folder), read_config(folder, PREPROCESSOR)
+    with explained_reading(str(folder / CONFIG)):
         found = read_timm_config(config) if is_timm_config(config) else _read_model_config(config)
-    except (ValueError, TypeError, AttributeError, LookupError) as error:
-        raise ModelLoadError(f"{folder / CONFIG} cannot be read: {error}.") from error
-    processor = ModelFindings(recipe=_read_processor(read_config(folder, PREPROCESSOR)))
-    return found.or_else(processor).or_else(_read_model_card(folder))
+    with explained_reading(str(folder / PREPROCESSOR)):
+        found = found.or_else(ModelFindings(recipe=_read_processor(processor)))
+    return found.or_else(_read_model_card(folder))
 
 
 def _read_model_config(config: Mapping[str, Any]) -> ModelFindings:
@@ -100,6 +87,8 @@ def _read_processor(config: Mapping[str, Any]) -> RecipeFindings:
 
 def _read_geometry(config: Mapping[str, Any]) -> RecipeFindings:
     """Return size, fit and crop fraction where the keys say them; what a bare number means is in the class alone."""
+    if config.get("do_resize") is False:
+        return RecipeFindings()
     resized, cropped = _to_size(config.get("size")), _to_size(config.get("crop_size"))
     short_side = config["size"].get("shortest_edge") if isinstance(config.get("size"), dict) else None
     crops = config.get("do_center_crop") is True and cropped is not None
@@ -154,15 +143,18 @@ def _round(value: float) -> float:
 def _read_model_card(folder: Path) -> ModelFindings:
     """Return the licence in the YAML header of the model card."""
     path = folder / MODEL_CARD
-    if not path.is_file() or path.stat().st_size > _LIMIT_BYTES:
+    if not path.is_file():
         return NOTHING
-    before, _, rest = path.read_text(encoding="utf-8", errors="replace").partition("---\n")
+    with path.open("rb") as file:
+        start = file.read(MAX_YAML_BYTES).decode("utf-8", errors="replace")
+    before, _, rest = start.partition("---\n")
     header, separator, _ = rest.partition("\n---")
     if before.strip() or not separator:
         return NOTHING
     try:
         described = yaml.safe_load(header)
-    except yaml.YAMLError:
+    # A date that does not exist is a ValueError.
+    except (yaml.YAMLError, ValueError, RecursionError):
         return NOTHING
     licence = described.get("license") if isinstance(described, dict) else None
     return ModelFindings(facts=Findings(licence=as_text(licence, f"{MODEL_CARD} license")))

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from bento_service.errors import ModelLoadError
+from bento_service.errors import ModelLoadError, WrongFactsError
 from bento_service.preparation.sources.findings import Finding
+from bento_service.preparation.sources.foreign_files import explained_reading, find_inside, read_text
 
 IMAGENET = "imagenet"
 """The value of `--labels` for ImageNet's 1,000 classes in their usual order."""
@@ -15,22 +16,24 @@ INDEX_TO_NAME = "index_to_name.json"
 """TorchServe's file of labels."""
 LABELS_TXT = "labels.txt"
 _NUMBERED = re.compile(r"(\d+)[\s:,]+(.+)")
-_LIMIT_BYTES = 20_000_000
 
 
 def read_labels(text: str) -> Finding[tuple[str, ...]]:
     """Return the labels of `--labels`: a file, or the word `imagenet`.
 
     Raises:
-        ModelLoadError: There is no such file, or it has no labels.
+        WrongFactsError: There is no such file, or it has no labels.
     """
     path = Path(text)
     where = f"--labels {text}"
     if path.is_file():
-        return Finding(read_label_file(path), where)
+        try:
+            return Finding(read_label_file(path), where)
+        except ModelLoadError as error:
+            raise WrongFactsError(error.message) from error
     if text == IMAGENET:
         return Finding(imagenet_classes(), where)
-    raise ModelLoadError(
+    raise WrongFactsError(
         f"There is no file of labels {text!r}. --labels takes a file with a label a line (or JSON), or `{IMAGENET}`."
     )
 
@@ -45,7 +48,7 @@ def find_label_file(folder: Path) -> Finding[tuple[str, ...]] | None:
     """Return the labels of a folder's `index_to_name.json` or `labels.txt`; raises as `read_label_file`."""
     for name in (INDEX_TO_NAME, LABELS_TXT):
         if (folder / name).is_file():
-            return Finding(read_label_file(folder / name), name)
+            return Finding(read_label_file(find_inside(folder, name)), name)
     return None
 
 
@@ -57,15 +60,11 @@ def read_label_file(path: Path) -> tuple[str, ...]:
     Raises:
         ModelLoadError: The file cannot be read, has no labels, or a number is missing or doubled.
     """
-    try:
-        if path.stat().st_size > _LIMIT_BYTES:
-            raise ValueError(f"it has more than {_LIMIT_BYTES} bytes")
-        text = path.read_text(encoding="utf-8-sig")
+    with explained_reading(f"The file of labels {path}"):
+        text = read_text(path)
         labels = _parse_json(text) if text.lstrip()[:1] in {"{", "["} else _parse_lines(text)
         if not labels:
             raise ValueError("it is empty")
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(f"The labels of {path} cannot be read: {error}.") from error
     return labels
 
 
@@ -75,6 +74,8 @@ def labels_by_number(names: Mapping[str, str]) -> tuple[str, ...]:
     Raises:
         ValueError: The numbers are not 0, 1, 2 and so on.
     """
+    if not isinstance(names, Mapping):
+        raise ValueError("its labels are no object by class number")
     try:
         by_number = {int(number): str(name) for number, name in names.items()}
     except ValueError:

@@ -2,15 +2,16 @@
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final, cast, get_args
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from bento_service.domain.models import Fit, InputRecipe, Interpolation, ScoreKind
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.inspection import Activation
 from bento_service.preparation.sources.findings import NOTHING, Finding, Findings, ModelFindings, RecipeFindings
+from bento_service.preparation.sources.foreign_files import explained_reading
 from bento_service.preparation.sources.label_files import labels_by_number
 
 LABELS, RECIPE, SCORE_KIND, LICENCE, SOURCE = (
@@ -45,16 +46,10 @@ def read_metadata(metadata: Mapping[str, str]) -> ModelFindings:
         ModelLoadError: They cannot be read, or say that the model is no classifier.
     """
     found = NOTHING
-    for read in (_read_export, _read_ultralytics, _read_model_api, _read_paddle):
-        found = found.or_else(_explained(read, metadata))
+    with explained_reading("The metadata of the ONNX file"):
+        for read in (_read_export, _read_ultralytics, _read_model_api, _read_paddle):
+            found = found.or_else(read(metadata))
     return found
-
-
-def _explained(read: Callable[[Mapping[str, str]], ModelFindings], metadata: Mapping[str, str]) -> ModelFindings:
-    try:
-        return read(metadata)
-    except (ValueError, SyntaxError, TypeError, ValidationError) as error:
-        raise ModelLoadError(f"The metadata of the ONNX file cannot be read: {error}.") from error
 
 
 def _read_export(metadata: Mapping[str, str]) -> ModelFindings:
@@ -96,14 +91,14 @@ def _read_ultralytics(metadata: Mapping[str, str]) -> ModelFindings:
             f"This is Ultralytics' model for the task {metadata['task']!r}; Lightbox serves classifiers."
         )
     where = "Ultralytics' metadata"
-    names: Mapping[int, str] = ast.literal_eval(metadata["names"])
+    names: Mapping[str, str] = ast.literal_eval(metadata["names"])
     height_px, width_px = map(int, ast.literal_eval(metadata["imgsz"]))
     licence = metadata.get("license", "AGPL-3.0").partition(" License")[0]
     # ultralytics/data/augment.py, classify_transforms: the short side and a crop, or both sides where not square.
     fit: Fit = "crop" if height_px == width_px else "squash"
     return ModelFindings(
         facts=Findings(
-            labels=Finding(labels_by_number({str(number): name for number, name in names.items()}), f"{where}, names"),
+            labels=Finding(labels_by_number(names), f"{where}, names"),
             licence=Finding(licence, f"{where}, license"),
         ),
         recipe=RecipeFindings(

@@ -54,7 +54,8 @@ _SAFE_GLOBALS: Final = ("collections OrderedDict", "torch._utils _rebuild_", "to
 _SAFE_ENDING: Final = "Storage"
 _LIBRARY_NAMES: Final = ("__builtin__", "builtins", "collections", "torch.nn", "torch._", "numpy", "_codecs")
 """Of a pickled model's objects, those that tell least about whose it is."""
-_MAX_PICKLE_BYTES: Final = 50_000_000
+_MAX_PICKLE_BYTES: Final = 3_000_000
+"""Names stand before the tensors' bytes. Ten times as much takes half a minute, and a gigabyte of memory."""
 _ZIP, _HDF5, _TFLITE = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"TFL3"
 
 

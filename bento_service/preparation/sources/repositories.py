@@ -5,11 +5,17 @@ import re
 from pathlib import Path
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from bento_service.domain.models import ModelCard
-from bento_service.errors import ModelLoadError
 from bento_service.preparation.sources.findings import Finding, Findings, ModelFindings
+from bento_service.preparation.sources.foreign_files import (
+    MAX_YAML_BYTES,
+    explained_reading,
+    find_inside,
+    read_object,
+    read_text,
+)
 from bento_service.preparation.sources.label_files import read_label_file
 from bento_service.preparation.sources.onnx_metadata import ACTIVATIONS, findings_of_recipe
 from bento_service.preparation.sources.refusals import refuse
@@ -26,14 +32,17 @@ def find_mlflow_onnx(folder: Path) -> Path:
     Raises:
         ModelLoadError: It names none.
     """
-    try:
-        described = yaml.safe_load((folder / MLFLOW).read_text(encoding="utf-8"))
+    with explained_reading(str(folder / MLFLOW)):
+        described = yaml.safe_load(read_text(folder / MLFLOW, max_bytes=MAX_YAML_BYTES))
         flavors = dict(described["flavors"])
-    except (OSError, yaml.YAMLError, TypeError, LookupError, ValueError) as error:
-        raise ModelLoadError(f"{folder / MLFLOW} cannot be read: {error}.") from error
-    if "onnx" not in flavors:
-        raise refuse(folder, f"an MLflow model of the flavors {', '.join(flavors)}", "torch", "only `onnx` is taken")
-    return _inside(folder, str(flavors["onnx"].get("data", "model.onnx")))
+        # Aliases of YAML make text of any length out of anything else.
+        names = [name for name in flavors if isinstance(name, str)]
+        data = flavors["onnx"].get("data", "model.onnx") if "onnx" in names else ""
+        if not isinstance(data, str):
+            raise TypeError("`data` of the flavor `onnx` is no file name")
+    if "onnx" not in names:
+        raise refuse(folder, f"an MLflow model of the flavors {', '.join(names)}", "torch", "only `onnx` is taken")
+    return find_inside(folder, data)
 
 
 def find_triton_onnx(folder: Path) -> Path | None:
@@ -50,10 +59,13 @@ def read_triton_labels(folder: Path) -> ModelFindings:
         ModelLoadError: That file cannot be read.
     """
     config = folder / TRITON
-    match = _LABEL_FILE.search(config.read_text(encoding="utf-8", errors="replace")) if config.is_file() else None
+    if not config.is_file():
+        return ModelFindings()
+    with explained_reading(str(config)):
+        match = _LABEL_FILE.search(read_text(config))
     if match is None:
         return ModelFindings()
-    labels = Finding(read_label_file(_inside(folder, match[1])), f"{TRITON} label_filename {match[1]}")
+    labels = Finding(read_label_file(find_inside(folder, match[1])), f"{TRITON} label_filename {match[1]}")
     return ModelFindings(facts=Findings(labels=labels))
 
 
@@ -65,12 +77,10 @@ def read_stored_card(folder: Path) -> ModelFindings:
     """
     if not (folder / _CARD).is_file() or not (folder / _LABELS).is_file():
         return ModelFindings()
-    try:
-        described = json.loads((folder / _CARD).read_text(encoding="utf-8"))
-        labels = json.loads((folder / _LABELS).read_text(encoding="utf-8"))
+    described = read_object(folder / _CARD)
+    with explained_reading(str(folder / _CARD)):
+        labels = json.loads(read_text(folder / _LABELS))
         card = _CARDS.validate_python({**described, "labels": labels, "parity": None})
-    except (OSError, ValueError, TypeError, ValidationError) as error:
-        raise ModelLoadError(f"{folder / _CARD} cannot be read: {error}.") from error
     return ModelFindings(
         facts=Findings(
             labels=Finding(card.labels, _CARD),
@@ -80,15 +90,3 @@ def read_stored_card(folder: Path) -> ModelFindings:
         ),
         recipe=findings_of_recipe(card.recipe, _CARD),
     )
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """Return a file that a folder's description names; one outside of the folder is refused."""
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ModelLoadError(f"{folder} names the file {name!r}, which is outside of it.")
-    if path.is_dir():
-        return path
-    if not path.is_file():
-        raise ModelLoadError(f"{folder} names the file {name!r}, which it does not have.")
-    return path

@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from bento_service.errors import ModelLoadError
+from bento_service.errors import WrongFactsError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,15 +34,17 @@ def build_sequential(arch: str) -> "nn.Sequential":
     """Build the layers that a text lists, with random weights.
 
     Raises:
-        ModelLoadError: The text cannot be parsed, or has another layer.
+        WrongFactsError: The text cannot be parsed, or has another layer.
     """
     from torch import nn
 
     try:
         expression = ast.parse(arch.strip(), mode="eval").body
         return nn.Sequential(*_build(expression))
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
-        raise ModelLoadError(f"--arch cannot be read: {error}. {_ALLOWED}") from error
+    # PyTorch raises RuntimeError for sizes that cannot be.
+    except (SyntaxError, ValueError, TypeError, RuntimeError, ArithmeticError, RecursionError, MemoryError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WrongFactsError(f"--arch cannot be read: {reason}. {_ALLOWED}") from error
 
 
 def _build(expression: ast.expr) -> "Iterator[nn.Module]":

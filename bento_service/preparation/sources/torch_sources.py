@@ -1,17 +1,27 @@
 """Classifiers in PyTorch from a person's own files: timm's and transformers' folders, and weights with `--arch`."""
 
+import math
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bento_service.errors import ModelLoadError
+from bento_service.errors import ModelLoadError, WrongFactsError
 from bento_service.preparation.confinement import Limits, run_confined
 from bento_service.preparation.sources.base import unknown_model
-from bento_service.preparation.sources.discovery import Source, TimmFolder, TransformersFolder, Weights
+from bento_service.preparation.sources.discovery import (
+    TIMM_WEIGHTS,
+    Source,
+    TimmFolder,
+    TransformersFolder,
+    Weights,
+    is_safetensors,
+)
 from bento_service.preparation.sources.findings import NOTHING, ModelFindings
+from bento_service.preparation.sources.hugging_face import CONFIG
 from bento_service.preparation.sources.sequential import build_sequential, is_sequential
 from bento_service.preparation.sources.timm_config import read_timm_config
 
@@ -62,8 +72,19 @@ def load_source(source: Source, arch: str | None) -> TorchClassifier:
 def _load_timm_folder(folder: Path) -> TorchClassifier:
     import timm
 
+    stored = next(path for name in TIMM_WEIGHTS if (path := folder / name).is_file())
     try:
-        module = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        # A copy, since timm would read a pickle in this process, and a path with `?` as a URL.
+        with tempfile.TemporaryDirectory() as copied:
+            copy = Path(copied)
+            shutil.copyfile(folder / CONFIG, copy / CONFIG)
+            if is_safetensors(stored):
+                (copy / "model.safetensors").symlink_to(stored.resolve())
+            else:
+                _convert(stored, copy / "model.safetensors")
+            module = timm.create_model(f"local-dir:{copy}", pretrained=True)
+    except ModelLoadError:
+        raise
     # timm raises any exception of an architecture's code for arguments or tensors that do not fit.
     except Exception as error:
         raise ModelLoadError(f"timm cannot load {folder}: {_first_line(error)}") from error
@@ -85,7 +106,8 @@ def _load_transformers_folder(folder: Path) -> TorchClassifier:
         model = AutoModelForImageClassification.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, use_safetensors=True
         )
-    except (OSError, ValueError, RuntimeError, LookupError, TypeError) as error:
+    # transformers raises any exception of an architecture's code for configurations that do not fit.
+    except Exception as error:
         raise ModelLoadError(f"transformers cannot load {folder}: {_first_line(error)}") from error
 
     class Logits(nn.Module):
@@ -123,18 +145,24 @@ def _read_tensors(path: Path) -> "Mapping[str, Tensor]":
     from safetensors.torch import load_file
 
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors(path):
             return load_file(path)
         with tempfile.TemporaryDirectory() as folder:
             converted_path = Path(folder, "weights.safetensors")
-            limits = Limits.of_file(path.stat().st_size)
-            limits = replace(limits, memory_bytes=limits.memory_bytes + _TORCH_MEMORY_BYTES, wall_s=limits.wall_s + 40)
-            asked = {"path": str(path.absolute()), "converted_path": str(converted_path)}
-            names = run_confined("convert_weights", asked, limits, subject=path.name)["names"]
+            names = _convert(path, converted_path)
             tensors = load_file(converted_path)
             return {name: tensors[name] for name in names}
     except SafetensorError as error:
         raise ModelLoadError(f"The weights {path.name!r} cannot be read: {error}.") from error
+
+
+def _convert(path: Path, converted_path: Path) -> Sequence[str]:
+    """Write a file of PyTorch's as safetensors, in a child process; return the tensors' names in the file's order."""
+    limits = Limits.of_file(path.stat().st_size)
+    limits = replace(limits, memory_bytes=limits.memory_bytes + _TORCH_MEMORY_BYTES, wall_s=limits.wall_s + 40)
+    asked = {"path": str(path.absolute()), "converted_path": str(converted_path)}
+    names: Sequence[str] = run_confined("convert_weights", asked, limits, subject=path.name)["names"]
+    return names
 
 
 def _fill_sequential(tensors: "Mapping[str, Tensor]", arch: str) -> TorchClassifier:
@@ -154,7 +182,30 @@ def _fill_sequential(tensors: "Mapping[str, Tensor]", arch: str) -> TorchClassif
             )
     module.load_state_dict(dict(zip(wanted, tensors.values(), strict=True)))
     weights = [tensor for tensor in tensors.values() if tensor.ndim >= 2]
-    return TorchClassifier(module=module.eval().float(), channels=weights[0].shape[1], classes=weights[-1].shape[0])
+    if not weights:
+        raise WrongFactsError("The layers of --arch have neither Conv2d nor Linear: they are no classifier.")
+    return TorchClassifier(module=module.eval().float(), channels=_find_channels(module), classes=weights[-1].shape[0])
+
+
+def _find_channels(module: "nn.Sequential") -> int:
+    """Return the channels of the image that a chain takes, by its first layer with weights.
+
+    Raises:
+        WrongFactsError: That is Linear, and takes neither a grey nor a colour image with equal sides.
+    """
+    from torch import nn
+
+    first = next(layer for layer in module if isinstance(layer, nn.Conv2d | nn.Linear))
+    if isinstance(first, nn.Conv2d):
+        return first.in_channels
+    features = first.in_features
+    for channels in (1, 3):
+        if channels * math.isqrt(features // channels) ** 2 == features:
+            return channels
+    raise WrongFactsError(
+        f"The first layer takes {features:,} values, and an image with equal sides has 1 or 3 times the square of one. "
+        "Export ONNX (`torch.onnx.export`) and import that."
+    )
 
 
 def _shape_of(tensor: "Tensor | None") -> str:

@@ -87,3 +87,34 @@ def test_missing_facts_are_exit_code_2(run: Run, tmp_path: Path) -> None:
 
 def test_an_empty_store_says_how_to_fill_it(run: Run) -> None:
     assert "lightbox models import SOURCE --name NAME" in run("list").stdout
+
+
+def test_a_files_control_characters_reach_no_terminal(run: Run, tmp_path: Path) -> None:
+    model = make_classifier()
+    model.producer_name = "\x1b]0;title\x07"
+    onnx.save(model, tmp_path / "pets.onnx")
+    (tmp_path / "labels.txt").write_text("cat\ndog\nbird\n")
+    facts = ("--recipe", "inception", "--labels", tmp_path / "labels.txt", "--licence", "\x1b[31mMIT")
+
+    followed = run("import", tmp_path / "pets.onnx", "--name", "pets", *facts).stderr
+    shown = followed + run("show", "pets").stdout + run("list").stdout
+
+    assert r"\x1b[31mMIT" in shown
+    assert "\x1b" not in shown
+
+
+def test_wrong_facts_are_exit_code_2_and_a_store_that_cannot_be_written_is_told_first(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save(make_classifier(), tmp_path / "pets.onnx")
+    (tmp_path / "labels.txt").write_text("cat\n")
+    facts = ("--recipe", "inception", "--labels", tmp_path / "labels.txt")
+
+    refused = run("import", tmp_path / "pets.onnx", "--name", "pets", *facts, expected=2).stderr
+    assert "has 3 classes, and --labels" in refused
+    assert "no file of labels" in run("import", tmp_path, "--name", "pets", "--labels", "none.txt", expected=2).stderr
+
+    monkeypatch.setenv("LIGHTBOX_MODEL_STORE", str(tmp_path / "labels.txt" / "store"))
+    refused = run("import", tmp_path / "pets.onnx", "--name", "pets", *facts, expected=1).stderr
+    assert "'pets' cannot be imported or removed: nothing can be written to the model store" in refused
+    assert "reading the ONNX file" not in refused

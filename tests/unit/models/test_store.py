@@ -302,3 +302,54 @@ def test_models_are_looked_for_where_bentoml_keeps_them_with_and_without_importi
 
     before, after = done.stdout.splitlines()
     assert before == f"{after} {home == '${PLACE}/home'}"
+
+
+def test_a_version_that_cannot_be_stored_again_stays_as_it_was(tmp_path: Path) -> None:
+    store = BentoModelStore(tmp_path)
+    before = save(tmp_path, "pets", "1")
+
+    def fill_disk(onnx_path: Path, program_path: Path) -> None:
+        onnx_path.write_bytes(b"other")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ModelLoadError, match=r"pets:1 cannot be written to .*: No space left on device"):
+        store.save(describe("pets", "1"), write_model=fill_disk, measure=lambda _: {})
+
+    assert store.load("pets") == before
+    assert before.onnx_path.read_bytes() == b"onnx"
+    assert save(tmp_path, "pets", "1").card == before.card
+    assert not list(tmp_path.glob("*.former"))
+
+
+def test_two_names_with_one_tag_name_are_two_models(tmp_path: Path) -> None:
+    store = BentoModelStore(tmp_path)
+    save(tmp_path, "timm-resnet18", "1")
+
+    assert store.find("timm/resnet18") is None
+    save(tmp_path, "timm/resnet18", "2")
+
+    assert [store.load(name).card.version for name in ("timm-resnet18", "timm/resnet18")] == ["1", "2"]
+    assert store.names() == ("timm-resnet18", "timm/resnet18")
+
+
+def test_an_alias_is_no_name_in_the_store(tmp_path: Path) -> None:
+    save(tmp_path, "pets", "1")
+
+    with pytest.raises(ModelLoadError, match="'pets@champion' names an alias, which only a service knows"):
+        BentoModelStore(tmp_path).load("pets@champion")
+
+
+def test_a_removal_needs_only_the_store_that_has_the_version(folders: Folders) -> None:
+    save(folders.further, "pets", "1")
+    BentoModelStore(folders.own, also=folders.further).remove("pets", "1")
+
+    assert folders.find("pets") is None
+    assert not folders.own.exists()
+
+
+@pytest.mark.parametrize(("name", "advice"), [("pets", "--user"), ("timm/resnet18", "models prepare")])
+def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path, name: str, advice: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ModelLoadError, match=advice), BentoModelStore(tmp_path / "file" / "store").lock(name):
+        pass

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bento_service.domain.models import InputRecipe
-from bento_service.errors import MissingFactsError, ModelLoadError
+from bento_service.errors import MissingFactsError, ModelLoadError, WrongFactsError
 from bento_service.preparation.import_plan import GraphShape, complete, describe, make_plan, make_recipe
 from bento_service.preparation.inspection import Activation
 from bento_service.preparation.sources.findings import NOTHING, Finding, Findings, ModelFindings, RecipeFindings
@@ -71,7 +71,7 @@ def test_a_grey_graph_takes_one_value_and_refuses_three_that_differ() -> None:
 
     plan = make_plan("digits", complete(NOTHING, "zero-one", ModelFindings(facts=LABELS), grey), grey)
     assert (plan.recipe.channels, plan.recipe.mean, plan.recipe.std) == ("grey", (0.0,), (1.0,))
-    with pytest.raises(ModelLoadError, match="--recipe imagenet has 3 values, and the model takes 1 channels"):
+    with pytest.raises(ModelLoadError, match="--recipe imagenet has 3 values, and the model takes one channel"):
         make_plan("digits", complete(NOTHING, "imagenet", ModelFindings(facts=LABELS), grey), grey)
 
 
@@ -94,7 +94,6 @@ def test_as_many_labels_as_classes_are_needed() -> None:
         (None, "none", "softmax"),
         (None, "sigmoid", "independent"),
         ("sigmoid", "none", "independent"),
-        ("sigmoid", "softmax", "softmax"),  # never twice
         ("none", "softmax", "softmax"),
         ("none", "sigmoid", "independent"),
     ],
@@ -115,6 +114,46 @@ def test_scores_that_are_no_probabilities_are_not_left_as_they_are() -> None:
         make_plan("pets", replace(FILES, facts=facts), SHAPE)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("size", (0, 32)),
+        ("size", (32, 100_000)),
+        ("crop_fraction", 0.0),
+        ("crop_fraction", float("nan")),
+        ("mean", (float("nan"), 0.0, 0.0)),
+        ("std", (1.0, 0.0, 1.0)),
+    ],
+)
+def test_values_that_no_image_can_be_made_with_are_refused(field: str, value: object) -> None:
+    wrong = RecipeFindings(**{field: Finding(value, "a file")})  # type: ignore[arg-type]
+
+    with pytest.raises(WrongFactsError, match=f"The {field.replace('_', ' ')} of a file cannot be"):
+        make_plan("pets", ModelFindings(facts=LABELS, recipe=wrong.or_else(FILES.recipe)), SHAPE)
+
+
+@pytest.mark.parametrize("label", ["\x1b]0;title\x07", "two\nlines", "\ud800", "\x9b31m", "", "x" * 501])
+def test_labels_that_harm_a_terminal_or_cannot_be_shown_are_refused(label: str) -> None:
+    labels = Findings(labels=Finding(("cat", label), "labels.txt"))
+
+    with pytest.raises(WrongFactsError, match=r"class 1 \(labels\.txt\)"):
+        make_plan("pets", ModelFindings(facts=labels, recipe=FILES.recipe), SHAPE)
+
+
+def test_a_flag_that_contradicts_the_graph_is_refused() -> None:
+    grey = replace(SHAPE, channels=1)
+    softmax = replace(SHAPE, activation="softmax")
+    stated = ModelFindings(
+        facts=Findings(activation=Finding("sigmoid", "--activation")),
+        recipe=RecipeFindings(channels=Finding("rgb", "--channels")),
+    )
+
+    with pytest.raises(WrongFactsError, match="--channels is rgb, and the graph takes one channel: leave it out"):
+        complete(stated, None, FILES, grey)
+    with pytest.raises(WrongFactsError, match="--activation is sigmoid, and the graph's scores went through softmax"):
+        make_plan("pets", complete(stated, None, FILES, softmax), softmax)
+
+
 def test_a_resize_as_opencvs_is_stated_shown_and_refused_for_a_filter_that_it_lacks() -> None:
     stated = ModelFindings(recipe=RecipeFindings(is_antialiased=Finding(False, "--no-antialias")))
 
@@ -125,5 +164,5 @@ def test_a_resize_as_opencvs_is_stated_shown_and_refused_for_a_filter_that_it_la
     assert not make_recipe(findings_of_recipe(plan.recipe, "an export")).is_antialiased
     assert make_recipe(replace(FILES.recipe, is_antialiased=None)).is_antialiased
     averaging = replace(stated.recipe, interpolation=Finding("box", "--interpolation"))
-    with pytest.raises(ModelLoadError, match="goes with --antialias only"):
+    with pytest.raises(WrongFactsError, match="goes with --antialias only"):
         make_recipe(averaging.or_else(FILES.recipe))

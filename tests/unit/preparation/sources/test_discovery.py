@@ -81,7 +81,7 @@ def test_a_description_names_no_file_outside_of_its_folder(tmp_path: Path, name:
     folder.mkdir()
     (folder / "MLmodel").write_text(f"flavors:\n  onnx:\n    data: {name}\n")
 
-    with pytest.raises(ModelLoadError, match="outside of it"):
+    with pytest.raises(ModelLoadError, match="outside of that folder"):
         find_source(folder)
 
 

@@ -27,6 +27,8 @@ def test_layers_are_built_as_their_source_writes_them() -> None:
         "Sequential(Linear(1, 'a'))",
         "Sequential(",
         "Sequential(3)",
+        "Sequential(Conv2d(-1, 2, 3))",
+        "Sequential(Linear(1000000000, 1000000000))",
     ],
 )
 def test_anything_but_layers_with_numbers_is_refused(arch: str) -> None:

@@ -47,6 +47,30 @@ def test_layers_take_the_tensors_of_a_strangers_network_in_their_order(tmp_path:
     assert torch.equal(loaded.module(pixels), network(pixels))
 
 
+@pytest.mark.parametrize(("features", "channels"), [(784, 1), (3 * 32 * 32, 3)])
+def test_the_channels_of_a_chain_that_begins_with_linear_are_those_of_an_image_with_equal_sides(
+    tmp_path: Path, features: int, channels: int
+) -> None:
+    torch.save(nn.Sequential(nn.Flatten(), nn.Linear(features, 2)).state_dict(), tmp_path / "w.pth")
+
+    loaded = load_source(find_source(tmp_path / "w.pth"), f"Sequential(Flatten(), Linear({features}, 2))")
+
+    assert (loaded.channels, loaded.classes) == (channels, 2)
+
+
+def test_a_chain_that_takes_no_image_is_refused(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Linear(100 * 3 + 7, 2)).state_dict(), tmp_path / "w.pth")
+
+    with pytest.raises(ModelLoadError, match="The first layer takes 307 values"):
+        load_source(find_source(tmp_path / "w.pth"), "Sequential(Flatten(), Linear(307, 2))")
+
+
+def test_safetensors_are_read_whatever_their_name(tmp_path: Path) -> None:
+    save_file(dict(nn.Sequential(nn.Linear(4, 2)).state_dict()), tmp_path / "pytorch_model.bin")
+
+    assert load_source(find_source(tmp_path / "pytorch_model.bin"), "Sequential(Linear(4, 2))").classes == 2
+
+
 def test_layers_that_do_not_fit_are_named_with_the_tensor_that_they_meet(tmp_path: Path) -> None:
     save_file(dict(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten()).state_dict()), tmp_path / "w.safetensors")
     source = Weights(path=tmp_path / "w.safetensors", description="w")
