@@ -11,7 +11,8 @@ def resize_by_formula(
 ) -> NDArray[np.uint8]:
     """Resize to (width, height) without antialiasing: half-pixel centres, edges repeated, rounded once.
 
-    `cv2.resize` has weights of eleven bits: its values differ by one or two in a few of 100.
+    Weights have eleven bits, as those of `cv2.resize`: with exact ones a few values in 100 differ by one or two, which
+    moves an answer by up to 0.007 (PP-LCNet).
 
     Args:
         pixels: RGB or grey, 0-255, shape (height, width[, channels]).
@@ -36,10 +37,10 @@ def _make_matrix(source_px: int, result_px: int, interpolation: Interpolation) -
         middles = (rows + 0.5) * scale - 0.5
         taps = np.floor(middles) + np.arange(-3, 5)
         weights = _weigh(np.abs(middles - taps), interpolation)
-    matrix = np.zeros((result_px, source_px))
+        weights = np.rint(weights / weights.sum(axis=1, keepdims=True) * 2048) / 2048
+    matrix = np.zeros((result_px, source_px), np.float32)
     np.add.at(matrix, (rows, np.clip(taps.astype(np.intp), 0, source_px - 1)), weights)
-    normalised: NDArray[np.float32] = (matrix / matrix.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normalised
+    return matrix
 
 
 def _weigh(distances: NDArray[np.float64], interpolation: Interpolation) -> NDArray[np.float64]:

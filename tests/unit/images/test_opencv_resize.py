@@ -97,8 +97,9 @@ def test_any_image_recipe_and_orientation_is_resized_as_by_the_formula(
 
     difference = np.abs(resize(stored, recipe, turn).astype(int) - np.asarray(framed).reshape(recipe.shape_hwc))
 
-    assert difference.max() <= (0 if recipe.interpolation == "nearest" else 2)
-    assert difference.mean() < 0.2
+    assert difference.max() <= (0 if recipe.interpolation == "nearest" else 1)
+    # OpenCV's bilinear rounds down twice on the way.
+    assert difference.mean() < (0.4 if recipe.interpolation == "bilinear" or min(stored.size) < 64 else 0.02)
 
 
 @settings(max_examples=25)
