@@ -54,7 +54,7 @@ class _Handler(socketserver.StreamRequestHandler):
         server = cast("ScriptedServer", self.server)
         is_counted = False
         try:
-            while head := b"".join(iter(self.rfile.readline, b"\r\n")):
+            while head := self._read_head():
                 lengths = [line for line in head.splitlines() if line.lower().startswith(b"content-length:")]
                 body = self.rfile.read(int(lengths[0].partition(b":")[2]))
                 with server.lock:
@@ -73,3 +73,10 @@ class _Handler(socketserver.StreamRequestHandler):
                     return
         except ConnectionError:
             """The client gave up, which is what some tests are about."""
+
+    def _read_head(self) -> bytes:
+        """Return the lines before the empty one; nothing once the client has closed the connection."""
+        lines: list[bytes] = []
+        while (line := self.rfile.readline()) not in (b"", b"\r\n"):
+            lines.append(line)
+        return b"".join(lines)
