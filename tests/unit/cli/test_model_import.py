@@ -1,6 +1,9 @@
 """`lightbox models import` and what it stores, from a file to a file."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +47,8 @@ def test_a_model_goes_from_a_file_into_the_store_and_out_of_it_to_the_same_versi
 
     run("export", "pets", exported)
     run("import", exported, "--name", "again")
-    assert [row.split()[:2] for row in run("list").stdout.splitlines()[1:]] == [
+    listed = [row.split()[:2] for row in run("list").stdout.splitlines()[1:]]
+    assert [row for row in listed if not row[0].startswith("efficientnet")] == [
         ["again", card["version"]],
         ["pets", card["version"]],
     ]
@@ -85,8 +89,13 @@ def test_missing_facts_are_exit_code_2(run: Run, tmp_path: Path) -> None:
     assert "- the 3 labels: --labels FILE" in asked
 
 
-def test_an_empty_store_says_how_to_fill_it(run: Run) -> None:
-    assert "lightbox models import SOURCE --name NAME" in run("list").stdout
+def test_an_empty_store_says_how_to_fill_it(tmp_path: Path) -> None:
+    # A process of its own: BentoML, once imported, keeps the store that it found first.
+    command = (sys.executable, "-m", "bento_service.cli.app", "models", "list")
+    listed = subprocess.run(
+        command, env=os.environ | {"BENTOML_HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+    assert "lightbox models import SOURCE --name NAME" in listed.stdout
 
 
 def test_a_files_control_characters_reach_no_terminal(run: Run, tmp_path: Path) -> None:
