@@ -282,7 +282,7 @@ async def _run_at_low_priority(load: Callable[[], WarmModel]) -> WarmModel:
         failure: BaseException | None = None
         try:
             model = load()
-        # Whoever awaits it handles it.
+        # `settle` passes it on to the future.
         except BaseException as error:  # noqa: BLE001
             failure = error
         try:

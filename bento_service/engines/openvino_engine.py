@@ -79,9 +79,9 @@ class OpenVINOEngine:
 def reserve_streams(*, lanes: int, threads: int, workers: int) -> None:
     """Start the threads that the next model will compute on; the arguments are those of the engine.
 
-    OpenVINO keeps the threads of a model that is gone for the next one with the same settings (2026.4.1). Threads have
-    the niceness of the one that starts them: so a thread of a higher niceness can load a model that is to run at the
-    calling thread's.
+    OpenVINO keeps the threads of a released model and reuses them for the next one with the same settings (2026.4.1).
+    A thread inherits the niceness of the thread that starts it. So the caller can raise its own niceness afterwards and
+    load a model that runs at the present one.
     """
     core = share_core()
     import openvino

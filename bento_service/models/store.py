@@ -103,7 +103,7 @@ class BentoModelStore:
             return self._read(reference.name, entries[0]) if entries else None
 
     def find_tag(self, tag: str) -> Path | None:
-        """Return the folder of a BentoML model, `name:version` or `name` for the latest, whoever stored it."""
+        """Return the folder of a BentoML model, `name:version` or `name` for the latest; it need not be Lightbox's."""
         name, _, version = tag.partition(":")
         for root in self._roots():
             latest = root / name / "latest"

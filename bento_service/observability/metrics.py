@@ -190,7 +190,7 @@ class Metrics:
                 self._child(series, value)
 
     def observe_versions(self, states: Mapping[tuple[str, str], VersionStatus]) -> None:
-        """Set the state of each loaded version; one that is gone has none."""
+        """Set the state of each loaded version, and drop the states of unloaded ones."""
         found = Counts((model, self._limit_version(version), one.state) for (model, version), one in states.items())
         self._states_seen |= found.keys()
         for labels in self._states_seen:

@@ -42,4 +42,4 @@ class ModelControl(Protocol):
         """
 
     def states(self) -> Mapping[tuple[str, str], VersionStatus]:
-        """Return the state of each version by name and version; one that is unloaded is gone from it."""
+        """Return the state of each version by name and version, without unloaded versions."""

@@ -134,7 +134,7 @@ def start_classifier(
 class Pipeline:
     """A classifier and its parts, opened and closed by `bento_service.bootstrap.open_pipeline`.
 
-    `registry` is None where the settings fix what is served; whoever follows it closes it, and writes `comparisons`.
+    `registry` is None where the settings fix what is served. Its follower closes it, and writes `comparisons` to it.
     `missing` says why a model of the settings is not served, by its name.
     """
 

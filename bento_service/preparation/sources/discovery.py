@@ -30,7 +30,7 @@ _TAKEN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxSource:
-    """An ONNX file, and what the files beside it say. `path` may be a folder with external data in it."""
+    """An ONNX file with the facts of the files beside it. `path` may be a folder with external data in it."""
 
     path: Path
     description: str
