@@ -3,6 +3,8 @@ import pytest
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.sources.sequential import build_sequential, is_sequential
 
+pytest.importorskip("torch", reason="needs the extra `torch`")
+
 
 def test_layers_are_built_as_their_source_writes_them() -> None:
     module = build_sequential(
