@@ -13,22 +13,16 @@ from bento_service import __version__
 from bento_service.cli.classification import Classify, by_service, in_process
 from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
+from bento_service.cli.evaluation.command import evaluate
 from bento_service.cli.image_files import find_images
 from bento_service.cli.models.commands import models_app
 from bento_service.cli.models.preparing import open_store, prepare_in_subprocess
+from bento_service.cli.options import LOCAL_TARGET_MS, Url, open_patient_client, refuse_local_and_url, strip
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both
-from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.variables import warn_of_unknown
-
-LOCAL_TARGET_MS = 60_000.0
-"""Nobody else waits for a local run, so nothing is refused for load before the largest target there is."""
-
-PATIENT_RETRIES = 20
-PATIENT_WAIT_S = 60.0
-"""Longest wait of one file for a busy service; a run over many files is not urgent."""
 
 FROM_SETTINGS = "from the settings"
 
@@ -42,12 +36,6 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 
 
-def _strip(value: str | None) -> str | None:
-    """Strip a value that may come from the environment, as settings are stripped."""
-    return value and value.strip()
-
-
-Url = Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.", callback=_strip)]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")]
 Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default=FROM_SETTINGS)]
 
@@ -119,18 +107,20 @@ def classify(
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    origin = context.get_parameter_source("url")
-    if local and origin is not None and origin.name == "COMMANDLINE":
-        raise typer.BadParameter("--local and --url exclude each other")
+    if local:
+        refuse_local_and_url(context)
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.TABLE
     with explained_errors(), ExitStack() as stack:
         inputs = require_images(find_images(images))
         if local:
             source = _local_source(model, top_k)
         else:
-            client = stack.enter_context(Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S))
+            client = stack.enter_context(open_patient_client(url))
             source = by_service(client, model=model, top_k=top_k, concurrency=concurrency)
         classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
+
+
+app.command()(evaluate)
 
 
 @app.command()
@@ -217,7 +207,7 @@ def dashboard(
     """Run the dashboard."""
     with explained_errors():
         settings = read_settings(dashboard_host=host, dashboard_port=port)
-        show_dashboard(settings, _strip(url) or local_url(settings.host, settings.port))
+        show_dashboard(settings, strip(url) or local_url(settings.host, settings.port))
 
 
 @app.command()
