@@ -1,5 +1,6 @@
 """Answers of `/v1/explain`: where in the photograph a model sees a class."""
 
+from itertools import product
 from typing import Literal
 
 from pydantic import Field
@@ -47,3 +48,11 @@ class Explanation(WireModel):
     image: ImageInfo
     warnings: list[str]
     timings_ms: TimingsMs
+
+    @property
+    def strongest(self) -> Box:
+        """The cell with the largest value, on the upright photograph."""
+        rows, columns = len(self.grid), len(self.grid[0])
+        row, column = max(product(range(rows), range(columns)), key=lambda cell: self.grid[cell[0]][cell[1]])
+        width, height = self.box.width / columns, self.box.height / rows
+        return Box(left=self.box.left + column * width, top=self.box.top + row * height, width=width, height=height)
