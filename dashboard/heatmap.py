@@ -144,9 +144,8 @@ def _strengths(explanation: Explanation, seen: Area, size: tuple[int, int]) -> N
         min(rows, (seen.bottom - box.top) / box.height * rows),
     )
     # Pillow puts a cell's value at its centre, and repeats the outermost cells beyond theirs.
-    field = np.asarray(Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC, box=part))
-    strongest = float(np.abs(field).max())
-    return field / np.float32(strongest) if strongest else field
+    field = np.asarray(Image.fromarray(grid).resize(size, Image.Resampling.BICUBIC, box=part), np.float32)
+    return np.asarray(field / (np.abs(field).max() or 1), np.float32)
 
 
 def _tint(picture: Image.Image, strengths: NDArray[np.float32], opacity: float) -> Image.Image:

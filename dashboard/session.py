@@ -42,6 +42,10 @@ class Maps:
         self.found = {key: outcome for key, outcome in self.found.items() if key[0] in digests}
         self.estimates = {key for key in self.estimates if key[0] in digests}
 
+    def forget(self, key: MapKey) -> None:
+        """Drop one map, so that it is read again."""
+        self.found.pop(key, None)
+
     def forget_passing_failures(self) -> None:
         """Drop what failed for a passing reason, so that it is tried again."""
         self.found = {key: outcome for key, outcome in self.found.items() if not wording.is_passing(outcome)}

@@ -150,8 +150,8 @@ def _show_failure(session: ClassifySession, key: MapKey, error: LightboxClientEr
             "Ask for the map again",
             key=f"classify_map_again_{key[0]}",
             icon=":material/refresh:",
-            on_click=session.maps.found.pop,
-            args=(key, None),
+            on_click=session.maps.forget,
+            args=(key,),
         )
 
 
