@@ -23,6 +23,7 @@ from lightbox_client.contract import (
     Version,
 )
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
+from lightbox_client.explain import ExplainCalls
 from lightbox_client.payload import ImageSource, is_one_image, read_payload
 from lightbox_client.preview import Preview, read_preview
 from lightbox_client.registry import RegistryCalls
@@ -31,7 +32,7 @@ from lightbox_client.transport import Query, Transport, read
 DEFAULT_URL = "http://127.0.0.1:3000"
 
 
-class Client(RegistryCalls):
+class Client(ExplainCalls, RegistryCalls):
     """A Lightbox service at one address; a context manager.
 
     One client may be shared by several threads: calls share a connection pool and nothing else. `close` it once, when

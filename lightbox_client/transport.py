@@ -85,8 +85,9 @@ class Transport:
         media_type: str | None = None,
         files: FormFiles | None = None,
         priority: str | None = None,
+        accept: str | None = None,
     ) -> requests.Response:
-        """Send a raw body or form files; `priority` goes into the header `X-Priority`.
+        """Send a raw body or form files; `priority` goes into the header `X-Priority`, `accept` into `Accept`.
 
         Raises:
             ServiceUnreachableError: No connection, or it broke.
@@ -97,6 +98,8 @@ class Transport:
         headers = {"Content-Type": media_type} if media_type else {}
         if priority is not None:
             headers["X-Priority"] = priority
+        if accept is not None:
+            headers["Accept"] = accept
         return self._request("POST", path, query, data=body, files=files, headers=headers)
 
     def probe(self, path: str) -> int:

@@ -12,6 +12,12 @@ from lightbox_client.contract.answers import (
     Prediction,
     TimingsMs,
 )
+from lightbox_client.contract.explanations import (
+    Box,
+    Explanation,
+    ExplanationMethod,
+    MethodChoice,
+)
 from lightbox_client.contract.history import (
     ClassCount,
     History,
@@ -60,12 +66,15 @@ __all__ = [
     "BatchClassification",
     "BatchCost",
     "BatchItem",
+    "Box",
     "CanaryChoice",
     "CanaryState",
     "ClassCount",
     "Classification",
     "DeviceInfo",
     "Dispatch",
+    "Explanation",
+    "ExplanationMethod",
     "History",
     "HistoryBucket",
     "HistoryRequest",
@@ -73,6 +82,7 @@ __all__ = [
     "ImageInfo",
     "InputSize",
     "Labels",
+    "MethodChoice",
     "ModelCard",
     "ModelChange",
     "ModelCost",

@@ -10,7 +10,7 @@ from bento_service.bootstrap import open_pipeline
 from bento_service.domain.models import StoredModel
 from bento_service.domain.registry import CHAMPION, Deployment
 from bento_service.errors import ModelLoadError
-from bento_service.loading import ModelLoader
+from bento_service.loading.model_loader import ModelLoader
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.wiring import Pipeline
@@ -19,7 +19,7 @@ from bento_service.settings import Settings
 pytestmark = pytest.mark.anyio
 
 NAME, SECOND = "efficientnet_lite0", "5ec0d5ec0d00"
-SAMPLE = Path(__file__).parents[2] / "dashboard" / "samples" / "chelsea.png"
+SAMPLE = Path(__file__).parents[3] / "dashboard" / "samples" / "chelsea.png"
 
 
 def store_second(folder: Path, original: StoredModel) -> None:
