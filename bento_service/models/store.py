@@ -135,13 +135,15 @@ class BentoModelStore:
         *,
         write_model: Callable[[Path, Path], None],
         measure: Callable[[Path], Mapping[str, Parity]],
+        has_features: bool = False,
     ) -> StoredModel:
         """Store a model, replacing remains of an interrupted attempt at the same version. Hold `lock` meanwhile.
 
         `write_model` writes the ONNX file to the first given path, and may write the torch program to the second.
-        `measure` returns parity by engine for the ONNX file at the given path.
+        `measure` returns parity by engine for the ONNX file at the given path. `has_features` says that this file
+        returns features.
         """
-        with self._create(card, MODEL_PREFIX) as folder:
+        with self._create(card, MODEL_PREFIX, has_features=has_features) as folder:
             write_model(folder / ONNX, folder / PROGRAM)
             write_description(folder, card, measure(folder / ONNX))
             if (folder / PROGRAM).exists():
@@ -202,15 +204,18 @@ class BentoModelStore:
         return _locked(self._folder(), name)
 
     @contextlib.contextmanager
-    def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
-        """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block."""
+    def _create(self, card: ModelCard, prefix: str, **recorded: bool) -> Iterator[Path]:
+        """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block.
+
+        `recorded` goes into BentoML's record.
+        """
         # BentoML reports each model that it stores, over the network: off, unless an operator turns it on.
         os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
         import bentoml
 
         name, root = bento_name(card.name, prefix), self._folder()
         home, former = root / name / card.version, root / f".{name}-{card.version}.former"
-        metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
+        metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT, **recorded}
         tag = f"{name}:{card.version}"
         shutil.rmtree(former, ignore_errors=True)
         try:
