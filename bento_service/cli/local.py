@@ -1,5 +1,6 @@
 """What the commands run in this process, without a service (`--local`)."""
 
+import os
 from contextlib import AbstractAsyncContextManager
 
 from bento_service.bootstrap import open_local, open_local_explainer
@@ -8,7 +9,7 @@ from bento_service.cli.classification import Classify
 from bento_service.cli.errors import read_settings
 from bento_service.cli.explain import Explain
 from bento_service.cli.models.preparing import open_store, prepare_in_subprocess
-from bento_service.settings import Settings
+from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client.contract import MethodChoice
 
 LOCAL_TARGET_MS = 60_000.0
@@ -32,6 +33,9 @@ def explain_locally(model: str | None, class_id: int | None, method: MethodChoic
 def _prepare(model: str | None) -> tuple[Settings, str]:
     settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
     name = model or settings.default_model_name
-    if open_store().missing([name]):
+    stored = open_store().find(name)
+    # One of an earlier Lightbox has no class activation map; a container lacks what makes it anew.
+    is_renewed = stored is not None and stored.card.name == name and stored.is_outdated
+    if stored is None or (is_renewed and not os.environ.get(BENTO_PATH)):
         prepare_in_subprocess([name])
     return settings, name
