@@ -13,13 +13,14 @@ from bento_service.images.preprocessing import ImageLimits, draw_upright, encode
 MAX_PICTURE_PX = 1024
 """Longest side of a picture, in pixels."""
 DEFAULT_OPACITY = 0.5
-_VIRIDIS: Final = ("440154", "472d7b", "3b528b", "2c728e", "21918c", "28ae80", "5ec962", "addc30", "fde725")
-"""matplotlib's `viridis` in even steps: its lightness rises evenly, so people see the order of its colours whatever
-their colour vision, and in print (https://bids.github.io/colormap)."""
+_FOR: Final = (0xE6, 0x9F, 0x00)
+_AGAINST: Final = (0x00, 0x72, 0xB2)
+"""Orange and blue of Okabe and Ito's palette, which people tell apart whatever their colour vision
+(https://jfly.uni-koeln.de/color); those of the dashboard's map too."""
 _LEAST = 1e-30
-"""Keeps a grid without a positive value dark."""
-_UNSEEN = 128
-"""Grey, for the parts of a photograph that the model does not see."""
+"""Keeps a grid of zeros without a colour."""
+_UNSEEN = 0.45
+"""Brightness of what the model does not see, where the map is opaque."""
 
 
 def draw_explanation(
@@ -27,8 +28,7 @@ def draw_explanation(
 ) -> bytes:
     """Return a PNG of the upright image, at most `MAX_PICTURE_PX` a side, with the map over it. Thread-safe.
 
-    Dark is nothing or less, yellow the largest value of the grid. What lies outside `box` is greyed as much as the map
-    covers the rest. `opacity` is that of the map, 0 to 1. Raises as `images.preprocessing.preprocess`.
+    Raises as `images.preprocessing.preprocess`. For the other arguments see `lay_over`.
     """
     shown = draw_upright(encoded, limits, MAX_PICTURE_PX)
     return encode_png(lay_over(shown.pixels_hwc, shown.info, grid, box, opacity))
@@ -37,18 +37,35 @@ def draw_explanation(
 def lay_over(
     photograph_hwc: NDArray[np.uint8], image: ImageInfo, grid: NDArray[np.float32], box: Box, opacity: float
 ) -> NDArray[np.uint8]:
-    """Return a photograph, RGB, with the map over it; `box` is on the `image` that it was reduced from."""
+    """Draw what speaks for the class in orange and what speaks against it in blue, as strong as its share of the most.
+
+    The photograph itself turns grey, wholly from half the opacity on, so that its colours are not taken for the map's,
+    and what the model does not see turns dark.
+
+    Args:
+        photograph_hwc: RGB, upright.
+        image: What the photograph was reduced from.
+        grid: Shape (rows, columns).
+        box: Where the grid lies on `image`.
+        opacity: That of the map, 0 to 1.
+    """
     height_px, width_px = photograph_hwc.shape[:2]
     left, right, columns = _clip(box.left_px, box.width_px, image.width_px, width_px, grid.shape[1])
     top, bottom, rows = _clip(box.top_px, box.height_px, image.height_px, height_px, grid.shape[0])
-    shares = np.clip(grid / max(float(grid.max()), _LEAST), 0, 1)
-    smooth = Image.fromarray(shares.astype(np.float32)).resize(
+    strengths = grid / max(float(np.abs(grid).max()), _LEAST)
+    smooth = Image.fromarray(strengths.astype(np.float32)).resize(
         (right - left, bottom - top), Image.Resampling.BILINEAR, box=(columns[0], rows[0], columns[1], rows[1])
     )
-    colours = np.full_like(photograph_hwc, _UNSEEN)
-    colours[top:bottom, left:right] = _make_colours()[np.rint(np.asarray(smooth) * 255).astype(np.uint8)]
-    blended = Image.blend(Image.fromarray(photograph_hwc), Image.fromarray(colours), opacity)
-    return np.asarray(blended)
+    share = np.asarray(smooth)[..., None]
+    ink = np.where(share > 0, np.float32(_FOR), np.float32(_AGAINST))
+    fade = min(1.0, 2 * opacity)
+    photograph = Image.fromarray(photograph_hwc)
+    grey = np.asarray(Image.blend(photograph, photograph.convert("L").convert("RGB"), fade), np.float32)
+    picture = grey * (1 - fade * (1 - _UNSEEN))
+    seen = grey[top:bottom, left:right]
+    picture[top:bottom, left:right] = seen + (ink - seen) * np.abs(share) * opacity
+    drawn: NDArray[np.uint8] = np.rint(picture).astype(np.uint8)
+    return drawn
 
 
 def _clip(
@@ -60,13 +77,3 @@ def _clip(
     last = min(max(first + 1, round((start + length) * scale)), shown_px)
     first_cell, last_cell = ((edge / scale - start) / length * cells for edge in (first, last))
     return first, last, (max(0.0, first_cell), min(float(cells), last_cell))
-
-
-def _make_colours() -> NDArray[np.uint8]:
-    """Return the colours of 256 steps from nothing to the largest value, shape (256, 3)."""
-    anchors = np.array([list(bytes.fromhex(colour)) for colour in _VIRIDIS])
-    steps = np.linspace(0, len(anchors) - 1, 256)
-    colours = np.empty((len(steps), 3), np.uint8)
-    for channel in range(3):
-        colours[:, channel] = np.rint(np.interp(steps, np.arange(len(anchors)), anchors[:, channel]))
-    return colours
