@@ -120,10 +120,11 @@ def _find_map(
             class_id=prediction.class_id,
             method="occlusion" if is_estimate else "cam",
         )
-    if not is_estimate and map_wording.has_no_cam(outcome):
-        maps.without_cam.add(answer.model.version)
-        return None
-    maps.found[key] = outcome
+        # Kept before the spinner goes, where Streamlit ends this run if the visitor has touched something meanwhile.
+        if not is_estimate and map_wording.has_no_cam(outcome):
+            maps.without_cam.add(answer.model.version)
+            return None
+        maps.found[key] = outcome
     if isinstance(outcome, ServiceUnreachableError | NotReadyError):
         # The whole page says that the service is away, and asks again once it is back.
         forget_models()
