@@ -39,7 +39,7 @@ VERSIONS = ("a" * 12, "b" * 12)
 PACKAGES = ("bentoml", "openvino", "uvicorn", "fastapi")
 _WARM_S = 5.0
 _PATIENCE_S = 30.0
-_POLL_S = 0.1
+_POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)

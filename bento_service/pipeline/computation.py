@@ -40,8 +40,9 @@ class Computation:
     much as everything else that the loop does for a request.
 
     `digest` is the SHA-256 of `encoded` in hex, or empty: then the decode thread computes it. Once `deadline_s` on the
-    runner's clock has passed, neither decoding nor inference begins. The fields after it are None until
-    their step ends; `has_run` tells whether a lane ran the image, whatever the result.
+    runner's clock has passed, neither decoding nor inference begins. `wants_features` asks for the features of the
+    completion. The fields after it are None until their step ends; `has_run` tells whether a lane ran the image,
+    whatever the result.
     """
 
     runner: Runner
@@ -51,6 +52,7 @@ class Computation:
     digest: str
     priority: Priority
     deadline_s: float | None
+    wants_features: bool = False
     preprocessed: PreprocessedImage | None = None
     completion: Completion | None = None
     decode_started_s: float | None = None
@@ -101,5 +103,7 @@ class Computation:
         decode_ms = (time.thread_time() - on_processor_s) * 1000
         runner.estimator.learn_decode(len(self.encoded), self.header, self.preprocessed.info, decode_ms=decode_ms)
         pixels_hwc = self.preprocessed.pixels_hwc
-        item = WorkItem(self.model.key, pixels_hwc, finished_s, self.deadline_s, future, self.priority)
+        item = WorkItem(
+            self.model.key, pixels_hwc, finished_s, self.deadline_s, future, self.priority, self.wants_features
+        )
         runner.queue.add(arrival, item)

@@ -223,7 +223,8 @@ class LiveModels:
     def _add(self, model: WarmModel) -> ServedModel:
         card, engine = model.card, model.engine
         if card.key not in self._models:
-            self._scheduler.add_model(card.key, engine.infer, model.costs)
+            with_features = engine.infer_with_features if engine.has_features else None
+            self._scheduler.add_model(card.key, engine.infer, model.costs, with_features)
             ceiling = self._scheduler.queue.ceilings()[card.key]
             image_ms = model.costs[EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
             self._runner.estimator.add_model(card.key, image_ms)
@@ -238,7 +239,9 @@ class LiveModels:
             min_oversampling=self._runner.min_oversampling,
         )
         is_default = card.name == self._default_model
-        return ServedModel(card, is_default, engine.name, engine.precision, engine.device, scope)
+        return ServedModel(
+            card, is_default, engine.name, engine.precision, engine.device, scope, has_features=engine.has_features
+        )
 
     def _update_predictor(self) -> None:
         queue = self._scheduler.queue

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bento_service.domain.graph import INPUT_NAME, IR_VERSION, OPSET_VERSION, OUTPUT_NAME
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.graph import INPUT_NAME, IR_VERSION, OPSET_VERSION, OUTPUT_NAME
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -27,7 +27,7 @@ _RELU6: Final = ("zero", "six")
 def build_efficientnet_lite(
     name: str, weights: Mapping[str, NDArray[np.generic]], recipe: InputRecipe, *, depth: float
 ) -> "ModelProto":
-    """Return the graph from `images` to `probabilities`; see `preparation.graph` for both.
+    """Return the graph from `images` to `probabilities`; see `domain.graph` for both.
 
     The tensors `features` (n, 1280, height, width), `pooled` (n, 1280) and `logits` (n, classes) lie on the way.
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bento_service.domain.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.domain.models import InputRecipe, ScoreKind
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
-    """Write a model as ONNX and as a torch program; `preparation.graph` says what both take and return.
+    """Write a model as ONNX and as a torch program; `domain.graph` says what both take and return.
 
     Raises:
         ModelLoadError: PyTorch cannot export this model.
@@ -72,7 +72,7 @@ def export_program(model: LoadedModel, program_path: Path) -> None:
 
 
 def make_serving_graph(module: "nn.Module", recipe: InputRecipe, score_kind: ScoreKind = "softmax") -> "nn.Module":
-    """Wrap normalisation and activation around a model; `preparation.graph` says what the result takes and returns."""
+    """Wrap normalisation and activation around a model; `domain.graph` says what the result takes and returns."""
     # The class is local because its base class needs torch, which is imported lazily.
     import torch
     from torch import nn

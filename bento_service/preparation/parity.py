@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bento_service.domain.graph import INPUT_NAME
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import is_installed
@@ -19,7 +20,6 @@ from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.images.geometry import plan_geometry
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.machine import count_cpus
-from bento_service.preparation.graph import INPUT_NAME
 from bento_service.preparation.opencv_reference import resize_by_formula
 from bento_service.preparation.progress import Progress
 from bento_service.preparation.sources.base import LoadedModel

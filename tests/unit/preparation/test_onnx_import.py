@@ -11,10 +11,10 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
+from bento_service.domain.graph import OUTPUT_NAME
 from bento_service.domain.models import InputRecipe, Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.preparation import onnx_tasks
-from bento_service.preparation.graph import OUTPUT_NAME
 from bento_service.preparation.inspection import GraphHints
 from bento_service.preparation.onnx_import import OnnxImport, check_parity, check_recipes, inspect_onnx, prepare_onnx
 from bento_service.preparation.presets import NORMALISATIONS
