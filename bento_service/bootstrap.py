@@ -17,7 +17,7 @@ from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
-from bento_service.loading.model_loader import FirstModels, ModelLoader
+from bento_service.loading.model_loader import BegunLoad, FirstModels, ModelLoader
 from bento_service.models.comparisons import WaitingComparisons
 from bento_service.models.registry_sql import SqlRegistryStore
 from bento_service.models.registry_start import StartPlan, plan_start
@@ -52,12 +52,12 @@ class _JournalObserver:
 
 @asynccontextmanager
 async def open_pipeline(
-    settings: Settings, metrics: Metrics, choose: ChooseEngine = choose_engine
+    settings: Settings, metrics: Metrics, choose: ChooseEngine = choose_engine, *, begun: BegunLoad | None = None
 ) -> AsyncIterator[Pipeline]:
     """Open the journal, load and warm every model, start the lanes; on the event loop that will serve.
 
-    `choose` resolves the settings' engine and device for a model. At the end the lanes stop first, after them the
-    decode threads, the cache, the models and the journal.
+    `choose` resolves the settings' engine and device for a model. `begun` is a load of the settings' models. At the end
+    the lanes stop first, after them the decode threads, the cache, the models and the journal.
 
     Raises:
         ModelLoadError: A model of the settings cannot be loaded.
@@ -89,6 +89,7 @@ async def open_pipeline(
                 observers=(metrics, _JournalObserver(journal, comparisons)),
                 metrics=metrics,
                 choose=choose,
+                begun=begun,
                 # The registry's follower loads the others, each on its own.
                 needs_all=registry is None,
                 former=plan.former,
@@ -146,6 +147,7 @@ async def _open_classifier(
     observers: Sequence[Observer],
     metrics: Metrics | None,
     choose: ChooseEngine = choose_engine,
+    begun: BegunLoad | None = None,
     needs_all: bool = True,
     former: Sequence[str] = (),
 ) -> AsyncIterator[tuple[FirstModels, RunningClassifier]]:
@@ -153,9 +155,12 @@ async def _open_classifier(
     async with AsyncExitStack() as stack:
         if cache is not None:
             stack.push_async_callback(cache.close)
-        loader = ModelLoader(settings, choose)
-        load_first = loader.load_first if needs_all else partial(_load_some, loader, former=former)
-        first = await asyncio.to_thread(load_first, names)
+        if begun is not None:
+            loader, first = begun.loader, await begun.wait()
+        else:
+            loader = ModelLoader(settings, choose)
+            load_first = loader.load_first if needs_all else partial(_load_some, loader, former=former)
+            first = await asyncio.to_thread(load_first, names)
         default_model = ModelReference.parse(settings.default_model_name).name
         available = [model.card.name for model in first.models]
         # Where only some are loaded yet, the default's requests wait for it and go to no other model.
