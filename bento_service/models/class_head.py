@@ -152,7 +152,7 @@ class _Search:
     def _multiply(self, node: "NodeProto") -> str | None:
         """Take in a linear layer, or the addition of a bias; return the tensor that it reads, None for others."""
         values = {attribute.name: attribute for attribute in node.attribute}
-        data = node.input[0]
+        data: str = node.input[0]
         if node.op_type == "Add":
             data, other = sorted(node.input, key=self._is_constant)
             self._take(None, self._read(other))

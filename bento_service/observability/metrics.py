@@ -192,7 +192,7 @@ class Metrics:
     def observe_versions(self, states: Mapping[tuple[str, str], VersionStatus]) -> None:
         """Set the state of each loaded version, and drop the states of unloaded ones."""
         found = Counts((model, self._limit_version(version), one.state) for (model, version), one in states.items())
-        self._states_seen |= found.keys()
+        self._states_seen |= found.keys() | {(model, version, LoadState.FAILED) for model, version, _ in found}
         for labels in self._states_seen:
             self.version_workers.labels(*labels).set(found[labels])
 

@@ -47,11 +47,14 @@ class WarmModel:
     memory_bytes: int = 0
 
 
-LoadVersion = Callable[[str, str, Sequence[WarmModel]], Awaitable[WarmModel]]
-"""Loads and warms a version, by name and version, beside those that are loaded. Raises `LightboxError`."""
+LoadVersion = Callable[[str, str, Sequence[WarmModel], int], Awaitable[WarmModel]]
+"""Loads and warms a version, by name and version, beside those that are loaded. Raises `LightboxError`.
+
+The last argument is `loaded_by` of `ModelControl.load`.
+"""
 
 
-async def load_nothing(name: str, version: str, loaded: Sequence[WarmModel]) -> WarmModel:
+async def load_nothing(name: str, version: str, loaded: Sequence[WarmModel], loaded_by: int) -> WarmModel:
     """Refuse to load: for a process whose models never change."""
     raise ModelLoadError(f"{name}:{version} cannot be loaded: the models of this process do not change.", model=name)
 
@@ -92,7 +95,7 @@ class LiveModels:
         """Every version whose engine is open."""
         return tuple(self._models.values())
 
-    async def load(self, name: str, version: str) -> None:
+    async def load(self, name: str, version: str, *, loaded_by: int = 0) -> None:
         """Load a version beside what serves, one at a time; see `ModelControl.load`."""
         key = f"{name}:{version}"
         async with self._locks[key]:
@@ -101,7 +104,7 @@ class LiveModels:
             self._states[name, version] = VersionStatus(LoadState.LOADING)
             try:
                 # It stays loaded where an unload was cancelled.
-                model = self._models.get(key) or await self._probe(await self._load_alone(name, version))
+                model = self._models.get(key) or await self._probe(await self._load_alone(name, version, loaded_by))
             except LightboxError as error:
                 self._states[name, version] = VersionStatus(LoadState.FAILED, error.message)
                 raise
@@ -144,10 +147,10 @@ class LiveModels:
         for model in self._models.values():
             model.engine.close()
 
-    async def _load_alone(self, name: str, version: str) -> WarmModel:
+    async def _load_alone(self, name: str, version: str, loaded_by: int) -> WarmModel:
         try:
             async with self._loading:
-                return await self._load_version(name, version, self.loaded)
+                return await self._load_version(name, version, self.loaded, loaded_by)
         except LightboxError:
             raise
         # Whatever a library raises while it loads, what serves goes on.

@@ -10,19 +10,12 @@ from tempfile import TemporaryDirectory
 from bento_service.domain.models import InputRecipe, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.models.store import BentoModelStore
-from bento_service.preparation.import_plan import (
-    GraphShape,
-    ImportPlan,
-    Preset,
-    choose_score_kind,
-    complete,
-    describe,
-    list_missing,
-    make_plan,
-    make_recipe,
-)
+from bento_service.preparation.import_facts import GraphShape, complete, list_missing
+from bento_service.preparation.import_plan import ImportPlan, choose_score_kind, describe, make_plan, make_recipe
 from bento_service.preparation.inspection import GraphHints
 from bento_service.preparation.onnx_import import OnnxImport, PreparedOnnx, check_recipes, inspect_onnx, prepare_onnx
+from bento_service.preparation.presets import Preset
+from bento_service.preparation.progress import Quarters
 from bento_service.preparation.recipe_check import RecipeCheck
 from bento_service.preparation.sources.base import LoadedModel
 from bento_service.preparation.sources.discovery import OnnxSource, Source
@@ -165,7 +158,7 @@ def _prepare_torch(request: ImportRequest, folder: Path, listener: Listener) -> 
         folder,
         listener.announce,
     )
-    listener.announce("writing the torch program, and comparing with PyTorch")
+    listener.announce("writing the torch program")
     model = LoadedModel(
         name=request.name,
         labels=plan.labels,
@@ -176,7 +169,9 @@ def _prepare_torch(request: ImportRequest, folder: Path, listener: Listener) -> 
         module=classifier.module,
     )
     export_program(model, folder / "model.pt2")
-    parities = measure_parity(model, prepared.onnx_path)
+    step = "comparing with PyTorch"
+    listener.announce(step)
+    parities = measure_parity(model, prepared.onnx_path, on_progress=Quarters(step, listener.announce).show)
     failing = [engine for engine, parity in parities.items() if not parity.passes_gate]
     if failing and not request.allow_inexact:
         raise ModelLoadError(

@@ -22,6 +22,7 @@ from bento_service.errors import ModelLoadError
 from bento_service.preparation.confinement import Limits, run_confined
 from bento_service.preparation.inspection import GraphFacts, GraphHints
 from bento_service.preparation.onnx_file import find_onnx_file
+from bento_service.preparation.progress import Quarters
 from bento_service.preparation.recipe_check import (
     Photograph,
     RecipeCheck,
@@ -118,10 +119,13 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
     announce("wrapping the graph")
     limits = Limits.of_file(file.total_bytes)
     wrapped = run_confined("wrap", asked, limits, subject=file.path.name)
-    announce("measuring parity and memory")
+    step = "measuring parity and memory"
+    announce(step)
     asked |= {"path": str(reference.path), "crops": _CROPS if request.measures_parity else 0}
     limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _CROPS * _PASSES)
-    measured = run_confined("measure", asked, limits, subject=reference.path.name)
+    measured = run_confined(
+        "measure", asked, limits, subject=reference.path.name, on_progress=Quarters(step, announce).show
+    )
     parities = _PARITIES.validate_python(measured["parities"])
     if not request.allow_inexact:
         check_parity(request, parities, measured["reference"], is_quantised=wrapped["is_quantised"])

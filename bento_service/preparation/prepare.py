@@ -15,8 +15,9 @@ from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.domain.models import Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.extras import Part, explain_missing, find_installation
+from bento_service.models.bento_entries import PREPARE_ELSEWHERE
 from bento_service.models.class_head import has_features
-from bento_service.models.store import PREPARE_ELSEWHERE, BentoModelStore
+from bento_service.models.store import BentoModelStore
 from bento_service.preparation.bundled_parity import find_bundled_parity
 from bento_service.preparation.export import export, export_program
 from bento_service.preparation.sources.base import BuiltModel, LoadedModel

@@ -63,8 +63,8 @@ def _digest_graph(graph: "GraphProto", opsets: Mapping[str, int], outer: Mapping
         outputs = [len(node.output)] if len(node.output) > 1 else []
         digest = _digest([*operator, attributes, inputs, *outputs])
         tensors.update({name: _digest([digest, index]) for index, name in enumerate(node.output) if name})
-    outputs = [value for value in graph.output if depth or value.name != FEATURES_NAME]
-    return _digest([[tensors[value.name], *_describe_type(value)] for value in outputs])
+    counted = [output for output in graph.output if depth or output.name != FEATURES_NAME]
+    return _digest([[tensors[output.name], *_describe_type(output)] for output in counted])
 
 
 def _describe_type(value: "ValueInfoProto") -> tuple[int, list[int | None]]:

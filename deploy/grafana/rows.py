@@ -219,6 +219,19 @@ def _workers() -> list[Panel]:
             "short",
             colours={"worker starts": BLUE, "lanes lost": VERMILLION, "out of memory": ORANGE},
         ),
+        Panel(
+            "Versions by state",
+            "Workers by the state in which they have a version. FAILED: it cannot be loaded; what answered goes on.",
+            [
+                Query(
+                    f"sum by (model, version, state) (lightbox_model_version_workers{{{_OF}}}) > 0",
+                    "{{model}}:{{version}} {{state}}",
+                )
+            ],
+            "short",
+            colours={"/ FAILED$/": VERMILLION},
+            width=24,
+        ),
     ]
 
 

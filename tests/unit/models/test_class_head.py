@@ -14,7 +14,7 @@ from bento_service.preparation.features import add_features
 CHANNELS, CLASSES, SIDE = 5, 4, 6
 RANDOM = np.random.default_rng(2)
 WEIGHTS = RANDOM.normal(0, 1, (CLASSES, CHANNELS)).astype(np.float32)
-CONSTANTS = {
+CONSTANTS: dict[str, np.ndarray] = {
     "kernel": RANDOM.normal(0, 0.5, (CHANNELS, 3, 1, 1)),
     "ck": WEIGHTS,
     "kc": WEIGHTS.T.copy(),
@@ -130,7 +130,7 @@ def test_the_mean_of_the_class_maps_and_the_bias_are_the_score_before_its_activa
     head = read_class_head(tmp_path / "model.onnx")
 
     assert head is not None
-    assert (head.weights.dtype, head.bias.dtype) == (np.float32, np.float32)
+    assert head.weights.dtype == head.bias.dtype == np.float32
     [features] = run(model, "features")
     maps = np.einsum("kc,nchw->nkhw", head.weights, features)
     np.testing.assert_allclose(maps.mean((2, 3)) + head.bias, expected.reshape(2, CLASSES), rtol=1e-5, atol=1e-5)

@@ -59,6 +59,7 @@ def differentiate(
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "small"])
 def test_a_class_activation_map_is_what_gradients_say(name: str, bentoml_home: Path, tmp_path: Path) -> None:
     if name == "small":
+        pooling: nn.Module
         model, onnx_path = load_small(), tmp_path / "model.onnx"
         export(model, onnx_path=onnx_path, program_path=tmp_path / "model.pt2")
         pooling = next(part for part in model.module.modules() if isinstance(part, nn.AdaptiveAvgPool2d))
