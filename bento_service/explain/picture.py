@@ -57,7 +57,7 @@ def lay_over(
         (right - left, bottom - top), Image.Resampling.BILINEAR, box=(columns[0], rows[0], columns[1], rows[1])
     )
     share = np.asarray(smooth)[..., None]
-    ink = np.where(share > 0, np.float32(_FOR), np.float32(_AGAINST))
+    ink = np.where(share > 0, _FOR, _AGAINST)
     fade = min(1.0, 2 * opacity)
     photograph = Image.fromarray(photograph_hwc)
     grey = np.asarray(Image.blend(photograph, photograph.convert("L").convert("RGB"), fade), np.float32)

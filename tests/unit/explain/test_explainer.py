@@ -215,7 +215,7 @@ async def test_the_time_of_the_copies_counts_as_queue_and_inference() -> None:
 async def test_the_canary_explains_the_images_that_it_would_classify() -> None:
     canary = make_warm(ModelCard("a", "v-new", LABELS, RECIPE, "import", "MIT"), FakeInfer(1))
 
-    async def load(name: str, version: str, loaded: Sequence[WarmModel]) -> WarmModel:
+    async def load(name: str, version: str, loaded: Sequence[WarmModel], loaded_by: int) -> WarmModel:
         return canary
 
     async with explaining(FakeInfer(features=expected_features), load_version=load) as (explainer, observed):
