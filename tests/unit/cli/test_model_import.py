@@ -38,7 +38,7 @@ def test_a_model_goes_from_a_file_into_the_store_and_out_of_it_to_the_same_versi
     followed = run("import", source, "--name", "pets", "--labels", labels, *facts).stderr
     assert "pets: 3 labels (cat, big dog, bird): --labels" in followed
     assert "pets: measuring parity and memory: 100%" in followed
-    assert "Serve it with `LIGHTBOX_MODELS=pets lightbox up`." in followed
+    assert "Serve it with `LIGHTBOX_MODELS=pets lightbox up`, or `lightbox models load pets`" in followed
     card = json.loads(run("show", "pets", "--json").stdout)
     assert (card["labels"], card["recipe"]["fit"], card["licence"]) == (["cat", "big dog", "bird"], "squash", "MIT")
     assert card["found_in"]["mean"] == "--recipe inception"
