@@ -16,11 +16,11 @@ def description(explanation: Explanation) -> str:
     """Say in one sentence what the map shows, how it was made, whether it is exact, and how large a cell is."""
     rows, columns = len(explanation.grid), len(explanation.grid[0])
     width_px, height_px = explanation.box.width / columns, explanation.box.height / rows
-    exactness = "exact" if explanation.is_exact else "an estimate"
-    method = "class activation map" if explanation.method == "cam" else "occlusion, which covers one cell at a time"
+    exactness = "an exact" if explanation.is_exact else "an estimated"
+    how = "class activation map" if explanation.method == "cam" else "map by occlusion, one cell covered at a time,"
     return (
-        f"Orange parts speak for {explanation.label}, blue parts against it: {exactness}, by {method}, in "
-        f"{columns} × {rows} cells of {_pixels(width_px)} × {_pixels(height_px)} px of the photograph."
+        f"Orange speaks for {explanation.label}, blue against it: {exactness} {how} of {columns} × {rows} cells, "
+        f"each {_pixels(width_px)} × {_pixels(height_px)} px of the photograph."
     )
 
 
@@ -49,7 +49,7 @@ def alternative(name: str, explanation: Explanation) -> str:
 
 def choice(prediction: Prediction, label: str) -> str:
     """Name a class among those that have a map."""
-    return f"{label} ({wording.percent(prediction.score)})"
+    return f"Map for {label} ({wording.percent(prediction.score)})"
 
 
 def offer(label: str) -> str:

@@ -58,19 +58,36 @@ def _show_overview(image: Picked, card: ModelCard, views: preview.Views, about: 
 def _show_map(
     image: Picked, answer: Classification, card: ModelCard, predictions: Sequence[Prediction], shown: Preview
 ) -> None:
-    """Show one class's map, with its controls below it; the picture keeps its place while they change."""
+    """Show one class's map, or say why there is none."""
     session = classify_session()
-    place = st.container()
-    choices = [
-        map_wording.choice(prediction, unique_label(predictions, rank)) for rank, prediction in enumerate(predictions)
-    ]
-    rank = st.selectbox(
-        "Map of the class",
-        range(len(predictions)),
+    by_class = {prediction.class_id: prediction for prediction in predictions}
+    choices = {
+        prediction.class_id: map_wording.choice(prediction, unique_label(predictions, rank))
+        for rank, prediction in enumerate(predictions)
+    }
+    class_id = st.selectbox(
+        "Class of the map",
+        list(choices),
         format_func=choices.__getitem__,
         key=f"classify_map_class_{image.digest}",
+        label_visibility="collapsed",
     )
-    prediction = predictions[rank or 0]
+    prediction = by_class.get(class_id, predictions[0])
+    outcome = _find_map(session, image, answer, prediction)
+    if isinstance(outcome, Explanation):
+        _show_drawing(session, image, outcome, shown)
+        return
+    views = _draw_views(image.digest, shown, preview.ModelInput.of(card))
+    st.image(views.overview, width="content", alt=image.name)
+    key = _key(image, answer, prediction)
+    if outcome is None:
+        _offer_estimate(session, key, prediction)
+    else:
+        _show_failure(session, key, outcome)
+
+
+def _show_drawing(session: ClassifySession, image: Picked, explanation: Explanation, shown: Preview) -> None:
+    place = st.container()
     session.maps.opacity = st.slider(
         "Opacity of the map",
         min_value=0,
@@ -80,21 +97,10 @@ def _show_map(
         format="%d%%",
         key=f"classify_map_opacity_{image.digest}",
     )
-    with place:
-        outcome = _find_map(session, image, answer, prediction)
-        if isinstance(outcome, Explanation):
-            png = heatmap.draw_map(shown.png, outcome, opacity=session.maps.opacity / 100)
-            st.image(png, width="content", alt=map_wording.alternative(image.name, outcome))
-            st.markdown(literal(map_wording.description(outcome)))
-            st.caption(literal(map_wording.details(outcome)))
-            return
-        views = _draw_views(image.digest, shown, preview.ModelInput.of(card))
-        st.image(views.overview, width="content", alt=image.name)
-        key = _key(image, answer, prediction)
-        if outcome is None:
-            _offer_estimate(session, key, prediction)
-        else:
-            _show_failure(session, key, outcome)
+    png = heatmap.draw_map(shown.png, explanation, opacity=session.maps.opacity / 100)
+    place.image(png, width="content", alt=map_wording.alternative(image.name, explanation))
+    st.markdown(literal(map_wording.description(explanation)))
+    st.caption(literal(map_wording.details(explanation)))
 
 
 def _find_map(
@@ -114,10 +120,11 @@ def _find_map(
             class_id=prediction.class_id,
             method="occlusion" if is_estimate else "cam",
         )
-    if not is_estimate and map_wording.has_no_cam(outcome):
-        maps.without_cam.add(answer.model.version)
-        return None
-    maps.found[key] = outcome
+        # Kept before the spinner goes, where Streamlit ends this run if the visitor has touched something meanwhile.
+        if not is_estimate and map_wording.has_no_cam(outcome):
+            maps.without_cam.add(answer.model.version)
+            return None
+        maps.found[key] = outcome
     if isinstance(outcome, ServiceUnreachableError | NotReadyError):
         # The whole page says that the service is away, and asks again once it is back.
         forget_models()

@@ -41,7 +41,7 @@ def test_a_map_is_asked_for_when_the_visitor_wants_it_and_for_the_class_that_is_
     queries = [request.query for request in asked(service)]
     assert [(query["class_id"], query["method"]) for query in queries] == [("285", "cam"), ("281", "cam")]
     assert {query["model"] for query in queries} == {"efficientnet_lite0:v-efficientnet_lite0"}
-    assert "Orange parts speak for Egyptian cat" in texts(app)
+    assert "Orange speaks for Egyptian cat" in texts(app)
 
 
 def test_neither_another_opacity_nor_a_visit_to_the_other_page_sends_the_image_again(
@@ -73,7 +73,7 @@ def test_a_map_by_occlusion_is_made_only_after_a_press_on_the_button_that_says_w
 
     app.button[-1].click().run()
     assert [request.query["method"] for request in asked(service)] == ["cam", "occlusion"]
-    assert "an estimate, by occlusion" in texts(app)
+    assert "an estimated map by occlusion" in texts(app)
     assert not app.exception
 
 
@@ -99,7 +99,7 @@ def test_a_map_that_cannot_be_made_costs_nothing_but_itself(
     assert ("Ask for the map again" in [button.label for button in app.button]) is has_button
     if has_button:
         app.button[-1].click().run()
-        assert "Orange parts speak for" in texts(app)
+        assert "Orange speaks for" in texts(app)
     assert len(asked(service)) == 1 + has_button
 
 
@@ -116,7 +116,7 @@ def test_a_map_that_was_wanted_while_the_service_was_away_is_made_on_its_return(
     service.start()
     forget_reads()
     app.button(key="classify_retry").click().run()
-    assert "Orange parts speak for" in texts(app)
+    assert "Orange speaks for" in texts(app)
     assert not app.warning
 
 
@@ -126,3 +126,12 @@ def test_the_switch_stays_on_for_the_next_photograph(app: AppTest, service: Fake
     app.file_uploader[0].set_value([("mine.jpg", photograph, "image/jpeg")]).run()
     assert asked(service)[-1].body == photograph
     assert len(asked(service)) == 2
+
+
+def test_a_class_that_is_no_longer_shown_gives_way_to_the_best_one(app: AppTest, service: FakeService) -> None:
+    answer_with_maps(service)
+    switch_on(app)
+    choose(app, 4)
+    app.slider(key="classify_top_k").set_value(2).run()
+    assert app.selectbox[1].value == 285
+    assert not app.exception

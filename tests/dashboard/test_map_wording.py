@@ -6,10 +6,10 @@ from tests.dashboard.explanations import explanation, grid_with
 
 def test_a_map_is_described_in_one_sentence_with_method_exactness_and_the_size_of_a_cell() -> None:
     assert map_wording.description(explanation(image_px=(4032, 3024), box=(693.0, 189.0, 2646.0, 2646.0))) == (
-        "Orange parts speak for Egyptian cat, blue parts against it: exact, by class activation map, in 7 × 7 cells of "
-        "378 × 378 px of the photograph."
+        "Orange speaks for Egyptian cat, blue against it: an exact class activation map of 7 × 7 cells, each 378 × 378 "
+        "px of the photograph."
     )
-    assert "an estimate, by occlusion" in map_wording.description(explanation(method="occlusion"))
+    assert "an estimated map by occlusion" in map_wording.description(explanation(method="occlusion"))
 
 
 def test_an_estimate_says_what_its_strongest_cell_is_worth() -> None:
