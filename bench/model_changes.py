@@ -23,6 +23,7 @@ from bench.bodies import photograph_folders
 from bench.environment import describe_environment, write_result
 from bench.loads import Bench, percentile
 from bench.models import MODEL, find_model, peer_environment, prepare_models
+from bench.running import on_cpu
 from bench.servers import LIGHTBOX, choose_servers
 from bench.sessions import Site, opened
 from bento_service.domain.models import StoredModel
@@ -38,7 +39,7 @@ VERSIONS = ("a" * 12, "b" * 12)
 PACKAGES = ("bentoml", "openvino", "uvicorn", "fastapi")
 _WARM_S = 5.0
 _PATIENCE_S = 30.0
-_POLL_S = 0.1
+_POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def measure(seconds: float, every_s: float, rounds: int) -> tuple[list[Load], li
             "LIGHTBOX_MODEL_STORE": name,
             "LIGHTBOX_MODEL_CONTROL": "explicit",
         }
-        with _on_cpu(server_cpu), opened(server, site, variables=variables) as (bench, _), _on_cpu(client_cpu):
+        with on_cpu(server_cpu), opened(server, site, variables=variables) as (bench, _), on_cpu(client_cpu):
             bench.warm(CONNECTIONS, _WARM_S)
             ratios = [_compare(bench, number, seconds / 18) for number in range(rounds)]
             changes: list[Change] = []
@@ -179,17 +180,6 @@ def _compare(bench: Bench, number: int, seconds: float) -> float:
     names = (NAME, MODEL) if number % 2 else (MODEL, NAME)
     rates = {name: _load(bench, name, seconds, model=name).images_per_s for name in names}
     return rates[NAME] / rates[MODEL]
-
-
-@contextmanager
-def _on_cpu(cpu: int) -> Iterator[None]:
-    """Keep this process, and what it starts meanwhile, on one CPU."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def _target_ms() -> float:

@@ -31,6 +31,7 @@ from bench.loads import Bench, percentile
 from bench.markdown import render_table, shorten_commit
 from bench.models import peer_environment, prepare_models
 from bench.records import median
+from bench.running import on_cpu
 from bench.servers import LIGHTBOX, Server, choose_servers, list_servers
 from bench.sessions import Site, opened
 from bento_service.load_test.generator import LoadOptions, run_closed, run_open
@@ -88,7 +89,7 @@ def measure(servers: Sequence[Server], duration_s: float, rounds: int) -> Iterat
     for number in range(rounds):
         for server in servers:
             try:
-                with _on_cpu(server_cpu), opened(server, site, number=number) as (bench, _), _on_cpu(client_cpu):
+                with on_cpu(server_cpu), opened(server, site, number=number) as (bench, _), on_cpu(client_cpu):
                     yield from _Session(bench, duration_s).run()
             except PeerUnavailableError as error:
                 print(f"{server.name} {error}", file=sys.stderr, flush=True)
@@ -169,17 +170,6 @@ def _asking(url: str) -> Iterator[list[float]]:
     finally:
         is_over.set()
         thread.join()
-
-
-@contextmanager
-def _on_cpu(cpu: int) -> Iterator[None]:
-    """Keep this process, and what it starts meanwhile, on one CPU."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def render_overload(path: Path | None) -> str:

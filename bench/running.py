@@ -1,5 +1,6 @@
 """Starts a server as a child, waits until it is ready, and leaves nothing of it behind."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -137,3 +138,14 @@ def _read_pss_bytes(process_id: int) -> int:
     except OSError:  # it has left
         return 0
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+@contextmanager
+def on_cpu(cpu: int) -> Iterator[None]:
+    """Keep this process, and what it starts meanwhile, on one CPU."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

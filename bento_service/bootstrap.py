@@ -13,11 +13,13 @@ from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Receipt
 from bento_service.engines.choice import ChooseEngine, choose_engine
 from bento_service.errors import LightboxError
+from bento_service.explain.explainer import Explainer
+from bento_service.explain.heads import ClassHeads
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
-from bento_service.loading.model_loader import FirstModels, ModelLoader
+from bento_service.loading.model_loader import BegunLoad, FirstModels, ModelLoader
 from bento_service.models.comparisons import WaitingComparisons
 from bento_service.models.registry_sql import SqlRegistryStore
 from bento_service.models.registry_start import StartPlan, plan_start
@@ -52,12 +54,12 @@ class _JournalObserver:
 
 @asynccontextmanager
 async def open_pipeline(
-    settings: Settings, metrics: Metrics, choose: ChooseEngine = choose_engine
+    settings: Settings, metrics: Metrics, choose: ChooseEngine = choose_engine, *, begun: BegunLoad | None = None
 ) -> AsyncIterator[Pipeline]:
     """Open the journal, load and warm every model, start the lanes; on the event loop that will serve.
 
-    `choose` resolves the settings' engine and device for a model. At the end the lanes stop first, after them the
-    decode threads, the cache, the models and the journal.
+    `choose` resolves the settings' engine and device for a model. `begun` is a load of the settings' models. At the end
+    the lanes stop first, after them the decode threads, the cache, the models and the journal.
 
     Raises:
         ModelLoadError: A model of the settings cannot be loaded.
@@ -89,6 +91,7 @@ async def open_pipeline(
                 observers=(metrics, _JournalObserver(journal, comparisons)),
                 metrics=metrics,
                 choose=choose,
+                begun=begun,
                 # The registry's follower loads the others, each on its own.
                 needs_all=registry is None,
                 former=plan.former,
@@ -121,6 +124,13 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
         yield running.classifier
 
 
+@asynccontextmanager
+async def open_local_explainer(settings: Settings, *, model: str) -> AsyncIterator[Explainer]:
+    """Open an explainer for one command; as `open_local`, which raises the same."""
+    async with open_local(settings, model=model) as classifier:
+        yield Explainer(classifier, ClassHeads(BentoModelStore(also=settings.model_store)))
+
+
 def _load_some(loader: ModelLoader, names: Sequence[str], *, former: Sequence[str]) -> FirstModels:
     """Load all models; or the first one that can be loaded, if one cannot, former champions last."""
     try:
@@ -146,6 +156,7 @@ async def _open_classifier(
     observers: Sequence[Observer],
     metrics: Metrics | None,
     choose: ChooseEngine = choose_engine,
+    begun: BegunLoad | None = None,
     needs_all: bool = True,
     former: Sequence[str] = (),
 ) -> AsyncIterator[tuple[FirstModels, RunningClassifier]]:
@@ -153,9 +164,12 @@ async def _open_classifier(
     async with AsyncExitStack() as stack:
         if cache is not None:
             stack.push_async_callback(cache.close)
-        loader = ModelLoader(settings, choose)
-        load_first = loader.load_first if needs_all else partial(_load_some, loader, former=former)
-        first = await asyncio.to_thread(load_first, names)
+        if begun is not None:
+            loader, first = begun.loader, await begun.wait()
+        else:
+            loader = ModelLoader(settings, choose)
+            load_first = loader.load_first if needs_all else partial(_load_some, loader, former=former)
+            first = await asyncio.to_thread(load_first, names)
         default_model = ModelReference.parse(settings.default_model_name).name
         available = [model.card.name for model in first.models]
         # Where only some are loaded yet, the default's requests wait for it and go to no other model.

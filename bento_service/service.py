@@ -83,10 +83,14 @@ keep_series_by_worker(_worker_number)
 
 @cache
 def _worker() -> "tuple[Lifecycle, InFlightRequests]":
-    """Make the HTTP application and the life of this worker; its models load later.
+    """Make the HTTP application and the life of this worker; its models load meanwhile.
 
     BentoML's master imports this module too, and starts in half the time without what only a worker needs.
     """
+    from bento_service.loading.model_loader import BegunLoad, ModelLoader
+
+    # Which models a registry wants is known only once it was asked.
+    begun = BegunLoad(ModelLoader(settings), settings.models) if settings.model_control == "fixed" else None
     from bento_service.bootstrap import open_pipeline
     from bento_service.http.app import create_app
     from bento_service.http.in_flight import InFlightRequests
@@ -96,7 +100,7 @@ def _worker() -> "tuple[Lifecycle, InFlightRequests]":
     lifecycle = Lifecycle(
         settings,
         Metrics(target_p99_s=settings.target_p99_ms / 1000),
-        open_pipeline=open_pipeline,
+        open_pipeline=partial(open_pipeline, begun=begun),
         table=_open_table(),
         number=_worker_number or 1,
     )

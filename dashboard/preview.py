@@ -73,13 +73,29 @@ def draw_views(png: bytes, model_input: ModelInput, *, original_px: tuple[int, i
     is_whole = image.size == original_px or (box[2] - box[0] >= width_px and box[3] - box[1] >= height_px)
     overview = _overview(image, box if model_input.fit == "crop" else None)
     seen = _draw_input(image, box, (width_px, height_px), model_input) if is_whole else None
-    return Views(overview=_encode(overview), model_input=_encode(seen) if seen else None)
+    return Views(overview=encode(overview), model_input=encode(seen) if seen else None)
 
 
 def draw_thumbnail(encoded: bytes, *, width_px: int, height_px: int) -> bytes:
     """Crop and resize a sample photograph to a small rectangle."""
     with Image.open(io.BytesIO(encoded)) as image:
-        return _encode(ImageOps.fit(image.convert("RGB"), (width_px, height_px), Image.Resampling.LANCZOS))
+        return encode(ImageOps.fit(image.convert("RGB"), (width_px, height_px), Image.Resampling.LANCZOS))
+
+
+def shade_outside(image: Image.Image, frame: tuple[int, int, int, int]) -> Image.Image:
+    """Darken an image outside a frame, which is given as left, top, right, bottom in pixels, and draw the frame."""
+    left, top, right, bottom = frame
+    shaded = ImageEnhance.Brightness(image).enhance(OUTSIDE_BRIGHTNESS)
+    shaded.paste(image.crop(frame), (left, top))
+    ImageDraw.Draw(shaded).rectangle((left, top, right - 1, bottom - 1), outline=SKY, width=2)
+    return shaded
+
+
+def encode(image: Image.Image) -> bytes:
+    """Return an image as a PNG that is quick to make."""
+    target = io.BytesIO()
+    image.save(target, format="PNG", compress_level=1)
+    return target.getvalue()
 
 
 def crop_box(image_width_px: int, image_height_px: int, model_input: ModelInput) -> Box:
@@ -136,13 +152,4 @@ def _overview(image: Image.Image, box: Box | None) -> Image.Image:
     if box is None:
         return small
     left, top, right, bottom = (round(edge * scale) for edge in box)
-    shaded = ImageEnhance.Brightness(small).enhance(OUTSIDE_BRIGHTNESS)
-    shaded.paste(small.crop((left, top, right, bottom)), (left, top))
-    ImageDraw.Draw(shaded).rectangle((left, top, right - 1, bottom - 1), outline=SKY, width=2)
-    return shaded
-
-
-def _encode(image: Image.Image) -> bytes:
-    target = io.BytesIO()
-    image.save(target, format="PNG", compress_level=1)
-    return target.getvalue()
+    return shade_outside(small, (left, top, right, bottom))

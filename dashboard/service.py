@@ -12,7 +12,15 @@ from dashboard.settings import DashboardSettings
 from dashboard.uploads import Picked
 from lightbox_client import Client, LightboxClientError
 from lightbox_client.breaker import CircuitBreaker
-from lightbox_client.contract import Classification, History, HistoryRequest, ModelList, Status
+from lightbox_client.contract import (
+    Classification,
+    Explanation,
+    ExplanationMethod,
+    History,
+    HistoryRequest,
+    ModelList,
+    Status,
+)
 from lightbox_client.errors import ServiceTimeoutError, ServiceUnreachableError
 from lightbox_client.preview import Preview
 
@@ -20,10 +28,13 @@ IN_FLIGHT = 4
 """Images of one visitor in flight: enough to keep the service's lanes busy, too few to crowd out others."""
 COOL_DOWN_S = 2.0
 """How long a service that was down is not called again."""
+LONGEST_ESTIMATE_S = 120.0
+"""Longest wait for a map by occlusion, which is many runs of the model: enough for a large one on a small machine."""
 
 T = TypeVar("T")
 Order = Literal["slowest", "newest"]
 Outcome = Classification | LightboxClientError
+MapOutcome = Explanation | LightboxClientError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +56,13 @@ class Service:
 
     def __init__(self, settings: DashboardSettings) -> None:
         self.settings = settings
-        connect = partial(
-            Client,
-            settings.url,
-            connect_timeout_s=settings.dashboard_connect_timeout_s,
-            read_timeout_s=settings.dashboard_read_timeout_s,
+        connect = partial(Client, settings.url, connect_timeout_s=settings.dashboard_connect_timeout_s)
+        read_timeout_s = settings.dashboard_read_timeout_s
+        self._reader = connect(read_timeout_s=read_timeout_s, max_retries=0)
+        self._classifier = connect(read_timeout_s=read_timeout_s, max_retries=2, max_retry_wait_s=5.0)
+        self._estimator = connect(
+            read_timeout_s=max(read_timeout_s, LONGEST_ESTIMATE_S), max_retries=2, max_retry_wait_s=5.0
         )
-        self._reader = connect(max_retries=0)
-        self._classifier = connect(max_retries=2, max_retry_wait_s=5.0)
         self._breaker = CircuitBreaker(
             max_failures=1, min_pause_s=COOL_DOWN_S, max_pause_s=COOL_DOWN_S, clock=time.monotonic
         )
@@ -113,6 +123,18 @@ class Service:
     def preview(self, image: Picked) -> Preview:
         """Return the image as the models see it."""
         return self._guarded(lambda: self._reader.preview(image.encoded))
+
+    def explain(self, image: Picked, *, model: str, class_id: int, method: ExplanationMethod) -> MapOutcome:
+        """Return where in an image a model sees a class, or the error."""
+        client = self._classifier if method == "cam" else self._estimator
+        # A model that is slow to explain says nothing about the service: a time-out must not stop other calls.
+        try:
+            return self._breaker.call(
+                lambda: client.explain(image.encoded, model=model, class_id=class_id, method=method),
+                (ServiceUnreachableError,),
+            )
+        except LightboxClientError as error:
+            return error
 
     def try_again(self) -> None:
         """Call the service next time even if it was down a moment ago."""

@@ -1,5 +1,6 @@
 """The state of one visitor's session, kept between reruns and page switches."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -9,7 +10,7 @@ from dashboard import wording
 from dashboard.charts.theme import Scheme
 from dashboard.gallery import Sample
 from dashboard.reads import ReceiptsPage, Traffic
-from dashboard.service import Outcome
+from dashboard.service import MapOutcome, Outcome
 from dashboard.uploads import Selection, pick
 from lightbox_client.contract import ModelCard
 
@@ -17,6 +18,37 @@ State = TypeVar("State")
 
 OutcomeKey = tuple[str, str]
 """An image's digest and a model's version: equal keys have equal answers."""
+MapKey = tuple[str, str, int]
+"""An image's digest, a model's version and a class_id."""
+DEFAULT_OPACITY = 70
+
+
+@dataclass
+class Maps:
+    """The maps that were read for the images on the page, and how the visitor looks at them.
+
+    `is_on` and `opacity` (in per cent) are the visitor's last choice, for the next image. `estimates` are the maps that
+    the visitor wants although they take many runs of the model; `without_cam` are the versions that have no others.
+    """
+
+    is_on: bool = False
+    opacity: int = DEFAULT_OPACITY
+    found: dict[MapKey, MapOutcome] = field(default_factory=dict)
+    estimates: set[MapKey] = field(default_factory=set)
+    without_cam: set[str] = field(default_factory=set)
+
+    def keep_only(self, digests: Collection[str]) -> None:
+        """Drop the maps of all other images."""
+        self.found = {key: outcome for key, outcome in self.found.items() if key[0] in digests}
+        self.estimates = {key for key in self.estimates if key[0] in digests}
+
+    def forget(self, key: MapKey) -> None:
+        """Drop one map, so that it is read again."""
+        self.found.pop(key, None)
+
+    def forget_passing_failures(self) -> None:
+        """Drop what failed for a passing reason, so that it is tried again."""
+        self.found = {key: outcome for key, outcome in self.found.items() if not wording.is_passing(outcome)}
 
 
 @dataclass
@@ -37,6 +69,7 @@ class ClassifySession:
     request_id: str = ""
     has_text_only: bool = False
     notes: dict[str, str] = field(default_factory=dict)
+    maps: Maps = field(default_factory=Maps)
 
     def show(self, selection: Selection) -> None:
         """Put these images on the page and drop the outcomes of all others."""
@@ -45,6 +78,7 @@ class ClassifySession:
         self.has_text_only = False
         digests = {image.digest for image in selection.images}
         self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if key[0] in digests}
+        self.maps.keep_only(digests)
 
     def show_sample(self, sample: Sample) -> None:
         """Put a sample on the page and empty the upload widget, whose files would seem to belong to the answer."""
@@ -53,8 +87,9 @@ class ClassifySession:
         self.widgets_made += 1
 
     def forget_passing_failures(self) -> None:
-        """Drop the outcomes of images that failed for a passing reason, so that they are tried again."""
+        """Drop what failed for a passing reason, of images and their maps, so that it is tried again."""
         self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if not wording.is_passing(outcome)}
+        self.maps.forget_passing_failures()
 
 
 @dataclass

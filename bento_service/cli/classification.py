@@ -4,9 +4,9 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -104,7 +104,7 @@ async def in_process(
 
 async def classify_here(classifier: "Classifier", path: Path, *, model: str | None, top_k: int) -> "Answer":
     """Classify one file in this process; raises as a `Classify`."""
-    try:
+    with failing_alone():
         payload = await asyncio.to_thread(read_payload, path)
         with classifier.open(
             request_id=uuid.uuid4().hex,
@@ -114,12 +114,6 @@ async def classify_here(classifier: "Classifier", path: Path, *, model: str | No
             started_s=time.perf_counter(),
         ) as request:
             return await request.classify(payload.encoded)
-    except (UnknownModelError, InvalidParameterError):
-        raise
-    except LightboxError as error:
-        raise FileFailedError(error.code, error.message) from error
-    except client_errors.UnreadableImageFileError as error:
-        raise FileFailedError(UNREADABLE_FILE, error.reason) from error
 
 
 async def _attempt(item: Item, classify: Callable[[Item], Awaitable[Result]]) -> Outcome[Item, Result]:
@@ -133,8 +127,22 @@ def ask_service(
     client: Client, path: Path, *, model: str | None, top_k: int, priority: Priority | None = None
 ) -> Classification:
     """Classify one file by a running service; raises as a `Classify`."""
-    try:
+    with failing_alone(client):
         return client.classify(path, model=model, top_k=top_k, priority=priority)
+
+
+@contextmanager
+def failing_alone(client: Client | None = None) -> Iterator[None]:
+    """Turn the errors of a single file into `FileFailedError`, by a service or, without a `client`, in this process.
+
+    Those that concern every file pass: an unknown model, a wrong parameter, a service that cannot be reached.
+    """
+    try:
+        yield
+    except (UnknownModelError, InvalidParameterError):
+        raise
+    except LightboxError as error:
+        raise FileFailedError(error.code, error.message) from error
     except (client_errors.UnknownModelError, client_errors.InvalidRequestError, client_errors.NotReadyError):
         raise
     except ProblemError as error:
@@ -145,6 +153,6 @@ def ask_service(
         raise FileFailedError(TIMEOUT, str(error)) from error
     except client_errors.ServiceUnreachableError as error:
         # A connection may break over one file, for example a huge one that is refused while it is still being sent.
-        if client.is_ready():
+        if client is not None and client.is_ready():
             raise FileFailedError(CONNECTION_BROKEN, str(error)) from error
         raise

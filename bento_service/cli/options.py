@@ -6,9 +6,6 @@ import typer
 
 from lightbox_client import Client
 
-LOCAL_TARGET_MS = 60_000.0
-"""Nobody else waits for a local run, so nothing is refused for load before the largest target there is."""
-
 _PATIENT_RETRIES = 20
 _PATIENT_WAIT_S = 60.0
 """Longest wait of one file for a busy service; a run over many files is not urgent."""
@@ -27,12 +24,12 @@ def open_patient_client(url: str) -> Client:
     return Client(url, max_retries=_PATIENT_RETRIES, max_retry_wait_s=_PATIENT_WAIT_S)
 
 
-def refuse_local_and_url(context: typer.Context) -> None:
+def refuse_local_and_url(context: typer.Context, *, is_local: bool) -> None:
     """Refuse `--url` on the command line of a subcommand that has `--local` too.
 
     Raises:
         BadParameter: Both are there.
     """
     origin = context.get_parameter_source("url")
-    if origin is not None and origin.name == "COMMANDLINE":
+    if is_local and origin is not None and origin.name == "COMMANDLINE":
         raise typer.BadParameter("--local and --url exclude each other")

@@ -123,6 +123,11 @@ class WorkerReport:
     applied: Mapping[str, int]
     versions: Mapping[tuple[str, str], VersionStatus]
 
+    def state_of(self, name: str, version: str) -> LoadState | None:
+        """Return the state of a version; None if the worker has nothing of it."""
+        status = self.versions.get((name, version))
+        return status.state if status is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class Agreement:

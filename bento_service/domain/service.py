@@ -10,7 +10,10 @@ from bento_service.domain.runner import Device, Dispatch, ModelCost
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A served model: its card, and what runs it; `cache_scope` is from `cache.result_cache.name_scope`."""
+    """A served model: its card, and what runs it; `cache_scope` is from `cache.result_cache.name_scope`.
+
+    `has_features` tells whether its engine returns the feature map that explains a class.
+    """
 
     card: ModelCard
     is_default: bool
@@ -18,6 +21,7 @@ class ServedModel:
     precision: str
     device: Device
     cache_scope: str = ""
+    has_features: bool = False
 
 
 class ServiceState(StrEnum):

@@ -41,6 +41,8 @@ class Engine(Protocol):
 
     Empty where no size is padded.
     """
+    has_features: bool
+    """Whether the loaded graph returns its last feature map, see `domain.graph`; else `infer_with_features` fails."""
 
     @property
     def precision(self) -> str:
@@ -62,8 +64,26 @@ class Engine(Protocol):
             InferenceFailedError: Anything else that the library raised, as its cause.
         """
 
+    def infer_with_features(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Classify a batch as `infer` does, to the same bits, and return its last feature map too.
+
+        Returns:
+            The probabilities, and the features, shape (n, channels, rows, columns). The caller may keep both.
+
+        Raises:
+            OutOfMemoryError: As `infer`.
+            InferenceFailedError: As `infer`; or the engine has no features.
+        """
+
     def close(self) -> None:
         """Release the device's memory. The engine must not be used afterwards."""
+
+
+def explain_no_features() -> InferenceFailedError:
+    """Make the error of `infer_with_features` where the graph returns no features."""
+    return InferenceFailedError("The graph of this model returns no feature map.")
 
 
 def explain_failure(error: Exception, *, library: str, images: int) -> InferenceFailedError | OutOfMemoryError:

@@ -1,6 +1,7 @@
 """ONNX Runtime in f32, on CPUs and CUDA GPUs."""
 
 import threading
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from bento_service.domain.graph import FEATURES_NAME
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.base import describe_load_error, explain_failure
-from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_gpu, has_cuda_provider
+from bento_service.engines.base import describe_load_error, explain_failure, explain_no_features
+from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_gpu, has_cuda_provider, refuse_telemetry
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class ONNXRuntimeEngine:
                 "This ONNX Runtime has no CUDA. Install `onnxruntime-gpu` in place of `onnxruntime`, or set the device "
                 "to `cpu`."
             )
+        refuse_telemetry()
         import onnxruntime
 
         self.library = f"onnxruntime {onnxruntime.__version__}"
@@ -61,25 +64,43 @@ class ONNXRuntimeEngine:
         self._is_cuda = device == "cuda"
         self._lone_batch = threading.Lock()
         self._sessions = {mode: self._open(onnx_path, card.name, size) for mode, size in pool_sizes.items()}
+        names = [output.name for output in self._sessions[EngineMode.THROUGHPUT].get_outputs()]
+        self._scores = names[0]
+        self.has_features = FEATURES_NAME in names
         self.device = describe_gpu() if self._is_cuda else describe_cpu()
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch; see `Engine.infer`."""
+        [probabilities] = self._infer(batch_nhwc, mode, (self._scores,))
+        return probabilities
+
+    def infer_with_features(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Classify a batch and return its features; see `Engine.infer_with_features`."""
+        if not self.has_features:
+            raise explain_no_features()
+        probabilities, features = self._infer(batch_nhwc, mode, (self._scores, FEATURES_NAME))
+        return probabilities, features
+
+    def close(self) -> None:
+        """Release the model once running batches have ended."""
+        self._sessions = {}
+
+    def _infer(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode, outputs: Sequence[str]
+    ) -> list[NDArray[np.float32]]:
         session = self._sessions.get(mode) or self._sessions.get(EngineMode.THROUGHPUT)
         if session is None:
             raise InferenceFailedError("The engine is closed.")
         try:
             if self._is_cuda:
-                return _run_on_cuda(session, batch_nhwc)
+                return _run_on_cuda(session, batch_nhwc, outputs)
             with self._lone_batch if mode is EngineMode.LATENCY else nullcontext():
-                return _run(session, batch_nhwc)
+                return _run(session, batch_nhwc, outputs)
         # ONNX Runtime's errors have no base of their own: each derives from Exception.
         except Exception as error:
             raise explain_failure(error, library="ONNX Runtime", images=len(batch_nhwc)) from error
-
-    def close(self) -> None:
-        """Release the model once running batches have ended."""
-        self._sessions = {}
 
     def _open(self, onnx_path: Path, name: str, threads: int) -> "InferenceSession":
         import onnxruntime
@@ -109,17 +130,22 @@ class ONNXRuntimeEngine:
         return session
 
 
-def _run(session: "InferenceSession", batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _run(
+    session: "InferenceSession", batch_nhwc: NDArray[np.uint8], outputs: Sequence[str]
+) -> list[NDArray[np.float32]]:
     name = session.get_inputs()[0].name
     # Slices of a C-contiguous array are read without a copy, and each output is a new array.
-    rows = [session.run(None, {name: batch_nhwc[row : row + 1]})[0] for row in range(len(batch_nhwc))]
-    return np.concatenate(rows)
+    rows = [session.run(outputs, {name: batch_nhwc[row : row + 1]}) for row in range(len(batch_nhwc))]
+    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 
-def _run_on_cuda(session: "InferenceSession", batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _run_on_cuda(
+    session: "InferenceSession", batch_nhwc: NDArray[np.uint8], outputs: Sequence[str]
+) -> list[NDArray[np.float32]]:
     binding = session.io_binding()
     binding.bind_cpu_input(session.get_inputs()[0].name, np.ascontiguousarray(batch_nhwc))
-    binding.bind_output(session.get_outputs()[0].name, "cpu")
+    for name in outputs:
+        binding.bind_output(name, "cpu")
     session.run_with_iobinding(binding)
-    outputs: list[NDArray[np.float32]] = binding.copy_outputs_to_cpu()
-    return outputs[0]
+    answers: list[NDArray[np.float32]] = binding.copy_outputs_to_cpu()
+    return answers

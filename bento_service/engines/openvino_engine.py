@@ -2,7 +2,7 @@
 
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bento_service.domain.graph import FEATURES_NAME
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import EngineMode
-from bento_service.engines.base import describe_load_error, explain_failure
+from bento_service.engines.base import describe_load_error, explain_failure, explain_no_features
 from bento_service.engines.devices import describe_cpu
 from bento_service.errors import InferenceFailedError, ModelLoadError
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel, Core, InferRequest
+    from openvino import CompiledModel, Core, InferRequest, Model
 
 
 class OpenVINOEngine:
@@ -51,6 +52,10 @@ class OpenVINOEngine:
             # Read once, because each read keeps a copy of the weights.
             model = core.read_model(onnx_path)
             model.reshape([1, *card.recipe.shape_hwc])
+            outputs = [output.get_names() for output in model.outputs]
+            self._features = next((index for index, names in enumerate(outputs) if FEATURES_NAME in names), None)
+            if self._features is not None:
+                model = _return_channels_last(model, self._features)
             self._streams = {
                 mode: _Streams(core.compile_model(model, "CPU", _properties(count, threads, workers)), count)
                 for mode, count in streams.items()
@@ -62,18 +67,34 @@ class OpenVINOEngine:
                 model=card.name,
             ) from error
         self.modes = frozenset(streams)
+        self.has_features = self._features is not None
         self.device = describe_cpu()
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         """Classify a batch, without a copy of its pixels; see `Engine.infer`."""
-        # OpenVINO shares only C-contiguous arrays.
-        batch_nhwc = np.ascontiguousarray(batch_nhwc)
-        return self._streams[mode if mode in self.modes else EngineMode.THROUGHPUT].infer(batch_nhwc)
+        [probabilities] = self._infer(batch_nhwc, mode, (0,))
+        return probabilities
+
+    def infer_with_features(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Classify a batch and return its features; see `Engine.infer_with_features`."""
+        if self._features is None:
+            raise explain_no_features()
+        probabilities, features_nhwc = self._infer(batch_nhwc, mode, (0, self._features))
+        return probabilities, np.ascontiguousarray(features_nhwc.transpose(0, 3, 1, 2))
 
     def close(self) -> None:
         """Wait for running batches and release the model."""
         for streams in self._streams.values():
             streams.close()
+
+    def _infer(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode, outputs: Sequence[int]
+    ) -> list[NDArray[np.float32]]:
+        # OpenVINO shares only C-contiguous arrays.
+        batch_nhwc = np.ascontiguousarray(batch_nhwc)
+        return self._streams[mode if mode in self.modes else EngineMode.THROUGHPUT].infer(batch_nhwc, outputs)
 
 
 def reserve_streams(*, lanes: int, threads: int, workers: int) -> None:
@@ -106,6 +127,21 @@ def _count_streams(*, lanes: int, threads: int) -> dict[EngineMode, int]:
     return streams
 
 
+def _return_channels_last(model: "Model", output: int) -> "Model":
+    """Return a model that returns a feature map as NHWC.
+
+    So the last convolution writes it already, on CPUs with AVX2 or more. As NCHW it would be turned for every image,
+    which took 1 to 2 % of the time (docs/adr/0039-features-as-a-second-output.md).
+    """
+    from openvino import Layout
+    from openvino.preprocess import PrePostProcessor
+
+    processor = PrePostProcessor(model)
+    processor.output(output).model().set_layout(Layout("NCHW"))
+    processor.output(output).tensor().set_layout(Layout("NHWC"))
+    return processor.build()
+
+
 def _properties(streams: int, threads: int, workers: int) -> dict[str, str | int | bool]:
     return {
         "INFERENCE_PRECISION_HINT": "f32",
@@ -131,15 +167,16 @@ class _Streams:
             pair = compiled.create_infer_request(), compiled.create_infer_request()
             # OpenVINO's Python binding initialises itself with the first array it gets, and deadlocks where two threads
             # pass their first at once (2026.4.1). So it gets one here, before any lane runs.
-            _run(pair, np.zeros((len(pair), *compiled.input(0).shape[1:]), np.uint8), is_ahead=lambda: False)
+            zeros = np.zeros((len(pair), *compiled.input(0).shape[1:]), np.uint8)
+            _run(pair, zeros, (0,), is_ahead=lambda: False)
             self._pairs.put(pair)
 
-    def infer(self, batch_nhwc: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def infer(self, batch_nhwc: NDArray[np.uint8], outputs: Sequence[int]) -> list[NDArray[np.float32]]:
         pair = self._pairs.get()
         try:
             if pair is None:
                 raise InferenceFailedError("The engine is closed.")
-            return _run(pair, batch_nhwc, is_ahead=self._pairs.empty)
+            return _run(pair, batch_nhwc, outputs, is_ahead=self._pairs.empty)
         except (RuntimeError, MemoryError) as error:
             raise explain_failure(error, library="OpenVINO", images=len(batch_nhwc)) from error
         finally:
@@ -167,29 +204,35 @@ def share_core() -> "Core":
 
 
 def _run(
-    pair: tuple["InferRequest", "InferRequest"], batch_nhwc: NDArray[np.uint8], *, is_ahead: Callable[[], bool]
-) -> NDArray[np.float32]:
-    """Run the images of a batch in turn; while `is_ahead()`, each is submitted before the last one is done."""
+    pair: tuple["InferRequest", "InferRequest"],
+    batch_nhwc: NDArray[np.uint8],
+    outputs: Sequence[int],
+    *,
+    is_ahead: Callable[[], bool],
+) -> list[NDArray[np.float32]]:
+    """Run the images of a batch in turn, and return the outputs of these numbers.
+
+    While `is_ahead()`, each image is submitted before the last one is done.
+    """
     running: deque[InferRequest] = deque()
-    rows: list[NDArray[np.float32]] = []
+    rows: list[list[NDArray[np.float32]]] = []
     try:
         for row in range(len(batch_nhwc)):
             while len(running) > is_ahead():
-                rows.append(_finish(running.popleft()))
+                rows.append(_finish(running.popleft(), outputs))
             request = pair[row % len(pair)]
             request.start_async({0: batch_nhwc[row : row + 1]}, share_inputs=True)
             running.append(request)
-        rows += [_finish(running.popleft()) for _ in range(len(running))]
+        rows += [_finish(running.popleft(), outputs) for _ in range(len(running))]
     finally:
         # After a failure, the other request still reads the caller's pixels.
         for request in running:
             with suppress(RuntimeError):
                 request.wait()
-    return np.concatenate(rows)
+    return [np.concatenate(parts) for parts in zip(*rows, strict=True)]
 
 
-def _finish(request: "InferRequest") -> NDArray[np.float32]:
+def _finish(request: "InferRequest", outputs: Sequence[int]) -> list[NDArray[np.float32]]:
     request.wait()
     # The request's next run overwrites this memory.
-    probabilities: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
-    return probabilities
+    return [request.get_output_tensor(index).data.copy() for index in outputs]

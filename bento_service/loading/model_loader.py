@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,7 @@ from bento_service.engines.choice import Choice, ChooseEngine, choose_engine, cr
 from bento_service.engines.openvino_engine import reserve_streams
 from bento_service.errors import ModelLoadError
 from bento_service.images.pillow_reader import silence_pillow
+from bento_service.loading.memory import estimate_memory, require_memory
 from bento_service.machine import (
     COMPUTE_NICENESS,
     Division,
@@ -46,9 +47,9 @@ quarter of their time, by the kernel's weights of 110 and 335."""
 _RUNS_ON_CPU = (1, 2, 4, 8)
 """Batch sizes of a model that was loaded beside traffic, on a CPU. Their images run one after the other (ADR 8), so
 only one image is timed."""
-_MEMORY_FACTOR = 6
-"""Memory of a loaded model as a multiple of its file, where nobody measured it: OpenVINO with one lane took 3.3 times,
-with several 5.4 (docs/adr/0036-models-change-while-serving.md)."""
+_LOAD_TIMEOUT_S = 600.0
+"""Time for one load beside traffic, which those of other models wait for. With `torch_compile` each batch size takes a
+minute or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,29 @@ class FirstModels:
 
     models: tuple[WarmModel, ...]
     division: Division
+
+
+class BegunLoad:
+    """A load of the first models, in a thread of its own, while this process imports what else it needs."""
+
+    def __init__(self, loader: "ModelLoader", names: Sequence[str]) -> None:
+        """Begin."""
+        self.loader = loader
+        self._models: Future[FirstModels] = Future()
+        threading.Thread(target=self._load, args=(names,), name="lightbox-load").start()
+
+    async def wait(self) -> FirstModels:
+        """Return the models once they are loaded, or raise as `ModelLoader.load_first`."""
+        return await asyncio.wrap_future(self._models)
+
+    def _load(self, names: Sequence[str]) -> None:
+        try:
+            models = self.loader.load_first(names)
+        # `wait` raises it.
+        except BaseException as error:  # noqa: BLE001
+            self._models.set_exception(error)
+        else:
+            self._models.set_result(models)
 
 
 class ModelLoader:
@@ -68,7 +92,9 @@ class ModelLoader:
         choose: ChooseEngine = choose_engine,
         *,
         read_available: Callable[[], int] = read_available_bytes,
+        load_timeout_s: float = _LOAD_TIMEOUT_S,
     ) -> None:
+        self._load_timeout_s = load_timeout_s
         self._settings = settings
         self._choose = choose
         self._read_available = read_available
@@ -89,7 +115,9 @@ class ModelLoader:
         choices: dict[str, tuple[StoredModel, Choice]] = {}
         for name in names:
             stored = self._store.load(name)
-            choices[name] = stored, self._choose(settings.engine, settings.device, stored)
+            # A bare name and `name:version` may mean the same one.
+            if stored.card.key not in choices:
+                choices[stored.card.key] = stored, self._choose(settings.engine, settings.device, stored)
         has_gpu = any(choice.device == "cuda" for _, choice in choices.values())
         division = self._division = divide(
             count_cpus(),
@@ -100,51 +128,47 @@ class ModelLoader:
         )
         with ExitStack() as engines:
 
-            def load(name: str) -> tuple[ModelCard, Engine]:
-                card, engine = self._load(*choices[name], division)
+            def load(key: str) -> tuple[ModelCard, Engine]:
+                card, engine = self._load(*choices[key], division)
                 engines.callback(engine.close)
                 return card, engine
 
             loaded = _load_side_by_side(load, choices, threads=1 if has_gpu else count_cpus())
-            budget_s = max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(names)))
+            budget_s = max(_LEAST_WARM_UP_S, min(1.0, _WARM_UP_S / len(choices)))
             models = tuple(
-                WarmModel(card, engine, self._warm_up(card, engine, division, budget_s), _need_bytes(stored)[0])
+                WarmModel(card, engine, self._warm_up(card, engine, division, budget_s), estimate_memory(stored)[0])
                 for (card, engine), (stored, _) in zip(loaded, choices.values(), strict=True)
             )
             engines.pop_all()
         return FirstModels(models, division)
 
-    async def load_beside(self, name: str, version: str, loaded: Sequence[WarmModel]) -> WarmModel:
+    async def load_beside(self, name: str, version: str, loaded: Sequence[WarmModel], loaded_by: int) -> WarmModel:
         """Load one more version beside those that take traffic, at low priority; as `live_models.LoadVersion`.
 
         Raises:
-            ModelLoadError: It is not stored, fails the parity gate, would not fit into memory, or cannot be run.
+            ModelLoadError: It is not stored, fails the parity gate, would not fit into memory, cannot be run, or takes
+                too long. A thread that hangs is left behind; once it ends, its model is closed.
         """
-        stored, choice = await asyncio.to_thread(self._find, name, version)
-        self._check_memory(stored, loaded)
-        return await _run_at_low_priority(lambda: self._load_gently(stored, choice))
+        limit = asyncio.timeout(self._load_timeout_s)
+        try:
+            async with limit:
+                stored, choice = await asyncio.to_thread(self._find, name, version)
+                # What is available lacks the memory of the workers that have it; the others load it now, as this one.
+                workers = max(1, self._settings.worker_count - loaded_by)
+                require_memory(stored, loaded, workers=workers, available_bytes=self._read_available())
+                return await _run_at_low_priority(lambda: self._load_gently(stored, choice))
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise ModelLoadError(
+                f"{name}:{version} was not loaded within {self._load_timeout_s:g} s, and is given up. What of it "
+                "still runs ends by itself, or with the process.",
+                model=name,
+            ) from error
 
     def _find(self, name: str, version: str) -> tuple[StoredModel, Choice]:
         stored = self._store.load(name, version)
         return stored, self._choose(self._settings.engine, self._settings.device, stored)
-
-    def _check_memory(self, stored: StoredModel, loaded: Sequence[WarmModel]) -> None:
-        """Refuse a model that would not fit. Every worker loads it, so there has to be room for all of theirs."""
-        workers = self._settings.worker_count
-        need_bytes, source = _need_bytes(stored)
-        available_bytes = self._read_available()
-        if workers * need_bytes <= available_bytes:
-            return
-        card = stored.card
-        others = ", ".join(f"{model.card.key} ({_mb(model.memory_bytes)})" for model in loaded)
-        raise ModelLoadError(
-            f"{card.key} would not fit into memory: it needs {_mb(need_bytes)} ({source})"
-            f"{f' in each of {workers} workers' if workers > 1 else ''}, and {_mb(available_bytes)} are available. "
-            f"Loaded: {others}. Unload one of them, or give the service more memory.",
-            model=card.name,
-            needed_bytes=workers * need_bytes,
-            available_bytes=available_bytes,
-        )
 
     def _load_gently(self, stored: StoredModel, choice: Choice) -> WarmModel:
         division = self._division
@@ -165,7 +189,7 @@ class ModelLoader:
         except BaseException:
             engine.close()
             raise
-        return WarmModel(card, engine, costs, _need_bytes(stored)[0])
+        return WarmModel(card, engine, costs, estimate_memory(stored)[0])
 
     def _load(self, stored: StoredModel, choice: Choice, division: Division) -> tuple[ModelCard, Engine]:
         settings = self._settings
@@ -205,6 +229,7 @@ class ModelLoader:
             clock=time.perf_counter,
             budget_s=budget_s,
             known_ms=known_ms,
+            runs_images_in_turn=engine.device.kind == "cpu" and not engine.bucket_sizes,
             beside=beside,
         )
         durations_ms = {mode: modelled.curve_ms() for mode, modelled in cost.items()}
@@ -233,12 +258,12 @@ def _load_side_by_side(
 
     The first one of each engine loads alone, on this thread: libraries set up what the process shares with it.
     """
-    first_names = {choice.engine: name for name, (_, choice) in reversed(list(choices.items()))}.values()
-    models = {name: load(name) for name in first_names}
-    others = [name for name in choices if name not in models]
+    first_keys = {choice.engine: key for key, (_, choice) in reversed(list(choices.items()))}.values()
+    models = {key: load(key) for key in first_keys}
+    others = [key for key in choices if key not in models]
     with ThreadPoolExecutor(threads, "lightbox-load") as pool:
         models |= zip(others, pool.map(load, others), strict=True)
-    return tuple(models[name] for name in choices)
+    return tuple(models[key] for key in choices)
 
 
 def _limit(sizes: Sequence[int], card: ModelCard) -> tuple[int, ...]:
@@ -248,17 +273,6 @@ def _limit(sizes: Sequence[int], card: ModelCard) -> tuple[int, ...]:
 def _extend(cost: CostModel, card: ModelCard) -> CostModel:
     """Return the costs of batches whose images run one after the other."""
     return CostModel({size: size * cost.predict_ms(1) for size in _limit(_RUNS_ON_CPU, card)})
-
-
-def _need_bytes(stored: StoredModel) -> tuple[int, str]:
-    """Return the memory that a model takes, and where the figure comes from."""
-    if stored.card.memory_bytes is not None:
-        return stored.card.memory_bytes, "measured when it was imported"
-    return _MEMORY_FACTOR * stored.onnx_path.stat().st_size, f"estimated as {_MEMORY_FACTOR} times its file"
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.0f} MB"
 
 
 async def _run_at_low_priority(load: Callable[[], WarmModel]) -> WarmModel:

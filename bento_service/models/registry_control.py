@@ -98,7 +98,8 @@ class RegistryControl:
         """Unload a version; without one, the whole model.
 
         Raises:
-            VersionInUseError: The version is the champion, or the model is the default.
+            VersionInUseError: The version is the champion, or answers where that has failed; or the model is the
+                default.
         """
         version = self._find_version(model) if model.version or model.alias else None
         if version is None and model.name == self._default_model:
@@ -106,6 +107,8 @@ class RegistryControl:
                 f"{model.name} answers requests that name no model, so it cannot be unloaded as a whole.",
                 model=model.name,
             )
+        if version is not None:
+            self._refuse_substitute(model.name, version)
         transform = partial(registry_changes.unload, name=model.name, version=version)
         self._change(model.name, transform, "unload", version or "", actor)
 
@@ -145,11 +148,28 @@ class RegistryControl:
         return self._change(model.name, self._with_same_labels(transform, version), "shadow", version, actor)
 
     def _change(self, name: str, transform: Transform, action: str, version: str, actor: str) -> None:
-        has_failed = any(
-            (status := worker.versions.get((name, version))) is not None and status.state is LoadState.FAILED
-            for worker in self._registry.workers()
-        )
+        has_failed = any(worker.state_of(name, version) is LoadState.FAILED for worker in self._registry.workers())
         self._registry.change(name, transform, action=action, version=version, actor=actor, is_retry=has_failed)
+
+    def _refuse_substitute(self, name: str, version: str) -> None:
+        """Refuse a version that answers to the bare name in a worker that could not load the champion."""
+        deployment = self._registry.deployments().get(name)
+        if deployment is None or deployment.is_empty:
+            return
+        former = [one for one in deployment.former_champions if one in deployment.versions]
+        for worker in self._registry.workers():
+            champion = worker.versions.get((name, deployment.champion))
+            if champion is None or champion.state is not LoadState.FAILED:
+                continue
+            ready = (one for one in former if worker.state_of(name, one) is LoadState.READY)
+            if next(ready, None) == version:
+                raise VersionInUseError(
+                    f"{name}:{version} still answers to the bare name on {worker.host}: the champion, "
+                    f"{deployment.champion}, is FAILED there ({champion.reason}). Roll back or promote another version "
+                    "first, or load the champion again once its cause is gone.",
+                    model=name,
+                    version=version,
+                )
 
     def _with_same_labels(self, transform: Transform, version: str) -> Transform:
         """Return a transform that checks first, so that no promotion comes in between."""

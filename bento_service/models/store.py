@@ -4,18 +4,17 @@ A model's torch program is an entry of its own, which a bento names or leaves ou
 """
 
 import contextlib
+import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from bento_service.domain.model_names import BUNDLED_NAMES, ModelReference, is_preparable
 from bento_service.domain.models import ModelCard, Parity, StoredModel
 from bento_service.errors import ModelLoadError
+from bento_service.models.bento_entries import create_entry, delete_entry, find_own_root, lock_entries
 from bento_service.models.stored_files import (
-    FILE_FORMAT,
     MODEL_PREFIX,
     ONNX,
     PROGRAM,
@@ -24,18 +23,11 @@ from bento_service.models.stored_files import (
     bento_name,
     find_names,
     find_versions,
-    let_others_read,
     read_model,
     write_description,
 )
 
-if TYPE_CHECKING:
-    from bentoml._internal.models.model import ModelStore
-
-PREPARE_ELSEWHERE = (
-    "Prepare it with `lightbox models prepare` where Lightbox is installed with the extra `torch`, and name that "
-    "machine's model store in LIGHTBOX_MODEL_STORE; in a container, mount it at /models."
-)
+logger = logging.getLogger(__name__)
 
 
 class BentoModelStore:
@@ -52,22 +44,45 @@ class BentoModelStore:
         """
         self._root = root
         self._also = also
+        self._warned: set[str] = set()
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all stored models, in alphabetical order; raises as `versions`."""
         with self._explained_reading("of the store"):
             return tuple(sorted({name for root in self._roots() for name in find_names(root)}))
 
-    def versions(self, name: str) -> tuple[StoredModel, ...]:
+    def versions(
+        self, name: str, on_damaged: Callable[[ModelLoadError], None] | None = None
+    ) -> tuple[StoredModel, ...]:
         """Return each stored version of a model, newest first; none if there is none. Takes milliseconds.
 
-        Models of another file format and incompletely stored ones are ignored.
+        Models of another file format and incompletely stored ones are ignored. A damaged one is left out: `on_damaged`
+        gets the error that names it, which is logged otherwise, once.
 
         Raises:
             ModelLoadError: A store exists and cannot be read.
         """
+        found = []
         with self._explained_reading(repr(name)):
-            return tuple(self._read(name, entry) for entry in self._entries(name))
+            for entry in self._entries(name):
+                try:
+                    found.append(self._read(name, entry))
+                except ModelLoadError as error:
+                    (on_damaged or self._warn)(error)
+        return tuple(found)
+
+    def list_versions(self, name: str) -> tuple[str, ...]:
+        """Return the versions that `name` or `name:version` means, newest first, damaged ones among them.
+
+        Raises:
+            ModelLoadError: There is none; else as `find`.
+        """
+        reference = _parse(name)
+        with self._explained_reading(repr(reference.name)):
+            entries = self._find_entries(reference.name, reference.version)
+        if not entries:
+            raise self._explain_missing(name, None)
+        return tuple(entry.version for entry in entries)
 
     def find(self, name: str, version: str | None = None) -> StoredModel | None:
         """Return a version of a model, or the one that was stored last; None if it is not there.
@@ -77,29 +92,12 @@ class BentoModelStore:
             version: The first characters of a version.
 
         Raises:
-            ModelLoadError: Several versions begin with these characters; an alias is named; or a store exists and
-                cannot be read.
+            ModelLoadError: Several versions begin with these characters; an alias is named; it is damaged; or a store
+                exists and cannot be read.
         """
-        reference = ModelReference.parse(name)
-        if reference.alias is not None:
-            raise ModelLoadError(
-                f"{name!r} names an alias, which only a service knows; in the store, name a version: "
-                f"`{reference.name}:VERSION`.",
-                model=reference.name,
-            )
-        version = version or reference.version
+        reference = _parse(name)
         with self._explained_reading(repr(reference.name)):
-            entries = self._entries(reference.name)
-            if version is not None:
-                entries = [entry for entry in entries if entry.version.startswith(version)]
-                # A whole version is meant even where it begins a longer one.
-                entries = [entry for entry in entries if entry.version == version] or entries
-                if len(entries) > 1:
-                    found = ", ".join(entry.version for entry in entries)
-                    raise ModelLoadError(
-                        f"Several versions of {reference.name!r} begin with {version!r}: {found}. Name one of them.",
-                        model=reference.name,
-                    )
+            entries = self._find_entries(reference.name, version or reference.version)
             return self._read(reference.name, entries[0]) if entries else None
 
     def find_tag(self, tag: str) -> Path | None:
@@ -135,13 +133,15 @@ class BentoModelStore:
         *,
         write_model: Callable[[Path, Path], None],
         measure: Callable[[Path], Mapping[str, Parity]],
+        has_features: bool = False,
     ) -> StoredModel:
         """Store a model, replacing remains of an interrupted attempt at the same version. Hold `lock` meanwhile.
 
         `write_model` writes the ONNX file to the first given path, and may write the torch program to the second.
-        `measure` returns parity by engine for the ONNX file at the given path.
+        `measure` returns parity by engine for the ONNX file at the given path. `has_features` says that this file
+        returns features.
         """
-        with self._create(card, MODEL_PREFIX) as folder:
+        with create_entry(self._folder(), card, MODEL_PREFIX, has_features=has_features) as folder:
             write_model(folder / ONNX, folder / PROGRAM)
             write_description(folder, card, measure(folder / ONNX))
             if (folder / PROGRAM).exists():
@@ -154,7 +154,7 @@ class BentoModelStore:
 
         `write_program` writes it to the given path.
         """
-        with self._create(card, PROGRAM_PREFIX) as folder:
+        with create_entry(self._folder(), card, PROGRAM_PREFIX) as folder:
             write_program(folder / PROGRAM)
 
     def remove(self, name: str, version: str) -> None:
@@ -164,20 +164,12 @@ class BentoModelStore:
             ModelLoadError: A store cannot be written.
         """
         for root in self._roots():
-            names = [bento_name(name, prefix) for prefix in (MODEL_PREFIX, PROGRAM_PREFIX)]
-            stored = [tag_name for tag_name in names if (root / tag_name / version).is_dir()]
-            if not stored:
-                continue
-            with _locked(root, name):
-                for tag_name in stored:
-                    try:
-                        # BentoML's way, which also keeps its record of the latest version right.
-                        _open_store(root).delete(f"{tag_name}:{version}")
-                    except OSError as error:
-                        raise ModelLoadError(
-                            f"{name}:{version} cannot be removed from the model store {root}: {_explain(error)}.",
-                            model=name,
-                        ) from error
+            kinds = (MODEL_PREFIX, PROGRAM_PREFIX)
+            stored = [kind for kind in kinds if (root / bento_name(name, kind) / version).is_dir()]
+            if stored:
+                with lock_entries(root, name):
+                    for kind in stored:
+                        delete_entry(root, name, version, kind)
 
     def copy_home(self, stored: StoredModel) -> StoredModel:
         """Copy a version that only the second store has into the first, where `bentoml build` looks; return it."""
@@ -199,41 +191,7 @@ class BentoModelStore:
         Raises:
             ModelLoadError: The store is not writable.
         """
-        return _locked(self._folder(), name)
-
-    @contextlib.contextmanager
-    def _create(self, card: ModelCard, prefix: str) -> Iterator[Path]:
-        """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block."""
-        # BentoML reports each model that it stores, over the network: off, unless an operator turns it on.
-        os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-        import bentoml
-
-        name, root = bento_name(card.name, prefix), self._folder()
-        home, former = root / name / card.version, root / f".{name}-{card.version}.former"
-        metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
-        tag = f"{name}:{card.version}"
-        shutil.rmtree(former, ignore_errors=True)
-        try:
-            with bentoml.models.create(tag, metadata=metadata, _model_store=_open_store(root)) as model:
-                folder = Path(model.path)
-                yield folder
-                model.info.metadata["file_bytes"] = {file.name: file.stat().st_size for file in folder.iterdir()}
-                # BentoML stores it as it leaves this block, where there must be none of this tag.
-                if home.exists():
-                    home.rename(former)
-            let_others_read(home)
-        except BaseException as error:
-            if former.exists():
-                shutil.rmtree(home, ignore_errors=True)
-                former.rename(home)
-            if not isinstance(error, OSError):
-                raise
-            raise ModelLoadError(
-                f"{card.name}:{card.version} cannot be written to the model store {root}: {_explain(error)}. What was "
-                "there is as it was.",
-                model=card.name,
-            ) from error
-        shutil.rmtree(former, ignore_errors=True)
+        return lock_entries(self._folder(), name)
 
     def _entries(self, name: str) -> list[Entry]:
         """Return the versions of all roots, newest first; of a version that two have, the first root's."""
@@ -244,6 +202,21 @@ class BentoModelStore:
                 if entry.name == name:
                     found.setdefault(entry.version, entry)
         return sorted(found.values(), key=lambda entry: entry.created_at, reverse=True)
+
+    def _find_entries(self, name: str, version: str | None) -> list[Entry]:
+        """Return the one version that begins with these characters, or every version, newest first."""
+        entries = self._entries(name)
+        if version is None:
+            return entries
+        entries = [entry for entry in entries if entry.version.startswith(version)]
+        # A whole version is meant even where it begins a longer one.
+        entries = [entry for entry in entries if entry.version == version] or entries
+        if len(entries) > 1:
+            found = ", ".join(entry.version for entry in entries)
+            raise ModelLoadError(
+                f"Several versions of {name!r} begin with {version!r}: {found}. Name one of them.", model=name
+            )
+        return entries
 
     def _read(self, name: str, entry: Entry) -> StoredModel:
         programs = (
@@ -279,16 +252,23 @@ class BentoModelStore:
         return (self._folder(), self._also) if self._also else (self._folder(),)
 
     def _folder(self) -> Path:
-        if self._root is not None:
-            return self._root
-        home = os.environ.get("BENTOML_HOME", "~/bentoml")
-        if "bentoml" not in sys.modules and "${" not in home:  # which BentoML expands
-            # As BentoML has it, without the second that importing it takes.
-            return Path(home).expanduser() / "models"
-        # Within BentoML the store may be a bento's own. There is no public API for it; bentoml is pinned.
-        from bentoml._internal.configuration.containers import BentoMLContainer
+        return self._root if self._root is not None else find_own_root()
 
-        return Path(BentoMLContainer.model_store.get()._path)
+    def _warn(self, error: ModelLoadError) -> None:
+        if error.message not in self._warned:
+            self._warned.add(error.message)
+            logger.warning("%s", error.message)
+
+
+def _parse(name: str) -> ModelReference:
+    reference = ModelReference.parse(name)
+    if reference.alias is not None:
+        raise ModelLoadError(
+            f"{name!r} names an alias, which only a service knows; in the store, name a version: "
+            f"`{reference.name}:VERSION`.",
+            model=reference.name,
+        )
+    return reference
 
 
 def explain_missing_model(name: str) -> str:
@@ -300,41 +280,3 @@ def explain_missing_model(name: str) -> str:
         f"not in the model store. Import it with `lightbox models import SOURCE --name {name}`, name the store that "
         f"has it in LIGHTBOX_MODEL_STORE (in a container, mount it at /models), or choose a bundled model: {bundled}."
     )
-
-
-@contextlib.contextmanager
-def _locked(root: Path, name: str) -> Iterator[None]:
-    from filelock import FileLock
-
-    lock = FileLock(root / f".{bento_name(name)}.lock")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        denied = f"nothing can be written to the model store {root}: {_explain(error)}."
-        if is_preparable(name):
-            raise ModelLoadError(
-                f"The model {name!r} is not prepared, and {denied} {PREPARE_ELSEWHERE}", model=name
-            ) from error
-        raise ModelLoadError(
-            f"{name!r} cannot be imported or removed: {denied} Name a folder that you may write to in "
-            "LIGHTBOX_MODEL_STORE; in a container, mount one at /models, and run it as its owner (`--user`).",
-            model=name,
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _explain(error: OSError) -> str:
-    """Return the reason of an error; one that copies a folder has a list of them."""
-    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):
-        return str(error.args[0][0][-1])
-    return error.strerror or str(error)
-
-
-def _open_store(root: Path) -> "ModelStore":
-    from bentoml._internal.models.model import ModelStore
-
-    return ModelStore(root)

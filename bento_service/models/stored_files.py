@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from bento_service.domain.model_names import is_preparable
 from bento_service.domain.models import ModelCard, Parity, StoredModel
+from bento_service.errors import ModelLoadError
 
 FILE_FORMAT = 2
 """Increase this when the stored files change, so that stored models are prepared again."""
@@ -99,16 +101,35 @@ def find_names(root: Path) -> Iterator[str]:
 
 
 def read_model(entry: Entry, program_path: Path | None) -> StoredModel:
-    """Return a stored version; raises `OSError` where it cannot be read."""
-    described = json.loads((entry.folder / _CARD).read_text(encoding="utf-8"))
-    labels = json.loads((entry.folder / _LABELS).read_text(encoding="utf-8"))
-    parities = _PARITIES.validate_python(described.pop("parity"))
+    """Return a stored version.
+
+    Raises:
+        OSError: It cannot be read.
+        ModelLoadError: Its card or its labels are damaged; the message says what to do.
+    """
+    path = entry.folder / _CARD
+    try:
+        described = json.loads(path.read_bytes())
+        parities = _PARITIES.validate_python(described.pop("parity"))
+        path = entry.folder / _LABELS
+        labels = json.loads(path.read_bytes())
+        card = _CARDS.validate_python({**described, "labels": labels})
+    # Whatever stands there in place of what was written: no JSON, or other JSON.
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        again = "prepare it" if is_preparable(entry.name) else "import it"
+        raise ModelLoadError(
+            f"{entry.name}:{entry.version} in the model store is damaged: {path} is not as it was written. Remove it "
+            f"with `lightbox models remove {entry.name}:{entry.version}`, and {again} again.",
+            model=entry.name,
+        ) from error
     return StoredModel(
-        card=_CARDS.validate_python({**described, "labels": labels}),
+        card=card,
         onnx_path=entry.folder / ONNX,
         program_path=program_path,
         parities=parities,
         stored_at=_read_time(entry.created_at),
+        # Not recorded by an earlier Lightbox, whose graphs return none.
+        has_features=bool(entry.metadata.get("has_features")),
     )
 
 

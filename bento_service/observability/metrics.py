@@ -17,7 +17,7 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SHED_REASONS = ("target", "deadline", "queue_full", "receiving", "memory")
 _CACHE_RESULTS = ("hit", "shared", "miss")
 _CACHE_FAILURES = ("read", "write", "busy", "refused_write")
-_CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/classify")
+_CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/v1/explain", "/classify")
 _SERVER_ERRORS = ("500", "503", "504")
 _MAX_VERSIONS = 50
 """Versions that series name, at most, over the life of the worker; others are `other`. No series ever goes away."""
@@ -192,7 +192,7 @@ class Metrics:
     def observe_versions(self, states: Mapping[tuple[str, str], VersionStatus]) -> None:
         """Set the state of each loaded version, and drop the states of unloaded ones."""
         found = Counts((model, self._limit_version(version), one.state) for (model, version), one in states.items())
-        self._states_seen |= found.keys()
+        self._states_seen |= found.keys() | {(model, version, LoadState.FAILED) for model, version, _ in found}
         for labels in self._states_seen:
             self.version_workers.labels(*labels).set(found[labels])
 

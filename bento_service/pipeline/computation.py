@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import PreprocessedImage, Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError
@@ -40,8 +43,9 @@ class Computation:
     much as everything else that the loop does for a request.
 
     `digest` is the SHA-256 of `encoded` in hex, or empty: then the decode thread computes it. Once `deadline_s` on the
-    runner's clock has passed, neither decoding nor inference begins. The fields after it are None until
-    their step ends; `has_run` tells whether a lane ran the image, whatever the result.
+    runner's clock has passed, neither decoding nor inference begins. `wants_features` asks for the features of the
+    completion. The fields after it are None until their step ends; `has_run` tells whether a lane ran the image,
+    whatever the result.
     """
 
     runner: Runner
@@ -51,6 +55,7 @@ class Computation:
     digest: str
     priority: Priority
     deadline_s: float | None
+    wants_features: bool = False
     preprocessed: PreprocessedImage | None = None
     completion: Completion | None = None
     decode_started_s: float | None = None
@@ -101,5 +106,30 @@ class Computation:
         decode_ms = (time.thread_time() - on_processor_s) * 1000
         runner.estimator.learn_decode(len(self.encoded), self.header, self.preprocessed.info, decode_ms=decode_ms)
         pixels_hwc = self.preprocessed.pixels_hwc
-        item = WorkItem(self.model.key, pixels_hwc, finished_s, self.deadline_s, future, self.priority)
+        item = WorkItem(
+            self.model.key, pixels_hwc, finished_s, self.deadline_s, future, self.priority, self.wants_features
+        )
         runner.queue.add(arrival, item)
+
+
+async def run_pixels(
+    runner: Runner,
+    model: str,
+    pixels_hwc: NDArray[np.uint8],
+    *,
+    priority: Priority = Priority.INTERACTIVE,
+    deadline_s: float | None = None,
+) -> Completion:
+    """Run an image that is decoded already, by a version's key. Cancelling the call spares what has not begun.
+
+    Raises:
+        LightboxError: Any of the errors of scheduling and inference.
+    """
+    future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+    arrival = runner.queue.expect(priority)
+    runner.queue.add(arrival, WorkItem(model, pixels_hwc, runner.clock(), deadline_s, future, priority))
+    try:
+        return await future
+    except BaseException:
+        runner.queue.withdraw(arrival)
+        raise

@@ -16,13 +16,13 @@ from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServedModel
 from bento_service.engines.base import Engine
 from bento_service.errors import LightboxError, ModelLoadError
-from bento_service.pipeline.computation import Runner
+from bento_service.pipeline.computation import Runner, run_pixels
 from bento_service.pipeline.model_table import ModelTable
 from bento_service.pipeline.served_models import ServedModels
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.work import Completion, WorkItem
+from bento_service.scheduling.work import Completion
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +47,14 @@ class WarmModel:
     memory_bytes: int = 0
 
 
-LoadVersion = Callable[[str, str, Sequence[WarmModel]], Awaitable[WarmModel]]
-"""Loads and warms a version, by name and version, beside those that are loaded. Raises `LightboxError`."""
+LoadVersion = Callable[[str, str, Sequence[WarmModel], int], Awaitable[WarmModel]]
+"""Loads and warms a version, by name and version, beside those that are loaded. Raises `LightboxError`.
+
+The last argument is `loaded_by` of `ModelControl.load`.
+"""
 
 
-async def load_nothing(name: str, version: str, loaded: Sequence[WarmModel]) -> WarmModel:
+async def load_nothing(name: str, version: str, loaded: Sequence[WarmModel], loaded_by: int) -> WarmModel:
     """Refuse to load: for a process whose models never change."""
     raise ModelLoadError(f"{name}:{version} cannot be loaded: the models of this process do not change.", model=name)
 
@@ -92,7 +95,7 @@ class LiveModels:
         """Every version whose engine is open."""
         return tuple(self._models.values())
 
-    async def load(self, name: str, version: str) -> None:
+    async def load(self, name: str, version: str, *, loaded_by: int = 0) -> None:
         """Load a version beside what serves, one at a time; see `ModelControl.load`."""
         key = f"{name}:{version}"
         async with self._locks[key]:
@@ -101,7 +104,7 @@ class LiveModels:
             self._states[name, version] = VersionStatus(LoadState.LOADING)
             try:
                 # It stays loaded where an unload was cancelled.
-                model = self._models.get(key) or await self._probe(await self._load_alone(name, version))
+                model = self._models.get(key) or await self._probe(await self._load_alone(name, version, loaded_by))
             except LightboxError as error:
                 self._states[name, version] = VersionStatus(LoadState.FAILED, error.message)
                 raise
@@ -144,10 +147,10 @@ class LiveModels:
         for model in self._models.values():
             model.engine.close()
 
-    async def _load_alone(self, name: str, version: str) -> WarmModel:
+    async def _load_alone(self, name: str, version: str, loaded_by: int) -> WarmModel:
         try:
             async with self._loading:
-                return await self._load_version(name, version, self.loaded)
+                return await self._load_version(name, version, self.loaded, loaded_by)
         except LightboxError:
             raise
         # Whatever a library raises while it loads, what serves goes on.
@@ -196,15 +199,7 @@ class LiveModels:
         recipe = card.recipe
         shape = (recipe.height_px, recipe.width_px, recipe.channel_count)
         noise_hwc = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        queue, future = self._scheduler.queue, asyncio.get_running_loop().create_future()
-        arrival = queue.expect()
-        queue.add(arrival, WorkItem(card.key, noise_hwc, self._runner.clock(), None, future))
-        try:
-            completion: Completion = await future
-        except BaseException:
-            queue.withdraw(arrival)
-            raise
-        return completion
+        return await run_pixels(self._runner, card.key, noise_hwc)
 
     def _find_reference(self, model: WarmModel, models: ServedModels) -> WarmModel | None:
         """Return a champion: of the same name if there is one, else of the first; None where nothing is served."""
@@ -220,7 +215,8 @@ class LiveModels:
     def _add(self, model: WarmModel) -> ServedModel:
         card, engine = model.card, model.engine
         if card.key not in self._models:
-            self._scheduler.add_model(card.key, engine.infer, model.costs)
+            with_features = engine.infer_with_features if engine.has_features else None
+            self._scheduler.add_model(card.key, engine.infer, model.costs, with_features)
             ceiling = self._scheduler.queue.ceilings()[card.key]
             image_ms = model.costs[EngineMode.THROUGHPUT].predict_ms(ceiling) / ceiling
             self._runner.estimator.add_model(card.key, image_ms)
@@ -235,7 +231,9 @@ class LiveModels:
             min_oversampling=self._runner.min_oversampling,
         )
         is_default = card.name == self._default_model
-        return ServedModel(card, is_default, engine.name, engine.precision, engine.device, scope)
+        return ServedModel(
+            card, is_default, engine.name, engine.precision, engine.device, scope, has_features=engine.has_features
+        )
 
     def _update_predictor(self) -> None:
         queue = self._scheduler.queue

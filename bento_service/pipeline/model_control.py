@@ -12,14 +12,15 @@ class ModelControl(Protocol):
     Requests go on meanwhile, and each is answered by the version that it was admitted to.
     """
 
-    async def load(self, name: str, version: str) -> None:
+    async def load(self, name: str, version: str, *, loaded_by: int = 0) -> None:
         """Load and warm a version beside what serves; do nothing if it is loaded. `version` is whole.
 
-        A failed load leaves what serves as it is.
+        A failed load leaves what serves as it is. `loaded_by` is how many other workers of this machine have loaded it
+        already, and need no memory for it.
 
         Raises:
             LightboxError: The store lacks the version or cannot be read, its parity fails the gate, it would not fit
-                into memory, or the engine cannot run it.
+                into memory, the engine cannot run it, or the load takes too long.
         """
 
     async def unload(self, name: str, version: str) -> None:

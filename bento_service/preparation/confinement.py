@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Final
@@ -53,7 +54,14 @@ class Limits:
         return replace(self, wall_s=self.wall_s + 30 + 3 * run_s * images)
 
 
-def run_confined(task: str, request: Mapping[str, object], limits: Limits, *, subject: str) -> Mapping[str, Any]:
+def run_confined(
+    task: str,
+    request: Mapping[str, object],
+    limits: Limits,
+    *,
+    subject: str,
+    on_progress: Callable[[int], None] = lambda percent: None,
+) -> Mapping[str, Any]:
     """Run a task of `confined.TASKS` in a child process, and return its answer.
 
     The child has its own limits on memory, CPU time, written files and wall-clock time, writes no core dump, gets no
@@ -64,6 +72,8 @@ def run_confined(task: str, request: Mapping[str, object], limits: Limits, *, su
         request: What it takes, as JSON.
         limits: What it may use.
         subject: The file, for messages.
+        on_progress: Called with what the task writes to the file descriptor `progress_fd` of its request: a percentage
+            of three characters, at the beginning of the file.
 
     Raises:
         ModelLoadError: The task failed, or exceeded a limit.
@@ -71,14 +81,24 @@ def run_confined(task: str, request: Mapping[str, object], limits: Limits, *, su
     environment = {name: os.environ[name] for name in _KEPT_ENVIRONMENT if name in os.environ}
     # More than two of glibc's heaps would count 64 MB of address space each.
     environment |= {"MALLOC_ARENA_MAX": "2", "BENTOML_DO_NOT_TRACK": "True"}
-    with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as log:
-        confined = {"task": task, "request": request, "limits": _to_rlimits(limits)}
+    with ExitStack() as files:
+        answer, question, log, progress = (files.enter_context(tempfile.TemporaryFile()) for _ in range(4))
+        asked = {**request, "progress_fd": progress.fileno()}
+        confined = {"task": task, "request": asked, "limits": _to_rlimits(limits)}
         question.write(json.dumps(confined).encode())
         question.seek(0)
         command = (sys.executable, "-P", "-c", _RUN_TASK, str(_PACKAGES))
-        child = subprocess.Popen(command, stdin=question, stdout=answer, stderr=log, env=environment)  # noqa: S603
+
+        def read_progress() -> None:
+            # Of a process that may write anything.
+            if (written := os.pread(progress.fileno(), 3, 0)).strip().isdigit():
+                on_progress(int(written))
+
+        child = subprocess.Popen(  # noqa: S603
+            command, stdin=question, stdout=answer, stderr=log, env=environment, pass_fds=[progress.fileno()]
+        )
         try:
-            ended_by = _wait(child, limits)
+            ended_by = _wait(child, limits, read_progress)
         finally:
             child.kill()
             child.wait()
@@ -96,8 +116,8 @@ def _to_rlimits(limits: Limits) -> Mapping[str, float]:
     }
 
 
-def _wait(child: "subprocess.Popen[bytes]", limits: Limits) -> str:
-    """Wait for the end of a child; return `time` or `memory` where it exceeds a limit.
+def _wait(child: "subprocess.Popen[bytes]", limits: Limits, watch: Callable[[], None]) -> str:
+    """Wait for the end of a child, and call `watch` at each poll; return `time` or `memory` where it exceeds a limit.
 
     Its resident memory is looked at too, because macOS does not limit address space.
     """
@@ -106,7 +126,9 @@ def _wait(child: "subprocess.Popen[bytes]", limits: Limits) -> str:
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_POLL_S)
+            watch()
             return ""
+        watch()
         if time.monotonic() > ends_s:
             return "time"
         with contextlib.suppress(psutil.Error):

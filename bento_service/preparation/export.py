@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bento_service.domain.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.domain.models import InputRecipe, ScoreKind
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
+from bento_service.preparation.features import add_features
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 
 def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
-    """Write a model as ONNX and as a torch program; `preparation.graph` says what both take and return.
+    """Write a model as ONNX and as a torch program; `domain.graph` says what both take and return.
+
+    The torch program returns probabilities alone.
 
     Raises:
         ModelLoadError: PyTorch cannot export this model.
@@ -39,6 +42,7 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
         if onnx_program is None:
             raise ValueError("the ONNX exporter returned nothing")
         onnx_program.save(onnx_path)
+        _let_return_features(onnx_path)
 
 
 def export_plain(module: "nn.Module", shape_chw: tuple[int, int, int], onnx_path: Path) -> None:
@@ -72,7 +76,7 @@ def export_program(model: LoadedModel, program_path: Path) -> None:
 
 
 def make_serving_graph(module: "nn.Module", recipe: InputRecipe, score_kind: ScoreKind = "softmax") -> "nn.Module":
-    """Wrap normalisation and activation around a model; `preparation.graph` says what the result takes and returns."""
+    """Wrap normalisation and activation around a model; `domain.graph` says what the result takes and returns."""
     # The class is local because its base class needs torch, which is imported lazily.
     import torch
     from torch import nn
@@ -94,6 +98,15 @@ def make_serving_graph(module: "nn.Module", recipe: InputRecipe, score_kind: Sco
             return torch.sigmoid(logits) if score_kind == "independent" else torch.softmax(logits, dim=1)
 
     return ServingGraph().eval()
+
+
+def _let_return_features(onnx_path: Path) -> None:
+    import onnx
+
+    # Of more than 2 GB the weights are files beside it, which stay where they are.
+    model = onnx.load(onnx_path, load_external_data=False)
+    if add_features(model):
+        onnx.save(model, onnx_path)
 
 
 def _trace(model: LoadedModel) -> "tuple[torch.export.ExportedProgram, tuple[torch.Tensor]]":

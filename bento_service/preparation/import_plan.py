@@ -1,38 +1,16 @@
-"""Decide how a model is imported: what a person states wins over what its files say, and nothing is guessed."""
+"""The plan of an import, made of its facts: nothing is guessed, and what contradicts itself is refused."""
 
 import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Final, Literal
+from typing import Final
 
 from bento_service.domain.models import InputRecipe, ScoreKind
 from bento_service.errors import MissingFactsError, WrongFactsError
-from bento_service.preparation.inspection import Activation
-from bento_service.preparation.presets import BYTES, NORMALISATIONS
+from bento_service.preparation.import_facts import GraphShape, is_needed, list_missing
 from bento_service.preparation.sources.base import UNKNOWN_LICENCE
 from bento_service.preparation.sources.findings import Finding, ModelFindings, RecipeFindings, T
-
-Preset = Literal["imagenet", "inception", "clip", "zero-one", "caffe-bgr"]
-_GEOMETRIES: Final[Mapping[Preset, tuple[float, Literal["bilinear", "bicubic"]]]] = {
-    "imagenet": (0.875, "bilinear"),
-    "inception": (0.875, "bicubic"),
-    "clip": (1.0, "bicubic"),
-    "zero-one": (1.0, "bilinear"),
-    "caffe-bgr": (0.875, "bilinear"),
-}
-"""Crop fraction and interpolation that the models of a normalisation usually have: torchvision's presets, timm's
-Inception (timm/data/constants.py), CLIP's own transform, Ultralytics, Caffe's reference models."""
-
-_FLAGS: Final[Mapping[str, str]] = {
-    "mean": f"the normalisation: --recipe {'|'.join(NORMALISATIONS)}, or --mean and --std",
-    "size": "the size in pixels: --size WIDTHxHEIGHT",
-    "fit": "how an image is brought to that size: --fit crop|squash|letterbox",
-    "crop_fraction": "the share of the short side that the crop keeps: --crop-fraction 0.875",
-    "interpolation": "the interpolation: --interpolation nearest|box|bilinear|bicubic|lanczos",
-    "channels": "the order of the channels: --channels rgb|bgr",
-    "pad_value": "the grey around a letterboxed image: --pad-value 0-255",
-}
 
 _MAX_LABEL_LETTERS: Final = 500
 _MAX_SIDE_PX: Final = 8192
@@ -41,18 +19,6 @@ _PRESET_HINT = (
     "\n--recipe also states the crop, interpolation and channels that usually go with its normalisation. With labelled "
     "photographs, a subfolder a class, --check FOLDER tries what is usual."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GraphShape:
-    """What a graph or module itself says: its channels, its size where that is fixed, its scores."""
-
-    channels: int
-    height_px: int | None
-    width_px: int | None
-    classes: int | None
-    activation: Activation
-    takes_bytes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,34 +31,6 @@ class ImportPlan:
     licence: str
     source: str
     found_in: Mapping[str, str] = field(default_factory=dict)
-
-
-def complete(stated: ModelFindings, preset: Preset | None, files: ModelFindings, shape: GraphShape) -> ModelFindings:
-    """Return all findings: what a person stated, then a preset's normalisation, the files, and a preset's crop.
-
-    What the graph leaves no choice of comes first, and its size last.
-
-    Raises:
-        WrongFactsError: A flag states something else than the graph leaves no choice of.
-    """
-    fixed = _of_graph(shape)
-    for own, other in ((getattr(fixed, one.name), getattr(stated.recipe, one.name)) for one in fields(fixed)):
-        if own is not None and other is not None and own.value != other.value:
-            raise WrongFactsError(f"{other.where} is {other.value}, and {own.where}: leave it out.")
-    recipe = fixed.or_else(stated.recipe).or_else(_normalisation_of(preset)).or_else(files.recipe)
-    recipe = recipe.or_else(_geometry_of(preset)).or_else(_size_of(shape))
-    return ModelFindings(facts=stated.facts.or_else(files.facts), recipe=recipe)
-
-
-def list_missing(found: ModelFindings, shape: GraphShape) -> Iterator[str]:
-    """Yield a line for each fact that an import lacks, with the flags that state it."""
-    if found.facts.labels is None:
-        count = f"{shape.classes} " if shape.classes else ""
-        imagenet = ", or --labels imagenet" if shape.classes == 1000 else ""
-        yield f"the {count}labels: --labels FILE, a label a line in the order of the classes{imagenet}"
-    yield from (line for name, line in _FLAGS.items() if getattr(found.recipe, name) is None and _needs(found, name))
-    if found.recipe.mean is not None and found.recipe.std is None:
-        yield "the standard deviation: --std"
 
 
 def make_plan(name: str, found: ModelFindings, shape: GraphShape) -> ImportPlan:
@@ -124,7 +62,7 @@ def make_plan(name: str, found: ModelFindings, shape: GraphShape) -> ImportPlan:
     stated = {
         field.name.replace("_", " "): value.where
         for field in fields(found.recipe)
-        if (value := getattr(found.recipe, field.name)) is not None and _needs(found, field.name)
+        if (value := getattr(found.recipe, field.name)) is not None and is_needed(found, field.name)
     }
     licence = facts.licence or Finding(UNKNOWN_LICENCE, "no file says one; --licence states it")
     return ImportPlan(
@@ -263,48 +201,6 @@ def _list_known(found: ModelFindings) -> Iterator[str]:
 
 def _join(where: Mapping[str, str], *names: str) -> str:
     return "; ".join(dict.fromkeys(where[name] for name in names if name in where))
-
-
-def _needs(found: ModelFindings, name: str) -> bool:
-    fit = found.recipe.fit.value if found.recipe.fit else None
-    return {"crop_fraction": fit == "crop", "pad_value": fit == "letterbox"}.get(name, True)
-
-
-def _of_graph(shape: GraphShape) -> RecipeFindings:
-    """Return what the graph allows no choice of."""
-    return RecipeFindings(
-        channels=Finding("grey", "the graph takes one channel") if shape.channels == 1 else None,
-        mean=Finding(BYTES.mean * shape.channels, "the graph takes bytes") if shape.takes_bytes else None,
-        std=Finding(BYTES.std * shape.channels, "the graph takes bytes") if shape.takes_bytes else None,
-    )
-
-
-def _normalisation_of(preset: Preset | None) -> RecipeFindings:
-    if preset is None:
-        return RecipeFindings()
-    normalisation, where = NORMALISATIONS[preset], f"--recipe {preset}"
-    return RecipeFindings(
-        mean=Finding(normalisation.mean, where),
-        std=Finding(normalisation.std, where),
-        channels=Finding(normalisation.channels, where),
-    )
-
-
-def _geometry_of(preset: Preset | None) -> RecipeFindings:
-    if preset is None:
-        return RecipeFindings()
-    (fraction, interpolation), where = _GEOMETRIES[preset], f"--recipe {preset}"
-    return RecipeFindings(
-        fit=Finding("crop", where),
-        crop_fraction=Finding(fraction, where),
-        interpolation=Finding(interpolation, where),
-    )
-
-
-def _size_of(shape: GraphShape) -> RecipeFindings:
-    if shape.height_px is None or shape.width_px is None:
-        return RecipeFindings()
-    return RecipeFindings(size=Finding((shape.height_px, shape.width_px), "the graph's input"))
 
 
 def _spread(values: Finding[tuple[float, ...]] | None, count: int, flag: str) -> tuple[float, ...]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from bento_service.domain.graph import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.preparation.onnx_file import find_opset, walk_nodes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class GraphFacts:
     seen in its operators, or in the scores of a first run, which sum to one after a softmax.
 
     `metadata` are the file's `metadata_props`. `is_quantised` says that it has QuantizeLinear or its like.
-    `is_wrapped` says that it takes and returns what `preparation.graph` says. `file_bytes` has external data in it.
+    `is_wrapped` says that it takes and returns what `domain.graph` says. `file_bytes` has external data in it.
     """
 
     input_name: str
@@ -192,6 +192,9 @@ def _read_first_convolution(graph: "GraphProto", name: str) -> tuple[Layout, int
 
 def _find_output(graph: "GraphProto", stated: str | None) -> "ValueInfoProto":
     outputs = {value.name: value for value in graph.output}
+    if stated is None and OUTPUT_NAME in outputs:
+        # The second output of a graph of ours.
+        outputs.pop(FEATURES_NAME, None)
     names = ", ".join(repr(name) for name in outputs)
     if stated is not None and stated not in outputs:
         raise ModelLoadError(f"The graph has no output {stated!r}; its outputs are: {names}.")

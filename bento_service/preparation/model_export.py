@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +24,8 @@ _CARD: Final = "card.json"
 def export_model(stored: StoredModel, target: Path) -> tuple[Path, Path]:
     """Write `NAME.onnx` and `card.json` to a folder, or the ONNX file to `target` with the card beside it.
 
-    A target that ends in `.onnx` is a file, `pets.onnx`, and its card is `pets.card.json`. Nothing is overwritten.
+    A target that ends in `.onnx` is a file, `pets.onnx`, and its card is `pets.card.json`. Nothing is overwritten, and
+    where one of them cannot be written, neither is left.
 
     Returns:
         The paths of both.
@@ -41,12 +43,15 @@ def export_model(stored: StoredModel, target: Path) -> tuple[Path, Path]:
     describe_in(model, stored.card)
     described = _CARDS.dump_python(stored.card, mode="json")
     described["parity"] = _PARITIES.dump_python(stored.parities, mode="json")
+    card = json.dumps(described, ensure_ascii=False, indent=2) + "\n"
     try:
         onnx_path.parent.mkdir(parents=True, exist_ok=True)
-        with onnx_path.open("xb") as file:
-            file.write(model.SerializeToString())
-        with card_path.open("x", encoding="utf-8") as text:
-            text.write(json.dumps(described, ensure_ascii=False, indent=2) + "\n")
+        with ExitStack() as unfinished:
+            for path, content in ((onnx_path, model.SerializeToString()), (card_path, card.encode())):
+                with path.open("xb") as file:
+                    unfinished.callback(path.unlink)
+                    file.write(content)
+            unfinished.pop_all()
     except FileExistsError as error:
         raise ModelLoadError(f"{error.filename} exists already; name another file or folder.") from error
     except OSError as error:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bento_service.domain.graph import IR_VERSION
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.graph import IR_VERSION
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto

@@ -23,6 +23,7 @@ from bento_service.evaluation.folders import Photograph, choose_of_each_class, f
 from bento_service.preparation.confinement import Limits, run_confined
 from bento_service.preparation.inspection import GraphFacts, GraphHints
 from bento_service.preparation.onnx_file import find_onnx_file
+from bento_service.preparation.progress import Quarters
 from bento_service.preparation.recipe_check import MAX_PHOTOGRAPHS, RecipeCheck, RecipeFigures
 
 _HINTS = TypeAdapter(GraphHints)
@@ -73,6 +74,7 @@ class PreparedOnnx:
     card: ModelCard
     onnx_path: Path
     parities: Mapping[str, Parity]
+    has_features: bool
 
 
 def inspect_onnx(path: Path, hints: GraphHints | None = None) -> GraphFacts:
@@ -112,10 +114,13 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
     announce("wrapping the graph")
     limits = Limits.of_file(file.total_bytes)
     wrapped = run_confined("wrap", asked, limits, subject=file.path.name)
-    announce("measuring parity and memory")
+    step = "measuring parity and memory"
+    announce(step)
     asked |= {"path": str(reference.path), "crops": _CROPS if request.measures_parity else 0}
     limits = Limits.of_file(max(file.total_bytes, reference.total_bytes)).for_runs(wrapped["run_s"], _CROPS * _PASSES)
-    measured = run_confined("measure", asked, limits, subject=reference.path.name)
+    measured = run_confined(
+        "measure", asked, limits, subject=reference.path.name, on_progress=Quarters(step, announce).show
+    )
     parities = _PARITIES.validate_python(measured["parities"])
     if not request.allow_inexact:
         check_parity(request, parities, measured["reference"], is_quantised=wrapped["is_quantised"])
@@ -134,7 +139,7 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
         max_batch=wrapped["max_batch"],
         memory_bytes=measured["memory_bytes"],
     )
-    return PreparedOnnx(card, wrapped_path, parities)
+    return PreparedOnnx(card, wrapped_path, parities, has_features=wrapped["has_features"])
 
 
 def check_recipes(

@@ -1,8 +1,10 @@
 """The steps of an import that read or run the file: called by `confined`, in a process of its own."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,9 +16,11 @@ from bento_service.domain.models import InputRecipe, ModelCard, Parity, ScoreKin
 from bento_service.errors import LightboxError, ModelLoadError, OutOfMemoryError
 from bento_service.evaluation.folders import Photograph
 from bento_service.preparation.batches import fix_batch, free_batch
+from bento_service.preparation.features import add_features
 from bento_service.preparation.graph_run import GraphRun, to_graph_input
 from bento_service.preparation.inspection import Activation, GraphFacts, GraphHints, inspect
 from bento_service.preparation.onnx_file import read_onnx
+from bento_service.preparation.progress import Progress
 from bento_service.preparation.recipe_check import make_candidates, measure_candidates
 from bento_service.preparation.version import compute_version
 from bento_service.preparation.weights_task import convert_weights
@@ -59,7 +63,8 @@ def inspect_file(request: Mapping[str, Any]) -> object:
 def wrap_file(request: Mapping[str, Any]) -> object:
     """Write the wrapped graph of the file at `path` to `wrapped_path`.
 
-    Return its version, its largest batch, the seconds of one image, and whether it is quantised.
+    Return its version, its largest batch, the seconds of one image, whether it is quantised, and whether it returns
+    features.
     """
     import onnx
 
@@ -77,6 +82,7 @@ def wrap_file(request: Mapping[str, Any]) -> object:
     run_s = time.monotonic() - started_s
     del run
     wrapped = model if facts.is_wrapped else wrap(model, facts, recipe, added, len(labels))
+    returns_features = add_features(wrapped)
     wrapped, max_batch = _settle_batch(wrapped, facts, recipe)
     try:
         onnx.save(wrapped, request["wrapped_path"])
@@ -87,13 +93,15 @@ def wrap_file(request: Mapping[str, Any]) -> object:
         "max_batch": max_batch,
         "run_s": run_s,
         "is_quantised": facts.is_quantised,
+        "has_features": returns_features,
     }
 
 
 def measure_file(request: Mapping[str, Any]) -> object:
     """Return the parity of the graph at `wrapped_path` with the file at `path`, by engine, and its memory.
 
-    Parity is measured over `crops` images, or not at all where the dashboard's photographs are not installed.
+    Parity is measured over `crops` images, or not at all where the dashboard's photographs are not installed. The
+    percentage of those that have run is written to `progress_fd`.
     """
     from bento_service.preparation import memory, parity
 
@@ -110,11 +118,13 @@ def measure_file(request: Mapping[str, Any]) -> object:
     facts = _probe(run, recipe.height_px, recipe.width_px)
     _check_labels(facts, card.labels)
     added = choose_activation(facts, request["score_kind"])
+    progress = Progress(len(crops) * (1 + parity.count_engines()), partial(_write_progress, request["progress_fd"]))
     answers = []
     for crop in crops:
         pixels = parity.transform_plainly(crop, recipe)[np.newaxis]
         answers.append(run.score(to_graph_input(pixels, recipe, facts), added))
-    parities = parity.compare_engines(wrapped_path, card, np.concatenate(answers), crops)
+        progress.add(1)
+    parities = parity.compare_engines(wrapped_path, card, np.concatenate(answers), crops, progress.add)
     return {
         "reference": f"{run.library} in f32",
         "parities": PARITIES.dump_python(parities, mode="json"),
@@ -155,6 +165,10 @@ def choose_activation(facts: GraphFacts, score_kind: ScoreKind) -> Activation:
             f"The graph ends in {facts.activation}, so {wanted} would be the second one: leave `--activation` out."
         )
     return "none"
+
+
+def _write_progress(progress_fd: int, percent: int) -> None:
+    os.pwrite(progress_fd, b"%3d" % percent, 0)
 
 
 def _check_labels(facts: GraphFacts, labels: Sequence[str]) -> None:

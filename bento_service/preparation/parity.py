@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bento_service.domain.graph import INPUT_NAME
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import is_installed
+from bento_service.engines.devices import refuse_telemetry
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.images.geometry import plan_geometry
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.machine import count_cpus
-from bento_service.preparation.graph import INPUT_NAME
 from bento_service.preparation.opencv_reference import resize_by_formula
+from bento_service.preparation.progress import Progress
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
@@ -32,19 +34,29 @@ CROPS = 200
 _BATCH = 8
 _LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)
 _SMALLEST_CROP_PX = 96
+OnImages = Callable[[int], None]
+"""Called with the number of images that have run."""
 _TIMM_CROP_MODES = {"crop": "center", "squash": "squash", "letterbox": "border"}
 _SAMPLES = Path(__file__).parents[2] / "dashboard" / "samples"
 
 
-def measure_parity(model: LoadedModel, onnx_path: Path, crops: Sequence[bytes] | None = None) -> Mapping[str, Parity]:
+def measure_parity(
+    model: LoadedModel,
+    onnx_path: Path,
+    crops: Sequence[bytes] | None = None,
+    *,
+    on_progress: Callable[[int], None] = lambda percent: None,
+) -> Mapping[str, Parity]:
     """Measure each installed CPU engine against PyTorch; none if there are no images.
 
-    `crops` are encoded images; None means those of `sample_crops`.
+    `crops` are encoded images; None means those of `sample_crops`. `on_progress` is called with percentages.
     """
     images = sample_crops() if crops is None else crops
     if not images:
         return {}
-    return compare_engines(onnx_path, model.to_card(version=""), classify_as_reference(model, images), images)
+    progress = Progress(len(images) * (1 + count_engines()), on_progress)
+    reference = classify_as_reference(model, images, progress.add)
+    return compare_engines(onnx_path, model.to_card(version=""), reference, images, progress.add)
 
 
 @functools.cache  # several models are measured over the same crops
@@ -54,12 +66,21 @@ def sample_crops(count: int = CROPS) -> tuple[bytes, ...]:
     return tuple(make_crops(photographs, count)) if photographs else ()
 
 
+def count_engines() -> int:
+    """Return how many CPU engines are installed, which parity is measured of."""
+    return 1 + is_installed(ONNXRuntimeEngine.name)
+
+
 def compare_engines(
-    onnx_path: Path, card: ModelCard, reference: NDArray[np.float32], crops: Sequence[bytes]
+    onnx_path: Path,
+    card: ModelCard,
+    reference: NDArray[np.float32],
+    crops: Sequence[bytes],
+    on_images: OnImages = lambda count: None,
 ) -> Mapping[str, Parity]:
     """Return the parity of each installed CPU engine with a reference's probabilities for encoded images."""
     return {
-        engine.name: compare(reference, classify_as_served(engine, card.recipe, crops))
+        engine.name: compare(reference, classify_as_served(engine, card.recipe, crops, on_images=on_images))
         for engine in _open_engines(onnx_path, card)
     }
 
@@ -84,7 +105,12 @@ def make_crops(photographs: Sequence[Path], count: int, *, seed: int = 0) -> Ite
 
 
 def classify_as_served(
-    engine: Engine, recipe: InputRecipe, crops: Sequence[bytes], *, min_oversampling: int | None = None
+    engine: Engine,
+    recipe: InputRecipe,
+    crops: Sequence[bytes],
+    *,
+    min_oversampling: int | None = None,
+    on_images: OnImages = lambda count: None,
 ) -> NDArray[np.float32]:
     """Classify encoded images with our preprocessing and an engine.
 
@@ -94,10 +120,13 @@ def classify_as_served(
     for batch in _batches(crops):
         pixels = [preprocess(crop, recipe, _LIMITS, min_oversampling=min_oversampling).pixels_hwc for crop in batch]
         answers.append(engine.infer(np.stack(pixels)))
+        on_images(len(batch))
     return np.concatenate(answers)
 
 
-def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray[np.float32]:
+def classify_as_reference(
+    model: LoadedModel, crops: Sequence[bytes], on_images: OnImages = lambda count: None
+) -> NDArray[np.float32]:
     """Classify encoded images with Pillow, timm's evaluation transform and f32 PyTorch.
 
     A recipe that is not antialiased has the transform of `transform_plainly`.
@@ -115,11 +144,13 @@ def classify_as_reference(model: LoadedModel, crops: Sequence[bytes]) -> NDArray
             logits = model.module((ordered.to(torch.float32) / 255.0 - mean) / std)
             scores = torch.sigmoid(logits) if model.score_kind == "independent" else torch.softmax(logits, dim=1)
             answers.append(scores.numpy())
+            on_images(len(batch))
     return np.concatenate(answers)
 
 
 def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
     """Classify encoded images with `transform_plainly` and ONNX Runtime in f32."""
+    refuse_telemetry()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])

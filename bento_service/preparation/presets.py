@@ -1,10 +1,13 @@
-"""Normalisations by the names that people know them by."""
+"""Usual input recipes by the names that people know them by."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from bento_service.domain.models import Channels
+
+Preset = Literal["imagenet", "inception", "clip", "zero-one", "caffe-bgr"]
+"""The values of `--recipe`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Normalisation:
 
 _BYTE: Final = 1 / 255
 
-NORMALISATIONS: Final[Mapping[str, Normalisation]] = {
+NORMALISATIONS: Final[Mapping[Preset, Normalisation]] = {
     # timm/data/constants.py
     "imagenet": Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "inception": Normalisation((0.5,) * 3, (0.5,) * 3),
@@ -27,7 +30,16 @@ NORMALISATIONS: Final[Mapping[str, Normalisation]] = {
     # Caffe's mean of ImageNet's bytes; the deviation keeps the range 0-255.
     "caffe-bgr": Normalisation((104 / 255, 117 / 255, 123 / 255), (_BYTE,) * 3, "bgr"),
 }
-"""The values of `--recipe`."""
+GEOMETRIES: Final[Mapping[Preset, tuple[float, Literal["bilinear", "bicubic"]]]] = {
+    "imagenet": (0.875, "bilinear"),
+    "inception": (0.875, "bicubic"),
+    "clip": (1.0, "bicubic"),
+    "zero-one": (1.0, "bilinear"),
+    "caffe-bgr": (0.875, "bilinear"),
+}
+"""Crop fraction and interpolation that the models of a normalisation usually have: torchvision's presets, timm's
+Inception (timm/data/constants.py), CLIP's own transform, Ultralytics, Caffe's reference models."""
+
 
 BYTES: Final = Normalisation((0.0,), (_BYTE,))
 """Values stay 0-255: of a graph that takes uint8 and normalises inside. Repeat it for each channel."""

@@ -1,4 +1,4 @@
-"""Wrap a classifier's graph so that it takes and returns what `preparation.graph` says."""
+"""Wrap a classifier's graph so that it takes and returns what `domain.graph` says."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bento_service.domain.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
-from bento_service.preparation.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.preparation.inspection import Activation, GraphFacts, find_input
 
 if TYPE_CHECKING:

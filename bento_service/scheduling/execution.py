@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain.runner import DispatchReason, EngineMode
+from bento_service.domain.runner import DispatchReason
 from bento_service.errors import DeadlineExceededError, InferenceFailedError, OutOfMemoryError
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Batch, Completion, Infer, Result, WorkItem
+from bento_service.scheduling.work import Batch, Completion, Infer, InferWithFeatures, Result, WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -26,19 +26,23 @@ def run_batch(
     queue: WorkQueue,
     clock: Callable[[], float],
     pause: Callable[[float], None] = time.sleep,
+    infer_with_features: InferWithFeatures | None = None,
 ) -> Iterator[Result]:
     """Run a batch and yield each item with its completion or its error, in order.
 
     A failing batch is halved until the image that makes it fail is alone. That image gets one second try, in case the
     fault was transient, and then `InferenceFailedError`. After out-of-memory smaller batches run; a lone image gets its
     second try after a `pause`, given in seconds. Cancelled images and those past their deadline are not run again.
+
+    A batch runs by `infer_with_features`, if there is one, where an item wants its features.
     """
-    return _BatchRun(infer, batch, queue, clock, pause).run(batch.items, batch.reason)
+    return _BatchRun(infer, infer_with_features, batch, queue, clock, pause).run(batch.items, batch.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class _BatchRun:
     infer: Infer
+    infer_with_features: InferWithFeatures | None
     batch: Batch
     queue: WorkQueue
     clock: Callable[[], float]
@@ -49,7 +53,7 @@ class _BatchRun:
     ) -> Iterator[Result]:
         started_s = self.clock()
         try:
-            scores = _infer_checked(self.infer, items, self.batch.mode)
+            scores, features = self._infer_checked(items)
         # An engine may raise anything; it fails this batch alone.
         except Exception as error:  # noqa: BLE001
             yield from self._run_again(items, error, is_second_try=is_second_try)
@@ -57,9 +61,34 @@ class _BatchRun:
         finished_s = self.clock()
         self.queue.note_run(self.batch, len(items), reason, started_s=started_s, finished_s=finished_s)
         inference_ms = (finished_s - started_s) * 1000
-        for item, row in zip(items, scores, strict=True):
-            queue_ms = (started_s - item.enqueued_s) * 1000
-            yield item, Completion(row, len(items), reason, queue_ms=queue_ms, inference_ms=inference_ms)
+        for index, item in enumerate(items):
+            yield (
+                item,
+                Completion(
+                    scores[index],
+                    len(items),
+                    reason,
+                    queue_ms=(started_s - item.enqueued_s) * 1000,
+                    inference_ms=inference_ms,
+                    features=features[index] if features is not None and item.wants_features else None,
+                ),
+            )
+
+    def _infer_checked(self, items: Sequence[WorkItem]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """Return the items' scores, and their features where one wants them and the model has them."""
+        # One image needs no copy into a batch; a view of its pixels has the shape already.
+        batch_nhwc = items[0].pixels_hwc[None] if len(items) == 1 else np.stack([item.pixels_hwc for item in items])
+        features: NDArray[np.float32] | None = None
+        if self.infer_with_features is not None and any(item.wants_features for item in items):
+            scores, features = self.infer_with_features(batch_nhwc, self.batch.mode)
+        else:
+            scores = self.infer(batch_nhwc, self.batch.mode)
+        rows = {len(scores), len(scores if features is None else features)}
+        if rows != {len(items)}:
+            raise InferenceFailedError(f"The model answered {min(rows)} rows for a batch of {len(items)}.")
+        if not np.isfinite(scores).all():
+            raise InferenceFailedError("The model's probabilities are not finite.")
+        return scores, features
 
     def _run_again(self, items: Sequence[WorkItem], error: Exception, *, is_second_try: bool) -> Iterator[Result]:
         is_memory_short = isinstance(error, (OutOfMemoryError, MemoryError))
@@ -95,17 +124,6 @@ class _BatchRun:
 def expire() -> DeadlineExceededError:
     """Make one late image's error. Each image gets its own, since an exception keeps the traceback of its raiser."""
     return DeadlineExceededError("The deadline passed while the image waited; it was dropped before any compute.")
-
-
-def _infer_checked(infer: Infer, items: Sequence[WorkItem], mode: EngineMode) -> NDArray[np.float32]:
-    # One image needs no copy into a batch; a view of its pixels has the shape already.
-    batch_nhwc = items[0].pixels_hwc[None] if len(items) == 1 else np.stack([item.pixels_hwc for item in items])
-    scores = infer(batch_nhwc, mode)
-    if len(scores) != len(items):
-        raise InferenceFailedError(f"The model answered {len(scores)} rows for a batch of {len(items)}.")
-    if not np.isfinite(scores).all():
-        raise InferenceFailedError("The model's probabilities are not finite.")
-    return scores
 
 
 def _fail(item: WorkItem, error: Exception) -> Result:

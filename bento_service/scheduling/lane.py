@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bento_service.scheduling.execution import run_batch
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Infer, Result, WorkItem
+from bento_service.scheduling.work import Infer, InferWithFeatures, Result, WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ class Lane(threading.Thread):
         *,
         queue: WorkQueue,
         models: Mapping[str, Infer],
+        with_features: Mapping[str, InferWithFeatures],
         clock: Callable[[], float],
         deliver: Callable[[Sequence[Result]], None],
         on_lost: Callable[["Lane", Sequence[WorkItem]], bool],
@@ -33,6 +34,7 @@ class Lane(threading.Thread):
             number: Its number, unique among the lanes of the queue.
             queue: Has the batches, and learns from each run.
             models: The forward pass of each model.
+            with_features: The forward pass that returns features, of each model that has them.
             clock: Seconds, monotonic.
             deliver: Takes the results of a batch, from the lane's thread (`scheduler.Scheduler`).
             on_lost: Called from the lane's thread when it dies, with its unanswered images; returns whether a successor
@@ -42,6 +44,7 @@ class Lane(threading.Thread):
         self.number = number
         self._queue = queue
         self._models = models
+        self._with_features = with_features
         self._clock = clock
         self._deliver = deliver
         self._on_lost = on_lost
@@ -59,7 +62,15 @@ class Lane(threading.Thread):
             while batch := self._queue.take(self.number):
                 unanswered = batch.items
                 # `extend` takes one by one, so that the results from before a crash are kept.
-                results.extend(run_batch(self._models[batch.model], batch, queue=self._queue, clock=self._clock))
+                results.extend(
+                    run_batch(
+                        self._models[batch.model],
+                        batch,
+                        queue=self._queue,
+                        clock=self._clock,
+                        infer_with_features=self._with_features.get(batch.model),
+                    )
+                )
                 self._deliver(results)
                 # While the lane waits for its next batch, it must not keep this one's pixels alive.
                 unanswered, results = (), []

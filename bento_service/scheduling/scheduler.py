@@ -11,7 +11,7 @@ from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import expire
 from bento_service.scheduling.lane import Lane
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Completion, Infer, Result, WorkItem
+from bento_service.scheduling.work import Completion, Infer, InferWithFeatures, Result, WorkItem
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ class Scheduler:
             on_out_of_memory: Called from a lane's thread for each batch that met out-of-memory.
         """
         self._infers = dict(infers)
+        self._with_features: dict[str, InferWithFeatures] = {}
         self._clock = clock
         self._loop = loop
         self._on_lane_lost = on_lane_lost
@@ -72,13 +73,21 @@ class Scheduler:
         """Whether every lane has ended, so that the engines may be closed."""
         return self._find_running() is None
 
-    def add_model(self, name: str, infer: Infer, costs: Mapping[EngineMode, CostModel]) -> None:
-        """Run images of one more model from now on.
+    def add_model(
+        self,
+        name: str,
+        infer: Infer,
+        costs: Mapping[EngineMode, CostModel],
+        infer_with_features: InferWithFeatures | None = None,
+    ) -> None:
+        """Run images of one more model from now on; `infer_with_features` is for those that want features.
 
         Raises:
             ValueError: There is a model of this name.
         """
         self._infers.setdefault(name, infer)
+        if infer_with_features is not None:
+            self._with_features.setdefault(name, infer_with_features)
         self.queue.add_model(name, costs)
 
     def remove_model(self, name: str) -> bool:
@@ -86,6 +95,7 @@ class Scheduler:
         is_removed = self.queue.remove_model(name)
         if is_removed:
             del self._infers[name]
+            self._with_features.pop(name, None)
         return is_removed
 
     def close(self, *, timeout_s: float) -> None:
@@ -112,6 +122,7 @@ class Scheduler:
             number,
             queue=self.queue,
             models=self._infers,
+            with_features=self._with_features,
             clock=self._clock,
             deliver=self._deliver,
             on_lost=self._replace,

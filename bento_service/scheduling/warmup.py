@@ -62,6 +62,7 @@ def measure_costs(
     clock: Callable[[], float],
     budget_s: float = 1.0,
     known_ms: Mapping[EngineMode, Mapping[int, float]] | None = None,
+    runs_images_in_turn: bool = False,
     beside: Beside | None = None,
 ) -> dict[EngineMode, CostModel]:
     """Measure a model's cost in each of its modes; in the latency mode, which runs lone images, for size 1 alone.
@@ -77,12 +78,18 @@ def measure_costs(
         clock: Seconds, monotonic.
         budget_s: Time for all runs that count, together; a quarter of it for the latency mode. See `time_batch_sizes`.
         known_ms: Durations by mode and batch size that were measured under the same conditions before.
+        runs_images_in_turn: Whether the engine runs a batch's images one after the other. Then a lone image warms every
+            size, which matters where `known_ms` is taken.
         beside: How to measure while other models take traffic; None where none does. Then `known_ms` is not looked at.
 
     Raises:
         OutOfMemoryError: Not even one image fits.
     """
-    if known_ms is not None and beside is None and _is_confirmed(infer, recipe, known_ms, clock=clock):
+    if (
+        known_ms is not None
+        and beside is None
+        and _is_confirmed(infer, recipe, known_ms, runs_images_in_turn=runs_images_in_turn, clock=clock)
+    ):
         return {mode: CostModel(ms, bucket_sizes=_measured(bucket_sizes, ms, mode)) for mode, ms in known_ms.items()}
     measure = partial(time_batch_sizes, infer, recipe, clock=clock, beside=beside)
     costs: dict[EngineMode, CostModel] = {}
@@ -99,11 +106,16 @@ def _measured(bucket_sizes: Sequence[int], duration_ms: Mapping[int, float], mod
 
 
 def _is_confirmed(
-    infer: Infer, recipe: InputRecipe, known_ms: Mapping[EngineMode, Mapping[int, float]], *, clock: Callable[[], float]
+    infer: Infer,
+    recipe: InputRecipe,
+    known_ms: Mapping[EngineMode, Mapping[int, float]],
+    *,
+    runs_images_in_turn: bool,
+    clock: Callable[[], float],
 ) -> bool:
-    """Run each known size once, then return whether a lone image still takes about as long in each mode."""
+    """Run each known size once, or a lone image, then return whether that still takes about as long in each mode."""
     for mode, duration_ms in known_ms.items():
-        for size in sorted(duration_ms, reverse=True):
+        for size in [1] if runs_images_in_turn else sorted(duration_ms, reverse=True):
             run = partial(infer, _noise(recipe, size), mode)
             try:
                 run()

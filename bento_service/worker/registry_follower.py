@@ -20,7 +20,14 @@ from bento_service.errors import JournalUnavailableError, LightboxError
 from bento_service.models.comparisons import WaitingComparisons
 from bento_service.models.registry import RegistryStore
 from bento_service.pipeline.model_control import ModelControl
-from bento_service.worker.registry_routing import States, list_ready, restrict, routing_of, versions_in_use
+from bento_service.worker.registry_routing import (
+    States,
+    applied_revision,
+    list_ready,
+    restrict,
+    routing_of,
+    versions_in_use,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -237,12 +244,15 @@ class RegistryFollower:
 
     async def _run_load(self, deployment: Deployment, version: str) -> None:
         name = deployment.name
+        known = [one.reason for key, one in self.states().items() if key in {(name, version), (name, "")}]
         try:
-            await self._control.load(name, version)
+            await self._control.load(name, version, loaded_by=await self._count_loaded(name, version))
             self._failed_at.pop((name, version), None)
         except LightboxError as error:
             self._failed_at[name, version] = deployment.revision
-            logger.error("%s:%s cannot be loaded: %s", name, version, error.message)
+            # Once, and not again at each further change of the model.
+            if error.message not in known:
+                logger.error("%s:%s cannot be loaded: %s", name, version, error.message)
         # A defect is no reason to try at each poll.
         except Exception:
             self._failed_at[name, version] = deployment.revision
@@ -251,25 +261,27 @@ class RegistryFollower:
             self._load = None
             self._changed.set()
 
+    async def _count_loaded(self, name: str, version: str) -> int:
+        """Return how many other workers of this machine have a version."""
+        try:
+            workers = await asyncio.to_thread(self._registry.workers)
+        except JournalUnavailableError:
+            return 0
+        others = (one for one in workers if one.host == self._host and one.worker_id != self._worker_id)
+        return sum(one.state_of(name, version) is LoadState.READY for one in others)
+
     async def _write(self, states: States) -> None:
         if waiting := self._comparisons.peek():
             await asyncio.to_thread(self._registry.add_comparisons, waiting)
             self._comparisons.drop(waiting)
-        applied = {name: self._applied_revision(wanted, states) for name, wanted in self._wanted.items()}
+        applied = {
+            name: applied_revision(wanted, states, self._failed_at, self._routed.get(name))
+            for name, wanted in self._wanted.items()
+        }
         report = WorkerReport(self._worker_id, self._host, applied, states)
         if report != self._reported or time.monotonic() - self._reported_s >= _REPORT_S:
             await asyncio.to_thread(self._registry.report, report)
             self._reported, self._reported_s = report, time.monotonic()
-
-    def _applied_revision(self, wanted: Deployment, states: States) -> int:
-        """Return the revision of a deployment that this worker follows; 0 while something of it is still to do."""
-        is_loaded = all(
-            (status := states.get((wanted.name, version))) is not None
-            and (status.state is LoadState.READY or self._failed_at.get((wanted.name, version)) == wanted.revision)
-            for version in wanted.versions
-        )
-        is_unloaded = all(version in wanted.versions for name, version in states if name == wanted.name and version)
-        return wanted.revision if is_loaded and is_unloaded else 0
 
     def _note_outage(self, error: JournalUnavailableError) -> None:
         if not self._is_cut_off:

@@ -1,4 +1,4 @@
-"""Which part of a deployment one worker can route to, by what it has loaded. Pure functions."""
+"""Which part of a deployment one worker has loaded and can route to. Pure functions."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -46,3 +46,25 @@ def versions_in_use(deployment: Deployment) -> set[str]:
     """Return the versions that requests may reach, by any name but their own."""
     others = (deployment.canary, deployment.shadow)
     return {*deployment.aliases.values(), *(one.version for one in others if one is not None)}
+
+
+def applied_revision(
+    wanted: Deployment, states: States, failed_at: Mapping[tuple[str, str], int], routed: Deployment | None
+) -> int:
+    """Return the revision of a deployment that a worker follows; 0 while something of it is still to do.
+
+    `failed_at` has the revision at which a version could not be loaded. Where that is the champion, the version that
+    answers in its place stays, wanted or not.
+    """
+    name = wanted.name
+
+    def is_settled(version: str) -> bool:
+        status = states.get((name, version))
+        is_ready = status is not None and status.state is LoadState.READY
+        return is_ready or (status is not None and failed_at.get((name, version)) == wanted.revision)
+
+    kept = set(wanted.versions)
+    if routed is not None and not wanted.is_empty and (name, wanted.champion) in failed_at:
+        kept |= versions_in_use(routed)
+    is_unloaded = all(version in kept for model, version in states if model == name and version)
+    return wanted.revision if is_unloaded and all(map(is_settled, wanted.versions)) else 0

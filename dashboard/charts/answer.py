@@ -22,6 +22,8 @@ VALUE_ROOM_PX = 52
 def scores(predictions: Sequence[Prediction], *, ink: str, is_shared: bool = True) -> ChartType:
     """Draw one horizontal bar a class, best first, on a fixed axis from 0 to 1.
 
+    The best class is dark; of independent scores, each class that the headline names.
+
     Args:
         predictions: At least one, best first.
         ink: The colour of the page's text, for the figures beside the bars.
@@ -30,7 +32,7 @@ def scores(predictions: Sequence[Prediction], *, ink: str, is_shared: bool = Tru
     rows = pd.DataFrame(
         {
             "rank": range(len(predictions)),
-            "label": [_unique_label(predictions, rank) for rank in range(len(predictions))],
+            "label": [unique_label(predictions, rank) for rank in range(len(predictions))],
             "score": [prediction.score for prediction in predictions],
             "value": [wording.percent(prediction.score) for prediction in predictions],
             "said": [f"{prediction.label}: {wording.percent(prediction.score)}" for prediction in predictions],
@@ -39,7 +41,7 @@ def scores(predictions: Sequence[Prediction], *, ink: str, is_shared: bool = Tru
     )
     score = alt.X(
         "score:Q",
-        title="score" if is_shared else "score, independent for each class",
+        title="score" if is_shared else "score of each class on its own; dark from 50%",
         scale=alt.Scale(domain=[0, 1]),
         axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]),
     )
@@ -55,8 +57,9 @@ def scores(predictions: Sequence[Prediction], *, ink: str, is_shared: bool = Tru
             alt.Tooltip("score:Q", title="score", format=".4f"),
         ],
     )
+    applies = alt.datum.rank == 0 if is_shared else alt.datum.score >= wording.CONFIDENT_FROM
     bars = base.mark_bar(height=alt.RelativeBandSize(0.62), cornerRadiusEnd=3).encode(
-        color=alt.when(alt.datum.rank == 0).then(alt.value(BLUE)).otherwise(alt.value(SKY))
+        color=alt.when(applies).then(alt.value(BLUE)).otherwise(alt.value(SKY))
     )
     values = base.mark_text(align="left", dx=6, color=ink, fontSize=12, aria=False).encode(text="value:N")
     return alt.layer(bars, values).properties(
@@ -103,7 +106,7 @@ def stages(timings: TimingsMs) -> ChartType:
     return chart
 
 
-def _unique_label(predictions: Sequence[Prediction], rank: int) -> str:
+def unique_label(predictions: Sequence[Prediction], rank: int) -> str:
     """Add the class_id to a label that another class of the answer has too (ImageNet has two cranes)."""
     label = predictions[rank].label
     is_shared = sum(prediction.label == label for prediction in predictions) > 1

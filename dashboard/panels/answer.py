@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 import streamlit as st
 
-from dashboard import preview, snippets, wording
+from dashboard import snippets, wording
 from dashboard.markdown import literal
+from dashboard.panels.picture import show_picture
 from dashboard.panels.receipt import show_cost, show_receipt, show_scores
-from dashboard.reads import find_receipts, open_service, read_preview
+from dashboard.reads import find_receipts
 from dashboard.service import Service
 from dashboard.uploads import Picked
 from lightbox_client import LightboxClientError
 from lightbox_client.contract import Classification, ModelCard
 from lightbox_client.errors import InvalidRequestError
-from lightbox_client.preview import Preview
 
 _MINOR_WARNINGS = {"icc_profile_ignored"}
 """Warnings of most photographs: shown below the picture, not beside the answer."""
@@ -27,7 +27,7 @@ def show_answer(image: Picked, answer: Classification, card: ModelCard, *, top_k
         _show_findings(shown)
         _show_for_programs(image, shown, top_k=top_k, url=url)
     with picture:
-        _show_picture(image, answer, card)
+        show_picture(image, answer, card, shown.predictions)
         _show_warnings(code for code in answer.warnings if code in _MINOR_WARNINGS)
 
 
@@ -71,31 +71,6 @@ def show_earlier_answer(service: Service, request_id: str) -> LightboxClientErro
     return None
 
 
-def _show_picture(image: Picked, answer: Classification, card: ModelCard) -> None:
-    about = f"{answer.image.format}, {answer.image.width} × {answer.image.height} px"
-    try:
-        views = _draw_views(image.digest, read_preview(open_service(), image), preview.ModelInput.of(card))
-    except LightboxClientError:
-        st.info(f"{literal(image.name)} ({about}) has no preview here.", icon=":material/image:")
-        return
-    is_cropped = card.fit == "crop"
-    seen = "The model sees only the framed area" if is_cropped else "The model sees all of it"
-    st.image(
-        views.overview,
-        caption=f"{literal(image.name)} · {about} · {seen}",
-        width="content",
-        alt=f"{image.name}, with the part that the model saw framed" if is_cropped else image.name,
-    )
-    if views.model_input is None:
-        return
-    st.image(
-        views.model_input,
-        caption=f"What the model saw: {wording.input_size(card)}",
-        width="content",
-        alt=f"The part of {image.name} that the model saw",
-    )
-
-
 def _show_findings(answer: Classification) -> None:
     st.header(literal(wording.headline(answer.predictions, answer.score_kind)), anchor=False)
     subline = wording.subline(answer.predictions, answer.score_kind)
@@ -118,9 +93,3 @@ def _show_for_programs(image: Picked, answer: Classification, *, top_k: int, url
         shell.code(snippets.as_curl(call), language="bash")
         python.code(snippets.as_python(call), language="python")
         json.json(answer.model_dump(mode="json"))
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def _draw_views(digest: str, _shown: Preview, model_input: preview.ModelInput) -> preview.Views:
-    """Draw an image's views once; the cache's key has `digest` instead of the preview."""
-    return preview.draw_views(_shown.png, model_input, original_px=(_shown.image.width, _shown.image.height))

@@ -22,6 +22,8 @@ if [ -d "$packages/onnxruntime" ]; then
     rm "$packages"/onnxruntime/capi/libonnxruntime.so*
     rm -r "$packages/onnxruntime/transformers" "$packages/onnxruntime/quantization" "$packages/onnxruntime/tools"
 fi
+# These come with debug information, 24 MB.
+python "$(dirname "$0")/strip_debug.py" "$packages/uvloop" "$packages/sqlalchemy" "$packages/aiohttp"
 # What an import makes lasts, so that to search it for garbage every 700 objects only makes the start longer. The same
 # threshold as a worker has once it serves (bento_service/worker/tuning.py).
 echo 'import gc; gc.set_threshold(20_000)' >"$packages/lightbox-gc.pth"

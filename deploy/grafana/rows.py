@@ -6,7 +6,7 @@ from deploy.grafana.panels import Panel, Query
 _ON = 'instance=~"$instance"'
 _OF = f'{_ON}, model=~"$model"'
 _STAGED = f'{_OF}, stage!="total"'
-_CALLS = f'{_ON}, route=~"/v1/classify.*|/classify"'
+_CALLS = f'{_ON}, route=~"/v1/classify.*|/v1/explain|/classify"'
 _FAILURES = "/^(inference_failed|internal_error)$/"
 _IMAGES = "suffix: img/s"
 _RATE = "[$__rate_interval]"
@@ -218,6 +218,19 @@ def _workers() -> list[Panel]:
             ],
             "short",
             colours={"worker starts": BLUE, "lanes lost": VERMILLION, "out of memory": ORANGE},
+        ),
+        Panel(
+            "Versions by state",
+            "Workers by the state in which they have a version. FAILED: it cannot be loaded; what answered goes on.",
+            [
+                Query(
+                    f"sum by (model, version, state) (lightbox_model_version_workers{{{_OF}}}) > 0",
+                    "{{model}}:{{version}} {{state}}",
+                )
+            ],
+            "short",
+            colours={"/ FAILED$/": VERMILLION},
+            width=24,
         ),
     ]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dashboard.charts import answer, counts, history
 from dashboard.charts.axes import round_up
-from dashboard.charts.palette import GREY, LATENCIES, OUTCOMES
+from dashboard.charts.palette import BLUE, GREY, LATENCIES, OUTCOMES
 from lightbox_client.contract import History, Prediction, QuantilesMs, TimingsMs
 from tests.fakes import service_data
 
@@ -37,6 +37,14 @@ def test_scores_keep_the_services_order_on_an_axis_from_zero_to_one() -> None:
     for layer in spec["layer"]:
         assert layer["encoding"]["x"]["scale"]["domain"] == [0, 1]
         assert layer["encoding"]["y"]["sort"] == {"field": "rank", "op": "min", "order": "ascending"}
+
+
+def test_of_independent_scores_each_bar_that_applies_is_dark_and_the_axis_says_so() -> None:
+    tags = [Prediction(class_id=rank, label=f"tag {rank}", score=score) for rank, score in enumerate((0.9, 0.8, 0.4))]
+    spec = spec_of(answer.scores(tags, ink="#000000", is_shared=False))
+    encoding = spec["layer"][0]["encoding"]
+    assert encoding["x"]["title"] == "score of each class on its own; dark from 50%"
+    assert encoding["color"]["condition"][0] == {"test": "(datum.score >= 0.5)", "value": BLUE}
 
 
 def test_two_classes_of_one_name_get_two_bars() -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import Parity
 from bento_service.domain.runner import Device, EngineMode
+from bento_service.engines.base import explain_no_features
 from bento_service.scheduling.cost_model import CostModel
 
 PATIENCE_S = 60.0
@@ -22,6 +23,11 @@ def make_image(value: int, side_px: int = 1) -> NDArray[np.uint8]:
 def expected_scores(value: int, model: int = 0) -> NDArray[np.float32]:
     """Return the scores of `FakeInfer` for `make_image(value)`, unique to image and model."""
     return np.array([value / 255, 1 - value / 255, model], dtype=np.float32)
+
+
+def expected_features(value: int) -> NDArray[np.float32]:
+    """Return the features of `FakeInfer` for `make_image(value)`: two channels of two rows and three columns."""
+    return value + np.arange(12, dtype=np.float32).reshape(2, 2, 3)
 
 
 class LaneKilledError(BaseException):
@@ -42,7 +48,8 @@ def make_costs(
 class FakeInfer:
     """A forward pass that fails for each batch with an image of `poison`, and kills its lane for one of `lethal`.
 
-    `calls` holds the images' values by batch, `modes` their modes. Lanes wait while the gate is closed.
+    `calls` holds the images' values by batch, `modes` their modes. Lanes wait while the gate is closed. `features`
+    returns those of an image by its value; without it the model has none.
     """
 
     def __init__(
@@ -53,9 +60,12 @@ class FakeInfer:
         lethal: Collection[int] = (),
         error: Callable[[], BaseException] = lambda: RuntimeError("poison"),
         on_call: Callable[[int], None] = lambda size: None,
+        features: Callable[[int], NDArray[np.float32]] | None = None,
     ) -> None:
         self.calls: list[tuple[int, ...]] = []
         self.modes: list[EngineMode] = []
+        self.features = features
+        self.calls_with_features = 0
         self.entered = threading.Semaphore(0)
         self.gate = threading.Event()
         self.gate.set()
@@ -81,6 +91,16 @@ class FakeInfer:
             raise self._error()
         return np.stack([expected_scores(value, self._model) for value in values])
 
+    def with_features(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT, /
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores and the features."""
+        if self.features is None:
+            raise explain_no_features()
+        self.calls_with_features += 1
+        scores = self(batch_nhwc, mode)
+        return scores, np.stack([self.features(value) for value in self.calls[-1]])
+
     @property
     def computed(self) -> set[int]:
         """Every image of any batch."""
@@ -98,7 +118,7 @@ class FakeInfer:
 
 
 class FakeEngine:
-    """An engine around a function."""
+    """An engine around a function; it has features where that is a `FakeInfer` with some."""
 
     name = "fake"
     library = "fake 1.0"
@@ -110,9 +130,17 @@ class FakeEngine:
 
     def __init__(self, infer: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> None:
         self._infer = infer
+        self.has_features = isinstance(infer, FakeInfer) and infer.features is not None
 
     def infer(self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT) -> NDArray[np.float32]:
         return self._infer(batch_nhwc)
+
+    def infer_with_features(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if not isinstance(self._infer, FakeInfer):
+            raise explain_no_features()
+        return self._infer.with_features(batch_nhwc, mode)
 
     def close(self) -> None:
         pass

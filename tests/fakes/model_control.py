@@ -19,12 +19,14 @@ class FakeModelControl(ModelControl):
     held: dict[str, asyncio.Event] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     loads: list[str] = field(default_factory=list)
+    loaded_by: list[int] = field(default_factory=list)
     routed: dict[str, Deployment] = field(default_factory=dict)
     found: dict[tuple[str, str], VersionStatus] = field(default_factory=dict)
     default_model: str = ""
 
-    async def load(self, name: str, version: str) -> None:
+    async def load(self, name: str, version: str, *, loaded_by: int = 0) -> None:
         self.loads.append(version)
+        self.loaded_by.append(loaded_by)
         self.found[name, version] = VersionStatus(LoadState.LOADING)
         if version in self.held:
             await self.held[version].wait()

@@ -29,9 +29,11 @@ def make_item(
     enqueued_s: float = 0.0,
     deadline_s: float | None = None,
     priority: Priority = Priority.INTERACTIVE,
+    wants_features: bool = False,
 ) -> WorkItem:
     loop = cast("asyncio.AbstractEventLoop", NoLoop())
-    return WorkItem(model, make_image(value), enqueued_s, deadline_s, asyncio.Future(loop=loop), priority)
+    future: asyncio.Future[Completion] = asyncio.Future(loop=loop)
+    return WorkItem(model, make_image(value), enqueued_s, deadline_s, future, priority, wants_features)
 
 
 def make_batch(items: Sequence[WorkItem]) -> Batch:

@@ -53,12 +53,14 @@ OVER_TARGET, OVER_DEADLINE = (f'lightbox_shed_total{{reason="{reason}"}}' for re
 CACHE_READ, CACHE_BUSY = (f'lightbox_cache_failures_total{{operation="{each}"}}' for each in ("read", "busy"))
 READY, STARTED, STARTS = "lightbox_workers_ready", "lightbox_start_time_seconds", "lightbox_worker_starts_total"
 WRITTEN, WAITING = "lightbox_journal_rows_written_total", "lightbox_journal_waiting_rows"
+VERSION_FAILED = 'lightbox_model_version_workers{model="a",version="1",state="FAILED"}'
 VANISHING = f"1+0x{SAMPLES - 12} stale"
 HEALTHY: Series = {
     "up": steady(1),
     "lightbox_workers": steady(2),
     READY: steady(2),
     STARTS: steady(2),
+    VERSION_FAILED: steady(0),
     STARTED: steady(-86_400),
     "lightbox_target_p99_seconds": steady(1),
     "lightbox_max_queue_images": steady(1000),
@@ -118,6 +120,8 @@ CASES: list[tuple[str, Series, set[str]]] = [
         {STARTS: f"2+0x{SAMPLES - 8} 0 2+0x8", STARTED: f"-86400+0x{SAMPLES - 8} 1680+0x8"},
         set(),
     ),
+    ("one worker could not load a version", {VERSION_FAILED: steady(1)}, {"LightboxVersionFailed"}),
+    ("a version failed for a minute", {VERSION_FAILED: rising_at_the_end(1 / INTERVAL_S, 60)}, set()),
     ("no replica answers", {"up": steady(0)}, {"LightboxDown", "LightboxTargetDown"}),
     ("no replica is found", {"up": f"_x{SAMPLES}"}, {"LightboxDown"}),
     ("no replica is found any more", {"up": VANISHING}, {"LightboxDown"}),

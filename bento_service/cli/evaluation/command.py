@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bento_service.cli.errors import explained_errors
-from bento_service.cli.options import LOCAL_TARGET_MS, Url, open_patient_client, refuse_local_and_url
+from bento_service.cli.options import Url, open_patient_client, refuse_local_and_url
 from lightbox_client.client import DEFAULT_URL
 
 
@@ -68,8 +68,7 @@ def evaluate(
     """
     from bento_service.cli.evaluation import run  # noqa: PLC0415 - numpy and more, which help needs not
 
-    if local:
-        refuse_local_and_url(context)
+    refuse_local_and_url(context, is_local=local)
     models = [model, *(against or ())]
     with explained_errors():
         options = run.EvaluationOptions(
@@ -81,7 +80,7 @@ def evaluate(
             html_path=html_path,
         )
         if local:
-            run.evaluate_here(models, options, target_ms=LOCAL_TARGET_MS, concurrency=concurrency)
+            run.evaluate_here(models, options, concurrency=concurrency)
         else:
             with open_patient_client(url) as client:
                 run.evaluate_by_service(client, models, options, concurrency=concurrency)

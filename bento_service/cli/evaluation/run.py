@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from bento_service.cli.classification import classify_in_order
-from bento_service.cli.errors import CommandError, ExitCode, read_settings
+from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.evaluation.scoring import Subject, find_served, find_stored
 from bento_service.cli.evaluation.text import write_text
 from bento_service.cli.output import open_progress, plain_console, require_writable, stderr_console
@@ -54,12 +54,9 @@ def evaluate_by_service(
     _evaluate(models, find, options, run_by=f"the service at {client.base_url}")
 
 
-def evaluate_here(
-    models: Sequence[str], options: EvaluationOptions, *, target_ms: float, concurrency: int | None
-) -> None:
+def evaluate_here(models: Sequence[str], options: EvaluationOptions, *, concurrency: int | None) -> None:
     """Evaluate stored models in this process, one after the other; raises as `_evaluate`."""
-    find = partial(find_stored, read_settings(target_p99_ms=target_ms), concurrency=concurrency)
-    _evaluate(models, find, options, run_by="this process")
+    _evaluate(models, partial(find_stored, concurrency=concurrency), options, run_by="this process")
 
 
 def _evaluate(

@@ -10,13 +10,13 @@ from typing import TypeAlias
 
 from bento_service.bootstrap import open_local
 from bento_service.cli.classification import ask_service, classify_here
-from bento_service.cli.models.preparing import open_store, prepare_in_subprocess
+from bento_service.cli.local import prepare_local
+from bento_service.cli.models.preparing import open_store
 from bento_service.evaluation.figures import TOP
 from bento_service.evaluation.folders import Photograph
 from bento_service.evaluation.tally import Scored
 from bento_service.machine import count_cpus
 from bento_service.pipeline.classifier import Classifier
-from bento_service.settings import Settings
 from lightbox_client import Client
 from lightbox_client.contract import Classification
 
@@ -81,17 +81,15 @@ def find_served(client: Client, model: str, concurrency: int | None) -> Subject:
     return Subject(card.name, card.version, card.score_kind, labels, in_flight, opened)
 
 
-def find_stored(settings: Settings, model: str, concurrency: int | None) -> Subject:
+def find_stored(model: str, concurrency: int | None) -> Subject:
     """Return a stored model, to run in this process; one that can be prepared is.
 
     Raises:
         LightboxError: It cannot be had.
         CommandError: It cannot be prepared.
     """
-    store = open_store()
-    if store.missing([model]):
-        prepare_in_subprocess([model])
-    card = store.load(model).card
+    settings, name = prepare_local(model)
+    card = open_store().load(name).card
     key = f"{card.name}:{card.version}"
 
     @asynccontextmanager

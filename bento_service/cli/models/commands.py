@@ -9,7 +9,6 @@ import typer
 from bento_service.cli.errors import explained_errors, read_settings
 from bento_service.cli.models import control, stored
 from bento_service.cli.models.importing import (
-    RecipeName,
     check_name,
     follow_import,
     locate,
@@ -19,6 +18,7 @@ from bento_service.cli.models.importing import (
 from bento_service.cli.models.listing import list_prepared, list_served, write_rows
 from bento_service.cli.models.preparing import open_store, prepare, verify
 from bento_service.domain.models import Channels, Interpolation
+from bento_service.preparation.presets import Preset
 from lightbox_client import Client
 
 StoredName = Annotated[
@@ -103,7 +103,7 @@ def import_model(
         typer.Option(metavar="FILE", help="Labels in the order of the classes, one a line; or `imagenet`."),
     ] = None,
     recipe: Annotated[
-        RecipeName | None, typer.Option(help="A usual normalisation, with the crop that usually goes with it.")
+        Preset | None, typer.Option(help="A usual normalisation, with the crop that usually goes with it.")
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Of the input, in pixels.")] = None,
     fit: Annotated[
@@ -211,8 +211,7 @@ def import_model(
 def list_models() -> None:
     """List what is in the model store: each version, newest first."""
     with explained_errors():
-        store = open_store()
-        stored.write_stored((version for name in store.names() for version in store.versions(name)), sys.stdout)
+        stored.write_stored(open_store(), sys.stdout)
 
 
 @models_app.command("show")

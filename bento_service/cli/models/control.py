@@ -35,7 +35,7 @@ def unload(model: _Model, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
 
     The version that answers to the bare name is not unloaded: promote another one first.
     """
-    _change(url, lambda client: client.unload_model(model), lambda now: None, wait=wait)
+    _change(url, lambda client: client.unload_model(model), lambda now: _find_obstacle(model, now), wait=wait)
 
 
 def promote(model: _Model, url: _Url = DEFAULT_URL, wait: _Wait = True) -> None:
@@ -116,6 +116,14 @@ def _change(
 
 def _find_champion(versions: ModelVersions) -> str | None:
     return versions.aliases.get("champion")
+
+
+def _find_obstacle(model: str, versions: ModelVersions) -> str | None:
+    """Return the champion if the version to unload is still there: it answers in place of one that has failed."""
+    reference = ModelReference.parse(model)
+    held = (one.version for one in versions.versions if one.state == "READY")
+    is_held = reference.version is not None and any(version.startswith(reference.version) for version in held)
+    return _find_champion(versions) if is_held else None
 
 
 def _find_loaded(model: str, versions: ModelVersions) -> str | None:

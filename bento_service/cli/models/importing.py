@@ -1,10 +1,12 @@
 """`lightbox models import`: turns what was typed into a request, and follows the import."""
 
 import re
-from collections.abc import Mapping
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from bento_service.cli.errors import CommandError, ExitCode, read_settings
 from bento_service.cli.models.preparing import Steps
@@ -14,6 +16,7 @@ from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
 from bento_service.extras import Part, explain_missing, find_installation
 from bento_service.models.store import BentoModelStore
+from bento_service.preparation.presets import NORMALISATIONS
 
 if TYPE_CHECKING:
     from bento_service.preparation.model_import import ImportRequest
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from bento_service.preparation.sources.discovery import Source
     from bento_service.preparation.sources.findings import ModelFindings
 
-RecipeName = Literal["imagenet", "inception", "clip", "zero-one", "caffe-bgr"]
 _SIZE = re.compile(r"(\d{1,5})(?:[x×](\d{1,5}))?")
 _CLEARLY_BETTER: Final = 0.9
 """A candidate whose log loss is not below this share of another's is as good: few photographs tell no more."""
@@ -147,8 +149,6 @@ def state_recipe(recipe: InputRecipe) -> str:
 
 
 def _find_preset(recipe: InputRecipe) -> str | None:
-    from bento_service.preparation.presets import NORMALISATIONS
-
     found = (name for name, it in NORMALISATIONS.items() if (it.mean, it.std) == (recipe.mean, recipe.std))
     return next(found, None)
 
@@ -164,7 +164,8 @@ def follow_import(request: "ImportRequest", store: BentoModelStore, stream: Text
     steps, name = Steps(stream), request.name
     listener = Listener(partial(steps.show, name), partial(write_check, stream=stream))
     try:
-        stored = import_model(request, store, listener)
+        with _exit_on_signals():
+            stored = import_model(request, store, listener)
     except ModuleNotFoundError as error:
         raise _explain_library(error, f"Importing {request.source.description}") from error
     card = stored.card
@@ -177,7 +178,23 @@ def follow_import(request: "ImportRequest", store: BentoModelStore, stream: Text
     if find_installation().is_container:
         stream.write(f"Serve it with `-e LIGHTBOX_MODELS={name}` and this folder at /models.\n")
     else:
-        stream.write(f"Serve it with `LIGHTBOX_MODELS={name} lightbox up`.\n")
+        running = f"`lightbox models load {name}` where a service runs with LIGHTBOX_MODEL_CONTROL=explicit"
+        stream.write(f"Serve it with `LIGHTBOX_MODELS={name} lightbox up`, or {running}.\n")
+
+
+@contextmanager
+def _exit_on_signals() -> Iterator[None]:
+    """End as Ctrl-C does where this process is to stop, so that no temporary folder is left behind."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    previous = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _explain_library(error: ModuleNotFoundError, subject: str) -> ModelLoadError:

@@ -1,7 +1,7 @@
 """What is in the model store: its listing, one model's card, labels, and removal."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from pydantic import TypeAdapter
@@ -11,6 +11,7 @@ from bento_service.cli.output import new_table, plain_console
 from bento_service.cli.plain_text import to_plain
 from bento_service.domain.model_names import ModelReference
 from bento_service.domain.models import ModelCard, Parity, StoredModel
+from bento_service.errors import ModelLoadError
 from bento_service.models.store import BentoModelStore
 
 _CARDS = TypeAdapter(ModelCard)
@@ -33,8 +34,14 @@ def judge(stored: StoredModel) -> str:
     return f"fails on {', '.join(failing)}" if failing else "passes"
 
 
-def write_stored(versions: Iterable[StoredModel], stream: TextIO) -> None:
-    """Write a row for each stored version; the first of a name is what the bare name means."""
+def write_stored(store: BentoModelStore, stream: TextIO) -> None:
+    """Write a row for each stored version; the first of a name is what the bare name means.
+
+    Raises:
+        CommandError: A version is damaged; the others are written.
+    """
+    damaged: list[ModelLoadError] = []
+    versions = [version for name in store.names() for version in store.versions(name, damaged.append)]
     table = new_table()
     for heading in ("name", "version", "stored", "size", "input", "classes", "parity gate"):
         table.add_column(heading, no_wrap=True, justify="right" if heading in {"size", "classes"} else "left")
@@ -47,8 +54,10 @@ def write_stored(versions: Iterable[StoredModel], stream: TextIO) -> None:
         table.add_row(*shown, str(len(card.labels)), judge(stored), to_plain(card.licence))
     if table.row_count:
         plain_console(stream).print(table)
-    else:
+    elif not damaged:
         stream.write("Nothing is stored yet. Import a model with `lightbox models import SOURCE --name NAME`.\n")
+    if damaged:
+        raise CommandError("\n".join(error.message for error in damaged))
 
 
 def write_card(stored: StoredModel, stream: TextIO) -> None:
@@ -78,19 +87,15 @@ def remove(store: BentoModelStore, name: str, stream: TextIO, *, every: bool) ->
         CommandError: It has several versions.
         ModelLoadError: It has none, or the store cannot be written.
     """
-    reference = ModelReference.parse(name)
-    if reference.version is not None or reference.alias is not None:
-        versions: tuple[StoredModel, ...] = (store.load(name),)
-    else:
-        versions = store.versions(reference.name) or (store.load(name),)
+    model, versions = ModelReference.parse(name).name, store.list_versions(name)
     if len(versions) > 1 and not every:
-        found = ", ".join(stored.card.version for stored in versions)
         raise CommandError(
-            f"{name} has several versions: {found}. Name one as `{name}:VERSION`, or add --all", ExitCode.BAD_INPUT
+            f"{name} has several versions: {', '.join(versions)}. Name one as `{name}:VERSION`, or add --all",
+            ExitCode.BAD_INPUT,
         )
-    for stored in versions:
-        store.remove(reference.name, stored.card.version)
-        stream.write(f"Removed {reference.name}:{stored.card.version}.\n")
+    for version in versions:
+        store.remove(model, version)
+        stream.write(f"Removed {model}:{version}.\n")
 
 
 def _describe(stored: StoredModel) -> Iterator[tuple[str, str, str]]:

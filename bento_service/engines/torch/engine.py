@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import Device, EngineMode
+from bento_service.engines.base import explain_no_features
 from bento_service.engines.devices import describe_cpu, describe_cuda
 from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, list_buckets, open_lanes
 from bento_service.engines.torch.cuda_model import Precision, compile_for, describe, list_candidates, ready_model
@@ -32,6 +33,7 @@ class TorchEngine:
 
     name = "torch"
     modes = frozenset({EngineMode.THROUGHPUT})
+    has_features = False
 
     def __init__(
         self,
@@ -110,6 +112,12 @@ class TorchEngine:
         except RuntimeError as error:
             raise explain(error, len(batch_nhwc)) from error
         raise InferenceFailedError("The engine is closed.")
+
+    def infer_with_features(
+        self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Classify a batch and return its features; see `Engine.infer_with_features`."""
+        raise explain_no_features()
 
     def close(self) -> None:
         """Wait for running batches of a GPU; release the model and its memory."""

@@ -56,7 +56,8 @@ _STATUS_AND_CAUSE: dict[str, tuple[int, str]] = {
     "ambiguous_version": (409, "Several versions begin with the characters given; `versions` lists them."),
     "version_in_use": (
         409,
-        "The version is the champion, which is no canary or shadow and is not unloaded; or the model is the default.",
+        "The version is the champion, or answers in place of one that is FAILED: it is no canary or shadow and is not "
+        "unloaded; or the model is the default.",
     ),
     "no_former_champion": (409, "The model has had one champion only: there is none to roll back to."),
     "labels_differ": (409, "A canary or shadow needs the champion's labels."),

@@ -36,7 +36,7 @@ class ModelDescription:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuiltModel(ModelDescription):
-    """A classifier whose graph was built without PyTorch; `preparation.graph` says what it takes and returns."""
+    """A classifier whose graph was built without PyTorch; `domain.graph` says what it takes and returns."""
 
     graph: "ModelProto"
 

@@ -56,6 +56,8 @@ _LIBRARY_NAMES: Final = ("__builtin__", "builtins", "collections", "torch.nn", "
 """Of a pickled model's objects, those that tell least about whose it is."""
 _MAX_PICKLE_BYTES: Final = 3_000_000
 """Names stand before the tensors' bytes. Ten times as much takes half a minute, and a gigabyte of memory."""
+_MAX_ZIP_READ_BYTES: Final = 8_000_000
+"""Of a ZIP's directory, which is read whole: about a hundred bytes for each tensor."""
 _ZIP, _HDF5, _TFLITE = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n", b"TFL3"
 
 
@@ -100,9 +102,18 @@ def refuse_foreign_folder(path: Path) -> None:
         raise refuse(path, "a TensorFlow SavedModel", "saved model")
 
 
+class _BoundedFile(io.FileIO):
+    """A file of which one call reads a bounded number of bytes: a ZIP's end may state a directory of gigabytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _MAX_ZIP_READ_BYTES:
+            raise zipfile.BadZipFile(f"its directory has {size:,} bytes, and at most {_MAX_ZIP_READ_BYTES:,} are read")
+        return super().read(_MAX_ZIP_READ_BYTES if size is None or size < 0 else size) or b""
+
+
 def _refuse_foreign_zip(path: Path) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _BoundedFile(path) as file, zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
             if "MAR-INF/MANIFEST.json" in names:
@@ -117,8 +128,8 @@ def _refuse_foreign_zip(path: Path) -> None:
                 raise ModelLoadError(
                     f"{path} is a ZIP archive and no model: unpack it, and import the file or folder in it."
                 )
-            with archive.open(pickles[0]) as file:
-                _refuse_pickled_objects(path, file.read(_MAX_PICKLE_BYTES))
+            with archive.open(pickles[0]) as pickled:
+                _refuse_pickled_objects(path, pickled.read(_MAX_PICKLE_BYTES))
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise ModelLoadError(f"{path} cannot be read: {error}.") from error
 

@@ -109,6 +109,21 @@ def test_the_state_is_that_of_all_workers(client: TestClient, registry: SqlRegis
     assert (show().state, show().versions[0].memory_bytes) == ("READY", 45_000_000)
 
 
+def test_a_version_that_answers_in_place_of_a_failed_champion_is_not_unloaded(
+    client: TestClient, registry: SqlRegistryStore
+) -> None:
+    for version in ("v1ab", "v2ab"):
+        change(client, "pets/promote", {"version": version})
+    states = {"v1ab": VersionStatus(LoadState.READY), "v2ab": VersionStatus(LoadState.FAILED, "no files")}
+    statuses = {("pets", version): status for version, status in states.items()}
+    registry.report(WorkerReport("a", "host-a", {}, statuses))
+
+    refusal = expect_problem(client.post("/v1/models/pets:v1ab/unload"), 409, "version_in_use")
+    assert "host-a: the champion, v2ab, is FAILED there (no files)" in refusal.detail
+    change(client, "pets/rollback")
+    change(client, "pets:v2ab/unload")
+
+
 def test_a_model_that_is_wanted_and_not_served_is_listed_with_the_reason(controlled: AppState) -> None:
     failed = {
         ("gone", ""): VersionStatus(LoadState.FAILED, "no files"),

@@ -37,7 +37,8 @@ def test_a_model_goes_from_a_file_into_the_store_and_out_of_it_to_the_same_versi
 
     followed = run("import", source, "--name", "pets", "--labels", labels, *facts).stderr
     assert "pets: 3 labels (cat, big dog, bird): --labels" in followed
-    assert "Serve it with `LIGHTBOX_MODELS=pets lightbox up`." in followed
+    assert "pets: measuring parity and memory: 100%" in followed
+    assert "Serve it with `LIGHTBOX_MODELS=pets lightbox up`, or `lightbox models load pets`" in followed
     card = json.loads(run("show", "pets", "--json").stdout)
     assert (card["labels"], card["recipe"]["fit"], card["licence"]) == (["cat", "big dog", "bird"], "squash", "MIT")
     assert card["found_in"]["mean"] == "--recipe inception"
@@ -53,9 +54,18 @@ def test_a_model_goes_from_a_file_into_the_store_and_out_of_it_to_the_same_versi
         ["pets", card["version"]],
     ]
     assert "exists already" in run("export", "pets", exported, expected=1).stderr
+    exported.unlink()
+    assert "pets.card.json exists already" in run("export", "pets", exported, expected=1).stderr
+    assert not exported.exists()
 
-    run("remove", "pets")
-    assert "not in the model store" in run("show", "pets", expected=1).stderr
+    damaged = tmp_path / "store" / "lightbox-again" / card["version"] / "card.json"
+    damaged.write_text(" " * damaged.stat().st_size)
+    listed_beside = run("list", expected=1)
+    assert f"again:{card['version']} in the model store is damaged" in listed_beside.stderr
+    assert card["version"] in listed_beside.stdout
+    for name in ("again", "pets"):
+        run("remove", name)
+        assert "not in the model store" in run("show", name, expected=1).stderr
 
 
 def refused(*arguments: str) -> Sequence[str]:
@@ -79,6 +89,24 @@ def test_what_cannot_be_meant_is_refused_before_the_file_is_read(
     run: Run, tmp_path: Path, arguments: Sequence[str], message: str
 ) -> None:
     assert message in run("import", tmp_path, *arguments, expected=2).stderr
+
+
+def test_an_import_that_is_stopped_leaves_no_file_behind(tmp_path: Path) -> None:
+    onnx.save(make_classifier(), tmp_path / "pets.onnx")
+    (tmp_path / "labels.txt").write_text("cat\ndog\nbird\n")
+    (temporary := tmp_path / "temporary").mkdir()
+    environment = os.environ | {"TMPDIR": str(temporary), "LIGHTBOX_MODEL_STORE": str(tmp_path / "store")}
+    facts = ("--name", "pets", "--recipe", "inception", "--labels", tmp_path / "labels.txt")
+    command = (sys.executable, "-m", "bento_service.cli.app", "models", "import", tmp_path / "pets.onnx", *facts)
+
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as importing:
+        assert importing.stderr is not None
+        next(line for line in importing.stderr if "wrapping the graph" in line)
+        importing.terminate()
+        importing.communicate()
+
+    assert importing.returncode != 0
+    assert not list(temporary.iterdir())
 
 
 def test_missing_facts_are_exit_code_2(run: Run, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import yaml
 from bento_service.errors import ModelLoadError
 from bento_service.models.store import BentoModelStore
 from deploy.bento import describe_bento
-from tests.unit.models.test_store import save
+from tests.unit.models.stored import save
 
 
 def test_a_bento_holds_and_serves_the_models_that_are_named(tmp_path: Path) -> None:

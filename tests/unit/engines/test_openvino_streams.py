@@ -24,7 +24,8 @@ class FakeDevice:
         self.pair = (FakeRequest(self), FakeRequest(self))
 
     def run(self, *, is_ahead: bool) -> list[float]:
-        scores = _run(self.pair, BATCH, is_ahead=lambda: is_ahead)
+        scores, features = _run(self.pair, BATCH, (0, 1), is_ahead=lambda: is_ahead)
+        assert np.array_equal(features, scores + 100)
         answers: list[float] = scores[:, 0].tolist()
         return answers
 
@@ -56,7 +57,7 @@ class FakeRequest:
             raise RuntimeError("no end")
 
     def get_output_tensor(self, index: int) -> FakeTensor:
-        return FakeTensor(np.array([[self._answer]], np.float32))
+        return FakeTensor(np.array([[self._answer + 100 * index]], np.float32))
 
 
 @pytest.mark.parametrize(("is_ahead", "most_running"), [(False, 1), (True, 2)])

@@ -1,7 +1,9 @@
 import asyncio
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -51,9 +53,37 @@ async def test_a_load_that_would_not_fit_is_refused_with_the_figures(settings: S
     loader = ModelLoader(settings, read_available=lambda: 150_000_000)
     needs = r"needs 111 MB \(estimated as 6 times its file\) in each of 2 workers"
     with pytest.raises(ModelLoadError, match=needs) as refused:
-        await loader.load_beside(NAME, SECOND, ())
+        await loader.load_beside(NAME, SECOND, (), 0)
     assert "150 MB are available" in refused.value.message
     assert refused.value.details["available_bytes"] == 150_000_000
+
+
+async def test_a_worker_that_loads_what_the_others_have_asks_for_its_own_memory_only(settings: Settings) -> None:
+    loader = ModelLoader(settings, read_available=lambda: 100_000_000)
+    with pytest.raises(ModelLoadError, match=r"times its file\), and 100 MB are available"):
+        await loader.load_beside(NAME, SECOND, (), 1)
+
+
+async def test_a_load_that_hangs_is_given_up(settings: Settings) -> None:
+    may_end = threading.Event()
+
+    def hang(*arguments: object) -> NoReturn:
+        may_end.wait()
+        raise ModelLoadError("too late")
+
+    loader = ModelLoader(settings, hang, load_timeout_s=0.05)
+    with pytest.raises(ModelLoadError, match=rf"{SECOND} was not loaded within 0\.05 s"):
+        await loader.load_beside(NAME, SECOND, (), 0)
+    may_end.set()
+
+
+async def test_one_version_named_twice_is_loaded_once(settings: Settings) -> None:
+    version = settings.models[0].partition(":")[2]
+    loader = ModelLoader(settings.model_copy(update={"workers": 1}))
+    first = loader.load_first((f"{NAME}:{version[:4]}", f"{NAME}:{version}"))
+    for model in first.models:
+        model.engine.close()
+    assert [model.card.version for model in first.models] == [version]
 
 
 async def test_a_version_is_loaded_beside_and_answers_as_the_first_one_does(settings: Settings) -> None:

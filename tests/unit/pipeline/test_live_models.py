@@ -28,7 +28,7 @@ class Shelf:
         self.may_end = asyncio.Event()
         self.may_end.set()
 
-    async def load(self, name: str, version: str, loaded: Sequence[WarmModel]) -> WarmModel:
+    async def load(self, name: str, version: str, loaded: Sequence[WarmModel], loaded_by: int) -> WarmModel:
         self.has_begun.set()
         await self.may_end.wait()
         if self.error is not None:

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from bento_service.domain.models import InputRecipe
+from bento_service.domain.models import Fit, InputRecipe
 from bento_service.errors import MissingFactsError, ModelLoadError, WrongFactsError
-from bento_service.preparation.import_plan import GraphShape, complete, describe, make_plan, make_recipe
+from bento_service.preparation.import_facts import GraphShape, complete
+from bento_service.preparation.import_plan import describe, make_plan, make_recipe
 from bento_service.preparation.inspection import Activation
 from bento_service.preparation.sources.findings import NOTHING, Finding, Findings, ModelFindings, RecipeFindings
 from bento_service.preparation.sources.onnx_metadata import findings_of_recipe
@@ -40,6 +42,21 @@ def test_a_fit_asks_for_what_belongs_to_it(fit: str, flag: str) -> None:
     assert flag in missing.value.message
     assert ("--crop-fraction" in missing.value.message) == (fit == "crop")
     assert ("--pad-value" in missing.value.message) == (fit == "letterbox")
+
+
+@pytest.mark.parametrize(
+    ("fit", "facts", "message"),
+    [
+        ("squash", {"crop_fraction": 0.9}, r"--crop-fraction goes with --fit crop, and the fit is squash \(--fit\)"),
+        ("crop", {"pad_value": 114}, r"--pad-value goes with --fit letterbox, and the fit is crop \(--fit\)"),
+    ],
+)
+def test_what_belongs_to_another_fit_is_refused(fit: Fit, facts: dict[str, float], message: str) -> None:
+    findings: dict[str, Any] = {name: Finding(value, f"--{name.replace('_', '-')}") for name, value in facts.items()}
+    stated = ModelFindings(recipe=RecipeFindings(fit=Finding(fit, "--fit"), **findings))
+
+    with pytest.raises(WrongFactsError, match=message):
+        complete(stated, "imagenet", FILES, SHAPE)
 
 
 def test_a_flag_wins_over_a_preset_that_over_the_files_and_they_over_the_presets_crop() -> None:

@@ -12,9 +12,9 @@ from bento_service.errors import DeadlineExceededError, InferenceFailedError, Ou
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.execution import run_batch
 from bento_service.scheduling.queue import WorkQueue
-from bento_service.scheduling.work import Batch, Completion, Infer, Result
+from bento_service.scheduling.work import Batch, Completion, Infer, InferWithFeatures, Result
 from tests.fakes.clock import FakeClock
-from tests.fakes.engine import FakeInfer, expected_scores
+from tests.fakes.engine import FakeInfer, expected_features, expected_scores
 from tests.fakes.scheduling import make_batch, make_item
 
 
@@ -50,8 +50,17 @@ class Bench:
         assert [item for item, _ in results] == list(batch.items)
         return results
 
-    def run_batch(self, infer: Infer, batch: Batch) -> list[Result]:
-        return list(run_batch(infer, batch, queue=self.queue, clock=self.clock, pause=self.clock.advance))
+    def run_batch(self, infer: Infer, batch: Batch, with_features: InferWithFeatures | None = None) -> list[Result]:
+        return list(
+            run_batch(
+                infer,
+                batch,
+                queue=self.queue,
+                clock=self.clock,
+                pause=self.clock.advance,
+                infer_with_features=with_features,
+            )
+        )
 
     def fail_once(self, error: Exception) -> FakeInfer:
         """Make a model whose first run fails after a second, whatever it is given."""
@@ -183,3 +192,27 @@ def test_cancelled_and_late_images_of_a_failed_batch_are_not_run_again() -> None
     assert isinstance(results[late], DeadlineExceededError)
     assert isinstance(results[kept], Completion)
     assert infer.calls[1:] == [(2,)]
+
+
+def test_a_batch_gives_features_to_the_images_that_want_them_alone() -> None:
+    bench, infer = Bench(), FakeInfer(poison=[2], features=expected_features)
+    items = [make_item(value, enqueued_s=100.0, wants_features=value % 2 == 0) for value in range(4)]
+    batch = make_batch(items)
+    results = dict(
+        run_batch(infer, batch, queue=bench.queue, clock=bench.clock, infer_with_features=infer.with_features)
+    )
+    answered = {item: outcome for item, outcome in results.items() if isinstance(outcome, Completion)}
+    assert set(answered) == {items[0], items[1], items[3]}
+    features = answered[items[0]].features
+    assert features is not None
+    assert np.array_equal(features, expected_features(0))
+    assert answered[items[1]].features is answered[items[3]].features is None
+
+
+def test_a_batch_without_a_wish_for_features_and_a_model_without_them_run_as_ever() -> None:
+    bench, infer = Bench(), FakeInfer(features=expected_features)
+    plain = make_batch([make_item(0), make_item(1)])
+    bench.run_batch(infer, plain, infer.with_features)
+    assert infer.calls_with_features == 0
+    [completion] = outcomes(bench.run_batch(infer, make_batch([make_item(0, wants_features=True)])))
+    assert completion.features is None

@@ -46,6 +46,7 @@ def run_lane(
         0,
         queue=queue,
         models={"a": infer or FakeInfer()},
+        with_features={},
         clock=FakeClock(),
         deliver=deliver,
         on_lost=on_lost,

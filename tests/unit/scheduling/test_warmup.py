@@ -145,6 +145,25 @@ def test_durations_of_an_earlier_start_are(
     assert runs in (None, [len(call) for call in infer.calls])
 
 
+def test_a_lone_image_confirms_the_durations_of_an_engine_that_runs_images_in_turn() -> None:
+    clock = FakeClock()
+    infer = make_infer(clock, {1: 5, 2: 10, 4: 20})
+    known_ms = {EngineMode.THROUGHPUT: {1: 5.0, 2: 10.0, 4: 20.0}}
+
+    costs = measure_costs(
+        infer,
+        RECIPE,
+        modes={EngineMode.THROUGHPUT},
+        sizes=[1, 2, 4],
+        clock=clock,
+        known_ms=known_ms,
+        runs_images_in_turn=True,
+    )
+
+    assert [len(call) for call in infer.calls] == [1] * 4
+    assert costs[EngineMode.THROUGHPUT].sizes == (1, 2, 4)
+
+
 def test_durations_of_an_earlier_start_that_had_more_memory_are_measured_again() -> None:
     clock = FakeClock()
     infer = make_infer(clock, {1: 5, 2: 6, 4: 7}, fits=2)

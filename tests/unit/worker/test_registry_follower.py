@@ -131,6 +131,41 @@ async def test_a_version_that_cannot_be_loaded_leaves_what_serves(operator: Oper
         assert control.champion("pets") == "v2"
 
 
+async def test_what_answers_in_place_of_a_failed_champion_stays_and_nobody_waits_for_its_unload(
+    operator: Operator,
+) -> None:
+    control = FakeModelControl(missing={"v2"})
+    async with worker(operator, control, serves="v1"):
+        operator.promote("v2")
+        operator.change(partial(registry_changes.unload, name="pets", version="v1"))
+        await until(operator.has_followed)
+        assert control.found["pets", "v1"].state is LoadState.READY
+
+        control.missing.clear()
+        operator.load("v2", is_retry=True)
+        await until(operator.has_followed)
+        assert set(control.found) == {("pets", "v2")}
+
+
+async def test_a_load_knows_how_many_workers_of_the_machine_need_no_memory_for_it(operator: Operator) -> None:
+    first, second = FakeModelControl(), FakeModelControl()
+    async with worker(operator, first, serves="v1"):
+        operator.load("v2")
+        await until(operator.has_followed)
+        async with worker(operator, second, serves="v1"):
+            assert (second.loads[-1], second.loaded_by[-1]) == ("v2", 1)
+
+
+async def test_a_version_that_fails_again_for_the_same_reason_is_logged_once(
+    operator: Operator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with worker(operator, FakeModelControl(missing={"v2"}), serves="v1"):
+        for version in ("v2", "v3"):
+            operator.load(version)
+            await until(operator.has_followed)
+    assert caplog.text.count("v2 is not stored here") == 1
+
+
 async def test_an_unloaded_version_leaves_the_routing_before_it_is_closed(operator: Operator) -> None:
     control = FakeModelControl()
     async with worker(operator, control, serves="v1"):

@@ -1,5 +1,6 @@
 import json
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -150,6 +151,18 @@ def test_fastais_export_is_told_apart_by_the_names_in_its_pickle(tmp_path: Path)
     with pytest.raises(ModelLoadError, match=r"fastai's export\.pkl") as refusal:
         find_source(tmp_path / "export.pkl")
     assert "load_learner" in refusal.value.message
+
+
+def test_of_a_zip_with_a_directory_of_gigabytes_no_more_than_some_megabytes_are_read(tmp_path: Path) -> None:
+    directory_bytes = 3 * 2**30
+    with (tmp_path / "model.pt").open("wb") as file:
+        file.write(b"PK\x03\x04")
+        file.truncate(4 + directory_bytes)
+        file.seek(0, 2)
+        file.write(struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, directory_bytes, 4, 0))
+
+    with pytest.raises(ModelLoadError, match=r"cannot be read: its directory has 3,221,225,472 bytes, and at most"):
+        find_source(tmp_path / "model.pt")
 
 
 def test_code_in_a_hugging_face_folder_is_never_run(tmp_path: Path) -> None:
