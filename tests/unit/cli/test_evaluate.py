@@ -95,7 +95,10 @@ def test_a_file_that_fails_is_named_and_ends_nothing(service: FakeService, label
 
     assert result.exit_code == 2
     assert f"{labelled / '281' / 'e.png'}: You sent text" in result.stderr
-    assert "Without an answer of efficientnet_lite0, and in no figure: 1 photograph, unsupported_format (1)." in result.stdout
+    assert (
+        "Without an answer of efficientnet_lite0, and in no figure: 1 photograph, unsupported_format (1)."
+        in result.stdout
+    )
 
 
 @pytest.mark.parametrize(
