@@ -161,7 +161,8 @@ def prepare_start(settings: Settings, prepare: PrepareModels) -> None:
 def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], bool] | None = None) -> tuple[str, ...]:
     """Return the arguments with which `lightbox models prepare` adds what is missing; empty if nothing is.
 
-    Where PyTorch will run the models, each needs its torch program too. Nobody knows where an imported model comes
+    Where PyTorch will run the models, each needs its torch program too. Bundled models of an earlier Lightbox are
+    prepared again, but in a container, which lacks what this takes. Nobody knows where an imported model comes
     from: one that is missing is an error; or, where the API may change what is served, left out: workers say that it
     is FAILED, and serve the others.
 
@@ -174,11 +175,15 @@ def list_to_prepare(settings: Settings, wants_programs: Callable[[Settings], boo
         for name in settings.models:
             if name not in names:
                 store.load(name)
-    if not (wants_programs or _wants_programs)(settings):
-        return store.missing(names)
+    has_programs = (wants_programs or _wants_programs)(settings)
+    renews = not os.environ.get(BENTO_PATH)
     stored = ((name, store.find(name)) for name in names)
-    lacking = [name for name, model in stored if model is None or model.program_path is None]
-    return ("--torch-program", *lacking) if lacking else ()
+    lacking = [
+        name
+        for name, model in stored
+        if model is None or (renews and model.is_outdated) or (has_programs and model.program_path is None)
+    ]
+    return ("--torch-program", *lacking) if has_programs and lacking else tuple(lacking)
 
 
 def _wants_programs(settings: Settings) -> bool:

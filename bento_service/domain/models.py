@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from bento_service.domain.model_names import BUNDLED_NAMES
 from bento_service.errors import ModelLoadError
 
 Interpolation = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
@@ -118,7 +119,8 @@ class ModelCard:
 class StoredModel:
     """A prepared model: its card, the files that engines load, and the parity by engine name.
 
-    `program_path` is the torch program, which a model may lack. `stored_at` has a time zone.
+    `program_path` is the torch program, which a model may lack. `stored_at` has a time zone. `has_features` says that
+    the ONNX file returns its last feature map too, see `domain.graph`.
     """
 
     card: ModelCard
@@ -126,6 +128,12 @@ class StoredModel:
     program_path: Path | None
     parities: Mapping[str, Parity]
     stored_at: datetime | None = None
+    has_features: bool = False
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether an earlier Lightbox prepared it, and this one can do so again without a download."""
+        return self.card.name in BUNDLED_NAMES and not self.has_features
 
     def card_served_by(self, engine_name: str) -> ModelCard:
         """Return the card with an engine's parity, or with none where it was not measured."""

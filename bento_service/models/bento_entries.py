@@ -38,8 +38,10 @@ def find_own_root() -> Path:
 
 
 @contextlib.contextmanager
-def create_entry(root: Path, card: ModelCard, prefix: str) -> Iterator[Path]:
+def create_entry(root: Path, card: ModelCard, prefix: str, **recorded: bool) -> Iterator[Path]:
     """Yield a temporary folder, and store what is in it at the end; nothing if an exception leaves the block.
+
+    `recorded` goes into BentoML's record beside the name and the format.
 
     Raises:
         ModelLoadError: The store cannot be written; an entry that is to be replaced stays as it was.
@@ -50,7 +52,7 @@ def create_entry(root: Path, card: ModelCard, prefix: str) -> Iterator[Path]:
 
     name = bento_name(card.name, prefix)
     home, former = root / name / card.version, root / f".{name}-{card.version}.former"
-    metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT}
+    metadata: dict[str, Any] = {"name": card.name, "file_format": FILE_FORMAT, **recorded}
     tag = f"{name}:{card.version}"
     shutil.rmtree(former, ignore_errors=True)
     try:

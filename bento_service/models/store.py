@@ -133,13 +133,15 @@ class BentoModelStore:
         *,
         write_model: Callable[[Path, Path], None],
         measure: Callable[[Path], Mapping[str, Parity]],
+        has_features: bool = False,
     ) -> StoredModel:
         """Store a model, replacing remains of an interrupted attempt at the same version. Hold `lock` meanwhile.
 
         `write_model` writes the ONNX file to the first given path, and may write the torch program to the second.
-        `measure` returns parity by engine for the ONNX file at the given path.
+        `measure` returns parity by engine for the ONNX file at the given path. `has_features` says that this file
+        returns features.
         """
-        with create_entry(self._folder(), card, MODEL_PREFIX) as folder:
+        with create_entry(self._folder(), card, MODEL_PREFIX, has_features=has_features) as folder:
             write_model(folder / ONNX, folder / PROGRAM)
             write_description(folder, card, measure(folder / ONNX))
             if (folder / PROGRAM).exists():

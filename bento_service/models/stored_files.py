@@ -128,6 +128,8 @@ def read_model(entry: Entry, program_path: Path | None) -> StoredModel:
         program_path=program_path,
         parities=parities,
         stored_at=_read_time(entry.created_at),
+        # Not recorded by an earlier Lightbox, whose graphs return none.
+        has_features=bool(entry.metadata.get("has_features")),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bento_service.domain.graph import INPUT_NAME, IR_VERSION, OPSET_VERSION, OUTPUT_NAME
+from bento_service.domain.graph import FEATURES_NAME, INPUT_NAME, IR_VERSION, OPSET_VERSION, OUTPUT_NAME
 from bento_service.domain.models import InputRecipe
 from bento_service.errors import ModelLoadError
 
@@ -27,9 +27,9 @@ _RELU6: Final = ("zero", "six")
 def build_efficientnet_lite(
     name: str, weights: Mapping[str, NDArray[np.generic]], recipe: InputRecipe, *, depth: float
 ) -> "ModelProto":
-    """Return the graph from `images` to `probabilities`; see `domain.graph` for both.
+    """Return the graph from `images` to `probabilities` and `features`; see `domain.graph` for all three.
 
-    The tensors `features` (n, 1280, height, width), `pooled` (n, 1280) and `logits` (n, classes) lie on the way.
+    The tensors `pooled` (n, 1280) and `logits` (n, classes) lie on the way.
 
     Args:
         name: The graph's name.
@@ -56,7 +56,10 @@ def build_efficientnet_lite(
         builder.nodes,
         name,
         [helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, image_shape)],
-        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", classes])],
+        [
+            helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", classes]),
+            helper.make_tensor_value_info(FEATURES_NAME, TensorProto.FLOAT, ["batch", *builder.feature_shape]),
+        ],
         builder.constants,
     )
     opset = helper.make_operatorsetid("", OPSET_VERSION)
@@ -71,13 +74,20 @@ def _strides(depth: float) -> Iterator[int]:
 
 
 class _Builder:
-    """Appends operators to a chain; `_tensor` is the last one's output, of the spatial size `_size`."""
+    """Appends operators to a chain; `_tensor` is the last one's output, of the spatial size `_size`.
+
+    `feature_shape` has channels, rows and columns.
+    """
 
     def __init__(self, weights: Mapping[str, NDArray[np.generic]], size: tuple[int, int]) -> None:
         self.nodes: list[NodeProto] = []
         self.constants: list[TensorProto] = []
         self._weights = weights
         self._tensor, self._size, self._channels = INPUT_NAME, size, 3
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        return (self._channels, *self._size)
 
     def normalise(self, recipe: InputRecipe) -> None:
         """Scale to [0, 1], then normalise: one after the other, as timm does, since a product of both rounds elsewhere.
@@ -131,7 +141,7 @@ class _Builder:
 
     def classify(self) -> int:
         """Append the head; return the number of classes."""
-        self.convolve("features", "_conv_head", "_bn1", has_relu=True)
+        self.convolve(FEATURES_NAME, "_conv_head", "_bn1", has_relu=True)
         axes = self._constant("pooled.axes", np.array([2, 3], np.int64))
         self._append("ReduceMean", "pooled", axes, keepdims=0)
         weight, bias = self._weights["_fc.weight"], self._weights["_fc.bias"]

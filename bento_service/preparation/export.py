@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from bento_service.domain.graph import INPUT_NAME, OUTPUT_NAME
 from bento_service.domain.models import InputRecipe, ScoreKind
 from bento_service.errors import ModelLoadError
+from bento_service.preparation.features import add_features
 from bento_service.preparation.sources.base import LoadedModel
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
     """Write a model as ONNX and as a torch program; `domain.graph` says what both take and return.
+
+    The torch program returns probabilities alone.
 
     Raises:
         ModelLoadError: PyTorch cannot export this model.
@@ -39,6 +42,7 @@ def export(model: LoadedModel, *, onnx_path: Path, program_path: Path) -> None:
         if onnx_program is None:
             raise ValueError("the ONNX exporter returned nothing")
         onnx_program.save(onnx_path)
+        _let_return_features(onnx_path)
 
 
 def export_plain(module: "nn.Module", shape_chw: tuple[int, int, int], onnx_path: Path) -> None:
@@ -94,6 +98,15 @@ def make_serving_graph(module: "nn.Module", recipe: InputRecipe, score_kind: Sco
             return torch.sigmoid(logits) if score_kind == "independent" else torch.softmax(logits, dim=1)
 
     return ServingGraph().eval()
+
+
+def _let_return_features(onnx_path: Path) -> None:
+    import onnx
+
+    # Of more than 2 GB the weights are files beside it, which stay where they are.
+    model = onnx.load(onnx_path, load_external_data=False)
+    if add_features(model):
+        onnx.save(model, onnx_path)
 
 
 def _trace(model: LoadedModel) -> "tuple[torch.export.ExportedProgram, tuple[torch.Tensor]]":

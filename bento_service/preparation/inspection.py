@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from bento_service.domain.graph import INPUT_NAME, OUTPUT_NAME
+from bento_service.domain.graph import FEATURES_NAME, INPUT_NAME, OUTPUT_NAME
 from bento_service.errors import ModelLoadError
 from bento_service.preparation.onnx_file import find_opset, walk_nodes
 
@@ -192,6 +192,9 @@ def _read_first_convolution(graph: "GraphProto", name: str) -> tuple[Layout, int
 
 def _find_output(graph: "GraphProto", stated: str | None) -> "ValueInfoProto":
     outputs = {value.name: value for value in graph.output}
+    if stated is None and OUTPUT_NAME in outputs:
+        # The second output of a graph of ours.
+        outputs.pop(FEATURES_NAME, None)
     names = ", ".join(repr(name) for name in outputs)
     if stated is not None and stated not in outputs:
         raise ModelLoadError(f"The graph has no output {stated!r}; its outputs are: {names}.")

@@ -1,19 +1,19 @@
 """Import a model from a person's own files: find out what it is, make its graph, measure it, store it."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bento_service.domain.models import InputRecipe, ModelCard, Parity, StoredModel
+from bento_service.domain.models import InputRecipe, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.import_facts import GraphShape, complete, list_missing
 from bento_service.preparation.import_plan import ImportPlan, choose_score_kind, describe, make_plan, make_recipe
 from bento_service.preparation.inspection import GraphHints
-from bento_service.preparation.onnx_import import OnnxImport, check_recipes, inspect_onnx, prepare_onnx
+from bento_service.preparation.onnx_import import OnnxImport, PreparedOnnx, check_recipes, inspect_onnx, prepare_onnx
 from bento_service.preparation.presets import Preset
 from bento_service.preparation.progress import Quarters
 from bento_service.preparation.recipe_check import RecipeCheck
@@ -69,22 +69,25 @@ def import_model(request: ImportRequest, store: BentoModelStore, listener: Liste
         folder = Path(stack.enter_context(TemporaryDirectory()))
         listener.announce(f"reading {request.source.description}")
         if isinstance(request.source, OnnxSource):
-            card, parities = _prepare_onnx(request, request.source, folder, listener)
+            prepared = _prepare_onnx(request, request.source, folder, listener)
         else:
-            card, parities = _prepare_torch(request, folder, listener)
+            prepared = _prepare_torch(request, folder, listener)
 
         def move_files(onnx_path: Path, program_path: Path) -> None:
             shutil.move(folder / "model.onnx", onnx_path)
             if (folder / "model.pt2").exists():
                 shutil.move(folder / "model.pt2", program_path)
 
-        stack.enter_context(store.lock(card.name))
-        return store.save(card, write_model=move_files, measure=lambda _: parities)
+        stack.enter_context(store.lock(prepared.card.name))
+        return store.save(
+            prepared.card,
+            write_model=move_files,
+            measure=lambda _: prepared.parities,
+            has_features=prepared.has_features,
+        )
 
 
-def _prepare_onnx(
-    request: ImportRequest, source: OnnxSource, folder: Path, listener: Listener
-) -> tuple[ModelCard, Mapping[str, Parity]]:
+def _prepare_onnx(request: ImportRequest, source: OnnxSource, folder: Path, listener: Listener) -> PreparedOnnx:
     facts = inspect_onnx(source.path, request.hints)
     shape = GraphShape(
         channels=facts.channels,
@@ -96,7 +99,7 @@ def _prepare_onnx(
     )
     files = read_metadata(facts.metadata).or_else(source.found)
     plan = _plan(request, files, shape, source.path, listener)
-    prepared = prepare_onnx(
+    return prepare_onnx(
         OnnxImport(
             path=source.path,
             name=request.name,
@@ -113,10 +116,9 @@ def _prepare_onnx(
         folder,
         listener.announce,
     )
-    return prepared.card, prepared.parities
 
 
-def _prepare_torch(request: ImportRequest, folder: Path, listener: Listener) -> tuple[ModelCard, Mapping[str, Parity]]:
+def _prepare_torch(request: ImportRequest, folder: Path, listener: Listener) -> PreparedOnnx:
     """Export a classifier in PyTorch, import that as any ONNX file, and compare it with PyTorch."""
     from bento_service.preparation.export import export_plain, export_program
     from bento_service.preparation.parity import measure_parity
@@ -177,7 +179,7 @@ def _prepare_torch(request: ImportRequest, folder: Path, listener: Listener) -> 
             model=request.name,
         )
     found_in = {**prepared.card.found_in, **({"parity": "PyTorch in f32"} if parities else {})}
-    return replace(prepared.card, found_in=found_in), parities
+    return replace(prepared, card=replace(prepared.card, found_in=found_in), parities=parities)
 
 
 def _plan(

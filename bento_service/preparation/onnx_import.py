@@ -79,6 +79,7 @@ class PreparedOnnx:
     card: ModelCard
     onnx_path: Path
     parities: Mapping[str, Parity]
+    has_features: bool
 
 
 def inspect_onnx(path: Path, hints: GraphHints | None = None) -> GraphFacts:
@@ -143,7 +144,7 @@ def prepare_onnx(request: OnnxImport, folder: Path, announce: Callable[[str], No
         max_batch=wrapped["max_batch"],
         memory_bytes=measured["memory_bytes"],
     )
-    return PreparedOnnx(card, wrapped_path, parities)
+    return PreparedOnnx(card, wrapped_path, parities, has_features=wrapped["has_features"])
 
 
 def check_recipes(

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from bento_service.domain.models import InputRecipe, ModelCard, Parity, ScoreKind
 from bento_service.errors import LightboxError, ModelLoadError, OutOfMemoryError
 from bento_service.preparation.batches import fix_batch, free_batch
+from bento_service.preparation.features import add_features
 from bento_service.preparation.graph_run import GraphRun, to_graph_input
 from bento_service.preparation.inspection import Activation, GraphFacts, GraphHints, inspect
 from bento_service.preparation.onnx_file import read_onnx
@@ -61,7 +62,8 @@ def inspect_file(request: Mapping[str, Any]) -> object:
 def wrap_file(request: Mapping[str, Any]) -> object:
     """Write the wrapped graph of the file at `path` to `wrapped_path`.
 
-    Return its version, its largest batch, the seconds of one image, and whether it is quantised.
+    Return its version, its largest batch, the seconds of one image, whether it is quantised, and whether it returns
+    features.
     """
     import onnx
 
@@ -79,6 +81,7 @@ def wrap_file(request: Mapping[str, Any]) -> object:
     run_s = time.monotonic() - started_s
     del run
     wrapped = model if facts.is_wrapped else wrap(model, facts, recipe, added, len(labels))
+    returns_features = add_features(wrapped)
     wrapped, max_batch = _settle_batch(wrapped, facts, recipe)
     try:
         onnx.save(wrapped, request["wrapped_path"])
@@ -89,6 +92,7 @@ def wrap_file(request: Mapping[str, Any]) -> object:
         "max_batch": max_batch,
         "run_s": run_s,
         "is_quantised": facts.is_quantised,
+        "has_features": returns_features,
     }
 
 

@@ -16,6 +16,7 @@ from bento_service.domain.models import Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.extras import Part, explain_missing, find_installation
 from bento_service.models.bento_entries import PREPARE_ELSEWHERE
+from bento_service.models.class_head import has_features
 from bento_service.models.store import BentoModelStore
 from bento_service.preparation.bundled_parity import find_bundled_parity
 from bento_service.preparation.export import export, export_program
@@ -75,24 +76,28 @@ def prepare_missing(
 ) -> None:
     """Prepare each model that a store lacks. Of several processes, one prepares a model and others wait.
 
+    A bundled model that an earlier Lightbox prepared is prepared again; where that fails, it stays as it is.
     `with_program` also writes the torch program of each model that lacks it, which takes PyTorch.
 
     Raises:
         ModelLoadError: A model cannot be prepared; those before it in `names` are stored.
     """
 
-    def is_ready(name: str) -> bool:
-        stored = store.find(name)
+    def is_ready(stored: StoredModel | None) -> bool:
         return stored is not None and not (with_program and stored.program_path is None)
 
     for name in names:
-        if is_ready(name):
-            continue
         announce = functools.partial(on_progress, name)
+        stored = store.find(name)
+        if stored is not None and stored.is_outdated:
+            stored = _renew(stored, store, announce, load, measure_parity)
+        if is_ready(stored):
+            continue
         with store.lock(name), _explained_imports(name):
-            if is_ready(name):
+            stored = store.find(name)
+            if is_ready(stored):
                 continue
-            stored = store.find(name) or _prepare(name, store, announce, load, measure_parity)
+            stored = stored or _prepare(name, store, announce, load, measure_parity)
             if with_program and stored.program_path is None:
                 announce("writing the torch program")
                 store.save_program(stored.card, functools.partial(write_program, name))
@@ -110,6 +115,24 @@ def write_program(name: str, path: Path) -> None:
     export_program(load_in_torch(name), path)
 
 
+def _renew(
+    outdated: StoredModel,
+    store: BentoModelStore,
+    announce: Callable[[str], None],
+    load: LoadModel,
+    measure_parity: MeasureParity,
+) -> StoredModel:
+    """Prepare a model again, in place where its version is the same; return what is stored then."""
+    name = outdated.card.name
+    try:
+        with store.lock(name), _explained_imports(name):
+            stored = store.find(name) or outdated
+            return _prepare(name, store, announce, load, measure_parity) if stored.is_outdated else stored
+    except ModelLoadError as error:
+        announce(f"stays as an earlier Lightbox prepared it, without the features that explain a class: {error}")
+        return outdated
+
+
 def _prepare(
     name: str, store: BentoModelStore, announce: Callable[[str], None], load: LoadModel, measure_parity: MeasureParity
 ) -> StoredModel:
@@ -120,13 +143,16 @@ def _prepare(
     with TemporaryDirectory() as folder:
         onnx_path, program_path = Path(folder, "model.onnx"), Path(folder, "model.pt2")
         if isinstance(model, BuiltModel):
-            onnx.save(model.graph, onnx_path)
-            version = compute_version(model.graph, model.labels, model.recipe)
-            parities = find_bundled_parity(version)
+            graph = model.graph
+            onnx.save(graph, onnx_path)
         else:
             announce("exporting to ONNX")
             export(model, onnx_path=onnx_path, program_path=program_path)
-            version = compute_version(onnx.load(onnx_path), model.labels, model.recipe)
+            graph = onnx.load(onnx_path)
+        version = compute_version(graph, model.labels, model.recipe)
+        if isinstance(model, BuiltModel):
+            parities = find_bundled_parity(version)
+        else:
             announce("measuring parity")
             parities = measure_parity(model, onnx_path)
 
@@ -135,7 +161,12 @@ def _prepare(
             if program_path.exists():
                 shutil.move(program_path, to_program_path)
 
-        return store.save(model.to_card(version), write_model=move_files, measure=lambda _: parities)
+        return store.save(
+            model.to_card(version),
+            write_model=move_files,
+            measure=lambda _: parities,
+            has_features=has_features(graph),
+        )
 
 
 def _load_from_library(name: str) -> LoadedModel:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
+from bento_service.domain.graph import FEATURES_NAME
 from bento_service.domain.models import InputRecipe
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ def compute_version(model: "ModelProto", labels: Sequence[str], recipe: InputRec
     """Return twelve hex digits of a SHA-256 of a graph's operators and weights, the labels and the recipe.
 
     The activation is the graph's last operator. Names, order and documentation of nodes and tensors don't count, nor do
-    recipe fields that have their default: a field that a later release adds keeps the versions of older models.
+    recipe fields that have their default: a field that a later release adds keeps the versions of older models. Nor
+    does the output `features`, without which the scores are the same.
     """
     from onnx import inliner
 
@@ -61,7 +63,8 @@ def _digest_graph(graph: "GraphProto", opsets: Mapping[str, int], outer: Mapping
         outputs = [len(node.output)] if len(node.output) > 1 else []
         digest = _digest([*operator, attributes, inputs, *outputs])
         tensors.update({name: _digest([digest, index]) for index, name in enumerate(node.output) if name})
-    return _digest([[tensors[value.name], *_describe_type(value)] for value in graph.output])
+    counted = [output for output in graph.output if depth or output.name != FEATURES_NAME]
+    return _digest([[tensors[output.name], *_describe_type(output)] for output in counted])
 
 
 def _describe_type(value: "ValueInfoProto") -> tuple[int, list[int | None]]:

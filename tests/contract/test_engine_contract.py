@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import EngineKind, create_engine
 from bento_service.errors import InferenceFailedError
+from bento_service.models.class_head import read_class_head
 from bento_service.models.store import BentoModelStore
 
 LANES = 2
@@ -88,6 +91,58 @@ def test_a_latency_mode_needs_several_lanes_and_threads(
     if EngineMode.LATENCY not in engine.modes:
         np.testing.assert_array_equal(engine.infer(images[:1], EngineMode.LATENCY), engine.infer(images[:1]))
     engine.close()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_features_come_with_the_same_bits_of_scores(
+    engine: Engine, images: NDArray[np.uint8], mode: EngineMode
+) -> None:
+    if not engine.has_features:
+        pytest.skip(f"{engine.name} returns no features")
+
+    scores, features = engine.infer_with_features(images, mode)
+
+    np.testing.assert_array_equal(scores, engine.infer(images, mode))
+    assert features.shape == (len(images), 1280, 7, 7)
+    assert features.dtype == np.float32
+    singles = [engine.infer_with_features(images[row : row + 1])[1][0] for row in range(len(images))]
+    np.testing.assert_allclose(features, np.stack(singles), atol=1e-4)
+
+
+def test_the_mean_of_a_class_activation_map_and_the_bias_are_the_logit(
+    engine: Engine, images: NDArray[np.uint8], model: StoredModel
+) -> None:
+    if not engine.has_features:
+        pytest.skip(f"{engine.name} returns no features")
+    head = read_class_head(model.onnx_path)
+    assert head is not None
+
+    scores, features = engine.infer_with_features(images)
+    maps = np.einsum("kc,nchw->nkhw", head.weights, features)
+    logits = maps.mean((2, 3)) + head.bias
+
+    np.testing.assert_allclose(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True), np.log(scores), atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["openvino", "onnxruntime"])
+def test_a_graph_without_the_second_output_has_the_same_bits_and_no_features(
+    kind: EngineKind, model: StoredModel, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    graph = onnx.load(model.onnx_path)
+    del graph.graph.output[1:]
+    onnx.save(graph, tmp_path / "model.onnx")
+    plain = create_engine(kind, "cpu", replace(model, onnx_path=tmp_path / "model.onnx"), lanes=LANES, threads=2)
+    with_features = create_engine(kind, "cpu", model, lanes=LANES, threads=2)
+
+    for mode in MODES:
+        np.testing.assert_array_equal(plain.infer(images, mode), with_features.infer(images, mode))
+    assert with_features.has_features
+    assert not plain.has_features
+    with pytest.raises(InferenceFailedError, match="no feature map"):
+        plain.infer_with_features(images)
+
+    plain.close()
+    with_features.close()
 
 
 def test_an_answer_does_not_change_in_later_runs(engine: Engine, images: NDArray[np.uint8]) -> None:

@@ -21,17 +21,20 @@ def make_classifier(
     opset: int = 13,
     weights_as_inputs: bool = False,
     starts_with_convolution: bool = False,
+    is_pooled: bool = False,
     batch_in_reshape: int | None = None,
     further: Sequence[NodeProto] = (),
 ) -> onnx.ModelProto:
     """Return a classifier of the mean colours of the four quarters of an image, `picture` to `scores`.
+
+    With `is_pooled` it goes by the mean colours of the whole image: its head is pooling and a linear layer.
 
     `further` operators may use `features` and `scores`.
     """
     half = element == TensorProto.FLOAT16
     kind = np.float16 if half else np.float32
     random = np.random.default_rng(5)
-    weights = random.normal(0, 1, (channels * 4, CLASSES)).astype(kind)
+    weights = random.normal(0, 1, (channels if is_pooled else channels * 4, CLASSES)).astype(kind)
     nodes, tensor = [], "picture"
     if element == TensorProto.UINT8:
         nodes.append(helper.make_node("Cast", [tensor], ["real"], to=TensorProto.FLOAT))
@@ -45,9 +48,11 @@ def make_classifier(
         nodes.append(helper.make_node("Conv", [tensor, "mix"], ["mixed"], kernel_shape=[1, 1]))
         tensor = "mixed"
     nodes.append(helper.make_node("AveragePool", [tensor], ["quarters"], kernel_shape=[4, 4], strides=[4, 4]))
-    sizes = np.array([batch_in_reshape or 0, channels * 4], np.int64)
+    sizes = np.array([batch_in_reshape or 0, len(weights)], np.int64)
+    if is_pooled:
+        nodes.append(helper.make_node("GlobalAveragePool", ["quarters"], ["pooled"]))
     nodes += [
-        helper.make_node("Reshape", ["quarters", "sizes"], ["features"]),
+        helper.make_node("Reshape", ["pooled" if is_pooled else "quarters", "sizes"], ["features"]),
         helper.make_node("MatMul", ["features", "weights"], ["logits"]),
     ]
     constants += [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(sizes, "sizes")]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +24,8 @@ from bento_service.cli.serve import (
     show_dashboard,
 )
 from bento_service.errors import CacheUrlError, EngineUnavailableError, JournalUrlError, ModelLoadError
-from bento_service.settings import Settings
+from bento_service.models.store import BentoModelStore
+from bento_service.settings import BENTO_PATH, Settings
 from lightbox_client.errors import InvalidAddressError
 
 
@@ -241,6 +243,19 @@ def test_an_imported_model_is_never_prepared_and_a_missing_one_ends_the_start(be
         list_to_prepare(settings, lambda _: False)
     explicit = settings.model_copy(update={"model_control": "explicit"})
     assert list_to_prepare(explicit, lambda _: False) == ()
+
+
+def test_a_start_renews_a_bundled_model_of_an_earlier_release_but_in_a_container(
+    bentoml_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = BentoModelStore().load("efficientnet_lite0")
+    earlier = replace(stored.card, version="earlier")
+    BentoModelStore(tmp_path).save(earlier, write_model=lambda path, _: path.touch(), measure=lambda _: {})
+    settings = Settings(models=("efficientnet_lite0",), model_store=tmp_path)
+
+    assert list_to_prepare(settings, lambda _: False) == ("efficientnet_lite0",)
+    monkeypatch.setenv(BENTO_PATH, "/home/bentoml/bento")
+    assert list_to_prepare(settings, lambda _: False) == ()
 
 
 def test_a_start_prepares_torch_programs_only_where_pytorch_will_run_them(bentoml_home: Path) -> None:

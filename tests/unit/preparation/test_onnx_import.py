@@ -11,7 +11,7 @@ import pytest
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from bento_service.domain.graph import OUTPUT_NAME
+from bento_service.domain.graph import FEATURES_NAME, OUTPUT_NAME
 from bento_service.domain.models import InputRecipe, Parity, StoredModel
 from bento_service.errors import ModelLoadError
 from bento_service.preparation import onnx_tasks
@@ -49,7 +49,7 @@ def _wrap(path: Path, **changes: Any) -> Mapping[str, Any]:
 
 
 def test_a_file_becomes_a_card_and_a_graph_that_imports_to_the_same_version(tmp_path: Path) -> None:
-    path = save(make_classifier(), tmp_path / "pets.onnx")
+    path = save(make_classifier(is_pooled=True), tmp_path / "pets.onnx")
     steps: list[str] = []
     request = OnnxImport(
         path=path,
@@ -65,7 +65,10 @@ def test_a_file_becomes_a_card_and_a_graph_that_imports_to_the_same_version(tmp_
     prepared = prepare_onnx(request, tmp_path, steps.append)
 
     assert facts.classes == 3
-    assert prepared.card.version == _wrap(prepared.onnx_path)["version"]
+    again = _wrap(prepared.onnx_path)
+    assert (again["version"], again["has_features"]) == (prepared.card.version, True)
+    assert prepared.has_features
+    assert [value.name for value in onnx.load(prepared.onnx_path).graph.output] == [OUTPUT_NAME, FEATURES_NAME]
     assert prepared.card.found_in["labels"] == "--labels"
     assert "ONNX Runtime" in prepared.card.found_in["parity"]
     assert prepared.card.max_batch is None
@@ -76,6 +79,18 @@ def test_a_file_becomes_a_card_and_a_graph_that_imports_to_the_same_version(tmp_
     assert verify(stored).reference == "ONNX Runtime in f32"
     assert steps[:2] == ["wrapping the graph", "measuring parity and memory"]
     assert steps[-1] == "measuring parity and memory: 100%"
+
+
+def test_a_file_that_an_earlier_lightbox_exported_keeps_its_version_and_gets_features(tmp_path: Path) -> None:
+    path = save(make_classifier(is_pooled=True), tmp_path / "pets.onnx")
+    first = _wrap(path)
+    exported = onnx.load(path.with_suffix(".wrapped"))
+    del exported.graph.output[1:]
+
+    again = _wrap(save(exported, tmp_path / "exported.onnx"))
+
+    assert again["version"] == first["version"]
+    assert again["has_features"]
 
 
 def test_parity_with_the_original_shows_what_a_smaller_file_lost(tmp_path: Path) -> None:
@@ -199,8 +214,8 @@ def test_a_net_with_old_opset_weights_as_inputs_and_four_dimensions_is_wrapped(t
 
     wrapped = onnx.load(wrapped_path)
     assert answer["max_batch"] is None
-    assert [len(value.type.tensor_type.shape.dim) for value in wrapped.graph.output] == [2]
-    assert wrapped.graph.output[0].name == OUTPUT_NAME
+    assert [value.name for value in wrapped.graph.output] == [OUTPUT_NAME, FEATURES_NAME]
+    assert [len(value.type.tensor_type.shape.dim) for value in wrapped.graph.output] == [2, 4]
 
 
 def _draw(folder: Path) -> None:

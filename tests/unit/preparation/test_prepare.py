@@ -90,7 +90,7 @@ def test_the_exported_graphs_equal_the_module(store: BentoModelStore) -> None:
     graph = openvino.Core().compile_model(str(stored.onnx_path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     program = torch.export.load(stored.require_program()).module()
 
-    assert [port.any_name for port in (*graph.inputs, *graph.outputs)] == ["images", "probabilities"]
+    assert [port.any_name for port in (*graph.inputs, *graph.outputs)] == ["images", "probabilities", "features"]
     np.testing.assert_allclose(graph(images)[0], expected, atol=1e-5)
     np.testing.assert_allclose(program(torch.from_numpy(images)).detach().numpy(), expected, atol=1e-6)
 
@@ -102,6 +102,41 @@ def test_only_a_missing_model_is_prepared_and_each_step_announced(store: BentoMo
     assert prepare_tiny(store) == [f"tiny: {step}" for step in steps]
     assert store.missing(["tiny"]) == ()
     assert prepare_tiny(store) == []
+
+
+def store_as_earlier(store: BentoModelStore) -> StoredModel:
+    """Store a bundled model as a release did whose graphs returned no features."""
+    prepare_missing(["efficientnet_lite0"], store, lambda model, step: None)
+    stored = store.load("efficientnet_lite0")
+    graph = onnx.load(stored.onnx_path)
+    del graph.graph.output[1:]
+    return store.save(
+        stored.card, write_model=lambda path, _: onnx.save(graph, path), measure=lambda _: stored.parities
+    )
+
+
+def test_a_bundled_model_of_an_earlier_release_is_prepared_again_under_its_version(store: BentoModelStore) -> None:
+    earlier = store_as_earlier(store)
+    assert earlier.is_outdated
+
+    prepare_missing([earlier.card.name], store, lambda model, step: None)
+
+    [renewed] = store.versions(earlier.card.name)
+    assert (renewed.card, renewed.parities) == (earlier.card, earlier.parities)
+    assert not renewed.is_outdated
+    assert len(onnx.load(renewed.onnx_path).graph.output) == 2
+
+
+def test_a_bundled_model_of_an_earlier_release_stays_where_it_cannot_be_prepared(store: BentoModelStore) -> None:
+    earlier, steps = store_as_earlier(store), list[str]()
+
+    def load(name: str) -> LoadedModel:
+        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
+
+    prepare_missing([earlier.card.name], store, lambda model, step: steps.append(step), load=load)
+
+    assert store.load(earlier.card.name) == earlier
+    assert any("stays as an earlier Lightbox prepared it" in step for step in steps)
 
 
 def test_a_model_that_fails_the_gate_is_served_only_where_allowed(store: BentoModelStore) -> None:

@@ -111,6 +111,14 @@ def test_names_documentation_and_what_no_output_needs_do_not_count() -> None:
     assert version_of(make_model([unused, *make_nodes()])) == VERSION
 
 
+def test_the_output_of_features_does_not_count() -> None:
+    model = make_model()
+    model.graph.output.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, ["n", 2]))
+    model.graph.node.append(helper.make_node("Neg", ["difference"], ["features"]))
+
+    assert version_of(model) == VERSION
+
+
 def test_a_recipe_field_that_a_later_release_adds_keeps_older_versions() -> None:
     @dataclass(frozen=True, slots=True)
     class LaterRecipe(InputRecipe):

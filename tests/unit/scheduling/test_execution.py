@@ -203,7 +203,9 @@ def test_a_batch_gives_features_to_the_images_that_want_them_alone() -> None:
     )
     answered = {item: outcome for item, outcome in results.items() if isinstance(outcome, Completion)}
     assert set(answered) == {items[0], items[1], items[3]}
-    assert np.array_equal(answered[items[0]].features, expected_features(0))
+    features = answered[items[0]].features
+    assert features is not None
+    assert np.array_equal(features, expected_features(0))
     assert answered[items[1]].features is answered[items[3]].features is None
 
 
