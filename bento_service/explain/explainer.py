@@ -106,9 +106,11 @@ class Explainer:
         opacity, png = question.picture_opacity, None
         if opacity is not None:
             runner = image.runner
-            png = await runner.decode_pool.call(
-                lambda: draw_explanation(encoded, runner.limits, grid, box, opacity), priority=image.permit.priority
-            )
+            # It decodes the image once more.
+            with image.permit.count_further_work():
+                png = await runner.decode_pool.call(
+                    lambda: draw_explanation(encoded, runner.limits, grid, box, opacity), priority=image.permit.priority
+                )
         answer = image.make_answer(encoded, CachedResult.of(scores, preprocessed.info, preprocessed.warnings))
         return Explanation(answer, method, explained, grid, bias, box, png)
 

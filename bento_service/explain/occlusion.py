@@ -66,7 +66,7 @@ async def run_covered(
 
     async def run(row: int, column: int) -> Completion:
         async with turns:
-            with image.permit.count_further_run(work_ms):
+            with image.permit.count_further_work(work_ms):
                 covered = cover(pixels_hwc, row, column, fill)
                 return await run_pixels(runner, key, covered, priority=image.permit.priority, deadline_s=deadline_s)
 

@@ -57,9 +57,13 @@ class Permit:
         self._admission.predictor.start(work_ms, self.priority)
 
     @contextmanager
-    def count_further_run(self, work_ms: float) -> Iterator[None]:
-        """Count a further run of a computing image, which others wait for as they do for an image of its own."""
+    def count_further_work(self, work_ms: float | None = None) -> Iterator[None]:
+        """Count further work for a computing image: by default as much as its own.
+
+        Others wait for it as for one more image.
+        """
         predictor, has_run = self._admission.predictor, False
+        work_ms = self._work_ms if work_ms is None else work_ms
         predictor.start(work_ms, self.priority)
         try:
             yield
