@@ -4,7 +4,6 @@ import asyncio
 import logging
 
 from bento_service.domain.models import ModelCard
-from bento_service.errors import ModelLoadError
 from bento_service.models.class_head import ClassHead, read_class_head
 from bento_service.models.store import BentoModelStore
 
@@ -33,7 +32,7 @@ class ClassHeads:
     def _read(self, card: ModelCard) -> ClassHead | None:
         try:
             return read_class_head(self._store.load(card.name, card.version).onnx_path)
-        # A model that was removed while it is served; or an installation without the package `onnx`.
-        except (ModelLoadError, ImportError) as error:
+        # A model that was removed or damaged while it is served; or an installation without the package `onnx`.
+        except Exception as error:  # noqa: BLE001 - protobuf's errors have no base of their own
             logger.warning("The head of %s cannot be read, so it is explained by occlusion: %s", card.key, error)
             return None
