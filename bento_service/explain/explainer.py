@@ -13,7 +13,7 @@ from bento_service.domain.service import ServedModel
 from bento_service.errors import InvalidParameterError, UnknownModelError
 from bento_service.explain.cam import map_class
 from bento_service.explain.heads import ClassHeads
-from bento_service.explain.occlusion import run_covered
+from bento_service.explain.occlusion import CELLS, run_covered
 from bento_service.explain.picture import draw_explanation
 from bento_service.explain.placement import place_input
 from bento_service.models.class_head import ClassHead
@@ -89,12 +89,19 @@ class Explainer:
         head = await self._find_head(question, image.model)
         if head is None:
             image.permit.priority = Priority.BULK
-        completion, preprocessed = await image.compute(encoded, deadline_s=deadline_s, wants_features=head is not None)
+        completion, preprocessed = await image.compute(
+            encoded,
+            deadline_s=deadline_s,
+            wants_features=head is not None,
+            further_runs=0 if head is not None else CELLS**2,
+        )
         scores = completion.scores
         class_id = int(scores.argmax()) if question.class_id is None else question.class_id
         explained = Prediction(class_id, card.labels[class_id], float(scores[class_id]))
         bias: float | None = None
-        if head is not None and completion.features is not None:
+        if head is not None:
+            if completion.features is None:
+                raise RuntimeError("a model with features returned none")
             method = Method.CAM
             grid, bias = map_class(completion.features, head, class_id)
         else:
@@ -107,7 +114,7 @@ class Explainer:
         if opacity is not None:
             runner = image.runner
             # It decodes the image once more.
-            with image.permit.count_further_work():
+            with image.permit.count_work_again():
                 png = await runner.decode_pool.call(
                     lambda: draw_explanation(encoded, runner.limits, grid, box, opacity), priority=image.permit.priority
                 )

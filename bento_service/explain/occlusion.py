@@ -53,7 +53,8 @@ async def run_covered(
 ) -> CoveredRuns:
     """Run the image once for each cell, with the cell covered, and compare with the `score` of the whole image.
 
-    The copies go through the queue as bulk work. Cancelling the call spares those that have not begun.
+    The copies go through the queue as bulk work; `image.compute` has counted them. Cancelling the call spares those that
+    have not begun.
 
     Raises:
         LightboxError: Any of the errors of scheduling and inference.
@@ -61,14 +62,14 @@ async def run_covered(
     runner: Runner = image.runner
     key, recipe = image.model.card.key, image.model.card.recipe
     fill = choose_fill(recipe)
-    work_ms = runner.estimator.estimate_inference_ms(key)
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def run(row: int, column: int) -> Completion:
         async with turns:
-            with image.permit.count_further_work(work_ms):
-                covered = cover(pixels_hwc, row, column, fill)
-                return await run_pixels(runner, key, covered, priority=image.permit.priority, deadline_s=deadline_s)
+            covered = cover(pixels_hwc, row, column, fill)
+            completion = await run_pixels(runner, key, covered, priority=image.permit.priority, deadline_s=deadline_s)
+            image.permit.finish_further_run()
+            return completion
 
     started_s = runner.clock()
     tasks = [asyncio.create_task(run(row, column)) for row, column in product(range(CELLS), repeat=2)]

@@ -34,6 +34,8 @@ class Permit:
         self._admission = admission
         self._phase: Phase | None = None
         self._work_ms = 0.0
+        self._further_runs = 0
+        self._further_run_ms = 0.0
 
     def start_receiving(self) -> None:
         """Take a place among the images that are being received."""
@@ -50,31 +52,38 @@ class Permit:
         """Check a received image, since many others may have come in meanwhile; see `Admission.check`."""
         self._admission.check(self.priority, deadline_ms=deadline_ms, elapsed_ms=elapsed_ms, is_received=True)
 
-    def start_computing(self, work_ms: float) -> None:
-        """Move to the decode threads and lanes: from now on others wait for this image's work."""
+    def start_computing(self, work_ms: float, *, further_runs: int = 0, further_run_ms: float = 0.0) -> None:
+        """Move to the decode threads and lanes: from now on others wait for this image's work.
+
+        They wait for each of its `further_runs` too, as for one more image, until `finish_further_run` or `release`.
+        """
         self._move(Phase.COMPUTING)
-        self._work_ms = work_ms
-        self._admission.predictor.start(work_ms, self.priority)
+        self._work_ms, self._further_runs, self._further_run_ms = work_ms, further_runs, further_run_ms
+        for one_ms in (work_ms, *[further_run_ms] * further_runs):
+            self._admission.predictor.start(one_ms, self.priority)
+
+    def finish_further_run(self, *, has_run: bool = True) -> None:
+        """Count one of the further runs no more."""
+        self._further_runs -= 1
+        self._admission.predictor.finish(self._further_run_ms, self.priority, has_run=has_run)
 
     @contextmanager
-    def count_further_work(self, work_ms: float | None = None) -> Iterator[None]:
-        """Count further work for a computing image: by default as much as its own.
-
-        Others wait for it as for one more image.
-        """
+    def count_work_again(self) -> Iterator[None]:
+        """Count as much work as the image's own once more, as of one more image."""
         predictor, has_run = self._admission.predictor, False
-        work_ms = self._work_ms if work_ms is None else work_ms
-        predictor.start(work_ms, self.priority)
+        predictor.start(self._work_ms, self.priority)
         try:
             yield
             has_run = True
         finally:
-            predictor.finish(work_ms, self.priority, has_run=has_run)
+            predictor.finish(self._work_ms, self.priority, has_run=has_run)
 
     def release(self, *, has_run: bool = False) -> None:
         """Free the place; `has_run` tells whether a lane ran the image, whatever the result."""
         if self._phase is Phase.COMPUTING:
             self._admission.predictor.finish(self._work_ms, self.priority, has_run=has_run)
+            while self._further_runs > 0:
+                self.finish_further_run(has_run=False)
         self._move(None)
 
     def _move(self, phase: Phase | None) -> None:

@@ -174,16 +174,22 @@ class ImageRequest:
             self.model = version
 
     async def compute(
-        self, encoded: bytes, *, deadline_s: float | None, wants_features: bool = False
+        self, encoded: bytes, *, deadline_s: float | None, wants_features: bool = False, further_runs: int = 0
     ) -> tuple[Completion, PreprocessedImage]:
         """Decode the image and run it; with `wants_features` the completion has them where the model does.
+
+        `further_runs` of the model are counted as work from the start; see `Permit.start_computing`.
 
         Raises:
             LightboxError: Any of the errors of admission, intake, scheduling and inference.
         """
         self.permit.check_again(deadline_ms=self.deadline_ms, elapsed_ms=self._elapsed_ms())
-        header = read_header(encoded)
-        self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.card.key, len(encoded), header))
+        header, estimator, key = read_header(encoded), self.runner.estimator, self.model.card.key
+        self.permit.start_computing(
+            estimator.estimate_ms(key, len(encoded), header),
+            further_runs=further_runs,
+            further_run_ms=estimator.estimate_inference_ms(key),
+        )
         self._work = Computation(
             self.runner,
             self.model.card,

@@ -178,6 +178,14 @@ async def test_occlusion_is_admitted_as_bulk_work_and_a_map_as_a_classification(
     assert observed.observer.rejections == ["queue_full"]
 
 
+async def test_all_copies_count_from_the_start_so_that_a_burst_of_occlusions_is_bounded() -> None:
+    async with explaining(FakeInfer(), head=None, max_queued=2 * (1 + CELLS)) as (explainer, observed):
+        first, second = await asyncio.gather(explainer.explain(), explainer.explain(), return_exceptions=True)
+    assert isinstance(first, Explanation)
+    assert isinstance(second, OverloadedError)
+    observed.check_left_nothing()
+
+
 @pytest.mark.parametrize("is_deadline", [True, False])
 async def test_an_occlusion_that_ends_early_leaves_no_copy_behind(*, is_deadline: bool) -> None:
     async with occluding(deadline_ms=30) as (_, observed, infer, explanation):
