@@ -13,6 +13,8 @@ from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Receipt
 from bento_service.engines.choice import ChooseEngine, choose_engine
 from bento_service.errors import LightboxError
+from bento_service.explain.explainer import Explainer
+from bento_service.explain.heads import ClassHeads
 from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
@@ -120,6 +122,13 @@ async def open_local(settings: Settings, *, model: str | None = None) -> AsyncIt
     names = (model or settings.default_model_name,)
     async with _open_classifier(settings, names, cache=None, observers=(), metrics=None) as (_, running):
         yield running.classifier
+
+
+@asynccontextmanager
+async def open_local_explainer(settings: Settings, *, model: str) -> AsyncIterator[Explainer]:
+    """Open an explainer for one command; as `open_local`, which raises the same."""
+    async with open_local(settings, model=model) as classifier:
+        yield Explainer(classifier, ClassHeads(BentoModelStore(also=settings.model_store)))
 
 
 def _load_some(loader: ModelLoader, names: Sequence[str], *, former: Sequence[str]) -> FirstModels:

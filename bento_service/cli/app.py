@@ -3,28 +3,27 @@
 import io
 import os
 import sys
-from contextlib import AbstractAsyncContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bento_service import __version__
-from bento_service.cli.classification import Classify, by_service, in_process
+from bento_service.cli.classification import by_service
 from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
+from bento_service.cli.explain import by_service as ask_for_explanation
+from bento_service.cli.explain import explain_file
 from bento_service.cli.image_files import find_images
 from bento_service.cli.models.commands import models_app
-from bento_service.cli.models.preparing import open_store, prepare_in_subprocess
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both
 from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
+from lightbox_client.contract import MethodChoice
 from lightbox_client.variables import warn_of_unknown
-
-LOCAL_TARGET_MS = 60_000.0
-"""Nobody else waits for a local run, so nothing is refused for load before the largest target there is."""
 
 PATIENT_RETRIES = 20
 PATIENT_WAIT_S = 60.0
@@ -119,18 +118,58 @@ def classify(
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    origin = context.get_parameter_source("url")
-    if local and origin is not None and origin.name == "COMMANDLINE":
-        raise typer.BadParameter("--local and --url exclude each other")
+    _refuse_url_with_local(context, local)
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.TABLE
     with explained_errors(), ExitStack() as stack:
         inputs = require_images(find_images(images))
         if local:
-            source = _local_source(model, top_k)
+            from bento_service.cli.local import classify_locally  # noqa: PLC0415 - loads the engine's library
+
+            source = classify_locally(model, top_k)
         else:
             client = stack.enter_context(Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S))
             source = by_service(client, model=model, top_k=top_k, concurrency=concurrency)
         classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
+
+
+@app.command()
+def explain(
+    *,
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(metavar="FILE", show_default=False, help="An image file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a picture with the map here, as PNG.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    local: Annotated[bool, typer.Option("--local", help="Explain in this process; no service is needed.")] = False,
+    model: Model = None,
+    class_id: Annotated[
+        int | None,
+        typer.Option("--class", min=0, metavar="ID", help="The class to explain.", show_default="the best one"),
+    ] = None,
+    method: Annotated[
+        MethodChoice, typer.Option(help="cam: a class activation map. occlusion: 49 further runs.")
+    ] = "auto",
+    opacity: Annotated[float, typer.Option(min=0, max=1, metavar="0-1", help="Of the map in the picture.")] = 0.5,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the answer as JSON.")] = False,
+) -> None:
+    """Show which part of an image speaks for a class.
+
+    Models whose head is pooling and a linear layer have a class activation map: what each part adds to the class. Other
+    models are explained by occlusion: how far the score falls where a part is covered, which is an estimate.
+
+    Exit code: 0 if the image was explained, 2 if it could not be, 1 if the service cannot be reached.
+    """
+    _refuse_url_with_local(context, local)
+    with explained_errors(), ExitStack() as stack:
+        if local:
+            from bento_service.cli.local import explain_locally  # noqa: PLC0415 - loads the engine's library
+
+            source = explain_locally(model, class_id, method)
+        else:
+            client = stack.enter_context(Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S))
+            source = ask_for_explanation(client, model=model, class_id=class_id, method=method)
+        explain_file(image, source, method=method, out=out, opacity=opacity, as_json=as_json)
 
 
 @app.command()
@@ -230,14 +269,10 @@ def up(
         run_both(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
 
 
-def _local_source(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
-    from bento_service.bootstrap import open_local  # noqa: PLC0415 - loads the engine's library
-
-    settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
-    name = model or settings.default_model_name
-    if open_store().missing([name]):
-        prepare_in_subprocess([name])
-    return in_process(lambda: open_local(settings, model=name), model=name, top_k=top_k)
+def _refuse_url_with_local(context: typer.Context, local: bool) -> None:
+    origin = context.get_parameter_source("url")
+    if local and origin is not None and origin.name == "COMMANDLINE":
+        raise typer.BadParameter("--local and --url exclude each other")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@ import asyncio
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -87,7 +87,7 @@ async def in_process(
     async with open_classifier() as classifier:
 
         async def classify(path: Path) -> Classification:
-            try:
+            with failing_alone():
                 payload = await asyncio.to_thread(read_payload, path)
                 with classifier.open(
                     request_id=uuid.uuid4().hex,
@@ -97,12 +97,6 @@ async def in_process(
                     started_s=time.perf_counter(),
                 ) as request:
                     return to_classification(await request.classify(payload.encoded))
-            except (UnknownModelError, InvalidParameterError):
-                raise
-            except LightboxError as error:
-                raise FileFailedError(error.code, error.message) from error
-            except client_errors.UnreadableImageFileError as error:
-                raise FileFailedError(UNREADABLE_FILE, error.reason) from error
 
         yield classify
 
@@ -115,8 +109,22 @@ async def _attempt(path: Path, classify: Classify) -> Outcome:
 
 
 def _ask(client: Client, path: Path, model: str | None, top_k: int) -> Classification:
-    try:
+    with failing_alone(client):
         return client.classify(path, model=model, top_k=top_k)
+
+
+@contextmanager
+def failing_alone(client: Client | None = None) -> Iterator[None]:
+    """Turn the errors of a single file into `FileFailedError`, by a service or, without a `client`, in this process.
+
+    Those that concern every file pass: an unknown model, a wrong parameter, a service that cannot be reached.
+    """
+    try:
+        yield
+    except (UnknownModelError, InvalidParameterError):
+        raise
+    except LightboxError as error:
+        raise FileFailedError(error.code, error.message) from error
     except (client_errors.UnknownModelError, client_errors.InvalidRequestError, client_errors.NotReadyError):
         raise
     except ProblemError as error:
@@ -127,6 +135,6 @@ def _ask(client: Client, path: Path, model: str | None, top_k: int) -> Classific
         raise FileFailedError(TIMEOUT, str(error)) from error
     except client_errors.ServiceUnreachableError as error:
         # A connection may break over one file, for example a huge one that is refused while it is still being sent.
-        if client.is_ready():
+        if client is not None and client.is_ready():
             raise FileFailedError(CONNECTION_BROKEN, str(error)) from error
         raise

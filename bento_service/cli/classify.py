@@ -70,7 +70,7 @@ async def _classify_all(
     """Report each file and return how many failed."""
     failed = 0
     console = _stderr()
-    with _explained_writes(stream):
+    with explained_writes(stream):
         report = open_report(stream)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
@@ -78,20 +78,20 @@ async def _classify_all(
             task = progress.add_task("classifying", total=len(paths))
             async with source as classify:
                 async for outcome in classify_in_order(paths, classify, concurrency=concurrency):
-                    with _explained_writes(stream):
+                    with explained_writes(stream):
                         report.add(outcome)
                     if failure := outcome.failure:
                         console.print(f"{to_line(outcome.path)}: {failure.message} ({failure.code})")
                         failed += 1
                     progress.advance(task)
     finally:
-        with _explained_writes(stream):
+        with explained_writes(stream):
             report.finish()
     return failed
 
 
 @contextmanager
-def _explained_writes(stream: TextIO) -> Iterator[None]:
+def explained_writes(stream: TextIO) -> Iterator[None]:
     """Turn a failed write, such as to a full disk, into a `CommandError`; typer handles a closed pipe."""
     try:
         yield

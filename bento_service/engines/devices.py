@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import os
 import platform
 import subprocess
 from collections.abc import Callable
@@ -90,10 +91,19 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def refuse_telemetry() -> None:
+    """Keep ONNX Runtime from sending telemetry, as its wheels do (Privacy.md in them); call it before the import.
+
+    An operator's own `ORT_DISABLE_TELEMETRY` counts.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
 def has_cuda_provider() -> bool:
     """Tell whether ONNX Runtime is installed and was built for CUDA."""
     if importlib.util.find_spec("onnxruntime") is None:
         return False
+    refuse_telemetry()
     import onnxruntime
 
     return CUDA_PROVIDER in onnxruntime.get_available_providers()

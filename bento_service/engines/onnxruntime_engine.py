@@ -13,7 +13,7 @@ from bento_service.domain.graph import FEATURES_NAME
 from bento_service.domain.models import ModelCard, Parity
 from bento_service.domain.runner import EngineMode
 from bento_service.engines.base import describe_load_error, explain_failure, explain_no_features
-from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_gpu, has_cuda_provider
+from bento_service.engines.devices import CUDA_PROVIDER, describe_cpu, describe_gpu, has_cuda_provider, refuse_telemetry
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class ONNXRuntimeEngine:
                 "This ONNX Runtime has no CUDA. Install `onnxruntime-gpu` in place of `onnxruntime`, or set the device "
                 "to `cpu`."
             )
+        refuse_telemetry()
         import onnxruntime
 
         self.library = f"onnxruntime {onnxruntime.__version__}"

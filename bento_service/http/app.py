@@ -13,7 +13,7 @@ from bento_service import __version__
 from bento_service.errors import LightboxError
 from bento_service.http.responses.openapi import DescribedApi, add_docs_page
 from bento_service.http.responses.problems import OPENAPI_PATH, answer_exception
-from bento_service.http.routes import batch, classify, deployments, history, models, preview, status
+from bento_service.http.routes import batch, classify, deployments, explain, history, models, preview, status
 from bento_service.http.state import StateProvider, StatusProvider
 
 _DESCRIPTION = """Classifies images, and says what each answer cost.
@@ -41,6 +41,7 @@ def create_app(
         routes=[
             Route(classify.PATH, classify.classify, methods=["POST"]),
             Route(classify.BENTO_PATH, classify.classify_for_bentoml, methods=["POST"]),
+            Route(explain.PATH, explain.explain, methods=["POST"]),
             Mount("/", api),
         ],
         exception_handlers=dict.fromkeys(_EXCEPTIONS, answer_exception),
@@ -64,7 +65,7 @@ def _create_api(swagger_assets: Path | None) -> FastAPI:
         exception_handlers=dict.fromkeys(_EXCEPTIONS, answer_exception),
     )
     # The versions before the cards, whose path would take `/versions` for the end of a name.
-    for resource in (classify, batch, preview, deployments, models, history, status):
+    for resource in (classify, batch, explain, preview, deployments, models, history, status):
         api.include_router(resource.router)
     add_docs_page(api, swagger_assets)
     api.state.journal_reads = CapacityLimiter(history.READS_AT_ONCE)

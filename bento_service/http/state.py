@@ -8,6 +8,7 @@ from starlette.requests import Request
 
 from bento_service.domain.registry import Deployment, VersionStatus
 from bento_service.domain.service import ServiceStatus
+from bento_service.explain.explainer import Explainer
 from bento_service.http.requests.body import ByteBudget
 from bento_service.journal.base import JournalReader
 from bento_service.journal.windows import utc_now
@@ -31,6 +32,7 @@ class AppState:
     journal: JournalReader
     settings: Settings
     budget: ByteBudget
+    explainer: Explainer
     clock: Callable[[], datetime] = utc_now
     control: RegistryControl | None = None
     deployments: Callable[[], Mapping[str, Deployment]] = dict

@@ -4,6 +4,8 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -82,16 +84,29 @@ def preprocess(
 
 def draw_preview(encoded: bytes, limits: ImageLimits) -> Preview:
     """Decode an image as `preprocess` does and encode the whole of it as a PNG; raises as `preprocess`."""
+    shown = draw_upright(encoded, limits, MAX_PREVIEW_PX)
+    return Preview(encode_png(shown.pixels_hwc), shown.info, shown.warnings)
+
+
+def draw_upright(encoded: bytes, limits: ImageLimits, max_px: int) -> PreprocessedImage:
+    """Decode an image as `preprocess` does, and reduce the whole of it to at most `max_px` a side.
+
+    Raises as `preprocess`.
+    """
 
     def plan(width_px: int, height_px: int) -> Geometry:
-        scale = min(1.0, MAX_PREVIEW_PX / max(width_px, height_px))
+        scale = min(1.0, max_px / max(width_px, height_px))
         scaled = max(1, round(width_px * scale)), max(1, round(height_px * scale))
         return Geometry(*(Axis(side_px, 0, side_px) for side_px in scaled))
 
-    shown = _preprocess(encoded, limits, plan, interpolation="bicubic")
+    return _preprocess(encoded, limits, plan, interpolation="bicubic")
+
+
+def encode_png(pixels_hwc: NDArray[np.uint8]) -> bytes:
+    """Encode RGB pixels, shape (height, width, 3), as fast as PNG can be."""
     png = io.BytesIO()
-    Image.fromarray(shown.pixels_hwc).save(png, "PNG", compress_level=_FASTEST)
-    return Preview(png.getvalue(), shown.info, shown.warnings)
+    Image.fromarray(pixels_hwc).save(png, "PNG", compress_level=_FASTEST)
+    return png.getvalue()
 
 
 def _preprocess(

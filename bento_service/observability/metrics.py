@@ -17,7 +17,7 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _SHED_REASONS = ("target", "deadline", "queue_full", "receiving", "memory")
 _CACHE_RESULTS = ("hit", "shared", "miss")
 _CACHE_FAILURES = ("read", "write", "busy", "refused_write")
-_CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/classify")
+_CLASSIFYING_ROUTES = ("/v1/classify", "/v1/classify/batch", "/v1/explain", "/classify")
 _SERVER_ERRORS = ("500", "503", "504")
 _MAX_VERSIONS = 50
 """Versions that series name, at most, over the life of the worker; others are `other`. No series ever goes away."""

@@ -1,6 +1,7 @@
 """Admission: reject images that could not be answered in time, before they cost anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum, auto
 
 from bento_service.domain.requests import Priority
@@ -54,6 +55,17 @@ class Permit:
         self._move(Phase.COMPUTING)
         self._work_ms = work_ms
         self._admission.predictor.start(work_ms, self.priority)
+
+    @contextmanager
+    def count_further_run(self, work_ms: float) -> Iterator[None]:
+        """Count a further run of a computing image, which others wait for as they do for an image of its own."""
+        predictor, has_run = self._admission.predictor, False
+        predictor.start(work_ms, self.priority)
+        try:
+            yield
+            has_run = True
+        finally:
+            predictor.finish(work_ms, self.priority, has_run=has_run)
 
     def release(self, *, has_run: bool = False) -> None:
         """Free the place; `has_run` tells whether a lane ran the image, whatever the result."""

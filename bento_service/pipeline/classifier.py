@@ -16,11 +16,13 @@ from bento_service.errors import DrainingError, LightboxError, OverloadedError, 
 from bento_service.pipeline.admission import Admission
 from bento_service.pipeline.computation import Runner
 from bento_service.pipeline.model_table import ModelTable
-from bento_service.pipeline.request import ImageRequest, PreviewRequest
+from bento_service.pipeline.preview_request import PreviewRequest
+from bento_service.pipeline.request import ImageRequest
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 from bento_service.pipeline.shadows import Shadows
 
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+"""For an image that no HTTP request brings."""
 
 
 class Observer(Protocol):
@@ -144,7 +146,7 @@ class Classifier:
         priority: Priority = Priority.INTERACTIVE,
         continues_request: bool = False,
         models: ServedModels | None = None,
-        headers: Mapping[str, str] = _NO_HEADERS,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> ImageRequest:
         """Admit one image before any of its bytes are read; a rejected one gets a receipt too.
 

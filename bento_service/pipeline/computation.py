@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import PreprocessedImage, Priority
 from bento_service.errors import DeadlineExceededError, InferenceFailedError
@@ -107,3 +110,26 @@ class Computation:
             self.model.key, pixels_hwc, finished_s, self.deadline_s, future, self.priority, self.wants_features
         )
         runner.queue.add(arrival, item)
+
+
+async def run_pixels(
+    runner: Runner,
+    model: str,
+    pixels_hwc: NDArray[np.uint8],
+    *,
+    priority: Priority = Priority.INTERACTIVE,
+    deadline_s: float | None = None,
+) -> Completion:
+    """Run an image that is decoded already, by a version's key. Cancelling the call spares what has not begun.
+
+    Raises:
+        LightboxError: Any of the errors of scheduling and inference.
+    """
+    future: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
+    arrival = runner.queue.expect(priority)
+    runner.queue.add(arrival, WorkItem(model, pixels_hwc, runner.clock(), deadline_s, future, priority))
+    try:
+        return await future
+    except BaseException:
+        runner.queue.withdraw(arrival)
+        raise

@@ -88,6 +88,16 @@ class DecodePool:
             self.withdraw(task)
             raise
 
+    async def call(self, function: Callable[[], Result], *, priority: Priority) -> Result:
+        """Return what `function` returns in one of the threads; as `run` otherwise."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def job() -> None:
+            result = function()
+            call_on_loop(future, lambda: future.set_result(result))
+
+        return await self.run(job, future, priority=priority)
+
     def submit(
         self,
         job: Callable[[], None],

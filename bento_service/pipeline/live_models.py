@@ -16,13 +16,13 @@ from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServedModel
 from bento_service.engines.base import Engine
 from bento_service.errors import LightboxError, ModelLoadError
-from bento_service.pipeline.computation import Runner
+from bento_service.pipeline.computation import Runner, run_pixels
 from bento_service.pipeline.model_table import ModelTable
 from bento_service.pipeline.served_models import ServedModels
 from bento_service.pipeline.wait_predictor import WaitPredictor
 from bento_service.scheduling.cost_model import CostModel
 from bento_service.scheduling.scheduler import Scheduler
-from bento_service.scheduling.work import Completion, WorkItem
+from bento_service.scheduling.work import Completion
 
 logger = logging.getLogger(__name__)
 
@@ -199,15 +199,7 @@ class LiveModels:
         recipe = card.recipe
         shape = (recipe.height_px, recipe.width_px, recipe.channel_count)
         noise_hwc = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-        queue, future = self._scheduler.queue, asyncio.get_running_loop().create_future()
-        arrival = queue.expect()
-        queue.add(arrival, WorkItem(card.key, noise_hwc, self._runner.clock(), None, future))
-        try:
-            completion: Completion = await future
-        except BaseException:
-            queue.withdraw(arrival)
-            raise
-        return completion
+        return await run_pixels(self._runner, card.key, noise_hwc)
 
     def _find_reference(self, model: WarmModel, models: ServedModels) -> WarmModel | None:
         """Return a champion: of the same name if there is one, else of the first; None where nothing is served."""

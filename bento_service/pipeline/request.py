@@ -1,29 +1,30 @@
-"""One admitted image: cache look-up or computation, then its answer and its receipt; or its preview."""
+"""One admitted image: cache look-up or computation, then its answer and its receipt."""
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from bento_service.cache.base import CachedResult
 from bento_service.cache.result_cache import ResultCache
 from bento_service.domain.models import ModelCard
-from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, Preview, Receipt, Timings
+from bento_service.domain.requests import OUTCOME_OK, Answer, Prediction, PreprocessedImage, Receipt, Timings
 from bento_service.domain.runner import DispatchReason
 from bento_service.domain.service import ServedModel
 from bento_service.errors import DeadlineExceededError, LightboxError, UnknownModelError
 from bento_service.images.header import read_header
-from bento_service.images.preprocessing import draw_preview
 from bento_service.pipeline.admission import Permit
 from bento_service.pipeline.computation import Computation, Runner
-from bento_service.pipeline.decode_pool import call_on_loop
 from bento_service.pipeline.model_table import ModelTable
 from bento_service.pipeline.ranking import rank
 from bento_service.pipeline.served_models import ServedModels, check_parameters, is_chosen
 from bento_service.pipeline.shadows import ShadowedAnswer, Shadows
+from bento_service.scheduling.work import Completion
+
+T = TypeVar("T")
 
 _RECEIPT_PREDICTIONS = 5
 _MAX_BYTES_ON_LOOP = 262_144
@@ -64,6 +65,7 @@ class ImageRequest:
     _work: Computation | None = field(default=None, init=False)
     _answer: Answer | None = field(default=None, init=False)
     _for_shadow: ShadowedAnswer | None = field(default=None, init=False)
+    _further_ms: tuple[float, float] = field(default=(0.0, 0.0), init=False)
 
     def __enter__(self) -> Self:
         """Take a place among the images that are being received, and keep the models open."""
@@ -112,13 +114,23 @@ class ImageRequest:
         Raises:
             LightboxError: Any of the errors of admission, intake, scheduling and inference.
         """
+        return await self.within_deadline(lambda deadline_s: self._classify(encoded, deadline_s))
+
+    async def within_deadline(self, work: Callable[[float | None], Awaitable[T]]) -> T:
+        """Return what `work` returns for an image that has been received; `receive_ms` ends when this is called.
+
+        `work` gets the deadline on the runner's clock, or None. Cancelling the call cancels it.
+
+        Raises:
+            DeadlineExceededError: The deadline passed first; `work` is cancelled.
+        """
         received_s = self._received_s = self.runner.clock()
         if self.deadline_ms is None:
-            return self._make_answer(encoded, await self._find_result(encoded, deadline_s=None))
+            return await work(None)
         deadline_s = self.started_s + self.deadline_ms / 1000
         try:
             async with asyncio.timeout(deadline_s - received_s):
-                return self._make_answer(encoded, await self._find_result(encoded, deadline_s=deadline_s))
+                return await work(deadline_s)
         except TimeoutError:
             raise DeadlineExceededError(
                 f"The deadline of {self.deadline_ms:g} ms passed before the answer was ready. Allow more time, or "
@@ -126,20 +138,28 @@ class ImageRequest:
                 deadline_ms=self.deadline_ms,
             ) from None
 
+    async def _classify(self, encoded: bytes, deadline_s: float | None) -> Answer:
+        return self.make_answer(encoded, await self._find_result(encoded, deadline_s=deadline_s))
+
     async def _find_result(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
         if self.cache is not None:
             self._digest = await self.cache.digest(encoded)
-        await self._choose_version(encoded)
+        await self.choose_version(encoded)
+
+        async def compute() -> CachedResult:
+            completion, preprocessed = await self.compute(encoded, deadline_s=deadline_s)
+            return CachedResult.of(completion.scores, preprocessed.info, preprocessed.warnings)
+
         if self.cache is None or not self.permit.start_lookup():
-            return await self._compute(encoded, deadline_s=deadline_s)
+            return await compute()
         return await self.cache.fetch(
             self._digest,
             scope=self.model.cache_scope,
             priority=self.permit.priority,
-            compute=lambda: self._compute(encoded, deadline_s=deadline_s),
+            compute=compute,
         )
 
-    async def _choose_version(self, encoded: bytes) -> None:
+    async def choose_version(self, encoded: bytes) -> None:
         """Take the canary in place of the champion for its share of the requests."""
         found = self.models.find_canary(self.asked)
         if found is None:
@@ -153,17 +173,35 @@ class ImageRequest:
         if value and is_chosen(value, purpose="canary", share=canary.share):
             self.model = version
 
-    async def _compute(self, encoded: bytes, *, deadline_s: float | None) -> CachedResult:
+    async def compute(
+        self, encoded: bytes, *, deadline_s: float | None, wants_features: bool = False
+    ) -> tuple[Completion, PreprocessedImage]:
+        """Decode the image and run it; with `wants_features` the completion has them where the model does.
+
+        Raises:
+            LightboxError: Any of the errors of admission, intake, scheduling and inference.
+        """
         self.permit.check_again(deadline_ms=self.deadline_ms, elapsed_ms=self._elapsed_ms())
         header = read_header(encoded)
         self.permit.start_computing(self.runner.estimator.estimate_ms(self.model.card.key, len(encoded), header))
         self._work = Computation(
-            self.runner, self.model.card, encoded, header, self._digest, self.permit.priority, deadline_s
+            self.runner,
+            self.model.card,
+            encoded,
+            header,
+            self._digest,
+            self.permit.priority,
+            deadline_s,
+            wants_features,
         )
-        completion, preprocessed = await self._work.run()
-        return CachedResult.of(completion.scores, preprocessed.info, preprocessed.warnings)
+        return await self._work.run()
 
-    def _make_answer(self, encoded: bytes, result: CachedResult) -> Answer:
+    def note_further_runs(self, *, queue_ms: float, inference_ms: float) -> None:
+        """Add to the receipt how long further runs of the image waited, and how long they took after that."""
+        self._further_ms = (queue_ms, inference_ms)
+
+    def make_answer(self, encoded: bytes, result: CachedResult) -> Answer:
+        """Return the answer for the image's scores, and keep its receipt."""
         predictions = rank(result.scores, self.model.card.labels, max(self.top_k, _RECEIPT_PREDICTIONS))
         receipt = self._make_receipt(
             OUTCOME_OK, model=self.model.card, result=result, top=predictions[:_RECEIPT_PREDICTIONS]
@@ -201,8 +239,8 @@ class ImageRequest:
                 image, warnings = work.preprocessed.info, work.preprocessed.warnings
             if work.completion is not None:
                 batch_size, dispatch = work.completion.batch_size, work.completion.reason.value
-                queue_ms += work.completion.queue_ms
-                inference_ms = work.completion.inference_ms
+                queue_ms += work.completion.queue_ms + self._further_ms[0]
+                inference_ms = work.completion.inference_ms + self._further_ms[1]
         is_cached = result is not None and work is None
         if is_cached:
             dispatch, queue_ms = DispatchReason.CACHED.value, total_ms - receive_ms
@@ -225,55 +263,6 @@ class ImageRequest:
 
     def _elapsed_ms(self) -> float:
         return (self.runner.clock() - self.started_s) * 1000
-
-
-@dataclass(eq=False)
-class PreviewRequest:
-    """One admitted preview; a context manager that holds its place. Used on the event loop, by one task.
-
-    It counts as the work of an image for the first of `models`, which `table` keeps open. `finish` is called with the
-    error that left the context, or None.
-    """
-
-    table: ModelTable
-    models: ServedModels
-    runner: Runner
-    permit: Permit
-    finish: Callable[[BaseException | None], None]
-
-    def __enter__(self) -> Self:
-        """Take a place among the images that are being received."""
-        self.table.take(self.models)
-        self.permit.start_receiving()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Free the place."""
-        self.permit.release()
-        self.table.release(self.models)
-        self.finish(error)
-
-    async def draw(self, encoded: bytes) -> Preview:
-        """Decode the image and draw it, in a decode thread.
-
-        Raises:
-            UnknownModelError: No model is served.
-            LightboxError: Any of the errors of admission and intake.
-        """
-        self.permit.check_again()
-        header = read_header(encoded)
-        champions = self.models.champions
-        served = champions[0] if champions else self.models.find(None)
-        self.permit.start_computing(self.runner.estimator.estimate_ms(served.card.key, len(encoded), header))
-        future: asyncio.Future[Preview] = asyncio.get_running_loop().create_future()
-
-        def job() -> None:
-            preview = draw_preview(encoded, self.runner.limits)
-            call_on_loop(future, lambda: future.set_result(preview))
-
-        return await self.runner.decode_pool.run(job, future, priority=self.permit.priority)
 
 
 async def _digest(encoded: bytes) -> str:

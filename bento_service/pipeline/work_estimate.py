@@ -145,7 +145,13 @@ class WorkEstimator:
         pixels = 0 if header is None else self._max_pixels if header.pixels is None else header.pixels
         if pixels > self._max_pixels:
             pixels = 0
-        decode_ms = self._decode[_kind_of(header)].predict_ms(encoded_bytes, pixels)
+        return self._bottleneck_ms(self._decode[_kind_of(header)].predict_ms(encoded_bytes, pixels), model)
+
+    def estimate_inference_ms(self, model: str) -> float:
+        """Estimate the work of one image that is decoded already."""
+        return self._bottleneck_ms(0.0, model)
+
+    def _bottleneck_ms(self, decode_ms: float, model: str) -> float:
         inference_ms = self._inference_ms[model]
         if self._shares_cores:
             return (decode_ms + inference_ms) / max(self._decode_threads, self._lanes)

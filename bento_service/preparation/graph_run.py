@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bento_service.domain.models import InputRecipe
 from bento_service.engines.base import explain_failure
 from bento_service.engines.choice import is_installed
+from bento_service.engines.devices import refuse_telemetry
 from bento_service.errors import ModelLoadError
 from bento_service.machine import count_cpus
 from bento_service.preparation.inspection import Activation, GraphFacts
@@ -95,6 +96,7 @@ _Opened = tuple[str, Callable[[NDArray[Any]], NDArray[Any]]]
 
 
 def _open_onnxruntime(encoded: bytes, facts: GraphFacts) -> _Opened:
+    refuse_telemetry()
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

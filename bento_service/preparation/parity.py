@@ -15,6 +15,7 @@ from bento_service.domain.graph import INPUT_NAME
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.engines.base import Engine
 from bento_service.engines.choice import is_installed
+from bento_service.engines.devices import refuse_telemetry
 from bento_service.engines.onnxruntime_engine import ONNXRuntimeEngine
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.images.geometry import plan_geometry
@@ -149,6 +150,7 @@ def classify_as_reference(
 
 def classify_with_onnxruntime(onnx_path: Path, recipe: InputRecipe, crops: Sequence[bytes]) -> NDArray[np.float32]:
     """Classify encoded images with `transform_plainly` and ONNX Runtime in f32."""
+    refuse_telemetry()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])

@@ -12,6 +12,8 @@ from functools import partial
 
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import LightboxError, NotReadyError
+from bento_service.explain.explainer import Explainer
+from bento_service.explain.heads import ClassHeads
 from bento_service.http.in_flight import InFlightRequests
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
@@ -76,6 +78,7 @@ class Lifecycle:
         self._budget = ByteBudget(settings.max_inflight_bytes)
         self._opened = AsyncExitStack()
         self._pipeline: Pipeline | None = None
+        self._explainer: Explainer | None = None
         self._follower: RegistryFollower | None = None
         self._control: RegistryControl | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -105,7 +108,10 @@ class Lifecycle:
     def app_state(self) -> AppState:
         """Return what endpoints need, or raise `NotReadyError` while the models load."""
         pipeline = self.pipeline()
-        state = AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget)
+        if self._explainer is None:
+            heads = ClassHeads(BentoModelStore(also=self.settings.model_store))
+            self._explainer = Explainer(pipeline.classifier, heads)
+        state = AppState(pipeline.classifier, pipeline.journal.reader, self.settings, self._budget, self._explainer)
         if self._follower is None:
             return replace(state, version_states=pipeline.models.states)
         return replace(

@@ -6,7 +6,7 @@ from deploy.grafana.panels import Panel, Query
 _ON = 'instance=~"$instance"'
 _OF = f'{_ON}, model=~"$model"'
 _STAGED = f'{_OF}, stage!="total"'
-_CALLS = f'{_ON}, route=~"/v1/classify.*|/classify"'
+_CALLS = f'{_ON}, route=~"/v1/classify.*|/v1/explain|/classify"'
 _FAILURES = "/^(inference_failed|internal_error)$/"
 _IMAGES = "suffix: img/s"
 _RATE = "[$__rate_interval]"

@@ -47,3 +47,24 @@ class Explanation(WireModel):
     image: ImageInfo
     warnings: list[str]
     timings_ms: TimingsMs
+
+    @property
+    def strongest(self) -> Box:
+        """The cell with the largest value, of those that have their middle on the photograph."""
+        rows, columns = len(self.grid), len(self.grid[0])
+        width, height = self.box.width / columns, self.box.height / rows
+        cells = [
+            (
+                value,
+                Box(left=self.box.left + column * width, top=self.box.top + row * height, width=width, height=height),
+            )
+            for row, values in enumerate(self.grid)
+            for column, value in enumerate(values)
+        ]
+        # On a photograph that is thinner than a cell none has.
+        shown = [cell for cell in cells if self._is_shown(cell[1])] or cells
+        return max(shown, key=lambda cell: cell[0])[1]
+
+    def _is_shown(self, cell: Box) -> bool:
+        x, y = cell.left + cell.width / 2, cell.top + cell.height / 2
+        return 0 <= x <= self.image.width and 0 <= y <= self.image.height

@@ -11,6 +11,7 @@ from bento_service.http.state import AppState
 from bento_service.settings import Settings
 from tests.browser.chromium import open_page
 from tests.fakes.classifier import FakeClassifier
+from tests.fakes.explainer import FakeExplainer
 from tests.fakes.journal import FakeJournal
 from tests.http.connection.serving import serving
 from tests.http.wiring import app_over, gateway_over
@@ -32,7 +33,8 @@ ASK = """async (url) => {
 @pytest.fixture
 def app() -> Starlette:
     settings = Settings()
-    return app_over(AppState(FakeClassifier(), FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes)))
+    classifier, budget = FakeClassifier(), ByteBudget(settings.max_inflight_bytes)
+    return app_over(AppState(classifier, FakeJournal(), settings, budget, FakeExplainer(classifier)))
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from bento_service.domain.service import ServedModel
 from bento_service.errors import LightboxError
 from bento_service.pipeline.classifier import Classifier
 from bento_service.pipeline.model_table import ModelTable
-from bento_service.pipeline.request import ImageRequest, PreviewRequest, name_outcome
+from bento_service.pipeline.preview_request import PreviewRequest
+from bento_service.pipeline.request import ImageRequest, name_outcome
 from bento_service.pipeline.served_models import ServedModels, check_parameters
 
 LABELS = tuple(f"class {class_id}" for class_id in range(10))

@@ -23,6 +23,7 @@ from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import Answer
 from bento_service.domain.service import ServiceState, ServiceStatus
 from bento_service.errors import NotReadyError
+from bento_service.explain.picture import draw_explanation
 from bento_service.http.app import create_app
 from bento_service.http.gateway import Gateway
 from bento_service.http.requests.body import ByteBudget
@@ -34,6 +35,7 @@ from bento_service.settings import Settings
 from tests.fakes import service_data
 from tests.fakes.bento import FakeBento
 from tests.fakes.classifier import FakeClassifier
+from tests.fakes.explainer import FakeExplainer
 
 _BENTO_PATHS = frozenset({"/", "/livez", "/readyz", "/metrics"})
 _LONGEST_HOLD_S = 30
@@ -93,7 +95,11 @@ class FakeService:
             draw=lambda encoded: draw_preview(encoded, limits),
         )
         budget = ByteBudget(settings.max_inflight_bytes)
-        state = AppState(classifier, self.journal, settings, budget, control=self.control)
+        explainer = FakeExplainer(
+            classifier,
+            draw=lambda encoded, grid, box, opacity: draw_explanation(encoded, limits, grid, box, opacity),
+        )
+        state = AppState(classifier, self.journal, settings, budget, explainer, control=self.control)
 
         def provide() -> AppState:
             if self.is_loading:

@@ -20,6 +20,8 @@ from bento_service.domain.registry import Comparison
 from bento_service.domain.requests import Priority, Receipt
 from bento_service.domain.runner import EngineMode
 from bento_service.domain.service import ServiceState
+from bento_service.explain.explainer import Explainer
+from bento_service.explain.heads import ClassHeads
 from bento_service.http.app import create_app
 from bento_service.http.connection.protocol import BoundedHttpProtocol
 from bento_service.http.gateway import Gateway
@@ -28,6 +30,7 @@ from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.machine import Division
+from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.pipeline.classifier import Classifier
 from bento_service.pipeline.decode_pool import DecodePool
@@ -206,7 +209,8 @@ async def _serve(
     metrics = Metrics(registry)
     cache = open_cache(settings, observer=metrics)
     running = _start(engine, settings, limits, metrics=metrics, book=book, cache=cache)
-    state = AppState(running.classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes))
+    explainer = Explainer(running.classifier, ClassHeads(BentoModelStore()))
+    state = AppState(running.classifier, FakeJournal(), settings, ByteBudget(settings.max_inflight_bytes), explainer)
     ready = status_of(ServiceState.READY)
     app = InFlightRequests(create_app(lambda: state, provide_status=lambda: ready))
     gateway = Gateway(FakeBento(), app, (), status=lambda: ready, on_request=metrics.observe_http)

@@ -8,6 +8,7 @@ from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.settings import Settings
 from tests.fakes.classifier import FakeClassifier
+from tests.fakes.explainer import FakeExplainer
 from tests.fakes.journal import FakeJournal
 from tests.http.wiring import NOW, Service, app_over
 
@@ -35,8 +36,14 @@ def journal() -> FakeJournal:
 
 
 @pytest.fixture
-def state(classifier: FakeClassifier, journal: FakeJournal, settings: Settings) -> AppState:
-    return AppState(classifier, journal, settings, ByteBudget(settings.max_inflight_bytes), clock=lambda: NOW)
+def explainer(classifier: FakeClassifier) -> FakeExplainer:
+    return FakeExplainer(classifier)
+
+
+@pytest.fixture
+def state(classifier: FakeClassifier, journal: FakeJournal, settings: Settings, explainer: FakeExplainer) -> AppState:
+    budget = ByteBudget(settings.max_inflight_bytes)
+    return AppState(classifier, journal, settings, budget, explainer, clock=lambda: NOW)
 
 
 @pytest.fixture

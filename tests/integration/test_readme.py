@@ -52,9 +52,10 @@ def test_the_javascript_example_classifies(service: RunningService, example: str
 
 @pytest.mark.parametrize(
     "line",
-    [line for text in examples("bash") for line in text.splitlines() if "lightbox classify" in line],
+    [line for text in examples("bash") for line in text.splitlines() if re.search("lightbox (classify|explain)", line)],
 )
-def test_the_command_line_examples_classify(service: RunningService, line: str) -> None:
+def test_the_command_line_examples_classify_and_explain(service: RunningService, line: str, tmp_path: Path) -> None:
     command = line.partition("  #")[0].replace(".venv/bin/lightbox", f"{sys.executable} -m bento_service.cli.app")
+    command = command.replace("--out map.png", f"--out {tmp_path / 'map.png'}")
 
     assert "chelsea.png" in run(["bash", "-c", command], service)

@@ -12,10 +12,13 @@ from bento_service.domain.models import StoredModel
 from bento_service.engines.choice import Choice, EngineKind
 from bento_service.engines.openvino_engine import OpenVINOEngine
 from bento_service.errors import JournalUrlError, ModelLoadError
+from bento_service.explain.explainer import Explainer
+from bento_service.explain.heads import ClassHeads
 from bento_service.http.app import create_app
 from bento_service.http.requests.body import ByteBudget
 from bento_service.http.state import AppState
 from bento_service.journal.base import JournalCounts
+from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
 from bento_service.scheduling.scheduler import Scheduler
 from bento_service.settings import Settings
@@ -72,9 +75,9 @@ async def test_two_models_are_served_at_once_on_two_engines(tmp_path: Path, bent
     settings = Settings(data_dir=tmp_path, models=tuple(engines))
     image = (SAMPLES / "chelsea.png").read_bytes()
     async with open_pipeline(settings, Metrics(CollectorRegistry()), choose) as pipeline:
-        state = AppState(
-            pipeline.classifier, pipeline.journal.reader, settings, ByteBudget(settings.max_inflight_bytes)
-        )
+        explainer = Explainer(pipeline.classifier, ClassHeads(BentoModelStore()))
+        budget = ByteBudget(settings.max_inflight_bytes)
+        state = AppState(pipeline.classifier, pipeline.journal.reader, settings, budget, explainer)
         app = create_app(lambda: state, provide_status=pipeline.status)
         async with AsyncClient(transport=ASGITransport(app), base_url="http://service") as client:
             answers = await asyncio.gather(

@@ -178,7 +178,8 @@ def follow_import(request: "ImportRequest", store: BentoModelStore, stream: Text
     if find_installation().is_container:
         stream.write(f"Serve it with `-e LIGHTBOX_MODELS={name}` and this folder at /models.\n")
     else:
-        stream.write(f"Serve it with `LIGHTBOX_MODELS={name} lightbox up`.\n")
+        running = f"`lightbox models load {name}` where a service runs with LIGHTBOX_MODEL_CONTROL=explicit"
+        stream.write(f"Serve it with `LIGHTBOX_MODELS={name} lightbox up`, or {running}.\n")
 
 
 @contextmanager

@@ -16,15 +16,15 @@ from bento_service.errors import LightboxError, NotReadyError, OverloadedError
 from bento_service.http.connection.raw_problem import RawProblem
 from bento_service.http.connection.rejection_pacer import RejectionPacer
 from bento_service.http.requests.headers import PRIORITY_HEADER, request_id_of
-from bento_service.http.requests.parameters import ClassifyQuery
+from bento_service.http.requests.parameters import ClassifyQuery, ExplainQuery
 from bento_service.http.responses.problems import describe_error, round_retry_after
-from bento_service.http.routes.classify import BENTO_PATH, PATH, admit
+from bento_service.http.routes import classify, explain
 from bento_service.http.state import AppState, OnRequest, StateProvider
 
 REPEAT_S = 0.1
 """How long a rejection, with its figures, is repeated to requests that ask for the same, and the longest time until
 those are recorded."""
-_PATHS = (PATH, BENTO_PATH)
+_PATHS = (classify.PATH, classify.BENTO_PATH, explain.PATH)
 _PRIORITY_HEADER = PRIORITY_HEADER.lower().encode()
 
 
@@ -98,7 +98,7 @@ class EarlyRejections:
         classifier = state.classifier
         if not classifier.is_overloaded or (state.settings.cors_origins and _has_origin(scope)):
             return None
-        key = (scope["query_string"], *[value for name, value in scope["headers"] if name == _PRIORITY_HEADER])
+        key = (path, scope["query_string"], *[value for name, value in scope["headers"] if name == _PRIORITY_HEADER])
         request_id = request_id_of(scope)
         rejection = self._last
         is_repeat = rejection is not None and rejection.key == key and started_s - rejection.made_s < REPEAT_S
@@ -147,9 +147,14 @@ def _reject(state: AppState, scope: Scope, key: tuple[object, ...], started_s: f
     model: str | None = None
     error: LightboxError
     try:
-        query = ClassifyQuery.read(scope["query_string"])
-        model = query.model
-        admit(state, Request(scope), query)
+        if scope["path"] == explain.PATH:
+            question = ExplainQuery.read(scope["query_string"])
+            model = question.model
+            explain.admit(state, Request(scope), question)
+        else:
+            query = ClassifyQuery.read(scope["query_string"])
+            model = query.model
+            classify.admit(state, Request(scope), query)
     except LightboxError as rejected:
         error = rejected
     else:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -10,6 +10,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
 from bento_service.errors import InvalidParameterError
+from bento_service.explain.explainer import MethodChoice
 from bento_service.journal.windows import LONGEST_WINDOW
 
 DEFAULT_WINDOW = timedelta(hours=1)
@@ -86,6 +87,14 @@ class Query(BaseModel):
         return self.model_copy(update={name: getattr(given, name) for name in given.model_fields_set})
 
 
+DEADLINE_MS: Final = Field(
+    default=None,
+    gt=0,
+    allow_inf_nan=False,
+    description="Longest that the answer may take, in milliseconds, from the request's headers on; sending counts.",
+)
+
+
 class BatchQuery(Query):
     """Parameters of a batch."""
 
@@ -96,12 +105,21 @@ class BatchQuery(Query):
 class ClassifyQuery(BatchQuery):
     """Parameters of a single image."""
 
-    deadline_ms: float | None = Field(
-        default=None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Longest that the answer may take, in milliseconds, from the request's headers on; sending counts.",
+    deadline_ms: float | None = DEADLINE_MS
+
+
+class ExplainQuery(Query):
+    """Parameters of an explanation."""
+
+    model: ModelName | None = Field(default=None, description="A served model; else the default.")
+    class_id: int | None = Field(default=None, ge=0, description="The class to explain; else the best one.")
+    method: MethodChoice = Field(
+        default="auto",
+        description="`cam`: a class activation map, for models whose head is pooling and a linear layer. `occlusion`: "
+        "the image runs 49 times more, as bulk work. `auto`: `cam` where the model has it, else `occlusion`.",
     )
+    opacity: float = Field(default=0.5, ge=0, le=1, description="Of the map in the picture.")
+    deadline_ms: float | None = DEADLINE_MS
 
 
 class WindowQuery(Query):

@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from bento_service.domain.explanations import Explanation
 from bento_service.domain.history import History, HistoryBucket, Quantiles
 from bento_service.domain.models import ModelCard
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Receipt, Timings
@@ -36,6 +37,27 @@ def to_classification(answer: Answer) -> contract.Classification:
         dispatch=receipt.dispatch,
         timings_ms=_to_timings(receipt.timings),
         score_kind=receipt.score_kind,
+    )
+
+
+def to_explanation(explanation: Explanation) -> contract.Explanation:
+    """Return what speaks for a class of one image."""
+    answer, explained, box = explanation.answer, explanation.explained, explanation.box
+    return contract.Explanation(
+        request_id=answer.receipt.request_id,
+        model=contract.ModelRef(name=answer.receipt.model, version=answer.receipt.model_version),
+        method=explanation.method.value,
+        is_exact=explanation.is_exact,
+        class_id=explained.class_id,
+        label=explained.label,
+        score=explained.score,
+        score_kind=answer.receipt.score_kind,
+        grid=explanation.grid.tolist(),
+        bias=explanation.bias,
+        box=contract.Box(left=box.left_px, top=box.top_px, width=box.width_px, height=box.height_px),
+        image=_to_image(answer.image),
+        warnings=list(answer.warnings),
+        timings_ms=_to_timings(answer.receipt.timings),
     )
 
 

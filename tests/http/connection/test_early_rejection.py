@@ -23,7 +23,7 @@ PATH = "/v1/classify"
 FULL = OverloadedError("Too much.", retry_after_s=2.2, reason="target", predicted_wait_ms=2200.0)
 QUERIES = st.lists(
     st.tuples(
-        st.sampled_from(["model", "top_k", "deadline_ms", "topk"]),
+        st.sampled_from(["model", "top_k", "deadline_ms", "topk", "opacity"]),
         st.sampled_from(["", "lite0", "unknown", "1", "-1", "250", "nan"]),
     ),
     max_size=3,
@@ -55,7 +55,7 @@ def scope_of(path: str, query: str = "", priority: str | None = None) -> Scope:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    asked=st.tuples(st.sampled_from([PATH, "/classify"]), QUERIES.map(urlencode), PRIORITIES),
+    asked=st.tuples(st.sampled_from([PATH, "/classify", "/v1/explain"]), QUERIES.map(urlencode), PRIORITIES),
     error=st.sampled_from([None, FULL]),
 )
 def test_an_early_rejection_is_the_answer_of_the_application(

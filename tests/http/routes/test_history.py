@@ -18,6 +18,7 @@ from bento_service.journal.store import SqlJournalStore
 from bento_service.settings import Settings
 from lightbox_client.contract import HistoryRequests
 from tests.fakes.classifier import FakeClassifier, answer_for, served_model
+from tests.fakes.explainer import FakeExplainer
 from tests.fakes.journal import FakeJournal
 from tests.http.expectations import expect_problem
 from tests.http.wiring import NOW, app_over
@@ -205,7 +206,9 @@ def real_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient
     """The edge over a journal in a real database."""
     store = SqlJournalStore(f"sqlite:///{tmp_path_factory.mktemp('journal') / 'journal.sqlite3'}", now=lambda: NOW)
     store.migrate()
-    yield TestClient(app_over(AppState(FakeClassifier(), store, Settings(), ByteBudget(1), clock=lambda: NOW)))
+    classifier = FakeClassifier()
+    state = AppState(classifier, store, Settings(), ByteBudget(1), FakeExplainer(classifier), clock=lambda: NOW)
+    yield TestClient(app_over(state))
     store.close()
 
 

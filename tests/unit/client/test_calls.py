@@ -42,6 +42,32 @@ def test_a_preview_is_a_picture_with_what_the_service_says_of_the_image(
     assert (request.body, request.query) == (photograph, {})
 
 
+def test_an_explanation_has_the_place_of_its_strongest_cell(
+    client: Client, service: FakeService, photograph: bytes
+) -> None:
+    explanation = client.explain(photograph, class_id=281, method="occlusion", priority="bulk")
+
+    assert (explanation.label, explanation.is_exact) == ("tabby", False)
+    box, cell = explanation.box, explanation.strongest
+    assert (cell.left - box.left, cell.top - box.top) == pytest.approx((4 / 7 * box.width, 2 / 7 * box.height))
+    [request] = service.seen("/v1/explain")
+    assert request.query == {"class_id": "281", "method": "occlusion"}
+    assert (request.headers["accept"], request.headers["x-priority"]) == ("application/json", "bulk")
+
+
+def test_an_explanation_is_a_picture_where_one_is_asked_for(
+    client: Client, service: FakeService, photograph: bytes
+) -> None:
+    with Image.open(io.BytesIO(client.explain_as_png(photograph, opacity=0.3))) as picture:
+        assert (picture.format, picture.size) == ("PNG", (60, 40))
+    with pytest.raises(InvalidRequestError, match="class_id is 5000"):
+        client.explain_as_png(photograph, class_id=5000)
+
+    service.answer(200, b"{}", "application/json", path="/v1/explain")
+    with pytest.raises(UnexpectedAnswerError, match="no picture"):
+        client.explain_as_png(photograph)
+
+
 def test_an_answer_that_does_not_describe_the_image_is_no_preview(client: Client, service: FakeService) -> None:
     service.answer(200, b"a picture", "image/png", path="/v1/preview")
 

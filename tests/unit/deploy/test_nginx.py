@@ -63,7 +63,7 @@ def test_the_limits_of_bodies_are_those_of_service_and_dashboard() -> None:
     sizes = {
         "common": directives(COMMON, "client_max_body_size"),
         "batch": directives(location("= /v1/classify/batch"), "client_max_body_size"),
-        "single": directives(location(r"~ ^/(classify|v1/classify|v1/preview)$"), "client_max_body_size"),
+        "single": directives(location(r"~ ^/(classify|v1/classify|v1/explain|v1/preview)$"), "client_max_body_size"),
         "dashboard": directives(DASHBOARD, "client_max_body_size"),
     }
 

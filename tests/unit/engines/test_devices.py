@@ -1,5 +1,8 @@
 import ctypes
+import os
 import platform
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,3 +105,13 @@ def test_without_a_driver_or_a_card_there_is_no_gpu() -> None:
     assert not has_gpu(raise_no_driver)
     assert not has_gpu(lambda: FakeDriver(init_error=100))
     assert has_gpu(FakeDriver)
+
+
+def test_onnxruntime_prepares_no_telemetry(tmp_path: Path) -> None:
+    """With telemetry, importing it writes an identifier into the folder for temporary files."""
+    code = "from bento_service.engines.devices import has_cuda_provider; has_cuda_provider()"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+
+    subprocess.run([sys.executable, "-c", code], env=environment | {"TMPDIR": str(tmp_path)}, check=True)
+
+    assert not list(tmp_path.iterdir())
