@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from bench.plan import CONNECTIONS
 from bench.records import Comparison, median
 from bench.servers import LIGHTBOX
-from bento_service.load_test.plots import Axis, Canvas, Guide, Series, draw_lines
+from bento_service.pages.plots import Axis, Canvas, Guide, Series, draw_lines
 
 CEILING = "no server: the ceiling"
 _COLOURS = ("#d1495b", "#30638e", "#00798c", "#edae49", "#6a4c93", "#5b8e7d", "#8d6a4f", "#b5b682", "#777777")

@@ -205,7 +205,7 @@ class MissingFactsError(ModelLoadError):
 
 
 class WrongFactsError(ModelLoadError):
-    """What was stated or found of a model cannot be, or contradicts its graph. For the operator."""
+    """What was stated or found of a model cannot be, or contradicts its graph or its labels. For the operator."""
 
 
 class EngineUnavailableError(LightboxError):

@@ -114,21 +114,6 @@ def is_cut(explanation: Explanation) -> bool:
     return shown.width < whole.width - 1 or shown.height < whole.height - 1
 
 
-def find_peak(explanation: Explanation) -> tuple[float, float, float]:
-    """Return where the strongest cell on the photograph lies, in shares of its width and height, and its value."""
-    box, whole = explanation.box, _photograph(explanation)
-    rows, columns = len(explanation.grid), len(explanation.grid[0])
-    cells = [
-        ((box.left + box.width * (column + 0.5) / columns) / whole.width, y_share, value)
-        for row, values in enumerate(explanation.grid)
-        if 0 <= (y_share := (box.top + box.height * (row + 0.5) / rows) / whole.height) <= 1
-        for column, value in enumerate(values)
-    ]
-    # No cell's centre lies on a photograph that is thinner than a cell.
-    on_it = [cell for cell in cells if 0 <= cell[0] <= 1]
-    return max(on_it, key=lambda cell: cell[2], default=(0.5, 0.5, max(map(max, explanation.grid))))
-
-
 def _photograph(explanation: Explanation) -> Area:
     return Area(0, 0, explanation.image.width, explanation.image.height)
 

@@ -3,7 +3,7 @@
 import math
 
 from dashboard import wording
-from dashboard.heatmap import find_peak, hides_something, is_cut
+from dashboard.heatmap import hides_something, is_cut
 from lightbox_client import LightboxClientError, ProblemError
 from lightbox_client.contract import Explanation, Prediction
 from lightbox_client.errors import InvalidRequestError
@@ -28,7 +28,7 @@ def details(explanation: Explanation) -> str:
     """Say what a cell is worth, what the model did not see, and what the map took."""
     sentences = []
     if explanation.method == "occlusion":
-        covered = min(1.0, explanation.score * math.exp(-find_peak(explanation)[2]))
+        covered = min(1.0, explanation.score * math.exp(-_most(explanation)))
         sentences.append(
             f"With its strongest cell covered, the score is {wording.percent(covered)} instead of "
             f"{wording.percent(explanation.score)}."
@@ -42,8 +42,7 @@ def details(explanation: Explanation) -> str:
 
 def alternative(name: str, explanation: Explanation) -> str:
     """Describe the picture to those who do not see it."""
-    across, down, value = find_peak(explanation)
-    where = f"is strongest {_place(across, down)}" if value > 0 else "has no part that speaks for it"
+    where = f"is strongest {_place(explanation)}" if _most(explanation) > 0 else "has no part that speaks for it"
     return f"{name} with the map for {explanation.label} over it, which {where}"
 
 
@@ -81,7 +80,15 @@ def _pixels(length: float) -> str:
     return f"{length:,.0f}" if length >= 10 else f"{length:.1f}"
 
 
-def _place(across: float, down: float) -> str:
+def _most(explanation: Explanation) -> float:
+    return max(max(row) for row in explanation.grid)
+
+
+def _place(explanation: Explanation) -> str:
+    """Return where the strongest cell lies, in thirds of the photograph."""
+    cell = explanation.strongest
+    across = (cell.left + cell.width / 2) / explanation.image.width
+    down = (cell.top + cell.height / 2) / explanation.image.height
     column = "left" if across < 1 / 3 else "right" if across > 2 / 3 else ""
     row = "at the top" if down < 1 / 3 else "at the bottom" if down > 2 / 3 else ""
     if row and column:

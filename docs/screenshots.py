@@ -10,7 +10,7 @@ _IMAGES = Path(__file__).with_name("images")
 
 
 def main() -> None:
-    """Take a picture of a classified sample and one of the performance page."""
+    """Take a picture of a classified photograph with its map and one of the performance page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url", default="http://127.0.0.1:8501", help="the dashboard's address")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
@@ -23,7 +23,8 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.goto(arguments.url)
         page.set_input_files("input[type=file]", _ROOT / "dashboard" / "samples" / "chelsea.png")
-        page.get_by_text("Egyptian cat").first.wait_for()
+        page.get_by_text("Show why").click()
+        page.get_by_alt_text("with the map for").wait_for()
         _save(page, "classify")
         page.set_viewport_size({"width": 1280, "height": 1180})
         page.goto(f"{arguments.url}/performance?perf_window=15m")

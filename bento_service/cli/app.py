@@ -13,21 +13,18 @@ from bento_service import __version__
 from bento_service.cli.classification import by_service
 from bento_service.cli.classify import Form, classify_files, require_images
 from bento_service.cli.errors import explained_errors, read_settings
+from bento_service.cli.evaluation.command import evaluate
 from bento_service.cli.explain import by_service as ask_for_explanation
 from bento_service.cli.explain import explain_file
 from bento_service.cli.image_files import find_images
 from bento_service.cli.models.commands import models_app
+from bento_service.cli.options import Url, open_patient_client, refuse_local_and_url, strip
 from bento_service.cli.serve import local_url, show_dashboard
 from bento_service.cli.serve import serve as become_service
 from bento_service.cli.up import up as run_both
-from lightbox_client import Client
 from lightbox_client.client import DEFAULT_URL
 from lightbox_client.contract import MethodChoice
 from lightbox_client.variables import warn_of_unknown
-
-PATIENT_RETRIES = 20
-PATIENT_WAIT_S = 60.0
-"""Longest wait of one file for a busy service; a run over many files is not urgent."""
 
 FROM_SETTINGS = "from the settings"
 
@@ -41,12 +38,6 @@ app = typer.Typer(
 app.add_typer(models_app, name="models")
 
 
-def _strip(value: str | None) -> str | None:
-    """Strip a value that may come from the environment, as settings are stripped."""
-    return value and value.strip()
-
-
-Url = Annotated[str, typer.Option(metavar="URL", envvar="LIGHTBOX_URL", help="The service to ask.", callback=_strip)]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="Model to use.", show_default="the service's default")]
 Host = Annotated[str | None, typer.Option(metavar="HOST", help="Address to listen on.", show_default=FROM_SETTINGS)]
 
@@ -118,7 +109,7 @@ def classify(
     """
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv exclude each other")
-    _refuse_url_with_local(context, local)
+    refuse_local_and_url(context, is_local=local)
     form = Form.JSON if as_json else Form.CSV if as_csv else Form.TABLE
     with explained_errors(), ExitStack() as stack:
         inputs = require_images(find_images(images))
@@ -127,9 +118,12 @@ def classify(
 
             source = classify_locally(model, top_k)
         else:
-            client = stack.enter_context(Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S))
+            client = stack.enter_context(open_patient_client(url))
             source = by_service(client, model=model, top_k=top_k, concurrency=concurrency)
         classify_files(inputs, source, form=form, output=output, concurrency=concurrency)
+
+
+app.command()(evaluate)
 
 
 @app.command()
@@ -160,14 +154,14 @@ def explain(
 
     Exit code: 0 if the image was explained, 2 if it could not be, 1 if the service cannot be reached.
     """
-    _refuse_url_with_local(context, local)
+    refuse_local_and_url(context, is_local=local)
     with explained_errors(), ExitStack() as stack:
         if local:
             from bento_service.cli.local import explain_locally  # noqa: PLC0415 - loads the engine's library
 
             source = explain_locally(model, class_id, method)
         else:
-            client = stack.enter_context(Client(url, max_retries=PATIENT_RETRIES, max_retry_wait_s=PATIENT_WAIT_S))
+            client = stack.enter_context(open_patient_client(url))
             source = ask_for_explanation(client, model=model, class_id=class_id, method=method)
         explain_file(image, source, method=method, out=out, opacity=opacity, as_json=as_json)
 
@@ -256,7 +250,7 @@ def dashboard(
     """Run the dashboard."""
     with explained_errors():
         settings = read_settings(dashboard_host=host, dashboard_port=port)
-        show_dashboard(settings, _strip(url) or local_url(settings.host, settings.port))
+        show_dashboard(settings, strip(url) or local_url(settings.host, settings.port))
 
 
 @app.command()
@@ -267,12 +261,6 @@ def up(
     """Run service and dashboard together, until Ctrl-C."""
     with explained_errors():
         run_both(read_settings(port=port, dashboard_port=dashboard_port), sys.stdout)
-
-
-def _refuse_url_with_local(context: typer.Context, local: bool) -> None:
-    origin = context.get_parameter_source("url")
-    if local and origin is not None and origin.name == "COMMANDLINE":
-        raise typer.BadParameter("--local and --url exclude each other")
 
 
 if __name__ == "__main__":

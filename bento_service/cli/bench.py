@@ -1,20 +1,20 @@
 """`lightbox bench`: measures what a running service can do with the caller's images, and what limits it."""
 
-import os
 import random
 import shlex
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from bento_service.cli.errors import CommandError, ExitCode
-from bento_service.cli.image_files import find_images, to_line, to_text
-from bento_service.cli.output import plain_console
+from bento_service.cli.image_files import find_images
+from bento_service.cli.output import plain_console, require_writable
+from bento_service.domain.file_names import to_line, to_text
 from bento_service.load_test.address import Address, resolve
 from bento_service.load_test.generator import LoadOptions, run_closed, run_open
 from bento_service.load_test.page import write_page
@@ -72,7 +72,7 @@ def bench(
     """
     rates_per_s = _parse_rates(rates)
     files = {path: render for path, render in ((json_path, to_json), (html_path, write_page)) if path is not None}
-    _require_writable(files)
+    require_writable(files)
     address = resolve(url)
     require_nearby(address, is_remote_allowed=is_remote_allowed)
     encoded_by_path, unread = _read_images(images, seed)
@@ -206,20 +206,6 @@ def _sample_folder() -> Path:
     if not folder.is_dir():
         raise CommandError("name images to send; the dashboard with its samples is not installed", ExitCode.BAD_INPUT)
     return folder
-
-
-def _require_writable(paths: Iterable[Path]) -> None:
-    """Check before the measurement that its files can be written; leaves none behind."""
-    for path in paths:
-        is_new = not os.path.lexists(path)
-        try:
-            path.open("a").close()
-            if is_new:
-                path.unlink()
-        except OSError as error:
-            is_missing = isinstance(error, FileNotFoundError)
-            reason = f"there is no folder {path.parent}; make it or name another" if is_missing else error.strerror
-            raise CommandError(f"cannot write {path}: {reason}", ExitCode.BAD_INPUT) from error
 
 
 def _ask(client: Client, model: str | None) -> tuple[Status, ModelCard]:

@@ -8,16 +8,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from bento_service.errors import InvalidParameterError, LightboxError, UnknownModelError
 from lightbox_client import Client, ProblemError
 from lightbox_client import errors as client_errors
-from lightbox_client.contract import Classification
+from lightbox_client.contract import Classification, Priority
 from lightbox_client.payload import read_payload
 
 if TYPE_CHECKING:
+    from bento_service.domain.requests import Answer
     from bento_service.pipeline.classifier import Classifier
 
 UNREADABLE_FILE = "unreadable_file"
@@ -37,27 +39,34 @@ class FileFailedError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of one file: either `answer` or `failure` is set."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-    path: Path
-    answer: Classification | None = None
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[Item, Result]):
+    """The result of one file, or of what names it: either `answer` or `failure` is set."""
+
+    item: Item
+    answer: Result | None = None
     failure: FileFailedError | None = None
 
 
+Classified: TypeAlias = Outcome[Path, Classification]
 Classify: TypeAlias = Callable[[Path], Awaitable[Classification]]
 """Classifies one file; raises `FileFailedError`, or an error that concerns every file and ends the run."""
 
 
-async def classify_in_order(paths: Sequence[Path], classify: Classify, *, concurrency: int) -> AsyncIterator[Outcome]:
-    """Yield each file's outcome in the order of `paths`, with at most `concurrency` files in flight."""
-    tasks: deque[asyncio.Task[Outcome]] = deque()
+async def classify_in_order(
+    items: Sequence[Item], classify: Callable[[Item], Awaitable[Result]], *, concurrency: int
+) -> AsyncIterator[Outcome[Item, Result]]:
+    """Yield the outcome of each item in its order, with at most `concurrency` in flight."""
+    tasks: deque[asyncio.Task[Outcome[Item, Result]]] = deque()
     try:
-        for path in paths:
+        for item in items:
             if len(tasks) == concurrency:
                 yield await tasks.popleft()
-            tasks.append(asyncio.create_task(_attempt(path, classify)))
+            tasks.append(asyncio.create_task(_attempt(item, classify)))
         while tasks:
             yield await tasks.popleft()
     finally:
@@ -72,7 +81,8 @@ async def by_service(client: Client, *, model: str | None, top_k: int, concurren
     with ThreadPoolExecutor(concurrency, thread_name_prefix="classify") as threads:
 
         async def classify(path: Path) -> Classification:
-            return await asyncio.get_running_loop().run_in_executor(threads, _ask, client, path, model, top_k)
+            ask = partial(ask_service, client, path, model=model, top_k=top_k)
+            return await asyncio.get_running_loop().run_in_executor(threads, ask)
 
         yield classify
 
@@ -87,30 +97,38 @@ async def in_process(
     async with open_classifier() as classifier:
 
         async def classify(path: Path) -> Classification:
-            with failing_alone():
-                payload = await asyncio.to_thread(read_payload, path)
-                with classifier.open(
-                    request_id=uuid.uuid4().hex,
-                    model=model,
-                    top_k=top_k,
-                    deadline_ms=None,
-                    started_s=time.perf_counter(),
-                ) as request:
-                    return to_classification(await request.classify(payload.encoded))
+            return to_classification(await classify_here(classifier, path, model=model, top_k=top_k))
 
         yield classify
 
 
-async def _attempt(path: Path, classify: Classify) -> Outcome:
+async def classify_here(classifier: "Classifier", path: Path, *, model: str | None, top_k: int) -> "Answer":
+    """Classify one file in this process; raises as a `Classify`."""
+    with failing_alone():
+        payload = await asyncio.to_thread(read_payload, path)
+        with classifier.open(
+            request_id=uuid.uuid4().hex,
+            model=model,
+            top_k=top_k,
+            deadline_ms=None,
+            started_s=time.perf_counter(),
+        ) as request:
+            return await request.classify(payload.encoded)
+
+
+async def _attempt(item: Item, classify: Callable[[Item], Awaitable[Result]]) -> Outcome[Item, Result]:
     try:
-        return Outcome(path, answer=await classify(path))
+        return Outcome(item, answer=await classify(item))
     except FileFailedError as error:
-        return Outcome(path, failure=error)
+        return Outcome(item, failure=error)
 
 
-def _ask(client: Client, path: Path, model: str | None, top_k: int) -> Classification:
+def ask_service(
+    client: Client, path: Path, *, model: str | None, top_k: int, priority: Priority | None = None
+) -> Classification:
+    """Classify one file by a running service; raises as a `Classify`."""
     with failing_alone(client):
-        return client.classify(path, model=model, top_k=top_k)
+        return client.classify(path, model=model, top_k=top_k, priority=priority)
 
 
 @contextmanager

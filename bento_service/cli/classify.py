@@ -9,13 +9,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from bento_service.cli.classification import Classify, classify_in_order
 from bento_service.cli.errors import CommandError, ExitCode
-from bento_service.cli.image_files import Inputs, to_line
-from bento_service.cli.output import CsvReport, JsonLinesReport, Report, TableReport
+from bento_service.cli.image_files import Inputs
+from bento_service.cli.output import CsvReport, JsonLinesReport, Report, TableReport, open_progress, stderr_console
+from bento_service.domain.file_names import to_line
 
 
 class Form(StrEnum):
@@ -35,7 +33,7 @@ _REPORTS: dict[Form, Callable[[TextIO], Report]] = {
 
 def require_images(inputs: Inputs) -> Inputs:
     """Show the arguments that cannot be used, and return the inputs; raises `CommandError` where no file is left."""
-    console = _stderr()
+    console = stderr_console()
     for problem in inputs.problems:
         console.print(problem)
     if not inputs.paths:
@@ -69,19 +67,18 @@ async def _classify_all(
 ) -> int:
     """Report each file and return how many failed."""
     failed = 0
-    console = _stderr()
+    console = stderr_console()
     with explained_writes(stream):
         report = open_report(stream)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        with open_progress(console) as progress:
             task = progress.add_task("classifying", total=len(paths))
             async with source as classify:
                 async for outcome in classify_in_order(paths, classify, concurrency=concurrency):
                     with explained_writes(stream):
                         report.add(outcome)
                     if failure := outcome.failure:
-                        console.print(f"{to_line(outcome.path)}: {failure.message} ({failure.code})")
+                        console.print(f"{to_line(outcome.item)}: {failure.message} ({failure.code})")
                         failed += 1
                     progress.advance(task)
     finally:
@@ -102,10 +99,6 @@ def explained_writes(stream: TextIO) -> Iterator[None]:
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())
         raise CommandError(f"cannot write {stream.name}: {error.strerror or error}") from error
-
-
-def _stderr() -> Console:
-    return Console(stderr=True, highlight=False, emoji=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

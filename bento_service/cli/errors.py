@@ -32,6 +32,8 @@ class ExitCode(IntEnum):
     """The service cannot be reached, a model cannot be had, a port is taken, a child died."""
     BAD_INPUT = 2
     """What was asked for is wrong, or some image got no answer."""
+    TOO_INACCURATE = 3
+    """`lightbox evaluate --min-accuracy`: the model is less accurate than asked for."""
 
 
 class CommandError(Exception):

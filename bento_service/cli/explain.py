@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from bento_service.cli.classification import FileFailedError, failing_alone
 from bento_service.cli.classify import explained_writes
 from bento_service.cli.errors import CommandError, ExitCode
-from bento_service.cli.image_files import find_images, to_line
+from bento_service.cli.image_files import find_images
 from bento_service.cli.plain_text import to_plain
+from bento_service.domain.file_names import to_line
 from lightbox_client import Client
 from lightbox_client.contract import Explanation, MethodChoice
 from lightbox_client.payload import read_payload

@@ -1,4 +1,4 @@
-"""Image files that the arguments of a subcommand name, and how their names are written."""
+"""Image files that the arguments of a subcommand name."""
 
 import glob
 import os
@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from errno import ENAMETOOLONG
 from pathlib import Path
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-    | {".heic", ".heif", ".hif", ".avif"}
-)
+from bento_service.domain.file_names import to_line
+from bento_service.images.formats import IMAGE_SUFFIXES
+
 MAX_FILE_BYTES = 1_000_000_000
 """Files are read into memory, several at a time; no service takes one as large."""
 _ANY_DEPTH = re.compile(r"(?:^|(?<=/))\*\*(?:/+|$)")
@@ -30,22 +29,6 @@ class Inputs:
 
     paths: tuple[Path, ...]
     problems: tuple[str, ...]
-
-
-def to_text(path: Path | str) -> str:
-    r"""Return a file name for JSON and CSV: bytes that are not UTF-8 become escapes such as `\xe9`.
-
-    Linux allows any bytes in a name but `/` and NUL.
-    """
-    return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def to_line(path: Path | str) -> str:
-    r"""Return a file name for a terminal: as `to_text`, with control characters as escapes such as `\n` too."""
-    shown = to_text(path)
-    if shown.isprintable():
-        return shown
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in shown)
 
 
 def find_images(arguments: Sequence[str]) -> Inputs:

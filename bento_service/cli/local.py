@@ -18,19 +18,20 @@ LOCAL_TARGET_MS = 60_000.0
 
 def classify_locally(model: str | None, top_k: int) -> AbstractAsyncContextManager[Classify]:
     """Return what classifies files by a stored model, which is prepared where it can be."""
-    settings, name = _prepare(model)
+    settings, name = prepare_local(model)
     return classification.in_process(lambda: open_local(settings, model=name), model=name, top_k=top_k)
 
 
 def explain_locally(model: str | None, class_id: int | None, method: MethodChoice) -> Explain:
     """Return what explains an image by a stored model, which is prepared where it can be."""
-    settings, name = _prepare(model)
+    settings, name = prepare_local(model)
     return explain.in_process(
         lambda: open_local_explainer(settings, model=name), model=name, class_id=class_id, method=method
     )
 
 
-def _prepare(model: str | None) -> tuple[Settings, str]:
+def prepare_local(model: str | None) -> tuple[Settings, str]:
+    """Return the settings of a local run and the name of its model, which is prepared where it can be."""
     settings = read_settings(target_p99_ms=LOCAL_TARGET_MS)
     name = model or settings.default_model_name
     stored = open_store().find(name)

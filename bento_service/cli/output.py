@@ -2,14 +2,19 @@
 
 import codecs
 import csv
+import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TextIO
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bento_service.cli.classification import Outcome
-from bento_service.cli.image_files import to_line, to_text
+from bento_service.cli.classification import Classified
+from bento_service.cli.errors import CommandError, ExitCode
+from bento_service.domain.file_names import to_line, to_text
 from lightbox_client.contract import Classification
 
 UNFOLDED_WIDTH = 1000
@@ -22,9 +27,34 @@ def plain_console(stream: TextIO) -> Console:
     return Console(file=stream, width=width, highlight=False, emoji=False, markup=False)
 
 
+def stderr_console() -> Console:
+    """Return a console for messages, which writes text as it is."""
+    return Console(stderr=True, highlight=False, emoji=False, markup=False, soft_wrap=True)
+
+
+def open_progress(console: Console) -> Progress:
+    """Return a bar that shows how far a run over many files is; nothing where the console is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
 def new_table() -> Table:
     """Return a table without lines around its cells."""
     return Table(box=None, pad_edge=False, header_style="bold")
+
+
+def require_writable(paths: Iterable[Path]) -> None:
+    """Check before any work that its files can be written; leaves none behind."""
+    for path in paths:
+        is_new = not os.path.lexists(path)
+        try:
+            path.open("a").close()
+            if is_new:
+                path.unlink()
+        except OSError as error:
+            is_missing = isinstance(error, FileNotFoundError)
+            reason = f"there is no folder {path.parent}; make it or name another" if is_missing else error.strerror
+            raise CommandError(f"cannot write {path}: {reason}", ExitCode.BAD_INPUT) from error
 
 
 class Report:
@@ -33,7 +63,7 @@ class Report:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Classified) -> None:
         """Take the next outcome."""
         raise NotImplementedError
 
@@ -58,11 +88,11 @@ class JsonLinesReport(Report):
     A stream that is not UTF-8 gets JSON's escapes in place of characters outside ASCII.
     """
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Classified) -> None:
         """Write a line."""
         failure = outcome.failure
         error = _Failure(code=failure.code, message=failure.message) if failure else None
-        line = _Line(file=to_text(outcome.path), result=outcome.answer, error=error)
+        line = _Line(file=to_text(outcome.item), result=outcome.answer, error=error)
         is_ascii = codecs.lookup(self._stream.encoding or "ascii").name != "utf-8"
         self._stream.write(line.model_dump_json(ensure_ascii=is_ascii) + "\n")
         self._stream.flush()
@@ -78,9 +108,9 @@ class CsvReport(Report):
         self._rows: Any = csv.DictWriter(stream, self.COLUMNS, lineterminator="\n")
         self._rows.writeheader()
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Classified) -> None:
         """Write the file's rows."""
-        file = to_text(outcome.path)
+        file = to_text(outcome.item)
         if outcome.failure is not None:
             failure = outcome.failure
             self._rows.writerow({"file": file, "error_code": failure.code, "error": failure.message})
@@ -109,13 +139,13 @@ class TableReport(Report):
         for column in ("score", "id", "ms"):
             self._table.add_column(column, justify="right", no_wrap=True)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: Classified) -> None:
         """Keep the file's rows; files without an answer are only reported as errors."""
         if outcome.answer is None:
             return
         if outcome.answer.score_kind == "independent":
             self._independent.add(outcome.answer.model.name)
-        file, total_ms, style = to_line(outcome.path), f"{outcome.answer.timings_ms.total:.1f}", "bold"
+        file, total_ms, style = to_line(outcome.item), f"{outcome.answer.timings_ms.total:.1f}", "bold"
         for prediction in outcome.answer.predictions:
             score, class_id = f"{prediction.score:.1%}", str(prediction.class_id)
             self._table.add_row(file, prediction.label, score, class_id, total_ms, style=style)

@@ -1,6 +1,6 @@
 """One request: the image, its answer and its receipt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -135,9 +135,13 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A classified image. `predictions` is sorted by descending score, ties by class_id, `top_k` long."""
+    """A classified image. `predictions` is sorted by descending score, ties by class_id, `top_k` long.
+
+    `scores` are those of all classes by class_id.
+    """
 
     receipt: Receipt
     predictions: tuple[Prediction, ...]
     image: ImageInfo
     warnings: tuple[str, ...]
+    scores: NDArray[np.float32] = field(compare=False)

@@ -19,6 +19,11 @@ class ImageFormat(StrEnum):
     AVIF = "AVIF"
 
 
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    | {".heic", ".heif", ".hif", ".avif"}
+)
+"""What the names of image files end with, in lower case; only a search through folders goes by them."""
 _PREFIXES = (
     (b"\xff\xd8\xff", ImageFormat.JPEG),
     (b"\x89PNG\r\n\x1a\n", ImageFormat.PNG),

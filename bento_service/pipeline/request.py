@@ -206,7 +206,7 @@ class ImageRequest:
         receipt = self._make_receipt(
             OUTCOME_OK, model=self.model.card, result=result, top=predictions[:_RECEIPT_PREDICTIONS]
         )
-        self._answer = Answer(receipt, predictions[: self.top_k], result.image, receipt.warnings)
+        self._answer = Answer(receipt, predictions[: self.top_k], result.image, receipt.warnings, result.scores)
         if (found := self.models.find_shadow(self.model)) and is_chosen(
             receipt.digest, purpose="shadow", share=found[0].share
         ):

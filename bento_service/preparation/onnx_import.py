@@ -19,17 +19,12 @@ from bento_service.domain.models import (
     ScoreKind,
 )
 from bento_service.errors import ModelLoadError
+from bento_service.evaluation.folders import Photograph, choose_of_each_class, find_photographs
 from bento_service.preparation.confinement import Limits, run_confined
 from bento_service.preparation.inspection import GraphFacts, GraphHints
 from bento_service.preparation.onnx_file import find_onnx_file
 from bento_service.preparation.progress import Quarters
-from bento_service.preparation.recipe_check import (
-    Photograph,
-    RecipeCheck,
-    RecipeFigures,
-    choose_photographs,
-    find_photographs,
-)
+from bento_service.preparation.recipe_check import MAX_PHOTOGRAPHS, RecipeCheck, RecipeFigures
 
 _HINTS = TypeAdapter(GraphHints)
 _FACTS = TypeAdapter(GraphFacts)
@@ -166,8 +161,8 @@ def check_recipes(
         ModelLoadError: As `inspect_onnx`; or a subfolder is no label, or a photograph cannot be read.
     """
     file = find_onnx_file(path)
-    found = find_photographs(photographs, labels)
-    used = choose_photographs(found)
+    found = find_photographs(photographs, labels).photographs
+    used = choose_of_each_class(found, MAX_PHOTOGRAPHS)
     request = {
         "path": str(file.path),
         "hints": _HINTS.dump_python(hints or GraphHints()),

@@ -14,13 +14,14 @@ from pydantic import TypeAdapter
 
 from bento_service.domain.models import InputRecipe, ModelCard, Parity, ScoreKind
 from bento_service.errors import LightboxError, ModelLoadError, OutOfMemoryError
+from bento_service.evaluation.folders import Photograph
 from bento_service.preparation.batches import fix_batch, free_batch
 from bento_service.preparation.features import add_features
 from bento_service.preparation.graph_run import GraphRun, to_graph_input
 from bento_service.preparation.inspection import Activation, GraphFacts, GraphHints, inspect
 from bento_service.preparation.onnx_file import read_onnx
 from bento_service.preparation.progress import Progress
-from bento_service.preparation.recipe_check import Photograph, make_candidates, measure_candidates
+from bento_service.preparation.recipe_check import make_candidates, measure_candidates
 from bento_service.preparation.version import compute_version
 from bento_service.preparation.weights_task import convert_weights
 from bento_service.preparation.wrapping import check_recipe, wrap

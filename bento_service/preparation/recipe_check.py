@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bento_service.domain.models import Channels, Fit, InputRecipe
 from bento_service.errors import LightboxError, ModelLoadError
+from bento_service.evaluation.folders import Photograph
 from bento_service.images.preprocessing import ImageLimits, preprocess
 from bento_service.preparation.graph_run import GraphRun, to_graph_input
 from bento_service.preparation.inspection import Activation, GraphFacts
@@ -22,14 +23,6 @@ _BATCH = 8
 _LIMITS = ImageLimits(max_bytes=100_000_000, max_pixels=100_000_000)
 _LEAST_PROBABILITY = 1e-7
 _COLOURS: Final[tuple[Channels, ...]] = ("rgb", "bgr")
-
-
-@dataclass(frozen=True, slots=True)
-class Photograph:
-    """A labelled photograph."""
-
-    path: str
-    class_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +42,6 @@ class RecipeCheck:
     figures: tuple[RecipeFigures, ...]
     used: int
     found: int
-
-
-def find_photographs(folder: Path, labels: Sequence[str]) -> list[Photograph]:
-    """Return the files of a folder that has a subfolder for each class, named by its label or its id.
-
-    Raises:
-        ModelLoadError: A subfolder is no label, or there is no file.
-    """
-    try:
-        folders = sorted(found for found in folder.iterdir() if found.is_dir() and not found.name.startswith("."))
-    except OSError as error:
-        raise ModelLoadError(f"The photographs {str(folder)!r} cannot be read: {error.strerror}.") from error
-    ids = {str(index): index for index in range(len(labels))} | {label: index for index, label in enumerate(labels)}
-    unknown = [found.name for found in folders if found.name not in ids]
-    if unknown:
-        raise ModelLoadError(
-            f"These subfolders of {str(folder)!r} are neither labels nor class ids: {', '.join(unknown[:5])}. Labels "
-            f"are, for example, {', '.join(repr(label) for label in labels[:3])}; ids go from 0 to {len(labels) - 1}."
-        )
-    photographs = [
-        Photograph(str(path), ids[found.name])
-        for found in folders
-        for path in sorted(found.iterdir())
-        if path.is_file() and not path.name.startswith(".")
-    ]
-    if not photographs:
-        raise ModelLoadError(f"{str(folder)!r} has no photograph; it needs a subfolder with some for each class.")
-    return photographs
-
-
-def choose_photographs(photographs: Sequence[Photograph], most: int = MAX_PHOTOGRAPHS) -> list[Photograph]:
-    """Return at most so many, taking one of each class in turn."""
-    of_class = itertools.groupby(photographs, key=lambda photograph: photograph.class_id)
-    turns = itertools.zip_longest(*(list(group) for _, group in of_class))
-    return [photograph for turn in turns for photograph in turn if photograph is not None][:most]
 
 
 def make_candidates(recipe: InputRecipe, facts: GraphFacts) -> Mapping[str, InputRecipe]:

@@ -3,7 +3,6 @@ from collections.abc import Sequence
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from tests.dashboard.explanations import explanation
 from tests.dashboard.screen import forget_reads, headline, texts
 from tests.fakes.service import FakeService, SeenRequest
 
@@ -13,10 +12,6 @@ CAT = "Probably an Egyptian cat (36%)"
 
 def asked(service: FakeService) -> Sequence[SeenRequest]:
     return service.seen("/v1/explain")
-
-
-def answer_with_maps(service: FakeService) -> None:
-    service.answer_json(explanation().model_dump(mode="json"), path="/v1/explain")
 
 
 def switch_on(app: AppTest) -> AppTest:
@@ -31,7 +26,6 @@ def choose(app: AppTest, rank: int) -> AppTest:
 def test_a_map_is_asked_for_when_the_visitor_wants_it_and_for_the_class_that_is_looked_at(
     app: AppTest, service: FakeService
 ) -> None:
-    answer_with_maps(service)
     app.run().button(key=SAMPLE).click().run()
     assert not asked(service)
 
@@ -47,7 +41,6 @@ def test_a_map_is_asked_for_when_the_visitor_wants_it_and_for_the_class_that_is_
 def test_neither_another_opacity_nor_a_visit_to_the_other_page_sends_the_image_again(
     app: AppTest, service: FakeService
 ) -> None:
-    answer_with_maps(service)
     switch_on(app)
     before = len(service.requests)
     for opacity in (0, 40, 100):
@@ -64,7 +57,6 @@ def test_a_map_by_occlusion_is_made_only_after_a_press_on_the_button_that_says_w
     app: AppTest, service: FakeService
 ) -> None:
     service.refuse("invalid_parameter", path="/v1/explain", times=1)
-    service.answer_json(explanation(method="occlusion").model_dump(mode="json"), path="/v1/explain")
     switch_on(app)
     assert "runs it 49 times" in texts(app)
     choose(app, 1)
@@ -89,7 +81,6 @@ def test_a_map_that_cannot_be_made_costs_nothing_but_itself(
     app: AppTest, service: FakeService, code: str, words: str, has_button: bool
 ) -> None:
     service.refuse(code, path="/v1/explain", times=1)
-    answer_with_maps(service)
     switch_on(app)
     app.run()
     assert words in texts(app)
@@ -106,7 +97,6 @@ def test_a_map_that_cannot_be_made_costs_nothing_but_itself(
 def test_a_map_that_was_wanted_while_the_service_was_away_is_made_on_its_return(
     app: AppTest, service: FakeService
 ) -> None:
-    answer_with_maps(service)
     app.run().button(key=SAMPLE).click().run()
     service.stop()
     app.toggle[0].set_value(True).run()
@@ -121,7 +111,6 @@ def test_a_map_that_was_wanted_while_the_service_was_away_is_made_on_its_return(
 
 
 def test_the_switch_stays_on_for_the_next_photograph(app: AppTest, service: FakeService, photograph: bytes) -> None:
-    answer_with_maps(service)
     switch_on(app)
     app.file_uploader[0].set_value([("mine.jpg", photograph, "image/jpeg")]).run()
     assert asked(service)[-1].body == photograph
@@ -129,7 +118,6 @@ def test_the_switch_stays_on_for_the_next_photograph(app: AppTest, service: Fake
 
 
 def test_a_class_that_is_no_longer_shown_gives_way_to_the_best_one(app: AppTest, service: FakeService) -> None:
-    answer_with_maps(service)
     switch_on(app)
     choose(app, 4)
     app.slider(key="classify_top_k").set_value(2).run()

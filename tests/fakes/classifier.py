@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
+import numpy as np
+
 from bento_service.domain.models import InputRecipe, ModelCard, Parity
 from bento_service.domain.requests import OUTCOME_OK, Answer, ImageInfo, Prediction, Preview, Priority, Receipt, Timings
 from bento_service.domain.runner import Device
@@ -32,9 +34,8 @@ def served_model(
 
 def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
     """An answer with `top_k` predictions."""
-    predictions = tuple(
-        Prediction(index, card.labels[index], 0.5 / (index + 1)) for index in range(min(top_k, len(card.labels)))
-    )
+    scores = 0.5 / np.arange(1, len(card.labels) + 1)
+    predictions = tuple(Prediction(*one) for one in zip(range(top_k), card.labels, scores.tolist(), strict=False))
     image = ImageInfo("JPEG", 451, 300)
     warnings = ("exif_orientation_applied",)
     receipt = Receipt(
@@ -51,7 +52,7 @@ def answer_for(request_id: str, card: ModelCard, top_k: int) -> Answer:
         digest="00" * 32,
         warnings=warnings,
     )
-    return Answer(receipt, predictions, image, warnings)
+    return Answer(receipt, predictions, image, warnings, scores.astype(np.float32))
 
 
 def preview_of(encoded: bytes) -> Preview:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bento_service.cli.classification import Outcome, classify_in_order, in_process
+from bento_service.cli.classification import Classified, classify_in_order, in_process
 from bento_service.errors import LightboxError, UndecodableImageError, UnknownModelError
 from tests.fakes.classifier import FakeClassifier, Gate
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 async def classify_all(
     classifier: FakeClassifier, paths: list[Path], *, model: str | None = None, concurrency: int = 2
-) -> list[Outcome]:
+) -> list[Classified]:
     @asynccontextmanager
     async def opened() -> "AsyncIterator[Classifier]":
         yield classifier
@@ -41,7 +41,7 @@ async def test_answers_come_in_the_order_of_the_files_as_the_contract_has_them(p
 
     outcomes = await classify_all(classifier, paths)
 
-    assert [outcome.path for outcome in outcomes] == paths
+    assert [outcome.item for outcome in outcomes] == paths
     answers = [outcome.answer for outcome in outcomes if outcome.answer]
     assert sorted(classifier.images) == sorted(path.read_bytes() for path in paths)
     assert (answers[0].image.width, answers[0].timings_ms.total, len(answers[0].predictions)) == (451, 13.0, 3)

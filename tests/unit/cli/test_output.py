@@ -2,7 +2,7 @@ import csv
 import io
 from pathlib import Path
 
-from bento_service.cli.classification import Outcome
+from bento_service.cli.classification import Classified, Outcome
 from bento_service.cli.output import CsvReport, Report, TableReport
 from tests.fakes import service_data
 
@@ -10,7 +10,7 @@ SOFTMAX = service_data.classification(top_k=2)
 INDEPENDENT = SOFTMAX.model_copy(update={"score_kind": "independent"})
 
 
-def write(kind: type[Report], *answers: Outcome) -> str:
+def write(kind: type[Report], *answers: Classified) -> str:
     stream = io.StringIO()
     report = kind(stream)
     for answer in answers:
