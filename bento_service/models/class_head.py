@@ -24,15 +24,12 @@ _PASSES: Final = frozenset(
 """Operators that may leave scores or pooled features what they are; `_is_proven` sees whether they do."""
 _POOLS: Final = frozenset(("GlobalAveragePool", "AveragePool", "ReduceMean"))
 _ACTIVATIONS: Final = frozenset(("Softmax", "Sigmoid"))
-_MOST_OPERATORS: Final = 200
-"""In a head, those that compute shapes among them."""
-_MOST_SIZES: Final = 16
-"""Of a constant that may be a shape."""
+_MOST_OPERATORS, _MOST_SIZES = 200, 16
+"""Operators of a head, those that compute shapes among them; and numbers of a constant that may be a shape."""
 _TOLERANCE, _HALF_TOLERANCE = 1e-4, 1e-2
 """Of the scores of a trial, as a share of the largest: rounding in f32 and f16. Anything else differs by far more."""
 _FREE_SIZES: Final = (3, 5)
 """Rows and columns of a trial where the graph takes any."""
-
 
 Layout = Literal["NCHW", "NHWC"]
 
