@@ -23,7 +23,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 860})
         page.goto(arguments.url)
         page.set_input_files("input[type=file]", _ROOT / "dashboard" / "samples" / "chelsea.png")
-        page.get_by_role("switch", name="Show why").press("Space")
+        page.get_by_text("Show why").click()
         page.get_by_alt_text("with the map for").wait_for()
         _save(page, "classify")
         page.set_viewport_size({"width": 1280, "height": 1180})

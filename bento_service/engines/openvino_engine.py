@@ -130,8 +130,8 @@ def _count_streams(*, lanes: int, threads: int) -> dict[EngineMode, int]:
 def _return_channels_last(model: "Model", output: int) -> "Model":
     """Return a model that returns a feature map as NHWC.
 
-    So the last convolution writes it already, on CPUs with AVX2 or more. As NCHW it would be turned for every image,
-    which took 1 to 2 % of the time (docs/adr/0039-features-as-a-second-output.md).
+    So the last convolution writes it already, on CPUs with AVX-512. As NCHW it would be turned for every image, which
+    took 1 % of the time (docs/adr/0039-features-as-a-second-output.md).
     """
     from openvino import Layout
     from openvino.preprocess import PrePostProcessor

@@ -4,6 +4,7 @@ Before its activation, the score of a class is the mean over all places of `weig
 plus `bias[class]`: a class activation map (Zhou et al., 2016, arXiv:1512.04150) takes that mean apart again.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +24,12 @@ _PASSES: Final = frozenset(
 """Operators that may leave scores or pooled features what they are; `_is_proven` sees whether they do."""
 _POOLS: Final = frozenset(("GlobalAveragePool", "AveragePool", "ReduceMean"))
 _ACTIVATIONS: Final = frozenset(("Softmax", "Sigmoid"))
-_MOST_OPERATORS: Final = 200
-"""In a head, those that compute shapes among them."""
+_MOST_OPERATORS, _MOST_SIZES = 200, 16
+"""Operators of a head, those that compute shapes among them; and numbers of a constant that may be a shape."""
 _TOLERANCE, _HALF_TOLERANCE = 1e-4, 1e-2
 """Of the scores of a trial, as a share of the largest: rounding in f32 and f16. Anything else differs by far more."""
 _FREE_SIZES: Final = (3, 5)
 """Rows and columns of a trial where the graph takes any."""
-
 
 Layout = Literal["NCHW", "NHWC"]
 
@@ -115,13 +115,10 @@ class _Search:
     """Walks back from the scores; `_linear` is the product of the linear layers so far, None before the first."""
 
     def __init__(self, model: "ModelProto") -> None:
-        from onnx import shape_inference
-
         self._model = model
         self._makers = {name: node for node in model.graph.node for name in node.output}
         self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        inferred = shape_inference.infer_shapes(model, data_prop=True).graph
-        self._values = {value.name: value for value in (*inferred.value_info, *inferred.output)}
+        self._values = _infer_types(model)
         self._linear: NDArray[np.float32] | None = None
         self._bias: NDArray[np.float32] = np.zeros(1, np.float32)
 
@@ -285,3 +282,18 @@ class _Search:
         [computed] = ReferenceEvaluator(model).run([name], fed)
         answer: NDArray[Any] = np.asarray(computed)
         return answer
+
+
+def _infer_types(model: "ModelProto") -> "Mapping[str, ValueInfoProto]":
+    """Return what is known of the tensors between operators, by name."""
+    from onnx import ModelProto, TensorProto, shape_inference
+
+    # The inference copies what it is given; of large weights the shape is enough.
+    light = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
+    for kind in ("node", "input", "output", "value_info"):
+        getattr(light.graph, kind).extend(getattr(model.graph, kind))
+    for tensor in model.graph.initializer:
+        shape = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+        light.graph.initializer.append(tensor if math.prod(tensor.dims) <= _MOST_SIZES else shape)
+    inferred = shape_inference.infer_shapes(light, data_prop=True).graph
+    return {value.name: value for value in (*inferred.value_info, *inferred.output)}

@@ -36,6 +36,19 @@ def test_recorded_batches_answer_as_the_cpu_does(
     np.testing.assert_allclose(engine.infer(images[:32]), reference[:32], atol=TOLERANCES[precision])
 
 
+def test_features_come_with_scores_that_are_those_of_recorded_batches(
+    open_engine: OpenEngine, images: NDArray[np.uint8]
+) -> None:
+    engine = open_engine("f32")
+
+    scores, features = engine.infer_with_features(images[:3])
+
+    assert engine.has_features
+    np.testing.assert_allclose(scores, engine.infer(images[:3]), atol=1e-5)
+    assert features.dtype == np.float32
+    assert (features.shape[0], features.ndim) == (3, 4)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 9, 17, 31, 32])
 def test_a_padded_batch_answers_as_its_images_do_one_by_one(
     open_engine: OpenEngine, images: NDArray[np.uint8], size: int

@@ -76,6 +76,7 @@ def to_json(stored: StoredModel) -> str:
     described["parity"] = _PARITIES.dump_python(stored.parities, mode="json")
     described["stored_at"] = stored.stored_at.isoformat() if stored.stored_at else None
     described["size_bytes"] = measure_bytes(stored)
+    described["has_features"] = stored.has_features
     described["onnx_path"] = str(stored.onnx_path)
     return json.dumps(described, ensure_ascii=False, indent=2)
 
@@ -124,6 +125,7 @@ def _describe(stored: StoredModel) -> Iterator[tuple[str, str, str]]:
         gate = "passes" if parity.passes_gate else "fails"
         moved = f"largest difference {parity.max_probability_difference:.4f}"
         yield f"parity on {engine}", f"{gate}: {moved}, {agreed}", where.get("parity", "")
+    yield "explained by", "class activation maps" if stored.has_features else "occlusion", ""
     yield "largest batch", "any" if card.max_batch is None else str(card.max_batch), ""
     if card.memory_bytes is not None:
         yield "memory when loaded", f"{card.memory_bytes / 1e6:.0f} MB", "measured by the import"

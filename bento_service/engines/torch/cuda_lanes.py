@@ -1,15 +1,18 @@
 """GPU lanes: each has a CUDA stream, fixed buffers, and a CUDA graph of the forward pass for each batch size."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain.models import InputRecipe
+from bento_service.engines.base import explain_no_features
 from bento_service.engines.torch.cuda_model import Forward
 from bento_service.engines.torch.cuda_streams import CudaRuntime, CudaStream, Step, is_out_of_memory
+from bento_service.engines.torch.features import ForwardWithFeatures
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +24,12 @@ def list_buckets(max_batch: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LaneModel:
-    """A forward pass on the GPU, its input recipe and its number of classes."""
+    """A forward pass on the GPU, its input recipe and its number of classes; and one that returns features too."""
 
     forward: Forward
     recipe: InputRecipe
     classes: int
+    forward_with_features: ForwardWithFeatures | None = None
 
 
 class CudaLane:
@@ -41,6 +45,7 @@ class CudaLane:
 
         shape = (max_batch, *model.recipe.shape_hwc)
         self._forward = model.forward
+        self._forward_with_features = model.forward_with_features
         self._stream = stream
         self._host_pixels = runtime.host_buffer(shape, torch.uint8)
         self._host_scores = runtime.host_buffer((max_batch, model.classes), torch.float32)
@@ -77,6 +82,27 @@ class CudaLane:
         Raises:
             RuntimeError: What CUDA reports; `torch.OutOfMemoryError` is one.
         """
+        count = len(batch_nhwc)
+        with self._running(batch_nhwc):
+            scores = self._step_for(count)()
+            self._host_scores[:count].copy_(scores[:count], non_blocking=True)
+        return self._host_scores[:count].numpy().copy()
+
+    def run_with_features(self, batch_nhwc: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Classify a batch and return its features; raises as `run`, and InferenceFailedError where there are none.
+
+        Never recorded: maps of all batch sizes would keep memory, and few ask for them.
+        """
+        if self._forward_with_features is None:
+            raise explain_no_features()
+        with self._running(batch_nhwc):
+            scores, features = self._forward_with_features(self._pixels[: len(batch_nhwc)])
+            scores, features = scores.cpu(), features.cpu()
+        return scores.numpy(), np.ascontiguousarray(features.numpy())
+
+    @contextmanager
+    def _running(self, batch_nhwc: NDArray[np.uint8]) -> Iterator[None]:
+        """Let a block launch work on the images of a batch, which are in the buffer, and wait for the end of it."""
         import torch
 
         count = len(batch_nhwc)
@@ -84,12 +110,10 @@ class CudaLane:
         with torch.inference_mode(), self._stream.active():
             try:
                 self._pixels[:count].copy_(self._host_pixels[:count], non_blocking=True)
-                scores = self._step_for(count)()
-                self._host_scores[:count].copy_(scores[:count], non_blocking=True)
+                yield
             finally:
                 # After a failure too, or the next batch could overwrite one that is still being copied.
                 self._stream.finish()
-        return self._host_scores[:count].numpy().copy()
 
     def _step_for(self, count: int) -> Step:
         if not self._recorded:

@@ -7,12 +7,13 @@ import copy
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bento_service.domain.models import MAX_PROBABILITY_DIFFERENCE, InputRecipe, Parity
+from bento_service.engines.torch.features import ForwardWithFeatures, return_features
 from bento_service.engines.torch.program import fold_batch_norms, lower_weights
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ Classify = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Probabilities, shape (n, classes), of a batch of any size n >= 1."""
 Forward = Callable[["torch.Tensor"], "torch.Tensor"]
 """uint8 images, shape (n, height, width, channels), to f32 probabilities, shape (n, classes), on one device."""
+_Answer = TypeVar("_Answer")
 Compiler = Callable[["nn.Module"], Forward]
 
 MIN_DECIDED = 100
@@ -36,11 +38,15 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class CudaModel:
-    """A forward pass, its precision, and its parity with unaltered f32 on the same device."""
+    """A forward pass, its precision, and its parity with unaltered f32 on the same device.
+
+    `forward_with_features` is never compiled, and None where the model's head is not pooling and linear layers.
+    """
 
     forward: Forward
     precision: Precision
     parity: Parity
+    forward_with_features: ForwardWithFeatures | None
 
 
 def ready_model(
@@ -66,7 +72,7 @@ def ready_model(
     probes = make_probes(recipe)
     reference = classify_all(classify_with(module, device), probes)
     fold_batch_norms(module)
-    lowered: dict[Precision, nn.Module] = {}
+    lowered: dict[Precision, fx.GraphModule] = {}
 
     def prepare(candidate: Precision) -> Classify:
         lowered.clear()  # free the rejected candidate
@@ -74,7 +80,9 @@ def ready_model(
         return classify_with(run_in(candidate, lowered[candidate], device), device)
 
     settled, parity = choose_precision(candidates, prepare, reference, probes)
-    model = CudaModel(run_in(settled, lowered[settled], device), settled, parity)
+    tapped = return_features(lowered[settled])
+    with_features = None if tapped is None else run_in(settled, tapped, device)
+    model = CudaModel(run_in(settled, lowered[settled], device), settled, parity, with_features)
     if compiler is None:
         return model
     compiled = run_in(settled, compiler(lowered[settled]), device)
@@ -86,7 +94,7 @@ def ready_model(
     if parity.passes_gate and not compiled_parity.passes_gate:
         logger.warning("The compiled model fails the parity gate and is not used: %s", describe(compiled_parity))
         return model
-    return CudaModel(compiled, settled, compiled_parity)
+    return CudaModel(compiled, settled, compiled_parity, with_features)
 
 
 def compile_for(batch_sizes: int) -> Compiler:
@@ -106,7 +114,7 @@ def compile_for(batch_sizes: int) -> Compiler:
     return compile_module
 
 
-def lower(module: "fx.GraphModule", precision: Precision) -> "nn.Module":
+def lower(module: "fx.GraphModule", precision: Precision) -> "fx.GraphModule":
     """Return the module with weights of a precision: itself for f32, else a copy."""
     import torch
 
@@ -122,7 +130,9 @@ def _dtype(precision: Precision) -> "torch.dtype":
     return {"f32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def run_in(precision: Precision, module: Forward, device: str) -> Forward:
+def run_in(
+    precision: Precision, module: "Callable[[torch.Tensor], _Answer]", device: str
+) -> "Callable[[torch.Tensor], _Answer]":
     """Return the forward pass of a module whose weights have the precision already."""
     import torch
 
@@ -130,7 +140,7 @@ def run_in(precision: Precision, module: Forward, device: str) -> Forward:
         return module
     dtype = _dtype(precision)
 
-    def forward(images: "torch.Tensor") -> "torch.Tensor":
+    def forward(images: "torch.Tensor") -> _Answer:
         # Autocast rather than a half-precision module: models may mix types, and sensitive operations stay in f32.
         with torch.autocast(device, dtype=dtype, cache_enabled=False):
             return module(images)

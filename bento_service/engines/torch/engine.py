@@ -1,9 +1,10 @@
 """PyTorch on CUDA GPUs, and in f32 on CPUs as the reference."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from queue import LifoQueue
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,14 @@ from bento_service.engines.devices import describe_cpu, describe_cuda
 from bento_service.engines.torch.cuda_lanes import CudaLane, LaneModel, list_buckets, open_lanes
 from bento_service.engines.torch.cuda_model import Precision, compile_for, describe, list_candidates, ready_model
 from bento_service.engines.torch.cuda_streams import CudaRuntime, is_out_of_memory
+from bento_service.engines.torch.features import return_features
 from bento_service.engines.torch.program import load_program
 from bento_service.errors import EngineUnavailableError, InferenceFailedError, ModelLoadError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from torch import nn
+
+_Answer = TypeVar("_Answer")
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +37,6 @@ class TorchEngine:
 
     name = "torch"
     modes = frozenset({EngineMode.THROUGHPUT})
-    has_features = False
 
     def __init__(
         self,
@@ -71,10 +74,13 @@ class TorchEngine:
         self.parity: Parity | None = None
         self.bucket_sizes: tuple[int, ...] = ()
         self._module: nn.Module | None = None
+        self._module_with_features: nn.Module | None = None
         if device == "cpu":
             torch.set_num_threads(threads)
             self.device = describe_cpu()
-            self._module = load_program(program_path, card.name, device)
+            program = load_program(program_path, card.name, device)
+            self._module, self._module_with_features = program, return_features(program)
+            self.has_features = self._module_with_features is not None
             return
         if not torch.cuda.is_available():
             raise EngineUnavailableError("PyTorch sees no CUDA GPU here. Set the device to `cpu` or `auto`.")
@@ -90,13 +96,14 @@ class TorchEngine:
                 device=device,
             )
             self._cuda = CudaProgram(
-                LaneModel(model.forward, card.recipe, len(card.labels)),
+                LaneModel(model.forward, card.recipe, len(card.labels), model.forward_with_features),
                 max_batch=max_batch,
                 lanes=lanes,
                 runtime=CudaRuntime(),
             )
             self.precision, self.parity = model.precision, model.parity
             self.bucket_sizes = self._cuda.bucket_sizes
+            self.has_features = model.forward_with_features is not None
             logger.info("%s runs in %s: %s", card.name, model.precision, describe(model.parity))
         except RuntimeError as error:
             raise _explain_load(error, card.name, self.device) from error
@@ -116,12 +123,23 @@ class TorchEngine:
     def infer_with_features(
         self, batch_nhwc: NDArray[np.uint8], mode: EngineMode = EngineMode.THROUGHPUT
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Classify a batch and return its features; see `Engine.infer_with_features`."""
-        raise explain_no_features()
+        """Classify a batch and return its features; see `Engine.infer_with_features`.
+
+        On a GPU the batch is not a recorded one: it takes longer, and its scores may round differently.
+        """
+        program, module = self._cuda, self._module_with_features
+        try:
+            if program is not None:
+                return program.infer_with_features(batch_nhwc)
+            if module is not None:
+                return _infer_with_features_on_cpu(module, batch_nhwc)
+        except RuntimeError as error:
+            raise explain(error, len(batch_nhwc)) from error
+        raise explain_no_features() if self._module is not None else InferenceFailedError("The engine is closed.")
 
     def close(self) -> None:
         """Wait for running batches of a GPU; release the model and its memory."""
-        cuda, self._cuda, self._module = self._cuda, None, None
+        cuda, self._cuda, self._module, self._module_with_features = self._cuda, None, None, None
         if cuda is not None:
             cuda.close()
 
@@ -134,6 +152,16 @@ def _infer_on_cpu(module: "nn.Module", batch_nhwc: NDArray[np.uint8]) -> NDArray
         images = torch.from_numpy(np.require(batch_nhwc, requirements=["C", "W"]))
         probabilities: NDArray[np.float32] = module(images).numpy()
     return probabilities
+
+
+def _infer_with_features_on_cpu(
+    module: "nn.Module", batch_nhwc: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    import torch
+
+    with torch.inference_mode():
+        scores, features = module(torch.from_numpy(np.require(batch_nhwc, requirements=["C", "W"])))
+    return scores.numpy(), np.ascontiguousarray(features.numpy())
 
 
 def explain(error: RuntimeError, images: int) -> InferenceFailedError | OutOfMemoryError:
@@ -175,6 +203,13 @@ class CudaProgram:
             InferenceFailedError: The program is closed.
             RuntimeError: What CUDA reports; `torch.OutOfMemoryError` is one.
         """
+        return self._run(batch_nhwc, CudaLane.run)
+
+    def infer_with_features(self, batch_nhwc: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Classify a batch and return its features; raises as `infer`, and where the model has none."""
+        return self._run(batch_nhwc, CudaLane.run_with_features)
+
+    def _run(self, batch_nhwc: NDArray[np.uint8], run: Callable[[CudaLane, NDArray[np.uint8]], _Answer]) -> _Answer:
         if len(batch_nhwc) > self.max_batch:
             raise OutOfMemoryError(
                 f"A batch of {len(batch_nhwc)} images was given; on this GPU there is memory set aside for "
@@ -184,7 +219,7 @@ class CudaProgram:
         try:
             if lane is None:
                 raise InferenceFailedError("The engine is closed.")
-            return lane.run(batch_nhwc)
+            return run(lane, batch_nhwc)
         except RuntimeError as error:
             if is_out_of_memory(error):
                 self._runtime.release()

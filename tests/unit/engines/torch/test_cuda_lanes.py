@@ -96,6 +96,19 @@ def test_a_model_that_cannot_be_recorded_is_launched_anew_in_batches_of_any_size
     assert "not permitted" in caplog.text
 
 
+def test_features_come_with_the_scores_from_a_launch_of_their_own() -> None:
+    def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return spread(images), images.permute(0, 3, 1, 2).float()
+
+    runtime = FakeRuntime()
+    [lane] = open_lanes(LaneModel(spread, RECIPE, 3, forward), max_batch=8, lanes=1, runtime=runtime)
+    scores, features = lane.run_with_features(make_batch([5, 6, 7]))
+
+    np.testing.assert_array_equal(scores, lane.run(make_batch([5, 6, 7])))
+    np.testing.assert_array_equal(features, make_batch([5, 6, 7]).transpose(0, 3, 1, 2))
+    assert (runtime.streams[0].replays, runtime.streams[0].finished) == ([4], 2)
+
+
 def test_a_lane_waits_for_what_it_launched_even_where_the_model_fails() -> None:
     def fail(images: torch.Tensor) -> torch.Tensor:
         raise RuntimeError("illegal instruction")
