@@ -115,6 +115,8 @@ class Receipt:
     `outcome` is `ok` or the error's code. `model` is a served model's name, or empty for an unknown one. `top` holds
     up to five predictions, best first, whose scores are of `score_kind`. `digest` is the SHA-256 of the encoded bytes
     in hex, or empty where they were not all received; the image itself is never stored. `received_at` is in UTC.
+    `further_runs` counts runs of the model beyond the image's own, such as those of an occlusion; the journal does not
+    store it.
     """
 
     request_id: str
@@ -131,6 +133,7 @@ class Receipt:
     cached: bool = False
     warnings: tuple[str, ...] = ()
     score_kind: ScoreKind = "softmax"
+    further_runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,7 @@ class Explainer:
         else:
             method = Method.OCCLUSION
             runs = await run_covered(image, preprocessed.pixels_hwc, class_id, explained.score, deadline_s)
-            image.note_further_runs(queue_ms=runs.queue_ms, inference_ms=runs.inference_ms)
+            image.note_further_runs(runs.grid.size, queue_ms=runs.queue_ms, inference_ms=runs.inference_ms)
             grid = runs.grid
         box = place_input(preprocessed.info, card.recipe)
         opacity, png = question.picture_opacity, None

@@ -53,8 +53,8 @@ async def run_covered(
 ) -> CoveredRuns:
     """Run the image once for each cell, with the cell covered, and compare with the `score` of the whole image.
 
-    The copies go through the queue as bulk work; `image.compute` has counted them. Cancelling the call spares those that
-    have not begun.
+    The copies go through the queue as bulk work; `image.compute` has counted them. Cancelling the call spares those
+    that have not begun.
 
     Raises:
         LightboxError: Any of the errors of scheduling and inference.

@@ -66,6 +66,7 @@ class ImageRequest:
     _answer: Answer | None = field(default=None, init=False)
     _for_shadow: ShadowedAnswer | None = field(default=None, init=False)
     _further_ms: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+    _further_runs: int = field(default=0, init=False)
 
     def __enter__(self) -> Self:
         """Take a place among the images that are being received, and keep the models open."""
@@ -202,9 +203,9 @@ class ImageRequest:
         )
         return await self._work.run()
 
-    def note_further_runs(self, *, queue_ms: float, inference_ms: float) -> None:
-        """Add to the receipt how long further runs of the image waited, and how long they took after that."""
-        self._further_ms = (queue_ms, inference_ms)
+    def note_further_runs(self, count: int, *, queue_ms: float, inference_ms: float) -> None:
+        """Add further runs of the image to the receipt: how long they waited, and how long they took after that."""
+        self._further_runs, self._further_ms = count, (queue_ms, inference_ms)
 
     def make_answer(self, encoded: bytes, result: CachedResult) -> Answer:
         """Return the answer for the image's scores, and keep its receipt."""
@@ -265,6 +266,7 @@ class ImageRequest:
             cached=is_cached,
             warnings=(*warnings, *self.model.card.warnings) if image else (),
             score_kind=self.model.card.score_kind,
+            further_runs=self._further_runs,
         )
 
     def _elapsed_ms(self) -> float:

@@ -31,7 +31,9 @@ class Scrape:
         return sum(len(family.samples) for family in self.registry.collect())
 
 
-def make_receipt(*, outcome: str = "ok", model: str = "a", batch_size: int = 4, cached: bool = False) -> Receipt:
+def make_receipt(
+    *, outcome: str = "ok", model: str = "a", batch_size: int = 4, cached: bool = False, further_runs: int = 0
+) -> Receipt:
     return Receipt(
         request_id="r",
         received_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -42,6 +44,7 @@ def make_receipt(*, outcome: str = "ok", model: str = "a", batch_size: int = 4, 
         batch_size=batch_size,
         dispatch="cached" if cached else "backlog",
         cached=cached,
+        further_runs=further_runs,
     )
 
 
@@ -91,8 +94,15 @@ def value(name: str, **labels: str) -> tuple[str, dict[str, str]]:
                 (value("lightbox_batch_size_images_count", model="a"), None),
             ],
         ),
+        (
+            [make_receipt(further_runs=49)],
+            [
+                (value("lightbox_requests_total", model="a", outcome="ok"), 1),
+                (value("lightbox_stage_seconds_count", model="a", stage="total"), None),
+            ],
+        ),
     ],
-    ids=["by model and outcome", "computed", "refused", "cached"],
+    ids=["by model and outcome", "computed", "refused", "cached", "run many times"],
 )
 def test_receipts_are_counted_and_computed_answers_timed(
     receipts: list[Receipt], expected: list[tuple[tuple[str, dict[str, str]], float | None]]
