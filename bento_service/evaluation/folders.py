@@ -17,6 +17,7 @@ _WORDNET_ID = re.compile(r"n\d{8}")
 _NAMED = 5
 """Folders and labels in the message of an error, at most."""
 _MAP_HINT = "`--labels-map FILE` gives folders other names."
+_RENAME_HINT = "Give the folders those names."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ def find_photographs(folder: Path, labels: Sequence[str], names: Mapping[str, st
     Args:
         folder: The folder.
         labels: The model's labels by class id.
-        names: Labels or class ids by the subfolder's name, for subfolders that are named otherwise.
+        names: Labels or class ids by the subfolder's name, for subfolders that are named otherwise; None where the
+            caller takes no such names, and errors suggest none.
 
     Raises:
         WrongFactsError: A subfolder is no class, or could be several, or there is no photograph.
@@ -57,7 +59,7 @@ def find_photographs(folder: Path, labels: Sequence[str], names: Mapping[str, st
         subfolders = [found for found in entries if found.is_dir()]
     except OSError as error:
         raise WrongFactsError(f"The photographs {str(folder)!r} cannot be read: {error.strerror}.") from error
-    classes = _match(folder, [found.name for found in subfolders], labels, names or {})
+    classes = _match(folder, [found.name for found in subfolders], labels, names)
     photographs: list[Photograph] = []
     ignored = len(entries) - len(subfolders)
     for subfolder in subfolders:
@@ -124,29 +126,31 @@ def _walk(top: Path) -> list[Path]:
     return sorted(found)
 
 
-def _match(folder: Path, subfolders: Sequence[str], labels: Sequence[str], names: Mapping[str, str]) -> dict[str, int]:
+def _match(
+    folder: Path, subfolders: Sequence[str], labels: Sequence[str], names: Mapping[str, str] | None
+) -> dict[str, int]:
     finder = _ClassFinder(labels)
-    found = {subfolder: finder.find(names.get(subfolder, subfolder)) for subfolder in subfolders}
+    hint = _RENAME_HINT if names is None else _MAP_HINT
+    found = {subfolder: finder.find((names or {}).get(subfolder, subfolder)) for subfolder in subfolders}
     for subfolder, ids in found.items():
         if len(ids) > 1:
             raise WrongFactsError(
                 f"The subfolder {subfolder!r} of {str(folder)!r} could be {' or '.join(map(str, ids))}, which are "
-                f"{' and '.join(repr(labels[one]) for one in ids)}: name it by the class id. {_MAP_HINT}"
+                f"{' and '.join(repr(labels[one]) for one in ids)}: name it by the class id. {hint}"
             )
     if unknown := [subfolder for subfolder, ids in found.items() if not ids]:
-        raise _explain_unknown(folder, unknown, finder)
+        raise _explain_unknown(folder, unknown, finder, hint)
     return {subfolder: ids[0] for subfolder, ids in found.items()}
 
 
-def _explain_unknown(folder: Path, unknown: Sequence[str], finder: "_ClassFinder") -> WrongFactsError:
+def _explain_unknown(folder: Path, unknown: Sequence[str], finder: "_ClassFinder", hint: str) -> WrongFactsError:
     listed = ", ".join(map(repr, unknown[:_NAMED])) + (f" and {len(unknown) - _NAMED} more" * (len(unknown) > _NAMED))
     labels = finder.labels
     shown = ", ".join(map(repr, labels[:_NAMED]))
     if len(labels) > _NAMED:
         shown += f" and {len(labels) - _NAMED} more, which `lightbox models labels MODEL` lists"
     ids = f"; class ids go from 0 to {len(labels) - 1}" if finder.takes_ids else ""
-    hint = _MAP_HINT
-    if all(_WORDNET_ID.fullmatch(name) for name in unknown):
+    if hint == _MAP_HINT and all(_WORDNET_ID.fullmatch(name) for name in unknown):
         hint = (
             "They look like WordNet ids, which the model does not have: `--labels-map FILE` gives them labels or class "
             "ids, a line `n02123045 tabby` or `n02123045 281` for each."

@@ -80,7 +80,7 @@ def test_what_is_wrong_with_a_folder_is_said_with_what_is_allowed(
     tmp_path: Path, files: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(WrongFactsError, match=message):
-        find_photographs(make_folder(tmp_path, *files), LABELS)
+        find_photographs(make_folder(tmp_path, *files), LABELS, {})
 
 
 def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:

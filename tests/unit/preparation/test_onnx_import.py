@@ -253,5 +253,5 @@ def test_a_subfolder_that_is_no_label_is_refused(tmp_path: Path) -> None:
     path = save(make_classifier(), tmp_path / "m.onnx")
     (tmp_path / "photographs" / "purple").mkdir(parents=True)
 
-    with pytest.raises(ModelLoadError, match=r"neither labels nor class ids: purple\. Labels are, for example, 'red'"):
+    with pytest.raises(ModelLoadError, match=r"of the model: 'purple'\. Its labels are 'red', .* Give the folders"):
         check_recipes(path, tmp_path / "photographs", LABELS, replace(RECIPE))
