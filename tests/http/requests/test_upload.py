@@ -1,4 +1,5 @@
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -97,6 +98,13 @@ def test_a_boundary_may_have_characters_that_clients_forget_to_quote(app: Starle
     headers = {"Content-Type": f"multipart/form-data;\tboundary={boundary}"}
 
     assert send(app, [file, f"--{boundary}--".encode()], headers).status == 200
+
+
+def test_a_long_content_type_does_not_hold_the_event_loop(app: Starlette) -> None:
+    begun_s = time.process_time()
+    answer = send(app, [b"x"], {"Content-Type": 'multipart/form-data; boundary="' + ";" * 64_000})
+    assert time.process_time() - begun_s < 0.5
+    assert answer.status == 400
 
 
 def test_uploads_beyond_the_budget_of_the_worker_are_rejected(state: AppState) -> None:
