@@ -19,7 +19,8 @@ from bento_service.images.jpeg import OPT_IN_OVERSAMPLING
 from bento_service.images.preprocessing import ImageLimits
 from bento_service.journal.base import Journal
 from bento_service.journal.writer import open_journal
-from bento_service.loading.model_loader import BegunLoad, FirstModels, ModelLoader
+from bento_service.loading.begun_load import BegunLoad
+from bento_service.loading.model_loader import FirstModels, ModelLoader
 from bento_service.models.comparisons import WaitingComparisons
 from bento_service.models.registry_sql import SqlRegistryStore
 from bento_service.models.registry_start import StartPlan, plan_start

@@ -87,7 +87,8 @@ def _worker() -> "tuple[Lifecycle, InFlightRequests]":
 
     BentoML's master imports this module too, and starts in half the time without what only a worker needs.
     """
-    from bento_service.loading.model_loader import BegunLoad, ModelLoader
+    from bento_service.loading.begun_load import BegunLoad
+    from bento_service.loading.model_loader import ModelLoader
 
     # Which models a registry wants is known only once it was asked.
     begun = BegunLoad(ModelLoader(settings), settings.models) if settings.model_control == "fixed" else None
