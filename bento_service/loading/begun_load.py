@@ -1,4 +1,4 @@
-"""A load of the first models that runs while the process does something else."""
+"""A load that goes on while the process imports what else it needs."""
 
 import asyncio
 import threading
@@ -15,6 +15,8 @@ class BegunLoad:
         """Begin."""
         self.loader = loader
         self._models: Future[FirstModels] = Future()
+        # It runs from now on: a `wait` that is cancelled cannot cancel it.
+        self._models.set_running_or_notify_cancel()
         threading.Thread(target=self._load, args=(names,), name="lightbox-load").start()
 
     async def wait(self) -> FirstModels:

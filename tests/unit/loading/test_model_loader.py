@@ -12,6 +12,7 @@ from bento_service.bootstrap import open_pipeline
 from bento_service.domain.models import StoredModel
 from bento_service.domain.registry import CHAMPION, Deployment
 from bento_service.errors import ModelLoadError
+from bento_service.loading.begun_load import BegunLoad
 from bento_service.loading.model_loader import ModelLoader
 from bento_service.models.store import BentoModelStore
 from bento_service.observability.metrics import Metrics
@@ -75,6 +76,34 @@ async def test_a_load_that_hangs_is_given_up(settings: Settings) -> None:
     with pytest.raises(ModelLoadError, match=rf"{SECOND} was not loaded within 0\.05 s"):
         await loader.load_beside(NAME, SECOND, (), 0)
     may_end.set()
+
+
+async def test_a_begun_load_that_fails_says_why_when_it_is_waited_for(settings: Settings) -> None:
+    begun = BegunLoad(ModelLoader(settings), [f"{NAME}:beef"])
+    with pytest.raises(ModelLoadError, match="beef"):
+        await begun.wait()
+
+
+async def test_a_begun_load_ends_quietly_where_nobody_waits_any_more(settings: Settings) -> None:
+    may_end, failures = threading.Event(), list[BaseException | None]()
+
+    def hang(*arguments: object) -> NoReturn:
+        may_end.wait()
+        raise ModelLoadError("too late")
+
+    begun = BegunLoad(ModelLoader(settings, hang), settings.models)
+    [thread] = [one for one in threading.enumerate() if one.name == "lightbox-load"]
+    waiting = asyncio.create_task(begun.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    hook, threading.excepthook = threading.excepthook, lambda failed: failures.append(failed.exc_value)
+    try:
+        may_end.set()
+        await asyncio.to_thread(thread.join)
+    finally:
+        threading.excepthook = hook
+    assert failures == []
 
 
 async def test_one_version_named_twice_is_loaded_once(settings: Settings) -> None:
