@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import stat
 import unicodedata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ class Photograph:
 class LabelledFolder:
     """A folder's photographs, sorted by class id and path, and the class id of each subfolder by its name.
 
-    `ignored` counts files that have no image's suffix or lie beside the subfolders.
+    `ignored` counts what has no image's suffix, is no regular file, or lies beside the subfolders.
     """
 
     photographs: tuple[Photograph, ...]
@@ -64,7 +65,7 @@ def find_photographs(folder: Path, labels: Sequence[str], names: Mapping[str, st
     ignored = len(entries) - len(subfolders)
     for subfolder in subfolders:
         for path in _walk(subfolder):
-            if path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.suffix.lower() in IMAGE_SUFFIXES and not _is_endless(path):
                 photographs.append(Photograph(str(path), classes[subfolder.name]))
             else:
                 ignored += 1
@@ -124,6 +125,14 @@ def _walk(top: Path) -> list[Path]:
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         found += [Path(folder, name) for name in files if not name.startswith(".")]
     return sorted(found)
+
+
+def _is_endless(path: Path) -> bool:
+    """Whether the path is a pipe, a device or a socket, whose reading may never end."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False  # reading it says what is wrong
 
 
 def _match(

@@ -10,6 +10,7 @@ from bento_service.evaluation.comparison import Comparison, explain
 from bento_service.evaluation.figures import Figures, Share
 
 SCHEMA = "lightbox-evaluation/1"
+_MOST_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,18 @@ class EvaluationReport:
 def give_verdict(report: EvaluationReport) -> str:
     """Say in one sentence how accurate the model is, and whether that is enough."""
     figures = report.subject.figures
+    accuracy, least, digits = figures.accuracy.value, report.min_accuracy, 1
+    if least is not None and not report.is_accurate_enough:
+        while digits < _MOST_DIGITS and format_share(accuracy, digits) == format_share(least, digits):
+            digits += 1
     sentence = (
-        f"{report.name_of(report.subject)} is right on {format_share(figures.accuracy.value)} of {figures.answered:,} "
-        f"photographs (95 % confidence: {format_interval(figures.accuracy)})"
+        f"{report.name_of(report.subject)} is right on {format_share(accuracy, digits)} of "
+        f"{_count(figures.answered, 'photograph')} (95 % confidence: {format_interval(figures.accuracy)})"
     )
-    if report.min_accuracy is None:
+    if least is None:
         return sentence
     verdict = "reached" if report.is_accurate_enough else "missed"
-    return f"{sentence}; {format_share(report.min_accuracy)} was asked for: {verdict}"
+    return f"{sentence}; {format_share(least, digits)} was asked for: {verdict}"
 
 
 def compare_models(report: EvaluationReport) -> list[str]:
@@ -108,7 +113,8 @@ def list_notes(report: EvaluationReport) -> list[str]:
         ),
         (
             report.ignored,
-            f"{_count(report.ignored, 'file')} left out: no image by the name, or beside the subfolders.",
+            f"{_count(report.ignored, 'file')} left out: no image by the name, no regular file, or beside the "
+            "subfolders.",
         ),
     ]
     listed = [note for applies, note in notes if applies]
@@ -160,9 +166,9 @@ def to_json(report: EvaluationReport) -> str:
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 
-def format_share(value: float | None) -> str:
-    """Return a share as per cent with one digit; of None, a dash."""
-    return "–" if value is None else f"{value:.1%}"
+def format_share(value: float | None, digits: int = 1) -> str:
+    """Return a share as per cent with so many digits behind the point; of None, a dash."""
+    return "–" if value is None else f"{value:.{digits}%}"
 
 
 def format_number(value: float | None, digits: int) -> str:

@@ -1,6 +1,7 @@
 """Evaluates models on a folder of labelled photographs, and writes the report."""
 
 import asyncio
+import re
 import shlex
 import sys
 import time
@@ -30,8 +31,10 @@ from bento_service.evaluation.page import write_page
 from bento_service.evaluation.report import EvaluatedModel, EvaluationReport, give_verdict, to_json
 from bento_service.evaluation.tally import Tally
 from lightbox_client import Client
+from lightbox_client.proxies import without_credentials
 
 STDOUT = "-"
+_CREDENTIALS = re.compile("(?<=://).*@")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +54,7 @@ def evaluate_by_service(
 ) -> None:
     """Evaluate models of a running service, one after the other; raises as `_evaluate`."""
     find = partial(find_served, client, concurrency=concurrency)
-    _evaluate(models, find, options, run_by=f"the service at {client.base_url}")
+    _evaluate(models, find, options, run_by=f"the service at {without_credentials(client.base_url)}")
 
 
 def evaluate_here(models: Sequence[str], options: EvaluationOptions, *, concurrency: int | None) -> None:
@@ -76,10 +79,10 @@ def _evaluate(
     _require_comparable(subjects)
     names = read_names(options.labels_map) if options.labels_map else {}
     folders = [find_photographs(options.folder, subject.labels, names) for subject in subjects]
-    _require_same_classes(subjects, folders)
+    _require_same_classes(subjects, folders, names)
     report = EvaluationReport(
         begun_at=begun_at,
-        command=to_text(shlex.join(["lightbox", *sys.argv[1:]])),
+        command=to_text(shlex.join(["lightbox", *(_CREDENTIALS.sub("", one) for one in sys.argv[1:])])),
         folder=to_text(options.folder),
         run_by=run_by,
         found=len(folders[0].photographs),
@@ -121,12 +124,14 @@ def _require_comparable(subjects: Sequence[Subject]) -> None:
             raise CommandError(f"{subject.key} has one class only, so every answer is the same", ExitCode.BAD_INPUT)
 
 
-def _require_same_classes(subjects: Sequence[Subject], folders: Sequence[LabelledFolder]) -> None:
+def _require_same_classes(
+    subjects: Sequence[Subject], folders: Sequence[LabelledFolder], names: Mapping[str, str]
+) -> None:
     """Refuse models for which a subfolder means different classes: named by its id, it may."""
     for subject, folder in zip(subjects, folders, strict=True):
         for name, class_id in folder.classes.items():
             meant, other = subjects[0].labels[folders[0].classes[name]], subject.labels[class_id]
-            if name.isdecimal() and meant != other:
+            if names.get(name, name).isdecimal() and meant != other:
                 raise CommandError(
                     f"the subfolder {name!r} is {meant!r} for {subjects[0].key} and {other!r} for {subject.key}; name "
                     "the subfolders by labels",

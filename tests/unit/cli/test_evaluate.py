@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,19 @@ def test_json_goes_to_stdout_and_a_page_to_its_file(service: FakeService, labell
     document = json.loads(result.stdout)
     assert (document["found"], document["models"][0]["figures"]["photographs"]) == (4, 2)
     assert "efficientnet_lite0 is right on" in page.read_text()
+
+
+def test_no_password_of_an_address_is_in_the_report(
+    service: FakeService, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = service.url.replace("://", "://ada:secret@")
+    arguments = ["evaluate", "efficientnet_lite0", str(labelled), f"--url={url}", "--json", "-"]
+    monkeypatch.setattr(sys, "argv", ["lightbox", *arguments])
+
+    document = json.loads(CliRunner().invoke(app, arguments).stdout)
+
+    assert document["run_by"] == f"the service at {service.url}"
+    assert f"--url={service.url} " in document["command"]
 
 
 def test_models_are_compared_on_the_same_photographs(service: FakeService, labelled: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,18 @@ def test_what_is_wrong_with_a_folder_is_said_with_what_is_allowed(
 ) -> None:
     with pytest.raises(WrongFactsError, match=message):
         find_photographs(make_folder(tmp_path, *files), LABELS, {})
+
+
+def test_pipes_and_devices_are_left_out_since_reading_them_may_never_end(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "tabby/a.jpg")
+    os.mkfifo(folder / "tabby" / "pipe.jpg")
+    (folder / "tabby" / "zeros.jpg").symlink_to("/dev/zero")
+    (folder / "tabby" / "gone.jpg").symlink_to("nowhere")
+
+    found = find_photographs(folder, LABELS)
+
+    assert [Path(one.path).name for one in found.photographs] == ["a.jpg", "gone.jpg"]
+    assert found.ignored == 2
 
 
 def test_a_folder_that_does_not_exist_is_said(tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_the_accuracy_itself_decides_whether_it_is_enough(least: float | None, v
     assert report.is_accurate_enough is (verdict != ": missed")
 
 
+def test_an_accuracy_just_below_what_was_asked_for_is_shown_with_the_digits_that_tell_them_apart() -> None:
+    report = make_report({"lite0": make_tally([RIGHT] * 1899 + [WRONG] * 101)}, min_accuracy=0.95)
+
+    assert give_verdict(report).startswith("lite0 is right on 94.95% of 2,000 photographs")
+    assert give_verdict(report).endswith("; 95.00% was asked for: missed")
+
+
 def test_what_limits_the_figures_is_said() -> None:
     tally = Tally(LABELS, are_probabilities=False)
     tally.add_failure(Photograph("a.jpg", 0), "timeout", "too late")

@@ -69,7 +69,9 @@ def test_an_interval_holds_its_share_and_stays_within_0_and_1(total: int, part: 
 
 
 SCORES = st.integers(0, 999).map(lambda thousandths: (thousandths + 0.5) / 1000)  # none on the edge of a bin
-ANSWERS = st.lists(st.tuples(st.integers(0, 7), st.lists(SCORES, min_size=8, max_size=8).map(tuple)), min_size=1)
+ANSWERS = st.lists(
+    st.tuples(st.integers(0, 7), st.lists(SCORES, min_size=8, max_size=8).map(tuple)), min_size=1, max_size=30
+)
 
 
 @given(ANSWERS)
