@@ -23,10 +23,10 @@ REGISTRY ?=
 # these in their place, imported ones among them; the image then serves them.
 BENTO_MODELS := $(shell sed -n 's/^  - lightbox-\(.*\):latest$$/\1/p' bentofile.yaml)
 MODELS :=
-# Many, short and independent of one another: they run on every CPU. Those with servers of their own run two at a time,
-# and the others, which load every CPU themselves, one after the other.
+# Many, short and independent of one another: they run on every CPU. Those with databases of their own, and those that
+# compute for long, run two at a time; the others, which load every CPU and measure time, one after the other.
 QUICK_TESTS := tests/unit tests/property tests/http tests/dashboard
-SERVER_TESTS := tests/contract tests/monitoring
+PAIRED_TESTS := tests/contract tests/monitoring tests/parity
 # Targets that take what tests and checks need.
 DEVELOPED := check test test-pythons test-arm test-containers test-containers-gpu format docs board bench bench-gpu \
 	bench-containers
@@ -60,8 +60,8 @@ check: setup ## Lint, types and import rules: what CI runs before the tests
 test: setup check ## Run every test that needs no Docker
 	tests/install-programs
 	$(BIN)/python -m pytest -n auto --dist loadfile $(QUICK_TESTS)
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(SERVER_TESTS)
-	$(BIN)/python -m pytest --ignore tests/containers --ignore tests/arm $(QUICK_TESTS:%=--ignore %) $(SERVER_TESTS:%=--ignore %)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PAIRED_TESTS)
+	$(BIN)/python -m pytest --ignore tests/containers --ignore tests/arm $(QUICK_TESTS:%=--ignore %) $(PAIRED_TESTS:%=--ignore %)
 
 test-arm: setup ## Classify one image on emulated ARM; as root on Debian with debootstrap and qemu-user-static
 	tests/arm-root

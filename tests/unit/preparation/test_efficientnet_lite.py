@@ -1,4 +1,4 @@
-"""The graphs that are built without PyTorch; `tests/integration/test_bundled_graphs.py` compares their answers."""
+"""The graphs that are built without PyTorch; `tests/parity/test_bundled_graphs.py` compares their answers."""
 
 import numpy as np
 import onnx
