@@ -14,6 +14,7 @@ from bento_service.cli.classification import FileFailedError, failing_alone
 from bento_service.cli.classify import explained_writes
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.image_files import find_images
+from bento_service.cli.output import require_writable
 from bento_service.cli.plain_text import to_plain
 from bento_service.domain.file_names import to_line
 from lightbox_client import Client
@@ -37,6 +38,8 @@ def explain_file(
         LightboxError, LightboxClientError: What concerns every file.
     """
     path = _find_one(argument)
+    if out is not None:
+        require_writable([out])
     try:
         with failing_alone():
             encoded = read_payload(path).encoded

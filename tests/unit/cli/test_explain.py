@@ -60,7 +60,7 @@ def test_a_bad_file_is_one_line(service: FakeService, photographs: Path) -> None
         (["missing.png"], "missing.png: no such file or folder"),
         (["."], "has 4 images; one is explained at a time"),
         (["a.png", "--class", "1000"], "class_id is 1000"),
-        (["a.png", "--out", "nowhere/map.png"], "cannot write nowhere/map.png: No such file or directory"),
+        (["a.png", "--out", "nowhere/map.png"], "cannot write nowhere/map.png: there is no folder nowhere"),
         (["a.png", "--local", "--url", "http://127.0.0.1:1"], "exclude each other"),
     ],
 )
