@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from bento_service.cli.classification import classify_in_order
+from bento_service.cli.classify import explained_writes
 from bento_service.cli.errors import CommandError, ExitCode
 from bento_service.cli.evaluation.scoring import Subject, find_served, find_stored
 from bento_service.cli.evaluation.text import write_text
@@ -91,15 +92,18 @@ def _evaluate(
         models=_run(subjects, folders, options.limit),
         min_accuracy=options.min_accuracy,
     )
-    if options.json_file == STDOUT:
-        sys.stdout.write(to_json(report))
-    else:
-        write_text(report, plain_console(sys.stdout))
+    # Before stdout, whose reader may have left.
     for path, render in files.items():
         try:
             Path(path).write_text(render(report), encoding="utf-8")
         except OSError as error:
             raise CommandError(f"cannot write {path}: {error.strerror or error}") from error
+    with explained_writes(sys.stdout):
+        if options.json_file == STDOUT:
+            sys.stdout.write(to_json(report))
+        else:
+            write_text(report, plain_console(sys.stdout))
+        sys.stdout.flush()
     if not report.is_accurate_enough:
         raise CommandError(give_verdict(report), ExitCode.TOO_INACCURATE)
     if any(model.figures.failed for model in report.models):

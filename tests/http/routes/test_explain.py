@@ -5,9 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from bento_service.domain.requests import Priority
-from bento_service.errors import DrainingError, LightboxError, OverloadedError, UndecodableImageError
 from bento_service.explain.explainer import Question
-from bento_service.http.state import AppState
 from lightbox_client.contract import Explanation
 from tests.fakes.classifier import FakeClassifier
 from tests.fakes.explainer import BIAS, GRID, FakeExplainer
@@ -75,32 +73,6 @@ def test_a_wrong_parameter_is_refused_before_the_body_is_read(
 
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_parameter")
     assert classifier.images == []
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (OverloadedError("Too much waits.", retry_after_s=2, reason="target"), 429),
-        (DrainingError("Shutting down.", retry_after_s=1), 503),
-    ],
-)
-def test_what_is_not_admitted_is_refused_before_its_body_is_read(
-    client: TestClient, classifier: FakeClassifier, error: LightboxError, status: int
-) -> None:
-    classifier.refuse = lambda request_id: error
-
-    answer = client.post(PATH, content=b"image")
-
-    assert (answer.status_code, answer.json()["status"]) == (status, status)
-    assert answer.headers["retry-after"]
-    assert classifier.images == []
-
-
-def test_an_undecodable_image_frees_its_place(client: TestClient, classifier: FakeClassifier, state: AppState) -> None:
-    classifier.fail = lambda encoded: UndecodableImageError("The HEIC is truncated.")
-
-    assert client.post(PATH, content=b"image").json()["code"] == "undecodable_image"
-    assert (classifier.in_flight, state.budget.held_bytes) == (0, 0)
 
 
 def test_a_model_without_features_is_admitted_as_bulk_work(client: TestClient, classifier: FakeClassifier) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -69,6 +70,26 @@ def test_json_goes_to_stdout_and_a_page_to_its_file(service: FakeService, labell
     assert result.exit_code == 0
     document = json.loads(result.stdout)
     assert (document["found"], document["models"][0]["figures"]["photographs"]) == (4, 2)
+    assert "efficientnet_lite0 is right on" in page.read_text()
+
+
+@pytest.mark.parametrize("options", [(), ("--json", "-")])
+def test_a_disk_that_is_full_is_one_line_and_the_page_is_there(
+    service: FakeService, labelled: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    page = tmp_path / "page.html"
+    command = [sys.executable, "-m", "bento_service.cli.app", "evaluate", "efficientnet_lite0", labelled]
+
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*command, "--url", service.url, "--html", page, *options],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    assert (done.returncode, done.stderr) == (1, "lightbox: cannot write <stdout>: No space left on device\n")
     assert "efficientnet_lite0 is right on" in page.read_text()
 
 
