@@ -21,9 +21,9 @@ def examples(language: str) -> list[str]:
     return found
 
 
-def run(command: list[str], service: RunningService) -> str:
-    environment = {**os.environ, "LIGHTBOX_URL": service.url}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+def run(command: list[str], service: RunningService, folder: Path = ROOT) -> str:
+    environment = {**os.environ, "LIGHTBOX_URL": service.url, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -59,3 +59,14 @@ def test_the_command_line_examples_classify_and_explain(service: RunningService,
     command = command.replace("--out map.png", f"--out {tmp_path / 'map.png'}")
 
     assert "chelsea.png" in run(["bash", "-c", command], service)
+
+
+def test_the_evaluations_of_the_samples_run(service: RunningService, tmp_path: Path) -> None:
+    (tmp_path / "dashboard").symlink_to(ROOT / "dashboard")
+    example = next(text for text in examples("bash") if text.startswith("mkdir -p photos"))
+    command = example.replace(".venv/bin/lightbox", f"{sys.executable} -m bento_service.cli.app")
+
+    output = run(["bash", "-ec", command], service, tmp_path)
+
+    assert "of 3 photographs (95 % confidence: 43.9% to 100.0%); 95.0% was asked for: reached" in output
+    assert {path.name for path in tmp_path.glob("report.*")} == {"report.html", "report.json"}
