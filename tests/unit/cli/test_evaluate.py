@@ -78,7 +78,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_page_is_there(
     service: FakeService, labelled: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     page = tmp_path / "page.html"
-    command = [sys.executable, "-m", "bento_service.cli.app", "evaluate", "efficientnet_lite0", labelled]
+    command = [sys.executable, "-m", "bento_service.cli.app", "evaluate", "efficientnet_lite0", str(labelled)]
 
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
