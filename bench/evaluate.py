@@ -71,13 +71,13 @@ def _measure_round(labelled: Path, plain: Path, seconds: float) -> _Round:
 
 
 def _measure_ceiling(photographs: Path, seconds: float) -> float:
-    command = ("bench.ceiling", photographs, photographs, "--seconds", seconds)
-    return float(json.loads(_run(*command))["images_per_s"])
+    printed = _run("bench.ceiling", photographs, photographs, "--seconds", seconds)
+    return float(json.loads(printed)["images_per_s"])
 
 
 def _evaluate(labelled: Path, options: Sequence[str]) -> dict[str, dict[str, float]]:
-    command = ("bento_service.cli.app", "evaluate", MODEL, labelled, *options, "--json", "-")
-    figures: dict[str, dict[str, float]] = json.loads(_run(*command))["models"][0]["figures"]
+    printed = _run("bento_service.cli.app", "evaluate", MODEL, labelled, *options, "--json", "-")
+    figures: dict[str, dict[str, float]] = json.loads(printed)["models"][0]["figures"]
     return figures
 
 
