@@ -17,6 +17,7 @@ from bento_service.evaluation.folders import Photograph
 from bento_service.evaluation.tally import Scored
 from bento_service.machine import count_cpus
 from bento_service.pipeline.classifier import Classifier
+from bento_service.worker.tuning import tune_runtime
 from lightbox_client import Client
 from lightbox_client.contract import Classification
 
@@ -25,7 +26,8 @@ Score: TypeAlias = Callable[[Photograph], Awaitable[Scored]]
 
 FIRST_CLASSES = 20
 """Classes that the service is asked for first; all, where the right one is not among these."""
-_IN_FLIGHT_PER_CPU = 8
+_IN_FLIGHT_PER_CPU = 32
+"""In this process. Larger batches need less of Python: 8 reach 0.87 of the images a second that 32 do."""
 _MAX_IN_FLIGHT = 64
 
 
@@ -99,6 +101,7 @@ def find_stored(model: str, concurrency: int | None) -> Subject:
             async def score(photograph: Photograph) -> Scored:
                 return await _score_here(classifier, photograph)
 
+            tune_runtime()
             served = classifier.find_model(key)
             yield Scorer(f"{served.engine} {served.precision}", score)
 
