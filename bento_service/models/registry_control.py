@@ -166,7 +166,7 @@ class RegistryControl:
                 raise VersionInUseError(
                     f"{name}:{version} still answers to the bare name on {worker.host}: the champion, "
                     f"{deployment.champion}, is FAILED there ({champion.reason}). Roll back or promote another version "
-                    "first, or load the champion again once its cause is gone.",
+                    "first, or load the champion again once that cause is mended.",
                     model=name,
                     version=version,
                 )
