@@ -97,23 +97,26 @@ async def in_process(
     async with open_classifier() as classifier:
 
         async def classify(path: Path) -> Classification:
-            return to_classification(await classify_here(classifier, path, model=model, top_k=top_k))
+            with failing_alone():
+                payload = await asyncio.to_thread(read_payload, path)
+            return to_classification(await classify_here(classifier, payload.encoded, model=model, top_k=top_k))
 
         yield classify
 
 
-async def classify_here(classifier: "Classifier", path: Path, *, model: str | None, top_k: int) -> "Answer":
-    """Classify one file in this process; raises as a `Classify`."""
-    with failing_alone():
-        payload = await asyncio.to_thread(read_payload, path)
-        with classifier.open(
+async def classify_here(classifier: "Classifier", encoded: bytes, *, model: str | None, top_k: int) -> "Answer":
+    """Classify one image in this process; raises as a `Classify`."""
+    with (
+        failing_alone(),
+        classifier.open(
             request_id=uuid.uuid4().hex,
             model=model,
             top_k=top_k,
             deadline_ms=None,
             started_s=time.perf_counter(),
-        ) as request:
-            return await request.classify(payload.encoded)
+        ) as request,
+    ):
+        return await request.classify(encoded)
 
 
 async def _attempt(item: Item, classify: Callable[[Item], Awaitable[Result]]) -> Outcome[Item, Result]:

@@ -1,6 +1,5 @@
 """Evaluates models on a folder of labelled photographs, and writes the report."""
 
-import asyncio
 import re
 import shlex
 import sys
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+import uvloop
 from rich.progress import Progress
 
 from bento_service.cli.classification import classify_in_order
@@ -160,7 +160,7 @@ def _run(
         for subject, folder in zip(subjects, folders, strict=True):
             photographs = _order(folders[0], folder, limit)
             tally = Tally(subject.labels, are_probabilities=subject.score_kind == "softmax")
-            engine, wall_s = asyncio.run(_score_all(subject, photographs, tally, progress, say_failure))
+            engine, wall_s = uvloop.run(_score_all(subject, photographs, tally, progress, say_failure))
             if not tally.answered:
                 raise CommandError(f"{subject.key} answered no photograph", ExitCode.BAD_INPUT)
             models.append(
