@@ -120,7 +120,7 @@ def main() -> None:
     paces = [_summarise(rounds, way) for way in rounds[0].paces_per_s]
     Console().print(make_table(_CELLS, paces))
     if arguments.json:
-        result = describe_environment("python -m bench.evaluate --json", PACKAGES)
+        result = describe_environment(" ".join(["python -m bench.evaluate", *sys.argv[1:]]), PACKAGES)
         settled = {"photographs": arguments.photographs, "rounds": [asdict(one) for one in rounds]}
         print(write_result("evaluate", {**result, **settled, "paces": [asdict(pace) for pace in paces]}))
 
