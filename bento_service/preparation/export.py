@@ -103,7 +103,7 @@ def make_serving_graph(module: "nn.Module", recipe: InputRecipe, score_kind: Sco
 def _let_return_features(onnx_path: Path) -> None:
     import onnx
 
-    # Of more than 2 GB the weights are files beside it, which stay where they are.
+    # Weights of more than 2 GB are in files of their own, which this does not change.
     model = onnx.load(onnx_path, load_external_data=False)
     if add_features(model):
         onnx.save(model, onnx_path)

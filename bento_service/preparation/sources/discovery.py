@@ -30,7 +30,7 @@ _TAKEN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxSource:
-    """An ONNX file with the facts of the files beside it. `path` may be a folder with external data in it."""
+    """An ONNX file, and the facts found in files of its folder. `path` may be a folder that has external data too."""
 
     path: Path
     description: str
